@@ -1,0 +1,425 @@
+"""The `rotator` command. Heavy imports stand inside the commands, so that --help answers at once."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from rotator.errors import ConfigError, RotatorError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from rotator.config import AccountSettings, Settings
+    from rotator.fleet import Fleet, Request
+    from rotator.rotation import Outcome, Preview
+
+app = typer.Typer(
+    name="rotator",
+    help="Rotate the API secrets of Nexmo/Vonage accounts and publish them in Vault.",
+    epilog="Exit codes: 0 all done, 1 something failed, 2 usage or configuration, 3 something has to wait.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+
+def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    from rotator.config import find_file, load
+
+    try:
+        settings = load(find_file(ctx.params.get("config")))
+    except RotatorError:
+        return []
+    return [account.name for account in settings.accounts if account.name.startswith(incomplete)]
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="ROTATOR_CONFIG", help="The configuration file.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", autocompletion=_complete_names, help="Accounts.", show_default=False),
+]
+
+
+def main() -> NoReturn:
+    """The entry point: errors that rotator foresaw are one line and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except RotatorError as error:
+        for line in str(error).splitlines():
+            print(f"rotator: {line}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+    if value:
+        from rotator import __version__
+
+        typer.echo(f"rotator {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    version: Annotated[  # noqa: ARG001, FBT002
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    ctx.obj = config
+
+
+@app.command(
+    epilog="Examples: `rotator rotate-now payments`, `rotator rotate-now --due`, "
+    "`rotator rotate-now payments --compromised`."
+)
+def rotate_now(
+    ctx: typer.Context,
+    names: NamesArgument = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every enabled account.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Only what is due; without names: of every account.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make room in a full account: its old secret goes before its grace ends.")
+    ] = False,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Revoke the old secrets as soon as the new one is published.")
+    ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait",
+            metavar="DURATION",
+            help="How long to wait for another runner, a short grace or a rate limit; "
+            "as long as a crashed runner's lease takes to clear, if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Rotate accounts now: create, verify and publish a new secret, revoke the old one after its grace.
+
+    An unfinished rotation is finished first. Once a secret younger than this command is published, by whoever,
+    an account is done.
+    """
+    if bool(names) + everything + (due and not names) != 1:
+        raise ConfigError("Say which accounts: names, --all, or --due for what is due")
+    if due and compromised:
+        raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
+    from rotator.fleet import Request, Wanted
+
+    with _fleet(ctx, config) as fleet:
+        accounts = fleet.select(names or [], everything=not names)
+        request = Request(
+            Wanted.DUE if due else Wanted.NOW, force=force, compromised=compromised, patience=_patience(fleet, wait)
+        )
+        if dry_run:
+            _plan(fleet, accounts, request, as_json=as_json)
+            return
+        fleet.preflight(accounts)
+        outcomes = _with_progress(fleet.run(accounts, request), len(accounts), quiet=as_json)
+        _finish(fleet, outcomes, as_json=as_json)
+
+
+@app.command(epilog="Example: `rotator plan`, or for some accounts `rotator plan payments alerts`.")
+def plan(
+    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Say what `rotate-now --due` would do and why, without changing anything."""
+    from rotator.fleet import Request, Wanted
+
+    with _fleet(ctx, config) as fleet:
+        accounts = fleet.select(names or [], everything=not names)
+        _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
+
+
+@app.command(epilog="Example: `rotator status`, or with everything that is known `rotator status payments --json`.")
+def status(
+    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Show where each account stands, as its journal in Vault has it."""
+    from rotator import report
+    from rotator.rotation import load_journal, load_published
+
+    with _fleet(ctx, config) as fleet:
+        chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
+        rows = []
+        for account in chosen:
+            journal = load_journal(fleet.store.read(fleet.settings.journal_path(account)))
+            published = load_published(fleet.store.read(account.path), account.fields)
+            rows.append(report.status_json(account, journal, published=published.secret is not None))
+        if as_json:
+            report.print_json({"accounts": rows})
+        else:
+            report.print_status(rows, fleet.now())
+
+
+@app.command(
+    epilog="Examples: `rotator adopt payments` asks for the value; "
+    "`rotator adopt payments --secret-file /run/secrets/payments`."
+)
+def adopt(
+    ctx: typer.Context,
+    name: NameArgument,
+    secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")] = False,
+    secret_file: Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")] = None,
+    secret_env: Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")] = None,
+    secret_id: Annotated[str | None, typer.Option("--secret-id", help="Its id, where several are listed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a published secret that works.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Take an account on with the secret it has today, or after its published secret stopped working.
+
+    The value is tried at the provider, then published. It never appears among the process's arguments.
+    """
+    if sum((secret_stdin, secret_file is not None, secret_env is not None)) > 1:
+        raise ConfigError("Name one source of the secret: --secret-stdin, --secret-file or --secret-env")
+    from rotator.fleet import Request, Wanted
+
+    with _fleet(ctx, config) as fleet:
+        accounts = fleet.select([name], everything=False)
+        secret = _read_secret(name, stdin=secret_stdin, file=secret_file, variable=secret_env)
+        fleet.preflight(accounts)
+        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
+        _finish(fleet, [rotation.adopt(secret, secret_id, force=force)], as_json=as_json)
+
+
+@app.command(
+    epilog="Examples: `rotator resolve payments` asks for each; "
+    "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`."
+)
+def resolve(
+    ctx: typer.Context,
+    name: NameArgument,
+    revoke: Annotated[
+        list[str] | None, typer.Option("--revoke", metavar="ID", help="An unknown secret to revoke.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Decide about secrets that rotator cannot account for. Only what you name is revoked."""
+    from rotator.fleet import Request, Wanted
+
+    with _fleet(ctx, config) as fleet:
+        accounts = fleet.select([name], everything=False)
+        fleet.preflight(accounts)
+        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
+        unknown = rotation.unaccounted()
+        strangers = sorted(set(revoke or []) - unknown.keys())
+        if strangers:
+            listed = ", ".join(unknown) or "none"
+            raise ConfigError(f"{strangers[0]} is not among the unknown secrets of {name}: {listed}")
+        chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
+        if unknown and not chosen:
+            raise RotatorError(f"Nothing was chosen, {name} stays as it is")
+        outcome = rotation.resolve(chosen) if chosen else rotation.run()
+        _finish(fleet, [outcome], as_json=as_json)
+
+
+@app.command(epilog="Example: `rotator check`, in an init container or before the first rotation.")
+def check(
+    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Try everything a rotation needs, and say exactly what is missing. Changes nothing."""
+    from rotator import report
+    from rotator.check import examine
+
+    with _fleet(ctx, config) as fleet:
+        findings = []
+        for finding in examine(fleet, fleet.select(names or [], everything=not names)):
+            findings.append(finding)
+            if not as_json:
+                mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
+                typer.echo(f"{mark} {finding.what}")
+        if as_json:
+            report.print_json({"checks": [{"ok": finding.ok, "what": finding.what} for finding in findings]})
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: `rotator emulator --port 8081 --account abcd1234:Secret12345 --account child001:Secret12345 "
+    "--primary abcd1234=child001 --fault create:drop-after`."
+)
+def emulator(
+    account: Annotated[list[str], typer.Option(metavar="KEY:SECRET", help="An account and its first secret.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8081,
+    primary: Annotated[list[str] | None, typer.Option(metavar="KEY=CHILD", help="A primary and a secondary.")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="A fault to inject; see docs/emulator.md.")] = None,
+    latency: Annotated[str, typer.Option(metavar="DURATION", help="How late every answer comes.")] = "0",
+    propagation: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long a new secret takes until it authenticates.")
+    ] = "0",
+    max_secrets: Annotated[int, typer.Option(min=1, help="How many secrets an account may have.")] = 2,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+) -> None:
+    """Serve the Account API on this machine, to try things and test clients without the internet."""
+    raise NotImplementedError
+
+
+@app.command(epilog="Example: `rotator demo`, and to look around afterwards `rotator demo --keep`.")
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running and say how to connect.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Rotate three accounts for real, on an OpenBao and an Account API started for it on this machine."""
+    from rotator.demo import run
+
+    raise typer.Exit(run(keep=keep, as_json=as_json))
+
+
+@config_app.command(epilog="Example: `rotator config show`.")
+def show(ctx: typer.Context, config: ConfigOption = None) -> None:
+    """Print the configuration in force, defaults and variables included, as JSON; secrets are masked."""
+    typer.echo(_settings(ctx, config).model_dump_json(indent=2, exclude_none=True))
+
+
+@config_app.command(epilog="Example: `rotator config schema > rotator.schema.json`.")
+def schema() -> None:
+    """Print the JSON schema of the configuration."""
+    import json
+
+    from rotator.config import Settings
+
+    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+# --- shared by the commands ----------------------------------------------------------------------------------
+
+
+def _settings(ctx: typer.Context, config: Path | None) -> "Settings":
+    from rotator.config import find_file, load
+
+    return load(find_file(config or ctx.find_root().obj))
+
+
+@contextmanager
+def _fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
+    """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
+    settings = _settings(ctx, config)
+    from rotator import logs
+    from rotator.account_api import AccountApi
+    from rotator.fleet import Fleet
+    from rotator.vault import Vault
+
+    logs.configure(settings.log.level, settings.log.format)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    with AccountApi.from_settings(settings.account_api, settings.daemon.concurrency) as api:
+        yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+
+
+def _patience(fleet: "Fleet", wait: str | None) -> Any:
+    from datetime import timedelta
+
+    from rotator.config import parse_duration
+
+    if wait is None:
+        return fleet.settings.daemon.lease + fleet.settings.account_api.settle + timedelta(seconds=1)
+    try:
+        return parse_duration(wait)
+    except ValueError as error:
+        raise ConfigError(f"--wait {error}") from None
+
+
+def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Request", *, as_json: bool) -> None:
+    from rotator import report
+    from rotator.protocol import Fail
+    from rotator.rotation import Preview
+
+    previews: list[Preview | Outcome] = list(fleet.preview(accounts, request))
+    now = fleet.now()
+    if as_json:
+        report.print_json({"accounts": [report.preview_json(preview, now) for preview in previews]})
+    else:
+        report.print_previews(previews, now)
+    if any(not isinstance(preview, Preview) or isinstance(preview.step, Fail) for preview in previews):
+        raise typer.Exit(1)
+
+
+def _with_progress(outcomes: Iterator["Outcome"], total: int, *, quiet: bool) -> list["Outcome"]:
+    """Collect outcomes, behind a progress bar where there are many and somebody is looking."""
+    if quiet or total < 2 or not sys.stderr.isatty():  # noqa: PLR2004 - one account needs no bar
+        return list(outcomes)
+    from rich.console import Console
+    from rich.progress import track
+
+    return list(track(outcomes, total=total, description="rotating", console=Console(stderr=True), transient=True))
+
+
+def _finish(fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool) -> None:
+    from rotator import report
+
+    if as_json:
+        report.print_json(report.outcomes_json(outcomes))
+    else:
+        report.print_outcomes(outcomes, fleet.now())
+    code = report.exit_code(outcomes)
+    if code:
+        raise typer.Exit(code)
+
+
+def _read_secret(name: str, *, stdin: bool, file: Path | None, variable: str | None) -> "SecretStr":
+    import os
+    from getpass import getpass
+
+    from pydantic import SecretStr
+
+    from rotator.logs import conceal
+
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"{file} cannot be read") from None
+    elif variable is not None:
+        text = os.environ.get(variable, "")
+    elif stdin:
+        text = sys.stdin.readline()
+    elif sys.stdin.isatty():
+        text = getpass(f"API secret of {name}: ")
+    else:
+        raise ConfigError("There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env")
+    secret = text.strip("\r\n")
+    if not secret:
+        raise ConfigError("The secret is empty")
+    return conceal(SecretStr(secret))
+
+
+def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
+    if not unknown:
+        return frozenset()
+    if not sys.stdin.isatty():
+        options = " ".join(f"--revoke {id_}" for id_ in unknown)
+        raise ConfigError(f"There is no terminal to ask on; say what may go: rotator resolve {name} {options}")
+    chosen = [
+        id_
+        for id_, created in unknown.items()
+        if typer.confirm(f"{name}: revoke {id_}, created {created:%Y-%m-%d %H:%M} UTC?")
+    ]
+    return frozenset(chosen)

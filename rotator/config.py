@@ -1,0 +1,442 @@
+"""The settings: a TOML file, overridden by ROTATOR_* variables; imports only errors and generator.
+
+Everything that can be known to be wrong without asking Vault or the provider is refused here, in one
+line a mistake, before anything is contacted. Secrets never stand in the file: they come from the
+environment, from files of their own, or from a prompt.
+"""
+
+import os
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rotator.errors import ConfigError
+from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, Recipe
+
+DEFAULT_FILES = (Path("config.toml"), Path("/etc/rotator/config.toml"))
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
+_DURATION = re.compile(r"(?:\d+(?:d|h|ms|m|s))+")
+_DURATION_PART = re.compile(r"(\d+)(d|h|ms|m|s)")
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read "30d", "24h", "1h30m", "50ms"; a plain 0 needs no unit.
+
+    Raises:
+        ValueError: If it is anything else, a negative one or one beyond ten years included.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if text in (0, "0"):
+        return timedelta()
+    if not isinstance(text, str) or not _DURATION.fullmatch(text):
+        raise ValueError('is not a duration such as "30d", "24h", "90s" or "500ms"')
+    try:
+        total = sum(
+            (timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _DURATION_PART.findall(text)),
+            timedelta(),
+        )
+    except OverflowError:
+        total = timedelta.max
+    if total > timedelta(days=3660):
+        raise ValueError("is longer than ten years")
+    return total
+
+
+def format_duration(duration: timedelta) -> str:
+    """The shortest text that `parse_duration` reads back as this duration, to the millisecond."""
+    rest = round(duration / timedelta(milliseconds=1))
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError("has to be longer than zero")
+    return duration
+
+
+def _http_url(text: str) -> str:
+    url = TypeAdapter(HttpUrl).validate_python(text)
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("has to be a plain address, without credentials, query or fragment")
+    return text.rstrip("/")
+
+
+def _vault_path(text: str) -> str:
+    """KV v2 paths are joined into URLs: nothing may be left for the server or a proxy to reinterpret."""
+    if not re.fullmatch(r"[\w.@~+=-]+(?:/[\w.@~+=-]+)*", text, re.ASCII):
+        raise ValueError("has to be path parts of letters, digits and ._-@~+= joined by single slashes")
+    if any(part in (".", "..") for part in text.split("/")):
+        raise ValueError('may not hold "." or ".." as a part')
+    return text
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern}|0)$", "examples": ["30d", "90s"]}),
+]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Address = Annotated[str, AfterValidator(_http_url)]
+VaultPath = Annotated[str, AfterValidator(_vault_path)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+ApiKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class VaultAuth(_Section):
+    """How rotator logs in to Vault."""
+
+    method: Literal["token", "token_file", "approle", "kubernetes", "jwt", "cert"] = "token"
+    mount: VaultPath | None = Field(None, description="Where the auth method is mounted; its own name if unset.")
+    role: str | None = Field(None, description="The role to log in as (kubernetes, jwt; optional for cert).")
+    role_id: str | None = Field(None, description="AppRole: the role id.")
+    secret_id_file: Path | None = Field(None, description="AppRole: a file that holds the secret id.")
+    token_file: Path | None = Field(None, description="token_file: a file that holds the token, read anew at need.")
+    jwt_file: Path | None = Field(None, description="jwt, kubernetes: the file with the JWT, read at each login.")
+    token: SecretStr | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__TOKEN.")
+    secret_id: SecretStr | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__SECRET_ID.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed: dict[str, bool] = {
+            "token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN": self.method == "token" and not self.token,
+            "token_file": self.method == "token_file" and not self.token_file,
+            "role_id": self.method == "approle" and not self.role_id,
+            "secret_id_file (or ROTATOR_VAULT__AUTH__SECRET_ID)": self.method == "approle"
+            and not (self.secret_id or self.secret_id_file),
+            "role": self.method in ("kubernetes", "jwt") and not self.role,
+            "jwt_file": self.method == "jwt" and not self.jwt_file,
+        }
+        for what, missing in needed.items():
+            if missing:
+                raise ValueError(f'method "{self.method}" needs {what}')
+        return self
+
+
+class VaultSettings(_Section):
+    """Where Vault is and where rotator's documents stand in it."""
+
+    address: Address = Field(description="Vault's or OpenBao's address; also from VAULT_ADDR or BAO_ADDR.")
+    namespace: str | None = Field(None, description="The namespace, where the server has them.")
+    mount: VaultPath = Field("secret", description="The KV v2 mount that holds every document.")
+    journal_prefix: VaultPath = Field("rotator/journal", description="Where rotator keeps its own journals.")
+    ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
+    client_cert: Path | None = Field(None, description="A PEM file with rotator's own certificate.")
+    client_key: Path | None = Field(None, description="The PEM file with its key.")
+    verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
+    timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take.")
+    auth: VaultAuth = Field(default_factory=VaultAuth)
+
+    @model_validator(mode="after")
+    def _certificate(self) -> Self:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("client_cert and client_key go together")
+        if self.auth.method == "cert" and self.client_cert is None:
+            raise ValueError('auth method "cert" needs client_cert and client_key')
+        return self
+
+
+class AccountApiSettings(_Section):
+    """The provider."""
+
+    api_url: Address = Field("https://api.nexmo.com", description="The host with the secrets' operations.")
+    timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take in all.")
+    settle: Duration = Field(
+        timedelta(seconds=30),
+        description="How long after a request was given up the provider may still carry it out.",
+    )
+    max_secrets: int = Field(2, ge=2, le=100, description="How many secrets an account may have.")
+    ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
+    verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
+
+
+class Fields(_Section):
+    """The names under which the published document holds its values; other fields are left alone."""
+
+    api_key: str = Field("api_key", min_length=1)
+    api_secret: str = Field("api_secret", min_length=1)
+    secret_id: str = Field("secret_id", min_length=1)
+    rotated_at: str = Field("rotated_at", min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = (self.api_key, self.api_secret, self.secret_id, self.rotated_at)
+        if len(set(names)) < len(names):
+            raise ValueError("has one name twice")
+        return self
+
+
+class Defaults(_Section):
+    """What holds for every account that does not say otherwise."""
+
+    every: PositiveDuration = Field(timedelta(days=30), description="How old a secret may get.")
+    grace: Duration = Field(
+        timedelta(hours=24), description="How long the secret before the published one keeps working."
+    )
+    verify_timeout: PositiveDuration = Field(
+        timedelta(minutes=5), description="How long a new secret may take until it authenticates."
+    )
+    secret_length: int = Field(MAX_LENGTH, description="Length of new secrets, 8 to 25.")
+    secret_alphabet: str = Field(DEFAULT_ALPHABET, description="Characters of new secrets.")
+    fields: Fields = Field(default_factory=Fields, description="Field names of the published document.")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What new secrets look like."""
+        return Recipe(length=self.secret_length, alphabet=self.secret_alphabet)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _ = self.recipe  # refuses an alphabet or a length that the provider's rules exclude
+        if self.grace >= self.every:
+            raise ValueError(
+                f"grace ({format_duration(self.grace)}) has to be shorter than every "
+                f"({format_duration(self.every)}), or the account would be full whenever it is due"
+            )
+        return self
+
+
+class AccountSettings(Defaults):
+    """One account; any default can be said anew here."""
+
+    name: Name = Field(description="What you call it; also the name of its journal.")
+    api_key: ApiKey = Field(description="The account's API key (not a secret).")
+    path: VaultPath = Field(description="The published document, below vault.mount.")
+    primary: Name | None = Field(None, description="Name of the primary account that may act for this one.")
+    enabled: bool = Field(True, description="false: rotator leaves the account alone.")
+
+
+class DaemonSettings(_Section):
+    """How the work is done."""
+
+    concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
+    lease: PositiveDuration = Field(
+        timedelta(minutes=2),
+        description="How long a runner has an account to itself before another may take over.",
+    )
+
+
+class LogSettings(_Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "console"
+
+
+class Settings(BaseSettings):
+    """The whole configuration, checked."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix="ROTATOR_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    vault: VaultSettings
+    account_api: AccountApiSettings = Field(default_factory=AccountApiSettings)
+    defaults: Defaults = Field(default_factory=Defaults)
+    accounts: tuple[AccountSettings, ...] = Field(min_length=1, description="The accounts to rotate.")
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    def account(self, name: str) -> AccountSettings:
+        """The account of that name.
+
+        Raises:
+            ConfigError: If no account has it.
+        """
+        for account in self.accounts:
+            if account.name == name:
+                return account
+        known = ", ".join(account.name for account in self.accounts[:10])
+        more = f" and {len(self.accounts) - 10} more" if len(self.accounts) > 10 else ""  # noqa: PLR2004
+        raise ConfigError(f'No account is named "{name}"; configured are {known}{more}')
+
+    def journal_path(self, account: AccountSettings) -> str:
+        """Where the account's journal stands, below vault.mount."""
+        return f"{self.vault.journal_prefix}/{account.name}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        defaults, accounts = values.get("defaults"), values.get("accounts")
+        if isinstance(defaults, dict) and isinstance(accounts, list):
+            return values | {"accounts": [defaults | a if isinstance(a, dict) else a for a in accounts]}
+        return values
+
+    @model_validator(mode="after")
+    def _fleet(self) -> Self:
+        for attribute in ("name", "path", "api_key"):
+            _refuse_repeats(attribute, (getattr(account, attribute) for account in self.accounts))
+        by_name = {account.name: account for account in self.accounts}
+        for account in self.accounts:
+            _check_primary(account, by_name)
+            if account.path == self.vault.journal_prefix or account.path.startswith(f"{self.vault.journal_prefix}/"):
+                raise ValueError(
+                    f'account "{account.name}": path "{account.path}" is inside vault.journal_prefix, '
+                    "which consumers must not be able to read"
+                )
+        if self.daemon.lease < 3 * self.account_api.timeout:
+            raise ValueError(
+                f"daemon.lease ({format_duration(self.daemon.lease)}) has to be at least three times "
+                f"account_api.timeout ({format_duration(self.account_api.timeout)}): work has to fit in it"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """ROTATOR_* first, then the file, then what Vault's and OpenBao's own clients read."""
+        return env_settings, init_settings, _VaultEnvironment(settings_cls)
+
+
+class _VaultEnvironment(PydanticBaseSettingsSource):
+    """The variables that `vault` and `bao` themselves read, as the last resort."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        vault = _first_set(address="ADDR", namespace="NAMESPACE", ca_cert="CACERT")
+        token = _first_set(token="TOKEN")  # noqa: S106 - the name of a variable
+        return {"vault": vault | ({"auth": token} if token else {})} if vault or token else {}
+
+
+def _first_set(**names: str) -> dict[str, str]:
+    values = {key: os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") for key, name in names.items()}
+    return {key: value for key, value in values.items() if value}
+
+
+def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f'two accounts have the {attribute} "{repeated[0]}"')
+
+
+def _check_primary(account: AccountSettings, by_name: dict[str, AccountSettings]) -> None:
+    if account.primary is None:
+        return
+    primary = by_name.get(account.primary)
+    if primary is None:
+        raise ValueError(f'account "{account.name}": its primary "{account.primary}" is not configured')
+    if primary is account:
+        raise ValueError(f'account "{account.name}" cannot be its own primary')
+    if primary.primary is not None:
+        raise ValueError(
+            f'account "{account.name}": its primary "{primary.name}" is itself a secondary of "{primary.primary}"'
+        )
+
+
+def find_file(option: Path | None) -> Path:
+    """The configuration file: the option, ROTATOR_CONFIG, ./config.toml or /etc/rotator/config.toml.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    chosen = option or (Path(os.environ["ROTATOR_CONFIG"]) if os.environ.get("ROTATOR_CONFIG") else None)
+    if chosen is not None:
+        return chosen
+    for path in DEFAULT_FILES:
+        if path.is_file():
+            return path
+    raise ConfigError(
+        "There is no configuration: no --config, no ROTATOR_CONFIG, no ./config.toml, no /etc/rotator/config.toml",
+        next_step="Start from config.example.toml",
+    )
+
+
+def load(path: Path) -> Settings:
+    """Read and check the configuration.
+
+    Raises:
+        ConfigError: If the file cannot be read or anything in it or in the environment is wrong; each
+            mistake is one line.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    _refuse_secrets(path, content)
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_lines(path, error))) from None
+    for file in _named_files(settings):
+        if not file.is_file():
+            raise ConfigError(f"{path}: {file} does not exist or is not a file")
+    return settings
+
+
+def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:
+    vault = content.get("vault")
+    auth = vault.get("auth") if isinstance(vault, dict) else None
+    for key in ("token", "secret_id"):
+        if isinstance(auth, dict) and key in auth:
+            raise ConfigError(
+                f"{path}: vault.auth.{key} is a secret and does not belong in a file; "
+                f"set ROTATOR_VAULT__AUTH__{key.upper()} or name a file with {key}_file"
+            )
+
+
+def _named_files(settings: Settings) -> list[Path]:
+    vault, api = settings.vault, settings.account_api
+    files = (vault.ca_cert, vault.client_cert, vault.client_key, api.ca_cert, vault.auth.secret_id_file)
+    return [file for file in files if file is not None]
+
+
+def _lines(path: Path, error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "is not a setting"
+        if problem["type"] == "missing":
+            message = "is missing"
+        lines.append(f"{path}: {where}: {message}" if where else f"{path}: {message}")
+    return lines

@@ -1,0 +1,36 @@
+"""The root of every error that rotator raises on purpose; imports nothing of rotator.
+
+RotatorError
+├── ConfigError            bad input: exit code 2, nothing was contacted or written
+├── account_api.ApiError   the provider answered badly, or not at all
+├── vault.VaultError       Vault answered badly, or not at all
+└── rotation.RotationError the protocol stopped: what it found and what to do
+"""
+
+
+class RotatorError(Exception):
+    """Something an operator can act on.
+
+    Args:
+        what: One sentence: what happened.
+        unchanged: What was left untouched because of it ("" where that goes without saying).
+        next_step: What to do now, a command where there is one ("" where nothing helps).
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, unchanged: str = "", next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.unchanged = unchanged
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        parts = (self.what, self.unchanged, self.next_step)
+        return " ".join(part.rstrip(".") + "." for part in parts if part)
+
+
+class ConfigError(RotatorError):
+    """The configuration or the command line is wrong; nothing was written anywhere."""
+
+    exit_code = 2

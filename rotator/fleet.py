@@ -1,0 +1,217 @@
+"""One request over many accounts: what each is asked, in what order, how many at once; imports rotation and below."""
+
+import os
+import secrets
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import structlog
+
+from rotator.account_api import AccountApi
+from rotator.config import AccountSettings, Settings
+from rotator.errors import ConfigError, RotatorError
+from rotator.protocol import Policy, Trigger
+from rotator.rotation import Outcome, Preview, Provider, Result, Rotation, Store
+from rotator.vault import Vault
+
+_CAPABILITY_CHUNK = 500
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Wanted(StrEnum):
+    """What is asked of the accounts."""
+
+    NOW = "now"  # a secret younger than the request
+    DUE = "due"  # a secret younger than the account's interval
+    NOTHING_NEW = "nothing_new"  # finish and revoke what is under way
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of every account of a run.
+
+    Attributes:
+        wanted: Which secrets are to be replaced.
+        force: A full account's recorded secrets may go before their grace is over.
+        compromised: Nothing has any grace.
+        patience: How long one account may be waited for.
+    """
+
+    wanted: Wanted
+    force: bool = False
+    compromised: bool = False
+    patience: timedelta = timedelta()
+
+
+class Fleet:
+    """The configured accounts and the two servers they live on.
+
+    Args:
+        settings: The configuration.
+        provider: The Account API.
+        vault: Vault.
+        stop: Set when the process is to end; whatever waits, ends.
+    """
+
+    def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
+        self.settings = settings
+        self.provider: Provider = provider
+        self.store: Store = vault
+        self.stop = stop
+        self._vault = vault
+        self._runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+    @staticmethod
+    def now() -> datetime:
+        """The present, aware UTC."""
+        return datetime.now(UTC)
+
+    def select(self, names: Sequence[str], *, everything: bool) -> tuple[AccountSettings, ...]:
+        """The enabled accounts meant.
+
+        Raises:
+            ConfigError: If a name is unknown, or an account named is not enabled.
+        """
+        if everything:
+            return tuple(account for account in self.settings.accounts if account.enabled)
+        accounts = tuple(self.settings.account(name) for name in dict.fromkeys(names))
+        for account in accounts:
+            if not account.enabled:
+                raise ConfigError(
+                    f'Account "{account.name}" is not enabled', next_step="Set enabled = true for it, if you mean it"
+                )
+        return accounts
+
+    def preflight(self, accounts: Sequence[AccountSettings]) -> None:
+        """Make sure, before anything is written, that all of it may be written.
+
+        Raises:
+            ConfigError: If the policy of rotator's token does not reach a path; each stanza is one line.
+            VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
+        """
+        self._vault.check_mount()
+        missing = [need.stanza for need in self.needs(accounts) if not need.met]
+        if missing:
+            raise ConfigError(
+                "rotator's Vault policy does not allow what these accounts need. Add: " + " ".join(missing),
+                unchanged="Nothing was written anywhere",
+            )
+
+    def needs(self, accounts: Sequence[AccountSettings]) -> list["Need"]:
+        """Each Vault path that the accounts need, and what the token may do there."""
+        wanted: dict[str, frozenset[str]] = {}
+        for account in accounts:
+            for path in (account.path, self.settings.journal_path(account)):
+                wanted[self._vault.data_path(path)] = frozenset({"create", "read", "update"})
+            if account.primary is not None:
+                primary = self._vault.data_path(self.settings.account(account.primary).path)
+                wanted.setdefault(primary, frozenset({"read"}))
+        paths = list(wanted)
+        allowed: dict[str, frozenset[str]] = {}
+        for start in range(0, len(paths), _CAPABILITY_CHUNK):
+            allowed |= self._vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
+        return [Need(path, wanted[path], allowed.get(path, frozenset())) for path in paths]
+
+    def rotation(self, account: AccountSettings, request: Request) -> Rotation:
+        """One run over one account, ready to go."""
+        return Rotation(
+            account,
+            self.settings,
+            self.provider,
+            self.store,
+            policy=self.policy(account, request),
+            clock=self.now,
+            wait=lambda delay: self.stop.wait(delay.total_seconds()),
+            patience=request.patience,
+        )
+
+    def policy(self, account: AccountSettings, request: Request) -> Policy:
+        """What the request means for the account."""
+        now = self.now()
+        fresh_after = {Wanted.NOW: now, Wanted.DUE: now - account.every, Wanted.NOTHING_NEW: None}[request.wanted]
+        manual = Trigger.COMPROMISED if request.compromised else Trigger.MANUAL
+        return Policy(
+            runner=self._runner,
+            account=account.name,
+            fresh_after=fresh_after,
+            explicit=request.wanted is not Wanted.DUE,
+            force=request.force or request.compromised,
+            compromised=request.compromised,
+            trigger=Trigger.SCHEDULE if request.wanted is Wanted.DUE else manual,
+            has_primary=account.primary is not None,
+            grace=account.grace,
+            verify_timeout=account.verify_timeout,
+            max_secrets=self.settings.account_api.max_secrets,
+            lease=self.settings.daemon.lease,
+            request_timeout=self.settings.account_api.timeout,
+            settle=self.settings.account_api.settle,
+        )
+
+    def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
+        """Run them, secondaries before their primaries; outcomes come as accounts are done."""
+        rotations = [self.rotation(account, request) for account in accounts]
+        work = {rotation.account.name: rotation.run for rotation in rotations}
+        for wave in waves(accounts):
+            yield from self._spread({account.name: work[account.name] for account in wave})
+
+    def preview(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Preview | Outcome]:
+        """Look at what a run would do; an outcome in place of a preview tells why an account cannot be looked at."""
+        yield from self._spread({account.name: self.rotation(account, request).preview for account in accounts})
+
+    def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
+        """Do it all, some at a time. A mistake in rotator ends the account it happened to, not the others."""
+        with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+            accounts = {pool.submit(self._guarded, name, job): name for name, job in work.items()}
+            for future in as_completed(accounts):
+                yield future.result()
+
+    def _guarded(self, name: str, job: Callable[[], T]) -> T | Outcome:
+        if self.stop.is_set():
+            return Outcome(name, Result.DEFERRED, reason="stopped", error="told to stop before it began")
+        try:
+            return job()
+        except RotatorError as error:
+            return Outcome(name, Result.FAILED, reason=type(error).__name__, error=str(error))
+        except Exception as error:
+            # The text of an unforeseen exception is nobody's to vouch for: its type and place are enough to find it.
+            frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+            _log.error("internal_error", account=name, error=type(error).__name__, at=frames[-3:])  # noqa: TRY400
+            what = f"A mistake in rotator ({type(error).__name__} at {frames[-1]}) stopped {name}"
+            return Outcome(name, Result.FAILED, reason="internal_error", error=f"{what}. Please report it.")
+
+
+def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
+    """Who goes first: a secondary may need its primary's secret, so primaries come after all their secondaries."""
+    primaries = {account.primary for account in accounts}
+    first = [account for account in accounts if account.name not in primaries]
+    second = [account for account in accounts if account.name in primaries]
+    return [wave for wave in (first, second) if wave]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A Vault path, what rotator needs to do there and what it may do."""
+
+    path: str
+    wanted: frozenset[str]
+    allowed: frozenset[str]
+
+    @property
+    def met(self) -> bool:
+        """Whether rotator may do all of it."""
+        return "root" in self.allowed or self.wanted <= self.allowed
+
+    @property
+    def stanza(self) -> str:
+        """The policy stanza that allows it."""
+        capabilities = ", ".join(f'"{capability}"' for capability in sorted(self.wanted))
+        return f'path "{self.path}" {{ capabilities = [{capabilities}] }}'

@@ -1,0 +1,98 @@
+"""The log: structlog and standard-library loggers through one chain, on standard error; imports nothing of rotator.
+
+No code logs a secret. Should one get into an event all the same, through a library or a server's answer, the
+last processor takes it out of the finished line: it knows every value that this process ever held, see `conceal`.
+"""
+
+import json
+import logging
+import sys
+import threading
+from typing import Any, Literal, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+_MASK = "********"
+# Shorter values would be found inside ordinary words; the provider takes none below eight characters.
+_SHORTEST = 8
+
+
+class Redactor:
+    """Replaces known secret values in finished text, in time that does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._lengths: tuple[int, ...] = ()
+        self._lock = threading.Lock()
+
+    def add(self, secret: SecretStr) -> None:
+        """Know this value from now on, as it is and as JSON would spell it."""
+        value = secret.get_secret_value()
+        if len(value) < _SHORTEST:
+            return
+        with self._lock:
+            self._values |= {value, json.dumps(value)[1:-1]}
+            self._lengths = tuple(sorted({len(known) for known in self._values}, reverse=True))
+
+    def redact(self, text: str) -> str:
+        """The text with every known value masked."""
+        for length in self._lengths:
+            start = 0
+            while start + length <= len(text):
+                if text[start : start + length] in self._values:
+                    text = text[:start] + _MASK + text[start + length :]
+                start += 1
+        return text
+
+
+_redactor = Redactor()
+
+
+def conceal(secret: SecretStr) -> SecretStr:
+    """Never let this value through to the log; returns it for the caller's convenience."""
+    _redactor.add(secret)
+    return secret
+
+
+def configure(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> None:
+    """Send every logger of the process through one chain.
+
+    Args:
+        level: The lowest level that is written: debug, info, warning or error.
+        form: One JSON object a line, or text for people.
+        stream: Where to; standard error if not given.
+    """
+    out = stream or sys.stderr
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_renderers(form, colors=out.isatty())))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "urllib3"):  # a line a request, of interest only to who debugs
+        logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+def _renderers(form: str, *, colors: bool) -> list[Any]:
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if form == "json":
+        return [remove, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [remove, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Redacts the finished line: nothing is added to it after that."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _redactor.redact(super().format(record))

@@ -1,0 +1,908 @@
+"""The rotation protocol: what to do next, decided purely; imports nothing of rotator.
+
+`decide(observation, journal, policy, now)` looks at what is known and names one `Step`. It does no I/O, reads
+no clock and makes no randomness. The interpreter (rotation.py) performs the step, adds what it learned to
+the observation and asks again. A crash anywhere only means that the next run starts with less known: every
+state that a crash can leave behind is an ordinary input here. docs/protocol.md tells why the order is what it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import SecretStr
+
+# How often one run sends the same request that got no answer before it leaves the rest to a later run.
+MAX_SENDS = 3
+# How many values the provider may refuse in one run before a person has to look at the secret's rules.
+MAX_VALUES = 3
+
+BACKOFF_FIRST = timedelta(minutes=1)
+BACKOFF_CAP = timedelta(hours=1)
+
+
+class Phase(StrEnum):
+    """Where an account stands, as people and dashboards see it."""
+
+    IDLE = "idle"
+    PREPARED = "prepared"
+    OVERLAP = "overlap"
+    AMBIGUOUS = "ambiguous"
+
+
+class Trigger(StrEnum):
+    """Why a rotation was begun."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    COMPROMISED = "compromised"
+    BOOTSTRAP = "bootstrap"
+    RESCUE = "rescue"
+
+
+class Credential(StrEnum):
+    """What a request to the provider authenticates with."""
+
+    PUBLISHED = "published"
+    CANDIDATE = "candidate"
+    PRIMARY = "primary"
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """A recorded secret that is to be revoked, not before an instant."""
+
+    id: str
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What rotator remembers of one account between runs; the document beside the published one.
+
+    Attributes:
+        current_id: The provider's id of the published secret; None until adopted, or if nobody can tell.
+        rotated_at: When the published secret came to be.
+        published_version: The KV version of the published document that this journal speaks of.
+        rotation_id: Ties the log lines of one rotation together.
+        trigger: Why the rotation in hand, or the last one, was begun.
+        candidate: The value on its way to being published; None while no rotation is in hand.
+        ids_before: The ids that the provider listed before the candidate was created.
+        create_until: Until then, a create sent by an *earlier* holder may still be carried out.
+        retiring: Recorded ids to revoke, and when.
+        holder: The runner that has the account to itself, until lease_until.
+        attempts: Failed runs since the last good one.
+        next_attempt_at: Before then nothing is tried unless somebody asks for it by name.
+        last_error: What the last failed run said; never a secret.
+        ambiguity: Set while the account holds something that rotator cannot account for.
+    """
+
+    current_id: str | None = None
+    rotated_at: datetime | None = None
+    published_version: int = 0
+    rotation_id: str | None = None
+    trigger: Trigger | None = None
+    candidate: SecretStr | None = None
+    ids_before: frozenset[str] = frozenset()
+    create_until: datetime | None = None
+    retiring: tuple[Retiring, ...] = ()
+    holder: str | None = None
+    lease_until: datetime | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_error: str | None = None
+    ambiguity: str | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Derived, so that no journal can contradict itself."""
+        if self.ambiguity:
+            return Phase.AMBIGUOUS
+        if self.candidate is not None:
+            return Phase.PREPARED
+        return Phase.OVERLAP if self.retiring else Phase.IDLE
+
+    @property
+    def retiring_ids(self) -> frozenset[str]:
+        """The ids recorded for revocation."""
+        return frozenset(entry.id for entry in self.retiring)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The document that consumers read: its KV version (0: never written) and rotator's fields of it."""
+
+    version: int = 0
+    secret: SecretStr | None = None
+    secret_id: str | None = None
+    rotated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The provider's list: id -> creation time, and whose credential fetched it (which proves that it works)."""
+
+    via: Credential
+    created: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What this run knows besides the journal. Facts that are None or False were not looked at yet.
+
+    Attributes:
+        published: As last read; always read before the journal, so that a check-and-set on its version
+            cannot overwrite what somebody published after the journal was read.
+        listing: The provider's list; dropped after every change and every wait.
+        refused: Credentials that the provider answered with 401.
+        recorded: The value at the journal's published_version, once that version was read.
+        recorded_read: Whether it was.
+        earlier_tried: Whether older versions of the published document were tried, in vain.
+        prepared_here: This run chose the candidate itself, so nobody else can have sent it.
+        creates: How often this run sent the create.
+        created_id: The id that the provider answered to it.
+        create_lost_at: When this run last sent a create whose answer was lost.
+        create_refused: What the provider said when it certainly did not create the candidate.
+        value_refused: Whether it said that of the value itself.
+        values: How many candidates this run chose.
+        waiting_since: Since when the candidate has been awaited.
+        revokes: How often this run sent a revocation that was not answered.
+        revoked: Ids that the provider confirmed to be gone.
+        rotated: This run published a new secret already.
+    """
+
+    published: Published
+    listing: Listing | None = None
+    refused: frozenset[Credential] = frozenset()
+    recorded: SecretStr | None = None
+    recorded_read: bool = False
+    earlier_tried: bool = False
+    prepared_here: bool = False
+    creates: int = 0
+    created_id: str | None = None
+    create_lost_at: datetime | None = None
+    create_refused: str | None = None
+    value_refused: bool = False
+    values: int = 0
+    waiting_since: datetime | None = None
+    revokes: int = 0
+    revoked: frozenset[str] = frozenset()
+    rotated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is wanted of this run.
+
+    Attributes:
+        runner: Who runs; unique to a process.
+        account: The account's name, for messages.
+        fresh_after: Rotate if the published secret is older than this instant; None: never begin a rotation.
+        explicit: Somebody asked for this account by name: back-off is ignored.
+        force: A full account's recorded secrets may be revoked before their grace is over.
+        compromised: Nothing has any grace.
+        trigger: Why a rotation would be begun.
+        known_id: The id of the published secret, if a person says so.
+        has_primary: Whether a primary account may act for this one.
+        grace: How long a replaced secret keeps working.
+        verify_timeout: How long a candidate is awaited.
+        max_secrets: How many secrets the account may have.
+        lease: How long a claim lasts.
+        request_timeout: The longest that one request to the provider takes.
+        settle: How long after its timeout a request may still be carried out by the provider.
+    """
+
+    runner: str
+    account: str
+    fresh_after: datetime | None = None
+    explicit: bool = False
+    force: bool = False
+    compromised: bool = False
+    trigger: Trigger = Trigger.SCHEDULE
+    known_id: str | None = None
+    has_primary: bool = False
+    grace: timedelta = timedelta(hours=24)
+    verify_timeout: timedelta = timedelta(minutes=5)
+    max_secrets: int = 2
+    lease: timedelta = timedelta(minutes=2)
+    request_timeout: timedelta = timedelta(seconds=10)
+    settle: timedelta = timedelta(seconds=30)
+
+
+class Event(StrEnum):
+    """What a journal write means; the name of its log line."""
+
+    ADOPTED = "account.adopted"
+    CAUGHT_UP = "account.caught_up"
+    CLEARED = "account.cleared"
+    CLAIMED = "rotation.claimed"
+    COMMITTED = "rotation.committed"
+    SETTLED = "rotation.settled"
+    RELEASED = "rotation.released"
+
+
+class Reason(StrEnum):
+    """Why there is nothing to do at the moment."""
+
+    IDLE = "idle"
+    GRACE = "grace"
+    LEASED = "leased"
+    BACKOFF = "backoff"
+    FULL = "full"
+    LATE_CREATE = "late_create"
+
+
+class Failure(StrEnum):
+    """Why a run cannot go on."""
+
+    NOT_ADOPTED = "not_adopted"
+    CREDENTIALS = "credentials"
+    AMBIGUOUS = "ambiguous"
+    UNVERIFIED = "unverified"
+    FULL = "full"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Fetch the provider's list of secrets with this credential."""
+
+    using: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecorded:
+    """Read the version of the published document that the journal speaks of."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryEarlier:
+    """Look for an older version of the published document whose value authenticates, and publish it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Choose a candidate and write it into the journal, before the provider knows it."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Send the candidate to the provider."""
+
+    using: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Make the verified candidate the published secret; the id is None if nobody can tell it."""
+
+    secret_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Delete this recorded id, authenticated with the published secret."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this journal (check-and-set)."""
+
+    event: Event
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so long for the candidate to become valid, then look again."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do before `until` (None: until something changes)."""
+
+    reason: Reason
+    until: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Stop, with the state as it is: what was found, and what a person should do."""
+
+    failure: Failure
+    what: str
+    next_step: str
+
+
+Step = List | ReadRecorded | TryEarlier | Prepare | Create | Publish | Revoke | Record | Pause | Rest | Fail
+CHANGING_STEPS = (TryEarlier, Prepare, Create, Publish, Revoke, Record)
+
+
+def decide(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Step:
+    """The next step for one account.
+
+    Args:
+        observation: What this run knows of Vault's published document and of the provider.
+        journal: The account's journal as last read or written.
+        policy: What is wanted.
+        now: The present, aware UTC.
+    """
+    case = _Case(observation, journal, policy, now)
+    for rule in _RULES:
+        step = rule(case)
+        if step is not None:
+            return step
+    return _rest(case)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that a rule looks at."""
+
+    seen: Observation
+    journal: Journal
+    policy: Policy
+    now: datetime
+
+    @property
+    def listed(self) -> frozenset[str]:
+        return frozenset(self.seen.listing.created) if self.seen.listing else frozenset()
+
+    @property
+    def held(self) -> bool:
+        """Whether this runner has the lease, with time for one more request on it."""
+        return has_lease(self.journal, self.policy, self.now)
+
+    @property
+    def candidate_published(self) -> bool:
+        return self.journal.candidate is not None and self.seen.published.secret == self.journal.candidate
+
+    @property
+    def candidate_works(self) -> bool:
+        return self.seen.listing is not None and self.seen.listing.via is Credential.CANDIDATE
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a rotation is to be begun, if nothing stands in its way."""
+        fresh_after, rotated_at = self.policy.fresh_after, self.journal.rotated_at
+        if fresh_after is None or self.seen.rotated:
+            return False
+        return rotated_at is None or rotated_at < fresh_after
+
+    @property
+    def full(self) -> bool:
+        return len(self.listed) >= self.policy.max_secrets
+
+    def may_retire(self, entry: Retiring) -> datetime:
+        """From when on a recorded secret may be revoked.
+
+        While old and new fill the account, a create that lands late is refused for want of room; so not
+        even a compromised secret is revoked while one may be on its way.
+        """
+        early = self.policy.compromised or (self.policy.force and self.wanted and self.full)
+        grace_over = self.now if early else entry.not_before
+        return max(grace_over, self.journal.create_until or grace_over)
+
+
+def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
+    """Whether the runner holds the account long enough for one more request to the provider.
+
+    Checked by the rules, and again by the interpreter right before it sends: a process may have been stopped
+    in between.
+    """
+    return (
+        journal.holder == policy.runner
+        and journal.lease_until is not None
+        and now + policy.request_timeout < journal.lease_until
+    )
+
+
+# --- the rules, in order; the first that names a step wins ---------------------------------------------------
+
+
+def _leased_elsewhere(case: _Case) -> Step | None:
+    journal = case.journal
+    if journal.holder in (None, case.policy.runner) or journal.lease_until is None:
+        return None
+    if journal.lease_until <= case.now:
+        return None
+    return Rest(Reason.LEASED, journal.lease_until, f"{journal.holder} is at work on it")
+
+
+def _backing_off(case: _Case) -> Step | None:
+    at = case.journal.next_attempt_at
+    if at is None or at <= case.now or case.policy.explicit or case.journal.holder == case.policy.runner:
+        return None
+    return Rest(Reason.BACKOFF, at, f"attempt {case.journal.attempts} failed: {case.journal.last_error}")
+
+
+def _commit(case: _Case) -> Step | None:
+    """The candidate is published: say so in the journal, with what is to be revoked and when."""
+    if not case.candidate_published:
+        return None
+    return Record(Event.COMMITTED, _committed(case))
+
+
+def _settle(case: _Case) -> Step | None:
+    """What was revoked, or is gone from a list that the published secret fetched, is no longer retiring."""
+    gone = case.seen.revoked
+    if case.seen.listing is not None and case.journal.candidate is None:
+        gone |= case.journal.retiring_ids - case.listed
+    if not gone & case.journal.retiring_ids:
+        return None
+    left = tuple(entry for entry in case.journal.retiring if entry.id not in gone)
+    settled = _released(replace(case.journal, retiring=left), case)
+    return Record(Event.SETTLED, settled if left else replace(settled, create_until=None))
+
+
+def _claim_unfinished(case: _Case) -> Step | None:
+    """An unfinished rotation is taken up, or one's own lease renewed, before anything else is done for it."""
+    if case.journal.candidate is None or case.held:
+        return None
+    return Record(Event.CLAIMED, _claimed(case))
+
+
+def _send_new_candidate(case: _Case) -> Step | None:
+    """This run chose the candidate and has not sent it: no need to ask whether it is live."""
+    if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:
+        return None
+    return Create(case.seen.listing.via)
+
+
+def _list(case: _Case) -> Step | None:
+    """Look at the provider with the first credential that is not known to be refused.
+
+    An unfinished candidate goes first: that it authenticates is what has to be found out. A published secret
+    that is refused is everybody's outage: then whatever else still works is used to mend it.
+    """
+    seen = case.seen
+    if seen.listing is not None:
+        return None
+    if case.journal.candidate is not None and Credential.CANDIDATE not in seen.refused:
+        return List(Credential.CANDIDATE)
+    if seen.created_id is not None and _time_left(case):
+        return Pause(_verify_delay(case))
+    if seen.published.secret is not None and Credential.PUBLISHED not in seen.refused:
+        return List(Credential.PUBLISHED)
+    if seen.published.version > 1 and not seen.earlier_tried:
+        return TryEarlier()
+    if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
+        return List(Credential.PRIMARY)
+    return _out_of_reach(case)
+
+
+def _continue(case: _Case) -> Step | None:
+    """Bring an unfinished rotation to the point where the candidate is published."""
+    if case.journal.candidate is None:
+        return None
+    if case.candidate_works:
+        return _publish(case)
+    new = unaccounted(case.seen, case.journal)
+    if not new:
+        return _create(case)
+    if _may_be_ours(case) and case.journal.ambiguity is None and _time_left(case):
+        return Pause(_verify_delay(case))
+    return _not_valid(case, new)
+
+
+def _recover(case: _Case) -> Step | None:
+    """Nothing published, or what is published is refused: create through the primary, which is all that works."""
+    if case.seen.listing is None or case.seen.listing.via is not Credential.PRIMARY:
+        return None
+    if case.full:
+        return Fail(
+            Failure.FULL,
+            f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets and rotator knows the "
+            "value of none that works, so it can neither add one nor tell which one may go",
+            f"Give it a value that works: rotator adopt {case.policy.account}",
+        )
+    return Prepare(Trigger.BOOTSTRAP if case.seen.published.secret is None else Trigger.RESCUE)
+
+
+def _identify(case: _Case) -> Step | None:
+    """Find out which listed id belongs to the published value, at adoption and after a change by hand."""
+    journal, seen = case.journal, case.seen
+    drifted = seen.published.version != journal.published_version
+    if journal.current_id in case.listed and not drifted:
+        return None
+    excluded: frozenset[str | None] = frozenset()
+    field_is_ours = False
+    if journal.current_id is not None and drifted:
+        if not seen.recorded_read:
+            return ReadRecorded()
+        if seen.recorded == seen.published.secret and journal.current_id in case.listed:
+            return Record(Event.CAUGHT_UP, replace(journal, published_version=seen.published.version))
+        # Whoever changed the value may have left our field secret_id as it was: that proves nothing then.
+        field_is_ours = seen.published.secret_id == journal.current_id
+        if seen.recorded is not None:
+            excluded = frozenset({journal.current_id} if seen.recorded != seen.published.secret else ())
+    pool = case.listed - excluded
+    if case.policy.known_id in pool:
+        return Record(Event.ADOPTED, _adopted(case, str(case.policy.known_id)))
+    if len(pool) == 1:
+        return Record(Event.ADOPTED, _adopted(case, *map(str, pool)))
+    if seen.published.secret_id in pool and not field_is_ours:
+        return Record(Event.ADOPTED, _adopted(case, str(seen.published.secret_id)))
+    return Fail(
+        Failure.AMBIGUOUS,
+        f"the published secret works, but which of the listed ids is its own cannot be told: {_names(case.listed)}",
+        f"Say which: rotator adopt {case.policy.account} --secret-id ID",
+    )
+
+
+def _unaccounted(case: _Case) -> Step | None:
+    unknown = unaccounted(case.seen, case.journal)
+    if not unknown:
+        return None
+    return Fail(
+        Failure.AMBIGUOUS,
+        f"the account holds {_count(unknown)} that rotator did not create: {_names(unknown)}",
+        f"If nobody needs it: rotator resolve {case.policy.account}",
+    )
+
+
+def _retire(case: _Case) -> Step | None:
+    """Revoke what is due. Both the published secret and the one to go are in a list fetched just now."""
+    due = [entry for entry in case.journal.retiring if case.may_retire(entry) <= case.now]
+    if not due:
+        return None
+    if not case.held:
+        return Record(Event.CLAIMED, _claimed(case))
+    if case.seen.revokes >= MAX_SENDS:
+        return Fail(
+            Failure.UNANSWERED,
+            f"the provider did not answer {case.seen.revokes} requests to revoke {due[0].id}",
+            "The next run tries again",
+        )
+    return Revoke(due[0].id)
+
+
+def _begin(case: _Case) -> Step | None:
+    if not case.wanted:
+        return None
+    if case.full:
+        return _wait_for_room(case)
+    return Prepare(case.policy.trigger)
+
+
+def _clear(case: _Case) -> Step | None:
+    """All is well: forget what was wrong, and give back a lease that was not needed."""
+    journal = case.journal
+    if journal.ambiguity or journal.attempts or journal.last_error:
+        return Record(Event.CLEARED, _released(journal, case))
+    if journal.holder == case.policy.runner:
+        return Record(Event.RELEASED, _released(journal, case))
+    return None
+
+
+_RULES: tuple[Callable[[_Case], Step | None], ...] = (
+    _leased_elsewhere,
+    _backing_off,
+    _commit,
+    _settle,
+    _claim_unfinished,
+    _send_new_candidate,
+    _list,
+    _continue,
+    _recover,
+    _identify,
+    _unaccounted,
+    _retire,
+    _begin,
+    _clear,
+)
+
+
+def _rest(case: _Case) -> Rest:
+    if not case.journal.retiring:
+        return Rest(Reason.IDLE, None, "nothing is due")
+    until = min(case.may_retire(entry) for entry in case.journal.retiring)
+    return Rest(Reason.GRACE, until, f"{_names(case.journal.retiring_ids)} is revoked then")
+
+
+# --- parts of the rules --------------------------------------------------------------------------------------
+
+
+def _publish(case: _Case) -> Step:
+    """The candidate authenticates. Its id is the one answered, or the only one that was not there before.
+
+    If the id cannot be told, the value is published all the same, because it works; the account then becomes
+    ambiguous and nothing is revoked.
+    """
+    created_id = case.seen.created_id
+    if created_id is not None:
+        if created_id not in case.listed and _time_left(case):
+            return Pause(_verify_delay(case))
+        return Publish(created_id if created_id in case.listed else None)
+    new = case.listed - case.journal.ids_before
+    return Publish(next(iter(new)) if len(new) == 1 else None)
+
+
+def _create(case: _Case) -> Step:
+    """The candidate is not live and nothing new is listed: send the same value, unless that was refused."""
+    seen, policy = case.seen, case.policy
+    if seen.value_refused and seen.values < MAX_VALUES:
+        return Prepare(case.journal.trigger or policy.trigger)
+    if seen.create_refused is not None:
+        return Fail(
+            Failure.REFUSED,
+            f"the provider refused the new secret: {seen.create_refused}",
+            f"Look at the account: rotator status {policy.account}",
+        )
+    if case.full:
+        return Fail(
+            Failure.FULL,
+            f"the account has {len(case.listed)} of {policy.max_secrets} secrets, there is no room for the new one",
+            f"Look at the account: rotator status {policy.account}",
+        )
+    if seen.creates >= MAX_SENDS:
+        return Fail(
+            Failure.UNANSWERED,
+            f"the provider did not carry out {seen.creates} requests to create the new secret",
+            "The next run sends the same one again",
+        )
+    late = _late_create_until(case)
+    if late is not None and late > case.now and len(case.listed) + 1 < policy.max_secrets:
+        # With room to spare a create that lands late would not be refused: wait it out.
+        return Rest(Reason.LATE_CREATE, late, "an earlier create may still be carried out")
+    listing = seen.listing
+    return Create(listing.via if listing else Credential.PUBLISHED)
+
+
+def _may_be_ours(case: _Case) -> bool:
+    """Whether something new in the list can be the candidate: it was sent, and not just once and refused."""
+    seen = case.seen
+    return seen.create_refused is None or seen.creates > 1 or not seen.prepared_here
+
+
+def _not_valid(case: _Case, new: frozenset[str]) -> Fail:
+    """Something new is listed, and the candidate does not authenticate. Both are kept for the next run."""
+    if case.seen.created_id in new:
+        return Fail(
+            Failure.UNVERIFIED,
+            f"the provider created the new secret {case.seen.created_id}, but it did not authenticate in time",
+            "The next run tries it again; if that goes on, raise verify_timeout",
+        )
+    return Fail(
+        Failure.AMBIGUOUS,
+        f"{_count(new)} appeared while a new one was being created, which does not authenticate: {_names(new)}",
+        f"If nobody needs it: rotator resolve {case.policy.account}",
+    )
+
+
+def _out_of_reach(case: _Case) -> Fail:
+    account, seen = case.policy.account, case.seen
+    primary = ", and so are its primary's credentials" if Credential.PRIMARY in seen.refused else ""
+    if seen.published.secret is None:
+        return Fail(
+            Failure.NOT_ADOPTED,
+            f"nothing is published for the account yet{primary}",
+            f"Give it the secret in use today: rotator adopt {account}",
+        )
+    return Fail(
+        Failure.CREDENTIALS,
+        f"the provider refuses the published secret (401){primary}; no earlier version of it works either",
+        f"Give it a secret that works: rotator adopt {account}",
+    )
+
+
+def _wait_for_room(case: _Case) -> Step:
+    if not case.journal.retiring:
+        return Fail(
+            Failure.FULL,
+            f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets and none of them is to go",
+            f"Look at the account: rotator status {case.policy.account}",
+        )
+    until = min(case.may_retire(entry) for entry in case.journal.retiring)
+    return Rest(
+        Reason.FULL,
+        until,
+        f"the account is full until {_names(case.journal.retiring_ids)} is revoked; --force does not wait for that",
+    )
+
+
+def _time_left(case: _Case) -> bool:
+    since = case.seen.waiting_since
+    return since is None or case.now - since < case.policy.verify_timeout
+
+
+def _verify_delay(case: _Case) -> timedelta:
+    """A tenth of a second at first, then a third of the time already waited, five seconds at most."""
+    waited = case.now - (case.seen.waiting_since or case.now)
+    return min(max(waited / 3, timedelta(milliseconds=100)), timedelta(seconds=5))
+
+
+def _late_create_until(case: _Case) -> datetime | None:
+    """Until when a create of this rotation may still be carried out; None: every one was answered."""
+    fences = [] if case.journal.create_until is None else [case.journal.create_until]
+    if case.seen.create_lost_at is not None:
+        fences.append(case.seen.create_lost_at + case.policy.request_timeout + case.policy.settle)
+    return max(fences, default=None)
+
+
+# --- journals ------------------------------------------------------------------------------------------------
+
+
+def prepared(
+    observation: Observation,
+    journal: Journal,
+    policy: Policy,
+    now: datetime,
+    *,
+    trigger: Trigger,
+    candidate: SecretStr,
+    rotation_id: str,
+) -> Journal:
+    """The journal that says: this candidate will be created. It also takes the lease.
+
+    Args:
+        trigger: Why the rotation is begun.
+        candidate: A new value, never sent anywhere yet.
+        rotation_id: A new name for the rotation.
+    """
+    case = _Case(observation, journal, policy, now)
+    late = _late_create_until(case)
+    return replace(
+        _claimed(case),
+        rotation_id=rotation_id,
+        trigger=trigger,
+        candidate=candidate,
+        ids_before=case.listed,
+        create_until=late if late is not None and late > now else None,
+        ambiguity=None,
+    )
+
+
+def unaccounted(observation: Observation, journal: Journal) -> frozenset[str]:
+    """The listed ids that rotator cannot account for, as far as the listing shows."""
+    listed = frozenset(observation.listing.created) if observation.listing else frozenset()
+    if journal.candidate is not None:
+        return listed - journal.ids_before
+    return listed - journal.retiring_ids - {journal.current_id}
+
+
+def resolved(
+    observation: Observation, journal: Journal, policy: Policy, now: datetime, revoke: frozenset[str]
+) -> Journal:
+    """The journal after a person said that these unaccounted ids may go: they are recorded as retiring, at once.
+
+    A candidate that never authenticated is given up with them; if its create should still be under way, nothing
+    is revoked before that is over.
+    """
+    entries = tuple(Retiring(id_, now) for id_ in sorted(revoke & unaccounted(observation, journal)))
+    return replace(
+        released(observation, journal, policy, now),
+        candidate=None,
+        ids_before=frozenset(),
+        retiring=journal.retiring + entries,
+        attempts=0,
+        next_attempt_at=None,
+        last_error=None,
+        ambiguity=None,
+    )
+
+
+def failed(
+    observation: Observation, journal: Journal, policy: Policy, now: datetime, error: str, *, ambiguous: bool
+) -> Journal:
+    """The journal after a run that failed: the error, when to try again, the lease given back.
+
+    Args:
+        error: What happened, for people; never a secret.
+        ambiguous: Whether the account holds something that rotator cannot account for. An ambiguity found
+            earlier stays until a run finds it gone.
+    """
+    attempts = journal.attempts + 1
+    wait = min(BACKOFF_FIRST * 2 ** min(attempts - 1, 16), BACKOFF_CAP)
+    parked = released(observation, journal, policy, now)
+    return replace(
+        parked,
+        attempts=attempts,
+        next_attempt_at=now + wait,
+        last_error=error,
+        ambiguity=error if ambiguous else journal.ambiguity,
+    )
+
+
+def released(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Journal:
+    """The journal with the lease given back and whatever may still be under way written down."""
+    case = _Case(observation, journal, policy, now)
+    return replace(journal, holder=None, lease_until=None, create_until=_late_create_until(case))
+
+
+def _claimed(case: _Case) -> Journal:
+    """With this runner's lease; what an earlier holder may have sent counts as under way until it cannot be."""
+    journal, policy = case.journal, case.policy
+    create_until = journal.create_until
+    if journal.candidate is not None and journal.lease_until is not None and journal.holder != policy.runner:
+        late = journal.lease_until + policy.settle
+        create_until = max(create_until or late, late)
+    return replace(journal, holder=policy.runner, lease_until=case.now + policy.lease, create_until=create_until)
+
+
+def _committed(case: _Case) -> Journal:
+    journal, published = case.journal, case.seen.published
+    create_until = _late_create_until(_Case(case.seen, _claimed(case), case.policy, case.now))
+    at_once = case.policy.compromised or journal.trigger is Trigger.COMPROMISED
+    grace_over = case.now if at_once else case.now + case.policy.grace
+    entries = {entry.id: entry.not_before for entry in journal.retiring}
+    if journal.current_id is not None:
+        entries[journal.current_id] = grace_over
+    elif journal.trigger is Trigger.BOOTSTRAP:
+        # The first secret of an account that its primary brought in: what was there before goes, too.
+        entries |= dict.fromkeys(sorted(journal.ids_before), grace_over)
+    if at_once:
+        entries = dict.fromkeys(entries, case.now)
+    entries.pop(published.secret_id or "", None)
+    done = replace(
+        journal,
+        current_id=published.secret_id,
+        rotated_at=published.rotated_at or case.now,
+        published_version=published.version,
+        candidate=None,
+        ids_before=frozenset(),
+        create_until=create_until,
+        retiring=tuple(Retiring(id_, at) for id_, at in entries.items()),
+        attempts=0,
+        next_attempt_at=None,
+        last_error=None,
+        ambiguity=None,
+    )
+    due_now = any(max(at, create_until or at) <= case.now for at in entries.values())
+    lease_until = case.now + case.policy.lease
+    return replace(done, holder=case.policy.runner if due_now else None, lease_until=lease_until if due_now else None)
+
+
+def _adopted(case: _Case, id_: str) -> Journal:
+    """The journal in which `id_` is the published secret's.
+
+    Recorded ids stay recorded. At the first adoption whatever is older than the published secret is recorded
+    as retiring; whatever is not stays unaccounted for.
+    """
+    journal, listing = case.journal, case.seen.listing
+    created = dict(listing.created) if listing else {}
+    grace_over = case.now + case.policy.grace
+    entries = {entry.id: entry.not_before for entry in journal.retiring}
+    if journal.current_id is not None:
+        entries[journal.current_id] = grace_over
+    elif journal.rotated_at is None:
+        older = sorted(other for other, at in created.items() if at < created[id_])
+        entries |= dict.fromkeys(older, grace_over)
+    return replace(
+        journal,
+        current_id=id_,
+        rotated_at=created[id_],
+        published_version=case.seen.published.version,
+        retiring=tuple(Retiring(other, at) for other, at in entries.items() if other != id_ and other in created),
+    )
+
+
+def _released(journal: Journal, case: _Case) -> Journal:
+    """At rest and well: no lease, no error, nothing unaccounted for."""
+    mine = journal.holder in (None, case.policy.runner)
+    return replace(
+        journal,
+        holder=None if mine else journal.holder,
+        lease_until=None if mine else journal.lease_until,
+        attempts=0,
+        next_attempt_at=None,
+        last_error=None,
+        ambiguity=None,
+    )
+
+
+def _names(ids: frozenset[str]) -> str:
+    return ", ".join(sorted(ids))
+
+
+def _count(ids: frozenset[str]) -> str:
+    return "a secret" if len(ids) == 1 else f"{len(ids)} secrets"

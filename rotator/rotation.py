@@ -1,0 +1,720 @@
+"""The interpreter: performs the protocol's steps on the provider and on Vault, one account at a time.
+
+It decides nothing: `protocol.decide` names a step, this module does it, notes what it learned and asks again.
+What it adds is what only the one who acts can do: it looks at the lease right before each request that changes
+something at the provider, reads back what it published, and refuses a step that would break an invariant even
+if it was told to do it. Imports the pure core, the adapters, config and errors.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+import structlog
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from rotator import protocol
+from rotator.account_api import (
+    Credentials,
+    LostAnswer,
+    NotFound,
+    NotSent,
+    RateLimited,
+    Refused,
+    SecretInfo,
+    Unauthorized,
+)
+from rotator.config import AccountSettings, Fields, Settings
+from rotator.errors import RotatorError
+from rotator.generator import generate
+from rotator.protocol import (
+    Create,
+    Credential,
+    Fail,
+    Failure,
+    Journal,
+    List,
+    Listing,
+    Observation,
+    Pause,
+    Phase,
+    Policy,
+    Prepare,
+    Publish,
+    Published,
+    ReadRecorded,
+    Reason,
+    Record,
+    Rest,
+    Revoke,
+    Step,
+    Trigger,
+    TryEarlier,
+)
+from rotator.vault import CasConflict, Document, VaultError
+
+# A run is some fifteen steps; one that needs far more goes round in circles and must not go on for ever.
+MAX_STEPS = 500
+# How many older versions of the published document are tried when the published secret is refused.
+EARLIER_VERSIONS = 10
+
+Clock = Callable[[], datetime]
+Waiter = Callable[[timedelta], bool]
+"""Waits so long, or until the process is told to stop; true if it was told."""
+
+
+class Provider(Protocol):
+    """The part of account_api.AccountApi that a rotation needs."""
+
+    def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]: ...
+
+    def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo: ...
+
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None: ...
+
+
+class Store(Protocol):
+    """The part of vault.Vault that a rotation needs."""
+
+    def read(self, path: str, version: int | None = None) -> Document: ...
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int: ...
+
+
+class RotationError(RotatorError):
+    """The protocol stopped with the account as it is."""
+
+    def __init__(self, fail: Fail) -> None:
+        super().__init__(
+            fail.what,
+            unchanged="Nothing was revoked, and the published secret is what it was",
+            next_step=fail.next_step,
+        )
+        self.failure = fail.failure
+
+
+class JournalError(RotatorError):
+    """The journal is not one that this rotator can read; it was left as it is."""
+
+
+class Result(StrEnum):
+    """How a run over one account ended."""
+
+    OK = "ok"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did to one account.
+
+    Attributes:
+        phase: Where the account stands now; None if that could not be read.
+        published: This run published a new secret.
+        revoked: The ids this run revoked.
+        reason: Why there is nothing more to do at the moment, or what kind of failure it was.
+        until: When there will be.
+        error: What went wrong, what was left alone and what to do.
+    """
+
+    account: str
+    result: Result
+    phase: Phase | None = None
+    published: bool = False
+    revoked: tuple[str, ...] = ()
+    reason: str | None = None
+    until: datetime | None = None
+    error: str | None = None
+    rotation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do first, with everything that reading alone can tell."""
+
+    account: str
+    journal: Journal
+    seen: Observation
+    step: Step
+
+
+class Rotation:
+    """One run over one account.
+
+    Args:
+        account: The account.
+        settings: The whole configuration, for where documents stand and for the primary.
+        provider: The Account API.
+        store: Vault.
+        policy: What is wanted of the run.
+        clock: Tells the time, aware UTC.
+        wait: Waits, and says whether the process is to stop.
+        patience: How long this run may wait for a lease, a grace or a rate limit to end. Waiting for a
+            candidate to become valid is bounded by the policy's verify_timeout instead.
+    """
+
+    def __init__(
+        self,
+        account: AccountSettings,
+        settings: Settings,
+        provider: Provider,
+        store: Store,
+        *,
+        policy: Policy,
+        clock: Clock,
+        wait: Waiter,
+        patience: timedelta = timedelta(),
+    ) -> None:
+        self.account = account
+        self.policy = policy
+        self._settings = settings
+        self._provider = provider
+        self._store = store
+        self._clock = clock
+        self._wait = wait
+        self._patience_ends = clock() + patience
+        self._observed = False
+        self._revoked: tuple[str, ...] = ()
+        self._primary: Credentials | None = None
+        self._document = Document(version=0, data=None)
+        self._journal_version = 0
+        self.journal = Journal()
+        self.seen = Observation(Published())
+        self._log = structlog.get_logger().bind(account=account.name)
+
+    def run(self) -> Outcome:
+        """Do whatever there is to do; every ordinary failure becomes part of the outcome."""
+        for _ in range(MAX_STEPS):
+            outcome = self.step()
+            if outcome is not None:
+                return outcome
+        raise AssertionError(f"after {MAX_STEPS} steps there was still something to do")
+
+    def step(self) -> Outcome | None:
+        """Do one thing; the outcome, once there is nothing more to do."""
+        try:
+            if not self._observed:
+                self.observe()
+            step = self.decide()
+            if not isinstance(step, Rest):
+                self.perform(step)
+                return None
+            if not self._may_wait(step.until) or self._wait_until(step):
+                return self._rested(step)
+            self._observed = False
+        except RotatorError as error:
+            self._park(error)
+            return self._failed(error)
+        return None
+
+    def preview(self) -> Preview:
+        """Look, without changing anything anywhere: the first step that would change something, or the end."""
+        self.observe()
+        for _ in range(MAX_STEPS):
+            step = self.decide()
+            if isinstance(step, (*protocol.CHANGING_STEPS, Pause, Rest, Fail)):
+                break
+            self.perform(step)
+        return Preview(self.account.name, self.journal, self.seen, step)
+
+    def adopt(self, secret: SecretStr, secret_id: str | None, *, force: bool) -> Outcome:
+        """Publish a value that a person brought, once it has authenticated, and take the account on.
+
+        Args:
+            secret: The value.
+            secret_id: Its id; needed where the provider lists several and none is known yet.
+            force: Replace a published secret that works.
+
+        Raises:
+            RotatorError: If the value is refused, or cannot be told from the others; nothing was written then.
+        """
+        self.observe()
+        infos = self._authenticated(secret, secret_id)
+        published = self.seen.published
+        if published.secret != secret:
+            if published.secret is not None and not force and self._works(published.secret):
+                raise RotatorError(
+                    f"{self.account.path} already holds another secret, which works",
+                    unchanged="Nothing was written",
+                    next_step="To replace it all the same, add --force",
+                )
+            by_id = {info.id: info.created_at for info in infos}
+            known = secret_id or (next(iter(by_id)) if len(by_id) == 1 else None)
+            if known is None:
+                listed = ", ".join(f"{info.id} (created {_instant(info.created_at)})" for info in infos)
+                raise RotatorError(
+                    f"The provider lists {len(infos)} secrets and does not say which one this value is: {listed}",
+                    unchanged="Nothing was written",
+                    next_step=f"Say it: rotator adopt {self.account.name} --secret-id ID",
+                )
+            self._write_published(Published(secret=secret, secret_id=known, rotated_at=by_id[known]))
+        self.policy = replace(self.policy, known_id=secret_id)
+        return self.run()
+
+    def _authenticated(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
+        try:
+            infos = self._provider.list_secrets(Credentials(self.account.api_key, secret), self.account.api_key)
+        except Unauthorized:
+            raise RotatorError(
+                f"The provider refuses this secret for {self.account.name} ({self.account.api_key})",
+                unchanged="Nothing was written",
+                next_step="Look it up in the provider's dashboard and try again",
+            ) from None
+        if secret_id is not None and secret_id not in {info.id for info in infos}:
+            listed = ", ".join(info.id for info in infos)
+            raise RotatorError(
+                f"The provider does not list {secret_id}; it lists {listed}",
+                unchanged="Nothing was written",
+            )
+        return infos
+
+    def _works(self, secret: SecretStr) -> bool:
+        try:
+            self._provider.list_secrets(Credentials(self.account.api_key, secret), self.account.api_key)
+        except Unauthorized:
+            return False
+        return True
+
+    def unaccounted(self) -> dict[str, datetime]:
+        """What the provider lists and rotator cannot account for; changes nothing.
+
+        Raises:
+            RotatorError: If the account cannot be looked at, or is in trouble of another kind.
+        """
+        step = self.preview().step
+        if isinstance(step, Fail) and self.seen.listing is not None:
+            unknown = protocol.unaccounted(self.seen, self.journal)
+            if unknown and (self.journal.candidate is not None or self.journal.current_id in self.seen.listing.created):
+                return {id_: self.seen.listing.created[id_] for id_ in sorted(unknown)}
+        if isinstance(step, Fail):
+            raise RotationError(step)
+        return {}
+
+    def resolve(self, revoke: frozenset[str]) -> Outcome:
+        """Record these ids, which `unaccounted` named, as to be revoked, and revoke them by the ordinary rules."""
+        journal = protocol.resolved(self.seen, self.journal, self.policy, self._clock(), revoke)
+        self._write_journal(journal)
+        self._log.warning("account.resolved", revoke=sorted(revoke))
+        self._observed = False
+        return self.run()
+
+    def decide(self) -> Step:
+        """The next step, as the protocol sees it."""
+        return protocol.decide(self.seen, self.journal, self.policy, self._clock())
+
+    def perform(self, step: Step) -> None:
+        """Do one step; what was learned is in `seen` and `journal` afterwards.
+
+        Raises:
+            RotatorError: If the step could not be done, or was to fail.
+        """
+        try:
+            self._perform(step)
+        except CasConflict as conflict:
+            self._log.info("rotation.conflict", path=conflict.path)
+            self._observed = False
+        except RateLimited as limited:
+            self._rate_limited(limited)
+
+    def _perform(self, step: Step) -> None:  # noqa: PLR0912 - one line a step
+        match step:
+            case List():
+                self._list(step.using)
+            case ReadRecorded():
+                self._read_recorded()
+            case TryEarlier():
+                self._try_earlier()
+            case Prepare():
+                self._prepare(step.trigger)
+            case Create():
+                self._create(step.using)
+            case Publish():
+                self._publish(step.secret_id)
+            case Revoke():
+                self._revoke(step.id)
+            case Record():
+                self._record(step)
+            case Pause():
+                self._pause(step.delay)
+            case Fail():
+                raise RotationError(step)
+            case Rest():
+                raise AssertionError("a rest is not performed")
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Read the published document, then the journal; what the provider said before is forgotten.
+
+        The order matters: a check-and-set on this version of the published document fails if anybody published
+        anything after the journal was read.
+        """
+        self._document = self._store.read(self.account.path)
+        journal = self._store.read(self._settings.journal_path(self.account))
+        self._journal_version = journal.version
+        self.journal = load_journal(journal)
+        self.seen = Observation(
+            load_published(self._document, self.account.fields),
+            creates=self.seen.creates,
+            create_lost_at=self.seen.create_lost_at,
+            rotated=self.seen.rotated,
+        )
+        self._observed = True
+
+    def _list(self, using: Credential) -> None:
+        try:
+            infos = self._list_as(using)
+        except Unauthorized:
+            self._log.info("provider.refused", credential=using.value)
+            self.seen = replace(self.seen, refused=self.seen.refused | {using})
+            return
+        listing = Listing(using, {info.id: info.created_at for info in infos})
+        self.seen = replace(self.seen, listing=listing, refused=self.seen.refused - {using})
+
+    def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
+        try:
+            return self._provider.list_secrets(self._credentials(using), self.account.api_key)
+        except Unauthorized:
+            # The primary may have been rotated since it was read; any other credential is what it is.
+            if using is not Credential.PRIMARY or not self._reread_primary():
+                raise
+        return self._provider.list_secrets(self._credentials(using), self.account.api_key)
+
+    def _credentials(self, using: Credential) -> Credentials:
+        if using is Credential.PRIMARY:
+            return self._primary or self._read_primary()
+        secret = self.journal.candidate if using is Credential.CANDIDATE else self.seen.published.secret
+        if secret is None:
+            raise AssertionError(f"there is no {using} secret to authenticate with")
+        return Credentials(self.account.api_key, secret)
+
+    def _read_primary(self) -> Credentials:
+        primary = self._settings.account(self.account.primary or "")
+        published = load_published(self._store.read(primary.path), primary.fields)
+        if published.secret is None:
+            raise RotatorError(
+                f"The primary account {primary.name} has nothing published, so it cannot act for {self.account.name}",
+                unchanged=f"Nothing was changed for {self.account.name}",
+                next_step=f"Adopt the primary first: rotator adopt {primary.name}",
+            )
+        self._primary = Credentials(primary.api_key, published.secret)
+        return self._primary
+
+    def _reread_primary(self) -> bool:
+        before = self._primary
+        return self._read_primary() != before
+
+    def _read_recorded(self) -> None:
+        version = self.journal.published_version
+        recorded = None
+        if version:
+            recorded = load_published(self._store.read(self.account.path, version), self.account.fields).secret
+        self.seen = replace(self.seen, recorded=recorded, recorded_read=True)
+
+    # --- changing the provider -------------------------------------------------------------------------------
+
+    def _create(self, using: Credential) -> None:
+        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+            return  # stopped for too long since the decision: decide again
+        if self.journal.candidate is None:
+            raise AssertionError("there is no candidate to create")
+        auth = self._credentials(using)
+        sent_at = self._clock()
+        self.seen = replace(self.seen, creates=self.seen.creates + 1, create_refused=None, listing=None)
+        try:
+            created = self._provider.create_secret(auth, self.account.api_key, self.journal.candidate)
+        except Unauthorized:
+            self.seen = replace(self.seen, refused=self.seen.refused | {using})
+        except RateLimited:
+            raise
+        except Refused as refusal:
+            self._log.warning("rotation.create_refused", error=str(refusal))
+            self.seen = replace(
+                self.seen,
+                create_refused=refusal.what,
+                value_refused=refusal.rejects_the_value,
+                waiting_since=self._clock(),
+            )
+        except NotSent as error:
+            self._log.warning("rotation.create_not_sent", error=str(error))
+        except LostAnswer as error:
+            self._log.warning("rotation.create_unanswered", error=str(error))
+            self.seen = replace(self.seen, create_lost_at=sent_at, waiting_since=self._clock())
+        else:
+            self._log.info("rotation.created", secret_id=created.id)
+            self.seen = replace(self.seen, created_id=created.id, waiting_since=self._clock())
+
+    def _revoke(self, id_: str) -> None:
+        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+            return
+        self._refuse_unsafe_revocation(id_)
+        self.seen = replace(self.seen, listing=None)
+        try:
+            self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
+        except NotFound:
+            self._log.info("rotation.already_revoked", secret_id=id_)
+        except Unauthorized:
+            self.seen = replace(self.seen, refused=self.seen.refused | {Credential.PUBLISHED})
+            return
+        except (NotSent, LostAnswer) as error:
+            self._log.warning("rotation.revoke_unanswered", secret_id=id_, error=str(error))
+            self.seen = replace(self.seen, revokes=self.seen.revokes + 1)
+            return
+        else:
+            self._log.info("rotation.revoked", secret_id=id_)
+            self._revoked += (id_,)
+        self.seen = replace(self.seen, revoked=self.seen.revoked | {id_})
+
+    def _refuse_unsafe_revocation(self, id_: str) -> None:
+        """I2 to I4 once more, where a mistake would cost a consumer its secret."""
+        listing, journal = self.seen.listing, self.journal
+        safe = (
+            listing is not None
+            and listing.via is Credential.PUBLISHED
+            and id_ != journal.current_id
+            and id_ in journal.retiring_ids
+            and {id_, journal.current_id} <= set(listing.created)
+        )
+        if not safe:
+            raise AssertionError(f"revoking {id_} would not be safe")
+
+    # --- changing Vault --------------------------------------------------------------------------------------
+
+    def _prepare(self, trigger: Trigger) -> None:
+        if self._wait(timedelta()):
+            raise self._stopped()  # whatever is under way is finished, but nothing new is begun
+        journal = protocol.prepared(
+            self.seen,
+            self.journal,
+            self.policy,
+            self._clock(),
+            trigger=trigger,
+            candidate=generate(self.account.recipe),
+            rotation_id=secrets.token_hex(8),
+        )
+        self._write_journal(journal)
+        self._log.info("rotation.prepared", trigger=trigger.value, **self._rotation())
+        self.seen = replace(
+            self.seen,
+            prepared_here=True,
+            creates=0,
+            created_id=None,
+            create_refused=None,
+            value_refused=False,
+            waiting_since=None,
+            values=self.seen.values + 1,
+            refused=self.seen.refused - {Credential.CANDIDATE},
+        )
+
+    def _publish(self, secret_id: str | None) -> None:
+        candidate, listing = self.journal.candidate, self.seen.listing
+        if candidate is None or listing is None or listing.via is not Credential.CANDIDATE:
+            raise AssertionError("only a candidate that authenticates is published")
+        self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
+        self.seen = replace(self.seen, rotated=True)
+        self._log.info("rotation.published", secret_id=secret_id, version=self._document.version, **self._rotation())
+
+    def _write_published(self, published: Published, base: Mapping[str, Any] | None = None) -> None:
+        """Write the document, keeping every field that is not rotator's, and read it back."""
+        names = self.account.fields
+        data = dict(self._document.data or base or {})
+        data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
+        data |= {names.secret_id: published.secret_id, names.rotated_at: _instant(published.rotated_at)}
+        version = self._store.write(self.account.path, data, cas=self._document.version)
+        self._document = self._store.read(self.account.path)
+        seen = load_published(self._document, names)
+        if self._document.version == version and seen.secret != published.secret:
+            raise RotatorError(
+                f"Vault returned something else than what was just written to {self.account.path}",
+                unchanged="Nothing was revoked",
+                next_step=f"Look at it, then: rotator rotate-now {self.account.name}",
+            )
+        refused = self.seen.refused - {Credential.PUBLISHED}
+        self.seen = replace(self.seen, published=seen, listing=None, refused=refused)
+
+    def _try_earlier(self) -> None:
+        """Publish the newest earlier value that still authenticates, if there is one."""
+        newest = self._document.version - 1
+        tried = {self.seen.published.secret, None}
+        for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1):
+            document = self._store.read(self.account.path, version)
+            earlier = load_published(document, self.account.fields)
+            if earlier.secret is None or earlier.secret in tried:
+                continue
+            tried.add(earlier.secret)
+            try:
+                infos = self._provider.list_secrets(
+                    Credentials(self.account.api_key, earlier.secret), self.account.api_key
+                )
+            except Unauthorized:
+                continue
+            if earlier.secret_id not in {info.id for info in infos}:
+                earlier = replace(earlier, secret_id=None)
+            self._write_published(earlier, base=document.data)
+            self._log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
+            return
+        self.seen = replace(self.seen, earlier_tried=True)
+
+    def _record(self, step: Record) -> None:
+        before = self.journal
+        self._write_journal(step.journal)
+        after = {"phase": self.journal.phase.value, "secret_id": self.journal.current_id}
+        named = before if before.candidate is not None else self.journal
+        self._log.info(step.event.value, **after, rotation_id=named.rotation_id)
+
+    def _write_journal(self, journal: Journal) -> None:
+        document = dump_journal(journal)
+        path = self._settings.journal_path(self.account)
+        self._journal_version = self._store.write(path, document, cas=self._journal_version)
+        self.journal = journal
+
+    # --- waiting and ending ----------------------------------------------------------------------------------
+
+    def _pause(self, delay: timedelta) -> None:
+        since = self.seen.waiting_since or self._clock()
+        if self._wait(delay):
+            raise self._stopped()
+        refused = self.seen.refused - {Credential.CANDIDATE}
+        self.seen = replace(self.seen, listing=None, refused=refused, waiting_since=since)
+
+    def _stopped(self) -> RotatorError:
+        return RotatorError(
+            f"Told to stop before {self.account.name} was done",
+            unchanged="The published secret is what it was",
+            next_step="The next run goes on from here",
+        )
+
+    def _may_wait(self, until: datetime | None) -> bool:
+        return until is not None and until <= self._patience_ends
+
+    def _wait_until(self, rest: Rest) -> bool:
+        """Wait for the rest's end; true if the process is to stop instead."""
+        assert rest.until is not None  # noqa: S101 - _may_wait has looked
+        self._give_back()
+        delay = max(rest.until - self._clock(), timedelta()) + timedelta(milliseconds=5)
+        self._log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)
+        return self._wait(delay)
+
+    def _rate_limited(self, limited: RateLimited) -> None:
+        delay = limited.retry_after or timedelta(seconds=1)
+        if self._clock() + delay > self._patience_ends or self._wait(delay):
+            raise limited
+        self.seen = replace(self.seen, listing=None)
+
+    def _rested(self, rest: Rest) -> Outcome:
+        self._give_back()
+        done = rest.reason in (Reason.IDLE, Reason.GRACE)
+        return Outcome(
+            self.account.name,
+            Result.OK if done else Result.DEFERRED,
+            phase=self.journal.phase,
+            published=self.seen.rotated,
+            revoked=self._revoked,
+            reason=rest.reason.value,
+            until=rest.until,
+            error=None if done else rest.detail,
+            rotation_id=self.journal.rotation_id,
+        )
+
+    def _failed(self, error: RotatorError) -> Outcome:
+        known = self._journal_version > 0
+        self._log.error("rotation.failed", error=str(error))
+        return Outcome(
+            self.account.name,
+            Result.FAILED,
+            phase=self.journal.phase if known else None,
+            published=self.seen.rotated,
+            revoked=self._revoked,
+            reason=error.failure.value if isinstance(error, RotationError) else type(error).__name__,
+            until=self.journal.next_attempt_at,
+            error=str(error),
+            rotation_id=self.journal.rotation_id,
+        )
+
+    def _give_back(self) -> None:
+        if self.journal.holder == self.policy.runner:
+            released = protocol.released(self.seen, self.journal, self.policy, self._clock())
+            self._park_journal(released)
+
+    def _park(self, error: RotatorError) -> None:
+        """Note the failure in the journal, unless there is none, it is not ours to write, or Vault is the failure."""
+        ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
+        held_by_other = self.journal.holder not in (None, self.policy.runner)
+        if held_by_other or isinstance(error, VaultError | JournalError):
+            return
+        if self._journal_version == 0 and not ambiguous:
+            return
+        now = self._clock()
+        parked = protocol.failed(self.seen, self.journal, self.policy, now, error.what, ambiguous=ambiguous)
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))
+        self._park_journal(parked)
+
+    def _park_journal(self, journal: Journal) -> None:
+        try:
+            self._write_journal(journal)
+        except (CasConflict, VaultError) as error:
+            # Somebody else has the account by now, or Vault is away: the lease runs out by itself.
+            self._log.info("rotation.not_parked", error=str(error))
+
+    def _rotation(self) -> dict[str, str | None]:
+        return {"rotation_id": self.journal.rotation_id}
+
+
+_JOURNAL = TypeAdapter(Journal)
+
+
+def load_journal(document: Document) -> Journal:
+    """The journal in a document; an empty one where there is none yet.
+
+    Raises:
+        JournalError: If it holds something else.
+    """
+    if document.data is None:
+        return Journal()
+    try:
+        return _JOURNAL.validate_python(document.data)
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
+        raise JournalError(
+            f"The journal is not readable, wrong in: {fields}",
+            unchanged="Nothing was changed",
+            next_step="Put its last good version back (vault kv rollback), or delete it and run: rotator adopt",
+        ) from None
+
+
+def dump_journal(journal: Journal) -> dict[str, Any]:
+    """The document of a journal; the candidate stays wrapped until it is sent."""
+    document: dict[str, Any] = _JOURNAL.dump_python(journal, mode="json")
+    document["ids_before"] = sorted(journal.ids_before)
+    return document | {"phase": journal.phase.value, "candidate": journal.candidate}
+
+
+def load_published(document: Document, names: Fields) -> Published:
+    """rotator's fields of a published document; whatever is not of the right kind counts as missing."""
+    data = document.data or {}
+    secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
+    return Published(
+        version=document.version,
+        secret=SecretStr(secret) if isinstance(secret, str) and secret else None,
+        secret_id=secret_id if isinstance(secret_id, str) and secret_id else None,
+        rotated_at=_parse_instant(data.get(names.rotated_at)),
+    )
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parse_instant(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
