@@ -406,14 +406,18 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
     )
 
 
+def leased_elsewhere(journal: Journal, policy: Policy, now: datetime) -> bool:
+    """Whether another runner has the account to itself at the moment."""
+    other = journal.holder not in (None, policy.runner)
+    return other and journal.lease_until is not None and journal.lease_until > now
+
+
 # --- the rules, in order; the first that names a step wins ---------------------------------------------------
 
 
 def _leased_elsewhere(case: _Case) -> Step | None:
     journal = case.journal
-    if journal.holder in (None, case.policy.runner) or journal.lease_until is None:
-        return None
-    if journal.lease_until <= case.now:
+    if not leased_elsewhere(journal, case.policy, case.now):
         return None
     return Rest(Reason.LEASED, journal.lease_until, f"{journal.holder} is at work on it")
 
@@ -444,18 +448,11 @@ def _settle(case: _Case) -> Step | None:
     return Record(Event.SETTLED, settled if left else replace(settled, create_until=None))
 
 
-def _claim_unfinished(case: _Case) -> Step | None:
-    """An unfinished rotation is taken up, or one's own lease renewed, before anything else is done for it."""
-    if case.journal.candidate is None or case.held:
-        return None
-    return Record(Event.CLAIMED, _claimed(case))
-
-
 def _send_new_candidate(case: _Case) -> Step | None:
     """This run chose the candidate and has not sent it: no need to ask whether it is live."""
     if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:
         return None
-    return Create(case.seen.listing.via)
+    return _with_lease(case, Create(case.seen.listing.via))
 
 
 def _list(case: _Case) -> Step | None:
@@ -467,10 +464,11 @@ def _list(case: _Case) -> Step | None:
     seen = case.seen
     if seen.listing is not None:
         return None
-    if case.journal.candidate is not None and Credential.CANDIDATE not in seen.refused:
-        return List(Credential.CANDIDATE)
-    if seen.created_id is not None and _time_left(case):
-        return Pause(_verify_delay(case))
+    if case.journal.candidate is not None:
+        if Credential.CANDIDATE not in seen.refused:
+            return List(Credential.CANDIDATE)
+        if seen.created_id is not None and _time_left(case):
+            return _with_lease(case, Pause(_verify_delay(case)))
     if seen.published.secret is not None and Credential.PUBLISHED not in seen.refused:
         return List(Credential.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
@@ -485,12 +483,12 @@ def _continue(case: _Case) -> Step | None:
     if case.journal.candidate is None:
         return None
     if case.candidate_works:
-        return _publish(case)
+        return _with_lease(case, _publish(case))
     new = unaccounted(case.seen, case.journal)
     if not new:
-        return _create(case)
+        return _with_lease(case, _create(case))
     if _may_be_ours(case) and case.journal.ambiguity is None and _time_left(case):
-        return Pause(_verify_delay(case))
+        return _with_lease(case, Pause(_verify_delay(case)))
     return _not_valid(case, new)
 
 
@@ -525,7 +523,8 @@ def _identify(case: _Case) -> Step | None:
         field_is_ours = seen.published.secret_id == journal.current_id
         if seen.recorded is not None:
             excluded = frozenset({journal.current_id} if seen.recorded != seen.published.secret else ())
-    pool = case.listed - excluded
+    # The published secret works, so one of the listed ids is its own: with one listed there is no question.
+    pool = case.listed - excluded if len(case.listed) > 1 else case.listed
     if case.policy.known_id in pool:
         return Record(Event.ADOPTED, _adopted(case, str(case.policy.known_id)))
     if len(pool) == 1:
@@ -555,15 +554,13 @@ def _retire(case: _Case) -> Step | None:
     due = [entry for entry in case.journal.retiring if case.may_retire(entry) <= case.now]
     if not due:
         return None
-    if not case.held:
-        return Record(Event.CLAIMED, _claimed(case))
     if case.seen.revokes >= MAX_SENDS:
         return Fail(
             Failure.UNANSWERED,
             f"the provider did not answer {case.seen.revokes} requests to revoke {due[0].id}",
             "The next run tries again",
         )
-    return Revoke(due[0].id)
+    return _with_lease(case, Revoke(due[0].id))
 
 
 def _begin(case: _Case) -> Step | None:
@@ -589,7 +586,6 @@ _RULES: tuple[Callable[[_Case], Step | None], ...] = (
     _backing_off,
     _commit,
     _settle,
-    _claim_unfinished,
     _send_new_candidate,
     _list,
     _continue,
@@ -610,6 +606,17 @@ def _rest(case: _Case) -> Rest:
 
 
 # --- parts of the rules --------------------------------------------------------------------------------------
+
+
+def _with_lease(case: _Case, step: Step) -> Step:
+    """The step, after this runner has taken or renewed the lease that the step needs.
+
+    Everything the step rests on was seen before the claim. If the claim's check-and-set succeeds, no other
+    runner has moved the account since.
+    """
+    if case.held or isinstance(step, Fail | Rest | Prepare):
+        return step
+    return Record(Event.CLAIMED, _claimed(case))
 
 
 def _publish(case: _Case) -> Step:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from pydantic import SecretStr, TypeAdapter, ValidationError
@@ -61,6 +61,7 @@ MAX_STEPS = 500
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
 
+T = TypeVar("T")
 Clock = Callable[[], datetime]
 Waiter = Callable[[timedelta], bool]
 """Waits so long, or until the process is told to stop; true if it was told."""
@@ -367,7 +368,7 @@ class Rotation:
 
     def _list(self, using: Credential) -> None:
         try:
-            infos = self._list_as(using)
+            infos = self._authenticate(using, lambda auth: self._provider.list_secrets(auth, self.account.api_key))
         except Unauthorized:
             self._log.info("provider.refused", credential=using.value)
             self.seen = replace(self.seen, refused=self.seen.refused | {using})
@@ -375,14 +376,14 @@ class Rotation:
         listing = Listing(using, {info.id: info.created_at for info in infos})
         self.seen = replace(self.seen, listing=listing, refused=self.seen.refused - {using})
 
-    def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
+    def _authenticate(self, using: Credential, request: Callable[[Credentials], T]) -> T:
+        """Send a request; with the primary's credential, once more if that was rotated since it was read."""
         try:
-            return self._provider.list_secrets(self._credentials(using), self.account.api_key)
+            return request(self._credentials(using))
         except Unauthorized:
-            # The primary may have been rotated since it was read; any other credential is what it is.
             if using is not Credential.PRIMARY or not self._reread_primary():
                 raise
-        return self._provider.list_secrets(self._credentials(using), self.account.api_key)
+        return request(self._credentials(using))
 
     def _credentials(self, using: Credential) -> Credentials:
         if using is Credential.PRIMARY:
@@ -420,13 +421,21 @@ class Rotation:
     def _create(self, using: Credential) -> None:
         if not protocol.has_lease(self.journal, self.policy, self._clock()):
             return  # stopped for too long since the decision: decide again
-        if self.journal.candidate is None:
+        candidate = self.journal.candidate
+        if candidate is None:
             raise AssertionError("there is no candidate to create")
-        auth = self._credentials(using)
         sent_at = self._clock()
-        self.seen = replace(self.seen, creates=self.seen.creates + 1, create_refused=None, listing=None)
+        self.seen = replace(
+            self.seen,
+            creates=self.seen.creates + 1,
+            create_refused=None,
+            listing=None,
+            refused=self.seen.refused - {Credential.CANDIDATE},
+        )
         try:
-            created = self._provider.create_secret(auth, self.account.api_key, self.journal.candidate)
+            created = self._authenticate(
+                using, lambda auth: self._provider.create_secret(auth, self.account.api_key, candidate)
+            )
         except Unauthorized:
             self.seen = replace(self.seen, refused=self.seen.refused | {using})
         except RateLimited:
@@ -643,12 +652,11 @@ class Rotation:
     def _park(self, error: RotatorError) -> None:
         """Note the failure in the journal, unless there is none, it is not ours to write, or Vault is the failure."""
         ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
-        held_by_other = self.journal.holder not in (None, self.policy.runner)
-        if held_by_other or isinstance(error, VaultError | JournalError):
+        now = self._clock()
+        if isinstance(error, JournalError) or protocol.leased_elsewhere(self.journal, self.policy, now):
             return
         if self._journal_version == 0 and not ambiguous:
             return
-        now = self._clock()
         parked = protocol.failed(self.seen, self.journal, self.policy, now, error.what, ambiguous=ambiguous)
         if isinstance(error, RateLimited) and error.retry_after is not None:
             parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))

@@ -1,0 +1,238 @@
+"""A model of the provider and of Vault in memory, with the faults no real server can be told to have at will.
+
+It obeys the documented rules and nothing else: what authenticates, what is listed, what is full. A create can
+be lost before or after it was carried out, or be carried out late; a Vault write can be lost the same way.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.account_api import Credentials, Forbidden, InvalidRequest, LostAnswer, NotFound, SecretInfo, Unauthorized
+from rotator.config import AccountSettings, Settings
+from rotator.protocol import Policy, Trigger
+from rotator.rotation import Rotation, load_journal, load_published
+from rotator.vault import CasConflict, Document, VaultUnreachable
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Clock:
+    """Time that passes when somebody says so."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, delay: timedelta) -> bool:
+        self.now += delay
+        return False
+
+
+@dataclass
+class Late:
+    """A create that the provider will carry out, or not, until an instant."""
+
+    api_key: str
+    value: str
+    until: datetime
+
+
+@dataclass
+class ModelProvider:
+    """The Account API's secrets, as the provider keeps them."""
+
+    clock: Clock
+    max_secrets: int = 2
+    request_timeout: timedelta = timedelta(seconds=10)
+    settle: timedelta = timedelta(seconds=30)
+    secrets: dict[str, dict[str, tuple[str, datetime]]] = field(default_factory=dict)
+    primaries: dict[str, str] = field(default_factory=dict)
+    late: list[Late] = field(default_factory=list)
+    fault: str | None = None
+    propagation: timedelta = timedelta()
+    created_by_rotator: dict[str, str] = field(default_factory=dict)
+    revoked_by_rotator: list[tuple[str, str]] = field(default_factory=list)
+    _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    def add(self, api_key: str, value: str) -> str:
+        """What a human does in the dashboard, and what a create does."""
+        id_ = f"id-{next(self._ids):03}"
+        self.secrets.setdefault(api_key, {})[id_] = (value, self.clock())
+        return id_
+
+    def remove(self, api_key: str, id_: str) -> None:
+        del self.secrets[api_key][id_]
+
+    def authenticates(self, api_key: str, value: str) -> bool:
+        return any(
+            known == value and created + self.propagation <= self.clock()
+            for known, created in self.secrets.get(api_key, {}).values()
+        )
+
+    def land(self) -> None:
+        """Carry out a create whose caller has long given up."""
+        create = self.late.pop(0)
+        if self.clock() <= create.until and len(self.secrets[create.api_key]) < self.max_secrets:
+            self.created_by_rotator[self.add(create.api_key, create.value)] = create.value
+
+    def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        self._enter(auth, api_key)
+        return tuple(SecretInfo(id_, created) for id_, (_, created) in self.secrets[api_key].items())
+
+    def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        fault, self.fault = self.fault, None
+        if fault == "late":
+            until = self.clock() + self.request_timeout + self.settle
+            self.late.append(Late(api_key, secret.get_secret_value(), until))
+        if fault in ("late", "lost-before"):
+            raise LostAnswer("no answer to the create")
+        self._enter(auth, api_key)
+        if fault == "refuse-value":
+            raise InvalidRequest("the value is refused", status=400, invalid_parameters=(("secret", "no"),))
+        if len(self.secrets[api_key]) >= self.max_secrets:
+            raise Forbidden("too many secrets", status=403)
+        id_ = self.add(api_key, secret.get_secret_value())
+        self.created_by_rotator[id_] = secret.get_secret_value()
+        if fault == "lost-after":
+            raise LostAnswer("no answer to the create")
+        return SecretInfo(id_, self.clock())
+
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+        fault, self.fault = self.fault, None
+        if fault in ("late", "lost-before"):
+            raise LostAnswer("no answer to the revocation")
+        self._enter(auth, api_key)
+        if secret_id not in self.secrets[api_key]:
+            raise NotFound("no such id", status=404)
+        if len(self.secrets[api_key]) == 1:
+            raise Forbidden("the last secret", status=403)
+        self.revoked_by_rotator.append((secret_id, self.secrets[api_key][secret_id][0]))
+        del self.secrets[api_key][secret_id]
+        if fault == "lost-after":
+            raise LostAnswer("no answer to the revocation")
+
+    def _enter(self, auth: Credentials, api_key: str) -> None:
+        if not self.authenticates(auth.api_key, auth.api_secret.get_secret_value()):
+            raise Unauthorized("refused", status=401)
+        if auth.api_key != api_key and self.primaries.get(api_key) != auth.api_key:
+            raise NotFound("no such key", status=404)
+
+
+@dataclass
+class ModelVault:
+    """KV v2: documents with versions and check-and-set."""
+
+    versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    fault: str | None = None
+
+    def read(self, path: str, version: int | None = None) -> Document:
+        versions = self.versions.get(path, [])
+        at = len(versions) if version is None else version
+        if not 1 <= at <= len(versions):
+            return Document(version=0, data=None)
+        return Document(version=at, data=dict(versions[at - 1]))
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        fault, self.fault = self.fault, None
+        if fault == "lost-before":
+            raise VaultUnreachable("no answer to the write")
+        versions = self.versions.setdefault(path, [])
+        if len(versions) != cas:
+            raise CasConflict(path)
+        plain = {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in data.items()}
+        versions.append(plain)
+        if fault == "lost-after":
+            raise VaultUnreachable("no answer to the write")
+        return len(versions)
+
+
+@dataclass
+class World:
+    """One account at the model provider, published in the model Vault, and whoever reads it."""
+
+    grace: timedelta = timedelta(hours=1)
+    max_secrets: int = 2
+    secondary: bool = False
+    clock: Clock = field(default_factory=Clock)
+    settings: Settings = field(init=False)
+    provider: ModelProvider = field(init=False)
+    vault: ModelVault = field(default_factory=ModelVault)
+    runners: int = 0
+
+    def __post_init__(self) -> None:
+        self.provider = ModelProvider(self.clock, self.max_secrets)
+        accounts: list[dict[str, Any]] = [
+            {"name": "shop", "api_key": "shopkey", "path": "apps/shop", "grace": self.grace},
+        ]
+        if self.secondary:
+            accounts[0]["primary"] = "parent"
+            accounts.append({"name": "parent", "api_key": "parentkey", "path": "apps/parent"})
+            self.provider.add("parentkey", "ParentSecret001")
+            self.provider.primaries["shopkey"] = "parentkey"
+            self.publish("ParentSecret001", path="apps/parent")
+        self.settings = Settings.model_validate(
+            {
+                "vault": {"address": "http://127.0.0.1:1", "auth": {"token": "model-token-0001"}},
+                "account_api": {"max_secrets": self.max_secrets},
+                "accounts": accounts,
+            }
+        )
+
+    @property
+    def account(self) -> AccountSettings:
+        return self.settings.accounts[0]
+
+    def publish(self, value: str, *, path: str = "apps/shop", secret_id: str | None = None) -> None:
+        """What a human does by hand."""
+        versions = self.vault.versions.setdefault(path, [])
+        before = versions[-1] if versions else {}
+        versions.append(before | {"api_secret": value} | ({"secret_id": secret_id} if secret_id else {}))
+
+    def rotation(self, **policy: Any) -> Rotation:
+        """A run by a runner that never ran before."""
+        self.runners += 1
+        wanted: dict[str, Any] = {
+            "runner": f"runner-{self.runners}",
+            "account": "shop",
+            "explicit": True,
+            "trigger": Trigger.MANUAL,
+            "has_primary": self.secondary,
+            "grace": self.grace,
+            "max_secrets": self.max_secrets,
+            "request_timeout": self.provider.request_timeout,
+            "settle": self.provider.settle,
+        }
+        patience = policy.pop("patience", timedelta())
+        return Rotation(
+            self.account,
+            self.settings,
+            self.provider,
+            self.vault,
+            policy=Policy(**(wanted | policy)),
+            clock=self.clock,
+            wait=self.clock.wait,
+            patience=patience,
+        )
+
+    @property
+    def journal(self) -> Any:
+        return load_journal(self.vault.read(self.settings.journal_path(self.account)))
+
+    @property
+    def published(self) -> str | None:
+        secret = load_published(self.vault.read(self.account.path), self.account.fields).secret
+        return secret.get_secret_value() if secret else None
+
+    @property
+    def live(self) -> dict[str, str]:
+        return {id_: value for id_, (value, _) in self.provider.secrets["shopkey"].items()}
+
+    def consumer_works(self) -> bool:
+        return self.published is not None and self.provider.authenticates("shopkey", self.published)

@@ -1,0 +1,722 @@
+"""Every row of the crash table and every corner case as a sentence: the real interpreter in a model world."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.errors import RotatorError
+from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger
+from rotator.rotation import Outcome, Result, Rotation, dump_journal, load_journal
+from tests.model import World
+
+FIRST = "FirstSecret001"
+DAY = timedelta(days=1)
+
+
+def adopted(**world: Any) -> World:
+    """A world with one account that rotator knows, with one secret."""
+    made = World(**world)
+    made.provider.add("shopkey", FIRST)
+    made.publish(FIRST)
+    made.rotation().run()
+    made.clock.wait(timedelta(minutes=1))
+    return made
+
+
+def rotate(world: World, **policy: Any) -> Outcome:
+    return world.rotation(**({"fresh_after": world.clock()} | policy)).run()
+
+
+def run_until(rotation: Rotation, kind: type[Step] | Event, *, then_perform: bool) -> None:
+    """Run up to the first step of a kind, and perhaps do that one, too; then the process dies."""
+    rotation.observe()
+    for _ in range(100):
+        step = rotation.decide()
+        matches = isinstance(step, Record) and step.event is kind if isinstance(kind, Event) else isinstance(step, kind)
+        if matches and not then_perform:
+            return
+        rotation.perform(step)
+        if matches:
+            return
+    pytest.fail(f"no {kind} came up")
+
+
+def assert_settled(world: World, outcome: Outcome, *, secrets: int = 1) -> None:
+    assert outcome.result is Result.OK, outcome
+    assert world.journal.phase is (Phase.IDLE if secrets == 1 else Phase.OVERLAP)
+    assert world.journal.candidate is None
+    assert world.journal.holder is None
+    assert len(world.live) == secrets
+    assert world.live[world.journal.current_id] == world.published
+    assert world.consumer_works()
+
+
+# --- the ordinary course -------------------------------------------------------------------------------------
+
+
+def test_an_account_is_rotated_and_its_old_secret_kept_for_the_grace() -> None:
+    world = adopted()
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.reason == "grace"
+    assert_settled(world, outcome, secrets=2)
+    assert FIRST in world.live.values()
+
+
+def test_the_old_secret_is_revoked_when_its_grace_is_over() -> None:
+    world = adopted()
+    until = rotate(world).until
+    assert until is not None
+    world.clock.now = until
+    outcome = world.rotation().run()
+    assert len(outcome.revoked) == 1
+    assert_settled(world, outcome)
+    assert FIRST not in world.live.values()
+
+
+def test_without_grace_one_run_does_it_all() -> None:
+    world = adopted(grace=timedelta())
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(outcome.revoked) == 1
+    assert world.clock() == began, "nothing was waited for"
+    assert_settled(world, outcome)
+
+
+def test_adoption_takes_the_age_from_the_provider_and_rotates_nothing() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.clock.wait(DAY)
+    outcome = world.rotation(fresh_after=world.clock() - 2 * DAY).run()
+    assert not outcome.published
+    assert world.journal.rotated_at == world.clock() - DAY
+    assert world.published == FIRST
+
+
+def test_what_is_not_due_is_not_rotated_however_often_the_process_starts() -> None:
+    world = adopted()
+    for _ in range(3):
+        assert not world.rotation(fresh_after=world.clock() - DAY).run().published
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_fields_of_others_survive_a_rotation() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.vault.versions["apps/shop"] = [{"api_secret": FIRST, "region": "eu", "limits": {"rps": 30}}]
+    world.clock.wait(DAY)
+    rotate(world)
+    document = world.vault.versions["apps/shop"][-1]
+    assert document["region"] == "eu"
+    assert document["limits"] == {"rps": 30}
+    assert document["api_secret"] != FIRST
+
+
+# --- the crash table -----------------------------------------------------------------------------------------
+
+CRASHES = [
+    pytest.param(kind, after, id=f"{'after' if after else 'before'}-{getattr(kind, '__name__', kind)}")
+    for kind in (Prepare, Create, Publish, Event.COMMITTED, Revoke, Event.SETTLED)
+    for after in (False, True)
+]
+
+
+@pytest.mark.parametrize(("kind", "after"), CRASHES)
+def test_one_run_converges_wherever_the_last_one_died(kind: type[Step] | Event, after: bool) -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=after)
+    assert world.consumer_works()
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, patience=DAY)
+    assert_settled(world, outcome)
+    assert FIRST not in world.live.values()
+
+
+def test_a_crash_after_create_adopts_the_live_candidate() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world)
+    assert world.published == candidate
+    assert list(world.live.values()) == [FIRST, candidate]
+
+
+def test_a_crash_before_create_sends_the_same_value() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world)
+    assert world.published == candidate
+
+
+def test_a_lost_answer_to_a_create_that_was_done_is_not_sent_again() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.fault = "lost-after"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_nothing_is_revoked_while_a_create_may_be_under_way_not_even_when_compromised() -> None:
+    world = adopted(grace=timedelta())
+    world.provider.fault = "late"
+    sent_at = world.clock()
+    outcome = rotate(world, compromised=True, force=True)
+    assert outcome.published
+    assert outcome.reason == "grace"
+    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    world.provider.land()  # refused: both slots are taken
+    assert len(world.live) == 2
+    world.clock.now = outcome.until
+    assert_settled(world, world.rotation().run())
+
+
+def test_a_late_create_after_all_is_done_is_reported_and_not_revoked() -> None:
+    world = adopted(grace=timedelta())
+    rotate(world)
+    stray = world.provider.add("shopkey", world.published or "")  # stopped between its check and its request
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert stray in (outcome.error or "")
+    assert stray in world.live
+    assert world.consumer_works()
+
+
+def test_a_process_stopped_past_its_lease_does_not_create() -> None:
+    world = adopted()
+    sleeper = world.rotation(fresh_after=world.clock())
+    run_until(sleeper, Create, then_perform=False)
+    step = sleeper.decide()
+    world.clock.wait(timedelta(minutes=5))
+    sleeper.perform(step)
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_process_stopped_past_its_lease_does_not_revoke() -> None:
+    world = adopted(grace=timedelta())
+    sleeper = world.rotation(fresh_after=world.clock())
+    run_until(sleeper, Revoke, then_perform=False)
+    step = sleeper.decide()
+    world.clock.wait(timedelta(minutes=5))
+    sleeper.perform(step)
+    assert FIRST in world.live.values()
+
+
+def test_the_second_of_two_runners_waits_for_the_lease_and_then_has_nothing_to_do() -> None:
+    world = adopted()
+    wanted = world.clock()
+    first = world.rotation(fresh_after=wanted)
+    run_until(first, Create, then_perform=True)
+    second = world.rotation(fresh_after=wanted)
+    deferred = world.rotation(fresh_after=wanted).run()
+    assert deferred.result is Result.DEFERRED
+    assert deferred.reason == "leased"
+    first.run()
+    outcome = second.run()
+    assert outcome.result is Result.OK
+    assert not outcome.published
+    assert len(world.live) == 2
+
+
+# --- the candidate -------------------------------------------------------------------------------------------
+
+
+def test_a_new_secret_that_takes_a_while_is_published_only_when_it_works() -> None:
+    world = adopted()
+    world.clock.wait(timedelta(minutes=1))
+    world.provider.propagation = timedelta(seconds=45)
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.clock() - began >= timedelta(seconds=45)
+    assert world.consumer_works()
+
+
+def test_a_candidate_that_never_works_is_kept_and_tried_again_later() -> None:
+    world = adopted()
+    world.clock.wait(2 * DAY)
+    world.provider.propagation = DAY
+    outcome = rotate(world)
+    assert outcome.reason == "unverified"
+    assert world.published == FIRST
+    assert world.journal.phase is Phase.PREPARED
+    candidate = world.journal.candidate.get_secret_value()
+    again = world.rotation(fresh_after=world.clock(), explicit=False).run()
+    assert again.reason == "backoff"
+    world.clock.wait(DAY)
+    assert rotate(world).published
+    assert world.published == candidate
+
+
+def test_a_refused_value_is_replaced_by_another() -> None:
+    world = adopted()
+    world.provider.fault = "refuse-value"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_values_are_not_tried_for_ever() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "refuse-value"
+        outcome = rotation.step()
+    assert outcome.reason == "refused"
+    assert rotation.seen.values == 3
+
+
+def test_creates_without_any_effect_are_not_sent_for_ever() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "lost-before"
+        outcome = rotation.step()
+    assert outcome.reason == "unanswered"
+    assert list(world.live.values()) == [FIRST]
+    assert world.journal.next_attempt_at == world.clock() + timedelta(minutes=1)
+
+
+def test_revocations_without_any_effect_are_not_sent_for_ever() -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Revoke, then_perform=False)
+    world.clock.wait(timedelta(minutes=3))
+    rotation = world.rotation()
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "lost-before"
+        outcome = rotation.step()
+    assert outcome.reason == "unanswered"
+    assert_settled(world, world.rotation().run())
+
+
+def test_back_off_doubles_up_to_an_hour_and_a_success_forgets_it() -> None:
+    world = adopted()
+    waits = []
+    for _ in range(8):
+        rotation = world.rotation(fresh_after=world.clock())
+        outcome = None
+        while outcome is None:
+            world.provider.fault = "lost-before"
+            outcome = rotation.step()
+        world.provider.fault = None
+        waits.append(world.journal.next_attempt_at - world.clock())
+    assert [wait / timedelta(minutes=1) for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert world.journal.attempts == 8
+    rotate(world)
+    assert world.journal.attempts == 0
+    assert world.journal.last_error is None
+
+
+# --- the full account ----------------------------------------------------------------------------------------
+
+
+def test_a_full_account_in_its_grace_waits() -> None:
+    world = adopted()
+    until = rotate(world).until
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world)
+    assert outcome.result is Result.DEFERRED
+    assert outcome.reason == "full"
+    assert outcome.until == until
+    assert len(world.live) == 2
+
+
+def test_force_does_not_wait_for_the_grace() -> None:
+    world = adopted()
+    rotate(world)
+    second = world.published
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, force=True)
+    assert outcome.published
+    assert FIRST not in world.live.values()
+    assert second in world.live.values()
+
+
+def test_force_revokes_nothing_where_no_rotation_is_wanted() -> None:
+    world = adopted()
+    rotate(world)
+    outcome = world.rotation(force=True).run()
+    assert outcome.revoked == ()
+
+
+def test_a_compromised_secret_has_no_grace() -> None:
+    world = adopted()
+    rotate(world)
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert_settled(world, outcome)
+
+
+def test_a_compromised_secret_has_no_grace_for_the_run_after_a_crash_either() -> None:
+    world = adopted()
+    compromised = world.rotation(fresh_after=world.clock(), compromised=True, trigger=Trigger.COMPROMISED)
+    run_until(compromised, Create, then_perform=True)
+    assert_settled(world, world.rotation(patience=DAY).run())
+
+
+# --- adoption and ambiguity ----------------------------------------------------------------------------------
+
+
+def test_at_adoption_an_older_secret_is_recorded_and_revoked_after_the_grace() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST, secret_id=id_)
+    outcome = world.rotation().run()
+    assert outcome.reason == "grace"
+    assert len(world.live) == 2
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+    assert world.published == FIRST
+
+
+def test_at_adoption_a_younger_secret_is_nobodys_to_revoke() -> None:
+    world = World()
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST, secret_id=id_)
+    world.clock.wait(DAY)
+    world.provider.add("shopkey", "YoungerSecret1")
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.journal.phase is Phase.AMBIGUOUS
+    world.clock.wait(30 * DAY)
+    rotate(world)
+    assert len(world.live) == 2
+
+
+def test_two_secrets_and_no_word_which_is_published_is_ambiguous_until_somebody_says() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert "--secret-id" in (outcome.error or "")
+    assert world.rotation(known_id=id_).run().reason == "grace"
+
+
+def test_nothing_published_asks_for_adoption() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    outcome = rotate(world)
+    assert outcome.reason == "not_adopted"
+    assert "rotator adopt shop" in (outcome.error or "")
+    assert "apps/shop" not in world.vault.versions
+    assert world.settings.journal_path(world.account) not in world.vault.versions
+
+
+def test_a_secret_added_by_hand_makes_the_account_ambiguous_until_it_is_gone() -> None:
+    world = adopted()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    assert rotate(world).reason == "ambiguous"
+    assert world.journal.phase is Phase.AMBIGUOUS
+    assert world.published == FIRST
+    world.provider.remove("shopkey", stray)
+    assert rotate(world).published
+    assert world.journal.ambiguity is None
+
+
+def test_resolve_revokes_what_it_is_told_and_nothing_else() -> None:
+    world = adopted()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    rotation = world.rotation()
+    assert list(rotation.unaccounted()) == [stray]
+    outcome = rotation.resolve(frozenset({stray}))
+    assert outcome.revoked == (stray,)
+    assert_settled(world, outcome)
+
+
+def test_resolve_cannot_be_talked_into_the_published_secret() -> None:
+    world = adopted()
+    world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    rotation = world.rotation()
+    rotation.unaccounted()
+    outcome = rotation.resolve(frozenset({world.journal.current_id}))
+    assert outcome.revoked == ()
+    assert world.consumer_works()
+
+
+def test_a_human_who_takes_the_free_slot_meanwhile_loses_nothing() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=False)
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    outcome = rotation.run()
+    assert outcome.reason == "ambiguous"
+    assert set(world.live.values()) == {FIRST, "HumanSecret001"}
+    again = world.rotation()
+    assert list(again.unaccounted()) == [stray]
+    assert again.resolve(frozenset({stray})).revoked == (stray,)
+    assert rotate(world).published
+
+
+# --- changes by hand -----------------------------------------------------------------------------------------
+
+
+def test_a_secret_replaced_by_hand_is_adopted_and_the_old_one_retired() -> None:
+    world = adopted()
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    outcome = world.rotation().run()
+    assert outcome.reason == "grace"
+    assert world.journal.current_id == new
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+    assert world.published == "HumanSecret001"
+
+
+def test_a_field_edited_by_hand_changes_nothing() -> None:
+    world = adopted()
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][-1] | {"note": "hello"})
+    before = world.journal
+    assert world.rotation().run().reason == "idle"
+    assert world.journal.current_id == before.current_id
+    assert world.journal.published_version == before.published_version + 1
+
+
+def test_going_back_to_the_previous_version_by_hand_keeps_that_secret_alive() -> None:
+    world = adopted()
+    first_id = world.journal.current_id
+    rotate(world)
+    second = world.published
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][0])
+    world.clock.wait(timedelta(minutes=50))
+    assert world.rotation().run().reason == "grace"
+    assert world.journal.current_id == first_id
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+    assert world.published == FIRST
+    assert second not in world.live.values()
+
+
+def test_a_hand_made_change_that_cannot_be_told_is_ambiguous() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.add("shopkey", "HumanSecret002")
+    world.publish("HumanSecret001")
+    assert world.rotation().run().reason == "ambiguous"
+    assert len(world.live) == 3
+
+
+def test_the_recorded_version_being_gone_proves_nothing() -> None:
+    world = adopted(max_secrets=3)
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.vault.versions["apps/shop"][0] = {}
+    world.publish("HumanSecret001", secret_id=world.journal.current_id)  # the field was left as it was
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.rotation(known_id=new).run().reason == "grace"
+
+
+# --- rescue --------------------------------------------------------------------------------------------------
+
+
+def test_a_published_secret_that_stopped_working_is_replaced_by_an_earlier_one_that_works() -> None:
+    world = adopted()
+    rotate(world)
+    world.provider.remove("shopkey", world.journal.current_id)
+    assert not world.consumer_works()
+    outcome = world.rotation().run()
+    assert outcome.result is Result.OK
+    assert world.published == FIRST
+    assert_settled(world, outcome)
+
+
+def test_a_candidate_rescues_a_published_secret_that_stopped_working() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.provider.remove("shopkey", next(iter(world.live)))
+    world.clock.wait(timedelta(minutes=3))
+    outcome = world.rotation().run()
+    assert outcome.published
+    assert world.consumer_works()
+
+
+def test_a_published_secret_that_nothing_can_mend_fails_loudly_and_names_adopt() -> None:
+    world = adopted()
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = rotate(world)
+    assert outcome.result is Result.FAILED
+    assert outcome.reason == "credentials"
+    assert "rotator adopt shop" in (outcome.error or "")
+    assert list(world.live.values()) == ["HumanSecret001"]
+
+
+def test_a_vault_restored_from_an_old_snapshot_deletes_nothing() -> None:
+    world = adopted(grace=timedelta(), secondary=True)
+    snapshot = {path: list(versions) for path, versions in world.vault.versions.items()}
+    rotate(world)
+    after = set(world.live)
+    world.vault.versions = snapshot
+    outcome = rotate(world)
+    assert outcome.published, "the primary brought a new secret in"
+    assert after <= set(world.live), "what the snapshot does not know is not revoked"
+    assert world.consumer_works()
+    assert outcome.reason == "ambiguous"
+
+
+def test_without_a_primary_a_restored_snapshot_is_a_loud_failure() -> None:
+    world = adopted(grace=timedelta())
+    snapshot = {path: list(versions) for path, versions in world.vault.versions.items()}
+    rotate(world)
+    after = dict(world.live)
+    world.vault.versions = snapshot
+    assert rotate(world).reason == "credentials"
+    assert world.live == after
+
+
+# --- primaries and secondaries -------------------------------------------------------------------------------
+
+
+def test_a_secondary_with_nothing_published_is_brought_in_by_its_primary() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    outcome = world.rotation().run()
+    assert outcome.published
+    assert world.journal.trigger is Trigger.BOOTSTRAP
+    assert world.consumer_works()
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+
+
+def test_a_full_secondary_that_nobody_knows_asks_for_adoption() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    world.provider.add("shopkey", "InitialSecret2")
+    outcome = world.rotation().run()
+    assert outcome.reason == "full"
+    assert len(world.live) == 2
+
+
+def test_a_primary_rotated_meanwhile_is_read_again_once() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    rotation = world.rotation()
+    run_until(rotation, Prepare, then_perform=True)
+    old = next(iter(world.provider.secrets["parentkey"]))
+    world.provider.add("parentkey", "ParentSecret002")
+    world.publish("ParentSecret002", path="apps/parent")
+    world.provider.remove("parentkey", old)
+    assert rotation.run().published
+
+
+def test_a_primary_with_nothing_published_is_named() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    del world.vault.versions["apps/parent"]
+    outcome = world.rotation().run()
+    assert "rotator adopt parent" in (outcome.error or "")
+
+
+# --- adopt ---------------------------------------------------------------------------------------------------
+
+
+def test_adopt_publishes_a_value_that_works() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    outcome = world.rotation().adopt(SecretStr(FIRST), None, force=False)
+    assert_settled(world, outcome)
+    assert world.vault.versions["apps/shop"][-1]["api_key"] == "shopkey"
+
+
+def adopt_error(world: World, value: str, secret_id: str | None = None) -> str:
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    with pytest.raises(RotatorError) as caught:
+        world.rotation().adopt(SecretStr(value), secret_id, force=False)
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before, "nothing was written"
+    assert value not in str(caught.value)
+    return str(caught.value)
+
+
+def test_adopt_refuses_a_value_that_does_not_work() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    assert "refuses this secret" in adopt_error(world, "WrongSecret001")
+
+
+def test_adopt_wants_to_know_which_of_two_it_is() -> None:
+    world = World()
+    id_ = world.provider.add("shopkey", FIRST)
+    world.provider.add("shopkey", "OtherSecret001")
+    assert "--secret-id" in adopt_error(world, FIRST)
+    assert "does not list" in adopt_error(world, FIRST, "id-999")
+    world.rotation().adopt(SecretStr(FIRST), id_, force=False)
+    assert world.published == FIRST
+    assert world.journal.current_id == id_
+
+
+def test_adopt_does_not_replace_a_published_secret_that_works_unless_forced() -> None:
+    world = adopted()
+    new = world.provider.add("shopkey", "OtherSecret001")
+    assert "--force" in adopt_error(world, "OtherSecret001", new)
+    world.rotation().adopt(SecretStr("OtherSecret001"), new, force=True)
+    assert world.published == "OtherSecret001"
+
+
+def test_adopt_mends_a_published_secret_that_does_not_work() -> None:
+    world = adopted()
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().adopt(SecretStr("HumanSecret001"), None, force=False)
+    assert_settled(world, outcome)
+
+
+# --- looking without touching --------------------------------------------------------------------------------
+
+
+def test_a_preview_changes_nothing() -> None:
+    world = adopted()
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    preview = world.rotation(fresh_after=world.clock()).preview()
+    assert isinstance(preview.step, Prepare)
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before
+    assert list(world.live.values()) == [FIRST]
+
+
+# --- documents -----------------------------------------------------------------------------------------------
+
+
+def test_a_journal_survives_being_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    journal = world.journal
+    assert journal.phase is Phase.PREPARED
+    document = dump_journal(journal)
+    assert document["phase"] == "prepared"
+    stored = world.vault.versions[world.settings.journal_path(world.account)][-1]
+    assert load_journal(world.vault.read(world.settings.journal_path(world.account))) == journal
+    assert journal.candidate.get_secret_value() not in repr(document)
+    assert stored["candidate"] == journal.candidate.get_secret_value()
+
+
+def test_a_journal_that_makes_no_sense_is_left_alone() -> None:
+    world = adopted()
+    path = world.settings.journal_path(world.account)
+    world.vault.versions[path].append({"retiring": "yes", "attempts": "many", "candidate": 7})
+    outcome = rotate(world)
+    assert outcome.result is Result.FAILED
+    assert "attempts, candidate, retiring" in (outcome.error or "")
+    assert len(world.vault.versions[path]) == 2
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_mistake_that_would_revoke_the_published_secret_is_stopped_at_the_door() -> None:
+    world = adopted(grace=timedelta())
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Revoke, then_perform=False)
+    with pytest.raises(AssertionError, match="not be safe"):
+        rotation.perform(Revoke(world.journal.current_id))
+    assert world.consumer_works()
+

@@ -1,0 +1,213 @@
+"""Two runners, a provider, a Vault, faults, crashes and a human: whatever they do, the invariants hold."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rotator.protocol import Phase
+from rotator.rotation import Outcome, Result, Rotation
+from tests.model import World
+
+FIRST = "FirstSecret001"
+
+
+class RotatorMachine(RuleBasedStateMachine):
+    """The published secret works, whatever happens; what a human breaks is reported and never made worse."""
+
+    world: World
+    runs: list[Rotation | None]
+
+    @initialize(
+        grace=st.sampled_from([timedelta(), timedelta(minutes=1), timedelta(hours=1)]),
+        max_secrets=st.sampled_from([2, 2, 2, 3]),
+        secondary=st.booleans(),
+    )
+    def begin(self, grace: timedelta, max_secrets: int, secondary: bool) -> None:
+        self.world = World(grace=grace, max_secrets=max_secrets, secondary=secondary)
+        first = self.world.provider.add("shopkey", FIRST)
+        self.world.publish(FIRST)
+        self.runs = [None, None]
+        self.first_id = first
+        self.by_hand: set[int] = set()  # versions of the published document that a human wrote
+        self.known_by_hand: set[str] = set()  # ids that a human made and never published
+        self.touched = False  # a human changed something
+        self.revoked_by_hand: set[str] = set()  # values that a human took away from consumers
+        self.counter = 0
+
+    # --- runners -----------------------------------------------------------------------------------------------
+
+    @rule(
+        which=st.integers(0, 1),
+        due=st.booleans(),
+        force=st.booleans(),
+        compromised=st.booleans(),
+        explicit=st.booleans(),
+    )
+    def start(self, which: int, due: bool, force: bool, compromised: bool, explicit: bool) -> None:
+        """A runner starts; one that was at work is thereby killed."""
+        self.runs[which] = self.world.rotation(
+            fresh_after=self.world.clock() if due else None, force=force, compromised=compromised, explicit=explicit
+        )
+
+    @rule(which=st.integers(0, 1), steps=st.integers(1, 6))
+    def work(self, which: int, steps: int) -> None:
+        for _ in range(steps):
+            self.one_step(which)
+
+    @rule(which=st.integers(0, 1))
+    def kill(self, which: int) -> None:
+        self.runs[which] = None
+
+    @rule(which=st.integers(0, 1), fault=st.sampled_from(["lost-before", "lost-after", "late", "refuse-value"]))
+    def work_with_a_provider_fault(self, which: int, fault: str) -> None:
+        self.world.provider.fault = fault
+        self.one_step(which)
+        self.world.provider.fault = None
+
+    @rule(which=st.integers(0, 1), fault=st.sampled_from(["lost-before", "lost-after"]))
+    def work_with_a_vault_fault(self, which: int, fault: str) -> None:
+        self.world.vault.fault = fault
+        self.one_step(which)
+        self.world.vault.fault = None
+
+    def one_step(self, which: int) -> None:
+        run = self.runs[which]
+        if run is None:
+            return
+        before = len(self.world.provider.revoked_by_rotator)
+        published = self.world.published
+        outcome = run.step()
+        for id_, value in self.world.provider.revoked_by_rotator[before:]:
+            if value == published and len(self.world.vault.versions["apps/shop"]) in self.by_hand:
+                assert run.seen.published.version < len(self.world.vault.versions["apps/shop"])
+                self.revoked_by_hand.add(value)  # a human went back to it in the very moment of its revocation
+                continue
+            assert value != published, "I2: the published secret was revoked"
+            assert id_ not in self.known_by_hand, "I4: a secret that rotator does not know was revoked"
+        if outcome is not None:
+            self.runs[which] = None
+
+    # --- the world ---------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 11, 31, 61, 125, 3700]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.clock.wait(timedelta(seconds=seconds))
+
+    @precondition(lambda self: self.world.provider.late)
+    @rule()
+    def a_late_create_lands(self) -> None:
+        self.world.provider.land()
+
+    @rule(delay=st.sampled_from([0, 2, 20]))
+    def new_secrets_take_a_while(self, delay: int) -> None:
+        provider = self.world.provider
+        youngest = max(created for _, created in provider.secrets["shopkey"].values())
+        if self.world.clock() - youngest >= timedelta(seconds=delay):  # never un-propagate what works already
+            provider.propagation = timedelta(seconds=delay)
+
+    # --- a human -----------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.world.live) < self.world.max_secrets)
+    @rule()
+    def a_human_adds_a_secret(self) -> None:
+        self.counter += 1
+        self.touched = True
+        self.known_by_hand.add(self.world.provider.add("shopkey", f"HumanSecret{self.counter:03}"))
+
+    @precondition(lambda self: len(self.world.live) > 1)
+    @rule(data=st.data())
+    def a_human_revokes_a_secret(self, data: Any) -> None:
+        id_ = data.draw(st.sampled_from(sorted(self.world.live)))
+        self.touched = True
+        self.revoked_by_hand.add(self.world.live[id_])
+        self.world.provider.remove("shopkey", id_)
+
+    @rule(data=st.data(), with_id=st.booleans())
+    def a_human_publishes_a_working_secret(self, data: Any, with_id: bool) -> None:
+        id_ = data.draw(st.sampled_from(sorted(self.world.live)))
+        if not self.world.provider.authenticates("shopkey", self.world.live[id_]):
+            return
+        self.touched = True
+        self.known_by_hand.discard(id_)
+        self.world.publish(self.world.live[id_], secret_id=id_ if with_id else None)
+        self.by_hand.add(len(self.world.vault.versions["apps/shop"]))
+
+    @rule()
+    def a_human_edits_another_field(self) -> None:
+        versions = self.world.vault.versions["apps/shop"]
+        versions.append(versions[-1] | {"note": f"edited {len(versions)} times"})
+
+    # --- what holds ----------------------------------------------------------------------------------------------
+
+    @property
+    def broken(self) -> bool:
+        """Whether a human broke what consumers read."""
+        return self.world.published in self.revoked_by_hand
+
+    @invariant()
+    def the_published_secret_works(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        assert self.world.consumer_works() or self.broken, "I1: the published secret does not authenticate"
+
+    @invariant()
+    def no_foreign_field_is_lost(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        versions = self.world.vault.versions["apps/shop"]
+        for before, after in zip(versions, versions[1:], strict=False):
+            assert before.keys() <= after.keys()
+
+    @invariant()
+    def at_most_one_unpublished_secret_of_ours_is_live(self) -> None:
+        """I5: two runners never both create. (A human who publishes something else meanwhile is not a runner.)"""
+        if not hasattr(self, "world") or self.touched:
+            return
+        ever = {version.get("api_secret") for version in self.world.vault.versions["apps/shop"]}
+        unpublished = [value for value in self.world.live.values() if value not in ever]
+        assert len(unpublished) <= 1
+
+    def teardown(self) -> None:
+        """I6: when the faults end, one ordinary run converges, or says loudly why a person has to."""
+        if not hasattr(self, "world"):
+            return
+        self.runs = [None, None]
+        world = self.world
+        while world.provider.late:
+            world.provider.land()
+        outcome = self.ordinary_run()
+        if self.touched:
+            self.judge_a_touched_account(outcome)
+            return
+        assert outcome.result is Result.OK, outcome
+        assert world.journal.phase is Phase.IDLE
+        assert list(world.live) == [world.journal.current_id], "unknown or old secrets are left"
+        assert world.consumer_works()
+
+    def ordinary_run(self) -> Outcome:
+        world = self.world
+        return world.rotation(fresh_after=world.clock(), patience=timedelta(days=1)).run()
+
+    def judge_a_touched_account(self, outcome: Outcome) -> None:
+        world = self.world
+        if outcome.result is Result.OK:
+            assert world.consumer_works()
+            assert world.journal.phase is Phase.IDLE
+            assert set(world.live) == {world.journal.current_id}
+            return
+        assert outcome.result is Result.FAILED, outcome
+        assert outcome.error
+        assert outcome.reason in {"ambiguous", "credentials", "full", "not_adopted", "refused", "unverified"}, outcome
+        if outcome.reason == "ambiguous":
+            assert world.journal.phase is Phase.AMBIGUOUS
+        if not self.broken:
+            assert world.consumer_works()
+
+
+TestRotatorMachine = RotatorMachine.TestCase
+TestRotatorMachine.settings = hypothesis_settings(
+    max_examples=int(__import__("os").environ.get("EX","200")), stateful_step_count=40, deadline=None, phases=__import__("hypothesis").Phase if False else [__import__("hypothesis").Phase.generate]
+)
