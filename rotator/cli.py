@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Request
-    from rotator.rotation import Outcome, Preview
+    from rotator.rotation import Outcome
 
 app = typer.Typer(
     name="rotator",
@@ -65,7 +65,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+def _version(value: bool) -> None:
     if value:
         from rotator import __version__
 
@@ -77,7 +77,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
 def _root(
     ctx: typer.Context,
     config: ConfigOption = None,
-    version: Annotated[  # noqa: ARG001, FBT002
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -161,8 +161,8 @@ def status(
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
         rows = []
         for account in chosen:
-            journal = load_journal(fleet.store.read(fleet.settings.journal_path(account)))
-            published = load_published(fleet.store.read(account.path), account.fields)
+            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+            published = load_published(fleet.vault.read(account.path), account.fields)
             rows.append(report.status_json(account, journal, published=published.secret is not None))
         if as_json:
             report.print_json({"accounts": rows})
@@ -268,11 +268,32 @@ def emulator(
         str, typer.Option(metavar="DURATION", help="How long a new secret takes until it authenticates.")
     ] = "0",
     max_secrets: Annotated[int, typer.Option(min=1, help="How many secrets an account may have.")] = 2,
+    too_many_status: Annotated[int, typer.Option(help="What a full account answers, 400 or 403.")] = 400,
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
 ) -> None:
     """Serve the Account API on this machine, to try things and test clients without the internet."""
-    raise NotImplementedError
+    from rotator.config import parse_duration
+
+    try:
+        from rotator.emulator import Emulator, parse_account, parse_fault, parse_primary, serve
+    except ImportError:
+        raise RotatorError("The emulator is not installed", next_step="pip install 'rotator[emulator]'") from None
+    try:
+        server = Emulator(
+            [parse_account(text) for text in account],
+            primaries=[parse_primary(text) for text in primary or []],
+            faults=[parse_fault(text) for text in fault or []],
+            max_secrets=max_secrets,
+            too_many_status=403 if too_many_status == 403 else 400,  # noqa: PLR2004
+            propagation=parse_duration(propagation),
+            latency=parse_duration(latency),
+        )
+        serve(server, port=port, announce=_announce, certfile=tls_cert, keyfile=tls_key)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"The emulator cannot serve: {error.strerror or type(error).__name__}") from None
 
 
 @app.command(epilog="Example: `rotator demo`, and to look around afterwards `rotator demo --keep`.")
@@ -330,8 +351,12 @@ def _fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with AccountApi.from_settings(settings.account_api, settings.daemon.concurrency) as api:
+    with AccountApi(settings.account_api, connections=settings.daemon.concurrency) as api:
         yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+
+
+def _announce(url: str) -> None:
+    typer.echo(f"The Account API is at {url} (both of its hosts); Ctrl-C ends it.")
 
 
 def _patience(fleet: "Fleet", wait: str | None) -> Any:
@@ -352,7 +377,7 @@ def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Req
     from rotator.protocol import Fail
     from rotator.rotation import Preview
 
-    previews: list[Preview | Outcome] = list(fleet.preview(accounts, request))
+    previews = list(fleet.preview(accounts, request))
     now = fleet.now()
     if as_json:
         report.print_json({"accounts": [report.preview_json(preview, now) for preview in previews]})

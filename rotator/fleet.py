@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import structlog
 
-from rotator.account_api import AccountApi
+from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
 from rotator.errors import ConfigError, RotatorError
 from rotator.protocol import Policy, Trigger
-from rotator.rotation import Outcome, Preview, Provider, Result, Rotation, Store
+from rotator.rotation import Outcome, Preview, Result, Rotation
 from rotator.vault import Vault
 
 _CAPABILITY_CHUNK = 500
@@ -64,10 +64,9 @@ class Fleet:
 
     def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
         self.settings = settings
-        self.provider: Provider = provider
-        self.store: Store = vault
+        self.provider = provider
         self.stop = stop
-        self._vault = vault
+        self.vault = vault
         self._runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
@@ -98,7 +97,7 @@ class Fleet:
             ConfigError: If the policy of rotator's token does not reach a path; each stanza is one line.
             VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
         """
-        self._vault.check_mount()
+        self.vault.check_mount()
         missing = [need.stanza for need in self.needs(accounts) if not need.met]
         if missing:
             raise ConfigError(
@@ -111,14 +110,14 @@ class Fleet:
         wanted: dict[str, frozenset[str]] = {}
         for account in accounts:
             for path in (account.path, self.settings.journal_path(account)):
-                wanted[self._vault.data_path(path)] = frozenset({"create", "read", "update"})
+                wanted[self.vault.data_path(path)] = frozenset({"create", "read", "update"})
             if account.primary is not None:
-                primary = self._vault.data_path(self.settings.account(account.primary).path)
+                primary = self.vault.data_path(self.settings.account(account.primary).path)
                 wanted.setdefault(primary, frozenset({"read"}))
         paths = list(wanted)
         allowed: dict[str, frozenset[str]] = {}
         for start in range(0, len(paths), _CAPABILITY_CHUNK):
-            allowed |= self._vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
+            allowed |= self.vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
         return [Need(path, wanted[path], allowed.get(path, frozenset())) for path in paths]
 
     def rotation(self, account: AccountSettings, request: Request) -> Rotation:
@@ -127,7 +126,7 @@ class Fleet:
             account,
             self.settings,
             self.provider,
-            self.store,
+            self.vault,
             policy=self.policy(account, request),
             clock=self.now,
             wait=lambda delay: self.stop.wait(delay.total_seconds()),
@@ -152,7 +151,7 @@ class Fleet:
             verify_timeout=account.verify_timeout,
             max_secrets=self.settings.account_api.max_secrets,
             lease=self.settings.daemon.lease,
-            request_timeout=self.settings.account_api.timeout,
+            request_timeout=self.settings.account_api.timeout * WORST_CASE,
             settle=self.settings.account_api.settle,
         )
 
@@ -181,10 +180,10 @@ class Fleet:
             return job()
         except RotatorError as error:
             return Outcome(name, Result.FAILED, reason=type(error).__name__, error=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the boundary between accounts
             # The text of an unforeseen exception is nobody's to vouch for: its type and place are enough to find it.
             frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-            _log.error("internal_error", account=name, error=type(error).__name__, at=frames[-3:])  # noqa: TRY400
+            _log.error("internal_error", account=name, error=type(error).__name__, at=frames[-3:])
             what = f"A mistake in rotator ({type(error).__name__} at {frames[-1]}) stopped {name}"
             return Outcome(name, Result.FAILED, reason="internal_error", error=f"{what}. Please report it.")
 

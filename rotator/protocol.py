@@ -557,7 +557,7 @@ def _retire(case: _Case) -> Step | None:
     if case.seen.revokes >= MAX_SENDS:
         return Fail(
             Failure.UNANSWERED,
-            f"the provider did not answer {case.seen.revokes} requests to revoke {due[0].id}",
+            f"the provider still lists {due[0].id} after {case.seen.revokes} requests to revoke it",
             "The next run tries again",
         )
     return _with_lease(case, Revoke(due[0].id))

@@ -20,7 +20,6 @@ from rotator import protocol
 from rotator.account_api import (
     Credentials,
     LostAnswer,
-    NotFound,
     NotSent,
     RateLimited,
     Refused,
@@ -321,7 +320,7 @@ class Rotation:
         except RateLimited as limited:
             self._rate_limited(limited)
 
-    def _perform(self, step: Step) -> None:  # noqa: PLR0912 - one line a step
+    def _perform(self, step: Step) -> None:
         match step:
             case List():
                 self._list(step.using)
@@ -464,19 +463,18 @@ class Rotation:
         self.seen = replace(self.seen, listing=None)
         try:
             self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
-        except NotFound:
-            self._log.info("rotation.already_revoked", secret_id=id_)
         except Unauthorized:
             self.seen = replace(self.seen, refused=self.seen.refused | {Credential.PUBLISHED})
-            return
-        except (NotSent, LostAnswer) as error:
+        except RateLimited:
+            raise
+        except (Refused, NotSent, LostAnswer) as error:
+            # Gone already, not answered, or not allowed: the next list tells which.
             self._log.warning("rotation.revoke_unanswered", secret_id=id_, error=str(error))
             self.seen = replace(self.seen, revokes=self.seen.revokes + 1)
-            return
         else:
             self._log.info("rotation.revoked", secret_id=id_)
             self._revoked += (id_,)
-        self.seen = replace(self.seen, revoked=self.seen.revoked | {id_})
+            self.seen = replace(self.seen, revoked=self.seen.revoked | {id_})
 
     def _refuse_unsafe_revocation(self, id_: str) -> None:
         """I2 to I4 once more, where a mistake would cost a consumer its secret."""

@@ -1,0 +1,55 @@
+"""Everything that a rotation needs, tried one by one without changing anything; imports fleet and below."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rotator.config import AccountSettings
+from rotator.errors import RotatorError
+from rotator.fleet import Fleet, Request, Wanted
+from rotator.protocol import Fail
+from rotator.rotation import Preview
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried: whether it works, and what it is or what is missing."""
+
+    ok: bool
+    what: str
+
+
+def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+    """Try Vault, the login, the mount, every path's policy, and each account at the provider.
+
+    What cannot be tried because something before it failed is left out.
+    """
+    try:
+        health = fleet.vault.health()
+        address = fleet.settings.vault.address
+        if health.sealed:
+            yield Finding(ok=False, what=f"Vault at {address} is sealed. Unseal it.")
+            return
+        yield Finding(ok=True, what=f"Vault at {address} answers (version {health.version})")
+        fleet.vault.check_mount()
+        yield Finding(ok=True, what=f"logged in, and {fleet.settings.vault.mount} is a KV version 2 mount")
+        needs = fleet.needs(accounts)
+    except RotatorError as error:
+        yield Finding(ok=False, what=str(error))
+        return
+    for need in needs:
+        yield Finding(need.met, f"policy for {need.path}" if need.met else f"the policy lacks: {need.stanza}")
+    if all(need.met for need in needs):
+        yield from _accounts(fleet, accounts)
+
+
+def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+    for preview in fleet.preview(accounts, Request(Wanted.NOTHING_NEW)):
+        if not isinstance(preview, Preview):
+            yield Finding(ok=False, what=f"account {preview.account}: {preview.error}")
+        elif isinstance(preview.step, Fail):
+            yield Finding(ok=False, what=f"account {preview.account}: {preview.step.what}. {preview.step.next_step}.")
+        elif preview.seen.listing is not None:
+            count = len(preview.seen.listing.created)
+            yield Finding(ok=True, what=f"account {preview.account}: the provider accepts its secret, {count} live")
+        else:
+            yield Finding(ok=True, what=f"account {preview.account}: work is under way, the next run goes on with it")

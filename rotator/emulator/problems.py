@@ -1,0 +1,150 @@
+"""What the provider refuses, as exceptions that become RFC 7807 documents; imports errors.
+
+ProblemError
+├── MalformedCredentialsError  401, no Authorization header that can be read
+├── BadCredentialsError        401, a key and a secret that do not belong together
+├── UnknownAccountError        404, no such key, or one that the caller has no right over
+├── UnknownSecretError         404, no such id in the account
+├── ValidationError            400, a body that is no JSON object with a secret
+│   └── InvalidSecretError     400, a value that breaks the rules
+├── TooManySecretsError        400 or 403, the account is full
+├── LastSecretError            403, an account keeps at least one
+├── RateLimitedError           429, only ever a fault
+├── UnknownPathError           404, nothing of the API is there
+└── UnknownMethodError         405, something is, but not for this method
+"""
+
+import secrets
+from typing import Any, ClassVar
+
+from rotator.errors import RotatorError
+
+_ERRORS = "https://developer.nexmo.com/api-errors"
+_SECRET_ERRORS = f"{_ERRORS}/account/secret-management"
+
+
+class ProblemError(RotatorError):
+    """The provider would refuse this; nothing was changed.
+
+    Attributes:
+        status: The status of the answer.
+        title: The kind of problem, in the provider's words.
+        reference: Where the provider explains it; the document's `type`.
+        invalid: The offending parameters: name, and what is wrong with it.
+    """
+
+    status: int
+    title: ClassVar[str]
+    reference: ClassVar[str]
+    invalid: tuple[tuple[str, str], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The body of the answer, under a trace id of its own."""
+        body: dict[str, Any] = {
+            "type": self.reference,
+            "title": self.title,
+            "detail": self.what,
+            "instance": secrets.token_hex(16),
+        }
+        if self.invalid:
+            body["invalid_parameters"] = [{"name": name, "reason": reason} for name, reason in self.invalid]
+        return body
+
+
+class MalformedCredentialsError(ProblemError):
+    """No Authorization header, or not one that holds a key and a secret."""
+
+    status, title, reference = 401, "Unauthorized", f"{_ERRORS}#unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__('Invalid credentials format. Expected: "Authorization: Basic (Base64(UTF-8(apiKey:secret)))"')
+
+
+class BadCredentialsError(ProblemError):
+    """A key nobody has, or not with this secret; which of the two is not told."""
+
+    status, title, reference = 401, "Unauthorized", f"{_ERRORS}#unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("The API key and the API secret do not belong together")
+
+
+class UnknownAccountError(ProblemError):
+    """No such key. A key the caller has no right over looks the same, so that nobody can probe for keys."""
+
+    status, title, reference = 404, "Invalid API Key", f"{_ERRORS}#invalid-api-key"
+
+    def __init__(self, api_key: str) -> None:
+        super().__init__(f"API key '{api_key}' not found")
+
+
+class UnknownSecretError(ProblemError):
+    """No secret of this id in the account."""
+
+    status, title, reference = 404, "Invalid ID", f"{_ERRORS}#invalid-id"
+
+    def __init__(self, secret_id: str) -> None:
+        super().__init__(f"ID '{secret_id}' could not be found")
+
+
+class ValidationError(ProblemError):
+    """The body is not what the operation needs."""
+
+    status, title, reference = 400, "Bad Request", f"{_SECRET_ERRORS}#validation"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"Parameter '{name}' is invalid")
+        self.invalid = ((name, reason),)
+
+
+class InvalidSecretError(ValidationError):
+    """The value breaks a rule for secrets; the reason never quotes it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("secret", reason)
+
+
+class TooManySecretsError(ProblemError):
+    """The account is full."""
+
+    title, reference = "Secret Addition Forbidden", f"{_SECRET_ERRORS}#add-excess-secret"
+
+    def __init__(self, max_secrets: int, status: int) -> None:
+        super().__init__(f"The account has as many secrets as it may have, which is {max_secrets}")
+        self.status = status
+
+
+class LastSecretError(ProblemError):
+    """An account without a secret could never be used again."""
+
+    status, title, reference = 403, "Secret Deletion Forbidden", f"{_SECRET_ERRORS}#delete-last-secret"
+
+    def __init__(self) -> None:
+        super().__init__("The account's only secret cannot be revoked")
+
+
+class RateLimitedError(ProblemError):
+    """Too many requests; the answer says when to come back."""
+
+    status, title, reference = 429, "Rate Limit Hit", f"{_ERRORS}#throttled"
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests, retry later")
+
+
+class UnknownPathError(ProblemError):
+    """Nothing of the API is at this path."""
+
+    status, title, reference = 404, "Not Found", f"{_ERRORS}#not-found"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing at this path")
+
+
+class UnknownMethodError(ProblemError):
+    """The path exists, but not for this method."""
+
+    status, title, reference = 405, "Method Not Allowed", f"{_ERRORS}#method-not-allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This path does not take this method")

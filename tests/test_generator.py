@@ -1,0 +1,95 @@
+"""New secrets always comply, and each compliant one is as likely as any other."""
+
+import itertools
+import math
+import random
+import string
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, MIN_LENGTH, Recipe, generate, is_compliant
+
+PRINTABLE = string.ascii_letters + string.digits + string.punctuation
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    kinds = [draw(st.sampled_from(kind)) for kind in (string.ascii_lowercase, string.ascii_uppercase, string.digits)]
+    more = draw(st.sets(st.sampled_from(PRINTABLE), max_size=60))
+    return Recipe(draw(st.integers(MIN_LENGTH, MAX_LENGTH)), "".join(sorted(more | set(kinds))))
+
+
+@given(recipes())
+def test_every_secret_complies_and_is_made_of_the_alphabet(recipe: Recipe) -> None:
+    secret = generate(recipe)
+    assert is_compliant(secret)
+    assert len(secret) == recipe.length
+    assert set(secret.get_secret_value()) <= set(recipe.alphabet)
+
+
+def test_the_default_is_the_longest_allowed() -> None:
+    assert len(generate(Recipe())) == MAX_LENGTH
+
+
+@given(st.text(alphabet=PRINTABLE, max_size=30))
+def test_compliance_is_the_provider_s_rules(value: str) -> None:
+    expected = (
+        8 <= len(value) <= 25
+        and any(c in string.ascii_lowercase for c in value)
+        and any(c in string.ascii_uppercase for c in value)
+        and any(c in string.digits for c in value)
+    )
+    assert is_compliant(SecretStr(value)) is expected
+
+
+@pytest.mark.parametrize(
+    ("length", "alphabet", "says"),
+    [
+        (7, DEFAULT_ALPHABET, "8 to 25"),
+        (26, DEFAULT_ALPHABET, "8 to 25"),
+        (25, string.ascii_letters, "one digit"),
+        (25, string.ascii_lowercase + string.digits, "one upper-case"),
+        (25, string.ascii_uppercase + string.digits, "one lower-case"),
+        (25, "aB1a", "twice"),
+        (25, "aB1 ", "white space"),
+        (25, "aB1é", "ASCII"),
+        (25, "aB1\n", "white space"),
+        (25, "", "one digit"),
+    ],
+)
+def test_a_recipe_that_cannot_always_comply_is_refused(length: int, alphabet: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Recipe(length, alphabet)
+
+
+def chi_square(draw: Callable[[], str], samples: int) -> float:
+    """Distance, in standard deviations, of the draws from a uniform choice among all compliant strings."""
+    compliant = ["".join(s) for s in itertools.product("aB1", repeat=8) if {"a", "B", "1"} <= set(s)]
+    counts = Counter(draw() for _ in range(samples))
+    assert counts.keys() <= set(compliant)
+    expected = samples / len(compliant)
+    distance = sum((counts[s] - expected) ** 2 / expected for s in compliant)
+    freedom = len(compliant) - 1
+    return (distance - freedom) / math.sqrt(2 * freedom)
+
+
+def test_every_compliant_string_is_as_likely_as_any_other() -> None:
+    recipe = Recipe(8, "aB1")
+    # Seven standard deviations: a uniform generator fails once in a hundred billion runs.
+    assert chi_square(lambda: generate(recipe).get_secret_value(), 30_000) < 7
+
+
+def test_the_measure_would_catch_a_generator_that_puts_one_of_each_kind_in() -> None:
+    rng = random.Random(1)
+
+    def naive() -> str:
+        characters = ["a", "B", "1", *(rng.choice("aB1") for _ in range(5))]
+        rng.shuffle(characters)
+        return "".join(characters)
+
+    assert chi_square(naive, 30_000) > 7
