@@ -448,6 +448,14 @@ def _settle(case: _Case) -> Step | None:
     return Record(Event.SETTLED, settled if left else replace(settled, create_until=None))
 
 
+def _done(case: _Case) -> Step | None:
+    """The last recorded secret was just revoked, by a list fetched just before: there is no more to look at."""
+    nothing_left = case.journal.candidate is None and not case.journal.retiring and not case.wanted
+    if case.seen.listing is None and case.seen.revoked and nothing_left:
+        return _clear(case) or _rest(case)
+    return None
+
+
 def _send_new_candidate(case: _Case) -> Step | None:
     """This run chose the candidate and has not sent it: no need to ask whether it is live."""
     if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:
@@ -586,6 +594,7 @@ _RULES: tuple[Callable[[_Case], Step | None], ...] = (
     _backing_off,
     _commit,
     _settle,
+    _done,
     _send_new_candidate,
     _list,
     _continue,

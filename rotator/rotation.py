@@ -32,6 +32,7 @@ from rotator.generator import generate
 from rotator.protocol import (
     Create,
     Credential,
+    Event,
     Fail,
     Failure,
     Journal,
@@ -522,7 +523,8 @@ class Rotation:
         if candidate is None or listing is None or listing.via is not Credential.CANDIDATE:
             raise AssertionError("only a candidate that authenticates is published")
         self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
-        self.seen = replace(self.seen, rotated=True)
+        # What the candidate listed a moment ago, the published secret listed.
+        self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
         self._log.info("rotation.published", secret_id=secret_id, version=self._document.version, **self._rotation())
 
     def _write_published(self, published: Published, base: Mapping[str, Any] | None = None) -> None:
@@ -569,6 +571,9 @@ class Rotation:
     def _record(self, step: Record) -> None:
         before = self.journal
         self._write_journal(step.journal)
+        if step.event is Event.COMMITTED:
+            keep = self.journal.holder is None  # something is to be revoked at once: by a list fetched after this
+            self.seen = replace(self.seen, listing=self.seen.listing if keep else None)
         after = {"phase": self.journal.phase.value, "secret_id": self.journal.current_id}
         named = before if before.candidate is not None else self.journal
         self._log.info(step.event.value, **after, rotation_id=named.rotation_id)

@@ -146,7 +146,9 @@ class ModelVault:
         versions = self.versions.setdefault(path, [])
         if len(versions) != cas:
             raise CasConflict(path)
-        plain = {key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in data.items()}
+        plain = {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in data.items()
+        }
         versions.append(plain)
         if fault == "lost-after":
             raise VaultUnreachable("no answer to the write")

@@ -719,4 +719,3 @@ def test_a_mistake_that_would_revoke_the_published_secret_is_stopped_at_the_door
     with pytest.raises(AssertionError, match="not be safe"):
         rotation.perform(Revoke(world.journal.current_id))
     assert world.consumer_works()
-

@@ -149,6 +149,17 @@ class Emulator:
         with self._lock:
             return tuple(self._requests)
 
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """Every account there is."""
+        return self._accounts.api_keys
+
+    def open_account(self, account: Account, *, primary: str | None = None) -> None:
+        """Add an account while running, as a secondary of `primary` if that is given."""
+        self._accounts.open(account)
+        if primary is not None:
+            self._accounts.relate(Primary(primary, account.api_key))
+
     def live(self, api_key: str) -> Mapping[str, SecretStr]:
         """The live secrets of an account by id, oldest first."""
         return {secret.id: secret.value for secret in self._accounts.secrets(api_key)}

@@ -110,9 +110,42 @@ class Accounts:
         self._accounts: dict[str, dict[str, Secret]] = {}
         self._primary_of: dict[str, str] = {}
         for account in accounts:
-            self._open(account)
+            self.open(account)
         for primary in primaries:
-            self._relate(primary)
+            self.relate(primary)
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """Every account there is."""
+        with self._lock:
+            return tuple(self._accounts)
+
+    def open(self, account: Account) -> None:
+        """Add an account; if there is one of that key, add its secret to that.
+
+        Raises:
+            ValueError: If the account would have too many secrets.
+        """
+        with self._lock:
+            if len(self._accounts.get(account.api_key, {})) >= self._max_secrets:
+                raise ValueError(f"account {account.api_key} starts with more than {self._max_secrets} secrets")
+            self._add(account.api_key, account.secret, timedelta())
+
+    def relate(self, primary: Primary) -> None:
+        """Let one account act for another.
+
+        Raises:
+            ValueError: If either does not exist, or they cannot be primary and secondary.
+        """
+        with self._lock:
+            for api_key in (primary.api_key, primary.child):
+                if api_key not in self._accounts:
+                    raise ValueError(f"{primary.api_key}={primary.child}: there is no account {api_key}")
+            if primary.api_key == primary.child:
+                raise ValueError(f"account {primary.child} cannot be its own primary")
+            if primary.child in self._primary_of:
+                raise ValueError(f"account {primary.child} cannot have two primaries")
+            self._primary_of[primary.child] = primary.api_key
 
     def secrets(self, api_key: str) -> tuple[Secret, ...]:
         """The live secrets of an account, oldest first."""
@@ -173,21 +206,6 @@ class Accounts:
         secret = Secret(str(uuid.uuid4()), value, created_at=now, works_from=now + propagation)
         self._accounts.setdefault(api_key, {})[secret.id] = secret
         return secret
-
-    def _open(self, account: Account) -> None:
-        if len(self._accounts.get(account.api_key, {})) >= self._max_secrets:
-            raise ValueError(f"account {account.api_key} starts with more than {self._max_secrets} secrets")
-        self._add(account.api_key, account.secret, timedelta())
-
-    def _relate(self, primary: Primary) -> None:
-        for api_key in (primary.api_key, primary.child):
-            if api_key not in self._accounts:
-                raise ValueError(f"{primary.api_key}={primary.child}: there is no account {api_key}")
-        if primary.api_key == primary.child:
-            raise ValueError(f"account {primary.child} cannot be its own primary")
-        if primary.child in self._primary_of:
-            raise ValueError(f"account {primary.child} cannot have two primaries")
-        self._primary_of[primary.child] = primary.api_key
 
 
 def _require_valid(value: SecretStr) -> None:

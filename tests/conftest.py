@@ -1,0 +1,31 @@
+"""Fixtures: one real OpenBao a test process, an emulator and an empty folder a test."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from rotator.emulator import Emulator, running
+from rotator.openbao import OpenBao, running_openbao
+from tests.support import Cluster
+
+_MOUNTS = count(1)
+
+
+@pytest.fixture(scope="session")
+def bao() -> Iterator[OpenBao]:
+    with running_openbao() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(bao: OpenBao, tmp_path: Path) -> Iterator[Cluster]:
+    """A KV mount and an emulator of its own; at the end, whatever was printed is searched for secrets."""
+    emulator = Emulator([])
+    with running(emulator) as url:
+        made = Cluster(bao, emulator, url, tmp_path, mount=f"kv{next(_MOUNTS)}")
+        made.vault("POST", f"sys/mounts/{made.mount}", {"type": "kv", "options": {"version": "2"}})
+        yield made
+        if made.outputs:
+            made.assert_nothing_leaked()

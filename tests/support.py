@@ -1,0 +1,315 @@
+"""Real parts for the tests: servers, a proxy that can kill, lose and delay, the rotator command, a consumer."""
+
+import http.client
+import json
+import os
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from rotator.config import format_duration
+from rotator.emulator import Emulator
+from rotator.openbao import OpenBao
+
+FORWARD, KILL_BEFORE, KILL_AFTER, LOSE, LATE = "forward", "kill before", "kill after", "lose", "late"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that passed a proxy."""
+
+    server: str
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.server} {self.method} {self.path}"
+
+
+@dataclass
+class Tape:
+    """Every call that a process made to either server, in order, and what is to happen at which."""
+
+    calls: list[Call] = field(default_factory=list)
+    plan: dict[int, str] = field(default_factory=dict)
+    when: Callable[[Call], str | None] = lambda call: None
+    victim: int | None = None
+    secrets: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, call: Call, body: bytes) -> str:
+        with self._lock:
+            self.calls.append(call)
+            if call.method == "POST" and call.path.endswith("/secrets"):
+                self.secrets.add(json.loads(body)["secret"])
+            return self.plan.get(len(self.calls) - 1) or self.when(call) or FORWARD
+
+    def kill(self) -> None:
+        if self.victim is not None:
+            os.kill(self.victim, signal.SIGKILL)
+
+
+class _Proxy(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, name: str, target: str, tape: Tape, late: timedelta) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.name, self.target, self.tape, self.late = name, urlsplit(target), tape, late
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed in the middle of a request is the point of it all."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Proxy
+
+    def _relay(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        tape = self.server.tape
+        action = tape.note(Call(self.server.name, self.command, self.path), body)
+        if action == KILL_BEFORE:
+            tape.kill()
+            self.close_connection = True
+            return
+        if action == LATE:
+            threading.Event().wait(self.server.late.total_seconds())
+        status, headers, content = self._ask(body)
+        if action == KILL_AFTER:
+            tape.kill()
+        if action in (KILL_AFTER, LOSE, LATE):
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name, value in headers:
+            if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
+                self.send_header(name, value)
+        if status != http.client.NO_CONTENT:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        target = self.server.target
+        connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        connection.request(self.command, self.path, body=body or None, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, answer.getheaders(), content
+
+    do_GET = do_POST = do_PUT = do_DELETE = _relay  # noqa: N815 - the library's names
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@contextmanager
+def proxied(
+    targets: dict[str, str], tape: Tape, *, late: timedelta = timedelta(seconds=2.5)
+) -> Iterator[dict[str, str]]:
+    """Proxies in front of named servers, all writing on one tape; gives their addresses."""
+    servers = {name: _Proxy(name, target, tape, late) for name, target in targets.items()}
+    for server in servers.values():
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield {name: f"http://127.0.0.1:{server.server_address[1]}" for name, server in servers.items()}
+    finally:
+        for server in servers.values():
+            server.shutdown()
+            server.server_close()
+
+
+@dataclass
+class Finished:
+    """A rotator command that ended."""
+
+    args: Sequence[str]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def __str__(self) -> str:
+        return f"rotator {' '.join(self.args)} -> {self.code}\n{self.out}\n{self.err}"
+
+
+@dataclass
+class Cluster:
+    """An OpenBao, an emulator, a configuration for one or more accounts, and the command to try on them."""
+
+    bao: OpenBao
+    emulator: Emulator
+    api_url: str
+    folder: Path
+    mount: str = "secret"
+    settings: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    known_secrets: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.known_secrets.add(self.bao.root_token.get_secret_value())
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    def configure(self, accounts: Sequence[dict[str, Any]], **sections: dict[str, Any]) -> None:
+        """Write the configuration; short leases and waits, so that a crash costs seconds."""
+        merged: dict[str, dict[str, Any]] = {
+            "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "5s"},
+            "account_api": {"api_url": self.api_url, "timeout": "2s", "settle": "1s"},
+            "defaults": {"grace": "0s", "verify_timeout": "10s"},
+            "daemon": {"lease": "6s", "concurrency": 8},
+            "log": {"level": "debug", "format": "json"},
+        }
+        for name, values in sections.items():
+            merged[name] = merged.get(name, {}) | values
+        lines = []
+        for name, values in merged.items():
+            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""]
+        for account in accounts:
+            lines += ["[[accounts]]", *(f"{key} = {_toml(value)}" for key, value in account.items()), ""]
+        self.config.write_text("\n".join(lines))
+
+    def start(self, *args: str, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> "Process":
+        """Start the real command, in a process of its own."""
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("VAULT_", "BAO_", "ROTATOR_"))
+        }
+        environment |= (
+            {
+                "VAULT_TOKEN": self.bao.root_token.get_secret_value(),
+                "ROTATOR_CONFIG": str(self.config),
+                "COLUMNS": "200",
+            }
+            | self.settings
+            | (env or {})
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rotator", *args],
+            env=environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+        )
+        return Process(self, args, process)
+
+    def run(self, *args: str, env: dict[str, str] | None = None, text: str | None = None) -> Finished:
+        """Run the real command to its end."""
+        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+        return self.start(*args, env=env, stdin=stdin).finish(text)
+
+    def put(self, path: str, data: dict[str, Any]) -> None:
+        """Write a document by hand."""
+        self.vault("POST", f"{self.mount}/data/{path}", {"data": data})
+
+    def document(self, path: str) -> dict[str, Any]:
+        """What stands in a document; empty if there is none."""
+        answer = self.vault("GET", f"{self.mount}/data/{path}", missing_ok=True)
+        data: dict[str, Any] = ((answer or {}).get("data") or {}).get("data") or {}
+        return data
+
+    def journal(self, account: str) -> dict[str, Any]:
+        return self.document(f"rotator/journal/{account}")
+
+    def vault(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
+        """Ask OpenBao as root."""
+        answer = httpx.request(
+            method,
+            f"{self.bao.address}/v1/{path}",
+            json=body,
+            headers={"X-Vault-Token": self.bao.root_token.get_secret_value()},
+            timeout=20,
+        )
+        if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def remember(self, *secrets: str) -> None:
+        """Values that must never appear in anything printed."""
+        self.known_secrets.update(secrets)
+
+    def assert_nothing_leaked(self) -> None:
+        """I7, by value."""
+        assert self.outputs, "nothing was printed: the scan would prove nothing"
+        for api_key in self.emulator.api_keys:
+            self.known_secrets.update(value.get_secret_value() for value in self.emulator.live(api_key).values())
+        for output in self.outputs:
+            for secret in self.known_secrets:
+                assert secret not in output, f"a secret value was printed:\n{output.replace(secret, '<LEAKED>')}"
+
+
+@dataclass
+class Process:
+    """A rotator command that runs."""
+
+    cluster: Cluster
+    args: Sequence[str]
+    popen: "subprocess.Popen[str]"
+
+    def finish(self, text: str | None = None) -> Finished:
+        out, err = self.popen.communicate(text, timeout=90)
+        self.cluster.outputs += [out, err]
+        return Finished(self.args, self.popen.returncode, out, err)
+
+
+@dataclass
+class Consumer:
+    """A service that reads its secret from Vault again and again and uses it at the provider."""
+
+    cluster: Cluster
+    api_key: str
+    path: str
+    checks: int = 0
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Consumer":
+        self._thread = threading.Thread(target=self._consume, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _consume(self) -> None:
+        with httpx.Client(
+            base_url=f"{self.cluster.bao.address}/v1/",
+            headers={"X-Vault-Token": self.cluster.bao.root_token.get_secret_value()},
+            timeout=20,
+        ) as vault:
+            while not self._stop.wait(0.03):
+                answer = vault.get(f"{self.cluster.mount}/data/{self.path}")
+                secret = answer.json()["data"]["data"]["api_secret"]
+                self.checks += 1
+                if not self.cluster.emulator.authenticates(self.api_key, SecretStr(secret)):
+                    self.failures.append(f"check {self.checks}: the published secret does not work")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return json.dumps(format_duration(value))
+    return json.dumps(value if not isinstance(value, Path) else str(value))
