@@ -460,6 +460,8 @@ def _send_new_candidate(case: _Case) -> Step | None:
     """This run chose the candidate and has not sent it: no need to ask whether it is live."""
     if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:
         return None
+    if case.journal.candidate is None or case.full:
+        return None
     return _with_lease(case, Create(case.seen.listing.via))
 
 
@@ -711,13 +713,8 @@ def _out_of_reach(case: _Case) -> Fail:
     )
 
 
-def _wait_for_room(case: _Case) -> Step:
-    if not case.journal.retiring:
-        return Fail(
-            Failure.FULL,
-            f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets and none of them is to go",
-            f"Look at the account: rotator status {case.policy.account}",
-        )
+def _wait_for_room(case: _Case) -> Rest:
+    """Everything listed is accounted for and the account holds two at least, so something is retiring."""
     until = min(case.may_retire(entry) for entry in case.journal.retiring)
     return Rest(
         Reason.FULL,

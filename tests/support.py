@@ -77,6 +77,7 @@ class _Proxy(socketserver.ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Proxy
+    disable_nagle_algorithm = True
 
     def _relay(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -301,7 +302,7 @@ class Consumer:
             headers={"X-Vault-Token": self.cluster.bao.root_token.get_secret_value()},
             timeout=20,
         ) as vault:
-            while not self._stop.wait(0.03):
+            while not self._stop.wait(0.1):
                 answer = vault.get(f"{self.cluster.mount}/data/{self.path}")
                 secret = answer.json()["data"]["data"]["api_secret"]
                 self.checks += 1

@@ -274,6 +274,8 @@ def test_a_full_account_still_says_what_is_wrong_with_a_value() -> None:
         [("Authorization", basic(f"{KEY}:{SECRET}").replace("Basic", "Bearer"))],
         [("Authorization", basic(f"{KEY}:{SECRET}") + "\u00e9")],
         [("Authorization", basic(f"{KEY}:".encode() + b"\xff"))],
+        [("Authorization", basic(f"{KEY}:{SECRET}").replace("Basic ", "Basic !"))],
+        [("Authorization", basic(f"{KEY}:{SECRET}").replace("Basic ", "Basic  "))],
         [("Authorization", basic(f"{KEY}:{SECRET}"))] * 2,
     ],
 )
@@ -347,7 +349,7 @@ def test_an_unknown_path_is_a_problem(path: str) -> None:
 def test_a_new_secret_is_listed_at_once_but_works_only_after_its_propagation() -> None:
     clock = Clock()
     with world(propagation=timedelta(seconds=30), clock=clock) as w:
-        w.create()
+        assert w.create().json()["created_at"] == "2026-01-01T12:00:00Z"
         assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 2
         clock.now += timedelta(seconds=29)
         assert w.client.get(PATH, auth=(KEY, NEW)).status_code == 401
@@ -663,6 +665,16 @@ def test_relations_that_cannot_be_are_refused(pairs: list[str], why: str) -> Non
     accounts = [Account(key, SecretStr(SECRET)) for key in (KEY, "child001", "other001")]
     with pytest.raises(ValueError, match=why):
         Emulator(accounts, primaries=[parse_primary(pair) for pair in pairs])
+
+
+def test_an_account_opened_while_running_is_served_and_may_have_a_primary() -> None:
+    with world() as w:
+        w.emulator.open_account(parse_account("child001:Secret54321"), primary=KEY)
+        assert w.emulator.api_keys == (KEY, "child001")
+        assert w.client.get("/accounts/child001/secrets").status_code == 200
+        assert w.client.get("/accounts/child001/secrets", auth=("child001", "Secret54321")).status_code == 200
+        with pytest.raises(ValueError, match="two primaries"):
+            w.emulator.open_account(parse_account("child001:Another67890"), primary=KEY)
 
 
 # --- serving ---------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def examine(patients_: list[Patient], cases: list[Callable[[Patient], str | None
         except AssertionError as error:
             return str(error)
 
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(8) as pool:
         results = pool.map(one, zip(patients_, cases, strict=True))
     return [result for result in results if result]
 

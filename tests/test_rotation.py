@@ -163,6 +163,41 @@ def test_a_lost_answer_to_a_create_that_was_done_is_not_sent_again() -> None:
     assert len(world.live) == 2
 
 
+def test_a_lost_answer_and_a_secret_that_takes_a_while_are_waited_for_together() -> None:
+    world = adopted()
+    world.provider.propagation = timedelta(seconds=20)
+    world.provider.fault = "lost-after"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_with_room_to_spare_a_lost_create_is_not_sent_again_before_it_cannot_land_any_more() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.fault = "late"
+    sent_at = world.clock()
+    outcome = rotate(world)
+    assert outcome.reason == "late_create"
+    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    world.provider.land()
+    assert rotate(world).published
+    assert len(world.live) == 2
+
+
+def test_a_limit_that_was_lowered_meanwhile_is_said() -> None:
+    world = World(max_secrets=3)
+    id_ = world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST, secret_id=id_)
+    world.clock.wait(DAY)
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world, max_secrets=2)
+    assert outcome.reason == "full"
+    assert len(world.live) == 2
+
+
 def test_nothing_is_revoked_while_a_create_may_be_under_way_not_even_when_compromised() -> None:
     world = adopted(grace=timedelta())
     world.provider.fault = "late"
@@ -565,6 +600,35 @@ def test_a_vault_restored_from_an_old_snapshot_deletes_nothing() -> None:
     assert after <= set(world.live), "what the snapshot does not know is not revoked"
     assert world.consumer_works()
     assert outcome.reason == "ambiguous"
+
+
+def test_a_rescue_without_any_journal_revokes_nothing_that_was_there() -> None:
+    world = adopted(grace=timedelta(), secondary=True)
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    del world.vault.versions[world.settings.journal_path(world.account)]
+    outcome = rotate(world)
+    assert outcome.published
+    assert "HumanSecret001" in world.live.values()
+    assert world.consumer_works()
+
+
+def test_a_candidate_whose_id_cannot_be_told_is_published_and_nothing_revoked() -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.provider.add("shopkey", "HumanSecret001")
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.reason == "ambiguous"
+    assert world.published == candidate
+    assert len(world.live) == 3
+    ours = next(id_ for id_, value in world.live.items() if value == candidate)
+    stray = next(id_ for id_, value in world.live.items() if value == "HumanSecret001")
+    world.rotation(known_id=ours).run()
+    assert world.journal.current_id == ours
+    assert stray in world.live
 
 
 def test_without_a_primary_a_restored_snapshot_is_a_loud_failure() -> None:

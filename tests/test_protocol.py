@@ -1,0 +1,227 @@
+"""`decide` alone: what no model world comes to, and properties over everything it can be asked."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from rotator import protocol
+from rotator.protocol import (
+    Create,
+    Credential,
+    Event,
+    Fail,
+    Journal,
+    List,
+    Listing,
+    Observation,
+    Pause,
+    Phase,
+    Policy,
+    Prepare,
+    Publish,
+    Published,
+    Record,
+    Rest,
+    Retiring,
+    Revoke,
+    Trigger,
+    decide,
+)
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+OLD, NEW = SecretStr("OldSecret000001"), SecretStr("NewSecret000001")
+POLICY = Policy(runner="me", account="shop", fresh_after=NOW)
+MINE = {"holder": "me", "lease_until": LATER}
+
+
+def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
+    return Listing(via, dict.fromkeys(ids, NOW - timedelta(days=1)))
+
+
+def seen(**facts: Any) -> Observation:
+    return Observation(**({"published": Published(version=1, secret=OLD)} | facts))
+
+
+def test_a_candidate_that_works_but_is_not_listed_yet_is_waited_for() -> None:
+    journal = Journal(current_id="a", candidate=NEW, ids_before=frozenset({"a"}), **MINE)
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=NOW)
+    assert isinstance(decide(works, journal, POLICY, NOW), Pause)
+    assert decide(works, journal, POLICY, NOW + timedelta(seconds=40)) == Pause(timedelta(seconds=5))
+
+
+def test_a_candidate_that_works_and_is_never_listed_is_published_without_its_id() -> None:
+    journal = Journal(current_id="a", candidate=NEW, holder="me", lease_until=NOW + timedelta(hours=1))
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=NOW)
+    assert decide(works, journal, POLICY, NOW + timedelta(minutes=6)) == Publish(None)
+
+
+def test_a_lease_that_was_not_needed_is_given_back() -> None:
+    journal = Journal(current_id="a", rotated_at=LATER, published_version=1, **MINE)
+    step = decide(seen(listing=listing("a")), journal, POLICY, NOW)
+    assert isinstance(step, Record)
+    assert step.event is Event.RELEASED
+    assert step.journal.holder is None
+
+
+def test_a_lease_about_to_end_is_renewed_before_a_request_that_changes_something() -> None:
+    retiring = (Retiring("a", NOW),)
+    journal = Journal(current_id="b", rotated_at=LATER, published_version=1, retiring=retiring)
+    short = NOW + POLICY.request_timeout
+    for lease_until, event in ((short, Event.CLAIMED), (short + timedelta(seconds=1), None)):
+        held = protocol.replace(journal, holder="me", lease_until=lease_until)
+        step = decide(seen(listing=listing("a", "b")), held, POLICY, NOW)
+        assert step == Revoke("a") if event is None else isinstance(step, Record) and step.event is event
+
+
+def test_phases_are_what_the_fields_say() -> None:
+    assert Journal().phase is Phase.IDLE
+    assert Journal(retiring=(Retiring("a", NOW),)).phase is Phase.OVERLAP
+    assert Journal(candidate=NEW, retiring=(Retiring("a", NOW),)).phase is Phase.PREPARED
+    assert Journal(candidate=NEW, ambiguity="two").phase is Phase.AMBIGUOUS
+
+
+# --- properties over everything ------------------------------------------------------------------------------
+
+ids = st.sampled_from(["a", "b", "c"])
+times = st.sampled_from([NOW - timedelta(days=2), NOW - timedelta(seconds=1), NOW, LATER, NOW + timedelta(days=2)])
+maybe_time = st.none() | times
+secrets = st.sampled_from([OLD, NEW])
+
+journals = st.builds(
+    Journal,
+    current_id=st.none() | ids,
+    rotated_at=maybe_time,
+    published_version=st.integers(0, 3),
+    trigger=st.none() | st.sampled_from(Trigger),
+    candidate=st.none() | secrets,
+    ids_before=st.frozensets(ids),
+    create_until=maybe_time,
+    retiring=st.lists(st.builds(Retiring, ids, times), max_size=2, unique_by=lambda entry: entry.id).map(tuple),
+    holder=st.none() | st.sampled_from(["me", "other"]),
+    lease_until=maybe_time,
+    attempts=st.integers(0, 3),
+    next_attempt_at=maybe_time,
+    last_error=st.none() | st.just("it failed"),
+    ambiguity=st.none() | st.just("a stranger"),
+)
+observations = st.builds(
+    Observation,
+    published=st.builds(Published, st.integers(0, 3), st.none() | secrets, st.none() | ids, maybe_time),
+    listing=st.none() | st.builds(Listing, st.sampled_from(Credential), st.dictionaries(ids, times, min_size=1)),
+    refused=st.frozensets(st.sampled_from(Credential)),
+    recorded=st.none() | secrets,
+    recorded_read=st.booleans(),
+    earlier_tried=st.booleans(),
+    prepared_here=st.booleans(),
+    creates=st.integers(0, 4),
+    created_id=st.none() | ids,
+    create_lost_at=maybe_time,
+    create_refused=st.none() | st.just("too many"),
+    value_refused=st.booleans(),
+    values=st.integers(0, 4),
+    waiting_since=maybe_time,
+    revokes=st.integers(0, 4),
+    revoked=st.frozensets(ids, max_size=1),
+    rotated=st.booleans(),
+)
+policies = st.builds(
+    Policy,
+    runner=st.just("me"),
+    account=st.just("shop"),
+    fresh_after=maybe_time,
+    explicit=st.booleans(),
+    force=st.booleans(),
+    compromised=st.booleans(),
+    known_id=st.none() | ids,
+    has_primary=st.booleans(),
+    max_secrets=st.sampled_from([2, 3]),
+)
+
+
+@given(observations, journals, policies)
+def test_every_state_has_a_next_step_and_no_step_names_a_secret(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    for value in (OLD, NEW):
+        assert value.get_secret_value() not in repr(step)
+        assert value.get_secret_value() not in repr((o, j, p))
+
+
+@given(observations, journals, policies)
+def test_only_a_recorded_secret_that_is_not_the_published_one_is_revoked(o: Observation, j: Journal, p: Policy) -> None:
+    """I2, I3 and I4, whatever the state: also those that no course of events leads to."""
+    step = decide(o, j, p, NOW)
+    if not isinstance(step, Revoke):
+        return
+    assert o.listing is not None
+    assert o.listing.via is Credential.PUBLISHED
+    assert step.id in j.retiring_ids
+    assert step.id != j.current_id
+    assert {step.id, j.current_id} <= set(o.listing.created)
+    assert set(o.listing.created) <= j.retiring_ids | {j.current_id}, "nothing is revoked beside a stranger"
+    assert j.create_until is None or j.create_until <= NOW, "a create may still be on its way"
+    assert protocol.has_lease(j, p, NOW)
+
+
+@given(observations, journals, policies)
+def test_nothing_is_created_without_the_lease_room_and_a_candidate(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    if isinstance(step, Create):
+        assert j.candidate is not None
+        assert protocol.has_lease(j, p, NOW)
+        assert o.listing is not None
+        assert len(o.listing.created) < p.max_secrets
+
+
+@given(observations, journals, policies)
+def test_only_a_candidate_that_authenticated_is_published(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    if isinstance(step, Publish):
+        assert o.listing is not None
+        assert o.listing.via is Credential.CANDIDATE
+        assert protocol.has_lease(j, p, NOW)
+
+
+@given(observations, journals, policies)
+def test_another_runner_s_lease_stops_everything(o: Observation, j: Journal, p: Policy) -> None:
+    other = protocol.replace(j, holder="other", lease_until=LATER)
+    assert isinstance(decide(o, other, p, NOW), Rest)
+
+
+@given(observations, journals, policies)
+def test_nothing_is_begun_that_was_not_asked_for(o: Observation, j: Journal, p: Policy) -> None:
+    """I8: without a date a run only finishes what is under way, or mends what is broken."""
+    step = decide(o, j, protocol.replace(p, fresh_after=None), NOW)
+    if isinstance(step, Prepare) and j.candidate is None:
+        assert step.trigger in (Trigger.BOOTSTRAP, Trigger.RESCUE)
+        assert o.listing is not None
+        assert o.listing.via is Credential.PRIMARY
+
+
+@given(observations, journals, policies)
+def test_a_recorded_journal_never_forgets_a_candidate_that_may_be_live(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    if isinstance(step, Record) and j.candidate is not None:
+        kept = step.journal.candidate == j.candidate
+        assert kept or o.published.secret == j.candidate
+
+
+@given(observations, journals, policies)
+def test_a_failure_says_what_to_do(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    if isinstance(step, Fail):
+        assert step.what
+        assert step.next_step
+
+
+@given(observations, journals, policies)
+def test_looking_costs_one_request_with_a_credential_there_is(o: Observation, j: Journal, p: Policy) -> None:
+    step = decide(o, j, p, NOW)
+    if isinstance(step, List):
+        assert step.using not in o.refused
+        assert step.using is not Credential.CANDIDATE or j.candidate is not None
+        assert step.using is not Credential.PUBLISHED or o.published.secret is not None
+        assert step.using is not Credential.PRIMARY or p.has_primary
