@@ -4,9 +4,9 @@ A consumer reads Vault and tries what it read at the provider, all the while; th
 demo is there to show.
 """
 
-import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -35,6 +35,10 @@ GRACE = timedelta(seconds=3)
 _CONFIG = """\
 [vault]
 address = "{vault}"
+
+[vault.auth]
+method = "token_file"
+token_file = "{token_file}"
 
 [account_api]
 api_url = "{api}"
@@ -137,11 +141,9 @@ def _play(stage: Stage, console: Console) -> dict[str, int]:
     consumer = Consumer(stage)
     consumer.start()
     try:
-        console.print(
-            "[bold]2[/] adopt    main and alerts with the secret they have; main brings in shop, its secondary"
-        )
+        console.print("[bold]2 adopt[/]    main and alerts with the secrets they have, shop through its primary")
         _adopt(fleet, stage.first)
-        console.print(f"[bold]3[/] rotate   create, verify, publish, keep the old one for {GRACE.seconds} s, revoke it")
+        console.print(f"[bold]3 rotate[/]   create, verify, publish, keep the old one {GRACE.seconds} s, revoke it\n")
         request = Request(Wanted.NOW, patience=timedelta(seconds=30))
         outcomes = [_good(outcome) for outcome in fleet.run(settings.accounts, request)]
     finally:
@@ -156,7 +158,7 @@ def _play(stage: Stage, console: Console) -> dict[str, int]:
     refused = (
         f"[bold red]{len(consumer.failures)} of them refused" if consumer.failures else "[bold green]never refused"
     )
-    console.print(f"A consumer read Vault and tried what it read [bold]{consumer.checks}[/] times, {refused}[/].")
+    console.print(f"\nA consumer read Vault and tried what it read [bold]{consumer.checks}[/] times, {refused}[/].")
     return {
         "accounts": len(settings.accounts),
         "rotated": sum(outcome.published for outcome in outcomes),
@@ -209,19 +211,17 @@ def _stage(console: Console, stop: threading.Event) -> Iterator[Stage]:
         api_url = stack.enter_context(running(emulator))
         settings = _settings(folder, bao, api_url)
         api = stack.enter_context(AccountApi(settings.account_api))
-        console.print(f"[bold]1[/] servers  OpenBao {bao.version} at {bao.address}, Account API at {api_url}")
+        console.print(f"[bold]1 servers[/]  OpenBao {bao.version} at {bao.address}")
+        console.print(f"           Account API   at {api_url}")
         yield Stage(bao, emulator, api_url, folder, Fleet(settings, api, Vault(settings.vault), stop), first)
 
 
 def _settings(folder: Path, bao: OpenBao, api_url: str) -> Settings:
+    token_file = folder / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(bao.root_token.get_secret_value())
     file = folder / "config.toml"
-    file.write_text(_CONFIG.format(vault=bao.address, api=api_url, grace=GRACE.seconds))
-    environment = folder / "env"
-    environment.touch(mode=0o600)
-    environment.write_text(
-        f"export ROTATOR_CONFIG={file} VAULT_ADDR={bao.address} VAULT_TOKEN={bao.root_token.get_secret_value()}\n"
-    )
-    os.environ["VAULT_TOKEN"] = bao.root_token.get_secret_value()
+    file.write_text(_CONFIG.format(vault=bao.address, token_file=token_file, api=api_url, grace=GRACE.seconds))
     return load(file)
 
 
@@ -240,14 +240,16 @@ def _interrupted_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _keep(stage: Stage, console: Console, stop: threading.Event) -> None:
+    command = "rotator" if shutil.which("rotator") else sys.argv[0]
     console.print(
-        f"\nEverything goes on running. In another terminal:\n\n"
-        f"  source {stage.folder}/env\n"
-        f"  rotator status\n"
-        f"  rotator rotate-now alerts\n"
-        f"  bao kv get -mount=secret demo/alerts\n\n"
-        f"Ctrl-C ends it and removes {stage.folder}.",
+        f"\nEverything goes on running until Ctrl-C. In another terminal:\n\n"
+        f"  export ROTATOR_CONFIG={stage.folder}/config.toml\n"
+        f"  {command} status\n"
+        f"  {command} rotate-now alerts\n"
+        f"  export BAO_ADDR={stage.bao.address} BAO_TOKEN=$(cat {stage.folder}/token)\n"
+        f"  bao kv get -mount=secret demo/alerts",
         soft_wrap=True,
+        markup=False,
     )
     try:
         stop.wait()
