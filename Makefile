@@ -25,8 +25,8 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/lint-imports
 
 unit: $(READY)  ## every test, against real servers on loopback
-	$(BIN)/pytest -n 4 --dist worksteal --cov --cov-report=
-	$(BIN)/coverage report --include='rotator/protocol.py,rotator/generator.py' --show-missing --fail-under=100
+	$(BIN)/pytest -n 4 --dist worksteal --cov=rotator.protocol --cov=rotator.generator --cov-branch --cov-report=
+	$(BIN)/coverage report --show-missing --fail-under=100
 
 format: $(READY)  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .

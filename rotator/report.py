@@ -72,7 +72,7 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "error": outcome.error,
                 "rotation_id": outcome.rotation_id,
             }
-            for outcome in outcomes
+            for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
         ],
     }
 

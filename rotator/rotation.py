@@ -54,7 +54,7 @@ from rotator.protocol import (
     Trigger,
     TryEarlier,
 )
-from rotator.vault import CasConflict, Document, VaultError
+from rotator.vault import CasConflict, Document, VaultError, VaultUnreachable
 
 # A run is some fifteen steps; one that needs far more goes round in circles and must not go on for ever.
 MAX_STEPS = 500
@@ -185,7 +185,7 @@ class Rotation:
         self._journal_version = 0
         self.journal = Journal()
         self.seen = Observation(Published())
-        self._log = structlog.get_logger().bind(account=account.name)
+        self.log = structlog.get_logger().bind(account=account.name)
 
     def run(self) -> Outcome:
         """Do whatever there is to do; every ordinary failure becomes part of the outcome."""
@@ -299,7 +299,7 @@ class Rotation:
         """Record these ids, which `unaccounted` named, as to be revoked, and revoke them by the ordinary rules."""
         journal = protocol.resolved(self.seen, self.journal, self.policy, self._clock(), revoke)
         self._write_journal(journal)
-        self._log.warning("account.resolved", revoke=sorted(revoke))
+        self.log.warning("account.resolved", revoke=sorted(revoke))
         self._observed = False
         return self.run()
 
@@ -316,7 +316,7 @@ class Rotation:
         try:
             self._perform(step)
         except CasConflict as conflict:
-            self._log.info("rotation.conflict", path=conflict.path)
+            self.log.info("rotation.conflict", path=conflict.path)
             self._observed = False
         except RateLimited as limited:
             self._rate_limited(limited)
@@ -370,7 +370,7 @@ class Rotation:
         try:
             infos = self._authenticate(using, lambda auth: self._provider.list_secrets(auth, self.account.api_key))
         except Unauthorized:
-            self._log.info("provider.refused", credential=using.value)
+            self.log.info("provider.refused", credential=using.value)
             self.seen = replace(self.seen, refused=self.seen.refused | {using})
             return
         listing = Listing(using, {info.id: info.created_at for info in infos})
@@ -441,7 +441,7 @@ class Rotation:
         except RateLimited:
             raise
         except Refused as refusal:
-            self._log.warning("rotation.create_refused", error=str(refusal))
+            self.log.warning("rotation.create_refused", error=str(refusal))
             self.seen = replace(
                 self.seen,
                 create_refused=refusal.what,
@@ -449,12 +449,12 @@ class Rotation:
                 waiting_since=self._clock(),
             )
         except NotSent as error:
-            self._log.warning("rotation.create_not_sent", error=str(error))
+            self.log.warning("rotation.create_not_sent", error=str(error))
         except LostAnswer as error:
-            self._log.warning("rotation.create_unanswered", error=str(error))
+            self.log.warning("rotation.create_unanswered", error=str(error))
             self.seen = replace(self.seen, create_lost_at=sent_at, waiting_since=self._clock())
         else:
-            self._log.info("rotation.created", secret_id=created.id)
+            self.log.info("rotation.created", secret_id=created.id)
             self.seen = replace(self.seen, created_id=created.id, waiting_since=self._clock())
 
     def _revoke(self, id_: str) -> None:
@@ -470,10 +470,10 @@ class Rotation:
             raise
         except (Refused, NotSent, LostAnswer) as error:
             # Gone already, not answered, or not allowed: the next list tells which.
-            self._log.warning("rotation.revoke_unanswered", secret_id=id_, error=str(error))
+            self.log.warning("rotation.revoke_unanswered", secret_id=id_, error=str(error))
             self.seen = replace(self.seen, revokes=self.seen.revokes + 1)
         else:
-            self._log.info("rotation.revoked", secret_id=id_)
+            self.log.info("rotation.revoked", secret_id=id_)
             self._revoked += (id_,)
             self.seen = replace(self.seen, revoked=self.seen.revoked | {id_})
 
@@ -505,7 +505,7 @@ class Rotation:
             rotation_id=secrets.token_hex(8),
         )
         self._write_journal(journal)
-        self._log.info("rotation.prepared", trigger=trigger.value, **self._rotation())
+        self.log.info("rotation.prepared", trigger=trigger.value, **self._rotation())
         self.seen = replace(
             self.seen,
             prepared_here=True,
@@ -525,7 +525,7 @@ class Rotation:
         self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
         # What the candidate listed a moment ago, the published secret listed.
         self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
-        self._log.info("rotation.published", secret_id=secret_id, version=self._document.version, **self._rotation())
+        self.log.info("rotation.published", secret_id=secret_id, version=self._document.version, **self._rotation())
 
     def _write_published(self, published: Published, base: Mapping[str, Any] | None = None) -> None:
         """Write the document, keeping every field that is not rotator's, and read it back."""
@@ -564,7 +564,7 @@ class Rotation:
             if earlier.secret_id not in {info.id for info in infos}:
                 earlier = replace(earlier, secret_id=None)
             self._write_published(earlier, base=document.data)
-            self._log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
+            self.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
             return
         self.seen = replace(self.seen, earlier_tried=True)
 
@@ -576,7 +576,7 @@ class Rotation:
             self.seen = replace(self.seen, listing=self.seen.listing if keep else None)
         after = {"phase": self.journal.phase.value, "secret_id": self.journal.current_id}
         named = before if before.candidate is not None else self.journal
-        self._log.info(step.event.value, **after, rotation_id=named.rotation_id)
+        self.log.info(step.event.value, **after, rotation_id=named.rotation_id)
 
     def _write_journal(self, journal: Journal) -> None:
         document = dump_journal(journal)
@@ -608,7 +608,7 @@ class Rotation:
         assert rest.until is not None  # noqa: S101 - _may_wait has looked
         self._give_back()
         delay = max(rest.until - self._clock(), timedelta()) + timedelta(milliseconds=5)
-        self._log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)
+        self.log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)
         return self._wait(delay)
 
     def _rate_limited(self, limited: RateLimited) -> None:
@@ -634,7 +634,7 @@ class Rotation:
 
     def _failed(self, error: RotatorError) -> Outcome:
         known = self._journal_version > 0
-        self._log.error("rotation.failed", error=str(error))
+        self.log.error("rotation.failed", error=str(error))
         return Outcome(
             self.account.name,
             Result.FAILED,
@@ -656,7 +656,9 @@ class Rotation:
         """Note the failure in the journal, unless there is none, it is not ours to write, or Vault is the failure."""
         ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
         now = self._clock()
-        if isinstance(error, JournalError) or protocol.leased_elsewhere(self.journal, self.policy, now):
+        if isinstance(error, JournalError | VaultUnreachable) or protocol.leased_elsewhere(
+            self.journal, self.policy, now
+        ):
             return
         if self._journal_version == 0 and not ambiguous:
             return
@@ -670,7 +672,7 @@ class Rotation:
             self._write_journal(journal)
         except (CasConflict, VaultError) as error:
             # Somebody else has the account by now, or Vault is away: the lease runs out by itself.
-            self._log.info("rotation.not_parked", error=str(error))
+            self.log.info("rotation.not_parked", error=str(error))
 
     def _rotation(self) -> dict[str, str | None]:
         return {"rotation_id": self.journal.rotation_id}

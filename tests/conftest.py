@@ -5,12 +5,17 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rotator.emulator import Emulator, running
 from rotator.openbao import OpenBao, running_openbao
 from tests.support import Cluster
 
 _MOUNTS = count(1)
+
+# The machines that run this are shared: how long an example takes says nothing.
+settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rotator")
 
 
 @pytest.fixture(scope="session")

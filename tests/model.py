@@ -5,11 +5,13 @@ be lost before or after it was carried out, or be carried out late; a Vault writ
 """
 
 import itertools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 from rotator.account_api import Credentials, Forbidden, InvalidRequest, LostAnswer, NotFound, SecretInfo, Unauthorized
@@ -17,6 +19,9 @@ from rotator.config import AccountSettings, Settings
 from rotator.protocol import Policy, Trigger
 from rotator.rotation import Rotation, load_journal, load_published
 from rotator.vault import CasConflict, Document, VaultUnreachable
+
+# Thousands of histories are played here; nobody reads their logs.
+_SILENT = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -212,7 +217,7 @@ class World:
             "settle": self.provider.settle,
         }
         patience = policy.pop("patience", timedelta())
-        return Rotation(
+        rotation = Rotation(
             self.account,
             self.settings,
             self.provider,
@@ -222,6 +227,8 @@ class World:
             wait=self.clock.wait,
             patience=patience,
         )
+        rotation.log = _SILENT
+        return rotation
 
     @property
     def journal(self) -> Any:

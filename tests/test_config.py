@@ -1,4 +1,4 @@
-"""The configuration is checked before anything is contacted: each mistake is one clear line, and none quotes a secret."""
+"""The configuration is checked before anything is contacted: each mistake is one line, and none quotes a secret."""
 
 import json
 import os
@@ -56,7 +56,7 @@ class Desk:
         assert caught.value.exit_code == 2
         assert CANARY not in message
         assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__, "the traceback would show what is behind the error"
+        assert caught.value.__context__ is None or caught.value.__suppress_context__, "a traceback would show more"
         lines = message.splitlines()
         assert len(lines) == 1, f"one mistake, {len(lines)} lines:\n{message}"
         assert message.isprintable()
@@ -65,7 +65,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     for name in list(os.environ):
         if name.startswith(("ROTATOR_", "VAULT_", "BAO_")):
             monkeypatch.delenv(name)
@@ -145,8 +145,10 @@ MISTAKES = {
     # Paths.
     "a document among the journals": (
         VAULT + A + account("b", path="rotator/journal/b"),
-        'account "b": path "rotator/journal/b" is inside vault.journal_prefix, which consumers must not be able to'
-        " read.",
+        (
+            'account "b": path "rotator/journal/b" is inside vault.journal_prefix, which consumers must not be able to'
+            " read."
+        ),
     ),
     "a document that is the journals' folder": (
         VAULT + 'journal_prefix = "apps/b"\n' + A + B,
@@ -245,13 +247,17 @@ MISTAKES = {
     ),
     "a token in the file": (
         VAULT + f'[vault.auth]\ntoken = "{CANARY}"\n' + A,
-        "vault.auth.token is a secret and does not belong in a file; set ROTATOR_VAULT__AUTH__TOKEN or name a file"
-        " with token_file.",
+        (
+            "vault.auth.token is a secret and does not belong in a file; set ROTATOR_VAULT__AUTH__TOKEN or name a file"
+            " with token_file."
+        ),
     ),
     "a secret id in the file": (
         VAULT + f'[vault.auth]\nmethod = "approle"\nrole_id = "r"\nsecret_id = "{CANARY}"\n' + A,
-        "vault.auth.secret_id is a secret and does not belong in a file; set ROTATOR_VAULT__AUTH__SECRET_ID or name a"
-        " file with secret_id_file.",
+        (
+            "vault.auth.secret_id is a secret and does not belong in a file; set ROTATOR_VAULT__AUTH__SECRET_ID or name"
+            " a file with secret_id_file."
+        ),
     ),
     "a token in a wrong place": (VAULT + f'token = "{CANARY}"\n' + A, "vault.token: is not a setting."),
     "a token in place of the section": (f'vault = "{CANARY}"\n' + A, "vault: Input should be a valid dictionary"),

@@ -3,7 +3,7 @@
 import os
 import secrets
 import signal
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -189,14 +189,14 @@ def test_a_create_that_lands_late_is_refused_by_the_full_account(cluster: Cluste
 def test_a_process_stopped_past_its_lease_does_nothing_when_it_wakes(cluster: Cluster) -> None:
     """SIGSTOP right before the create, another runner does the work, SIGCONT: one create, one new secret."""
     (patient,) = patients(cluster, 1)
-    tape = Tape()
+    tape, stopped = Tape(), threading.Event()
 
     def stop_when_prepared(call: Call) -> str | None:
         # The first journal write is the adoption, the second prepares the candidate; its answer finds a sleeper.
         journal_writes = [c for c in tape.calls if "/rotator/journal/" in c.path and c.method == "POST"]
-        if call in journal_writes and len(journal_writes) == 2 and tape.victim:
+        if call in journal_writes and len(journal_writes) == 2 and tape.victim and not stopped.is_set():
             os.kill(tape.victim, signal.SIGSTOP)
-            tape.victim = None
+            stopped.set()
         return None
 
     tape.when = stop_when_prepared
@@ -207,10 +207,7 @@ def test_a_process_stopped_past_its_lease_does_nothing_when_it_wakes(cluster: Cl
         env = {"ROTATOR_VAULT__ADDRESS": urls["vault"], "ROTATOR_ACCOUNT_API__API_URL": urls["provider"]}
         sleeper = cluster.start("rotate-now", patient.name, env=env)
         tape.victim = sleeper.popen.pid
-        deadline = time.monotonic() + 30
-        while tape.victim and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert tape.victim is None, "the process was never stopped"
+        assert stopped.wait(30), "the process was never stopped"
         other = cluster.run("rotate-now", patient.name)
         os.kill(sleeper.popen.pid, signal.SIGCONT)
         woken = sleeper.finish()

@@ -1,5 +1,6 @@
 """`decide` alone: what no model world comes to, and properties over everything it can be asked."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,7 +36,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 OLD, NEW = SecretStr("OldSecret000001"), SecretStr("NewSecret000001")
 POLICY = Policy(runner="me", account="shop", fresh_after=NOW)
-MINE = {"holder": "me", "lease_until": LATER}
+MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
 
 
 def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
@@ -72,7 +73,7 @@ def test_a_lease_about_to_end_is_renewed_before_a_request_that_changes_something
     journal = Journal(current_id="b", rotated_at=LATER, published_version=1, retiring=retiring)
     short = NOW + POLICY.request_timeout
     for lease_until, event in ((short, Event.CLAIMED), (short + timedelta(seconds=1), None)):
-        held = protocol.replace(journal, holder="me", lease_until=lease_until)
+        held = replace(journal, holder="me", lease_until=lease_until)
         step = decide(seen(listing=listing("a", "b")), held, POLICY, NOW)
         assert step == Revoke("a") if event is None else isinstance(step, Record) and step.event is event
 
@@ -187,14 +188,14 @@ def test_only_a_candidate_that_authenticated_is_published(o: Observation, j: Jou
 
 @given(observations, journals, policies)
 def test_another_runner_s_lease_stops_everything(o: Observation, j: Journal, p: Policy) -> None:
-    other = protocol.replace(j, holder="other", lease_until=LATER)
+    other = replace(j, holder="other", lease_until=LATER)
     assert isinstance(decide(o, other, p, NOW), Rest)
 
 
 @given(observations, journals, policies)
 def test_nothing_is_begun_that_was_not_asked_for(o: Observation, j: Journal, p: Policy) -> None:
     """I8: without a date a run only finishes what is under way, or mends what is broken."""
-    step = decide(o, j, protocol.replace(p, fresh_after=None), NOW)
+    step = decide(o, j, replace(p, fresh_after=None), NOW)
     if isinstance(step, Prepare) and j.candidate is None:
         assert step.trigger in (Trigger.BOOTSTRAP, Trigger.RESCUE)
         assert o.listing is not None

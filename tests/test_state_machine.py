@@ -4,6 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rotator.protocol import Phase
 from rotator.rotation import Outcome, Result, Rotation
 from tests.model import World
+
+pytestmark = pytest.mark.timeout(280)
 
 FIRST = "FirstSecret001"
 
@@ -209,4 +212,4 @@ class RotatorMachine(RuleBasedStateMachine):
 
 
 TestRotatorMachine = RotatorMachine.TestCase
-TestRotatorMachine.settings = hypothesis_settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestRotatorMachine.settings = hypothesis_settings(max_examples=300, stateful_step_count=40)

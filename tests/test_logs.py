@@ -1,0 +1,273 @@
+"""No secret value that the process knows gets through to the log, whoever logs it and in whatever form."""
+
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from random import Random
+from typing import Literal
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from rotator import logs
+from rotator.logs import Redactor, conceal, configure
+
+Form = Literal["json", "console"]
+FORMS: tuple[Form, ...] = ("json", "console")
+MASK = "********"
+
+# One value for every kind of character that a quoting somewhere might spell differently.
+PLAIN = "Canary0Plain9Value"
+VALUES = {
+    "plain": PLAIN,
+    "quotes": "Canary\"with'Quotes1",
+    "a backslash": "Canary\\with\\Slash1",
+    "a brace": "Canary{with}%sBrace1",
+    "an accent": "Canaryé€Accent1",
+    "a tag": "Canary[red]<b>&Tag1",
+}
+SCRAPS = ("with", "Plain9", "Accent1", "Quotes1", "Slash1", "Brace1", "Tag1")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Loggers are the process's; the redactor is a fresh one, that knows the canaries alone."""
+    names = (None, "httpx", "httpcore", "urllib3")
+    before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
+    monkeypatch.setattr(logs, "_redactor", Redactor())
+    yield
+    structlog.reset_defaults()
+    for name, (level, handlers) in before.items():
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).handlers[:] = handlers
+
+
+def started(form: Form, level: str = "debug", *values: str) -> io.StringIO:
+    out = io.StringIO()
+    configure(level, form, out)
+    for value in values or VALUES.values():
+        conceal(SecretStr(value))
+    return out
+
+
+def raised(value: str) -> Exception:
+    """An exception that carries the value, with a traceback and a cause that carries it, too."""
+    try:
+        try:
+            _ = os.environ[value]
+        except KeyError as error:
+            raise ValueError(f"the server said: {value}") from error
+    except ValueError as error:
+        return error
+    raise AssertionError(f"{value} is a variable")
+
+
+def assert_masked(out: io.StringIO, lines: int = 1) -> None:
+    written = out.getvalue()
+    assert written.count("\n") >= lines, f"nothing was logged, which proves nothing: {written!r}"
+    assert MASK in written
+    for scrap in SCRAPS:
+        assert scrap not in written, written
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_value_of_an_event_is_masked(form: Form, value: str) -> None:
+    out = started(form)
+    structlog.get_logger().info("something", value=value)
+    assert_masked(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_the_event_itself_is_masked(form: Form, value: str) -> None:
+    out = started(form)
+    structlog.get_logger().info(f"got {value}!")
+    assert_masked(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_value_deep_inside_is_masked(form: Form, value: str) -> None:
+    out = started(form)
+    structlog.get_logger().warning("nested", data={"a": [1, {"b": value}], value: 2}, pair=(value, None))
+    assert_masked(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_value_bound_to_a_logger_or_to_the_context_is_masked(form: Form, value: str) -> None:
+    out = started(form)
+    with structlog.contextvars.bound_contextvars(bound=value):
+        structlog.get_logger().bind(account=value).info("something")
+    assert_masked(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_an_exception_is_masked(form: Form, value: str) -> None:
+    out = started(form)
+    structlog.get_logger().error("failed", exc_info=raised(value))
+    assert "ValueError" in out.getvalue()
+    assert "KeyError" in out.getvalue()
+    assert_masked(out)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("library", ["httpx", "urllib3.connectionpool", "anything.else"])
+def test_a_library_s_own_logger_goes_through_the_same_chain(form: Form, value: str, library: str) -> None:
+    out = started(form)
+    logger = logging.getLogger(library)
+    logger.info("HTTP Request: POST https://host/?api_secret=%s", value)
+    logger.warning("refused: %s", {"secret": value})
+    logger.error("failed", exc_info=raised(value))
+    assert_masked(out, lines=3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_library_s_broken_log_call_prints_no_arguments(form: Form, capsys: pytest.CaptureFixture[str]) -> None:
+    """The standard library prints the arguments of a log call that cannot be formatted, past every handler."""
+    out = started(form)
+    logging.getLogger("library").info("%d secrets", PLAIN)
+    assert PLAIN not in out.getvalue()
+    assert PLAIN not in capsys.readouterr().err
+
+
+def test_a_value_inside_a_longer_word_is_masked() -> None:
+    out = started("json")
+    structlog.get_logger().info("something", value=f"prefix{PLAIN}suffix{PLAIN}{PLAIN}")
+    assert json.loads(out.getvalue())["value"] == f"prefix{MASK}suffix{MASK}{MASK}"
+
+
+def test_what_is_masked_is_still_json() -> None:
+    out = started("json")
+    for value in VALUES.values():
+        structlog.get_logger().info(value, data=[value], exc_info=raised(value))
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert len(lines) == len(VALUES)
+    for line in lines:
+        assert (line["event"], line["data"], line["level"]) == (MASK, [MASK], "info")
+        assert line["timestamp"].endswith("Z")
+
+
+def test_what_is_learned_later_is_masked_from_then_on() -> None:
+    out = started("json")
+    structlog.get_logger().info("before", value="Learned0Later9Value")
+    assert conceal(SecretStr("Learned0Later9Value")) == SecretStr("Learned0Later9Value")
+    structlog.get_logger().info("after", value="Learned0Later9Value")
+    before, after = (json.loads(line)["value"] for line in out.getvalue().splitlines())
+    assert (before, after) == ("Learned0Later9Value", MASK)
+
+
+def test_a_secret_that_is_still_wrapped_prints_as_stars_known_or_not() -> None:
+    out = started("console")
+    structlog.get_logger().info("something", value=SecretStr("Never0Concealed9"))
+    assert "Never0Concealed9" not in out.getvalue()
+
+
+@pytest.mark.parametrize("value", ["", "a", "info", "1234567"])
+def test_what_is_shorter_than_any_secret_is_not_masked(value: str) -> None:
+    redactor = Redactor()
+    redactor.add(SecretStr(value))
+    assert redactor.redact("level info 1234567") == "level info 1234567"
+
+
+def test_eight_characters_are_enough_to_be_masked() -> None:
+    redactor = Redactor()
+    redactor.add(SecretStr("12345678"))
+    assert redactor.redact("a12345678b") == f"a{MASK}b"
+
+
+def test_of_two_values_one_inside_the_other_nothing_is_left() -> None:
+    redactor = Redactor()
+    for value in ("Secret0Inner", "Outer1Secret0Inner2Outer"):
+        redactor.add(SecretStr(value))
+    assert redactor.redact("x Outer1Secret0Inner2Outer Secret0Inner y") == f"x {MASK} {MASK} y"
+
+
+@given(
+    st.lists(st.text(alphabet="abAB01", min_size=8, max_size=12), min_size=1, max_size=5),
+    st.lists(st.text(alphabet="abAB01 ", max_size=20), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_no_known_value_is_left_in_any_text(values: list[str], words: list[str], random: Random) -> None:
+    redactor = Redactor()
+    for value in values:
+        redactor.add(SecretStr(value))
+    parts = [*words, *values]
+    random.shuffle(parts)
+    redacted = redactor.redact("".join(parts))
+    assert not [value for value in values if value in redacted]
+
+
+def test_the_time_does_not_grow_with_the_number_of_known_values() -> None:
+    text = "a line of the log with nothing to hide in it, as most of them are; " * 10
+    few, many = Redactor(), Redactor()
+    few.add(SecretStr("v" * 22 + "00000"))
+    began = time.perf_counter()
+    for number in range(20_000):
+        many.add(SecretStr("v" * 22 + f"{number:05}"))
+    adding = time.perf_counter() - began
+
+    def once(redactor: Redactor) -> float:
+        start = time.perf_counter()
+        assert redactor.redact(text) == text
+        return time.perf_counter() - start
+
+    assert min(once(many) for _ in range(20)) < 10 * min(once(few) for _ in range(20)) + 0.001
+    assert adding < 2, f"knowing 20,000 values took {adding:.1f} s"
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_nothing_below_the_level_is_written(level: str, written: list[str]) -> None:
+    out = started("json", level)
+    for name in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger(), name)("ours")
+        getattr(logging.getLogger("library"), name)("theirs")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["level"] for line in lines if line["event"] == "ours"] == written
+    assert [line["level"] for line in lines if line["event"] == "theirs"] == written
+
+
+@pytest.mark.parametrize(("level", "written"), [("debug", 2), ("info", 1)])
+def test_a_line_a_request_is_written_only_for_who_debugs(level: str, written: int) -> None:
+    out = started("json", level)
+    logging.getLogger("httpx").info("HTTP Request: GET https://host/")
+    logging.getLogger("httpx").warning("trouble")
+    assert len(out.getvalue().splitlines()) == written
+
+
+def test_a_second_configuration_replaces_the_first() -> None:
+    first, second = started("json"), started("json")
+    structlog.get_logger().info("once")
+    logging.getLogger("library").info("once")
+    assert (len(first.getvalue().splitlines()), len(second.getvalue().splitlines())) == (0, 2)
+
+
+def test_a_stream_that_is_no_terminal_gets_no_colours() -> None:
+    out = started("console")
+    structlog.get_logger().error("failed", exc_info=raised(PLAIN))
+    assert "\x1b" not in out.getvalue()
+
+
+def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "console")
+    structlog.get_logger().info("here")
+    captured = capsys.readouterr()
+    assert "here" in captured.err
+    assert not captured.out
