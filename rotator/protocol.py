@@ -132,8 +132,7 @@ class Observation:
     """What this run knows besides the journal. Facts that are None or False were not looked at yet.
 
     Attributes:
-        published: As last read; always read before the journal, so that a check-and-set on its version
-            cannot overwrite what somebody published after the journal was read.
+        published: As last read; always read after the journal, so that it is never older.
         listing: The provider's list; dropped after every change and every wait.
         refused: Credentials that the provider answered with 401.
         recorded: The value at the journal's published_version, once that version was read.

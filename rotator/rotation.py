@@ -349,13 +349,14 @@ class Rotation:
     # --- looking ---------------------------------------------------------------------------------------------
 
     def observe(self) -> None:
-        """Read the published document, then the journal; what the provider said before is forgotten.
+        """Read the journal, then the published document; what the provider said before is forgotten.
 
-        The order matters: a check-and-set on this version of the published document fails if anybody published
-        anything after the journal was read.
+        The order matters: the published document is never older than the journal. Should another runner move
+        the account between the two, this one's next journal write fails, and nothing is done before one: a
+        claim goes before every step that changes anything.
         """
-        self._document = self._store.read(self.account.path)
         journal = self._store.read(self._settings.journal_path(self.account))
+        self._document = self._store.read(self.account.path)
         self._journal_version = journal.version
         self.journal = load_journal(journal)
         self.seen = Observation(

@@ -177,6 +177,7 @@ class Vault:
         self._http = _session(settings, pool_size)
         if not settings.verify:
             _log.warning("vault.tls_verification_off", address=settings.address)
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so at every request
 
     # --- documents -------------------------------------------------------------------------------------------
 
@@ -710,7 +711,7 @@ def _untrusted(address: str, error: Exception) -> VaultUntrusted | None:
     elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", text):
         what = f"There is no TLS connection to {address} ({found[1]})"
         next_step = "Look at vault.address, vault.client_cert and vault.client_key"
-    elif isinstance(error, ssl.SSLError) or "TLS" in text:  # requests could not load the files
+    elif isinstance(error, ssl.SSLError) or re.search(r"X509|PEM|KEY_VALUES|TLS .*certificate", text):  # of our files
         what = "The certificates for Vault cannot be read"
         next_step = "Look at the files in vault.ca_cert, vault.client_cert and vault.client_key"
     else:

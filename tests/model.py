@@ -6,7 +6,7 @@ be lost before or after it was carried out, or be carried out late; a Vault writ
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,6 +41,23 @@ class Clock:
 
 
 @dataclass
+class Interruption:
+    """Something that happens between two requests of a run: before the one after so many more."""
+
+    after: int = 0
+    happen: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.happen is None:
+            return
+        if self.after:
+            self.after -= 1
+            return
+        happen, self.happen = self.happen, None
+        happen()
+
+
+@dataclass
 class Late:
     """A create that the provider will carry out, or not, until an instant."""
 
@@ -63,7 +80,8 @@ class ModelProvider:
     fault: str | None = None
     propagation: timedelta = timedelta()
     created_by_rotator: dict[str, str] = field(default_factory=dict)
-    revoked_by_rotator: list[tuple[str, str]] = field(default_factory=list)
+    on_revoke: Callable[[str, str], None] = lambda id_, value: None
+    interruption: Interruption = field(default_factory=Interruption)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def add(self, api_key: str, value: str) -> str:
@@ -88,10 +106,12 @@ class ModelProvider:
             self.created_by_rotator[self.add(create.api_key, create.value)] = create.value
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        self.interruption()
         self._enter(auth, api_key)
         return tuple(SecretInfo(id_, created) for id_, (_, created) in self.secrets[api_key].items())
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        self.interruption()
         fault, self.fault = self.fault, None
         if fault == "late":
             until = self.clock() + self.request_timeout + self.settle
@@ -110,6 +130,7 @@ class ModelProvider:
         return SecretInfo(id_, self.clock())
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+        self.interruption()
         fault, self.fault = self.fault, None
         if fault in ("late", "lost-before"):
             raise LostAnswer("no answer to the revocation")
@@ -118,7 +139,7 @@ class ModelProvider:
             raise NotFound("no such id", status=404)
         if len(self.secrets[api_key]) == 1:
             raise Forbidden("the last secret", status=403)
-        self.revoked_by_rotator.append((secret_id, self.secrets[api_key][secret_id][0]))
+        self.on_revoke(secret_id, self.secrets[api_key][secret_id][0])
         del self.secrets[api_key][secret_id]
         if fault == "lost-after":
             raise LostAnswer("no answer to the revocation")
@@ -136,8 +157,10 @@ class ModelVault:
 
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault: str | None = None
+    interruption: Interruption = field(default_factory=Interruption)
 
     def read(self, path: str, version: int | None = None) -> Document:
+        self.interruption()
         versions = self.versions.get(path, [])
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
@@ -145,6 +168,7 @@ class ModelVault:
         return Document(version=at, data=dict(versions[at - 1]))
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        self.interruption()
         fault, self.fault = self.fault, None
         if fault == "lost-before":
             raise VaultUnreachable("no answer to the write")
@@ -172,9 +196,11 @@ class World:
     provider: ModelProvider = field(init=False)
     vault: ModelVault = field(default_factory=ModelVault)
     runners: int = 0
+    interruption: Interruption = field(default_factory=Interruption)
 
     def __post_init__(self) -> None:
-        self.provider = ModelProvider(self.clock, self.max_secrets)
+        self.provider = ModelProvider(self.clock, self.max_secrets, interruption=self.interruption)
+        self.vault.interruption = self.interruption
         accounts: list[dict[str, Any]] = [
             {"name": "shop", "api_key": "shopkey", "path": "apps/shop", "grace": self.grace},
         ]

@@ -259,6 +259,46 @@ def test_the_second_of_two_runners_waits_for_the_lease_and_then_has_nothing_to_d
     assert len(world.live) == 2
 
 
+@pytest.mark.parametrize("compromised", [False, True])
+@pytest.mark.parametrize("after", range(12))
+def test_a_whole_rotation_by_another_runner_between_two_requests_does_no_harm(after: int, compromised: bool) -> None:
+    """Also between the two reads that a run begins with: an order of theirs that looks as good is not."""
+    world = adopted(grace=timedelta(hours=1) if compromised else timedelta())
+    slow = world.rotation(fresh_after=world.clock(), compromised=compromised, force=compromised)
+
+    def meanwhile() -> None:
+        world.clock.wait(timedelta(minutes=3))  # long enough for any lease to be over
+        assert rotate(world).result is Result.OK
+        assert world.consumer_works()
+
+    world.interruption.after, world.interruption.happen = after, meanwhile
+    outcome = slow.run()
+    assert outcome.result is not Result.FAILED, outcome
+    assert world.consumer_works()
+    world.clock.wait(timedelta(hours=2))
+    assert_settled(world, world.rotation(patience=DAY).run())
+
+
+def test_a_dead_runner_s_create_counts_as_under_way_until_its_lease_and_the_settling_are_over() -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    lease_until = world.journal.lease_until
+    world.clock.now = lease_until
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.until == lease_until + world.provider.settle
+    assert len(world.live) == 2
+
+
+def test_a_clock_that_goes_back_in_the_middle_does_not_make_it_rotate_twice() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=True)
+    world.clock.wait(-timedelta(minutes=1))
+    assert rotation.run().published
+    assert len([v for v in world.vault.versions["apps/shop"] if v["api_secret"] != FIRST]) == 1
+
+
 # --- the candidate -------------------------------------------------------------------------------------------
 
 
@@ -488,8 +528,10 @@ def test_a_human_who_takes_the_free_slot_meanwhile_loses_nothing() -> None:
     rotation = world.rotation(fresh_after=world.clock())
     run_until(rotation, Create, then_perform=False)
     stray = world.provider.add("shopkey", "HumanSecret001")
+    began = world.clock()
     outcome = rotation.run()
     assert outcome.reason == "ambiguous"
+    assert world.clock() == began, "what was refused is not waited for"
     assert set(world.live.values()) == {FIRST, "HumanSecret001"}
     again = world.rotation()
     assert list(again.unaccounted()) == [stray]

@@ -31,10 +31,10 @@ class RotatorMachine(RuleBasedStateMachine):
     )
     def begin(self, grace: timedelta, max_secrets: int, secondary: bool) -> None:
         self.world = World(grace=grace, max_secrets=max_secrets, secondary=secondary)
-        first = self.world.provider.add("shopkey", FIRST)
+        self.world.provider.add("shopkey", FIRST)
         self.world.publish(FIRST)
         self.runs = [None, None]
-        self.first_id = first
+        self.world.provider.on_revoke = self.revoked
         self.by_hand: set[int] = set()  # versions of the published document that a human wrote
         self.known_by_hand: set[str] = set()  # ids that a human made and never published
         self.touched = False  # a human changed something
@@ -77,22 +77,29 @@ class RotatorMachine(RuleBasedStateMachine):
         self.one_step(which)
         self.world.vault.fault = None
 
+    @rule(which=st.integers(0, 1), after=st.integers(0, 3), steps=st.integers(1, 12))
+    def work_interrupted_by_the_other(self, which: int, after: int, steps: int) -> None:
+        """The other runner does so many steps between two requests of one step of this one."""
+        self.world.interruption.after = after
+        self.world.interruption.happen = lambda: self.work(1 - which, steps)
+        self.one_step(which)
+        self.world.interruption.happen = None
+
     def one_step(self, which: int) -> None:
         run = self.runs[which]
         if run is None:
             return
-        before = len(self.world.provider.revoked_by_rotator)
-        published = self.world.published
         outcome = run.step()
-        for id_, value in self.world.provider.revoked_by_rotator[before:]:
-            if value == published and len(self.world.vault.versions["apps/shop"]) in self.by_hand:
-                assert run.seen.published.version < len(self.world.vault.versions["apps/shop"])
-                self.revoked_by_hand.add(value)  # a human went back to it in the very moment of its revocation
-                continue
-            assert value != published, "I2: the published secret was revoked"
-            assert id_ not in self.known_by_hand, "I4: a secret that rotator does not know was revoked"
-        if outcome is not None:
+        if outcome is not None and self.runs[which] is run:
             self.runs[which] = None
+
+    def revoked(self, id_: str, value: str) -> None:
+        """Rotator revokes this, right now."""
+        assert id_ not in self.known_by_hand, "I4: a secret that rotator does not know was revoked"
+        if value == self.world.published:
+            # Nobody can keep a human from going back to a secret in the very moment of its revocation.
+            assert len(self.world.vault.versions["apps/shop"]) in self.by_hand, "I2: the published secret was revoked"
+            self.revoked_by_hand.add(value)
 
     # --- the world ---------------------------------------------------------------------------------------------
 
@@ -119,7 +126,9 @@ class RotatorMachine(RuleBasedStateMachine):
     def a_human_adds_a_secret(self) -> None:
         self.counter += 1
         self.touched = True
-        self.known_by_hand.add(self.world.provider.add("shopkey", f"HumanSecret{self.counter:03}"))
+        id_ = self.world.provider.add("shopkey", f"HumanSecret{self.counter:03}")
+        if self.world.journal.rotated_at is not None:  # what is there at adoption is recorded then
+            self.known_by_hand.add(id_)
 
     @precondition(lambda self: len(self.world.live) > 1)
     @rule(data=st.data())

@@ -1,0 +1,189 @@
+"""What only tests need of an OpenBao: one that speaks TLS, its administration, and the parties that logins involve."""
+
+import base64
+import json
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trustme
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from pydantic import SecretStr
+
+from rotator.openbao import OpenBao, free_port, serving
+
+
+@dataclass
+class Admin:
+    """Does with the root token whatever a test needs done."""
+
+    address: str
+    root_token: SecretStr
+    tls: ssl.SSLContext | None = None
+
+    def __call__(self, method: str, path: str, body: Any = None, *, namespace: str | None = None) -> dict[str, Any]:
+        headers = {"X-Vault-Token": self.root_token.get_secret_value()}
+        if namespace:
+            headers["X-Vault-Namespace"] = namespace
+        with httpx.Client(verify=self.tls or False, trust_env=False, timeout=20) as client:
+            answer = client.request(method, f"{self.address}/v1/{path}", json=body, headers=headers)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return dict(answer.json()) if answer.content else {}
+
+    def policy(self, name: str, rules: str, *, namespace: str | None = None) -> None:
+        self("PUT", f"sys/policies/acl/{name}", {"policy": rules}, namespace=namespace)
+
+    def token(self, *policies: str, namespace: str | None = None, **options: Any) -> SecretStr:
+        """A new token with these policies."""
+        body = {"policies": policies, "ttl": "1h", **options}
+        answer = self("POST", "auth/token/create", body, namespace=namespace)
+        return SecretStr(answer["auth"]["client_token"])
+
+
+@dataclass
+class TlsOpenBao:
+    """An OpenBao with a certificate, and who it and its clients trust."""
+
+    bao: OpenBao
+    unseal_key: str
+    ca: trustme.CA
+    ca_cert: Path
+    other_ca_cert: Path
+    client_cert: Path
+    client_key: Path
+    admin: Admin
+
+    def seal(self) -> None:
+        self.admin("PUT", "sys/seal")
+
+    def unseal(self) -> None:
+        """Unseal it, and wait until it is active."""
+        self.admin("PUT", "sys/unseal", {"key": self.unseal_key})
+        for _ in range(400):
+            with httpx.Client(verify=self.admin.tls or False, trust_env=False) as client:
+                if client.get(f"{self.bao.address}/v1/sys/health").status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.02)
+        raise AssertionError("the server stays sealed")
+
+
+@contextmanager
+def running_tls_openbao(folder: Path) -> Iterator[TlsOpenBao]:
+    """A server with a TLS listener that asks for client certificates, initialized and unsealed."""
+    ca, other = trustme.CA(), trustme.CA()
+    server, client = ca.issue_cert("127.0.0.1"), ca.issue_cert("rotator.example", common_name="rotator.example")
+    files = {name: folder / f"{name}.pem" for name in ("ca", "other", "server", "key", "client", "client_key")}
+    ca.cert_pem.write_to_path(files["ca"])
+    other.cert_pem.write_to_path(files["other"])
+    server.cert_chain_pems[0].write_to_path(files["server"])
+    server.private_key_pem.write_to_path(files["key"])
+    client.cert_chain_pems[0].write_to_path(files["client"])
+    client.private_key_pem.write_to_path(files["client_key"])
+    tls = ssl.create_default_context(cafile=str(files["ca"]))
+    port = free_port()
+    listener = {
+        "address": f"127.0.0.1:{port}",
+        "tls_cert_file": str(files["server"]),
+        "tls_key_file": str(files["key"]),
+    }
+    config = {
+        "storage": {"inmem": {}},
+        "listener": {"tcp": listener},
+        "api_addr": f"https://127.0.0.1:{port}",
+        "cluster_addr": f"https://127.0.0.1:{free_port()}",
+    }
+    (folder / "bao.json").write_text(json.dumps(config))
+    address = f"https://127.0.0.1:{port}"
+    with serving(address, ["-config", str(folder / "bao.json")], tls=tls, ready=httpx.codes.NOT_IMPLEMENTED) as up:
+        pid, health = up
+        admin = Admin(address, SecretStr("none-yet"), tls)
+        keys = admin("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        admin.root_token = SecretStr(keys["root_token"])
+        made = TlsOpenBao(
+            bao=OpenBao(address, admin.root_token, str(health["version"]), pid),
+            unseal_key=keys["keys"][0],
+            ca=ca,
+            ca_cert=files["ca"],
+            other_ca_cert=files["other"],
+            client_cert=files["client"],
+            client_key=files["client_key"],
+            admin=admin,
+        )
+        made.unseal()
+        admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        yield made
+
+
+@dataclass
+class Issuer:
+    """Signs JWTs (ES256), as a CI system or a Kubernetes API server does."""
+
+    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+
+    @property
+    def public_pem(self) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+    def sign(self, **claims: Any) -> str:
+        now = int(time.time())
+        payload = {"iat": now - 5, "nbf": now - 5, "exp": now + 600, **claims}
+        text = f"{_encoded({'alg': 'ES256', 'typ': 'JWT'})}.{_encoded(payload)}"
+        r, s = utils.decode_dss_signature(self.key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{text}.{_base64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def _encoded(value: Any) -> str:
+    return _base64(json.dumps(value).encode())
+
+
+def _base64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+@dataclass
+class TokenReviews:
+    """The part of a Kubernetes API server that OpenBao asks whose a service account's JWT is."""
+
+    address: str
+    accepted: dict[str, str] = field(default_factory=dict)  # JWT -> "namespace:name"
+    asked: int = 0
+
+
+@contextmanager
+def running_token_reviews() -> Iterator[TokenReviews]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            reviews.asked += 1
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            account = reviews.accepted.get(body["spec"]["token"])
+            status: dict[str, Any] = {"authenticated": account is not None}
+            if account:
+                status["user"] = {"username": f"system:serviceaccount:{account}", "uid": "uid-1", "groups": []}
+            answer = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
+            content = json.dumps(answer).encode()
+            self.send_response(201)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    reviews = TokenReviews(f"http://127.0.0.1:{server.server_address[1]}")
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield reviews
+    finally:
+        server.shutdown()
+        server.server_close()
