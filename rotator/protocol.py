@@ -470,8 +470,8 @@ def _list(case: _Case) -> Step | None:
     An unfinished candidate goes first: that it authenticates is what has to be found out. A published secret
     that is refused is everybody's outage: then whatever else still works is used to mend it.
     """
-    seen = case.seen
-    if seen.listing is not None:
+    seen, listing = case.seen, case.seen.listing
+    if listing is not None and (case.journal.candidate is not None or listing.via is not Credential.CANDIDATE):
         return None
     if case.journal.candidate is not None:
         if Credential.CANDIDATE not in seen.refused:
@@ -728,9 +728,10 @@ def _time_left(case: _Case) -> bool:
 
 
 def _verify_delay(case: _Case) -> timedelta:
-    """A tenth of a second at first, then a third of the time already waited, five seconds at most."""
+    """A tenth of a second at first, then a third of the time already waited, up to a bound that keeps looks few."""
     waited = case.now - (case.seen.waiting_since or case.now)
-    return min(max(waited / 3, timedelta(milliseconds=100)), timedelta(seconds=5))
+    longest = max(timedelta(seconds=5), case.policy.verify_timeout / 60)
+    return min(max(waited / 3, timedelta(milliseconds=100)), longest)
 
 
 def _late_create_until(case: _Case) -> datetime | None:

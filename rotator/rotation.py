@@ -342,7 +342,7 @@ class Rotation:
             case Pause():
                 self._pause(step.delay)
             case Fail():
-                raise RotationError(step)
+                self._fail(step)
             case Rest():
                 raise AssertionError("a rest is not performed")
 
@@ -588,7 +588,8 @@ class Rotation:
     # --- waiting and ending ----------------------------------------------------------------------------------
 
     def _pause(self, delay: timedelta) -> None:
-        since = self.seen.waiting_since or self._clock()
+        now = self._clock()
+        since = min(self.seen.waiting_since or now, now)  # a clock that was set back must not make it wait longer
         if self._wait(delay):
             raise self._stopped()
         refused = self.seen.refused - {Credential.CANDIDATE}
@@ -611,6 +612,14 @@ class Rotation:
         delay = max(rest.until - self._clock(), timedelta()) + timedelta(milliseconds=5)
         self.log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)
         return self._wait(delay)
+
+    def _fail(self, fail: Fail) -> None:
+        """Fail, unless what it is based on is out of date: another runner may have moved the account meanwhile."""
+        journal = self._store.read(self._settings.journal_path(self.account))
+        published = self._store.read(self.account.path)
+        if (journal.version, published.version) == (self._journal_version, self._document.version):
+            raise RotationError(fail)
+        self._observed = False
 
     def _rate_limited(self, limited: RateLimited) -> None:
         delay = limited.retry_after or timedelta(seconds=1)

@@ -14,7 +14,7 @@ from tests.support import Cluster
 _MOUNTS = count(1)
 
 # The machines that run this are shared: how long an example takes says nothing.
-settings.register_profile("rotator", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rotator")
 
 

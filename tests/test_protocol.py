@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import find, given
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -154,7 +155,7 @@ observations = st.builds(
     waiting_since=maybe_time,
     revokes=mostly(0, st.integers(0, 4)),
     revoked=mostly(frozenset(), st.frozensets(ids, max_size=1)),
-    rotated=mostly(False, st.just(True)),  # noqa: FBT003
+    rotated=mostly(False, st.just(True)),
 )
 policies = st.builds(
     Policy,
@@ -174,7 +175,9 @@ STEPS = (Create, Fail, List, Pause, Prepare, Publish, Record, Rest, Revoke)
 @pytest.mark.parametrize("kind", STEPS)
 def test_the_states_below_lead_to_every_kind_of_step(kind: type) -> None:
     """Else a property below would hold because it was never tried."""
-    find(st.tuples(observations, journals, policies), lambda state: isinstance(decide(*state, NOW), kind))
+    states = st.tuples(observations, journals, policies)
+    quick = settings(phases=[hypothesis.Phase.generate], max_examples=1000)
+    find(states, lambda state: isinstance(decide(*state, now=NOW), kind), settings=quick)
 
 
 @given(observations, journals, policies)
