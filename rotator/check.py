@@ -8,6 +8,7 @@ from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.protocol import Fail
 from rotator.rotation import Preview
+from rotator.vault import WrongMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,9 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
             yield Finding(ok=False, what=f"Vault at {address} is sealed. Unseal it.")
             return
         yield Finding(ok=True, what=f"Vault at {address} answers (version {health.version})")
-        fleet.vault.check_mount()
-        yield Finding(ok=True, what=f"logged in, and {fleet.settings.vault.mount} is a KV version 2 mount")
         needs = fleet.needs(accounts)
+        yield Finding(ok=True, what="logged in")
+        yield _mount(fleet)
     except RotatorError as error:
         yield Finding(ok=False, what=str(error))
         return
@@ -40,6 +41,14 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
         yield Finding(need.met, f"policy for {need.path}" if need.met else f"the policy lacks: {need.stanza}")
     if all(need.met for need in needs):
         yield from _accounts(fleet, accounts)
+
+
+def _mount(fleet: Fleet) -> Finding:
+    try:
+        fleet.vault.check_mount()
+    except WrongMount as error:
+        return Finding(ok=False, what=str(error))
+    return Finding(ok=True, what=f"{fleet.settings.vault.mount} is a KV version 2 mount")
 
 
 def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", envvar="ROTATOR_CONFIG", help="The configuration file.", show_default=False),
+    typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]

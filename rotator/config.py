@@ -29,7 +29,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from rotator.errors import ConfigError
 from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, Recipe
@@ -37,8 +37,8 @@ from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, Recipe
 DEFAULT_FILES = (Path("config.toml"), Path("/etc/rotator/config.toml"))
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
-_DURATION = re.compile(r"(?:\d+(?:d|h|ms|m|s))+")
-_DURATION_PART = re.compile(r"(\d+)(d|h|ms|m|s)")
+_DURATION = re.compile(r"(?:[0-9]+(?:d|h|ms|m|s))+")
+_DURATION_PART = re.compile(r"([0-9]+)(d|h|ms|m|s)")
 
 
 def parse_duration(text: object) -> timedelta:
@@ -49,7 +49,7 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    if text in (0, "0"):
+    if text == "0" or (text == 0 and type(text) is int):
         return timedelta()
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError('is not a duration such as "30d", "24h", "90s" or "500ms"')
@@ -83,6 +83,8 @@ def _positive(duration: timedelta) -> timedelta:
 
 
 def _http_url(text: str) -> str:
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("may hold no blanks, line breaks or other than ASCII characters")
     url = TypeAdapter(HttpUrl).validate_python(text)
     if url.username or url.password or url.query or url.fragment:
         raise ValueError("has to be a plain address, without credentials, query or fragment")
@@ -298,7 +300,7 @@ class Settings(BaseSettings):
             return values
         defaults, accounts = values.get("defaults"), values.get("accounts")
         if isinstance(defaults, dict) and isinstance(accounts, list):
-            return values | {"accounts": [defaults | a if isinstance(a, dict) else a for a in accounts]}
+            return values | {"accounts": [_inherited(defaults, account) for account in accounts]}
         return values
 
     @model_validator(mode="after")
@@ -348,6 +350,16 @@ class _VaultEnvironment(PydanticBaseSettingsSource):
 def _first_set(**names: str) -> dict[str, str]:
     values = {key: os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") for key, name in names.items()}
     return {key: value for key, value in values.items() if value}
+
+
+def _inherited(defaults: dict[str, Any], account: Any) -> Any:
+    """An account with the defaults it does not say anew; the names of fields are inherited one by one."""
+    if not isinstance(account, dict):
+        return account
+    general, own = defaults.get("fields"), account.get("fields")
+    if isinstance(general, dict) and isinstance(own, dict):
+        return defaults | account | {"fields": general | own}
+    return defaults | account
 
 
 def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
@@ -402,8 +414,12 @@ def load(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_secrets(path, content)
+    for key in content.keys() - Settings.model_fields.keys():
+        raise ConfigError(f"{path}: {key}: is not a setting")
     try:
         settings = Settings(**content)
+    except SettingsError as error:
+        raise ConfigError(f"{path}: {error}: a variable for a whole section has to be JSON") from None
     except ValidationError as error:
         raise ConfigError("\n".join(_lines(path, error))) from None
     for file in _named_files(settings):
@@ -430,9 +446,17 @@ def _named_files(settings: Settings) -> list[Path]:
 
 
 def _lines(path: Path, error: ValidationError) -> list[str]:
-    lines = []
+    lines: list[str] = []
+    said: set[tuple[tuple[int | str, ...], str]] = set()
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in problem["loc"])
+        loc = problem["loc"]
+        if loc == ("accounts",) and problem["type"] == "too_short" and lines:
+            continue  # only because none of them is right
+        if loc[:1] == ("accounts",) and (loc[2:], problem["msg"]) in said:
+            continue  # inherited: said once, of [defaults]
+        if loc[:1] == ("defaults",):
+            said.add((loc[1:], problem["msg"]))
+        where = ".".join(str(part) for part in loc)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "is not a setting"

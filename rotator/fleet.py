@@ -19,7 +19,7 @@ from rotator.config import AccountSettings, Settings
 from rotator.errors import ConfigError, RotatorError
 from rotator.protocol import Policy, Trigger
 from rotator.rotation import Outcome, Preview, Result, Rotation
-from rotator.vault import Vault
+from rotator.vault import Vault, WrongMount
 
 _CAPABILITY_CHUNK = 500
 
@@ -97,11 +97,16 @@ class Fleet:
             ConfigError: If the policy of rotator's token does not reach a path; each stanza is one line.
             VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
         """
-        self.vault.check_mount()
-        missing = [need.stanza for need in self.needs(accounts) if not need.met]
+        missing = " ".join(need.stanza for need in self.needs(accounts) if not need.met)
+        try:
+            self.vault.check_mount()
+        except WrongMount as error:
+            if missing:  # a mount that the policy does not reach at all cannot be told from one that is not there
+                error.next_step += f". If the mount is right, add to the policy: {missing}"
+            raise
         if missing:
             raise ConfigError(
-                "rotator's Vault policy does not allow what these accounts need. Add: " + " ".join(missing),
+                f"rotator's Vault policy does not allow what these accounts need. Add: {missing}",
                 unchanged="Nothing was written anywhere",
             )
 

@@ -31,9 +31,10 @@ class Redactor:
         value = secret.get_secret_value()
         if len(value) < _SHORTEST:
             return
+        spelled = _spellings(value)
         with self._lock:
-            self._values |= {value, json.dumps(value)[1:-1]}
-            self._lengths = tuple(sorted({len(known) for known in self._values}, reverse=True))
+            self._values |= spelled
+            self._lengths = tuple(sorted({*self._lengths, *map(len, spelled)}, reverse=True))
 
     def redact(self, text: str) -> str:
         """The text with every known value masked."""
@@ -44,6 +45,13 @@ class Redactor:
                     text = text[:start] + _MASK + text[start + length :]
                 start += 1
         return text
+
+
+def _spellings(value: str) -> frozenset[str]:
+    """The value as it is, as Python and as JSON would quote it, and as JSON would quote what Python quoted."""
+    # A quote before it makes repr choose the other kind: whichever it chooses in a log line, it is among these.
+    plain = {value, repr(value)[1:-1], repr("'" + value)[2:-1], repr("'\"" + value)[4:-1]}
+    return frozenset(plain | {json.dumps(text)[1:-1] for text in plain})
 
 
 _redactor = Redactor()
@@ -75,7 +83,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_renderers(form, colors=out.isatty())))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -89,6 +97,12 @@ def _renderers(form: str, *, colors: bool) -> list[Any]:
     if form == "json":
         return [remove, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return [remove, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A record that cannot be formatted: say where it comes from, never what it holds."""
+        self.stream.write(f"a log line of {record.name} at {record.pathname}:{record.lineno} cannot be written\n")
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

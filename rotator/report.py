@@ -143,10 +143,15 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     for row in rows:
         retiring = ", ".join(_when(entry["not_before"], now) for entry in row["retiring"]) or "-"
         due = _when(row["due_at"], now) if row["enabled"] else "disabled"
-        trouble = row["last_error"] or ("" if row["published"] else "nothing published")
+        failed = f"failed {row['attempts']} times, see below" if row["last_error"] else ""
+        trouble = failed or ("" if row["published"] else "nothing published")
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
         table.add_row(row["account"], _styled(phase), _age(row["rotated_at"], now), due, retiring, trouble)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for row in rows:
+        if row["last_error"]:
+            console.print(Text.assemble((row["account"], "bold red"), ": ", row["last_error"]), soft_wrap=True)
 
 
 def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
@@ -168,7 +173,7 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Rest(reason=Reason.IDLE):
             return "nothing", step.detail
         case Rest():
-            return "wait", f"until {_when(step.until, now)}: {step.detail}"
+            return "wait", f"{step.detail} ({_when(step.until, now)})"
         case _:
             raise AssertionError(f"a preview does not end with {type(step).__name__}")
 

@@ -29,6 +29,7 @@ from rotator.account_api import (
 from rotator.config import AccountSettings, Fields, Settings
 from rotator.errors import RotatorError
 from rotator.generator import generate
+from rotator.logs import conceal
 from rotator.protocol import (
     Create,
     Credential,
@@ -502,7 +503,7 @@ class Rotation:
             self.policy,
             self._clock(),
             trigger=trigger,
-            candidate=generate(self.account.recipe),
+            candidate=conceal(generate(self.account.recipe)),
             rotation_id=secrets.token_hex(8),
         )
         self._write_journal(journal)
@@ -700,7 +701,7 @@ def load_journal(document: Document) -> Journal:
     if document.data is None:
         return Journal()
     try:
-        return _JOURNAL.validate_python(document.data)
+        journal = _JOURNAL.validate_python(document.data)
     except ValidationError as error:
         fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
         raise JournalError(
@@ -708,6 +709,9 @@ def load_journal(document: Document) -> Journal:
             unchanged="Nothing was changed",
             next_step="Put its last good version back (vault kv rollback), or delete it and run: rotator adopt",
         ) from None
+    if journal.candidate is not None:
+        conceal(journal.candidate)
+    return journal
 
 
 def dump_journal(journal: Journal) -> dict[str, Any]:
@@ -723,7 +727,7 @@ def load_published(document: Document, names: Fields) -> Published:
     secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
     return Published(
         version=document.version,
-        secret=SecretStr(secret) if isinstance(secret, str) and secret else None,
+        secret=conceal(SecretStr(secret)) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and secret_id else None,
         rotated_at=_parse_instant(data.get(names.rotated_at)),
     )

@@ -664,7 +664,9 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
 
     table = cluster.run("status", env={"COLUMNS": "80"})
     assert table.code == 0, table
-    rows = assert_table(table.out, "account", "phase", "age", "due", "revokes", "trouble")
+    rows = assert_table(table.out.split("ambiguous: ")[0], "account", "phase", "age", "due", "revokes", "trouble")
+    assert fleet["ambiguous"].api_key not in table.out
+    assert "--secret-id" not in rows["ambiguous"], "ids stand below the table, unbroken, to be copied"
     assert re.fullmatch(r"overlap +overlap +\d+s +in 29d23h +in 59m\d+s", rows["overlap"])
     assert rows["ambiguous"].split()[1] == "ambiguous"
     assert rows["missing"].endswith("nothing published")
@@ -718,7 +720,7 @@ def test_check_says_ok_to_all_that_a_rotation_needs(payments: Payments) -> None:
     finished = payments.cluster.run("check")
     assert finished.code == 0, finished
     lines = finished.out.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(line.startswith("ok   ") for line in lines)
     assert lines[-1] == "ok   account payments: the provider accepts its secret, 1 live"
     assert everything(payments.cluster) == before

@@ -177,7 +177,7 @@ def test_the_states_below_lead_to_every_kind_of_step(kind: type) -> None:
     """Else a property below would hold because it was never tried."""
     states = st.tuples(observations, journals, policies)
     quick = settings(phases=[hypothesis.Phase.generate], max_examples=1000)
-    find(states, lambda state: isinstance(decide(*state, now=NOW), kind), settings=quick)
+    find(states, lambda state: isinstance(decide(state[0], state[1], state[2], NOW), kind), settings=quick)
 
 
 @given(observations, journals, policies)
