@@ -1,7 +1,8 @@
 """A typed client of the provider's Account API; imports config, errors and the version.
 
 Only the secrets' operations are here yet. Every request authenticates with Basic credentials, so no secret is
-ever part of a URL; redirects are not followed, so no credential travels to another host.
+ever part of a URL; redirects are not followed, so no credential travels to another host; cookies are not kept, so
+no account's session makes another account's secret look as if it worked.
 
 ApiError
 ├── NotSent            the request certainly did not reach the provider
@@ -16,13 +17,16 @@ ApiError
 
 import json
 import re
+import socket
 import ssl
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -30,18 +34,20 @@ from urllib.parse import quote
 import httpx
 import stamina
 import structlog
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError
 
 from rotator import __version__
 from rotator.config import AccountApiSettings
-from rotator.errors import RotatorError
+from rotator.errors import ConfigError, RotatorError
 
-# The longest that one request takes, in units of the configured timeout: a server that stops in the middle of
-# an answer is noticed only when the read that waits for the rest times out.
+# The longest that one request takes once it is being sent, in units of the configured timeout: its end is a timer's
+# work, and a busy machine may be late with it.
 WORST_CASE = 1.5
 
 _MAX_BODY = 1 << 20
 _MAX_TEXT = 300
+_LONGEST_WAIT = timedelta(days=1)
+_STATUS_PAGE = "If it goes on, look at the provider's status page"
 _log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -99,7 +105,7 @@ class RateLimited(Refused):
     """429: too many requests.
 
     Attributes:
-        retry_after: How long the provider asks to wait, if it says so.
+        retry_after: How long the provider asks to wait, if it says so; never more than a day.
     """
 
     def __init__(self, what: str, *, retry_after: timedelta | None, **details: Any) -> None:
@@ -133,7 +139,8 @@ class SecretInfo:
 
 
 class _Secret(BaseModel):
-    id: str = Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
+    # Ids become part of a path: one character at least is not a dot, or the path would be another one.
+    id: str = Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$")
     created_at: datetime
 
     def info(self) -> SecretInfo:
@@ -149,17 +156,64 @@ class _Secrets(BaseModel):
     embedded: _Embedded = Field(alias="_embedded")
 
 
+class _Limit(AbstractContextManager["_Limit"]):
+    """One request's time limit, and whether any of the request was sent; serves as httpx's trace hook.
+
+    httpx limits each read, which a server that drips never exceeds. Here the connection is shut down when the
+    time is up, which ends whatever read or write is going on; and what was not begun by then is never sent.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.sent = False
+        self.over = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()  # between the request's thread and the timer's
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Limit":
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def __call__(self, event: str, info: dict[str, Any]) -> None:
+        with self._lock:
+            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                self._socket = info["return_value"].get_extra_info("socket")
+            if event.endswith("send_request_headers.started"):
+                if self.over:
+                    raise httpx.ConnectTimeout("the time was up before anything could be sent")
+                # What a proxy is told to open a tunnel is not the request yet.
+                self.sent = info["request"].method != b"CONNECT"
+
+    def _end(self) -> None:
+        with self._lock:
+            self.over = True
+            if self._socket is not None:
+                with suppress(OSError):  # closed already
+                    # Not SSLSocket's own method, which takes the TLS state away under the thread that reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 class AccountApi(AbstractContextManager["AccountApi"]):
     """The provider's secrets' operations; safe to use from several threads.
 
-    A request is given up when connecting, sending and waiting for the first byte of the answer have taken
-    `settings.timeout` in all, and at most `WORST_CASE` times that if the answer stops in the middle. Reading requests
-    are repeated a few times when they were not answered; changing ones never, because that is the protocol's to decide.
+    When `settings.timeout` is up the request is over, wherever it stands: not a byte of it is sent after that, and what
+    was sent is a LostAnswer. The system's name look-up (and trying one address after the other) cannot be cut short:
+    the caller waits for it, but the request is then NotSent. Reading requests are repeated a few times when they were
+    not answered; changing ones never, because that is the protocol's to decide.
 
     Args:
         settings: Where the provider is and how long to wait for it.
         connections: How many requests may be under way at once.
         retries: How often an unanswered reading request is repeated.
+
+    Raises:
+        ConfigError: If `settings.ca_cert` holds no certificate.
     """
 
     def __init__(self, settings: AccountApiSettings, *, connections: int = 8, retries: int = 2) -> None:
@@ -172,13 +226,12 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             base_url=settings.api_url,
             headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
             verify=_tls(settings),
-            timeout=httpx.Timeout(
-                connect=self._timeout * 0.2,
-                pool=self._timeout * 0.1,
-                write=self._timeout * 0.1,
-                read=self._timeout * 0.6,
-            ),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # _Limit ends the whole; these leave most of the time to the answer.
+            timeout=httpx.Timeout(self._timeout, connect=self._timeout * 0.2, pool=self._timeout * 0.1),
+            # A connection kept for later may be closed by the server in the moment in which a create is sent into
+            # it: an answer lost for the sake of a handshake, where a rotation needs about ten.
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
         )
 
@@ -237,33 +290,51 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                 return read()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send(self, method: str, path: str, auth: Credentials, secret: SecretStr | None = None) -> bytes:
-        """The body of a 2xx answer; everything else is an ApiError. No chained exception holds the request."""
-        deadline = time.monotonic() + self._timeout
-        basic = httpx.BasicAuth(auth.api_key, auth.api_secret.get_secret_value())
-        body = None if secret is None else {"secret": secret.get_secret_value()}
-        try:
-            with self._client.stream(method, path, auth=basic, json=body) as response:
-                content = _read(response, deadline)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            failure: ApiError = self._not_sent(error)
-        except (httpx.TransportError, httpx.DecodingError, httpx.StreamError) as error:
-            failure = LostAnswer(
-                f"{self._host} did not answer {method} {path} ({type(error).__name__})",
-                next_step="If it goes on, look at the provider's status page",
-            )
-        else:
-            if response.is_success:
-                return content
-            hidden = [auth.api_secret] if secret is None else [auth.api_secret, secret]
-            failure = _refusal(f"{method} {path}", response, content, hidden)
-        raise failure
+    def _send(self, method: str, path: str, auth: Credentials, secret: SecretStr | None = None) -> SecretBytes:
+        """The body of a 2xx answer; everything else is an ApiError.
 
-    def _not_sent(self, error: httpx.TransportError) -> NotSent:
+        It is raised here, where no local variable and no earlier exception holds a secret in the clear.
+        """
+        outcome = self._exchange(method, path, auth, secret)
+        if isinstance(outcome, ApiError):
+            raise outcome
+        return outcome
+
+    def _exchange(self, method: str, path: str, auth: Credentials, secret: SecretStr | None) -> SecretBytes | ApiError:
+        request, limit = f"{method} {path}", _Limit(self._timeout)
+        try:
+            hidden = _in_the_clear(auth, secret)
+            basic = httpx.BasicAuth(auth.api_key, auth.api_secret.get_secret_value())
+            body = None if secret is None else {"secret": secret.get_secret_value()}
+            with (
+                limit,
+                self._client.stream(method, path, auth=basic, json=body, extensions={"trace": limit}) as response,
+            ):
+                content = _read(response)
+        except UnicodeEncodeError:  # its text would show the value
+            return NotSent(f"{request} was not sent: the key or the secret holds characters that are not Unicode")
+        except (httpx.RequestError, httpx.StreamError) as error:
+            return self._unanswered(request, limit, error)
+        if limit.over:  # the end of the connection, which may end an answer, was our own doing
+            return self._unanswered(request, limit, httpx.ReadTimeout("too slow"))
+        if content is None:
+            return LostAnswer(
+                f"The answer to {request} is longer than any of the Account API's", next_step=_STATUS_PAGE
+            )
+        if not response.is_success:
+            return _refusal(request, response, content, hidden)
+        if method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
+            return _unreadable("the word that the secret is revoked (204)")
+        return SecretBytes(content)
+
+    def _unanswered(self, request: str, limit: _Limit, error: Exception) -> ApiError:
+        if limit.sent:
+            return LostAnswer(f"{self._host} did not answer {request} ({type(error).__name__})", next_step=_STATUS_PAGE)
         text = str(error)
-        if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            reason = re.sub(r".*certificate verify failed: | \(_ssl.*", "", text)
             return NotSent(
-                f"The certificate of {self._host} cannot be verified",
+                f"The certificate of {self._host} cannot be verified ({_clean(reason)})",
                 next_step="If a proxy with a CA of its own stands between, name that CA in account_api.ca_cert",
             )
         return NotSent(
@@ -275,37 +346,51 @@ class AccountApi(AbstractContextManager["AccountApi"]):
 def _tls(settings: AccountApiSettings) -> ssl.SSLContext | bool:
     if not settings.verify:
         return False
-    return ssl.create_default_context(cafile=settings.ca_cert) if settings.ca_cert else True
+    if settings.ca_cert is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=settings.ca_cert)
+    except OSError as error:  # an SSLError is one
+        raise ConfigError(
+            f"account_api.ca_cert: {settings.ca_cert} cannot be used ({_clean(str(error))})",
+            next_step="Name a PEM file with the CA's certificate",
+        ) from None
 
 
 def _path(api_key: str, secret_id: str) -> str:
     return f"/accounts/{quote(api_key, safe='')}/secrets/{quote(secret_id, safe='')}"
 
 
-def _read(response: httpx.Response, deadline: float) -> bytes:
+def _in_the_clear(auth: Credentials, secret: SecretStr | None) -> list[str]:
+    """What a provider that echoes a request could show: the values and the credential as it was sent."""
+    value = auth.api_secret.get_secret_value()
+    basic = b64encode(f"{auth.api_key}:{value}".encode()).decode().rstrip("=")
+    values = [basic, value] if secret is None else [basic, value, secret.get_secret_value()]
+    return sorted(values, key=len, reverse=True)  # one may begin with another
+
+
+def _read(response: httpx.Response) -> bytes | None:
+    """The whole body; None if it is too long to be any of this API's."""
     content = bytearray()
     for chunk in response.iter_bytes():
         content += chunk
-        if len(content) > _MAX_BODY or time.monotonic() > deadline:
-            raise httpx.ReadTimeout("the answer does not end")
+        if len(content) > _MAX_BODY:
+            return None
     return bytes(content)
 
 
-def _parse_list(content: bytes) -> tuple[SecretInfo, ...]:
-    try:
-        entries = _Secrets.model_validate_json(content).embedded.secrets
-    except ValidationError:
-        raise _unreadable("the list of secrets") from None
-    if len({entry.id for entry in entries}) < len(entries):
-        raise _unreadable("the list of secrets")
-    return tuple(entry.info() for entry in entries)
+def _parse_list(content: SecretBytes) -> tuple[SecretInfo, ...]:
+    with suppress(ValidationError, OverflowError):
+        secrets = _Secrets.model_validate_json(content.get_secret_value()).embedded.secrets
+        if len({secret.id for secret in secrets}) == len(secrets):
+            return tuple(secret.info() for secret in secrets)
+    raise _unreadable("the list of secrets")
 
 
-def _parse_secret(content: bytes) -> SecretInfo:
-    try:
-        return _Secret.model_validate_json(content).info()
-    except (ValidationError, OverflowError):
-        raise _unreadable("a secret's id and date") from None
+def _parse_secret(content: SecretBytes) -> SecretInfo:
+    with suppress(ValidationError, OverflowError):
+        return _Secret.model_validate_json(content.get_secret_value()).info()
+    raise _unreadable("a secret's id and date")
 
 
 def _unreadable(what: str) -> LostAnswer:
@@ -315,7 +400,7 @@ def _unreadable(what: str) -> LostAnswer:
     )
 
 
-def _refusal(request: str, response: httpx.Response, content: bytes, hidden: list[SecretStr]) -> ApiError:
+def _refusal(request: str, response: httpx.Response, content: bytes, hidden: list[str]) -> ApiError:
     """The error that an answer other than 2xx means; its text is the provider's and not to be trusted."""
     status = response.status_code
     problem = _problem(content)
@@ -323,7 +408,10 @@ def _refusal(request: str, response: httpx.Response, content: bytes, hidden: lis
     said = ": ".join(text for text in (_clean(text, hidden) for text in texts if isinstance(text, str)) if text)
     what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return LostAnswer(what, next_step="If it goes on, look at the provider's status page")
+        return LostAnswer(what, next_step=_STATUS_PAGE)
+    if response.has_redirect_location:
+        next_step = "Put the Account API's own address into account_api.api_url: redirects are never followed"
+        return Refused(what, status=status, next_step=next_step)
     wrong = _invalid_parameters(problem, hidden)
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return RateLimited(what, status=status, retry_after=_retry_after(response.headers.get("Retry-After")))
@@ -338,21 +426,22 @@ def _problem(content: bytes) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {}
 
 
-def _invalid_parameters(problem: dict[str, Any], hidden: list[SecretStr]) -> tuple[tuple[str, str], ...]:
+def _invalid_parameters(problem: dict[str, Any], hidden: list[str]) -> tuple[tuple[str, str], ...]:
     entries = problem.get("invalid_parameters")
     if not isinstance(entries, list):
         return ()
+    pairs = [(entry.get("name"), entry.get("reason")) for entry in entries[:20] if isinstance(entry, dict)]
     return tuple(
-        (_clean(str(entry.get("name")), hidden), _clean(str(entry.get("reason")), hidden))
-        for entry in entries[:20]
-        if isinstance(entry, dict)
+        (_clean(name, hidden), _clean(reason, hidden) if isinstance(reason, str) else "")
+        for name, reason in pairs
+        if isinstance(name, str)
     )
 
 
-def _clean(text: str, hidden: list[SecretStr] | None = None) -> str:
+def _clean(text: str, hidden: Sequence[str] = ()) -> str:
     """Somebody else's text, fit for one line of ours: no control characters, no secret of ours, not too long."""
-    for secret in hidden or []:
-        text = text.replace(secret.get_secret_value(), "********")
+    for value in hidden:
+        text = text.replace(value, "********")
     return re.sub(r"[^\x20-\x7e]+", " ", text)[:_MAX_TEXT].strip()
 
 
@@ -360,11 +449,11 @@ def _retry_after(header: str | None) -> timedelta | None:
     """Both forms of the header, seconds and date; None for anything else."""
     if header is None:
         return None
-    if re.fullmatch(r"\d{1,6}", header):
-        return timedelta(seconds=int(header))
+    if re.fullmatch(r"[0-9]+", header):
+        return timedelta(seconds=min(int(header[:9]), _LONGEST_WAIT.total_seconds()))
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(at - datetime.now(UTC), timedelta())
+    return min(max(at - datetime.now(UTC), timedelta()), _LONGEST_WAIT)

@@ -693,7 +693,7 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
     steps = {entry["account"]: entry["step"] for entry in plan.json["accounts"]}
     assert (steps["new"], steps["overlap"], steps["ambiguous"], steps["missing"]) == ("record", "wait", "wait", "fail")
     for name in ("new", "overlap", "missing"):
-        assert f" {steps[name]}: " in rows[name]
+        assert f" {steps[name]}:" in rows[name]
     assert here("plan", "new", "overlap").code == 0
     assert everything(cluster) == before
 

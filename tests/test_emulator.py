@@ -721,19 +721,24 @@ def test_it_stops_at_once_with_requests_under_way_and_comes_back_on_its_port(cap
 
 def test_starting_and_stopping_a_hundred_times_takes_no_time() -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))])
-    started = time.monotonic()
+    quickest = 60.0  # of many: on a busy machine most are slow, but one that lingers is never quick
     for _ in itertools.repeat(None, 100):
+        started = time.monotonic()
         with running(emulator):
             pass
-    assert time.monotonic() - started < 2
+        quickest = min(quickest, time.monotonic() - started)
+    assert quickest < 0.05
 
 
 def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements() -> None:
     with world() as w:
-        started = time.monotonic()
-        for _ in range(20):
-            w.client.get(PATH)
-        assert time.monotonic() - started < 0.5  # 40 ms each, if they did
+        rounds = []
+        for _ in range(5):
+            started = time.monotonic()
+            for _ in range(20):
+                w.client.get(PATH)
+            rounds.append(time.monotonic() - started)
+        assert min(rounds) < 0.5  # 40 ms each, if they did
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_asked_for_nothing(caplog: pytest.LogCaptureFixture) -> None:

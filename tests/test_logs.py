@@ -211,15 +211,15 @@ def test_the_time_does_not_grow_with_the_number_of_known_values() -> None:
     text = "a line of the log with nothing to hide in it, as most of them are; " * 10
     few, many = Redactor(), Redactor()
     few.add(SecretStr("v" * 22 + "00000"))
-    began = time.perf_counter()
+    began = time.thread_time()
     for number in range(20_000):
         many.add(SecretStr("v" * 22 + f"{number:05}"))
-    adding = time.perf_counter() - began
+    adding = time.thread_time() - began
 
     def once(redactor: Redactor) -> float:
-        start = time.perf_counter()
+        start = time.thread_time()
         assert redactor.redact(text) == text
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert min(once(many) for _ in range(20)) < 10 * min(once(few) for _ in range(20)) + 0.001
     assert adding < 2, f"knowing 20,000 values took {adding:.1f} s"

@@ -1,0 +1,825 @@
+"""The client of the Account API, against real sockets that answer well, badly, slowly or not at all."""
+
+import base64
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+import trustme
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from rotator import __version__
+from rotator.account_api import (
+    AccountApi,
+    ApiError,
+    Credentials,
+    Forbidden,
+    InvalidRequest,
+    LostAnswer,
+    NotFound,
+    NotSent,
+    RateLimited,
+    Refused,
+    SecretInfo,
+    Unauthorized,
+)
+from rotator.config import AccountApiSettings
+from rotator.errors import ConfigError
+
+KEY = "abcd1234"
+OLD, NEW = "OldCanary1aaaaaaaaaaaaaaa", "NewCanary2bbbbbbbbbbbbbbb"
+AUTH = Credentials(KEY, SecretStr(OLD))
+BASIC = base64.b64encode(f"{KEY}:{OLD}".encode()).decode()
+ID = "01234567-aaaa-bbbb-cccc-defdefdefdef"
+INFO = {"id": ID, "created_at": "2018-12-03T10:07:23Z"}
+CREATED = datetime(2018, 12, 3, 10, 7, 23, tzinfo=UTC)
+TIMEOUT = 0.4  # where it is to be met; elsewhere it is long, because a busy machine may stop for a second
+
+Answer = Callable[[socket.socket], None]
+Operation = Callable[[AccountApi], object]
+
+
+@dataclass
+class Provider:
+    """A listening socket that does with each connection what it is told; `answer` may be changed at any time."""
+
+    listener: socket.socket
+    answer: Answer
+    tls: ssl.SSLContext | None = None
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection = self.listener.accept()[0]
+                self.connections += 1
+                threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, plain: socket.socket) -> None:
+        with suppress(OSError), plain:
+            plain.settimeout(10)
+            connection = self.tls.wrap_socket(plain, server_side=True) if self.tls else plain
+            with connection:
+                while request := read_request(connection):
+                    self.requests.append(request)
+                    self.answer(connection)
+
+    def header(self, name: str) -> str | None:
+        lines = self.requests[-1].partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        return {key.lower(): value for key, _, value in (line.partition(": ") for line in lines)}.get(name)
+
+
+def read_request(connection: socket.socket) -> bytes:
+    got = b""
+    while b"\r\n\r\n" not in got:
+        if not (more := connection.recv(65536)):
+            return b""
+        got += more
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def raw(*parts: bytes, pause: float = 0) -> Answer:
+    """Send these bytes, with a pause after each part, and close."""
+
+    def answer(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        connection.close()
+
+    return answer
+
+
+def says(status: int, body: object = b"", headers: str = "") -> Answer:
+    """A whole answer; the connection stays open for another request, as a real server would leave it."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    # 1xx, 204 and 304 have no body by definition.
+    length = "" if status < 200 or status in (204, 304) else f"Content-Length: {len(content)}\r\n"
+    head = f"HTTP/1.1 {status} X\r\n{length}{headers}\r\n".encode()
+    return lambda connection: connection.sendall(head + (content if length else b""))
+
+
+def lists(*entries: object) -> Answer:
+    return says(200, {"_links": {"self": {}}, "_embedded": {"secrets": list(entries)}})
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """One after the other, the last one for ever."""
+    left = list(answers)
+
+    def answer(connection: socket.socket) -> None:
+        now = left.pop(0) if len(left) > 1 else left[0]
+        now(connection)
+
+    return answer
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def hang(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.recv(1)  # returns when the client gives up
+    connection.close()
+
+
+@contextmanager
+def provider(answer: Answer = hang, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        made = Provider(listener, answer, tls)
+        thread = threading.Thread(target=made.serve, daemon=True)
+        thread.start()
+        yield made
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def client(
+    server: Provider | str, *, timeout: float = 10, retries: int = 0, connections: int = 8, **more: Any
+) -> AccountApi:
+    url = server if isinstance(server, str) else server.url
+    settings = AccountApiSettings(api_url=url, timeout=timedelta(seconds=timeout), **more)
+    return AccountApi(settings, retries=retries, connections=connections)
+
+
+def list_(api: AccountApi) -> tuple[SecretInfo, ...]:
+    return api.list_secrets(AUTH, KEY)
+
+
+def get(api: AccountApi) -> SecretInfo:
+    return api.get_secret(AUTH, KEY, ID)
+
+
+def create(api: AccountApi) -> SecretInfo:
+    return api.create_secret(AUTH, KEY, SecretStr(NEW))
+
+
+def revoke(api: AccountApi) -> None:
+    api.revoke_secret(AUTH, KEY, ID)
+
+
+OPERATIONS = pytest.mark.parametrize("operation", [list_, get, create, revoke])
+WRITES = pytest.mark.parametrize("operation", [create, revoke])
+
+
+def failure(answer: Answer, operation: Operation = create, **options: Any) -> ApiError:
+    """The error that this answer leads to."""
+    with provider(answer) as server, client(server, **options) as api, pytest.raises(ApiError) as caught:
+        operation(api)
+    return caught.value
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_and_no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with stamina.set_testing(True, attempts=100, cap=True):
+        yield
+
+
+# --- what is asked, and what is understood ------------------------------------------------------------------------
+
+
+def test_the_list_is_asked_for_with_basic_credentials_and_no_secret_in_the_url() -> None:
+    with provider(lists(INFO)) as server, client(server) as api:
+        assert list_(api) == (SecretInfo(ID, CREATED),)
+        assert server.requests[0].startswith(f"GET /accounts/{KEY}/secrets HTTP/1.1\r\n".encode())
+        assert server.header("authorization") == f"Basic {BASIC}"
+        assert server.header("user-agent") == f"rotator/{__version__}"
+
+
+def test_a_primary_account_acts_for_a_secondary_one_by_its_key_in_the_path() -> None:
+    with provider(lists()) as server, client(server) as api:
+        assert api.list_secrets(AUTH, "child567") == ()
+        assert server.requests[0].startswith(b"GET /accounts/child567/secrets ")
+        assert server.header("authorization") == f"Basic {BASIC}"
+
+
+def test_the_new_value_travels_in_the_body_of_the_create_alone() -> None:
+    with provider(says(201, INFO)) as server, client(server) as api:
+        assert create(api) == SecretInfo(ID, CREATED)
+        head, _, body = server.requests[0].partition(b"\r\n\r\n")
+        assert head.startswith(f"POST /accounts/{KEY}/secrets ".encode())
+        assert NEW.encode() not in head
+        assert json.loads(body) == {"secret": NEW}
+
+
+def test_a_revocation_deletes_the_id_it_was_given() -> None:
+    with provider(says(204)) as server, client(server) as api:
+        revoke(api)
+        assert server.requests[0].startswith(f"DELETE /accounts/{KEY}/secrets/{ID} ".encode())
+
+
+def test_one_secret_can_be_asked_for() -> None:
+    with provider(says(200, INFO)) as server, client(server) as api:
+        assert get(api) == SecretInfo(ID, CREATED)
+        assert server.requests[0].startswith(f"GET /accounts/{KEY}/secrets/{ID} ".encode())
+
+
+def test_a_path_below_the_host_is_kept() -> None:
+    with provider(lists()) as server, client(f"http://127.0.0.1:{server.port}/gateway") as api:
+        list_(api)
+        assert server.requests[0].startswith(f"GET /gateway/accounts/{KEY}/secrets ".encode())
+
+
+def test_no_part_of_a_path_can_become_another_path() -> None:
+    with provider(says(204)) as server, client(server) as api:
+        api.revoke_secret(AUTH, "a/b?c#d", "x/../y z%2F")
+        assert server.requests[0].startswith(b"DELETE /accounts/a%2Fb%3Fc%23d/secrets/x%2F..%2Fy%20z%252F ")
+
+
+@pytest.mark.parametrize("dots", [".", ".."])
+def test_an_id_that_would_climb_the_path_is_not_accepted_from_a_list(dots: str) -> None:
+    assert isinstance(failure(lists({**INFO, "id": dots}), list_), LostAnswer)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2018-12-03T10:07:23Z", CREATED),
+        ("2018-12-03T10:07:23", CREATED),
+        ("2018-12-03T12:07:23+02:00", CREATED),
+        ("2018-12-03T10:07:23.500Z", CREATED + timedelta(milliseconds=500)),
+    ],
+)
+def test_a_date_is_an_instant_in_utc(text: str, instant: datetime) -> None:
+    with provider(says(200, {**INFO, "created_at": text})) as server, client(server) as api:
+        created = get(api).created_at
+    assert created == instant
+    assert created.tzinfo is UTC
+
+
+def test_fields_that_it_does_not_know_are_ignored() -> None:
+    with provider(lists({**INFO, "last_used": [1], "_links": None})) as server, client(server) as api:
+        assert list_(api) == (SecretInfo(ID, CREATED),)
+
+
+UNREADABLE: dict[str, object] = {
+    "an empty body": b"",
+    "a login page": b"<!doctype html><title>Please log in</title>",
+    "cut JSON": b'{"_embedded": {"secrets": [{"id": "a", ',
+    "not UTF-8": b"\xff\xfe\x00",
+    "null": None,
+    "a list": [INFO],
+    "a number": 7,
+    "nested very deeply": b"[" * 100_000,
+    "without an id": {"created_at": INFO["created_at"]},
+    "an id that is a number": {**INFO, "id": 7},
+    "an empty id": {**INFO, "id": ""},
+    "an id with a line end": {**INFO, "id": "a\nb"},
+    "an id of a kilobyte": {**INFO, "id": "a" * 1000},
+    "without a date": {"id": ID},
+    "a date that is none": {**INFO, "created_at": "yesterday"},
+    "a date before all dates": {**INFO, "created_at": "0001-01-01T00:00:00+23:00"},
+    "a date after all dates": {**INFO, "created_at": "9999-12-31T23:59:59-23:00"},
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_answer_that_cannot_be_read_leaves_open_whether_the_secret_was_created(body: object) -> None:
+    error = failure(says(201, body))
+    assert isinstance(error, LostAnswer)
+    assert "account_api.api_url" in str(error)
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_list_that_cannot_be_read_is_no_list(body: object) -> None:
+    wrapped = body if isinstance(body, bytes) else {"_embedded": {"secrets": [body]}}
+    assert isinstance(failure(says(200, wrapped), list_), LostAnswer)
+
+
+def test_a_list_that_names_an_id_twice_is_no_list() -> None:
+    assert isinstance(failure(lists(INFO, INFO), list_), LostAnswer)
+
+
+@pytest.mark.parametrize("answer", [says(200, b"<html>Blocked</html>"), says(202), says(206, INFO)])
+def test_only_204_means_revoked(answer: Answer) -> None:
+    assert isinstance(failure(answer, revoke), LostAnswer)
+
+
+def test_no_cookie_of_one_account_is_shown_for_another() -> None:
+    """A session cookie could make a secret look as if it authenticated."""
+    with provider(says(200, {"_embedded": {"secrets": []}}, "Set-Cookie: session=one\r\n")) as server:
+        with client(server) as api:
+            list_(api)
+            list_(api)
+        assert len(server.requests) == 2
+        assert server.header("cookie") is None
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidRequest),
+        (401, Unauthorized),
+        (403, Forbidden),
+        (404, NotFound),
+        (405, Refused),
+        (422, InvalidRequest),
+        (429, RateLimited),
+        (304, Refused),
+    ],
+)
+@OPERATIONS
+def test_a_refusal_has_the_kind_of_its_status_and_is_not_repeated(
+    status: int, kind: type[Refused], operation: Operation
+) -> None:
+    with provider(says(status, {"title": "Nope", "detail": "Because."})) as server, client(server, retries=2) as api:
+        with pytest.raises(Refused) as caught:
+            operation(api)
+        assert len(server.requests) == 1
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    assert str(status) in str(caught.value)
+
+
+def test_a_refusal_says_what_the_provider_said() -> None:
+    error = failure(says(400, {"title": "Bad Request", "detail": "Too many secrets"}))
+    assert "(Bad Request: Too many secrets)" in str(error)
+
+
+def test_the_parameters_that_the_provider_found_wrong_are_told() -> None:
+    wrong = [{"name": "secret", "reason": "Does not meet complexity requirements"}]
+    error = failure(says(400, {"title": "Bad Request", "invalid_parameters": wrong}))
+    assert isinstance(error, InvalidRequest)
+    assert error.invalid_parameters == (("secret", "Does not meet complexity requirements"),)
+    assert error.rejects_the_value
+
+
+def test_a_value_that_is_rejected_without_a_reason_is_rejected() -> None:
+    error = failure(says(400, {"invalid_parameters": [{"name": "secret", "reason": None}]}))
+    assert isinstance(error, InvalidRequest)
+    assert error.rejects_the_value
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "secret", [], ["secret"], [{}], [{"name": 7}], [{"name": ["secret"]}], [{"reason": "secret"}]]
+)
+def test_a_refusal_that_does_not_name_the_value_does_not_reject_it(wrong: object) -> None:
+    error = failure(says(400, {"invalid_parameters": wrong}))
+    assert isinstance(error, InvalidRequest)
+    assert not error.rejects_the_value
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"null", b"\xff", b"[" * 100_000, b'{"title": {"a": 1}}'])
+def test_a_refusal_is_known_by_its_status_whatever_its_body_holds(body: bytes) -> None:
+    assert type(failure(says(401, body))) is Unauthorized
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@OPERATIONS
+def test_a_redirect_is_not_followed_so_that_no_credential_travels(status: int, operation: Operation) -> None:
+    with provider(lists()) as elsewhere:
+        to = f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
+        error = failure(says(status, b"", to), operation)
+        assert elsewhere.connections == 0
+    assert type(error) is Refused
+    assert "account_api.api_url" in str(error)
+
+
+def retry_after(header: str) -> timedelta | None:
+    error = failure(says(429, b"", f"Retry-After: {header}\r\n"))
+    assert isinstance(error, RateLimited)
+    return error.retry_after
+
+
+def test_the_time_to_wait_is_read_in_seconds_and_as_a_date() -> None:
+    assert retry_after("120") == timedelta(minutes=2)
+    in_a_minute = retry_after(format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True))
+    assert in_a_minute is not None
+    assert timedelta(seconds=50) < in_a_minute <= timedelta(minutes=1)
+    without_a_zone = retry_after(datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S -0000"))
+    assert without_a_zone == timedelta()
+
+
+def test_no_header_makes_anybody_wait_longer_than_a_day() -> None:
+    day = timedelta(days=1)
+    assert retry_after("9" * 40) == day
+    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT") == day
+    assert retry_after("Sat, 01 Jan 2000 00:00:00 GMT") == timedelta()
+
+
+@pytest.mark.parametrize(
+    "header", ["", "soon", "-1", "1.5", "Mon", "Mon, 99 Foo 2026", "Thu, 01 Jan 2026 00:00:00 +" + "9" * 30]
+)
+def test_a_time_to_wait_that_cannot_be_read_is_none(header: str) -> None:
+    assert retry_after(header) is None
+
+
+# --- nothing secret, nothing untidy ------------------------------------------------------------------------------
+
+
+def everything_about(error: BaseException) -> str:
+    """Text, repr, attributes, chained errors as printed, and the locals of every frame in our own code."""
+    shown = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename.endswith("account_api.py") and "/tests/" not in frame.f_code.co_filename:
+            shown += [repr(value) for value in frame.f_locals.values()]
+    return "\n".join(shown)
+
+
+ECHO = f"{KEY}:{OLD} as {BASIC} wanted {NEW}"
+ECHOES: dict[str, Answer] = {
+    "in a refusal": says(400, {"title": ECHO, "detail": ECHO, "invalid_parameters": [{"name": ECHO, "reason": ECHO}]}),
+    "across the cut": says(400, {"detail": "x" * 290 + ECHO}),
+    "in a server error": says(500, {"title": ECHO, "detail": ECHO}),
+    "in a readable answer of the wrong shape": says(201, {"id": [OLD], "created_at": NEW}),
+    "in an unreadable answer": says(201, f'{{"id": "{NEW}'.encode()),
+    "in a rate limit": says(429, {"detail": ECHO}, f"Retry-After: {OLD}\r\n"),
+    "in a redirect": says(302, b"", f"Location: http://{KEY}:{OLD}@elsewhere/{NEW}\r\n"),
+    "in something that is not HTTP": raw(ECHO.encode()),
+    "in a bad header": raw(f"HTTP/1.1 200 {BASIC}\r\n{OLD}\r\n\r\n{NEW}".encode()),
+    "in a body that does not end": raw(b"HTTP/1.1 200 X\r\nContent-Length: 999\r\n\r\n" + ECHO.encode()),
+}
+
+
+@pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
+def test_a_provider_that_echoes_secrets_does_not_get_them_into_an_error(answer: Answer) -> None:
+    shown = everything_about(failure(answer))
+    for secret in (OLD, NEW, BASIC):
+        for half in (secret[:12], secret[-12:]):
+            assert half not in shown
+
+
+def test_an_error_before_anything_was_sent_holds_no_secret_either() -> None:
+    with client("http://127.0.0.1:9") as api, pytest.raises(NotSent) as caught:
+        create(api)
+    shown = everything_about(caught.value)
+    assert not [secret for secret in (OLD, NEW, BASIC) if secret in shown]
+
+
+@pytest.mark.parametrize("secret", [OLD + "\udcff", "\udcff" + OLD])
+def test_a_value_that_is_no_unicode_is_not_sent_and_not_shown(secret: str) -> None:
+    """An environment variable that holds arbitrary bytes becomes such a string."""
+    with provider(lists()) as server, client(server) as api, pytest.raises(NotSent) as caught:
+        api.list_secrets(Credentials(KEY, SecretStr(secret)), KEY)
+    assert server.requests == []
+    assert OLD not in everything_about(caught.value)
+
+
+def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
+    longer = "Secret12andTheRest"
+    answer = says(400, {"detail": f"not {longer}, not Secret12"})
+    with provider(answer) as server, client(server) as api, pytest.raises(Refused) as caught:
+        api.create_secret(Credentials(KEY, SecretStr("Secret12")), KEY, SecretStr(longer))
+    assert "not ********, not ********)" in str(caught.value)
+
+
+def test_the_provider_s_text_stays_on_one_line_and_short() -> None:
+    error = failure(says(403, {"title": "a\r\nb\x1b[31m\u202ec", "detail": "d" * 10_000}))
+    assert str(error).isprintable()
+    assert str(error).isascii()
+    assert len(str(error)) < 800
+    assert "(a b [31m c: ddd" in str(error)
+
+
+def test_credentials_do_not_show_their_secret() -> None:
+    assert OLD not in repr(AUTH)
+
+
+# --- not sent, or perhaps carried out -----------------------------------------------------------------------------
+
+
+@OPERATIONS
+def test_a_refused_connection_was_certainly_not_sent(operation: Operation) -> None:
+    with provider() as closed:
+        port = closed.port
+    with client(f"http://127.0.0.1:{port}") as api, pytest.raises(NotSent, match=r"127\.0\.0\.1 cannot be reached"):
+        operation(api)
+
+
+def test_a_host_that_has_no_address_was_certainly_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object, **kwargs: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with client("http://nowhere.invalid") as api, pytest.raises(NotSent, match="Name or service not known"):
+        create(api)
+
+
+def test_a_request_that_found_no_free_connection_was_certainly_not_sent() -> None:
+    with provider(hang) as server, client(server, timeout=1, connections=1) as api, ThreadPoolExecutor() as pool:
+        first = pool.submit(create, api)
+        while not server.requests:
+            time.sleep(0.01)
+        with pytest.raises(NotSent):
+            create(api)
+        assert isinstance(first.exception(), LostAnswer)
+        assert len(server.requests) == 1
+
+
+LOST: dict[str, Answer] = {
+    "the connection is closed": lambda connection: connection.close(),
+    "the connection is reset": reset,
+    "the headers are cut": raw(b"HTTP/1.1 201 Cre"),
+    "the body is cut": raw(b"HTTP/1.1 201 X\r\nContent-Length: 500\r\n\r\n" + json.dumps(INFO).encode()),
+    "a chunk is cut": raw(b"HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n" + json.dumps(INFO).encode()),
+    "it is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
+    "the encoding is not what it says": says(201, INFO, "Content-Encoding: gzip\r\n"),
+    "the headers are endless": raw(b"HTTP/1.1 201 X\r\n" + b"A: " + b"x" * 300_000),
+    "the body is huge": raw(b"HTTP/1.1 201 X\r\n\r\n" + b" " * (2 << 20) + json.dumps(INFO).encode()),
+    "500": says(500, {"title": "Oops"}),
+    "502": says(502, b"<html>Bad gateway</html>"),
+    "599": says(599),
+}
+
+
+@pytest.mark.parametrize("answer", LOST.values(), ids=LOST)
+@WRITES
+def test_after_a_lost_answer_a_write_may_have_been_done_and_is_not_repeated(
+    answer: Answer, operation: Operation
+) -> None:
+    with provider(answer) as server, client(server, retries=2) as api:
+        with pytest.raises(LostAnswer):
+            operation(api)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("operation", [list_, get])
+def test_a_read_is_repeated_until_it_is_answered(operation: Operation) -> None:
+    good = says(200, INFO | {"_embedded": {"secrets": [INFO]}})
+    with provider(in_turn(reset, says(503), good)) as server, client(server, retries=2) as api:
+        operation(api)
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_read_is_not_repeated_for_ever(retries: int) -> None:
+    with provider(says(503)) as server, client(server, retries=retries) as api:
+        with pytest.raises(LostAnswer, match="503"):
+            list_(api)
+        assert len(server.requests) == retries + 1
+
+
+def test_no_connection_is_used_twice_so_that_none_is_found_closed_under_a_write() -> None:
+    """A server closes an idle connection when it likes; a create sent into that moment would be a lost answer."""
+    with provider(lists()) as server, client(server) as api:
+        list_(api)
+        list_(api)
+        assert server.connections == 2
+
+
+def test_it_works_from_many_threads_at_once() -> None:
+    with (
+        provider(lists(INFO)) as server,
+        client(server, connections=4) as api,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        assert set(pool.map(lambda _: list_(api), range(100))) == {(SecretInfo(ID, CREATED),)}
+
+
+# --- time ----------------------------------------------------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 201 X\r\n"
+SLOW: dict[str, Answer] = {
+    "nothing comes": hang,
+    "the headers drip": raw(*[b"%c" % byte for byte in HEAD + b"X: y\r\n" * 99], pause=0.05),
+    "interim answers come for ever": raw(*[b"HTTP/1.1 102 Processing\r\n\r\n"] * 99, pause=0.05),
+    "the body drips": raw(HEAD + b"Content-Length: 99\r\n\r\n", *[b" "] * 99, pause=0.05),
+    "a body that ends with the connection drips": raw(
+        HEAD + b"\r\n" + json.dumps(INFO).encode(), *[b" "] * 99, pause=0.05
+    ),
+    "the body stops": raw(HEAD + b"Content-Length: 99\r\n\r\n", b" ", pause=3),
+    "each part comes just in time": raw(HEAD, b"\r\n", b"{", pause=TIMEOUT * 0.55),
+}
+
+
+@pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
+def test_the_time_limit_holds_for_the_whole_request(answer: Answer) -> None:
+    with provider(answer) as server, client(server, timeout=TIMEOUT) as api:
+        started = time.monotonic()
+        with pytest.raises(LostAnswer):
+            create(api)
+        assert time.monotonic() - started < TIMEOUT + 1.5
+        assert len(server.requests) == 1
+
+
+def test_a_slow_answer_is_waited_for_until_the_limit() -> None:
+    def slowly(connection: socket.socket) -> None:
+        time.sleep(1.4)
+        says(201, INFO)(connection)
+
+    with provider(slowly) as server, client(server, timeout=2) as api:
+        assert create(api).id == ID
+
+
+def test_a_request_whose_time_is_up_before_it_is_sent_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name look-up is the system's and cannot be cut short; the lease may have ended meanwhile."""
+    look_up = socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(TIMEOUT + 0.6)
+        return look_up(*args, **kwargs)
+
+    with provider(says(201, INFO)) as server, client(server, timeout=TIMEOUT) as api:
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        with pytest.raises(NotSent):
+            create(api)
+        time.sleep(0.1)
+        assert server.requests == []
+
+
+# --- proxies -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [says(407), hang, lambda connection: connection.close()])
+def test_a_proxy_that_opens_no_tunnel_gets_neither_request_nor_credential(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with provider(answer) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with client("https://api.example", timeout=TIMEOUT) as api, pytest.raises(NotSent):
+            create(api)
+        assert len(proxy.requests) == 1
+        assert proxy.requests[0].startswith(b"CONNECT api.example:443 ")
+        assert BASIC.encode() not in proxy.requests[0]
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_cert(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def server_side(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_a_certificate_of_the_configured_authority_is_trusted(authority: trustme.CA, ca_cert: Path) -> None:
+    with provider(says(201, INFO), server_side(authority)) as server, client(server, ca_cert=ca_cert) as api:
+        assert create(api).id == ID
+
+
+def test_an_unknown_authority_is_refused_before_anything_is_sent(authority: trustme.CA) -> None:
+    with provider(says(201, INFO), server_side(authority)) as server, client(server) as api:
+        with pytest.raises(NotSent) as caught:
+            create(api)
+        assert server.requests == []
+    assert "The certificate of 127.0.0.1 cannot be verified" in str(caught.value)
+    assert "account_api.ca_cert" in str(caught.value)
+
+
+def test_a_certificate_for_another_name_is_refused_and_the_reason_told(authority: trustme.CA, ca_cert: Path) -> None:
+    tls = server_side(authority, "other.example")
+    with provider(says(201, INFO), tls) as server, client(server, ca_cert=ca_cert) as api:
+        with pytest.raises(NotSent, match="IP address mismatch"):
+            create(api)
+        assert server.requests == []
+
+
+def test_verification_can_be_switched_off(authority: trustme.CA) -> None:
+    with provider(says(201, INFO), server_side(authority)) as server, client(server, verify=False) as api:
+        assert create(api).id == ID
+
+
+def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
+    with provider(raw(b"HTTP/1.1 400 X\r\n\r\n")) as server:
+        api = client(f"https://127.0.0.1:{server.port}", timeout=TIMEOUT)
+        with api, pytest.raises(NotSent):
+            create(api)
+
+
+@pytest.mark.parametrize("answer", [hang, SLOW["the headers drip"]], ids=["nothing comes", "the headers drip"])
+def test_the_time_limit_holds_inside_tls(answer: Answer, authority: trustme.CA, ca_cert: Path) -> None:
+    tls = server_side(authority)
+    with provider(answer, tls) as server, client(server, timeout=1, ca_cert=ca_cert) as api:
+        started = time.monotonic()
+        with pytest.raises(LostAnswer):
+            create(api)
+        assert time.monotonic() - started < 3
+
+
+def test_a_ca_file_that_holds_no_certificate_is_a_configuration_error(tmp_path: Path) -> None:
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("not a certificate")
+    with pytest.raises(ConfigError, match=r"account_api\.ca_cert"):
+        client("https://api.example", ca_cert=wrong)
+
+
+# --- anything at all -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[tuple[Provider, AccountApi]]:
+    with provider() as server, client(server) as api:
+        yield server, api
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([ID, "2018-12-03T10:07:23Z"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["_embedded", "secrets", "id", "created_at", "title", "detail", "invalid_parameters", "name"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+BODIES = (
+    st.binary()
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.lists(JSON).map(lambda entries: json.dumps({"_embedded": {"secrets": entries}}).encode())
+    | st.text().map(lambda date: json.dumps({"id": ID, "created_at": date}).encode())
+    | st.datetimes(timezones=st.timezones()).map(
+        lambda at: json.dumps({"_embedded": {"secrets": [{"id": ID, "created_at": at.isoformat()}]}}).encode()
+    )
+)
+
+
+def outcome(api: AccountApi, operation: Operation) -> object:
+    try:
+        return operation(api)
+    except ApiError as error:
+        return error
+
+
+def is_well_formed(result: object) -> bool:
+    if isinstance(result, ApiError):
+        return str(result).isprintable()
+    infos = result if isinstance(result, tuple) else (result,)
+    return result is None or all(isinstance(info, SecretInfo) and info.created_at.tzinfo is UTC for info in infos)
+
+
+@given(
+    status=st.integers(200, 599) | st.sampled_from([200, 201, 400]),
+    body=BODIES,
+    operation=st.sampled_from([list_, get, create, revoke]),
+)
+def test_whatever_is_answered_comes_out_as_a_value_or_as_one_of_its_errors(
+    fuzzed: tuple[Provider, AccountApi], status: int, body: bytes, operation: Operation
+) -> None:
+    server, api = fuzzed
+    server.answer = says(status, body)
+    assert is_well_formed(outcome(api, operation))
+
+
+@given(header=st.text(st.characters(min_codepoint=32, max_codepoint=126)) | st.from_regex(r"\A\w{3}, [\d +:-]{,40}\Z"))
+@example("Mon, 01 Jan 2026 00:00:00 +99999999999999999999")
+def test_whatever_stands_in_retry_after_is_a_time_or_none(fuzzed: tuple[Provider, AccountApi], header: str) -> None:
+    server, api = fuzzed
+    value = header.encode("ascii", "ignore").decode()
+    server.answer = says(429, b"", f"Retry-After: {value}\r\n")
+    with pytest.raises(RateLimited) as caught:
+        list_(api)
+    wait = caught.value.retry_after
+    assert wait is None or timedelta() <= wait <= timedelta(days=1)
+
+
+@given(answer=st.binary(max_size=200), operation=st.sampled_from([list_, create, revoke]))
+def test_bytes_that_are_not_even_http_are_a_lost_answer(
+    fuzzed: tuple[Provider, AccountApi], answer: bytes, operation: Operation
+) -> None:
+    server, api = fuzzed
+    server.answer = raw(answer)
+    with pytest.raises(LostAnswer):
+        operation(api)
