@@ -59,6 +59,8 @@ from rotator.vault import CasConflict, Document, VaultError, VaultUnreachable
 
 # A run is some fifteen steps; one that needs far more goes round in circles and must not go on for ever.
 MAX_STEPS = 500
+# Old versions of a journal hold values that were candidates, and some of those are live: few are kept.
+JOURNAL_VERSIONS = 3
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
 
@@ -84,6 +86,8 @@ class Store(Protocol):
     def read(self, path: str, version: int | None = None) -> Document: ...
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int: ...
+
+    def keep_versions(self, path: str, count: int) -> bool: ...
 
 
 class RotationError(RotatorError):
@@ -583,8 +587,11 @@ class Rotation:
     def _write_journal(self, journal: Journal) -> None:
         document = dump_journal(journal)
         path = self._settings.journal_path(self.account)
+        first = self._journal_version == 0
         self._journal_version = self._store.write(path, document, cas=self._journal_version)
         self.journal = journal
+        if first and not self._store.keep_versions(path, JOURNAL_VERSIONS):
+            self.log.info("journal.versions_not_limited", path=path)
 
     # --- waiting and ending ----------------------------------------------------------------------------------
 

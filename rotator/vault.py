@@ -287,6 +287,22 @@ class Vault:
             next_step=next_step,
         )
 
+    def keep_versions(self, path: str, count: int) -> bool:
+        """Have the server keep this many versions of a document, if the policy lets rotator say so.
+
+        Returns:
+            Whether it does.
+        """
+
+        def request(client: hvac.Client) -> Any:
+            return client.secrets.kv.v2.update_metadata(path=path, max_versions=count, mount_point=self._settings.mount)
+
+        try:
+            self._authorized("update", self.metadata_path(path), request)
+        except VaultError:
+            return False  # nothing depends on it
+        return True
+
     def data_path(self, path: str) -> str:
         """The API path of a document, as policies name it."""
         return f"{self._settings.mount}/data/{path}"

@@ -1,21 +1,18 @@
 """Real parts for the tests: servers, a proxy that can kill, lose and delay, the rotator command, a consumer."""
 
-import http.client
 import json
 import os
 import signal
-import socketserver
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -23,6 +20,7 @@ from pydantic import SecretStr
 from rotator.config import format_duration
 from rotator.emulator import Emulator
 from rotator.openbao import OpenBao
+from tests import proxy
 
 FORWARD, KILL_BEFORE, KILL_AFTER, LOSE, LATE = "forward", "kill before", "kill after", "lose", "late"
 
@@ -41,99 +39,60 @@ class Call:
 
 @dataclass
 class Tape:
-    """Every call that a process made to either server, in order, and what is to happen at which."""
+    """Every call that a process made to either server, in order, and what is to happen at which.
+
+    Attributes:
+        plan: By a call's number: KILL_BEFORE or KILL_AFTER the victim, LOSE the answer, or carry it out LATE.
+        when: The same, by looking at the call.
+        victim: The process to kill.
+        secrets: The values that were sent to the provider.
+        late: How much later.
+    """
 
     calls: list[Call] = field(default_factory=list)
     plan: dict[int, str] = field(default_factory=dict)
     when: Callable[[Call], str | None] = lambda call: None
     victim: int | None = None
     secrets: set[str] = field(default_factory=set)
+    late: timedelta = timedelta(seconds=2.5)
+    _fates: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, call: Call, body: bytes) -> str:
+    def on_request(self, server: str, request: proxy.Call) -> proxy.Action:
+        call = Call(server, request.method, request.path)
         with self._lock:
             self.calls.append(call)
             if call.method == "POST" and call.path.endswith("/secrets"):
-                self.secrets.add(json.loads(body)["secret"])
-            return self.plan.get(len(self.calls) - 1) or self.when(call) or FORWARD
+                self.secrets.add(json.loads(request.body)["secret"])
+            fate = self.plan.get(len(self.calls) - 1) or self.when(call) or FORWARD
+            self._fates[id(request)] = fate
+        if fate == LATE:
+            threading.Event().wait(self.late.total_seconds())
+        if fate == KILL_BEFORE:
+            self._kill()
+            return proxy.DROP_BEFORE
+        return proxy.FORWARD
 
-    def kill(self) -> None:
+    def on_response(self, request: proxy.Call) -> proxy.Action:
+        fate = self._fates[id(request)]
+        if fate == KILL_AFTER:
+            self._kill()
+        return proxy.FORWARD if fate == FORWARD else proxy.DROP_AFTER
+
+    def _kill(self) -> None:
         if self.victim is not None:
             os.kill(self.victim, signal.SIGKILL)
 
 
-class _Proxy(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, name: str, target: str, tape: Tape, late: timedelta) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.name, self.target, self.tape, self.late = name, urlsplit(target), tape, late
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed in the middle of a request is the point of it all."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Proxy
-    disable_nagle_algorithm = True
-
-    def _relay(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        tape = self.server.tape
-        action = tape.note(Call(self.server.name, self.command, self.path), body)
-        if action == KILL_BEFORE:
-            tape.kill()
-            self.close_connection = True
-            return
-        if action == LATE:
-            threading.Event().wait(self.server.late.total_seconds())
-        status, headers, content = self._ask(body)
-        if action == KILL_AFTER:
-            tape.kill()
-        if action in (KILL_AFTER, LOSE, LATE):
-            self.close_connection = True
-            return
-        self.send_response(status)
-        for name, value in headers:
-            if name.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
-                self.send_header(name, value)
-        if status != http.client.NO_CONTENT:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        target = self.server.target
-        connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
-        connection.request(self.command, self.path, body=body or None, headers=headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer.status, answer.getheaders(), content
-
-    do_GET = do_POST = do_PUT = do_DELETE = _relay  # noqa: N815 - the library's names
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Quiet."""
-
-
 @contextmanager
-def proxied(
-    targets: dict[str, str], tape: Tape, *, late: timedelta = timedelta(seconds=2.5)
-) -> Iterator[dict[str, str]]:
+def proxied(targets: dict[str, str], tape: Tape) -> Iterator[dict[str, str]]:
     """Proxies in front of named servers, all writing on one tape; gives their addresses."""
-    servers = {name: _Proxy(name, target, tape, late) for name, target in targets.items()}
-    for server in servers.values():
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield {name: f"http://127.0.0.1:{server.server_address[1]}" for name, server in servers.items()}
-    finally:
-        for server in servers.values():
-            server.shutdown()
-            server.server_close()
+    with ExitStack() as stack:
+        addresses = {}
+        for name, target in targets.items():
+            made = proxy.FaultProxy(target, partial(tape.on_request, name), lambda call, _: tape.on_response(call))
+            addresses[name] = stack.enter_context(made.running()).address
+        yield addresses
 
 
 @dataclass

