@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import structlog
 from pydantic import SecretStr, TypeAdapter, ValidationError
@@ -64,7 +64,6 @@ JOURNAL_VERSIONS = 3
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
 
-T = TypeVar("T")
 Clock = Callable[[], datetime]
 Waiter = Callable[[timedelta], bool]
 """Waits so long, or until the process is told to stop; true if it was told."""
@@ -93,13 +92,13 @@ class Store(Protocol):
 class RotationError(RotatorError):
     """The protocol stopped with the account as it is."""
 
-    def __init__(self, fail: Fail) -> None:
-        super().__init__(
-            fail.what,
-            unchanged="Nothing was revoked, and the published secret is what it was",
-            next_step=fail.next_step,
-        )
+    def __init__(self, fail: Fail, *, unchanged: str) -> None:
+        super().__init__(fail.what, unchanged=unchanged, next_step=fail.next_step)
         self.failure = fail.failure
+
+
+class StoppedError(RotatorError):
+    """The process was told to end before the account was done; the next run goes on from there."""
 
 
 class JournalError(RotatorError):
@@ -212,6 +211,9 @@ class Rotation:
             if not self._may_wait(step.until) or self._wait_until(step):
                 return self._rested(step)
             self._observed = False
+        except StoppedError as stopped:
+            self._give_back()
+            return self._ended(Result.DEFERRED, "stopped", error=str(stopped))
         except RotatorError as error:
             self._park(error)
             return self._failed(error)
@@ -297,7 +299,7 @@ class Rotation:
             if unknown and (self.journal.candidate is not None or self.journal.current_id in self.seen.listing.created):
                 return {id_: self.seen.listing.created[id_] for id_ in sorted(unknown)}
         if isinstance(step, Fail):
-            raise RotationError(step)
+            raise RotationError(step, unchanged="Nothing was changed")
         return {}
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:
@@ -374,7 +376,7 @@ class Rotation:
 
     def _list(self, using: Credential) -> None:
         try:
-            infos = self._authenticate(using, lambda auth: self._provider.list_secrets(auth, self.account.api_key))
+            infos = self._list_as(using)
         except Unauthorized:
             self.log.info("provider.refused", credential=using.value)
             self.seen = replace(self.seen, refused=self.seen.refused | {using})
@@ -382,14 +384,14 @@ class Rotation:
         listing = Listing(using, {info.id: info.created_at for info in infos})
         self.seen = replace(self.seen, listing=listing, refused=self.seen.refused - {using})
 
-    def _authenticate(self, using: Credential, request: Callable[[Credentials], T]) -> T:
-        """Send a request; with the primary's credential, once more if that was rotated since it was read."""
+    def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
+        """The list; with the primary's credential, asked once more if that was rotated since it was read."""
         try:
-            return request(self._credentials(using))
+            return self._provider.list_secrets(self._credentials(using), self.account.api_key)
         except Unauthorized:
             if using is not Credential.PRIMARY or not self._reread_primary():
                 raise
-        return request(self._credentials(using))
+        return self._provider.list_secrets(self._credentials(using), self.account.api_key)
 
     def _credentials(self, using: Credential) -> Credentials:
         if using is Credential.PRIMARY:
@@ -425,11 +427,11 @@ class Rotation:
     # --- changing the provider -------------------------------------------------------------------------------
 
     def _create(self, using: Credential) -> None:
-        if not protocol.has_lease(self.journal, self.policy, self._clock()):
-            return  # stopped for too long since the decision: decide again
-        candidate = self.journal.candidate
+        candidate, auth = self.journal.candidate, self._credentials(using)
         if candidate is None:
             raise AssertionError("there is no candidate to create")
+        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+            return  # stopped for too long since the decision: decide again
         sent_at = self._clock()
         self.seen = replace(
             self.seen,
@@ -439,11 +441,11 @@ class Rotation:
             refused=self.seen.refused - {Credential.CANDIDATE},
         )
         try:
-            created = self._authenticate(
-                using, lambda auth: self._provider.create_secret(auth, self.account.api_key, candidate)
-            )
+            created = self._provider.create_secret(auth, self.account.api_key, candidate)
         except Unauthorized:
-            self.seen = replace(self.seen, refused=self.seen.refused | {using})
+            # The primary may have been rotated since it was read; anything else is refused for good.
+            if using is not Credential.PRIMARY or not self._reread_primary():
+                self.seen = replace(self.seen, refused=self.seen.refused | {using})
         except RateLimited:
             raise
         except Refused as refusal:
@@ -603,8 +605,8 @@ class Rotation:
         refused = self.seen.refused - {Credential.CANDIDATE}
         self.seen = replace(self.seen, listing=None, refused=refused, waiting_since=since)
 
-    def _stopped(self) -> RotatorError:
-        return RotatorError(
+    def _stopped(self) -> StoppedError:
+        return StoppedError(
             f"Told to stop before {self.account.name} was done",
             unchanged="The published secret is what it was",
             next_step="The next run goes on from here",
@@ -626,8 +628,13 @@ class Rotation:
         journal = self._store.read(self._settings.journal_path(self.account))
         published = self._store.read(self.account.path)
         if (journal.version, published.version) == (self._journal_version, self._document.version):
-            raise RotationError(fail)
+            raise RotationError(fail, unchanged=self._unchanged())
         self._observed = False
+
+    def _unchanged(self) -> str:
+        published = "the new secret is published and works" if self.seen.rotated else "the published secret stays"
+        revoked = f"Revoked was {', '.join(self._revoked)} and nothing else" if self._revoked else "Nothing was revoked"
+        return f"{revoked}, and {published}"
 
     def _rate_limited(self, limited: RateLimited) -> None:
         delay = limited.retry_after or timedelta(seconds=1)
@@ -637,31 +644,27 @@ class Rotation:
 
     def _rested(self, rest: Rest) -> Outcome:
         self._give_back()
-        done = rest.reason in (Reason.IDLE, Reason.GRACE)
-        return Outcome(
-            self.account.name,
-            Result.OK if done else Result.DEFERRED,
-            phase=self.journal.phase,
-            published=self.seen.rotated,
-            revoked=self._revoked,
-            reason=rest.reason.value,
-            until=rest.until,
-            error=None if done else rest.detail,
-            rotation_id=self.journal.rotation_id,
-        )
+        if rest.reason in (Reason.IDLE, Reason.GRACE):
+            return self._ended(Result.OK, rest.reason.value, until=rest.until)
+        return self._ended(Result.DEFERRED, rest.reason.value, until=rest.until, error=rest.detail)
 
     def _failed(self, error: RotatorError) -> Outcome:
-        known = self._journal_version > 0
         self.log.error("rotation.failed", error=str(error))
+        reason = error.failure.value if isinstance(error, RotationError) else type(error).__name__
+        return self._ended(Result.FAILED, reason, until=self.journal.next_attempt_at, error=str(error))
+
+    def _ended(
+        self, result: Result, reason: str, *, until: datetime | None = None, error: str | None = None
+    ) -> Outcome:
         return Outcome(
             self.account.name,
-            Result.FAILED,
-            phase=self.journal.phase if known else None,
+            result,
+            phase=self.journal.phase if self._journal_version else None,
             published=self.seen.rotated,
             revoked=self._revoked,
-            reason=error.failure.value if isinstance(error, RotationError) else type(error).__name__,
-            until=self.journal.next_attempt_at,
-            error=str(error),
+            reason=reason,
+            until=until,
+            error=error,
             rotation_id=self.journal.rotation_id,
         )
 

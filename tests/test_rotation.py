@@ -842,3 +842,26 @@ def test_a_mistake_that_would_revoke_the_published_secret_is_stopped_at_the_door
     with pytest.raises(AssertionError, match="not be safe"):
         rotation.perform(Revoke(world.journal.current_id))
     assert world.consumer_works()
+
+
+def test_being_told_to_stop_is_no_failure_and_nothing_new_is_begun() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    rotation._wait = lambda delay: True
+    outcome = rotation.run()
+    assert outcome.result is Result.DEFERRED
+    assert outcome.reason == "stopped"
+    assert world.journal.attempts == 0
+    assert world.journal.holder is None
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_failure_after_publishing_does_not_say_that_nothing_changed() -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Publish, then_perform=False)
+    world.provider.add("shopkey", "HumanSecret001")
+    outcome = rotation.run()
+    assert outcome.published
+    assert outcome.reason == "ambiguous"
+    assert "the new secret is published and works" in (outcome.error or "")
