@@ -50,7 +50,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME]...", autocompletion=_complete_names, help="Accounts.", show_default=False),
+    typer.Argument(metavar="NAME", autocompletion=_complete_names, help="Accounts.", show_default=False),
 ]
 
 
@@ -85,8 +85,9 @@ def _root(
 
 
 @app.command(
+    short_help="Create, verify and publish a new secret now.",
     epilog="Examples: `rotator rotate-now payments`, `rotator rotate-now --due`, "
-    "`rotator rotate-now payments --compromised`."
+    "`rotator rotate-now payments --compromised`.",
 )
 def rotate_now(
     ctx: typer.Context,
@@ -137,7 +138,10 @@ def rotate_now(
         _finish(fleet, outcomes, as_json=as_json)
 
 
-@app.command(epilog="Example: `rotator plan`, or for some accounts `rotator plan payments alerts`.")
+@app.command(
+    short_help="Say what `rotate-now --due` would do, and why.",
+    epilog="Example: `rotator plan`, or for some accounts `rotator plan payments alerts`.",
+)
 def plan(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
@@ -149,7 +153,10 @@ def plan(
         _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
 
 
-@app.command(epilog="Example: `rotator status`, or with everything that is known `rotator status payments --json`.")
+@app.command(
+    short_help="Show where each account stands.",
+    epilog="Example: `rotator status`, or with everything that is known `rotator status payments --json`.",
+)
 def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
@@ -171,8 +178,9 @@ def status(
 
 
 @app.command(
+    short_help="Take an account on with the secret it has.",
     epilog="Examples: `rotator adopt payments` asks for the value; "
-    "`rotator adopt payments --secret-file /run/secrets/payments`."
+    "`rotator adopt payments --secret-file /run/secrets/payments`.",
 )
 def adopt(
     ctx: typer.Context,
@@ -202,8 +210,9 @@ def adopt(
 
 
 @app.command(
+    short_help="Decide about secrets that rotator did not create.",
     epilog="Examples: `rotator resolve payments` asks for each; "
-    "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`."
+    "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`.",
 )
 def resolve(
     ctx: typer.Context,
@@ -233,7 +242,10 @@ def resolve(
         _finish(fleet, [outcome], as_json=as_json)
 
 
-@app.command(epilog="Example: `rotator check`, in an init container or before the first rotation.")
+@app.command(
+    short_help="Try all that a rotation needs; name what is missing.",
+    epilog="Example: `rotator check`, in an init container or before the first rotation.",
+)
 def check(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
@@ -255,8 +267,9 @@ def check(
 
 
 @app.command(
+    short_help="Serve the Account API on this machine.",
     epilog="Example: `rotator emulator --port 8081 --account abcd1234:Secret12345 --account child001:Secret12345 "
-    "--primary abcd1234=child001 --fault create:drop-after`."
+    "--primary abcd1234=child001 --fault create:drop-after`.",
 )
 def emulator(
     account: Annotated[list[str], typer.Option(metavar="KEY:SECRET", help="An account and its first secret.")],
@@ -296,7 +309,10 @@ def emulator(
         raise ConfigError(f"The emulator cannot serve: {error.strerror or type(error).__name__}") from None
 
 
-@app.command(epilog="Example: `rotator demo`, and to look around afterwards `rotator demo --keep`.")
+@app.command(
+    short_help="Rotate three accounts for real, here and now.",
+    epilog="Example: `rotator demo`, and to look around afterwards `rotator demo --keep`.",
+)
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running and say how to connect.")] = False,
     as_json: JsonOption = False,
