@@ -3,21 +3,25 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Request
     from rotator.rotation import Outcome
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="rotator",
@@ -294,13 +298,13 @@ def emulator(
         raise RotatorError("The emulator is not installed", next_step="pip install 'rotator[emulator]'") from None
     try:
         server = Emulator(
-            [parse_account(text) for text in account],
-            primaries=[parse_primary(text) for text in primary or []],
-            faults=[parse_fault(text) for text in fault or []],
+            _parsed("--account", parse_account, account),
+            primaries=_parsed("--primary", parse_primary, primary or []),
+            faults=_parsed("--fault", parse_fault, fault or []),
             max_secrets=max_secrets,
             too_many_status=403 if too_many_status == 403 else 400,  # noqa: PLR2004
-            propagation=parse_duration(propagation),
-            latency=parse_duration(latency),
+            propagation=_parsed("--propagation", parse_duration, [propagation])[0],
+            latency=_parsed("--latency", parse_duration, [latency])[0],
         )
         serve(server, port=port, announce=_announce, certfile=tls_cert, keyfile=tls_key)
     except ValueError as error:
@@ -371,21 +375,25 @@ def _fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
         yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
 
 
+def _parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:
+    try:
+        return [parse(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}") from None
+
+
 def _announce(url: str) -> None:
     typer.echo(f"The Account API is at {url} (both of its hosts); Ctrl-C ends it.")
 
 
-def _patience(fleet: "Fleet", wait: str | None) -> Any:
+def _patience(fleet: "Fleet", wait: str | None) -> "timedelta":
     from datetime import timedelta
 
     from rotator.config import parse_duration
 
     if wait is None:
         return fleet.settings.daemon.lease + fleet.settings.account_api.settle + timedelta(seconds=1)
-    try:
-        return parse_duration(wait)
-    except ValueError as error:
-        raise ConfigError(f"--wait {error}") from None
+    return _parsed("--wait", parse_duration, [wait])[0]
 
 
 def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Request", *, as_json: bool) -> None:
