@@ -157,8 +157,8 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read."),
         ("adopt payments --secret-env A --secret-stdin", "Name one source of the secret"),
         ("--config /no/such/file status", "/no/such/file cannot be read: No such file or directory."),
-        ("emulator --account nonsense", "is not KEY:SECRET"),
-        ("emulator --account abcd1234:Secret12345 --latency soon", "is not a duration"),
+        ("emulator --account nonsense", "--account is not KEY:SECRET"),
+        ("emulator --account abcd1234:Secret12345 --latency soon", "--latency is not a duration"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(

@@ -221,4 +221,4 @@ class RotatorMachine(RuleBasedStateMachine):
 
 
 TestRotatorMachine = RotatorMachine.TestCase
-TestRotatorMachine.settings = hypothesis_settings(max_examples=300, stateful_step_count=40)
+TestRotatorMachine.settings = hypothesis_settings(max_examples=150, stateful_step_count=40)
