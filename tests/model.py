@@ -161,6 +161,10 @@ class ModelVault:
 
     def read(self, path: str, version: int | None = None) -> Document:
         self.interruption()
+        return self.peek(path, version)
+
+    def peek(self, path: str, version: int | None = None) -> Document:
+        """What stands there, without being a request that anything could come before."""
         versions = self.versions.get(path, [])
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
@@ -262,11 +266,11 @@ class World:
 
     @property
     def journal(self) -> Any:
-        return load_journal(self.vault.read(self.settings.journal_path(self.account)))
+        return load_journal(self.vault.peek(self.settings.journal_path(self.account)))
 
     @property
     def published(self) -> str | None:
-        secret = load_published(self.vault.read(self.account.path), self.account.fields).secret
+        secret = load_published(self.vault.peek(self.account.path), self.account.fields).secret
         return secret.get_secret_value() if secret else None
 
     @property

@@ -18,6 +18,12 @@ DAY = timedelta(days=1)
 def adopted(**world: Any) -> World:
     """A world with one account that rotator knows, with one secret."""
     made = World(**world)
+
+    def revoked(id_: str, value: str) -> None:
+        """Looked at in the moment itself: a run that broke what consumers read may well mend it before it ends."""
+        assert value != made.published, f"{id_} was revoked, which consumers read"
+
+    made.provider.on_revoke = revoked
     made.provider.add("shopkey", FIRST)
     made.publish(FIRST)
     made.rotation().run()
