@@ -20,7 +20,9 @@ import re
 import socket
 import ssl
 import threading
+import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -47,9 +49,14 @@ WORST_CASE = 1.5
 _MAX_BODY = 1 << 20
 _MAX_TEXT = 300
 _LONGEST_WAIT = timedelta(days=1)
+# A 429 may be about one key only: for the sake of the others the host is asked again after this at the latest.
+_LONGEST_HOLD = timedelta(minutes=1)
 _STATUS_PAGE = "If it goes on, look at the provider's status page"
 _log = structlog.get_logger()
 T = TypeVar("T")
+
+OnRequest = Callable[[str, str, float], None]
+"""Told of each request: the operation, the HTTP status or what came instead of one, the seconds it took."""
 
 
 class ApiError(RotatorError):
@@ -61,7 +68,15 @@ class NotSent(ApiError):
 
 
 class LostAnswer(ApiError):
-    """The request may have been carried out: look before sending it again."""
+    """The request may have been carried out: look before sending it again.
+
+    Attributes:
+        status: The HTTP status, a 5xx one, if there was an answer.
+    """
+
+    def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
+        super().__init__(what, next_step=next_step)
+        self.status = status
 
 
 class Refused(ApiError):
@@ -199,6 +214,35 @@ class _Limit(AbstractContextManager["_Limit"]):
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+class _Pace:
+    """When a request may go: so many a second and no more, and none while the host has asked to be left alone."""
+
+    def __init__(self, calls_per_second: float) -> None:
+        self._sent: deque[float] = deque(maxlen=max(1, int(calls_per_second)))
+        self._window = (self._sent.maxlen or 1) / calls_per_second
+        self._held_until = 0.0
+        self._lock = threading.Lock()
+
+    def turn(self) -> float:
+        """Take the next turn; how many seconds to wait for it."""
+        with self._lock:
+            now = time.monotonic()
+            full = len(self._sent) == self._sent.maxlen
+            at = max(now, self._sent[0] + self._window) if full else now
+            self._sent.append(at)
+            return at - now
+
+    def hold(self, duration: timedelta) -> None:
+        """Send nothing for so long."""
+        with self._lock:
+            self._held_until = max(self._held_until, time.monotonic() + min(duration, _LONGEST_HOLD).total_seconds())
+
+    def held(self) -> timedelta | None:
+        """How long nothing may be sent yet; None if it may."""
+        left = self._held_until - time.monotonic()
+        return timedelta(seconds=left) if left > 0 else None
+
+
 class AccountApi(AbstractContextManager["AccountApi"]):
     """The provider's secrets' operations; safe to use from several threads.
 
@@ -207,18 +251,32 @@ class AccountApi(AbstractContextManager["AccountApi"]):
     the caller waits for it, but the request is then NotSent. Reading requests are repeated a few times when they were
     not answered; changing ones never, because that is the protocol's to decide.
 
+    No more than `settings.max_calls_per_second` are sent in any second, and waiting for a turn is part of the timeout.
+    After a 429 that says when to come back, nothing is sent until then (a minute at most): RateLimited at once instead.
+
     Args:
         settings: Where the provider is and how long to wait for it.
         connections: How many requests may be under way at once.
         retries: How often an unanswered reading request is repeated.
+        on_request: Told of each request that was tried.
 
     Raises:
         ConfigError: If `settings.ca_cert` holds no certificate.
     """
 
-    def __init__(self, settings: AccountApiSettings, *, connections: int = 8, retries: int = 2) -> None:
+    def __init__(
+        self,
+        settings: AccountApiSettings,
+        *,
+        connections: int = 8,
+        retries: int = 2,
+        on_request: OnRequest | None = None,
+    ) -> None:
         self._timeout = settings.timeout.total_seconds()
         self._retries = retries
+        self._on_request = on_request
+        self._pace = _Pace(settings.max_calls_per_second)
+        self._closed = threading.Event()
         self._host = httpx.URL(settings.api_url).host
         if not settings.verify:
             _log.warning("provider.tls_verification_off", host=self._host)
@@ -241,7 +299,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; whoever waits for a turn gets it now."""
+        self._closed.set()
         self._client.close()
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
@@ -255,7 +314,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             ApiError: If the list could not be had.
         """
         path = f"/accounts/{quote(api_key, safe='')}/secrets"
-        return self._repeat(lambda: _parse_list(self._send("GET", path, auth)))
+        return self._repeat(lambda: _parse_list(self._send("list", "GET", path, auth)))
 
     def get_secret(self, auth: Credentials, api_key: str, secret_id: str) -> SecretInfo:
         """One live secret.
@@ -263,7 +322,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: If it could not be had; NotFound if there is none of that id.
         """
-        return self._repeat(lambda: _parse_secret(self._send("GET", _path(api_key, secret_id), auth)))
+        return self._repeat(lambda: _parse_secret(self._send("get", "GET", _path(api_key, secret_id), auth)))
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
         """Add this value to the account's secrets. Sent once.
@@ -272,7 +331,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             ApiError: LostAnswer if it may have been added all the same.
         """
         path = f"/accounts/{quote(api_key, safe='')}/secrets"
-        return _parse_secret(self._send("POST", path, auth, secret))
+        return _parse_secret(self._send("create", "POST", path, auth, secret))
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
         """Delete one of the account's secrets. Sent once.
@@ -280,7 +339,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: LostAnswer if it may have been deleted all the same.
         """
-        self._send("DELETE", _path(api_key, secret_id), auth)
+        self._send("revoke", "DELETE", _path(api_key, secret_id), auth)
 
     def _repeat(self, read: Callable[[], T]) -> T:
         for attempt in stamina.retry_context(
@@ -290,12 +349,22 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                 return read()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send(self, method: str, path: str, auth: Credentials, secret: SecretStr | None = None) -> SecretBytes:
+    def _send(
+        self, operation: str, method: str, path: str, auth: Credentials, secret: SecretStr | None = None
+    ) -> SecretBytes:
         """The body of a 2xx answer; everything else is an ApiError.
 
         It is raised here, where no local variable and no earlier exception holds a secret in the clear.
         """
+        held = self._pace.held()
+        if held is not None:
+            raise RateLimited(f"{self._host} has asked to be left alone for a while", status=429, retry_after=held)
+        begun = time.monotonic()
         outcome = self._exchange(method, path, auth, secret)
+        if self._on_request is not None:
+            self._on_request(operation, _code(outcome), time.monotonic() - begun)
+        if isinstance(outcome, RateLimited) and outcome.retry_after is not None:
+            self._pace.hold(outcome.retry_after)
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome
@@ -306,11 +375,10 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             hidden = _in_the_clear(auth, secret)
             basic = httpx.BasicAuth(auth.api_key, auth.api_secret.get_secret_value())
             body = None if secret is None else {"secret": secret.get_secret_value()}
-            with (
-                limit,
-                self._client.stream(method, path, auth=basic, json=body, extensions={"trace": limit}) as response,
-            ):
-                content = _read(response)
+            with limit:
+                self._closed.wait(self._pace.turn())
+                with self._client.stream(method, path, auth=basic, json=body, extensions={"trace": limit}) as response:
+                    content = _read(response)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{request} was not sent: the key or the secret holds characters that are not Unicode")
         except (httpx.RequestError, httpx.StreamError) as error:
@@ -355,6 +423,18 @@ def _tls(settings: AccountApiSettings) -> ssl.SSLContext | bool:
             f"account_api.ca_cert: {settings.ca_cert} cannot be used ({_clean(str(error))})",
             next_step="Name a PEM file with the CA's certificate",
         ) from None
+
+
+def _code(outcome: "SecretBytes | ApiError") -> str:
+    match outcome:
+        case NotSent():
+            return "not_sent"
+        case LostAnswer() if outcome.status is None:
+            return "no_answer"
+        case LostAnswer() | Refused():
+            return str(outcome.status)
+        case _:
+            return "2xx"
 
 
 def _path(api_key: str, secret_id: str) -> str:
@@ -408,7 +488,7 @@ def _refusal(request: str, response: httpx.Response, content: bytes, hidden: lis
     said = ": ".join(text for text in (_clean(text, hidden) for text in texts if isinstance(text, str)) if text)
     what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return LostAnswer(what, next_step=_STATUS_PAGE)
+        return LostAnswer(what, status=status, next_step=_STATUS_PAGE)
     if response.has_redirect_location:
         next_step = "Put the Account API's own address into account_api.api_url: redirects are never followed"
         return Refused(what, status=status, next_step=next_step)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Request
     from rotator.rotation import Outcome
+    from rotator.shard import Shard
 
 T = TypeVar("T")
 
@@ -51,6 +52,15 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Only this part of the fleet, from 0/N; auto/N: by the place in a StatefulSet or Indexed Job. "
+        "If not given: daemon.shard.",
+        show_default=False,
+    ),
+]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
 NamesArgument = Annotated[
     list[str] | None,
@@ -89,6 +99,26 @@ def _root(
 
 
 @app.command(
+    short_help="Look after the accounts, as a daemon.",
+    epilog="Examples: `rotator run`, or as one of four that share the fleet `rotator run --shard auto/4`.",
+)
+def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = None) -> None:
+    """Look after the accounts until told to stop: rotate what is due, revoke what is due, mend what went wrong.
+
+    SIGHUP, or a change of the file, has the configuration read again. Metrics, health and a status page are served at
+    daemon.listen.
+    """
+    from rotator import logs
+    from rotator.config import find_file, load
+    from rotator.daemon import Daemon
+
+    path = find_file(config or ctx.find_root().obj)
+    settings = load(path)
+    logs.configure(settings.log.level, settings.log.format)
+    Daemon(path, settings, shard=_shard(settings, shard)).run()
+
+
+@app.command(
     short_help="Create, verify and publish a new secret now.",
     epilog="Examples: `rotator rotate-now payments`, `rotator rotate-now --due`, "
     "`rotator rotate-now payments --compromised`.",
@@ -115,6 +145,7 @@ def rotate_now(
             show_default=False,
         ),
     ] = None,
+    shard: ShardOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -125,12 +156,16 @@ def rotate_now(
     """
     if bool(names) + everything + (due and not names) != 1:
         raise ConfigError("Say which accounts: names, --all, or --due for what is due")
+    if names and shard:
+        raise ConfigError("--shard is for --all and --due: a name says which account by itself")
     if due and compromised:
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
     from rotator.fleet import Request, Wanted
 
     with _fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
+        part = None if names else _shard(fleet.settings, shard)
+        accounts = tuple(account for account in accounts if part is None or part.owns(account))
         request = Request(
             Wanted.DUE if due else Wanted.NOW, force=force, compromised=compromised, patience=_patience(fleet, wait)
         )
@@ -143,18 +178,36 @@ def rotate_now(
 
 
 @app.command(
-    short_help="Say what `rotate-now --due` would do, and why.",
-    epilog="Example: `rotator plan`, or for some accounts `rotator plan payments alerts`.",
+    short_help="Say what `rotate-now --due` would do, and why; or what comes until when.",
+    epilog="Examples: `rotator plan`, for some accounts `rotator plan payments alerts`, and ahead of time "
+    "`rotator plan --until 90d`.",
 )
 def plan(
-    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+    ctx: typer.Context,
+    names: NamesArgument = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="DURATION",
+            help="Forecast rotations, revocations and calls so far ahead, ten years at most.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Say what `rotate-now --due` would do and why, without changing anything."""
+    """Say what `rotate-now --due` would do and why, without changing anything.
+
+    With --until: what `rotator run` is going to do, from the journals and the schedules alone.
+    """
     from rotator.fleet import Request, Wanted
 
     with _fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
-        _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
+        if until is None:
+            _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
+        else:
+            _foresee(fleet, accounts, until, as_json=as_json)
 
 
 @app.command(
@@ -375,6 +428,13 @@ def _fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
         yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
 
 
+def _shard(settings: "Settings", option: str | None) -> "Shard | None":
+    from rotator.shard import parse
+
+    text = option or settings.daemon.shard
+    return parse(text) if text else None
+
+
 def _parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:
     try:
         return [parse(text) for text in texts]
@@ -409,6 +469,57 @@ def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Req
         report.print_previews(previews, now)
     if any(not isinstance(preview, Preview) or isinstance(preview.step, Fail) for preview in previews):
         raise typer.Exit(1)
+
+
+def _foresee(fleet: "Fleet", accounts: tuple["AccountSettings", ...], until: str, *, as_json: bool) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rotator import report
+    from rotator.config import parse_duration
+    from rotator.forecast import Member, foresee
+    from rotator.protocol import Phase
+    from rotator.rotation import JournalError, StoppedError, load_journal
+
+    (ahead,) = _parsed("--until", parse_duration, [until])
+    if not ahead:
+        raise ConfigError("--until has to be longer than zero")
+
+    def look(account: "AccountSettings") -> Member | str:
+        """The account as it stands, or why it cannot be foreseen."""
+        if fleet.stop.is_set():
+            raise StoppedError("Told to stop before every journal was read")
+        try:
+            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+        except JournalError as error:
+            return error.what.lower()
+        if journal.phase is Phase.AMBIGUOUS:
+            return "waiting for a person (rotator status)"
+        if journal.rotated_at is None:
+            return "not taken on yet"
+        return Member(
+            account.name, account.schedule, account.grace, journal.rotated_at, journal.retiring, account.primary
+        )
+
+    with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
+        looks = dict(zip((account.name for account in accounts), pool.map(look, accounts), strict=True))
+    now = fleet.now()
+    forecast = foresee(
+        [member for member in looks.values() if isinstance(member, Member)],
+        now=now,
+        until=now + ahead,
+        spacing=fleet.settings.daemon.min_spacing,
+        max_secrets=fleet.settings.account_api.max_secrets,
+    )
+    left_out = {name: why for name, why in looks.items() if isinstance(why, str)}
+    if as_json:
+        report.print_json(report.forecast_json(forecast, left_out))
+    else:
+        report.print_forecast(
+            forecast,
+            left_out,
+            fleet.settings.defaults.schedule.timezone,
+            fleet.settings.account_api.max_calls_per_second,
+        )
 
 
 def _with_progress(outcomes: Iterator["Outcome"], total: int, *, quiet: bool) -> list["Outcome"]:

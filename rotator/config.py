@@ -1,18 +1,22 @@
-"""The settings: a TOML file, overridden by ROTATOR_* variables; imports only errors and generator.
+"""The settings: a TOML file, overridden by ROTATOR_* variables; imports only errors, generator and schedule.
 
 Everything that can be known to be wrong without asking Vault or the provider is refused here, in one
 line a mistake, before anything is contacted. Secrets never stand in the file: they come from the
 environment, from files of their own, or from a prompt.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -33,8 +37,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from rotator.errors import ConfigError
 from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, Recipe
+from rotator.schedule import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Schedule, Window, cron_gaps
 
 DEFAULT_FILES = (Path("config.toml"), Path("/etc/rotator/config.toml"))
+DEFAULT_EVERY = timedelta(days=30)
+# What is taken for jitter if nobody says: this part of the time between grace and every, and no more than so long.
+JITTER_SHARE = 10
+JITTER_CAP = timedelta(hours=6)
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
 _DURATION = re.compile(r"(?:[0-9]+(?:d|h|ms|m|s))+")
@@ -82,6 +91,58 @@ def _positive(duration: timedelta) -> timedelta:
     return duration
 
 
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, OSError, ValueError):  # the library looks for a file of that name
+        raise ValueError('is not a time zone such as "Europe/Berlin"') from None
+    return text
+
+
+def _cron(text: str) -> str:
+    cron_gaps(text)
+    return text
+
+
+def _read_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """The text as it stands, once it was found to be readable."""
+
+    @lru_cache(maxsize=4096)
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
+
+
+def _schema_pattern(pattern: str) -> str:
+    """Without the names of groups, which not every reader of JSON schemas knows."""
+    return f"^{re.sub(r'[?]P<[a-z]+>', '', pattern)}$"
+
+
+@lru_cache(maxsize=65_536)
+def _schedule(
+    *,
+    every: timedelta | None,
+    cron: str | None,
+    timezone: str,
+    windows: tuple[str, ...],
+    blackouts: tuple[str, ...],
+    max_age: timedelta | None,
+    jitter: timedelta,
+) -> Schedule:
+    """Accounts of one kind share one schedule: it is checked once, and nothing is parsed when it is asked."""
+    return Schedule(
+        every,
+        cron,
+        ZoneInfo(timezone),
+        tuple(Window.parse(text) for text in windows),
+        tuple(Blackout.parse(text) for text in blackouts),
+        max_age,
+        jitter,
+    )
+
+
 def _http_url(text: str) -> str:
     if not re.fullmatch(r"[!-~]*", text):
         raise ValueError("may hold no blanks, line breaks or other than ASCII characters")
@@ -107,6 +168,18 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern}|0)$", "examples": ["30d", "90s"]}),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+WindowText = Annotated[
+    str,
+    AfterValidator(_read_by(Window.parse)),
+    WithJsonSchema({"type": "string", "pattern": _schema_pattern(WINDOW_PATTERN), "examples": ["mon-fri 02:00-05:00"]}),
+]
+BlackoutText = Annotated[
+    str,
+    AfterValidator(_read_by(Blackout.parse)),
+    WithJsonSchema({"type": "string", "pattern": _schema_pattern(BLACKOUT_PATTERN), "examples": ["12-24/01-02"]}),
+]
 Address = Annotated[str, AfterValidator(_http_url)]
 VaultPath = Annotated[str, AfterValidator(_vault_path)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -179,6 +252,9 @@ class AccountApiSettings(_Section):
         timedelta(seconds=30),
         description="How long after a request was given up the provider may still carry it out.",
     )
+    max_calls_per_second: float = Field(
+        10, gt=0, le=10_000, description="How many requests this process sends to a host of the provider at most."
+    )
     max_secrets: int = Field(2, ge=2, le=100, description="How many secrets an account may have.")
     ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
@@ -203,7 +279,25 @@ class Fields(_Section):
 class Defaults(_Section):
     """What holds for every account that does not say otherwise."""
 
-    every: PositiveDuration = Field(timedelta(days=30), description="How old a secret may get.")
+    every: PositiveDuration | None = Field(
+        None, description="How old a secret may get; 30d if neither this nor cron is set."
+    )
+    cron: Cron | None = Field(
+        None,
+        description="Instead of every: when secrets are replaced, as minute, hour, day, month, weekday by timezone.",
+        examples=["0 3 1 * *"],
+    )
+    timezone: Zone = Field("UTC", description="Whose clock and calendar cron, windows and blackouts go by (IANA name).")
+    windows: tuple[WindowText, ...] = Field((), description="When rotations may begin; none: at any time.")
+    blackouts: tuple[BlackoutText, ...] = Field((), description="Days on which they may not, first and last included.")
+    max_age: PositiveDuration | None = Field(
+        None, description="At this age a secret is replaced in spite of windows and blackouts."
+    )
+    jitter: Duration | None = Field(
+        None,
+        description="Over how long rotations are spread: before the end of every, after the time of cron. If not set: "
+        "with every, a tenth of what every is longer than grace, 6h at most; with cron, nothing.",
+    )
     grace: Duration = Field(
         timedelta(hours=24), description="How long the secret before the published one keeps working."
     )
@@ -219,15 +313,44 @@ class Defaults(_Section):
         """What new secrets look like."""
         return Recipe(length=self.secret_length, alphabet=self.secret_alphabet)
 
+    @property
+    def schedule(self) -> Schedule:
+        """When secrets are replaced."""
+        jitter = self.jitter
+        if jitter is None:
+            spare = self.every - self.grace if self.every is not None else timedelta()
+            jitter = max(timedelta(), min(spare / JITTER_SHARE, JITTER_CAP))
+        return _schedule(
+            every=self.every,
+            cron=self.cron,
+            timezone=self.timezone,
+            windows=self.windows,
+            blackouts=self.blackouts,
+            max_age=self.max_age,
+            jitter=jitter,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_some_time(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("every") is None and values.get("cron") is None:
+            return values | {"every": DEFAULT_EVERY}
+        return values
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         _ = self.recipe  # refuses an alphabet or a length that the provider's rules exclude
-        if self.grace >= self.every:
+        shortest = self.schedule.shortest()
+        if self.grace >= shortest:
             raise ValueError(
-                f"grace ({format_duration(self.grace)}) has to be shorter than every "
-                f"({format_duration(self.every)}), or the account would be full whenever it is due"
+                f"grace ({format_duration(self.grace)}) has to be shorter than {self._shortest_of()} "
+                f"({format_duration(shortest)}), or the account would be full whenever it is due"
             )
         return self
+
+    def _shortest_of(self) -> str:
+        what = "every" if self.cron is None else "the shortest time between two rotations by cron"
+        return f"{what} less jitter" if self.jitter else what
 
 
 class AccountSettings(Defaults):
@@ -240,10 +363,61 @@ class AccountSettings(Defaults):
     enabled: bool = Field(True, description="false: rotator leaves the account alone.")
 
 
-class DaemonSettings(_Section):
-    """How the work is done."""
+class BrakeSettings(_Section):
+    """When a whole fleet in trouble is left alone: `failures` of the accounts tried last failed, for one kind of reason."""
 
+    failures: int = Field(5, ge=1, le=1000, description="How many accounts have to fail for one kind of reason.")
+    of_last: int = Field(10, ge=1, le=1000, description="Out of how many that were tried last.")
+    hold: PositiveDuration = Field(
+        timedelta(minutes=10), description="How long no new rotation begins then; doubled as long as it goes on."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.failures > self.of_last:
+            raise ValueError(f"failures ({self.failures}) is more than of_last ({self.of_last}): it would never engage")
+        return self
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004
+        raise ValueError('has to be HOST:PORT, such as "0.0.0.0:9464" or "[::]:9464"')
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
+    except ValueError:
+        raise ValueError('has to begin with an IP address, such as "0.0.0.0" or "[::]"') from None
+    return text
+
+
+class DaemonSettings(_Section):
+    """How the work is done; what only `rotator run` heeds is said to be so."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "0.0.0.0:9464",  # noqa: S104 - Prometheus and probes come from elsewhere; nothing here is secret or changes anything
+        description="Where `rotator run` serves metrics, health and the status page.",
+    )
     concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
+    min_spacing: Duration = Field(
+        timedelta(seconds=1), description="`rotator run`: the shortest time between the beginnings of two rotations."
+    )
+    sweep: PositiveDuration = Field(
+        timedelta(minutes=5), description="`rotator run`: how often it looks for what changed without it."
+    )
+    recheck: PositiveDuration = Field(
+        timedelta(hours=24),
+        description="`rotator run`: how often each published secret is tried at the provider, rotations aside.",
+    )
+    shard: str | None = Field(
+        None,
+        pattern=r"^([0-9]+|auto)/[1-9][0-9]*$",
+        description='Which part of the fleet is this process\'s: "0/4", or "auto/4" by its place in a StatefulSet or '
+        "Indexed Job.",
+    )
+    shutdown_timeout: PositiveDuration = Field(
+        timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
+    )
+    brake: BrakeSettings = Field(default_factory=BrakeSettings)
     lease: PositiveDuration = Field(
         timedelta(minutes=2),
         description="How long a runner has an account to itself before another may take over.",
@@ -315,6 +489,15 @@ class Settings(BaseSettings):
                     f'account "{account.name}": path "{account.path}" is inside vault.journal_prefix, '
                     "which consumers must not be able to read"
                 )
+        if (
+            self.daemon.concurrency / self.account_api.max_calls_per_second
+            > self.account_api.timeout.total_seconds() / 2
+        ):
+            raise ValueError(
+                f"daemon.concurrency ({self.daemon.concurrency}) is too high for account_api.max_calls_per_second "
+                f"({self.account_api.max_calls_per_second:g}): half of account_api.timeout would be over before a "
+                "request's turn"
+            )
         if self.daemon.lease < 3 * self.account_api.timeout:
             raise ValueError(
                 f"daemon.lease ({format_duration(self.daemon.lease)}) has to be at least three times "
@@ -353,9 +536,14 @@ def _first_set(**names: str) -> dict[str, str]:
 
 
 def _inherited(defaults: dict[str, Any], account: Any) -> Any:
-    """An account with the defaults it does not say anew; the names of fields are inherited one by one."""
+    """An account with the defaults it does not say anew; the names of fields are inherited one by one.
+
+    Of every and cron, one displaces the other.
+    """
     if not isinstance(account, dict):
         return account
+    if "every" in account or "cron" in account:
+        defaults = {key: value for key, value in defaults.items() if key not in ("every", "cron")}
     general, own = defaults.get("fields"), account.get("fields")
     if isinstance(general, dict) and isinstance(own, dict):
         return defaults | account | {"fields": general | own}
@@ -426,6 +614,52 @@ def load(path: Path) -> Settings:
         if not file.is_file():
             raise ConfigError(f"{path}: {file} does not exist or is not a file")
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between two configurations, as JSON would show it; secrets are masked.
+
+    Attributes:
+        setting: Its name; "accounts" where an account is there in one of them only.
+        old: What it was.
+        new: What it is.
+        accounts: The accounts that it is about.
+    """
+
+    setting: str
+    old: Any
+    new: Any
+    accounts: tuple[str, ...] = ()
+
+
+def changes(before: Settings, after: Settings) -> list[Change]:
+    """What differs; a setting that changed in the same way for several accounts is one change."""
+    found = [
+        Change(f"{section}.{key}", old, new)
+        for section in ("vault", "account_api", "daemon", "log")
+        for key, old, new in _differences(getattr(before, section), getattr(after, section))
+    ]
+    old_accounts = {account.name: account for account in before.accounts}
+    new_accounts = {account.name: account for account in after.accounts}
+    for old, new, names in (
+        (None, "added", new_accounts.keys() - old_accounts.keys()),
+        ("removed", None, old_accounts.keys() - new_accounts.keys()),
+    ):
+        found += [Change("accounts", old, new, tuple(sorted(names)))] if names else []
+    alike: dict[str, tuple[Change, list[str]]] = {}
+    for name in sorted(new_accounts.keys() & old_accounts.keys()):
+        for key, was, is_now in _differences(old_accounts[name], new_accounts[name]):
+            change = Change(f"accounts.{key}", was, is_now)
+            alike.setdefault(repr(change), (change, []))[1].append(name)
+    return found + [replace(change, accounts=tuple(names)) for change, names in alike.values()]
+
+
+def _differences(before: BaseModel, after: BaseModel) -> Iterator[tuple[str, Any, Any]]:
+    if before == after:
+        return
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    yield from ((key, old[key], new[key]) for key in old if old[key] != new[key])
 
 
 def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:

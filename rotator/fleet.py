@@ -7,9 +7,10 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
 from rotator.errors import ConfigError, RotatorError
-from rotator.protocol import Policy, Trigger
+from rotator.protocol import Policy, Reason, Trigger, older_than
 from rotator.rotation import Outcome, Preview, Result, Rotation
 from rotator.vault import Vault, WrongMount
 
@@ -31,7 +32,7 @@ class Wanted(StrEnum):
     """What is asked of the accounts."""
 
     NOW = "now"  # a secret younger than the request
-    DUE = "due"  # a secret younger than the account's interval
+    DUE = "due"  # whatever its account's schedule says
     NOTHING_NEW = "nothing_new"  # finish and revoke what is under way
 
 
@@ -43,12 +44,14 @@ class Request:
         wanted: Which secrets are to be replaced.
         force: A full account's recorded secrets may go before their grace is over.
         compromised: Nothing has any grace.
+        revoke: Whether anything may be revoked.
         patience: How long one account may be waited for.
     """
 
     wanted: Wanted
     force: bool = False
     compromised: bool = False
+    revoke: bool = True
     patience: timedelta = timedelta()
 
 
@@ -67,7 +70,7 @@ class Fleet:
         self.provider = provider
         self.stop = stop
         self.vault = vault
-        self._runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
     def now() -> datetime:
@@ -125,8 +128,23 @@ class Fleet:
             allowed |= self.vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
         return [Need(path, wanted[path], allowed.get(path, frozenset())) for path in paths]
 
-    def rotation(self, account: AccountSettings, request: Request) -> Rotation:
-        """One run over one account, ready to go."""
+    def rotation(
+        self,
+        account: AccountSettings,
+        request: Request,
+        *,
+        stop: threading.Event | None = None,
+        halt: Callable[[], bool] = lambda: False,
+    ) -> Rotation:
+        """One run over one account, ready to go.
+
+        Args:
+            account: The account.
+            request: What is asked.
+            stop: Ends this run's waits; the fleet's own if not given.
+            halt: Whether the run is to end before its next step.
+        """
+        told = stop or self.stop
         return Rotation(
             account,
             self.settings,
@@ -134,22 +152,28 @@ class Fleet:
             self.vault,
             policy=self.policy(account, request),
             clock=self.now,
-            wait=lambda delay: self.stop.wait(delay.total_seconds()),
+            wait=lambda delay: told.wait(delay.total_seconds()),
+            halt=halt,
             patience=request.patience,
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:
         """What the request means for the account."""
         now = self.now()
-        fresh_after = {Wanted.NOW: now, Wanted.DUE: now - account.every, Wanted.NOTHING_NEW: None}[request.wanted]
+        due_at = {
+            Wanted.NOW: older_than(now),
+            Wanted.DUE: lambda rotated_at: account.schedule.due(account.name, rotated_at, now).at,
+            Wanted.NOTHING_NEW: None,
+        }[request.wanted]
         manual = Trigger.COMPROMISED if request.compromised else Trigger.MANUAL
         return Policy(
-            runner=self._runner,
+            runner=self.runner,
             account=account.name,
-            fresh_after=fresh_after,
+            due_at=due_at,
             explicit=request.wanted is not Wanted.DUE,
             force=request.force or request.compromised,
             compromised=request.compromised,
+            revoke=request.revoke,
             trigger=Trigger.SCHEDULE if request.wanted is Wanted.DUE else manual,
             has_primary=account.primary is not None,
             grace=account.grace,
@@ -163,7 +187,7 @@ class Fleet:
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run them, secondaries before their primaries; outcomes come as accounts are done."""
         rotations = [self.rotation(account, request) for account in accounts]
-        work = {rotation.account.name: rotation.run for rotation in rotations}
+        work = {rotation.account.name: partial(self._run, rotation, request) for rotation in rotations}
         for wave in waves(accounts):
             yield from self._spread({account.name: work[account.name] for account in wave})
 
@@ -174,13 +198,35 @@ class Fleet:
     def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
         """Do it all, some at a time. A mistake in rotator ends the account it happened to, not the others."""
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
-            accounts = {pool.submit(self._guarded, name, job): name for name, job in work.items()}
-            for future in as_completed(accounts):
+            for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()
 
-    def _guarded(self, name: str, job: Callable[[], T]) -> T | Outcome:
+    def _run(self, rotation: Rotation, request: Request) -> Outcome:
+        outcome = rotation.run()
+        journal = outcome.journal
+        if request.wanted is not Wanted.DUE or journal is None or journal.rotated_at is None or outcome.published:
+            return outcome
+        closed_until = self.closed_until(rotation.account, journal.rotated_at)
+        if outcome.result is not Result.OK or closed_until is None:
+            return outcome
+        error = "it is due, but no window is open"
+        return replace(outcome, result=Result.DEFERRED, reason=Reason.WINDOW, until=closed_until, error=error)
+
+    def closed_until(self, account: AccountSettings, rotated_at: datetime) -> datetime | None:
+        """When the rotation may begin that is due now, but for windows and blackouts; None if nothing is due."""
+        now, schedule = self.now(), account.schedule
+        at_any_time = replace(schedule, windows=(), blackouts=())
+        opening = schedule.due(account.name, rotated_at, now).at
+        return opening if at_any_time.due(account.name, rotated_at, now).at <= now < opening else None
+
+    def _unless_stopped(self, name: str, job: Callable[[], T]) -> T | Outcome:
         if self.stop.is_set():
-            return Outcome(name, Result.DEFERRED, reason="stopped", error="told to stop before it began")
+            return Outcome(name, Result.DEFERRED, reason=Reason.STOPPED, error="told to stop before it began")
+        return self.guarded(name, job)
+
+    @staticmethod
+    def guarded(name: str, job: Callable[[], T]) -> T | Outcome:
+        """Do a job for an account; whatever goes wrong ends that job and nothing else."""
         try:
             return job()
         except RotatorError as error:

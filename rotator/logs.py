@@ -88,7 +88,8 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "urllib3"):  # a line a request, of interest only to who debugs
+    # A line a request or job, of interest only to who debugs.
+    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 

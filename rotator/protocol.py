@@ -8,8 +8,9 @@ state that a crash can leave behind is an ordinary input here. docs/protocol.md 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b
 
 from pydantic import SecretStr
 
@@ -76,6 +77,7 @@ class Journal:
         next_attempt_at: Before then nothing is tried unless somebody asks for it by name.
         last_error: What the last failed run said; never a secret.
         ambiguity: Set while the account holds something that rotator cannot account for.
+        unknown_ids: The ids that it cannot account for, where they are known.
     """
 
     current_id: str | None = None
@@ -93,6 +95,7 @@ class Journal:
     next_attempt_at: datetime | None = None
     last_error: str | None = None
     ambiguity: str | None = None
+    unknown_ids: frozenset[str] = frozenset()
 
     @property
     def phase(self) -> Phase:
@@ -177,10 +180,11 @@ class Policy:
     Attributes:
         runner: Who runs; unique to a process.
         account: The account's name, for messages.
-        fresh_after: Rotate if the published secret is older than this instant; None: never begin a rotation.
+        due_at: From when on a secret published at an instant is to be replaced; None: never begin a rotation.
         explicit: Somebody asked for this account by name: back-off is ignored.
         force: A full account's recorded secrets may be revoked before their grace is over.
         compromised: Nothing has any grace.
+        revoke: Whether anything may be revoked; otherwise it stays recorded for a later run.
         trigger: Why a rotation would be begun.
         known_id: The id of the published secret, if a person says so.
         has_primary: Whether a primary account may act for this one.
@@ -194,10 +198,11 @@ class Policy:
 
     runner: str
     account: str
-    fresh_after: datetime | None = None
+    due_at: Callable[[datetime], datetime] | None = None
     explicit: bool = False
     force: bool = False
     compromised: bool = False
+    revoke: bool = True
     trigger: Trigger = Trigger.SCHEDULE
     known_id: str | None = None
     has_primary: bool = False
@@ -207,6 +212,12 @@ class Policy:
     lease: timedelta = timedelta(minutes=2)
     request_timeout: timedelta = timedelta(seconds=10)
     settle: timedelta = timedelta(seconds=30)
+
+
+def older_than(asked_at: datetime) -> Callable[[datetime], datetime]:
+    """For `Policy.due_at`: replace what was published before this instant, and nothing else."""
+    always, never = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    return lambda rotated_at: always if rotated_at < asked_at else never
 
 
 class Event(StrEnum):
@@ -226,10 +237,13 @@ class Reason(StrEnum):
 
     IDLE = "idle"
     GRACE = "grace"
+    HELD = "held"
     LEASED = "leased"
     BACKOFF = "backoff"
     FULL = "full"
     LATE_CREATE = "late_create"
+    STOPPED = "stopped"  # the process is to end
+    WINDOW = "window"  # due, but outside its windows
 
 
 class Failure(StrEnum):
@@ -372,10 +386,10 @@ class _Case:
     @property
     def wanted(self) -> bool:
         """Whether a rotation is to be begun, if nothing stands in its way."""
-        fresh_after, rotated_at = self.policy.fresh_after, self.journal.rotated_at
-        if fresh_after is None or self.seen.rotated:
+        due_at, rotated_at = self.policy.due_at, self.journal.rotated_at
+        if due_at is None or self.seen.rotated:
             return False
-        return rotated_at is None or rotated_at < fresh_after
+        return rotated_at is None or due_at(rotated_at) <= self.now
 
     @property
     def full(self) -> bool:
@@ -561,7 +575,7 @@ def _unaccounted(case: _Case) -> Step | None:
 def _retire(case: _Case) -> Step | None:
     """Revoke what is due. Both the published secret and the one to go are in a list fetched just now."""
     due = [entry for entry in case.journal.retiring if case.may_retire(entry) <= case.now]
-    if not due:
+    if not due or not case.policy.revoke:
         return None
     if case.seen.revokes >= MAX_SENDS:
         return Fail(
@@ -612,6 +626,8 @@ def _rest(case: _Case) -> Rest:
     if not case.journal.retiring:
         return Rest(Reason.IDLE, None, "nothing is due")
     until = min(case.may_retire(entry) for entry in case.journal.retiring)
+    if until <= case.now:
+        return Rest(Reason.HELD, None, f"{_names(case.journal.retiring_ids)} is due, but nothing may be revoked now")
     return Rest(Reason.GRACE, until, f"{_names(case.journal.retiring_ids)} is revoked then")
 
 
@@ -717,7 +733,7 @@ def _wait_for_room(case: _Case) -> Rest:
     until = min(case.may_retire(entry) for entry in case.journal.retiring)
     return Rest(
         Reason.FULL,
-        until,
+        until if until > case.now else None,
         f"the account is full until {_names(case.journal.retiring_ids)} is revoked; --force does not wait for that",
     )
 
@@ -772,6 +788,7 @@ def prepared(
         ids_before=case.listed,
         create_until=late if late is not None and late > now else None,
         ambiguity=None,
+        unknown_ids=frozenset(),
     )
 
 
@@ -801,6 +818,7 @@ def resolved(
         next_attempt_at=None,
         last_error=None,
         ambiguity=None,
+        unknown_ids=frozenset(),
     )
 
 
@@ -815,15 +833,27 @@ def failed(
             earlier stays until a run finds it gone.
     """
     attempts = journal.attempts + 1
-    wait = min(BACKOFF_FIRST * 2 ** min(attempts - 1, 16), BACKOFF_CAP)
     parked = released(observation, journal, policy, now)
     return replace(
         parked,
         attempts=attempts,
-        next_attempt_at=now + wait,
+        next_attempt_at=now + backoff(policy.account, attempts),
         last_error=error,
         ambiguity=error if ambiguous else journal.ambiguity,
+        unknown_ids=unaccounted(observation, journal) if ambiguous else journal.unknown_ids,
     )
+
+
+def backoff(account: str, attempts: int) -> timedelta:
+    """How long to leave an account alone after so many failures in a row: a minute, doubled up to an hour.
+
+    Up to a quarter less, differently for each account and attempt, so that accounts that failed together are not
+    tried again together.
+    """
+    longest = min(BACKOFF_FIRST * 2 ** min(attempts - 1, 16), BACKOFF_CAP)
+    digest = blake2b(f"{account}/{attempts}".encode(), digest_size=8).digest()
+    share: float = int.from_bytes(digest) / (1 << 64)
+    return longest * (1.0 - share / 4)
 
 
 def released(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Journal:
@@ -869,6 +899,7 @@ def _committed(case: _Case) -> Journal:
         next_attempt_at=None,
         last_error=None,
         ambiguity=None,
+        unknown_ids=frozenset(),
     )
     due_now = any(max(at, create_until or at) <= case.now for at in entries.values())
     lease_until = case.now + case.policy.lease
@@ -910,6 +941,7 @@ def _released(journal: Journal, case: _Case) -> Journal:
         next_attempt_at=None,
         last_error=None,
         ambiguity=None,
+        unknown_ids=frozenset(),
     )
 
 

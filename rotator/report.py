@@ -1,17 +1,19 @@
-"""How results look: tables for people, one JSON object for programs; imports rotation and below."""
+"""How results look: tables for people, one JSON object for programs; imports rotation, forecast and below."""
 
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rotator.config import AccountSettings, format_duration
+from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
 from rotator.protocol import (
     Create,
     Fail,
@@ -27,6 +29,11 @@ from rotator.protocol import (
     TryEarlier,
 )
 from rotator.rotation import Outcome, Preview, Result
+
+# A forecast's table has so many events, its calendar so many days before it tells months instead.
+_EVENTS_SHOWN = 20
+_DAYS_SHOWN = 100
+_NAMES_SHOWN = 5
 
 _STYLES = {
     Result.OK: "green",
@@ -127,7 +134,7 @@ def status_json(account: AccountSettings, journal: Journal, *, published: bool) 
         "phase": journal.phase.value,
         "secret_id": journal.current_id,
         "rotated_at": journal.rotated_at,
-        "due_at": journal.rotated_at + account.every if journal.rotated_at else None,
+        "due_at": _due_at(account, journal),
         "retiring": [{"id": entry.id, "not_before": entry.not_before} for entry in journal.retiring],
         "holder": journal.holder,
         "lease_until": journal.lease_until,
@@ -152,6 +159,107 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     for row in rows:
         if row["last_error"]:
             console.print(Text.assemble((row["account"], "bold red"), ": ", row["last_error"]), soft_wrap=True)
+
+
+def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """What is going to happen, for programs; all of it, in UTC."""
+    calls = hours(forecast, ZoneInfo("UTC"))
+    counts = Counter(event.kind for event in forecast.events)
+    return {
+        "from": forecast.now,
+        "until": forecast.until,
+        "complete": not forecast.cut,
+        "rotations": counts[Kind.ROTATE],
+        "revocations": counts[Kind.REVOKE],
+        "busiest_hour": max(calls, key=lambda hour: calls[hour], default=None),
+        "hours": [{"at": hour, "calls": count} for hour, count in calls.items()],
+        "events": [
+            {"at": event.at, "account": event.account, "kind": event.kind.value, "overridden": event.overridden}
+            for event in forecast.events
+        ],
+        "left_out": [{"account": account, "why": why} for account, why in left_out.items()],
+    }
+
+
+def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneInfo, calls_per_second: float) -> None:
+    """What is going to happen, for people: the next events, a calendar, the busiest hour.
+
+    Args:
+        left_out: The accounts that it says nothing about, and why.
+        zone: Whose clock and calendar to go by.
+        calls_per_second: How many requests the provider gets at most.
+    """
+    console = Console(highlight=False)
+    if forecast.events:
+        console.print(_coming(forecast, zone))
+        more = len(forecast.events) - _EVENTS_SHOWN
+        if more > 0:
+            console.print(f"... and {more:,} more; with --json all of them")
+        console.print()
+        days = loads(forecast, zone)
+        monthly = len(days) > _DAYS_SHOWN
+        months = loads(forecast, zone, monthly=True) if monthly else days
+        console.print(_calendar(months, zone, monthly=monthly, plain=console.options.ascii_only))
+        console.print()
+    console.print("\n".join(_summary(forecast, zone, calls_per_second)), soft_wrap=True)
+    for why in dict.fromkeys(left_out.values()):
+        names = [name for name, reason in left_out.items() if reason == why]
+        others = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+        console.print(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}", soft_wrap=True)
+
+
+def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
+    table = _table("when", "", "account", "what")
+    for event in forecast.events[:_EVENTS_SHOWN]:
+        at = event.at.astimezone(zone)
+        table.add_row(f"{at:%Y-%m-%d %a %H:%M:%S}", _when(event.at, forecast.now), event.account, _coming_event(event))
+    return table
+
+
+def _coming_event(event: Event) -> str:
+    if event.kind is Kind.REVOKE:
+        return "revoke the secret before"
+    return "rotate in spite of windows and blackouts (max_age)" if event.overridden else "rotate"
+
+
+def _calendar(rows: Sequence[Load], zone: ZoneInfo, *, monthly: bool, plain: bool) -> Table:
+    """A row a day: how much happens, and its hours as a strip, in relation to the busiest of all."""
+    marks = ".:-=+*#%@" if plain else "·▁▂▃▄▅▆▇█"
+    table = _table("month" if monthly else "day")
+    for heading in ("rotate", "revoke", "busiest hour"):
+        table.add_column(heading, justify="right")
+    table.add_column(Text("calls by hour of day\n0     6     12    18"), no_wrap=True)
+    most = max(row.calls for row in rows)
+    for row in rows:
+        day = f"{row.first:%Y-%m}" if monthly else f"{row.first:%Y-%m-%d %a}"
+        strip = "".join(marks[-(-calls * (len(marks) - 1) // most)] for calls in row.by_hour)
+        busiest = row.busiest.astimezone(zone)
+        table.add_row(day, f"{row.rotations:,}", f"{row.revocations:,}", f"{row.calls:,} at {busiest:%H}h", strip)
+    return table
+
+
+def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Iterable[str]:
+    counts = Counter(event.kind for event in forecast.events)
+    until = forecast.until.astimezone(zone)
+    total = sum(CALLS[event.kind] for event in forecast.events)
+    yield f"until {until:%Y-%m-%d %a %H:%M} ({zone.key})"
+    yield f"in all: rotations {counts[Kind.ROTATE]:,}, revocations {counts[Kind.REVOKE]:,}, calls {total:,}"
+    calls = hours(forecast, zone)
+    if calls:
+        busiest = max(calls, key=lambda hour: calls[hour])
+        allowed = 3600 * calls_per_second
+        yield (
+            f"busiest hour: {busiest.astimezone(zone):%Y-%m-%d %a %H:%M}, "
+            f"calls {calls[busiest]:,} ({allowed:,.0f} are allowed)"
+        )
+    if forecast.cut:
+        yield "after that there is too much to tell: ask for less time or for fewer accounts"
+
+
+def _due_at(account: AccountSettings, journal: Journal) -> datetime | None:
+    """When the published secret became due or will be; the windows that were missed since then do not count."""
+    rotated_at = journal.rotated_at
+    return account.schedule.due(account.name, rotated_at, rotated_at).at if rotated_at else None
 
 
 def _explained(preview: Preview, now: datetime) -> tuple[str, str]:

@@ -61,6 +61,10 @@ from rotator.vault import CasConflict, Document, VaultError, VaultUnreachable
 MAX_STEPS = 500
 # Old versions of a journal hold values that were candidates, and some of those are live: few are kept.
 JOURNAL_VERSIONS = 3
+# A rate limit that is over so soon is waited out by every run, some times; for a longer one the run has to have the
+# patience.
+SHORT_WAIT = timedelta(seconds=5)
+MAX_LIMITS = 10
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
 
@@ -124,6 +128,9 @@ class Outcome:
         reason: Why there is nothing more to do at the moment, or what kind of failure it was.
         until: When there will be.
         error: What went wrong, what was left alone and what to do.
+        trigger: Why the rotation in hand, or the last one, was begun.
+        conflicts: How often another runner was ahead with a write.
+        journal: The journal as this run left it; None if it could not be read.
     """
 
     account: str
@@ -135,6 +142,9 @@ class Outcome:
     until: datetime | None = None
     error: str | None = None
     rotation_id: str | None = None
+    trigger: Trigger | None = None
+    conflicts: int = 0
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +167,9 @@ class Rotation:
         store: Vault.
         policy: What is wanted of the run.
         clock: Tells the time, aware UTC.
-        wait: Waits, and says whether the process is to stop.
+        wait: Waits, and says whether the process is to stop. Asked to, a run begins nothing new and waits for
+            nothing any more, but finishes what it can.
+        halt: Whether not even that is wanted any more: the run ends before its next step.
         patience: How long this run may wait for a lease, a grace or a rate limit to end. Waiting for a
             candidate to become valid is bounded by the policy's verify_timeout instead.
     """
@@ -172,6 +184,7 @@ class Rotation:
         policy: Policy,
         clock: Clock,
         wait: Waiter,
+        halt: Callable[[], bool] = lambda: False,
         patience: timedelta = timedelta(),
     ) -> None:
         self.account = account
@@ -181,9 +194,13 @@ class Rotation:
         self._store = store
         self._clock = clock
         self._wait = wait
+        self._halt = halt
         self._patience_ends = clock() + patience
         self._observed = False
+        self._journal_read = False
         self._revoked: tuple[str, ...] = ()
+        self._conflicts = 0
+        self._limits = 0
         self._primary: Credentials | None = None
         self._document = Document(version=0, data=None)
         self._journal_version = 0
@@ -202,6 +219,8 @@ class Rotation:
     def step(self) -> Outcome | None:
         """Do one thing; the outcome, once there is nothing more to do."""
         try:
+            if self._halt():
+                raise self._stopped()
             if not self._observed:
                 self.observe()
             step = self.decide()
@@ -213,7 +232,7 @@ class Rotation:
             self._observed = False
         except StoppedError as stopped:
             self._give_back()
-            return self._ended(Result.DEFERRED, "stopped", error=str(stopped))
+            return self._ended(Result.DEFERRED, Reason.STOPPED.value, error=str(stopped))
         except RotatorError as error:
             self._park(error)
             return self._failed(error)
@@ -324,6 +343,7 @@ class Rotation:
             self._perform(step)
         except CasConflict as conflict:
             self.log.info("rotation.conflict", path=conflict.path)
+            self._conflicts += 1
             self._observed = False
         except RateLimited as limited:
             self._rate_limited(limited)
@@ -365,7 +385,8 @@ class Rotation:
         journal = self._store.read(self._settings.journal_path(self.account))
         self._document = self._store.read(self.account.path)
         self._journal_version = journal.version
-        self.journal = load_journal(journal)
+        self._know(load_journal(journal))
+        self._journal_read = True
         self.seen = Observation(
             load_published(self._document, self.account.fields),
             creates=self.seen.creates,
@@ -373,6 +394,11 @@ class Rotation:
             rotated=self.seen.rotated,
         )
         self._observed = True
+
+    def _know(self, journal: Journal) -> None:
+        self.journal = journal
+        if journal.rotation_id is not None:
+            self.log = self.log.bind(rotation_id=journal.rotation_id)  # ties the lines of one rotation together
 
     def _list(self, using: Credential) -> None:
         try:
@@ -513,7 +539,7 @@ class Rotation:
             rotation_id=secrets.token_hex(8),
         )
         self._write_journal(journal)
-        self.log.info("rotation.prepared", trigger=trigger.value, **self._rotation())
+        self.log.info("rotation.prepared", trigger=trigger.value)
         self.seen = replace(
             self.seen,
             prepared_here=True,
@@ -533,7 +559,7 @@ class Rotation:
         self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
         # What the candidate listed a moment ago, the published secret listed.
         self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
-        self.log.info("rotation.published", secret_id=secret_id, version=self._document.version, **self._rotation())
+        self.log.info("rotation.published", secret_id=secret_id, version=self._document.version)
 
     def _write_published(self, published: Published, base: Mapping[str, Any] | None = None) -> None:
         """Write the document, keeping every field that is not rotator's, and read it back."""
@@ -577,21 +603,18 @@ class Rotation:
         self.seen = replace(self.seen, earlier_tried=True)
 
     def _record(self, step: Record) -> None:
-        before = self.journal
         self._write_journal(step.journal)
         if step.event is Event.COMMITTED:
             keep = self.journal.holder is None  # something is to be revoked at once: by a list fetched after this
             self.seen = replace(self.seen, listing=self.seen.listing if keep else None)
-        after = {"phase": self.journal.phase.value, "secret_id": self.journal.current_id}
-        named = before if before.candidate is not None else self.journal
-        self.log.info(step.event.value, **after, rotation_id=named.rotation_id)
+        self.log.info(step.event.value, phase=self.journal.phase.value, secret_id=self.journal.current_id)
 
     def _write_journal(self, journal: Journal) -> None:
         document = dump_journal(journal)
         path = self._settings.journal_path(self.account)
         first = self._journal_version == 0
         self._journal_version = self._store.write(path, document, cas=self._journal_version)
-        self.journal = journal
+        self._know(journal)
         if first and not self._store.keep_versions(path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=path)
 
@@ -638,8 +661,10 @@ class Rotation:
 
     def _rate_limited(self, limited: RateLimited) -> None:
         delay = limited.retry_after or timedelta(seconds=1)
-        if self._clock() + delay > self._patience_ends or self._wait(delay):
+        too_long = delay > SHORT_WAIT and self._clock() + delay > self._patience_ends
+        if too_long or self._limits >= MAX_LIMITS or self._wait(delay):
             raise limited
+        self._limits += 1
         self.seen = replace(self.seen, listing=None)
 
     def _rested(self, rest: Rest) -> Outcome:
@@ -666,6 +691,9 @@ class Rotation:
             until=until,
             error=error,
             rotation_id=self.journal.rotation_id,
+            trigger=self.journal.trigger,
+            conflicts=self._conflicts,
+            journal=self.journal if self._journal_read else None,
         )
 
     def _give_back(self) -> None:
@@ -683,7 +711,7 @@ class Rotation:
             return
         if self._journal_version == 0 and not ambiguous:
             return
-        parked = protocol.failed(self.seen, self.journal, self.policy, now, error.what, ambiguous=ambiguous)
+        parked = protocol.failed(self.seen, self.journal, self.policy, now, str(error), ambiguous=ambiguous)
         if isinstance(error, RateLimited) and error.retry_after is not None:
             parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))
         self._park_journal(parked)
@@ -694,9 +722,6 @@ class Rotation:
         except (CasConflict, VaultError) as error:
             # Somebody else has the account by now, or Vault is away: the lease runs out by itself.
             self.log.info("rotation.not_parked", error=str(error))
-
-    def _rotation(self) -> dict[str, str | None]:
-        return {"rotation_id": self.journal.rotation_id}
 
 
 _JOURNAL = TypeAdapter(Journal)
@@ -727,7 +752,7 @@ def load_journal(document: Document) -> Journal:
 def dump_journal(journal: Journal) -> dict[str, Any]:
     """The document of a journal; the candidate stays wrapped until it is sent."""
     document: dict[str, Any] = _JOURNAL.dump_python(journal, mode="json")
-    document["ids_before"] = sorted(journal.ids_before)
+    document |= {"ids_before": sorted(journal.ids_before), "unknown_ids": sorted(journal.unknown_ids)}
     return document | {"phase": journal.phase.value, "candidate": journal.candidate}
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from rotator.account_api import Credentials, Forbidden, InvalidRequest, LostAnswer, NotFound, SecretInfo, Unauthorized
 from rotator.config import AccountSettings, Settings
-from rotator.protocol import Policy, Trigger
+from rotator.protocol import Policy, Trigger, older_than
 from rotator.rotation import Rotation, load_journal, load_published
 from rotator.vault import CasConflict, Document, VaultUnreachable
 
@@ -251,6 +251,8 @@ class World:
             "settle": self.provider.settle,
         }
         patience = policy.pop("patience", timedelta())
+        if asked_at := policy.pop("fresh_after", None):
+            policy["due_at"] = older_than(asked_at)
         rotation = Rotation(
             self.account,
             self.settings,

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -132,17 +133,17 @@ class Cluster:
     def config(self) -> Path:
         return self.folder / "config.toml"
 
-    def configure(self, accounts: Sequence[dict[str, Any]], **sections: dict[str, Any]) -> None:
+    def configure(self, accounts: Sequence[dict[str, Any]], **sections: Mapping[str, Any]) -> None:
         """Write the configuration; short leases and waits, so that a crash costs seconds."""
         merged: dict[str, dict[str, Any]] = {
             "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "5s"},
             "account_api": {"api_url": self.api_url, "timeout": "2s", "settle": "1s"},
             "defaults": {"grace": "0s", "verify_timeout": "10s"},
-            "daemon": {"lease": "6s", "concurrency": 8},
+            "daemon": {"lease": "6s", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
             "log": {"level": "debug", "format": "json"},
         }
         for name, values in sections.items():
-            merged[name] = merged.get(name, {}) | values
+            merged[name] = merged.get(name, {}) | dict(values)
         lines = []
         for name, values in merged.items():
             lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""]
@@ -179,6 +180,19 @@ class Cluster:
         """Run the real command to its end."""
         stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
         return self.start(*args, env=env, stdin=stdin).finish(text)
+
+    @contextmanager
+    def daemon(self, *args: str, env: dict[str, str] | None = None) -> Iterator["Running"]:
+        """A daemon as long as the context lasts; ended as an operator would, if it still runs then."""
+        running = Running(self.start("run", *args, env=env))
+        try:
+            yield running
+        finally:
+            if running.process.popen.poll() is None:
+                running.end()
+            for stream in (running.process.popen.stdout, running.process.popen.stderr):
+                assert stream is not None
+                stream.close()
 
     def put(self, path: str, data: dict[str, Any]) -> None:
         """Write a document by hand."""
@@ -233,6 +247,78 @@ class Process:
         out, err = self.popen.communicate(text, timeout=90)
         self.cluster.outputs += [out, err]
         return Finished(self.args, self.popen.returncode, out, err)
+
+
+@dataclass
+class Running:
+    """A daemon that runs, and what it has logged so far."""
+
+    process: Process
+    events: list[dict[str, Any]] = field(default_factory=list)
+    _grown: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.popen.stderr is not None
+        for line in self.process.popen.stderr:
+            self.process.cluster.outputs.append(line)
+            with self._grown:
+                self.events.append(json.loads(line) if line.startswith("{") else {"event": line})
+                self._grown.notify_all()
+
+    def find(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """The events of that name with these fields."""
+        return [one for one in self.events if one["event"] == event and fields.items() <= one.items()]
+
+    def wait_for(self, event: str, *, count: int = 1, timeout: float = 20, **fields: Any) -> dict[str, Any]:
+        """Wait until it was logged so often; the last one."""
+        with self._grown:
+            if not self._grown.wait_for(lambda: len(self.find(event, **fields)) >= count, timeout):
+                raise AssertionError(f"no {event} {fields} in {timeout} s, but:\n{self}")
+        return self.find(event, **fields)[-1]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.wait_for('daemon.started')['listen']}"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10)
+
+    def status(self, account: str) -> dict[str, Any]:
+        accounts: list[dict[str, Any]] = self.get("/api/status").json()["accounts"]
+        return next(one for one in accounts if one["name"] == account)
+
+    def wait_until_ready(self) -> "Running":
+        eventually(lambda: self.get("/readyz").status_code == httpx.codes.OK, what=lambda: f"not ready:\n{self}")
+        return self
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.popen.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
+        """End it; its exit code."""
+        self.send(number)
+        code = self.process.popen.wait(timeout)
+        self._reader.join(5)
+        return code
+
+    def __str__(self) -> str:
+        return "\n".join(json.dumps(event) for event in self.events if event.get("level") != "debug")[-8000:]
+
+
+def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda: "", timeout: float = 20) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: With `what`, if it is not in time.
+    """
+    ends = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < ends, what()
+        time.sleep(0.05)
 
 
 @dataclass

@@ -34,6 +34,7 @@ from rotator.account_api import (
     LostAnswer,
     NotFound,
     NotSent,
+    OnRequest,
     RateLimited,
     Refused,
     SecretInfo,
@@ -166,11 +167,18 @@ def provider(answer: Answer = hang, tls: ssl.SSLContext | None = None) -> Iterat
 
 
 def client(
-    server: Provider | str, *, timeout: float = 10, retries: int = 0, connections: int = 8, **more: Any
+    server: Provider | str,
+    *,
+    timeout: float = 10,
+    retries: int = 0,
+    connections: int = 8,
+    on_request: OnRequest | None = None,
+    **more: Any,
 ) -> AccountApi:
     url = server if isinstance(server, str) else server.url
+    more = {"max_calls_per_second": 10_000} | more
     settings = AccountApiSettings(api_url=url, timeout=timedelta(seconds=timeout), **more)
-    return AccountApi(settings, retries=retries, connections=connections)
+    return AccountApi(settings, retries=retries, connections=connections, on_request=on_request)
 
 
 def list_(api: AccountApi) -> tuple[SecretInfo, ...]:
@@ -806,11 +814,11 @@ def test_whatever_is_answered_comes_out_as_a_value_or_as_one_of_its_errors(
 @given(header=st.text(st.characters(min_codepoint=32, max_codepoint=126)) | st.from_regex(r"\A\w{3}, [\d +:-]{,40}\Z"))
 @example("Mon, 01 Jan 2026 00:00:00 +99999999999999999999")
 def test_whatever_stands_in_retry_after_is_a_time_or_none(fuzzed: tuple[Provider, AccountApi], header: str) -> None:
-    server, api = fuzzed
+    server, _ = fuzzed
     value = header.encode("ascii", "ignore").decode()
     server.answer = says(429, b"", f"Retry-After: {value}\r\n")
-    with pytest.raises(RateLimited) as caught:
-        list_(api)
+    with client(server, verify=False) as api, pytest.raises(RateLimited) as caught:
+        list_(api)  # a client of its own: the next request of this one would not be sent for a while
     wait = caught.value.retry_after
     assert wait is None or timedelta() <= wait <= timedelta(days=1)
 
@@ -823,3 +831,74 @@ def test_bytes_that_are_not_even_http_are_a_lost_answer(
     server.answer = raw(answer)
     with pytest.raises(LostAnswer):
         operation(api)
+
+
+# --- the pace --------------------------------------------------------------------------------------------------------
+
+
+def test_no_second_sees_more_requests_than_allowed_whoever_sends_them() -> None:
+    arrived: list[float] = []
+
+    def note(connection: socket.socket) -> None:
+        arrived.append(time.monotonic())
+        lists(INFO)(connection)
+
+    with provider(note) as server, client(server, max_calls_per_second=20) as api, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: list_(api), range(45)))
+    assert len(arrived) == 45
+    for early, late in zip(arrived, arrived[20:], strict=False):
+        assert late - early > 0.9  # a second, less what the way to the server may differ
+
+
+def test_a_slow_pace_is_kept_too() -> None:
+    with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.5) as api:
+        list_(api)
+        begun = time.monotonic()
+        list_(api)
+        assert 1.8 < time.monotonic() - begun < 4
+
+
+def test_whoever_does_not_get_a_turn_in_time_did_not_send_anything() -> None:
+    with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.1, timeout=0.5) as api:
+        list_(api)
+        with pytest.raises(NotSent):
+            create(api)
+        assert len(server.requests) == 1
+
+
+def test_a_host_that_asks_to_be_left_alone_is_left_alone_but_not_for_ever() -> None:
+    with provider() as server, client(server) as api:
+        server.answer = says(429, b"", "Retry-After: 1\r\n")
+        with pytest.raises(RateLimited):
+            list_(api)
+        server.answer = lists(INFO)
+        with pytest.raises(RateLimited, match="left alone") as caught:
+            create(api)
+        assert len(server.requests) == 1
+        assert caught.value.retry_after is not None
+        time.sleep(caught.value.retry_after.total_seconds() + 0.01)
+        assert list_(api)
+
+
+def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -> None:
+    counted: list[tuple[str, str]] = []
+    with provider() as server, client(server, on_request=lambda what, code, took: counted.append((what, code))) as api:
+        server.answer = lists(INFO)
+        list_(api)
+        for status in (401, 503):
+            server.answer = says(status, b"")
+            with pytest.raises(ApiError):
+                revoke(api)
+        server.answer = raw(b"")
+        with pytest.raises(LostAnswer):
+            create(api)
+    nowhere = client("http://127.0.0.1:1", on_request=lambda what, code, took: counted.append((what, code)))
+    with nowhere as api, pytest.raises(NotSent):
+        get(api)
+    assert counted == [
+        ("list", "2xx"),
+        ("revoke", "401"),
+        ("revoke", "503"),
+        ("create", "no_answer"),
+        ("get", "not_sent"),
+    ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 from rotator.config import AccountSettings, Settings, find_file, format_duration, load, parse_duration
 from rotator.errors import ConfigError
+from rotator.schedule import Blackout, Schedule, Window
 from tests.support import Cluster
 
 CANARY = "hvs.CanaryThatNobodyMayPrint01"
@@ -180,6 +182,75 @@ MISTAKES = {
     "a default that is not one": (
         VAULT + DEFAULTS + 'every = "monthly"\n' + A + B,
         'defaults.every: is not a duration such as "30d", "24h", "90s" or "500ms".',
+    ),
+    # Schedules.
+    "an interval and a cron line": (
+        VAULT + A + account("b", 'every = "1d"', 'cron = "0 3 * * *"'),
+        "accounts.1: every and cron exclude each other, and one of them is needed.",
+    ),
+    "an interval and a cron line for all": (
+        VAULT + DEFAULTS + 'every = "9d"\ncron = "0 3 * * 1"\n' + A + B,
+        "defaults: every and cron exclude each other, and one of them is needed.",
+    ),
+    "a cron line that is not one": (
+        VAULT + A + account("b", 'cron = "@monthly"'),
+        'accounts.1.cron: is not five fields such as "0 3 1 * *": minute, hour, day, month, weekday.',
+    ),
+    "a default cron line with a wrong field": (
+        VAULT + DEFAULTS + 'cron = "0 25 * * *"\n' + A + B,
+        "defaults.cron: is not a cron line: bad hour.",
+    ),
+    "a time zone that does not exist": (
+        VAULT + A + account("b", 'timezone = "Europe/Bonn"'),
+        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+    ),
+    "a time zone that is a folder": (
+        VAULT + A + account("b", 'timezone = "Europe"'),
+        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+    ),
+    "a time zone that goes up": (
+        VAULT + A + account("b", 'timezone = "../../etc/passwd"'),
+        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+    ),
+    "a window that is not one": (
+        VAULT + A + account("b", 'windows = ["02:00-05:00", "nights"]'),
+        'accounts.1.windows.1: is not a window such as "mon-fri 02:00-05:00", "sat,sun 00:00-24:00" or "22:00-02:00".',
+    ),
+    "a default window that is not one": (
+        VAULT + DEFAULTS + 'windows = ["nights"]\n' + A + B,
+        "defaults.windows.0: is not a window such as",
+    ),
+    "one window that is not in a list": (
+        VAULT + A + account("b", 'windows = "02:00-05:00"'),
+        "accounts.1.windows: Input should be a valid tuple.",
+    ),
+    "a blackout that is not one": (
+        VAULT + A + account("b", 'blackouts = ["christmas"]'),
+        "accounts.1.blackouts.0: is not a blackout such as",
+    ),
+    "a blackout on a day that does not exist": (
+        VAULT + A + account("b", 'blackouts = ["2027-02-29"]'),
+        "accounts.1.blackouts.0: has a day that no calendar has.",
+    ),
+    "blackouts all year round": (
+        VAULT + A + account("b", 'blackouts = ["01-01/12-31"]'),
+        "accounts.1: windows and blackouts leave no opening for more than 400 days; set max_age or open more.",
+    ),
+    "a max_age below the interval": (
+        VAULT + A + account("b", 'every = "9d"', 'max_age = "8d"'),
+        "accounts.1: max_age may not be shorter than every.",
+    ),
+    "a jitter as long as the interval": (
+        VAULT + A + account("b", 'every = "9d"', 'jitter = "9d"'),
+        "accounts.1: jitter has to be shorter than every.",
+    ),
+    "a grace that the jitter makes too long": (
+        VAULT + A + account("b", 'every = "2d"', 'jitter = "1d"'),
+        "accounts.1: grace (1d) has to be shorter than every less jitter (1d), or the account would be full",
+    ),
+    "a grace as long as the time between two times of cron": (
+        VAULT + A + account("b", 'cron = "0 3 * * *"'),
+        "accounts.1: grace (1d) has to be shorter than the shortest time between two rotations by cron (1d), or",
     ),
     "an alphabet that cannot comply": (
         VAULT + A + account("b", 'secret_alphabet = "abcdef0123"'),
@@ -389,6 +460,87 @@ def test_an_account_overrides_the_defaults(desk: Desk) -> None:
     assert (b.every, b.grace, b.fields.api_secret) == (timedelta(days=7), timedelta(hours=2), "OTHER")
 
 
+# --- schedules -----------------------------------------------------------------------------------------------
+
+
+def test_an_account_that_says_one_of_every_and_cron_is_free_of_the_other(desk: Desk) -> None:
+    said = (account("b", 'every = "7d"'), account("c", 'cron = "0 4 * * 6"'), account("d"))
+    for default in ('every = "30d"', 'cron = "0 3 1 * *"'):
+        settings = desk.load(VAULT + DEFAULTS + default + "\n" + "".join(said))
+        b, c, d = (one.schedule for one in settings.accounts)
+        assert (b.every, b.cron) == (timedelta(days=7), None)
+        assert (c.every, c.cron) == (None, "0 4 * * 6")
+        assert (d.every, d.cron) == ((timedelta(days=30), None) if "every" in default else (None, "0 3 1 * *"))
+    assert settings.accounts[2].every is None
+
+
+def test_every_part_of_a_schedule_is_inherited_or_said_anew(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT + DEFAULTS + 'cron = "0 3 1 * *"\ntimezone = "Europe/Berlin"\nwindows = ["mon-fri 02:00-05:00"]\n'
+        'blackouts = ["12-24/01-02"]\nmax_age = "45d"\njitter = "1h"\n' + A
+        + account("b", 'timezone = "America/New_York"', "windows = []", 'blackouts = ["2026-12-24"]', 'max_age = "50d"',
+                  "jitter = 0")
+    )  # fmt: skip
+    a, b = (one.schedule for one in settings.accounts)
+    assert a == Schedule(
+        None, "0 3 1 * *", ZoneInfo("Europe/Berlin"), (Window.parse("mon-fri 02:00-05:00"),),
+        (Blackout.parse("12-24/01-02"),), timedelta(days=45), timedelta(hours=1),
+    )  # fmt: skip
+    assert b == Schedule(
+        None, "0 3 1 * *", ZoneInfo("America/New_York"), (), (Blackout.parse("2026-12-24"),), timedelta(days=50)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "jitter"),
+    [
+        ((), timedelta(hours=6)),
+        (('every = "2d"', 'grace = "1d"'), timedelta(hours=2.4)),
+        (('every = "10s"', "grace = 0"), timedelta(seconds=1)),
+        (('every = "1ms"', "grace = 0"), timedelta(microseconds=100)),
+        (('every = "24h1s"', 'grace = "24h"'), timedelta(seconds=0.1)),
+        (('cron = "0 3 1 * *"',), timedelta()),
+        (('jitter = "2h"',), timedelta(hours=2)),
+        (("jitter = 0",), timedelta()),
+    ],
+)
+def test_the_jitter_that_nobody_chose_leaves_room_for_the_grace(
+    desk: Desk, lines: tuple[str, ...], jitter: timedelta
+) -> None:
+    assert desk.load(VAULT + account("a", *lines)).accounts[0].schedule.jitter == jitter
+
+
+def test_accounts_of_one_kind_share_one_schedule(desk: Desk) -> None:
+    text = VAULT + DEFAULTS + 'cron = "0 3 1 * *"\nwindows = ["02:00-05:00"]\n' + A + B + account("c", 'grace = "1h"')
+    a, b, c = (one.schedule for one in desk.load(text).accounts)
+    assert a is b is c
+
+
+def test_a_schedule_that_is_printed_can_be_read_again(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT + account("a", 'cron = "0 3 1 * *"', 'windows = ["fri-mon 22:00-02:00"]', 'blackouts = ["02-29"]')
+    )
+    content = json.loads(settings.model_dump_json(exclude_none=True))
+    assert content["accounts"][0]["windows"] == ["fri-mon 22:00-02:00"]
+    del content["vault"]["auth"]["token"]
+    assert Settings(**content).accounts[0].schedule is settings.accounts[0].schedule
+
+
+@pytest.mark.parametrize("kind", ["windows", "blackouts"])
+def test_the_schema_s_patterns_are_what_is_read(kind: str) -> None:
+    pattern = Settings.model_json_schema()["$defs"]["AccountSettings"]["properties"][kind]["items"]["pattern"]
+    assert "?P<" not in pattern, "not every reader of JSON schemas knows names of groups"
+    texts = {
+        "windows": ("mon-fri 02:00-05:00", "sat,sun 00:00-24:00", "22:00-02:00"),
+        "blackouts": ("2026-12-24", "2026-12-20/2027-01-02", "12-25", "12-24/12-26"),
+    }
+    for text in texts[kind]:
+        assert re.search(pattern, text)
+        assert not re.search(pattern, f"{text},")
+    for other in texts["windows" if kind == "blackouts" else "blackouts"]:
+        assert not re.search(pattern, other)
+
+
 def test_an_account_that_names_one_field_keeps_the_defaults_names_of_the_others(desk: Desk) -> None:
     settings = desk.load(
         VAULT
@@ -414,7 +566,7 @@ def test_a_variable_overrides_the_file(desk: Desk) -> None:
 def test_a_default_from_a_variable_reaches_the_accounts_that_do_not_say_otherwise(desk: Desk) -> None:
     text = VAULT + DEFAULTS + 'every = "7d"\n' + A + account("b", 'every = "9d"')
     settings = desk.load(text, ROTATOR_DEFAULTS__EVERY="3d")
-    assert [one.every.days for one in settings.accounts] == [3, 9]
+    assert [one.every for one in settings.accounts] == [timedelta(days=3), timedelta(days=9)]
 
 
 @pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
@@ -480,12 +632,13 @@ def test_the_schema_is_one_and_names_every_section() -> None:
     schema = Settings.model_json_schema()
     json.dumps(schema)
     assert set(schema["properties"]) == set(Settings.model_fields)
-    assert schema["$defs"]["AccountSettings"]["properties"]["every"]["type"] == "string"
+    every, _ = schema["$defs"]["AccountSettings"]["properties"]["every"]["anyOf"]
+    assert every["type"] == "string"
     assert schema["additionalProperties"] is False
 
 
 def test_the_schema_s_durations_are_those_that_are_read() -> None:
-    pattern = Settings.model_json_schema()["$defs"]["AccountSettings"]["properties"]["every"]["pattern"]
+    pattern = Settings.model_json_schema()["$defs"]["AccountSettings"]["properties"]["grace"]["pattern"]
     for text in ("30d", "1h30m", "50ms", "0"):
         assert re.search(pattern, text)
     for text in ("30", "1 h", "monthly", ""):

@@ -26,12 +26,15 @@ from rotator.protocol import (
     Prepare,
     Publish,
     Published,
+    Reason,
     Record,
     Rest,
     Retiring,
     Revoke,
     Trigger,
+    backoff,
     decide,
+    older_than,
 )
 
 State = tuple[Observation, Journal]
@@ -39,7 +42,7 @@ State = tuple[Observation, Journal]
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 OLD, NEW = SecretStr("OldSecret000001"), SecretStr("NewSecret000001")
-POLICY = Policy(runner="me", account="shop", fresh_after=NOW)
+POLICY = Policy(runner="me", account="shop", due_at=older_than(NOW))
 MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
 
 
@@ -172,12 +175,13 @@ policies = st.builds(
     Policy,
     runner=st.just("me"),
     account=st.just("shop"),
-    fresh_after=maybe_time,
+    due_at=st.none() | times.map(older_than),
     explicit=st.booleans(),
     force=st.booleans(),
     compromised=st.booleans(),
     known_id=mostly(None, ids),
     has_primary=st.booleans(),
+    revoke=mostly(typical=True, anything=st.just(value=False)),
     max_secrets=st.sampled_from([2, 3]),
 )
 STEPS = (Create, Fail, List, Pause, Prepare, Publish, Record, Rest, Revoke)
@@ -248,7 +252,7 @@ def test_another_runner_s_lease_stops_everything(state: State, p: Policy) -> Non
 def test_nothing_is_begun_that_was_not_asked_for(state: State, p: Policy) -> None:
     """I8: without a date a run only finishes what is under way, or mends what is broken."""
     o, j = state
-    step = decide(o, j, replace(p, fresh_after=None), NOW)
+    step = decide(o, j, replace(p, due_at=None), NOW)
     if isinstance(step, Prepare) and j.candidate is None:
         assert step.trigger in (Trigger.BOOTSTRAP, Trigger.RESCUE)
         assert o.listing is not None
@@ -290,3 +294,33 @@ def test_the_published_secret_is_never_recorded_as_retiring(state: State, p: Pol
     step = decide(o, j, p, NOW)
     if isinstance(step, Record) and j.current_id not in j.retiring_ids:
         assert step.journal.current_id not in step.journal.retiring_ids
+
+
+@given(states, policies)
+def test_nothing_is_revoked_where_nothing_may_be_and_nobody_waits_for_it_in_vain(state: State, p: Policy) -> None:
+    step = decide(*state, replace(p, revoke=False), NOW)
+    assert not isinstance(step, Revoke)
+    if isinstance(step, Rest):
+        assert step.until is None or step.until > NOW
+
+
+@pytest.mark.parametrize("wanted", [None, older_than(NOW)])
+def test_what_is_due_to_be_revoked_is_held_where_nothing_may_be(wanted: Any) -> None:
+    journal = Journal(current_id="b", rotated_at=NOW - timedelta(days=1), retiring=(Retiring("a", NOW),))
+    at_rest = seen(listing=listing("a", "b"), published=Published(version=0, secret=OLD, secret_id="b"))
+    step = decide(at_rest, journal, replace(POLICY, due_at=wanted, revoke=False), NOW)
+    assert isinstance(step, Rest)
+    assert (step.reason, step.until) == (Reason.FULL if wanted else Reason.HELD, None)
+
+
+@given(st.text(min_size=1), st.integers(1, 60))
+def test_the_backoff_grows_to_its_cap_and_differs_from_account_to_account(account: str, attempts: int) -> None:
+    longest = timedelta(minutes=min(2 ** (attempts - 1), 60))
+    assert longest * 0.75 <= backoff(account, attempts) <= longest
+    assert len({backoff(f"{account}{n}", attempts) for n in range(20)}) == 20
+
+
+def test_what_is_older_than_an_instant_is_due_at_that_instant_and_the_rest_never() -> None:
+    due_at = older_than(NOW)
+    assert due_at(NOW - timedelta(microseconds=1)) < NOW - timedelta(days=365_000)
+    assert due_at(NOW) > NOW + timedelta(days=365_000)

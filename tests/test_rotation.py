@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.errors import RotatorError
-from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger
+from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger, backoff
 from rotator.rotation import Outcome, Result, Rotation, dump_journal, load_journal
 from tests.model import World
 
@@ -380,7 +380,7 @@ def test_creates_without_any_effect_are_not_sent_for_ever() -> None:
         outcome = rotation.step()
     assert outcome.reason == "unanswered"
     assert list(world.live.values()) == [FIRST]
-    assert world.journal.next_attempt_at == world.clock() + timedelta(minutes=1)
+    assert world.journal.next_attempt_at == world.clock() + backoff("shop", 1)
 
 
 def test_revocations_without_any_effect_are_not_sent_for_ever() -> None:
@@ -407,7 +407,7 @@ def test_back_off_doubles_up_to_an_hour_and_a_success_forgets_it() -> None:
             outcome = rotation.step()
         world.provider.fault = None
         waits.append(world.journal.next_attempt_at - world.clock())
-    assert [wait / timedelta(minutes=1) for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert waits == [backoff("shop", attempts) for attempts in range(1, 9)]
     assert world.journal.attempts == 8
     rotate(world)
     assert world.journal.attempts == 0

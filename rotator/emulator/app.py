@@ -154,6 +154,15 @@ class Emulator:
         """Every account there is."""
         return self._accounts.api_keys
 
+    @property
+    def propagation(self) -> timedelta:
+        """How long a new secret takes until it authenticates; may be changed for those to come."""
+        return self._accounts.propagation
+
+    @propagation.setter
+    def propagation(self, propagation: timedelta) -> None:
+        self._accounts.propagation = propagation
+
     def open_account(self, account: Account, *, primary: str | None = None) -> None:
         """Add an account while running, as a secondary of `primary` if that is given."""
         self._accounts.open(account)

@@ -104,7 +104,7 @@ class Accounts:
     ) -> None:
         self._max_secrets = max_secrets
         self._too_many_status = too_many_status
-        self._propagation = propagation
+        self.propagation = propagation
         self._clock = clock
         self._lock = threading.Lock()
         self._accounts: dict[str, dict[str, Secret]] = {}
@@ -163,7 +163,7 @@ class Accounts:
         with self._lock:
             if len(self._of(api_key)) >= self._max_secrets:
                 raise TooManySecretsError(self._max_secrets, self._too_many_status)
-            return self._add(api_key, value, self._propagation)
+            return self._add(api_key, value, self.propagation)
 
     def revoke(self, api_key: str, secret_id: str, *, force: bool = False) -> None:
         """Remove a secret, which stops authenticating at once; the last one only by force."""

@@ -1,0 +1,662 @@
+"""The daemon: one scheduled job an account, the sweep, reload, shutdown; imports everything but cli and demo.
+
+Who does what:
+
+- the scheduler's pool visits accounts, each at the instant that its journal and its schedule name;
+- the keeper keeps the Vault session alive, stops the scheduler while Vault is away, and sweeps;
+- the main thread takes signals and looks at the clock and at the configuration file;
+- the web server answers in a thread of its own.
+
+All state is in Vault. What is kept here is a copy, which may be out of date: a run begins by reading what it acts on,
+and the journal's check-and-set is the fence.
+"""
+
+import contextlib
+import heapq
+import os
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+
+import structlog
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.date import DateTrigger
+
+from rotator import __version__, logs
+from rotator.account_api import AccountApi
+from rotator.brake import Brake
+from rotator.config import AccountSettings, Settings, changes, load
+from rotator.errors import ConfigError, RotatorError
+from rotator.fleet import Fleet, Request, Wanted
+from rotator.metrics import Metrics
+from rotator.protocol import Journal, backoff
+from rotator.rotation import Outcome, Result, load_journal
+from rotator.schedule import Due
+from rotator.shard import Shard
+from rotator.status import AccountStatus, FleetStatus, describe
+from rotator.vault import Vault, VaultError, VaultUnreachable
+from rotator.web import create_app, serving
+
+# How often the main thread looks at the clock and at the configuration file.
+TICK = timedelta(seconds=1)
+# How often the keeper asks Vault how it is: while it is well, and while it is away.
+HEARTBEAT, HEARTBEAT_AWAY = timedelta(seconds=10), timedelta(seconds=1)
+# A clock that is so far from where it should be was set, or the machine was suspended.
+CLOCK_STEP = timedelta(seconds=5)
+# So many accounts are looked at in one sweep, those first that were not for longest: what a fleet costs at rest.
+SWEEP_ACCOUNTS = 300
+# How long a primary waits before it looks again whether its secondaries are done.
+FAMILY_WAIT = timedelta(seconds=1)
+# A visit that changed nothing is not made again sooner.
+SHORTEST_REST = timedelta(seconds=1)
+# How many names a log line holds.
+NAMES = 20
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What is built once, when the process starts.
+_FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
+_LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Account:
+    """What the daemon knows of one account; guarded by the daemon's lock.
+
+    Attributes:
+        settings: As configured now.
+        tried_at: When its published secret was last tried at the provider.
+        status: For people.
+        looked_at: When its documents were last looked at.
+        journal: As last read or written; None: not read yet.
+        error: What went wrong where the journal could not tell it.
+        failures: How many runs in a row could not even note their failure.
+        vault_failed: The last run failed because of Vault.
+        retry_at: It is not visited before.
+        begin_at: Its rotation does not begin before, be it due: its turn has to come.
+        planned: When its job is set.
+        visit: Ends the waits of the run that is under way; None if none is.
+    """
+
+    settings: AccountSettings
+    tried_at: datetime
+    status: AccountStatus
+    looked_at: datetime = _LONG_AGO
+    journal: Journal | None = None
+    error: str | None = None
+    failures: int = 0
+    vault_failed: bool = False
+    retry_at: datetime | None = None
+    begin_at: datetime | None = None
+    planned: datetime | None = None
+    visit: threading.Event | None = None
+
+
+def next_visit(journal: Journal, due_at: datetime | None, *, tried_at: datetime, recheck: timedelta) -> datetime:
+    """When an account needs somebody next: as early as it wants it, as late as a failure or a lease makes it wait.
+
+    Args:
+        journal: Its journal.
+        due_at: When it is to rotate; None if that is not known, because it was not taken on yet.
+        tried_at: When its published secret was last tried at the provider.
+        recheck: For how long that is good.
+    """
+    unfinished = due_at is None or journal.candidate is not None
+    wishes = [_LONG_AGO if unfinished else due_at, tried_at + recheck]
+    wishes += [max(entry.not_before, journal.create_until or _LONG_AGO) for entry in journal.retiring]
+    held_until = journal.lease_until if journal.holder else None
+    return max(min(wish for wish in wishes if wish), journal.next_attempt_at or _LONG_AGO, held_until or _LONG_AGO)
+
+
+class Daemon:
+    """Looks after the accounts until it is told to stop.
+
+    Args:
+        path: The configuration file, which is read again when it changes.
+        settings: What it holds now.
+        shard: Which part of the fleet is this process's; None: all of it.
+    """
+
+    def __init__(self, path: Path, settings: Settings, *, shard: Shard | None = None) -> None:
+        self._path = path
+        self._file = _signature(path)
+        self._settings = settings
+        self._shard = shard
+        self._started_at = self.now()
+        self._stop = threading.Event()  # begin nothing new
+        self._halt = threading.Event()  # finish nothing either
+        self._nudge = threading.Event()  # the keeper is to look at once
+        self._lock = threading.RLock()
+        self._accounts: dict[str, _Account] = {}
+        self._secondaries: dict[str, list[str]] = {}
+        self._next_turn = self._started_at
+        self._brake = _brake(settings)
+        self._vault_trouble: str | None = "Vault was not asked yet"
+        self.metrics = Metrics()
+        self._provider, self._vault = self._connect_provider(settings), self._connect_vault(settings)
+        self._fleet = Fleet(settings, self._provider, self._vault, self._stop)
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(settings.daemon.concurrency)},
+            # Late is better than never, and once is enough.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        self._scheduler.add_listener(self._job_ended, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self._scheduler.add_listener(self._job_missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+
+    @staticmethod
+    def now() -> datetime:
+        """The present, aware UTC."""
+        return datetime.now(UTC)
+
+    def status(self) -> FleetStatus:
+        """The fleet as this daemon sees it."""
+        with self._lock:
+            accounts = tuple(account.status for account in self._accounts.values())
+            unread = sum(_is_unread(account) for account in self._accounts.values())
+            brake, trouble = self._brake, self._vault_trouble
+        not_read = f"{unread} of {len(accounts)} journals were not read yet" if unread else None
+        return FleetStatus(
+            at=self.now(),
+            version=__version__,
+            runner=self._fleet.runner,
+            started_at=self._started_at,
+            ready=not (trouble or unread),
+            not_ready=trouble or not_read,
+            shard=str(self._shard) if self._shard else None,
+            brake=_brake_in_words(brake),
+            accounts=accounts,
+        )
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; for the process's main thread.
+
+        Raises:
+            ConfigError: If the address to listen on is not to be had.
+        """
+        with ExitStack() as stack:
+            # Blocked in every thread, and taken by this one when it looks: no handler runs in the middle of anything.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+            app = create_app(self.status, self.metrics)
+            address = stack.enter_context(serving(app, self._settings.daemon.listen))
+            self._set_accounts(self._settings)
+            shard = str(self._shard) if self._shard else "all"
+            _log.info(
+                "daemon.started",
+                version=__version__,
+                runner=self._fleet.runner,
+                accounts=len(self._accounts),
+                shard=shard,
+                listen=address,
+            )
+            self._scheduler.start(paused=True)  # until Vault answers
+            keeper = threading.Thread(target=self._keep, name="keeper")
+            keeper.start()
+            try:
+                self._watch()
+            finally:
+                self._shut_down(keeper)
+
+    def _watch(self) -> None:
+        """The main thread's work: signals, the clock, the configuration file."""
+        wall, steady = self.now(), time.monotonic()
+        seen = self._file
+        while True:
+            received = signal.sigtimedwait(_SIGNALS, TICK.total_seconds())
+            step = (self.now() - wall) - timedelta(seconds=time.monotonic() - steady)
+            wall, steady = self.now(), time.monotonic()
+            if abs(step) > CLOCK_STEP:
+                self._clock_stepped(step)
+            if received is not None and received.si_signo != signal.SIGHUP:
+                return
+            # A file that is still being written is not the same at two looks.
+            before, seen = seen, _signature(self._path)
+            if received is not None or (seen == before and seen not in (self._file, None)):
+                self._file = seen
+                self._reload()
+
+    def _clock_stepped(self, step: timedelta) -> None:
+        _log.warning("clock.stepped", seconds=round(step.total_seconds()))
+        with self._lock:
+            self._next_turn = self.now()
+            for name, account in self._accounts.items():
+                account.begin_at = None
+                if account.visit is None:
+                    self._plan(name)
+        self._nudge.set()
+        self._scheduler.wakeup()  # it waits by the clock before
+
+    def _shut_down(self, keeper: threading.Thread) -> None:
+        """Begin nothing new and wait for nothing, but finish what is in hand; after half of the time not even that."""
+        begun = time.monotonic()
+        limit = self._settings.daemon.shutdown_timeout.total_seconds()
+        self._stop.set()
+        self._nudge.set()
+        with self._lock:
+            for account in self._accounts.values():
+                if account.visit is not None:
+                    account.visit.set()
+        self._scheduler.shutdown(wait=False)
+        while (busy := self._visited()) and time.monotonic() < begun + limit:
+            again = signal.sigtimedwait(_SIGNALS, 0.05)
+            if again is not None or time.monotonic() > begun + limit / 2:
+                self._halt.set()
+        keeper.join(max(0.0, begun + limit - time.monotonic()))
+        took = round(time.monotonic() - begun, 1)
+        if not busy and not keeper.is_alive():
+            _log.info("daemon.stopped", seconds=took)
+            return
+        # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
+        # goes on from the journal.
+        _log.warning("daemon.stopped_hard", seconds=took, accounts=busy[:NAMES])
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _visited(self) -> list[str]:
+        with self._lock:
+            return sorted(name for name, account in self._accounts.items() if account.visit is not None)
+
+    # --- the keeper ------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        swept = time.monotonic()
+        while not self._stop.is_set():
+            self._ask_vault()
+            if self._vault_trouble is not None:
+                self._nudge.wait(HEARTBEAT_AWAY.total_seconds())
+            else:
+                sweep = self._settings.daemon.sweep.total_seconds()
+                if time.monotonic() >= swept + sweep:
+                    self._sweep()
+                    swept = time.monotonic()
+                self._nudge.wait(min(HEARTBEAT.total_seconds(), max(0.0, swept + sweep - time.monotonic())))
+            self._nudge.clear()
+
+    def _ask_vault(self) -> None:
+        """Without Vault nothing can be done for any account: then none is visited, and none is said to have failed."""
+        trouble, before = None, self._vault_trouble
+        try:
+            self._vault.health() if not hasattr(self._vault, "keep_alive") else self._vault.keep_alive()
+            if before is not None:
+                self._vault.check_mount()
+        except RotatorError as error:
+            trouble = str(error)
+        self.metrics.token_expires(self._vault.token_expiry())
+        if self._stop.is_set() or trouble == before:
+            return
+        self._vault_trouble = trouble
+        if trouble is not None:
+            _log.error("vault.away", error=trouble, now="no account is visited until it is back")
+            self._scheduler.pause()
+        elif before is not None:
+            _log.info("vault.ready")
+            self._forgive_vault()
+            self._scheduler.resume()
+
+    def _forgive_vault(self) -> None:
+        """What only failed because Vault was away is tried again at once."""
+        with self._lock:
+            for name, account in self._accounts.items():
+                if account.vault_failed:
+                    account.vault_failed, account.retry_at = False, None
+                    self._plan(name)
+
+    def _sweep(self) -> None:
+        """Look for what happened without this daemon: other runners, changes by hand, a job that was lost."""
+        with self._lock:
+            enabled = [account for account in self._accounts.values() if account.settings.enabled]
+            for account in enabled:
+                if account.visit is None and self._scheduler.get_job(account.settings.name) is None:
+                    _log.error("job.lost", account=account.settings.name)
+                    self.metrics.missed()
+                    self._plan(account.settings.name)
+            known = (account for account in enabled if account.journal is not None)
+            oldest = heapq.nsmallest(SWEEP_ACCOUNTS, known, key=lambda account: account.looked_at)
+        for account in oldest:
+            if self._stop.is_set() or self._vault_trouble is not None:
+                return
+            try:
+                self._look_again(account)
+            except VaultUnreachable:
+                self._nudge.set()
+                return
+            except RotatorError as error:
+                with self._lock:
+                    account.looked_at = self.now()
+                _log.warning("sweep.failed", account=account.settings.name, error=str(error))
+
+    def _look_again(self, account: _Account) -> None:
+        """Compare an account's documents with what is known of them.
+
+        Raises:
+            RotatorError: If they cannot be read.
+        """
+        fleet, settings = self._fleet, account.settings
+        journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        version = fleet.vault.read(settings.path).version
+        with self._lock:
+            account.looked_at = self.now()
+            if account.visit is not None or self._accounts.get(settings.name) is not account:
+                return
+            by_hand = journal.candidate is None and journal.published_version != version
+            if by_hand:
+                account.tried_at = _LONG_AGO  # whoever wrote it: whether it works is to be seen now
+            if journal != account.journal:
+                account.journal, account.error, account.retry_at = journal, None, None
+            elif not by_hand:
+                return
+            _log.info("account.changed_elsewhere", account=settings.name, phase=journal.phase.value)
+            self._plan(settings.name)
+
+    # --- when ------------------------------------------------------------------------------------------------
+
+    def _plan(self, name: str) -> None:
+        """Set an account's one job to when it needs somebody next, and bring its status up to date."""
+        with self._lock:
+            account = self._accounts.get(name)
+            if account is None or self._stop.is_set():
+                return
+            now, journal = self.now(), account.journal
+            due = _due(account, now)
+            account.status = describe(account.settings, journal, due, account.error)
+            if not account.settings.enabled:
+                self._unplan(name)
+                return
+            at = _LONG_AGO if journal is None else self._next_visit(account, due.at if due else None)
+            account.planned = max(at, account.retry_at or at, now)
+            self._scheduler.add_job(
+                self._visit, DateTrigger(account.planned), args=[name], id=name, name=name, replace_existing=True
+            )
+
+    def _unplan(self, name: str) -> None:
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.remove_job(name)
+
+    def _next_visit(self, account: _Account, due_at: datetime | None) -> datetime:
+        journal = account.journal or Journal()
+        begin_at = max(due_at, account.begin_at or due_at) if due_at else None
+        return next_visit(journal, begin_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
+
+    def _job_ended(self, event: JobEvent) -> None:
+        """Only now may the next job be set: until now this one counted as running, and another would be skipped."""
+        if event.code == EVENT_JOB_ERROR:
+            self.metrics.job_failed()
+        self._plan(event.job_id)
+
+    def _job_missed(self, event: JobEvent) -> None:
+        _log.error("job.missed", account=event.job_id)
+        self.metrics.missed()
+        self._plan(event.job_id)
+
+    def _may_begin(self, account: _Account, now: datetime) -> bool:
+        """Whether this account's rotation may begin now; if it is due and may not, `begin_at` says when it may."""
+        name = account.settings.name
+        due = _due(account, now)
+        if due is None or due.at > now:
+            account.begin_at = None
+            return False
+        if any(self._comes_first(secondary, now) for secondary in self._secondaries.get(name, ())):
+            account.begin_at = now + FAMILY_WAIT
+            return False
+        if not self._brake.lets_begin(name, now):
+            account.begin_at = max(self._brake.until or now, now) + FAMILY_WAIT
+            self.metrics.deferred("brake")
+            return False
+        if account.begin_at is None:
+            turn = max(now, self._next_turn)
+            self._next_turn = turn + self._settings.daemon.min_spacing
+            if turn > now:
+                account.begin_at = turn
+                return False
+        if account.begin_at is not None and account.begin_at > now:
+            return False
+        account.begin_at = None
+        self._brake = self._brake.tried(name)
+        return True
+
+    def _comes_first(self, secondary: str, now: datetime) -> bool:
+        """Whether a primary waits for this secondary: one that rotates, or is about to, and is not in trouble."""
+        account = self._accounts.get(secondary)
+        if account is None or not account.settings.enabled:
+            return False
+        if account.visit is not None:
+            return True
+        due = _due(account, now)
+        in_trouble = account.error or (account.journal and account.journal.attempts)
+        return due is not None and due.at <= now and not in_trouble and not account.retry_at
+
+    # --- what ------------------------------------------------------------------------------------------------
+
+    def _visit(self, name: str) -> None:
+        """An account's job."""
+        with self._lock:
+            account = self._accounts.get(name)
+            if account is None or account.visit is not None or not account.settings.enabled or self._stop.is_set():
+                return
+            account.visit = threading.Event()
+        try:
+            with structlog.contextvars.bound_contextvars(account=name):
+                if account.journal is None:
+                    self._first_look(account)
+                else:
+                    self._attend(account, account.visit)
+        finally:
+            with self._lock:
+                account.visit = None
+
+    def _first_look(self, account: _Account) -> None:
+        """Read the journal and do no more: a start begins nothing."""
+        fleet, settings = self._fleet, account.settings
+        try:
+            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        except RotatorError as error:
+            _log.error("journal.unreadable", error=str(error))
+            self._failed(account, str(error), of_vault=isinstance(error, VaultError))
+            return
+        with self._lock:
+            account.looked_at = self.now()
+            account.journal = journal
+            account.error, account.failures, account.retry_at, account.vault_failed = None, 0, None, False
+
+    def _attend(self, account: _Account, stop: threading.Event) -> None:
+        """Do whatever there is to do for an account."""
+        settings, now = account.settings, self.now()
+        with self._lock:
+            begins = self._may_begin(account, now)
+            others = _NEVER if _due(account, now) else None
+            if not begins and self._next_visit(account, others) > now:
+                return  # what it was called for has to wait
+            late = now - (account.planned or now)
+            request = Request(Wanted.DUE if begins else Wanted.NOTHING_NEW, revoke=self._brake.lets_revoke)
+            fleet = self._fleet
+        self.metrics.late(late)
+        rotation = fleet.rotation(
+            settings,
+            request,
+            stop=stop,
+            halt=lambda: self._halt.is_set() or not account.settings.enabled,
+        )
+        begun = time.monotonic()
+        outcome = fleet.guarded(settings.name, rotation.run)
+        self.metrics.finished(outcome, time.monotonic() - begun)
+        self._note(account, outcome)
+
+    def _note(self, account: _Account, outcome: Outcome) -> None:
+        now = self.now()
+        with self._lock:
+            before, self._brake = self._brake, self._brake.noted(outcome, now)
+            _log_brake(before, self._brake)
+            if outcome.journal is not None:
+                account.journal = outcome.journal
+            if outcome.result is Result.FAILED:
+                next_attempt = outcome.journal.next_attempt_at if outcome.journal else None
+                if next_attempt is None or next_attempt <= now:
+                    self._failed(account, outcome.error or "", of_vault=(outcome.reason or "").startswith("Vault"))
+                    return
+            changed_nothing = not (outcome.published or outcome.revoked)
+            rest_until = now + SHORTEST_REST if changed_nothing else None
+            waits_until = outcome.until or now + timedelta(minutes=1)
+            account.looked_at = now
+            account.error, account.failures, account.vault_failed = None, 0, False
+            account.retry_at = waits_until if outcome.result is Result.DEFERRED else rest_until
+            if outcome.result is Result.OK:
+                account.tried_at = now
+
+    def _failed(self, account: _Account, error: str, *, of_vault: bool) -> None:
+        """A failure that the journal does not tell of."""
+        with self._lock:
+            now = account.looked_at = self.now()
+            account.error, account.vault_failed = error, of_vault
+            account.failures += 1
+            account.retry_at = now + backoff(account.settings.name, account.failures)
+        if of_vault:
+            self._nudge.set()
+
+    # --- the configuration -----------------------------------------------------------------------------------
+
+    def _connect_provider(self, settings: Settings) -> AccountApi:
+        def note(operation: str, code: str, seconds: float) -> None:
+            self.metrics.request("provider", operation, code, seconds)
+
+        return AccountApi(settings.account_api, connections=settings.daemon.concurrency, on_request=note)
+
+    def _connect_vault(self, settings: Settings) -> Vault:
+        def note(operation: str, code: str, seconds: float) -> None:
+            self.metrics.request("vault", operation, code, seconds)
+
+        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 1)
+
+    def _reload(self) -> None:
+        """Take over a changed configuration, all of it or nothing."""
+        try:
+            settings = load(self._path)
+            logs.configure(settings.log.level, settings.log.format)
+            provider, vault = self._provider, self._vault
+            if settings.account_api != self._settings.account_api:
+                provider = self._connect_provider(settings)
+            if settings.vault != self._settings.vault:
+                vault = self._connect_vault(settings)
+        except ConfigError as error:
+            line = "; ".join(str(error).splitlines())
+            _log.error("config.refused", error=line, unchanged="The configuration before it stays in force")
+            self.metrics.reloaded(ok=False)
+            return
+        before = self._settings
+        with self._lock:
+            if settings.daemon.brake != before.daemon.brake:
+                self._brake = _brake(settings)
+            self._settings = settings
+            # Runs under way end with the connections and settings that they began with.
+            self._provider, self._vault = provider, vault
+            runner = self._fleet.runner
+            self._fleet = Fleet(settings, provider, vault, self._stop)
+            self._fleet.runner = runner
+            self._set_accounts(settings)
+        self._log_changes(before, settings)
+        self.metrics.reloaded(ok=True)
+        self._nudge.set()
+
+    def _set_accounts(self, settings: Settings) -> None:
+        """Look after these accounts from now on, as they are configured now."""
+        with self._lock:
+            mine = [account for account in settings.accounts if self._shard is None or self._shard.owns(account)]
+            known, now = self._accounts, self.now()
+            self._secondaries = defaultdict(list)
+            self._accounts = {}
+            for account in mine:
+                if account.primary is not None:
+                    self._secondaries[account.primary].append(account.name)
+                entry = known.pop(account.name, None)
+                if entry is None:
+                    status = describe(account, None, None, None)
+                    # Spread, so that a fleet is not tried all at once a day after its start.
+                    share = settings.daemon.recheck * _share(account.name)
+                    entry = _Account(account, tried_at=now - share, status=status)
+                if entry.settings != account:
+                    entry.journal, entry.error, entry.retry_at, entry.begin_at = None, None, None, None
+                entry.settings = account
+                if not account.enabled and entry.visit is not None:
+                    entry.visit.set()
+                self._accounts[account.name] = entry
+                if entry.visit is None:  # otherwise it is planned when the visit ends
+                    self._plan(account.name)
+            for name, gone in known.items():
+                if gone.visit is not None:
+                    gone.visit.set()
+                self._unplan(name)
+
+    def _log_changes(self, before: Settings, after: Settings) -> None:
+        for change in changes(before, after):
+            names = {"accounts": change.accounts[:NAMES], "count": len(change.accounts)} if change.accounts else {}
+            _log.info("config.changed", setting=change.setting, old=change.old, new=change.new, **names)
+            if change.setting in _FIXED:
+                _log.warning("config.needs_restart", setting=change.setting, now="until then it is as it was")
+        _log.info("config.reloaded", accounts=len(self._accounts))
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What tells one state of a file from the next, behind whatever links lead to it; None: it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _due(account: _Account, now: datetime) -> Due | None:
+    """When it is to rotate; None while the age of its secret is not known."""
+    rotated_at = account.journal.rotated_at if account.journal else None
+    return account.settings.schedule.due(account.settings.name, rotated_at, now) if rotated_at else None
+
+
+def _is_unread(account: _Account) -> bool:
+    return account.settings.enabled and account.journal is None and account.error is None
+
+
+def _share(name: str) -> float:
+    """A number from 0 to 1 that is an account's own."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) / 2**64
+
+
+def _brake(settings: Settings) -> Brake:
+    brake = settings.daemon.brake
+    return Brake(brake.failures, brake.of_last, brake.hold)
+
+
+def _brake_in_words(brake: Brake) -> str | None:
+    if brake.engaged is None or brake.until is None:
+        return None
+    alike = sum(entry[1] is brake.engaged for entry in brake.recent)
+    revoked = "" if brake.lets_revoke else ", and nothing is revoked"
+    return (
+        f"{alike} of the last {len(brake.recent)} accounts failed for a reason of one kind ({brake.engaged.value}): no "
+        f"new rotation begins before {brake.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that one account is tried; if "
+        "that goes well, all go on"
+    )
+
+
+def _log_brake(before: Brake, after: Brake) -> None:
+    if after.engaged is not None and after.until != before.until:
+        _log.error("brake.engaged", why=after.engaged.value, error=_brake_in_words(after))
+    if after.engaged is None and before.engaged is not None:
+        _log.info("brake.released", why=before.engaged.value)

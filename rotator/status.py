@@ -1,0 +1,110 @@
+"""Where every account stands, for metrics, status page and command line; imports config and below."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotator.config import AccountSettings
+from rotator.protocol import Journal, Phase, Retiring
+from rotator.schedule import Due
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """One account.
+
+    Attributes:
+        name: What the configuration calls it.
+        api_key: The provider's name for it; not a secret.
+        path: The published document, below vault.mount.
+        primary: The account that may act for it.
+        enabled: False: rotator leaves it alone.
+        phase: None if it was not taken on yet, or its journal was not read yet.
+        secret_id: The published secret's id.
+        rotated_at: When the published secret came to be.
+        due_at: When its next rotation is to begin; None if it is not known or there will be none.
+        overridden: The next rotation begins outside its windows, because max_age says so.
+        retiring: The recorded secrets that are to be revoked, and when.
+        live_secrets: How many secrets the account has, as far as rotator knows.
+        unknown_secrets: How many of them rotator cannot account for.
+        holder: The runner at work on it.
+        attempts: Failed runs since the last good one.
+        next_attempt_at: When it is tried again after a failure.
+        last_error: What went wrong, what was left alone and what to do.
+    """
+
+    name: str
+    api_key: str
+    path: str
+    primary: str | None
+    enabled: bool
+    phase: Phase | None = None
+    secret_id: str | None = None
+    rotated_at: datetime | None = None
+    due_at: datetime | None = None
+    overridden: bool = False
+    retiring: tuple[Retiring, ...] = ()
+    live_secrets: int = 0
+    unknown_secrets: int = 0
+    holder: str | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The whole fleet as one daemon sees it.
+
+    Attributes:
+        at: When this was looked at.
+        version: rotator's version.
+        runner: The daemon's name, as leases carry it.
+        started_at: When it started.
+        ready: Whether Vault was reachable when last asked and every journal was read.
+        not_ready: Why not, in one sentence; None if it is.
+        shard: "0/4" if the daemon looks after a part of the fleet only.
+        brake: Why no new rotation is begun at the moment; None: the brake is off.
+        accounts: In the order of the configuration; of this shard only.
+    """
+
+    at: datetime
+    version: str
+    runner: str
+    started_at: datetime
+    ready: bool
+    not_ready: str | None
+    shard: str | None
+    brake: str | None
+    accounts: tuple[AccountStatus, ...]
+
+
+def describe(account: AccountSettings, journal: Journal | None, due: Due | None, error: str | None) -> AccountStatus:
+    """One account's status.
+
+    Args:
+        account: Its settings.
+        journal: Its journal; None if it was not read yet, an empty one if there is none yet.
+        due: When it is to rotate next.
+        error: What went wrong where it could not be noted in the journal.
+    """
+    known = journal or Journal()
+    ids = known.retiring_ids | known.unknown_ids | ({known.current_id} - {None})
+    return AccountStatus(
+        name=account.name,
+        api_key=account.api_key,
+        path=account.path,
+        primary=account.primary,
+        enabled=account.enabled,
+        phase=known.phase if known != Journal() else None,
+        secret_id=known.current_id,
+        rotated_at=known.rotated_at,
+        due_at=due.at if due and account.enabled else None,
+        overridden=due.overridden if due else False,
+        retiring=known.retiring,
+        live_secrets=len(ids),
+        unknown_secrets=len(known.unknown_ids),
+        holder=known.holder,
+        attempts=known.attempts,
+        next_attempt_at=known.next_attempt_at,
+        last_error=error or known.ambiguity or known.last_error,
+    )

@@ -1,0 +1,385 @@
+"""`rotator run` as a real process, against a real OpenBao and the emulator, with schedules of seconds."""
+
+import re
+import signal
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from rotator.daemon import next_visit
+from rotator.emulator import Account, Operation
+from rotator.generator import Recipe, generate
+from rotator.protocol import Journal, Retiring
+from tests.support import KILL_AFTER, Cluster, Consumer, Tape, eventually, proxied
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+# A secret every two seconds, the old one gone after half a second: months of a daemon's life in a test's.
+QUICK: dict[str, Any] = {"every": "2s", "grace": "500ms", "jitter": "0s", "verify_timeout": "1s"}
+
+
+def open_accounts(cluster: Cluster, *names: str, **more: Any) -> list[dict[str, Any]]:
+    """Accounts whose secret is published and which rotator does not know yet; their entries for the configuration."""
+    entries = []
+    for name in names:
+        first, api_key = generate(Recipe()), f"key{name}"
+        cluster.emulator.open_account(Account(api_key, first))
+        cluster.remember(first.get_secret_value())
+        cluster.put(f"apps/{name}", {"api_secret": first.get_secret_value()})
+        entries.append({"name": name, "api_key": api_key, "path": f"apps/{name}"} | more)
+    return entries
+
+
+def versions(cluster: Cluster, name: str) -> int:
+    """How often the account's secret was published, the first time by hand."""
+    answer = cluster.vault("GET", f"{cluster.mount}/metadata/apps/{name}")
+    return int(answer["data"]["current_version"])
+
+
+def creates(cluster: Cluster, name: str) -> int:
+    """How many secrets the provider created for the account."""
+    return sum(
+        request.operation is Operation.CREATE and request.api_key == f"key{name}" and request.status == 201
+        for request in cluster.emulator.requests
+    )
+
+
+def works(cluster: Cluster, name: str) -> bool:
+    return cluster.emulator.authenticates(f"key{name}", SecretStr(cluster.document(f"apps/{name}")["api_secret"]))
+
+
+# --- when an account needs somebody ----------------------------------------------------------------------------
+
+
+def visit(journal: Journal, due_at: datetime | None = NOW + 30 * DAY) -> datetime:
+    return next_visit(journal, due_at, tried_at=NOW, recheck=DAY)
+
+
+AT_REST = Journal(current_id="a", rotated_at=NOW)
+
+
+def test_an_account_is_visited_when_it_is_due_or_was_not_tried_for_long_whatever_comes_first() -> None:
+    assert visit(AT_REST) == NOW + DAY
+    assert visit(AT_REST, NOW + DAY / 2) == NOW + DAY / 2
+
+
+def test_what_is_unfinished_or_was_never_taken_on_is_visited_at_once() -> None:
+    assert visit(Journal(), None) < NOW
+    assert visit(Journal(current_id="a", rotated_at=NOW, candidate=SecretStr("Candidate0001"))) < NOW
+
+
+def test_a_revocation_is_visited_when_it_is_due_and_no_create_can_land_any_more() -> None:
+    retiring = (Retiring("b", NOW + DAY / 3), Retiring("c", NOW + DAY / 2))
+    assert visit(Journal(current_id="a", retiring=retiring)) == NOW + DAY / 3
+    late = Journal(current_id="a", retiring=retiring, create_until=NOW + DAY / 4 * 3)
+    assert visit(late) == NOW + DAY / 4 * 3
+
+
+def test_a_failure_or_another_runner_is_waited_for() -> None:
+    unfinished: dict[str, Any] = {"current_id": "a", "candidate": SecretStr("Candidate0001")}
+    assert visit(Journal(**unfinished, next_attempt_at=NOW + DAY)) == NOW + DAY
+    assert visit(Journal(**unfinished, holder="other", lease_until=NOW + DAY)) == NOW + DAY
+    assert visit(Journal(**unfinished, holder=None, lease_until=NOW + DAY)) < NOW
+
+
+# --- a life ----------------------------------------------------------------------------------------------------
+
+
+def test_it_rotates_again_and_again_on_time_and_consumers_never_notice(cluster: Cluster) -> None:
+    cluster.configure(open_accounts(cluster, "a", "b"), defaults=QUICK)
+    with Consumer(cluster, "keya", "apps/a") as consumer, cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        daemon.wait_for("rotation.published", count=4, account="a")
+        daemon.wait_for("rotation.published", count=4, account="b")
+        assert daemon.end() == 0
+    assert consumer.failures == []
+    assert consumer.checks > 20
+    for name in "ab":
+        assert versions(cluster, name) == 1 + creates(cluster, name)
+        assert works(cluster, name)
+        assert len(cluster.emulator.live(f"key{name}")) <= 2
+    # Each rotation can be followed through the log by its id, from the first line to the last.
+    told: dict[str, list[str]] = {}
+    for event in daemon.events:
+        if event.get("account") == "a" and event["event"].startswith("rotation."):
+            told.setdefault(event["rotation_id"], []).append(event["event"].removeprefix("rotation."))
+    whole = ["prepared", "created", "published", "committed", "claimed", "revoked", "settled"]
+    assert list(told.values())[1] == whole
+
+
+def test_neither_a_start_nor_a_restart_nor_a_reload_rotates_what_is_not_due(cluster: Cluster) -> None:
+    cluster.configure(open_accounts(cluster, "a", "b", "c"))
+    for _ in range(2):
+        with cluster.daemon() as daemon:
+            daemon.wait_until_ready()
+            daemon.send(signal.SIGHUP)
+            daemon.wait_for("config.reloaded")
+            eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
+            assert daemon.end() == 0
+    assert [versions(cluster, name) for name in "abc"] == [1, 1, 1]
+    assert [creates(cluster, name) for name in "abc"] == [0, 0, 0]
+
+
+def test_a_daemon_killed_after_a_create_leaves_nothing_that_the_next_one_does_not_finish(cluster: Cluster) -> None:
+    [entry] = open_accounts(cluster, "a")
+    cluster.configure([entry])
+    assert cluster.run("rotate-now", "a").code == 0  # adopted, and rotated once
+    tape = Tape(when=lambda call: KILL_AFTER if call.method == "POST" and call.path.endswith("secrets") else None)
+    with proxied({"provider": cluster.api_url}, tape) as addresses:
+        cluster.configure([entry | {"every": "1s"}], account_api={"api_url": addresses["provider"]}, defaults=QUICK)
+        with cluster.daemon() as daemon:
+            tape.victim = daemon.process.popen.pid
+            assert daemon.process.popen.wait(20) == -signal.SIGKILL
+    assert cluster.journal("a")["phase"] == "prepared"
+    made = creates(cluster, "a")
+    cluster.configure([entry | {"every": "30d"}])
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.committed", account="a")
+    assert creates(cluster, "a") == made
+    assert works(cluster, "a")
+
+
+def test_what_is_overdue_rotates_spread_out(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(5)]
+    entries = open_accounts(cluster, *names)
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "--all").code == 0
+    cluster.configure(entries, defaults={"every": "1s"} | QUICK, daemon={"min_spacing": "600ms"})
+    time.sleep(2)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.prepared", count=5)
+    begun = sorted(datetime.fromisoformat(event["timestamp"]) for event in daemon.find("rotation.prepared"))
+    for early, late in pairwise(begun[:5]):
+        assert late - early > timedelta(milliseconds=250)
+
+
+def test_a_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
+    parent, *children = open_accounts(cluster, "parent", "child1", "child2")
+    entries = [parent, *(child | {"primary": "parent"} for child in children)]
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "--all").code == 0
+    cluster.configure(entries, defaults=QUICK | {"every": "1s"}, daemon={"concurrency": 1})
+    time.sleep(1.5)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.published", account="parent")
+    order = [event["account"] for event in daemon.find("rotation.published")]
+    assert set(order[:2]) == {"child1", "child2"}
+
+
+# --- telling it to stop ----------------------------------------------------------------------------------------
+
+
+def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_once(cluster: Cluster) -> None:
+    [entry] = open_accounts(cluster, "a")
+    cluster.configure([entry])
+    assert cluster.run("rotate-now", "a").code == 0
+    cluster.emulator.propagation = timedelta(seconds=60)
+    cluster.configure([entry], defaults=QUICK | {"every": "1s", "verify_timeout": "60s"})
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.created")
+        begun = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() - begun < 5
+    journal = cluster.journal("a")
+    assert (journal["phase"], journal["holder"]) == ("prepared", None)
+    daemon.wait_for("daemon.stopped")
+    assert works(cluster, "a")
+
+
+def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: Cluster) -> None:
+    cluster.emulator.faults.add("list:slow:*@20s")
+    cluster.configure(
+        open_accounts(cluster, "a"),
+        account_api={"timeout": "30s"},
+        daemon={"lease": "100s", "shutdown_timeout": "2s"},
+    )
+    with cluster.daemon() as daemon:
+        eventually(lambda: len(cluster.emulator.requests) > 0 or bool(daemon.find("daemon.started")))
+        time.sleep(1)
+        begun = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() - begun < 4
+    assert daemon.find("daemon.stopped_hard", accounts=["a"])
+
+
+def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) -> None:
+    a, b = open_accounts(cluster, "a", "b")
+    cluster.configure([a, b])
+    assert cluster.run("rotate-now", "--all").code == 0
+    cluster.emulator.propagation = timedelta(seconds=3)
+    quick = QUICK | {"every": "1s", "verify_timeout": "60s"}
+    cluster.configure([a, b], defaults=quick)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.created", account="a")
+        cluster.configure([a | {"enabled": False}, b], defaults=quick)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("config.changed", setting="accounts.enabled", old=True, new=False, accounts=["a"])
+        eventually(lambda: cluster.journal("a")["holder"] is None)
+        cluster.emulator.propagation = timedelta()
+        daemon.wait_for("rotation.published", account="b", count=3)
+        assert daemon.status("a")["enabled"] is False
+    assert not daemon.find("rotation.published", account="a")
+    assert cluster.journal("a")["phase"] == "prepared"
+    assert works(cluster, "a")
+
+
+# --- the configuration -----------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster) -> None:
+    a, b = open_accounts(cluster, "a", "b")
+    cluster.configure([a])
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        good = cluster.config.read_text()
+        cluster.config.write_text(good.replace('grace = "0s"', 'grace = "forever"'))
+        refused = daemon.wait_for("config.refused")
+        assert re.search(r"grace: is not a duration", refused["error"])
+        assert "\n" not in refused["error"]
+        assert daemon.get("/readyz").status_code == httpx.codes.OK
+        cluster.configure([a | {"every": "7d"}, b], daemon={"min_spacing": "3s"})
+        daemon.wait_for("config.reloaded")
+        assert daemon.find("config.changed", setting="accounts.every", old="30d", new="7d", accounts=["a"])
+        assert daemon.find("config.changed", setting="accounts", old=None, new="added", accounts=["b"])
+        assert daemon.find("config.changed", setting="daemon.min_spacing", old="0s", new="3s")
+        eventually(lambda: bool(cluster.journal("b").get("current_id")))
+        cluster.configure([b])
+        daemon.wait_for("config.changed", setting="accounts", old="removed", accounts=["a"])
+        assert [one["name"] for one in daemon.get("/api/status").json()["accounts"]] == ["b"]
+
+
+def test_the_symlink_swap_of_a_config_map_is_a_change(cluster: Cluster) -> None:
+    [a] = open_accounts(cluster, "a")
+    cluster.configure([a])
+    mounted = cluster.folder / "mounted"
+    for version in ("..1", "..2"):
+        (mounted / version).mkdir(parents=True)
+    content = cluster.config.read_text()
+    (mounted / "..1" / "config.toml").write_text(content)
+    (mounted / "..2" / "config.toml").write_text(content.replace('lease = "6s"', 'lease = "7s"'))
+    (mounted / "..data").symlink_to("..1")
+    (mounted / "config.toml").symlink_to("..data/config.toml")
+    with cluster.daemon(env={"ROTATOR_CONFIG": str(mounted / "config.toml")}) as daemon:
+        daemon.wait_until_ready()
+        (mounted / "..data_tmp").symlink_to("..2")
+        (mounted / "..data_tmp").rename(mounted / "..data")
+        daemon.wait_for("config.changed", setting="daemon.lease", old="6s", new="7s")
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------
+
+
+def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a", "b")
+    away = False
+    tape = Tape(when=lambda call: KILL_AFTER if away else None)  # without a victim: the answer is lost
+    with proxied({"vault": cluster.bao.address}, tape) as addresses:
+        cluster.configure(entries, vault={"address": addresses["vault"], "timeout": "1s"}, defaults=QUICK)
+        with Consumer(cluster, "keya", "apps/a") as consumer, cluster.daemon() as daemon:
+            daemon.wait_until_ready()
+            daemon.wait_for("rotation.published", count=2)
+            away = True
+            error = daemon.wait_for("vault.away", timeout=40)["error"]
+            assert "does not answer" in error or "in trouble" in error
+            not_ready = daemon.get("/readyz")
+            assert not_ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            time.sleep(1)
+            requests = len(cluster.emulator.requests)
+            time.sleep(2)
+            assert len(cluster.emulator.requests) == requests, "the provider was asked while Vault was away"
+            away = False
+            daemon.wait_for("vault.ready", count=2, timeout=40)
+            before = len(daemon.find("rotation.published"))
+            daemon.wait_for("rotation.published", count=before + 2, timeout=40)
+        assert consumer.failures == []
+
+
+def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_well(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(8)]
+    entries = open_accounts(cluster, *names)
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "--all").code == 0
+    cluster.emulator.faults.add("create:503:*")
+    sections: dict[str, Any] = {
+        "daemon.brake": {"failures": 3, "of_last": 5, "hold": "3s"},
+        "daemon": {"concurrency": 1},
+    }
+    cluster.configure(entries, defaults=QUICK | {"every": "1s"}, **sections)
+    time.sleep(1.5)
+    with cluster.daemon() as daemon:
+        engaged = daemon.wait_for("brake.engaged", why="provider")
+        assert "3 of the last 3 accounts failed" in engaged["error"]
+        assert len(daemon.find("rotation.prepared")) == 3
+        assert daemon.get("/api/status").json()["brake"]
+        cluster.emulator.faults.clear()
+        daemon.wait_for("brake.released", timeout=30)
+        daemon.wait_for("rotation.published", count=5)
+        assert daemon.get("/api/status").json()["brake"] is None
+
+
+def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mended(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a", "b")
+    cluster.configure(entries, daemon={"sweep": "500ms"})
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
+        cluster.put("apps/a", {"api_secret": "NotASecretAtAll1"})
+        daemon.wait_for("account.changed_elsewhere", account="a")
+        daemon.wait_for("account.restored", account="a")
+        assert works(cluster, "a")
+    assert creates(cluster, "a") == 0
+
+
+def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a")
+    cluster.configure(entries, daemon={"sweep": "500ms"})
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        eventually(lambda: daemon.status("a")["secret_id"] is not None)
+        assert cluster.run("rotate-now", "a").code == 0
+        eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
+
+
+# --- several of them -------------------------------------------------------------------------------------------
+
+
+def test_two_daemons_on_one_fleet_create_nothing_twice_and_lose_nothing(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(6)]
+    cluster.configure(open_accounts(cluster, *names), defaults=QUICK)
+    with ExitStack() as stack:
+        consumer = stack.enter_context(Consumer(cluster, "keyn0", "apps/n0"))
+        daemons = [stack.enter_context(cluster.daemon()) for _ in range(2)]
+        for daemon in daemons:
+            daemon.wait_until_ready()
+        time.sleep(12)
+        assert [daemon.end() for daemon in daemons] == [0, 0]
+    assert consumer.failures == []
+    for name in names:
+        # Five cycles of two seconds fit in, whoever did them.
+        assert versions(cluster, name) >= 5
+        unpublished = cluster.journal(name)["phase"] == "prepared"
+        assert creates(cluster, name) - (versions(cluster, name) - 1) in ((0, 1) if unpublished else (0,))
+        assert works(cluster, name)
+    assert all(daemon.find("rotation.published") for daemon in daemons)
+
+
+def test_the_parts_of_a_sharded_fleet_are_the_whole_fleet(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(8)]
+    cluster.configure(open_accounts(cluster, *names), daemon={"shard": "auto/2"})
+    with ExitStack() as stack:
+        daemons = [
+            stack.enter_context(cluster.daemon(env={"HOSTNAME": "rotator-0"})),
+            stack.enter_context(cluster.daemon("--shard", "1/2")),
+        ]
+        parts = []
+        for daemon in daemons:
+            daemon.wait_until_ready()
+            parts.append({one["name"] for one in daemon.get("/api/status").json()["accounts"]})
+    assert parts[0] | parts[1] == set(names)
+    assert not parts[0] & parts[1]
