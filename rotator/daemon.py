@@ -65,6 +65,8 @@ SWEEP_ACCOUNTS = 300
 FAMILY_WAIT = timedelta(seconds=1)
 # A visit that changed nothing is not made again sooner.
 SHORTEST_REST = timedelta(seconds=1)
+# An account that nobody visits so long after its time has lost its job.
+LOST_AFTER = timedelta(minutes=2)
 # How many names a log line holds.
 NAMES = 20
 
@@ -241,8 +243,7 @@ class Daemon:
             self._next_turn = self.now()
             for name, account in self._accounts.items():
                 account.begin_at = None
-                if account.visit is None:
-                    self._plan(name)
+                self._plan(name)
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
 
@@ -325,8 +326,9 @@ class Daemon:
         """Look for what happened without this daemon: other runners, changes by hand, a job that was lost."""
         with self._lock:
             enabled = [account for account in self._accounts.values() if account.settings.enabled]
+            overdue = self.now() - LOST_AFTER
             for account in enabled:
-                if account.visit is None and self._scheduler.get_job(account.settings.name) is None:
+                if account.visit is None and account.planned is not None and account.planned < overdue:
                     _log.error("job.lost", account=account.settings.name)
                     self.metrics.missed()
                     self._plan(account.settings.name)
@@ -374,8 +376,8 @@ class Daemon:
         """Set an account's one job to when it needs somebody next, and bring its status up to date."""
         with self._lock:
             account = self._accounts.get(name)
-            if account is None or self._stop.is_set():
-                return
+            if account is None or account.visit is not None or self._stop.is_set():
+                return  # gone, or planned when its visit is over
             now, journal = self.now(), account.journal
             due = _due(account, now)
             account.status = describe(account.settings, journal, due, account.error)
@@ -398,15 +400,23 @@ class Daemon:
         return next_visit(journal, begin_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
 
     def _job_ended(self, event: JobEvent) -> None:
-        """Only now may the next job be set: until now this one counted as running, and another would be skipped."""
+        """Only now is the visit over: until now its job counted as running, and another would have been skipped."""
         if event.code == EVENT_JOB_ERROR:
             self.metrics.job_failed()
+        with self._lock:
+            account = self._accounts.get(event.job_id)
+            if account is not None:
+                account.visit = None
         self._plan(event.job_id)
 
     def _job_missed(self, event: JobEvent) -> None:
-        _log.error("job.missed", account=event.job_id)
+        _log.warning("job.missed", account=event.job_id)
         self.metrics.missed()
-        self._plan(event.job_id)
+        with self._lock:
+            account = self._accounts.get(event.job_id)
+            if account is not None and account.visit is None:
+                account.retry_at = self.now() + SHORTEST_REST
+                self._plan(event.job_id)
 
     def _may_begin(self, account: _Account, now: datetime) -> bool:
         """Whether this account's rotation may begin now; if it is due and may not, `begin_at` says when it may."""
@@ -453,16 +463,12 @@ class Daemon:
             account = self._accounts.get(name)
             if account is None or account.visit is not None or not account.settings.enabled or self._stop.is_set():
                 return
-            account.visit = threading.Event()
-        try:
-            with structlog.contextvars.bound_contextvars(account=name):
-                if account.journal is None:
-                    self._first_look(account)
-                else:
-                    self._attend(account, account.visit)
-        finally:
-            with self._lock:
-                account.visit = None
+            account.visit = stop = threading.Event()
+        with structlog.contextvars.bound_contextvars(account=name):
+            if account.journal is None:
+                self._first_look(account)
+            else:
+                self._attend(account, stop)
 
     def _first_look(self, account: _Account) -> None:
         """Read the journal and do no more: a start begins nothing."""
@@ -598,8 +604,7 @@ class Daemon:
                 if not account.enabled and entry.visit is not None:
                     entry.visit.set()
                 self._accounts[account.name] = entry
-                if entry.visit is None:  # otherwise it is planned when the visit ends
-                    self._plan(account.name)
+                self._plan(account.name)
             for name, gone in known.items():
                 if gone.visit is not None:
                     gone.visit.set()

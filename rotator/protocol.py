@@ -850,7 +850,7 @@ def backoff(account: str, attempts: int) -> timedelta:
     Up to a quarter less, differently for each account and attempt, so that accounts that failed together are not
     tried again together.
     """
-    longest = min(BACKOFF_FIRST * 2 ** min(attempts - 1, 16), BACKOFF_CAP)
+    longest: timedelta = min(BACKOFF_FIRST * 2 ** min(attempts - 1, 16), BACKOFF_CAP)
     digest = blake2b(f"{account}/{attempts}".encode(), digest_size=8).digest()
     share: float = int.from_bytes(digest) / (1 << 64)
     return longest * (1.0 - share / 4)

@@ -219,7 +219,7 @@ def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
 def _coming_event(event: Event) -> str:
     if event.kind is Kind.REVOKE:
         return "revoke the secret before"
-    return "rotate in spite of windows and blackouts (max_age)" if event.overridden else "rotate"
+    return "rotate, forced by max_age" if event.overridden else "rotate"
 
 
 def _calendar(rows: Sequence[Load], zone: ZoneInfo, *, monthly: bool, plain: bool) -> Table:

@@ -228,7 +228,7 @@ class Schedule:
             day = date.fromordinal(ordinal)
             for begin, end in _open_minutes(day, self.windows, self.blackouts):
                 opening = max(start, _instant(day, begin, self.timezone))
-                if opening <= _instant(day, end, self.timezone):
+                if opening < _instant(day, end, self.timezone):
                     return opening
         return _NEVER
 

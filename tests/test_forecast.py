@@ -322,7 +322,7 @@ def test_a_forecast_of_nothing_has_no_tables(printed: Printed) -> None:
 def test_what_was_cut_and_what_was_forced_is_said(printed: Printed) -> None:
     forced = replace(NIGHTLY, max_age=30 * DAY)
     text = "\n".join(printed(replace(ahead([member("shop", 40 * DAY, forced)], DAY), cut=True)))
-    assert "rotate in spite of windows and blackouts" in text
+    assert "rotate, forced by max_age" in text
     assert text.endswith("after that there is too much to tell: ask for less time or for fewer accounts")
 
 

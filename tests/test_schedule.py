@@ -466,6 +466,11 @@ def test_max_age_beyond_the_next_opening_changes_nothing() -> None:
     assert due(schedule, at("2026-10-02T12:00")) == at("2026-11-08T02:00")
 
 
+def test_an_opening_on_the_morning_of_max_age_is_taken() -> None:
+    schedule = every(30 * DAY, BERLIN, "02:00-05:00", max_age=30 * DAY + 4 * HOUR)
+    assert due(schedule, at("2026-05-01T23:00")) == at("2026-06-01T02:00")
+
+
 def test_max_age_holds_on_the_night_that_makes_a_cron_s_day_longer() -> None:
     schedule = by_cron("0 3 * * *", BERLIN, max_age=DAY)
     rotated_at = at("2026-10-24T03:00")

@@ -174,48 +174,327 @@ function draw() {
 
 function tell() {
   const fresh = byId("freshness");
+  const age = performance.now() - heard;
+  const ago = age < 3000 ? "just now" : `${span(age)} ago`;
   if (fleet === null) fresh.textContent = silence === null ? "" : "No answer yet";
-  else fresh.textContent = silence === null ? `Updated ${span(performance.now() - heard)} ago` : `Data is ${span(performance.now() - heard)} old`;
+  else fresh.textContent = silence === null ? `Updated ${ago}` : `Data is ${span(age)} old`;
 }
 
 const is = (state) => accounts.filter((account) => account.state === state);
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
-// The answer to "do I have to get up?": how bad it is, one sentence, and what else there is to say.
+// The answer to "do I have to get up?": how bad it is, one sentence, the accounts to look at, what else there is to say.
 function verdict() {
-  if (fleet === null) return silence === null ? null : ["gone", "The daemon does not answer", [sentence(silence), "This page asks again every few seconds."]];
+  if (fleet === null) {
+    return { mood: "gone", headline: "The daemon does not answer", notes: [sentence(silence), "This page goes on asking."], cases: [] };
+  }
   const failing = is("failing");
   const stuck = [...is("ambiguous"), ...failing.filter((account) => account.attempts >= STUBBORN || account.retry === null)];
   const retried = failing.filter((account) => !stuck.includes(account));
   const overdue = is("overdue");
-  const notes = [
-    ...(stuck.length ? cases(stuck) : []),
-    fleet.brake === null ? null : `No new rotation begins: ${fleet.brake}`,
-    retried.length ? `${count(retried.length, "account")} failed and ${retried.length === 1 ? "is" : "are"} tried again by itself: ${names(retried)}` : null,
-    overdue.length ? `${count(overdue.length, "account")} ${overdue.length === 1 ? "is" : "are"} overdue: ${names(overdue)}` : null,
-    is("pending").length ? `${count(is("pending").length, "account")} not taken on yet: ${names(is("pending"))}` : null,
-    is("disabled").length ? `${count(is("disabled").length, "account")} disabled, left alone` : null,
-  ].filter((note) => note !== null).map(sentence);
+  const disabled = is("disabled").length;
+  const named = (list, one, many) => (list.length ? [`${count(list.length, one, many)}: ${names(list)}`] : []);
+  const again = named(retried, "account failed and is tried again by itself", "accounts failed and are tried again by themselves");
+  const late = named(overdue, "account is overdue", "accounts are overdue");
+  const aside = [
+    ...named(is("pending"), "account is not taken on yet", "accounts are not taken on yet"),
+    ...(disabled ? [`${count(disabled, "account is", "accounts are")} disabled, and left alone`] : []),
+  ];
+  const brake = fleet.brake === null ? [] : [`The brake is on, no new rotation begins: ${fleet.brake}`];
+  const say = (mood, headline, ...notes) => ({ mood, headline, notes: notes.flat().filter(Boolean).map(sentence), cases: stuck.slice(0, NAMED) });
 
-  if (silence !== null) return ["gone", "The daemon does not answer", [`${sentence(silence)} What you see is ${span(performance.now() - heard)} old.`, ...notes]];
-  if (!fleet.ready) return ["trouble", "Not ready: nothing is rotated at the moment", [sentence(fleet.not_ready ?? ""), ...notes]];
-  if (stuck.length) return ["trouble", `${count(stuck.length, "account needs", "accounts need")} a person: ${names(stuck)}`, notes];
-  if (fleet.brake !== null) return ["trouble", "The brake is on: no new rotation begins", notes.map((note) => note.replace("No new rotation begins: ", ""))];
-  if (retried.length || overdue.length) return ["watch", notes[0].replace(/\.$/, ""), notes.slice(1)];
-  const enabled = accounts.length - is("disabled").length;
-  if (!enabled) return ["watch", "No account is looked after", notes];
+  const needed = named(stuck, "account needs a person", "accounts need a person");
+  if (silence !== null) {
+    return say("gone", "The daemon does not answer", `${sentence(silence)} What you see is ${span(performance.now() - heard)} old`, needed, brake, again, late);
+  }
+  if (!fleet.ready) return say("trouble", "rotator is not ready", fleet.not_ready ?? "", needed, brake, again, late, aside);
+  if (stuck.length) return say("trouble", needed[0], brake, again, late, aside);
+  if (brake.length) return say("trouble", "The brake is on: no new rotation begins", fleet.brake, again, late, aside);
+  if (again.length) return say("watch", again[0], late, aside);
+  if (late.length) return say("watch", late[0], aside);
+  const well = accounts.length - disabled - is("pending").length;
+  if (!well) return say("watch", disabled === accounts.length ? "No account is looked after" : "No account is taken on yet", aside);
   const next = Math.min(...accounts.filter((account) => account.due !== null).map((account) => account.due));
   const then = next === Infinity ? "" : next > now() ? `; next rotation ${relative(next)}` : "; a rotation is due now";
-  return ["well", (enabled === 1 ? "The account is well" : `All ${enabled.toLocaleString("en")} accounts are well`) + then, notes];
+  return say("well", (well === 1 ? "The account is well" : `All ${well.toLocaleString("en")} accounts are well`) + then, aside);
 }
-
-const sentence = (text) => (typeof text !== "string" || text === "" || /[.!?]$/.test(text) ? text : `${text}.`).toString();
 
 function drawVerdict() {
-  const said = verdict();
-  if (said === null) return;
-  const [mood, headline, notes] = said;
+  if (fleet === null && silence === null) return;
+  const { mood, headline, notes, cases } = verdict();
   byId("verdict").dataset.mood = mood;
   byId("mark").setAttribute("href", `#m-${mood}`);
-  if (byId("headline").textContent !== headline) byId("headline").textContent = headline;
+  show(byId("headline"), headline, () => headline);
+  show(byId("notes"), JSON.stringify([notes, cases.map((account) => [account.name, account.last_error])]), () => [
+    ...cases.map((account) => make("p", { class: "case" }, make("strong", {}, account.name), " ", ...explained(account.last_error ?? STATES[account.state][1]))),
+    ...notes.map((note) => make("p", {}, ...explained(note))),
+  ]);
   document.title = `${headline} · rotator`;
 }
+
+function drawTimeline() {
+  const today = Math.floor(now() / DAY);
+  const days = Array.from({ length: DAYS }, () => [0, 0]);
+  const note = (ms, kind) => {
+    const day = Math.max(0, Math.floor(ms / DAY) - today); // what is late is for today
+    if (day < DAYS) days[day][kind] += 1;
+  };
+  for (const account of accounts) {
+    if (account.due !== null) note(account.due, 0);
+    if (account.enabled) account.retiring.forEach((entry) => note(parse(entry.not_before), 1));
+  }
+  show(byId("chart"), JSON.stringify([today, days]), () => {
+    const most = days.reduce(([up, down], day) => [Math.max(up, day[0]), Math.max(down, day[1])], [0, 0]);
+    const totals = days.reduce(([up, down], day) => [up + day[0], down + day[1]], [0, 0]);
+    const busiest = days.findIndex((day) => day[0] === most[0]);
+    const up = count(totals[0], "rotation");
+    const down = count(totals[1], "revocation");
+    byId("total-up").textContent = up;
+    byId("total-down").textContent = down;
+    byId("chart").setAttribute("aria-label", `${up} and ${down} in the next 30 days` + (most[0] ? `; most rotations on ${date(today + busiest)}: ${most[0]}` : ""));
+    const top = Math.max(...most, 1);
+    byId("chart").style.setProperty("--deep", most[1] / top);
+    return days.map((day, index) => column(today + index, index, day, most, top));
+  });
+  if (byId("days").open) drawDays(today, days);
+  byId("days").ontoggle = () => drawDays(today, days);
+}
+
+const date = (day) => new Date(day * DAY).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
+
+function column(day, index, [rotations, revocations], [mostUp, mostDown], top) {
+  const bar = (number) => {
+    const element = make("i");
+    element.style.setProperty("--share", number / top);
+    return element;
+  };
+  const up = make("div", { class: "up" });
+  const down = make("div", { class: "down" });
+  if (rotations) up.append(rotations === mostUp ? rotations.toLocaleString("en") : "", bar(rotations));
+  if (revocations) down.append(bar(revocations), revocations === mostDown ? revocations.toLocaleString("en") : "");
+  const short = new Date(day * DAY).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+  const label = index === 0 ? "Today" : index % 7 === 0 ? short : null;
+  const title = `${index === 0 ? "Today, " : ""}${date(day)} (UTC): ${count(rotations, "rotation")}, ${count(revocations, "revocation")}`;
+  return make("div", { class: index === 0 ? "day today" : "day", title }, up, down, make("div", { class: "date" }, label === null ? null : make("span", {}, label)));
+}
+
+function drawDays(today, days) {
+  show(byId("days").lastElementChild, JSON.stringify([today, days]), () => make("table", {},
+    make("thead", {}, make("tr", {}, ...["Day (UTC)", "Rotations", "Revocations"].map((name) => make("th", { scope: "col" }, name)))),
+    make("tbody", {}, ...days.map((day, index) => make("tr", {}, make("th", { scope: "row" }, date(today + index)), make("td", {}, String(day[0])), make("td", {}, String(day[1]))))),
+  ));
+}
+
+function drawStates() {
+  const counts = Object.fromEntries(Object.keys(STATES).map((state) => [state, 0]));
+  for (const account of accounts) counts[account.state] += 1;
+  const listed = Object.keys(STATES).filter((state) => counts[state] || wish.state === state);
+  const group = byId("states");
+  if (group.shown !== listed.join()) {
+    show(group, listed.join(), () => ["", ...listed].map((state) => {
+      const chip = make("button", { type: "button", class: "chip", "data-state": state, title: state && STATES[state][1] },
+        state ? glyph(`s-${state}`, `glyph ${state}`) : null, state ? STATES[state][0] : "All", " ", make("b"));
+      chip.addEventListener("click", () => want({ state: wish.state === state ? "" : state }));
+      return chip;
+    }));
+  }
+  for (const chip of group.children) {
+    const { state } = chip.dataset;
+    chip.lastElementChild.textContent = (state ? counts[state] : accounts.length).toLocaleString("en");
+    chip.setAttribute("aria-pressed", String(wish.state === state));
+  }
+}
+
+// --- the table ------------------------------------------------------------------------------------------------
+
+function sort() {
+  const by = COLUMNS[wish.sort][1];
+  const turn = wish.down ? -1 : 1;
+  const keyed = accounts.map((account) => [by(account), account]);
+  keyed.sort(([one, first], [other, second]) => {
+    if (one === other) return first.place - second.place;
+    if (one === null || other === null) return one === null ? 1 : -1;
+    return (one < other ? -1 : 1) * turn;
+  });
+  accounts = keyed.map(([, account]) => account);
+  find();
+}
+
+function find() {
+  const words = wish.q.toLowerCase().split(/\s+/).filter(Boolean);
+  found = accounts.filter((account) => (!wish.state || account.state === wish.state) && words.every((word) => account.text.includes(word)));
+}
+
+function drawRows() {
+  const whole = found.length === accounts.length;
+  const said = whole ? count(found.length, "account") : `${found.length.toLocaleString("en")} of ${count(accounts.length, "account")}`;
+  if (byId("count").textContent !== said) byId("count").textContent = said;
+  byId("nothing").hidden = found.length > 0;
+  for (const head of byId("columns").children) {
+    const sorted = head.dataset.column === wish.sort;
+    if (sorted) head.setAttribute("aria-sort", wish.down ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+  }
+  const body = byId("rows");
+  const focused = document.activeElement;
+  const shown = new Set();
+  let next = body.firstChild;
+  const place = (element) => {
+    if (element === next) next = next.nextSibling;
+    else body.insertBefore(element, next);
+  };
+  for (const account of found.slice(0, limit)) {
+    let row = rows.get(account.name);
+    if (row === undefined) rows.set(account.name, (row = makeRow(account.name)));
+    fill(row, account);
+    place(row.line);
+    if (opened.has(account.name)) place(row.full);
+    shown.add(account.name);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    gone.remove();
+  }
+  for (const name of rows.keys()) if (!shown.has(name)) rows.delete(name);
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+}
+
+function makeRow(name) {
+  const id = `full-${makeRow.made = (makeRow.made ?? 0) + 1}`;
+  const toggle = make("button", { type: "button", class: "name", "aria-controls": id }, glyph("s-open", ""), make("span", {}, name));
+  const key = make("span", { class: "below" });
+  const cells = Object.fromEntries(Object.entries(COLUMNS).slice(1).map(([column, [label]]) =>
+    [column, make("td", { role: "cell", "data-label": column === "error" ? null : label, class: column === "error" ? "error" : null })]));
+  const line = make("tr", { role: "row" }, make("th", { role: "rowheader", scope: "row" }, toggle, key), ...Object.values(cells));
+  const cell = make("td", { role: "cell", colspan: Object.keys(COLUMNS).length });
+  const full = make("tr", { role: "row", class: "full", id }, cell);
+  toggle.addEventListener("click", () => {
+    if (!opened.delete(name)) opened.add(name);
+    drawRows();
+  });
+  return { line, full, toggle, key, cells, cell };
+}
+
+function fill({ line, toggle, key, cells, cell }, account) {
+  const open = opened.has(account.name);
+  toggle.setAttribute("aria-expanded", String(open));
+  line.classList.toggle("opened", open);
+  const known = account.phase !== null;
+  const behind = known && ["failing", "overdue", "disabled"].includes(account.state) && account.phase !== "idle";
+  show(key, account.api_key + account.path, () => `${account.api_key} · ${account.path}`);
+  show(cells.state, account.state + account.phase, () => [
+    make("span", { class: "is", title: STATES[account.state][1] }, glyph(`s-${account.state}`, `glyph ${account.state}`), STATES[account.state][0]),
+    behind ? make("span", { class: "below" }, `phase ${account.phase}`) : null,
+  ]);
+  time(cells.age, account.rotated, (ms) => span(now() - ms), "not known");
+  time(cells.rotation, account.due, (ms) => (ms > now() ? relative(ms) : `due ${relative(ms)}`), "none", account.state === "overdue" ? "late" : null,
+    account.overridden ? "in spite of its windows" : null);
+  time(cells.revocation, account.revoke, (ms) => (ms > now() ? relative(ms) : "due"), "none", null,
+    account.retiring.length > 1 ? `and ${account.retiring.length - 1} more` : null);
+  show(cells.secrets, `${known} ${account.live_secrets} ${account.unknown_secrets}`, () => [
+    known ? String(account.live_secrets) : none("not known"),
+    account.unknown_secrets ? make("span", { class: "below wrong" }, `${account.unknown_secrets} unknown`) : null,
+  ]);
+  show(cells.error, account.last_error, () => (account.last_error === null ? [] : [make("span", { class: "clamped" }, account.last_error)]));
+  if (open) show(cell, JSON.stringify(account) + Math.floor(now() / 30_000), () => inFull(account));
+}
+
+const none = (meaning) => make("span", { class: "soft", title: meaning }, make("span", { "aria-hidden": "true" }, "–"), make("span", { class: "spoken" }, meaning));
+
+function time(cell, ms, text, absent, classes = null, below = null) {
+  const said = ms === null ? absent : text(ms);
+  show(cell, `${ms} ${said} ${classes} ${below}`, () => [
+    ms === null ? none(absent) : instant(ms, said, classes),
+    ms === null || below === null ? null : make("span", { class: "below" }, below),
+  ]);
+}
+
+function inFull(account) {
+  const at = (ms) => (ms === null ? null : make("span", {}, utc(ms), make("span", { class: "soft" }, ` ${relative(ms)}`)));
+  const facts = [
+    ["API key", account.api_key],
+    ["Published at", account.path],
+    ["Primary account", account.primary],
+    ["Phase", account.phase],
+    ["Published secret", account.secret_id],
+    ["Published since", at(account.rotated)],
+    ["Next rotation", at(account.due)],
+    ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
+    ["Held by", account.holder],
+    ["Failed runs", account.attempts ? String(account.attempts) : null],
+    ["Tried again", at(account.retry)],
+  ].filter(([, value]) => value !== null);
+  return [
+    account.last_error === null ? null : make("p", { class: "said" }, ...explained(account.last_error)),
+    make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
+  ];
+}
+
+// --- what the reader wants ------------------------------------------------------------------------------------
+
+function want(change) {
+  Object.assign(wish, change);
+  limit = ROWS;
+  if ("sort" in change || "down" in change) sort();
+  else find();
+  drawStates();
+  drawRows();
+  remember();
+}
+
+let remembering = 0;
+function remember() {
+  clearTimeout(remembering); // a browser does not like its address changed at every keystroke
+  remembering = setTimeout(() => history.replaceState(null, "", address() || location.pathname + location.search), 200);
+}
+
+function address() {
+  const said = new URLSearchParams();
+  if (wish.q) said.set("q", wish.q);
+  if (wish.state) said.set("state", wish.state);
+  if (wish.sort !== "state" || wish.down) said.set("sort", (wish.down ? "-" : "") + wish.sort);
+  return said.size ? `#${said}` : "";
+}
+
+function recall() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const by = (said.get("sort") ?? "state").replace(/^-/, "");
+  wish.q = byId("search").value = said.get("q") ?? "";
+  wish.state = Object.hasOwn(STATES, said.get("state") ?? "") ? said.get("state") : "";
+  wish.sort = Object.hasOwn(COLUMNS, by) ? by : "state";
+  wish.down = (said.get("sort") ?? "").startsWith("-");
+  limit = ROWS;
+  if (fleet === null) return;
+  sort();
+  drawStates();
+  drawRows();
+}
+
+for (const [column, [label]] of Object.entries(COLUMNS)) {
+  const button = make("button", { type: "button" }, label);
+  button.addEventListener("click", () => want({ sort: column, down: wish.sort === column && !wish.down }));
+  byId("columns").append(make("th", { role: "columnheader", scope: "col", "data-column": column }, button));
+}
+byId("search").addEventListener("input", (event) => want({ q: event.target.value }));
+byId("reset").addEventListener("click", () => {
+  byId("search").value = "";
+  want({ q: "", state: "" });
+  byId("search").focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input")) return;
+  event.preventDefault();
+  byId("search").focus();
+});
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
+window.addEventListener("hashchange", recall);
+new IntersectionObserver(([end]) => {
+  if (!end.isIntersecting || limit >= found.length) return;
+  limit += ROWS;
+  drawRows();
+}, { rootMargin: "1200px" }).observe(byId("more"));
+setInterval(() => !document.hidden && tell(), 1000);
+
+recall();
+ask();

@@ -1,0 +1,366 @@
+"""The daemon's HTTP side over real sockets: what it answers, what it refuses, how it starts and stops."""
+
+import gzip
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+
+from rotator import web
+from rotator.errors import ConfigError
+from rotator.metrics import Metrics
+from rotator.protocol import Phase, Retiring
+from rotator.status import AccountStatus, FleetStatus
+from rotator.web import create_app, serving
+
+NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
+SHOP = AccountStatus(
+    name="shop",
+    api_key="ef567890",
+    path="nexmo/shop",
+    primary="main",
+    enabled=True,
+    phase=Phase.OVERLAP,
+    secret_id="id-2",
+    rotated_at=NOW - timedelta(hours=3),
+    due_at=NOW + timedelta(days=30),
+    retiring=(Retiring("id-1", NOW + timedelta(hours=21)),),
+    live_secrets=2,
+)
+CALM = FleetStatus(NOW, "1.2.3", "host-1", NOW - timedelta(days=2), True, None, None, None, (SHOP,))
+MANY = replace(CALM, accounts=tuple(replace(SHOP, name=f"shop-{number}") for number in range(200)))
+EVERYWHERE = ["/", "/page.js", "/page.css", "/icon.svg", "/metrics", "/healthz", "/readyz", "/api/status", "/nowhere"]
+
+
+@dataclass
+class Served:
+    """A server whose status can be changed."""
+
+    status: FleetStatus
+    address: str = ""
+    client: httpx.Client = None  # type: ignore[assignment]
+    error: Exception | None = None
+
+    def tell(self) -> FleetStatus:
+        if self.error is not None:
+            raise self.error
+        return self.status
+
+    def connect(self) -> socket.socket:
+        host, _, port = self.address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=10)
+
+
+@contextmanager
+def served(status: FleetStatus = CALM, listen: str = "127.0.0.1:0") -> Iterator[Served]:
+    made = Served(status)
+    with serving(create_app(made.tell, Metrics()), listen) as made.address:
+        with httpx.Client(base_url=f"http://{made.address}", trust_env=False) as made.client:
+            yield made
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    with served() as made:
+        yield made
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> None:
+    answer = server.client.get("/api/status")
+
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    assert set(told) == {field.name for field in fields(FleetStatus)}
+    assert set(told["accounts"][0]) == {field.name for field in fields(AccountStatus)} | {"state"}
+    assert told["at"] == "2026-11-23T18:05:07.250000Z"
+    assert told["accounts"][0]["retiring"] == [{"id": "id-1", "not_before": "2026-11-24T15:05:07.250000Z"}]
+    assert (told["accounts"][0]["phase"], told["accounts"][0]["state"]) == ("overlap", "overlap")
+
+
+def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes(server: Served) -> None:
+    known = {"If-None-Match": server.client.get("/api/status").headers["etag"]}
+
+    server.status = replace(CALM, at=NOW + timedelta(minutes=1))
+    same = server.client.get("/api/status", headers=known)
+    assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["date"]
+
+    server.status = replace(CALM, accounts=(replace(SHOP, attempts=1),))
+    assert server.client.get("/api/status", headers=known).json()["accounts"][0]["state"] == "failing"
+
+
+def test_metrics_come_in_the_format_asked_for(server: Served) -> None:
+    plain = server.client.get("/metrics")
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'rotator_account_live_secrets{account="shop"} 2' in plain.text
+
+    asked = server.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert asked.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "rotator_ready" in {family.name for family in parse_openmetrics(asked.text)}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/status", "/page.js"])
+def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
+    with served(MANY) as server:
+        for accepts in ("gzip, deflate", "identity", ""):
+            with server.client.stream("GET", path, headers={"Accept-Encoding": accepts}) as answer:
+                raw = b"".join(answer.iter_raw())
+            assert answer.headers.get("content-encoding") == ("gzip" if "gzip" in accepts else None)
+            assert "Accept-Encoding" in answer.headers["vary"]
+            content = gzip.decompress(raw) if "gzip" in accepts else raw
+            assert len(content) > web._WORTH_COMPRESSING
+
+
+def test_the_process_lives_whatever_the_fleet_is_like(server: Served) -> None:
+    server.error = RuntimeError("no status")
+    assert server.client.get("/healthz").status_code == 200
+
+
+def test_readiness_says_in_one_sentence_why_not(server: Served) -> None:
+    assert (server.client.get("/readyz").status_code, server.client.get("/readyz").json()["ready"]) == (200, True)
+    server.status = replace(CALM, ready=False, not_ready="3 of 7 journals were not read yet")
+    answer = server.client.get("/readyz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "3 of 7 journals were not read yet")
+
+
+def test_health_is_answered_while_all_renderers_are_busy() -> None:
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow() -> FleetStatus:
+        begun.release()
+        assert go_on.wait(20)
+        return CALM
+
+    with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
+        try:
+            asked = [pool.submit(httpx.get, f"http://{address}/metrics", timeout=20) for _ in range(6)]
+            assert begun.acquire(timeout=10)
+            assert begun.acquire(timeout=10)
+            assert httpx.get(f"http://{address}/healthz", timeout=5).status_code == 200
+            assert not begun.acquire(timeout=0.2), "more renderers than there are cores for"
+        finally:
+            go_on.set()
+        assert [answer.result().status_code for answer in asked] == [200] * 6
+
+
+def test_a_mistake_shows_neither_its_text_nor_its_place(server: Served) -> None:
+    server.error = RuntimeError("hunter2")
+    answer = server.client.get("/api/status")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "a mistake in rotator; its log has the place"}
+
+
+def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served) -> None:
+    for path in ("/nowhere<script>", "/metrics/", "/page/../page.js/..", "/%2e%2e/status.py", "/index.html"):
+        answer = server.client.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (404, "not found")
+        assert "script" not in answer.text
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
+def test_nothing_but_questions_is_taken(server: Served, method: str) -> None:
+    answer = server.client.request(method, "/api/status")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", EVERYWHERE[:-1])
+def test_head_is_get_without_the_body(server: Served, path: str) -> None:
+    get, head = server.client.get(path), server.client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize("content", [b"x", iter([b"x"])], ids=["counted", "chunked"])
+def test_a_question_has_no_body(server: Served, content: bytes | Iterator[bytes]) -> None:
+    assert server.client.request("GET", "/metrics", content=content).status_code == 413
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_every_answer_says_how_it_is_to_be_treated(server: Served, path: str) -> None:
+    headers = server.client.get(path).headers
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert "server" not in headers
+    assert "access-control-allow-origin" not in headers
+
+
+def test_refusals_and_mistakes_are_guarded_too(server: Served) -> None:
+    server.error = RuntimeError()
+    for answer in (server.client.post("/"), server.client.get("/readyz")):
+        assert answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def closed_within(connection: socket.socket, seconds: float) -> bool:
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65_536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "PATIENCE", 0.5)
+    with served(replace(MANY, accounts=MANY.accounts * 100)) as server:
+        with closing(server.connect()) as silent:
+            assert closed_within(silent, 5)
+        with closing(server.connect()) as slow:
+            begun = time.monotonic()
+            slow.sendall(b"GET / HTTP/1.1\r\n")
+            while time.monotonic() < begun + 5:
+                try:
+                    slow.sendall(b"X-A: b\r\n")
+                except ConnectionError:
+                    break
+                time.sleep(0.1)
+            assert time.monotonic() < begun + 3
+        with closing(server.connect()) as reluctant:
+            reluctant.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(1.5)  # takes nothing, and there is more to take than fits into the buffers
+            taken = 0
+            with pytest.raises(ConnectionResetError):
+                while chunk := reluctant.recv(1 << 20):
+                    taken += len(chunk)
+            assert taken < 8_000_000
+        assert server.client.get("/healthz").status_code == 200
+
+
+def test_there_is_room_for_so_many_connections_and_headers(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server.client.get("/healthz", headers={"X-Long": "x" * web._HEADER_BYTES}).status_code == 400
+    monkeypatch.setattr(web, "_CONNECTIONS", 3)
+    with served() as small, closing(small.connect()), closing(small.connect()), closing(small.connect()):
+        assert small.client.get("/healthz").status_code == 503
+
+
+def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+    server.status = replace(MANY, accounts=MANY.accounts * 50)
+    with closing(server.connect()) as connection:
+        connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.recv(1)
+    assert server.client.get("/healthz").status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# --- start and stop -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "begins", "reached_at"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:", ["127.0.0.1"]),
+        ("0.0.0.0:0", "0.0.0.0:", ["127.0.0.1"]),
+        ("[::1]:0", "[::1]:", ["[::1]"]),
+        ("[::]:0", "[::]:", ["[::1]", "127.0.0.1"]),
+    ],
+)
+def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begins: str, reached_at: list[str]) -> None:
+    with served(listen=listen) as server:
+        assert server.address.startswith(begins)
+        port = int(server.address.removeprefix(begins))
+        assert port > 0
+        for host in reached_at:
+            assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False).status_code == 200
+
+
+def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
+    with pytest.raises(ConfigError) as caught, serving(create_app(lambda: CALM, Metrics()), server.address):
+        pass
+    assert str(caught.value) == (
+        f"Cannot listen on {server.address}: Address already in use. "
+        "Stop whatever listens there, or choose another address with daemon.listen."
+    )
+
+
+def test_an_address_that_is_not_this_machines_is_one_too() -> None:
+    with pytest.raises(ConfigError, match=r"Cannot listen on 192\.0\.2\.1:80"):
+        with serving(create_app(lambda: CALM, Metrics()), "192.0.2.1:80"):
+            pass
+
+
+def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with served() as server, closing(server.connect()) as half:
+        half.sendall(b"GET / HT")
+        server.client.get("/healthz")  # keeps its connection
+        address = server.address
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 1
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "web"]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    with serving(create_app(lambda: CALM, Metrics()), address) as again:
+        assert again == address
+
+
+def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    with served(replace(MANY, accounts=MANY.accounts * 100)) as server:
+        with closing(server.connect()) as reluctant:
+            reluctant.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert reluctant.recv(1)
+            reluctant_too = server.connect()
+            reluctant_too.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert reluctant_too.recv(1)
+            begun = time.monotonic()
+    with closing(reluctant_too):
+        assert time.monotonic() - begun < 4
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_answers_on_a_kept_connection_are_not_held_back(server: Served) -> None:
+    server.client.get("/healthz")
+    begun = time.perf_counter()
+    for _ in range(20):
+        server.client.get("/healthz")
+    assert (time.perf_counter() - begun) / 20 < 0.03
+
+
+def test_the_server_logs_through_the_standard_loggers_and_no_access(
+    server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.client.get("/healthz")
+    with closing(server.connect()) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    records = [record for record in caplog.records if record.name.startswith("uvicorn")]
+    assert [record.getMessage() for record in records] == ["Invalid HTTP request received."]
+    assert logging.getLogger("uvicorn.error").handlers == []
+    assert logging.getLogger("uvicorn").handlers == []
+
+
+def test_ten_thousand_accounts_are_told_within_a_second() -> None:
+    with served(replace(MANY, accounts=MANY.accounts * 50)) as server:
+        took = []
+        for path in ("/api/status", "/metrics"):
+            begun = time.perf_counter()
+            answer = server.client.get(path)
+            took.append(time.perf_counter() - begun)
+            assert answer.status_code == 200
+        assert len(json.loads(server.client.get("/api/status").content)["accounts"]) == 10_000
+        assert max(took) < 2
