@@ -7,8 +7,12 @@ READY       := $(VENV)/.ready
 COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes --allow-unsafe \
                --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set.
+TOOLS       := chromium prometheus faketime
+SOAK        ?= 600
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit format requirements clean
+.PHONY: help demo test check unit soak scale tools format requirements clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -24,9 +28,21 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(READY)  ## every test, against real servers on loopback
-	$(BIN)/pytest -n 4 --dist worksteal --cov=rotator.protocol --cov=rotator.generator --cov-branch --cov-report=
+unit: $(READY) tools  ## every test, against real servers on loopback
+	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
+	  --cov=rotator.protocol --cov=rotator.generator --cov=rotator.schedule --cov=rotator.brake
 	$(BIN)/coverage report --show-missing --fail-under=100
+
+soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
+	$(BIN)/python -m benchmarks.soak $(SOAK)
+
+scale: $(READY)  ## how a daemon with 10,000 accounts starts and rests
+	$(BIN)/python -m benchmarks.scale 10000 60
+
+tools:
+	@for tool in chromium prometheus promtool faketime; do command -v $$tool >/dev/null || missing=1; done; \
+	  test -z "$$missing" || { echo "installing $(TOOLS)"; apt-get update -q && \
+	  apt-get install -y -q --no-install-recommends $(TOOLS); }
 
 format: $(READY)  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .

@@ -35,7 +35,9 @@ def fill(folder: Path, address: str, token: SecretStr, count: int) -> Path:
         f'[daemon]\nlisten = "{LISTEN}"\n[log]\nformat = "json"\n',
     ]
     for number in range(count):
-        lines.append(f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n')
+        lines.append(
+            f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n'
+        )
     config.write_text("\n".join(lines))
     os.environ["VAULT_TOKEN"] = token.get_secret_value()
     settings = load(config)

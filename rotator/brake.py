@@ -12,7 +12,7 @@ from enum import StrEnum
 from rotator.account_api import Forbidden, InvalidRequest, LostAnswer, NotFound, NotSent, RateLimited, Unauthorized
 from rotator.protocol import Failure
 from rotator.rotation import Outcome, Result
-from rotator.vault import VaultDenied, VaultError, VaultSealed, VaultUnreachable, VaultUntrusted, WrongMount
+from rotator.vault import VaultError, VaultSealed, VaultUnreachable, VaultUntrusted
 
 LONGEST_HOLD = timedelta(hours=2)
 
@@ -21,7 +21,7 @@ class Trouble(StrEnum):
     """What a fleet can be in."""
 
     PROVIDER = "provider"  # it does not answer, answers 5xx, or wants to be left alone
-    VAULT = "vault"  # it does not answer, or refuses rotator's token
+    VAULT = "vault"  # it does not answer, or not as it should
     CREDENTIALS = "credentials"  # secrets that should work are refused
     NEW_SECRETS = "new_secrets"  # new secrets are refused, or do not work
 
@@ -29,9 +29,9 @@ class Trouble(StrEnum):
 _TROUBLES = {
     **dict.fromkeys((kind.__name__ for kind in (NotSent, LostAnswer, RateLimited)), Trouble.PROVIDER),
     Failure.UNANSWERED: Trouble.PROVIDER,
+    # Not VaultDenied: a policy that lacks a path is that account's own matter.
     **dict.fromkeys(
-        (k.__name__ for k in (VaultError, VaultUnreachable, VaultSealed, VaultUntrusted, VaultDenied, WrongMount)),
-        Trouble.VAULT,
+        (kind.__name__ for kind in (VaultError, VaultUnreachable, VaultSealed, VaultUntrusted)), Trouble.VAULT
     ),
     **dict.fromkeys((kind.__name__ for kind in (Unauthorized, Forbidden, NotFound)), Trouble.CREDENTIALS),
     Failure.CREDENTIALS: Trouble.CREDENTIALS,

@@ -220,10 +220,33 @@ class VaultAuth(_Section):
         return self
 
 
+def _joined(value: object) -> object:
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    return value
+
+
+def _addresses(text: str) -> str:
+    addresses = [_http_url(part.strip()) for part in text.split(",")]
+    if len(set(addresses)) < len(addresses):
+        raise ValueError("has one address twice")
+    if len({address.startswith("https:") for address in addresses}) > 1:
+        raise ValueError("has to be https for all or for none: a token that is to stay secret would go in plain text")
+    return ",".join(addresses)
+
+
 class VaultSettings(_Section):
     """Where Vault is and where rotator's documents stand in it."""
 
-    address: Address = Field(description="Vault's or OpenBao's address; also from VAULT_ADDR or BAO_ADDR.")
+    address: Annotated[
+        str,
+        BeforeValidator(_joined),
+        AfterValidator(_addresses),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    ] = Field(
+        description="Vault's or OpenBao's address, or several of one cluster, as a list or separated by commas; "
+        "also from VAULT_ADDR or BAO_ADDR.",
+    )
     namespace: str | None = Field(None, description="The namespace, where the server has them.")
     mount: VaultPath = Field("secret", description="The KV v2 mount that holds every document.")
     journal_prefix: VaultPath = Field("rotator/journal", description="Where rotator keeps its own journals.")
@@ -233,6 +256,11 @@ class VaultSettings(_Section):
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take.")
     auth: VaultAuth = Field(default_factory=VaultAuth)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Each address of the cluster, in the order of preference."""
+        return tuple(self.address.split(","))
 
     @model_validator(mode="after")
     def _certificate(self) -> Self:
@@ -364,7 +392,7 @@ class AccountSettings(Defaults):
 
 
 class BrakeSettings(_Section):
-    """When a whole fleet in trouble is left alone: `failures` of the accounts tried last failed, for one kind of reason."""
+    """When a fleet in trouble is left alone: `failures` of the accounts tried last failed, for one kind of reason."""
 
     failures: int = Field(5, ge=1, le=1000, description="How many accounts have to fail for one kind of reason.")
     of_last: int = Field(10, ge=1, le=1000, description="Out of how many that were tried last.")
@@ -394,7 +422,7 @@ class DaemonSettings(_Section):
     """How the work is done; what only `rotator run` heeds is said to be so."""
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
-        "0.0.0.0:9464",  # noqa: S104 - Prometheus and probes come from elsewhere; nothing here is secret or changes anything
+        "0.0.0.0:9464",
         description="Where `rotator run` serves metrics, health and the status page.",
     )
     concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")

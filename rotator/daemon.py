@@ -41,9 +41,9 @@ from apscheduler.triggers.date import DateTrigger
 from rotator import __version__, logs
 from rotator.account_api import AccountApi
 from rotator.brake import Brake
-from rotator.config import AccountSettings, Settings, changes, load
+from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.errors import ConfigError, RotatorError
-from rotator.fleet import Fleet, Request, Wanted
+from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
 from rotator.protocol import Journal, backoff
 from rotator.rotation import Outcome, Result, load_journal
@@ -282,15 +282,19 @@ class Daemon:
     def _keep(self) -> None:
         swept = time.monotonic()
         while not self._stop.is_set():
-            self._ask_vault()
-            if self._vault_trouble is not None:
-                self._nudge.wait(HEARTBEAT_AWAY.total_seconds())
-            else:
-                sweep = self._settings.daemon.sweep.total_seconds()
-                if time.monotonic() >= swept + sweep:
+            try:
+                self._ask_vault()
+                if (
+                    self._vault_trouble is None
+                    and time.monotonic() >= swept + self._settings.daemon.sweep.total_seconds()
+                ):
                     self._sweep()
                     swept = time.monotonic()
-                self._nudge.wait(min(HEARTBEAT.total_seconds(), max(0.0, swept + sweep - time.monotonic())))
+            except Exception as error:  # noqa: BLE001 - a mistake here must not leave Vault's session to itself
+                log_mistake(error)
+            heartbeat = HEARTBEAT if self._vault_trouble is None else HEARTBEAT_AWAY
+            next_sweep = swept + self._settings.daemon.sweep.total_seconds()
+            self._nudge.wait(max(0.1, min(heartbeat.total_seconds(), next_sweep - time.monotonic())))
             self._nudge.clear()
 
     def _ask_vault(self) -> None:
@@ -361,13 +365,12 @@ class Daemon:
             if account.visit is not None or self._accounts.get(settings.name) is not account:
                 return
             by_hand = journal.candidate is None and journal.published_version != version
-            if by_hand:
-                account.tried_at = _LONG_AGO  # whoever wrote it: whether it works is to be seen now
-            if journal != account.journal:
-                account.journal, account.error, account.retry_at = journal, None, None
-            elif not by_hand:
+            if not by_hand and journal == account.journal:
                 return
-            _log.info("account.changed_elsewhere", account=settings.name, phase=journal.phase.value)
+            if by_hand:
+                _log.warning("account.changed_by_hand", account=settings.name, version=version)
+                account.tried_at = _LONG_AGO  # whether it works is to be seen now
+            account.journal, account.error, account.retry_at = journal, None, None
             self._plan(settings.name)
 
     # --- when ------------------------------------------------------------------------------------------------
@@ -442,6 +445,9 @@ class Daemon:
             return False
         account.begin_at = None
         self._brake = self._brake.tried(name)
+        if due.overridden:
+            max_age = format_duration(account.settings.schedule.max_age or timedelta())
+            _log.warning("schedule.overridden", error=f"No window was open before the secret's max_age ({max_age})")
         return True
 
     def _comes_first(self, secondary: str, now: datetime) -> bool:
@@ -453,7 +459,8 @@ class Daemon:
             return True
         due = _due(account, now)
         in_trouble = account.error or (account.journal and account.journal.attempts)
-        return due is not None and due.at <= now and not in_trouble and not account.retry_at
+        waits = account.retry_at is not None and account.retry_at > now
+        return due is not None and due.at <= now and not in_trouble and not waits
 
     # --- what ------------------------------------------------------------------------------------------------
 

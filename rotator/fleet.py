@@ -232,11 +232,19 @@ class Fleet:
         except RotatorError as error:
             return Outcome(name, Result.FAILED, reason=type(error).__name__, error=str(error))
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
-            # The text of an unforeseen exception is nobody's to vouch for: its type and place are enough to find it.
-            frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-            _log.error("internal_error", account=name, error=type(error).__name__, at=frames[-3:])
-            what = f"A mistake in rotator ({type(error).__name__} at {frames[-1]}) stopped {name}"
+            where = log_mistake(error)
+            what = f"A mistake in rotator ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason="internal_error", error=f"{what}. Please report it.")
+
+
+def log_mistake(error: Exception) -> str:
+    """Log an exception that nobody foresaw; where it was raised.
+
+    Its text is nobody's to vouch for: its type and its place are enough to find it.
+    """
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error("internal_error", error=type(error).__name__, at=frames[-3:])
+    return frames[-1]
 
 
 def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:

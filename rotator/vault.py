@@ -1,6 +1,7 @@
-"""Vault's KV v2 documents with check-and-set, and the session that reaches them; imports config, logs and errors.
+"""Vault's KV v2 documents with check-and-set, and the session that reaches them; imports vault_http and below.
 
-OpenBao speaks the same protocol; every fact about the server below was tried on OpenBao 2.7.2.
+OpenBao speaks the same protocol; every fact about the server below was tried on OpenBao 2.7.2. What the session does
+when is told in docs/vault.md.
 
 VaultError
 ├── VaultUnreachable    no usable answer: a write may or may not have happened
@@ -11,35 +12,50 @@ VaultError
 └── CasConflict         somebody else wrote the document first
 """
 
-import ipaddress
 import json
+import random
 import re
-import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 import hvac
-import requests
 import stamina
 import structlog
 import urllib3
 from hvac import exceptions as answers
+from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
 from rotator.config import VaultSettings
 from rotator.errors import RotatorError
 from rotator.logs import conceal
+from rotator.vault_http import Answer, Http, OnRequest, Unanswered
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_READ_ATTEMPTS = 3
+# How long an operation takes at most, in units of vault.timeout, logging in and asking again included; the pause before
+# an attempt that finds no time left comes on top. What only reads, and what writes.
+LONGEST_READ, LONGEST_WRITE = 2, 4
+_LONGEST_PAUSE = 1.0
+# Together with the pauses about three seconds: a cluster takes two or three to elect another leader.
+_ATTEMPTS = 5
 _WRITE_ATTEMPTS = 3
+# How often a document is looked at that must be newer than a server says.
+_LOOKS = 10
+# A token is renewed when so much of its life is over: not all replicas at once, and at two thirds at the latest.
+_RENEW_FROM, _RENEW_UNTIL = 0.6, 2 / 3
 # A token younger than this has its role's present policies: logging in again because of them would gain nothing.
 _FRESH = timedelta(minutes=1)
+# How long no login is tried after a refused one, doubled each time.
+_SHORTEST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+# How often somebody is reminded of a token that ends.
+_REMINDER = timedelta(days=1)
 _log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -49,7 +65,16 @@ class VaultError(RotatorError):
 
 
 class VaultUnreachable(VaultError):
-    """There was no usable answer. A write may have happened all the same."""
+    """There was no usable answer.
+
+    Attributes:
+        maybe_done: Whether a write may have happened all the same.
+    """
+
+    def __init__(self, what: str, *, maybe_done: bool = True, unchanged: str = "", next_step: str = "") -> None:
+        unchanged = unchanged or ("" if maybe_done else "Nothing was written")
+        super().__init__(what, unchanged=unchanged, next_step=next_step)
+        self.maybe_done = maybe_done
 
 
 class VaultSealed(VaultUnreachable):
@@ -60,8 +85,16 @@ class VaultUntrusted(VaultUnreachable):
     """There is no TLS connection, because a certificate does not fit; asking again would not help."""
 
 
+def _worth_repeating(error: VaultUnreachable) -> bool:
+    return not isinstance(error, (VaultSealed, VaultUntrusted))
+
+
 class VaultDenied(VaultError):
     """The token is refused, or its policy does not allow the request."""
+
+
+class _Limited(VaultDenied):
+    """The token may be used a few times only."""
 
 
 class _Forbidden(VaultError):
@@ -106,6 +139,7 @@ class Document:
 class Health:
     """What an unauthenticated look at the server tells."""
 
+    address: str
     version: str
     sealed: bool
     standby: bool
@@ -118,15 +152,15 @@ class _Grant:
     Never changed, only replaced: a request that began with one token ends with it, whatever other threads do.
 
     Attributes:
-        client: Asks with this token.
+        token: The token itself.
         since: When it was obtained, by a login.
         life: How long it was to live then; None if it never ends or may not say.
         expires_at: When it ends.
-        renew_at: From when on it is to be renewed; None: never.
+        renew_at: From when on it is to be renewed, or somebody reminded of its end; None: never.
         renewable: Whether Vault says that it can be.
     """
 
-    client: hvac.Client = field(repr=False)
+    token: str = field(repr=False)
     since: datetime
     life: timedelta | None = None
     expires_at: datetime | None = None
@@ -139,28 +173,115 @@ class _Grant:
             return replace(self, life=None, expires_at=None, renew_at=None, renewable=False)
         left = timedelta(seconds=seconds)
         life = max(left, self.life or left)
-        return replace(self, life=life, expires_at=now + left, renew_at=now + left * 2 / 3, renewable=renewable)
+        share = random.uniform(_RENEW_FROM, _RENEW_UNTIL)  # noqa: S311 - nobody gains from guessing it
+        return replace(self, life=life, expires_at=now + left, renew_at=now + left * share, renewable=renewable)
+
+    def corrected(self, now: datetime, seconds: int) -> "_Grant":
+        """The same, if Vault and this machine's clock agree on what is left of its life."""
+        if self.life is None or self.expires_at is None:
+            return self
+        off = abs(self.expires_at - now - timedelta(seconds=seconds))
+        # Vault rounds to seconds.
+        return (
+            self
+            if off <= self.life / 20 + timedelta(seconds=1)
+            else self.lasting(now, seconds, renewable=self.renewable)
+        )
 
     def shrunk(self, now: datetime) -> bool:
         """Whether less than half of its life is left."""
         return bool(self.life and self.expires_at and self.expires_at - now < self.life / 2)
 
+    def ended(self, now: datetime) -> bool:
+        """Whether it is over."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def postponed(self, now: datetime) -> "_Grant":
-        """The same, to be renewed when a third of what is left is over; never, if nothing is."""
+        """The same, to be looked at when a third of what is left is over, or a day; never, if nothing is."""
         if self.expires_at is None or self.expires_at <= now:
             return replace(self, renew_at=None)
-        return replace(self, renew_at=now + (self.expires_at - now) / 3)
+        return replace(self, renew_at=now + min((self.expires_at - now) / 3, _REMINDER))
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The last login that failed.
+
+    Attributes:
+        error: How.
+        at: When, by the monotonic clock: who waited for it then fails with it.
+        until: Until when none is tried with the same credentials.
+        pause: How long that was, in seconds.
+        credentials: Their fingerprint.
+    """
+
+    error: VaultError
+    at: float
+    until: float = 0.0
+    pause: float = 0.0
+    credentials: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request to Vault.
+
+    Attributes:
+        operation: What metrics call it.
+        what: What an error says it was about.
+        until: When it has to be over, by the monotonic clock.
+        repeatable: Whether it may be sent twice.
+        everywhere: Whether it is about the server, and so outside of any namespace.
+    """
+
+    operation: str
+    what: str
+    until: float
+    repeatable: bool = True
+    everywhere: bool = False
+
+
+class _Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its stub only
+    """What hvac speaks through: one request with one token, to one server."""
+
+    def __init__(self, ask: Callable[..., Answer]) -> None:
+        self._ask = ask
+
+    def get_login_token(self, response: Any) -> str:
+        """Never asked for: rotator logs in by itself."""
+        raise NotImplementedError
+
+    def request(self, method: str, url: str, *_args: Any, **what: Any) -> Any:
+        """What the answer holds.
+
+        Raises:
+            answers.VaultError: If it is an error, by its status.
+            Unanswered: If there is none.
+        """
+        answer = self._ask(method.upper(), url, body=what.get("json"), params=what.get("params"))
+        if 200 <= answer.status < 300:  # noqa: PLR2004
+            return answer.content
+        errors = None if answer.content is None else answer.content.get("errors")
+        raise answers.VaultError.from_status(
+            answer.status, f"HTTP {answer.status}", errors=errors, method=method, url=url, text=answer.text
+        )
 
 
 class Vault:
-    """A session with one Vault server; safe to use from several threads.
+    """A session with one Vault, at one address or several; safe to use from several threads.
 
-    It logs in at the first request, renews its token at two thirds of its life and logs in again when it must.
+    It logs in at the first request, renews its token in time and logs in again when it must. It stays with an address
+    until that one is of no use, and then goes on with the next.
+
+    An operation that only reads takes no longer than LONGEST_READ times `settings.timeout`, one that writes no longer
+    than LONGEST_WRITE times; up to a second comes on top, and what the system takes to look up a name.
 
     Args:
         settings: Where Vault is and how to log in.
-        pool_size: How many requests may be under way at once.
+        pool_size: How many requests may be under way at once without a connection of their own.
         clock: Tells the time, aware UTC.
+        on_request: Told of each HTTP request: the operation (read, write, metadata, login, renew, lookup, capabilities,
+            mounts or health), the status or the name of what came instead of one, and the seconds it took.
     """
 
     def __init__(
@@ -169,15 +290,20 @@ class Vault:
         *,
         pool_size: int = 8,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_request: OnRequest | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._timeout = settings.timeout.total_seconds()
+        self._addresses = settings.addresses
+        self._at = 0  # which of them is in use
         self._lock = threading.Lock()  # held while logging in or renewing
         self._current: _Grant | None = None
-        self._http = _session(settings, pool_size)
+        self._failure: _Failure | None = None
+        self._http = Http(settings, pool_size=pool_size, on_request=on_request or _nobody)
         if not settings.verify:
             _log.warning("vault.tls_verification_off", address=settings.address)
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so at every request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so at every connection
 
     # --- documents -------------------------------------------------------------------------------------------
 
@@ -192,18 +318,21 @@ class Vault:
             WrongMount: If there is no such mount or namespace.
             VaultError: If it could not be read. That it does not exist is no error.
         """
+        return self._document(path, version, self._until(LONGEST_READ))
+
+    def _document(self, path: str, version: int | None, until: float) -> Document:
         api_path = self.data_path(path)
 
-        def request(client: hvac.Client) -> Any:
+        def request(wire: _Wire) -> Any:
             try:
-                return client.adapter.get(f"/v1/{api_path}", params={} if version is None else {"version": version})
+                return wire.get(f"/v1/{api_path}", params=None if version is None else {"version": version})
             except answers.InvalidPath as error:
                 answer = _absent(error)
                 if answer is None:
                     raise
                 return answer
 
-        answer = self._read("read", api_path, request)
+        answer = self._read(_Call("read", f"read {api_path}", until), "read", api_path, request)
         try:
             return _document(answer["data"])
         except (TypeError, KeyError, ValueError):
@@ -214,7 +343,8 @@ class Vault:
         """Write a document over the version that was read, and over no other.
 
         If the answer is lost the document is read again to see whether the write happened. A conflict may be
-        with one's own write, whose answer was lost on the way: so that is looked at, too.
+        with one's own write, whose answer was lost on the way: so that is looked at, too. One's own write is known by
+        its content: no two writers may write the same.
 
         Args:
             path: Below vault.mount.
@@ -222,63 +352,83 @@ class Vault:
             cas: The version it replaces; 0 if there is none.
 
         Returns:
-            The new version.
+            The version that was written. It need not be the newest any more.
 
         Raises:
             CasConflict: If somebody else wrote it first.
             WrongMount: If there is no such mount or namespace.
             VaultError: If it could not be written, or that could not be found out.
         """
+        until = self._until(LONGEST_WRITE)
         lost: VaultUnreachable | None = None
         for _ in range(_WRITE_ATTEMPTS):
             try:
-                version = self._write(path, data, cas)
+                version = self._write(path, data, cas, until - self._timeout)  # so that there is time to look
             except VaultUnreachable as error:
-                if lost is None and isinstance(error, (VaultSealed, VaultUntrusted)):
-                    raise  # certainly not written
-                lost, current = error, None
+                if lost is None and not error.maybe_done:
+                    raise
+                lost = error
             else:
                 if version is not None:
                     return version
-                current = self.read(path)
-                if current.version == cas:
-                    break  # refused, and not because of anything that could be ours
-            current = current or self._read_back(path)
-            if current.version == cas + 1 and _same(current.data, data):
-                _log.info("vault.lost_answer_made_up_for", path=path, version=current.version)
-                return current.version
+                return self._own(path, data, cas, until)
+            current = self._read_back(path, until)
             if current.version != cas:
-                break
-        else:
-            assert lost is not None  # noqa: S101 - every other way out of the loop is above
-            raise lost
-        raise CasConflict(path)
+                return self._own(path, data, cas, until)
+        assert lost is not None  # noqa: S101 - every other way out of the loop is above
+        lost.unchanged = "It is either as it was or as it was to be; the next run finds out"
+        raise lost
 
-    def _write(self, path: str, data: Mapping[str, Any], cas: int) -> int | None:
+    def _write(self, path: str, data: Mapping[str, Any], cas: int, until: float) -> int | None:
         """The new version, or None if the document is not at the version that was given."""
+        api_path = self.data_path(path)
+        secret = _reveal(data)
 
-        def request(client: hvac.Client) -> Any:
+        def request(wire: _Wire) -> Any:
             try:
-                return client.secrets.kv.v2.create_or_update_secret(
-                    path=path, secret=_reveal(data), cas=cas, mount_point=self._settings.mount
+                return KvV2(wire).create_or_update_secret(
+                    path=path, secret=secret, cas=cas, mount_point=self._settings.mount
                 )
             except answers.InvalidRequest as error:
                 if "check-and-set" not in _said(error):
                     raise
                 return None
 
-        answer = self._authorized("write", self.data_path(path), request)
+        call = _Call("write", f"write {api_path}", until, repeatable=False)
+        answer = self._repeat(
+            lambda: self._authorized(call, "write", api_path, request),
+            until,
+            lambda error: _worth_repeating(error) and not error.maybe_done,
+        )
         if answer is None:
             return None
         try:
             return int(answer["data"]["version"])
         except (TypeError, KeyError, ValueError):
             pass
-        raise self._unreadable(self.data_path(path))
+        raise self._unreadable(api_path)
 
-    def _read_back(self, path: str) -> Document:
+    def _own(self, path: str, data: Mapping[str, Any], cas: int, until: float) -> int:
+        """The version that this write made, of a document that was changed since the version that was given.
+
+        Raises:
+            CasConflict: If it made none.
+        """
+        for _ in range(_LOOKS):
+            current = self._document(path, None, until)
+            if current.version != cas:
+                break
+            time.sleep(_LONGEST_PAUSE / _LOOKS)  # a server that lags behind answers: it was changed
+        if current.version > cas + 1:
+            current = self._document(path, cas + 1, until)  # somebody has gone on from there
+        if current.version == cas + 1 and _same(current.data, data):
+            _log.info("vault.lost_answer_made_up_for", path=path, version=current.version)
+            return current.version
+        raise CasConflict(path)
+
+    def _read_back(self, path: str, until: float) -> Document:
         try:
-            return self.read(path)
+            return self._document(path, None, until)
         except VaultError as error:
             what, next_step = error.what, error.next_step
         raise VaultUnreachable(
@@ -294,11 +444,14 @@ class Vault:
             Whether it does.
         """
 
-        def request(client: hvac.Client) -> Any:
-            return client.secrets.kv.v2.update_metadata(path=path, max_versions=count, mount_point=self._settings.mount)
+        def request(wire: _Wire) -> Any:
+            return KvV2(wire).update_metadata(path=path, max_versions=count, mount_point=self._settings.mount)
 
+        api_path = self.metadata_path(path)
         try:
-            self._authorized("update", self.metadata_path(path), request)
+            self._authorized(
+                _Call("metadata", f"update {api_path}", self._until(LONGEST_READ)), "update", api_path, request
+            )
         except VaultError:
             return False  # nothing depends on it
         return True
@@ -314,20 +467,25 @@ class Vault:
     # --- what `check` and the preflight look at ----------------------------------------------------------------
 
     def health(self) -> Health:
-        """Whether the server is there, unsealed and active; needs no login.
+        """Whether a server is there, unsealed and active; needs no login.
+
+        Of several addresses the one is meant that is in use, or the next one that answers.
 
         Raises:
             VaultUnreachable: If there is no usable answer.
         """
         options = {"standbyok": "true", "perfstandbyok": "true", "sealedcode": "200", "uninitcode": "200"}
-        client = self._client("", everywhere=True)  # asked within a namespace the server answers 400
+        asked: list[str] = []
 
-        def request(client: hvac.Client) -> Any:
-            return client.adapter.get("/v1/sys/health", params=options)
+        def request(wire: _Wire) -> Any:
+            asked.append(self._addresses[self._at])
+            return wire.get("/v1/sys/health", params=options)
 
-        answer = self._repeat(lambda: self._send("read sys/health", request, client))
+        # Asked within a namespace the server answers 400.
+        call = _Call("health", "read sys/health", self._until(LONGEST_READ), everywhere=True)
+        answer = self._repeat(lambda: self._send(call, request, ""), call.until)
         try:
-            return Health(str(answer["version"]), bool(answer["sealed"]), bool(answer["standby"]))
+            return Health(asked[-1], str(answer["version"]), bool(answer["sealed"]), bool(answer["standby"]))
         except (TypeError, KeyError):
             pass
         raise self._unreadable("sys/health")
@@ -341,16 +499,17 @@ class Vault:
         """
         mount, api_path = self._settings.mount, f"sys/internal/ui/mounts/{self._settings.mount}"
 
-        def request(client: hvac.Client) -> Any:
+        def request(wire: _Wire) -> Any:
             try:
-                return client.adapter.get(f"/v1/{api_path}")
+                return wire.get(f"/v1/{api_path}")
             except answers.Forbidden as error:
                 # So it answers, to root as well, where there is no mount, and where the policy shows nothing of it.
                 if "preflight" not in _said(error):
                     raise
                 return None
 
-        answer = self._read("read", api_path, request)
+        call = _Call("mounts", f"read {api_path}", self._until(LONGEST_READ))
+        answer = self._read(call, "read", api_path, request)
         if answer is None:
             raise self._wrong_mount(f'Vault has no mount "{mount}" that rotator\'s token may see')
         try:
@@ -377,16 +536,50 @@ class Vault:
         """
         if not paths:
             return {}  # the server refuses to be asked nothing
+        api_path = "sys/capabilities-self"
         answer = self._read(
+            _Call("capabilities", f"update {api_path}", self._until(LONGEST_READ)),
             "update",
-            "sys/capabilities-self",
-            lambda client: client.adapter.post("/v1/sys/capabilities-self", json={"paths": list(paths)}),
+            api_path,
+            lambda wire: wire.post(f"/v1/{api_path}", json={"paths": list(paths)}),
         )
         try:
             return {path: frozenset(answer["data"][path]) for path in paths}
         except (TypeError, KeyError):
             pass
-        raise self._unreadable("sys/capabilities-self")
+        raise self._unreadable(api_path)
+
+    # --- the session -----------------------------------------------------------------------------------------
+
+    def keep_alive(self) -> None:
+        """See to it that the session lasts, whether there is traffic or not; a daemon calls this every few seconds.
+
+        The token is renewed when that is due, or replaced by a login; a token file that was changed is read. Then Vault
+        is asked for the token. So returning means: a server answers, is unsealed and takes rotator's token.
+
+        Raises:
+            VaultError: Why nothing can be read or written at the moment.
+        """
+        until = self._until(LONGEST_READ)
+        self._repeat(lambda: self._kept_alive(until), until)
+
+    def _kept_alive(self, until: float) -> None:
+        grant = self._grant(until)
+        if self._settings.auth.method == "token_file" and self._has_another(grant.token):
+            grant = self._other_grant(grant, until)[0] or grant
+        try:
+            left = _left(self._send(_Call("lookup", "look up the token", until), _look_up, grant.token))
+        except _Forbidden as error:
+            refused = not error.by_policy  # without the default policy it may not ask, but it was recognized
+        else:
+            corrected = grant.corrected(self._clock(), left)
+            if corrected is not grant:
+                _log.info("vault.token_life_corrected", until=_text(corrected.expires_at))
+                with self._turn(until):
+                    self._current = corrected if self._current is grant else self._current
+            return
+        if refused and self._other_grant(grant, until)[0] is None:
+            raise self._token_refused()
 
     def token_expiry(self) -> datetime | None:
         """When the token in use ends; None if it never does, does not say, or there is none yet. Asks nobody."""
@@ -395,54 +588,99 @@ class Vault:
 
     # --- requests ----------------------------------------------------------------------------------------------
 
-    def _read(self, operation: str, api_path: str, request: Callable[[hvac.Client], T]) -> T:
-        """A request that changes nothing: repeated a few times if it is not answered."""
-        return self._repeat(lambda: self._authorized(operation, api_path, request))
+    def _until(self, times: int) -> float:
+        return time.monotonic() + times * self._timeout
 
-    def _repeat(self, request: Callable[[], T]) -> T:
+    def _read(self, call: _Call, capability: str, api_path: str, request: Callable[[_Wire], T]) -> T:
+        """A request that changes nothing: repeated a few times if it is not answered."""
+        return self._repeat(lambda: self._authorized(call, capability, api_path, request), call.until)
+
+    def _repeat(
+        self,
+        request: Callable[[], T],
+        until: float,
+        worth: Callable[[VaultUnreachable], bool] = _worth_repeating,
+    ) -> T:
         for attempt in stamina.retry_context(
-            on=_worth_repeating,
-            attempts=_READ_ATTEMPTS,
-            timeout=2 * self._settings.timeout,
+            on=lambda error: isinstance(error, VaultUnreachable) and worth(error),
+            attempts=_ATTEMPTS,
+            timeout=max(0.001, until - time.monotonic()),
             wait_initial=0.2,
-            wait_max=2.0,
+            wait_max=_LONGEST_PAUSE,
             wait_jitter=0.2,
         ):
             with attempt:
                 return request()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _authorized(self, operation: str, api_path: str, request: Callable[[hvac.Client], T]) -> T:
+    def _authorized(self, call: _Call, capability: str, api_path: str, request: Callable[[_Wire], T]) -> T:
         """Send a request with a token that is good for it; on a 403 once more with another, if there is one."""
-        what = f"{operation} {api_path}"
-        grant = self._grant()
+        grant = self._grant(call.until)
         try:
-            return self._send(what, request, grant.client)
+            return self._send(call, request, grant.token)
         except _Forbidden:
-            works = self._works(grant)
-        other = self._other_grant(grant, works=works)
+            pass
+        other, works = self._other_grant(grant, call.until)
         if other is not None:
             try:
-                return self._send(what, request, other.client)
+                return self._send(call, request, other.token)
             except _Forbidden:
-                works = self._works(other)
-        raise self._denied(operation, api_path) if works else self._token_refused()
+                works = self._works(other, call.until)
+            if not works:
+                self._distrust(other)
+        raise self._denied(capability, api_path) if works else self._token_refused()
 
-    def _send(self, what: str, request: Callable[[hvac.Client], T], client: hvac.Client) -> T:
-        """Send it once.
+    def _send(self, call: _Call, request: Callable[[_Wire], T], token: str) -> T:
+        """Send it to the server in use; to each of the others, as long as nothing can have happened at the one before.
 
         Raises:
             VaultError: Whatever goes wrong. It is raised outside of the handler, so that it does not carry the
-                library's exception, whose request has the token in its headers.
+                library's exception.
         """
-        try:
-            return request(client)
-        except (answers.VaultError, OSError, urllib3.exceptions.HTTPError) as error:
-            problem = self._problem(what, error)
-        raise problem
+        problems: list[VaultUnreachable] = []
+        first = self._at
+        for number in range(len(self._addresses)):
+            at = (first + number) % len(self._addresses)
+            try:
+                return request(_Wire(partial(self._ask, call, self._addresses[at], token)))
+            except (answers.VaultError, Unanswered) as error:
+                problem = self._problem(call.what, self._addresses[at], error)
+            if not isinstance(problem, VaultUnreachable):
+                raise problem
+            problems.append(problem)
+            self._leave(at, problem)
+            if problem.maybe_done and not call.repeatable:
+                break
+        raise _together(problems)
 
-    def _problem(self, what: str, error: Exception) -> VaultError:
-        address, said = self._settings.address, _said(error)
+    def _ask(self, call: _Call, address: str, token: str, method: str, path: str, **what: Any) -> Answer:
+        headers = {"X-Vault-Token": token} if token else {}
+        if self._settings.namespace and not call.everywhere:
+            headers["X-Vault-Namespace"] = self._settings.namespace
+        send = partial(
+            self._http.send, call.operation, method, address, path, headers=headers, until=call.until, **what
+        )
+        try:
+            return send()
+        except Unanswered as error:
+            if not (error.cut and call.repeatable):
+                raise
+        return send()  # the server may have closed a connection that was kept; a fresh one comes at once
+
+    def _leave(self, at: int, problem: VaultUnreachable) -> None:
+        """Go on with the next address, unless another thread has already."""
+        if self._at == at and len(self._addresses) > 1:
+            self._at = (at + 1) % len(self._addresses)
+            _log.warning("vault.address_left", error=problem.what, next=self._addresses[self._at])
+
+    def _problem(self, what: str, address: str, error: answers.VaultError | Unanswered) -> VaultError:
+        if isinstance(error, Unanswered):
+            return _untrusted(address, error) or VaultUnreachable(
+                f"Vault at {address} does not answer ({error.kind})",
+                maybe_done=error.sent,
+                next_step="Look at the server and the network: rotator check",
+            )
+        said = _said(error)
         if isinstance(error, answers.Forbidden):
             return _Forbidden(said)
         if isinstance(error, answers.InvalidPath):
@@ -452,17 +690,14 @@ class Vault:
             return VaultError(f"Vault refuses to {what}: {said}", unchanged="Nothing was written there")
         if isinstance(error, answers.VaultDown) and "sealed" in said:
             return VaultSealed(
-                f"Vault at {address} is sealed",
-                unchanged="Nothing was written",
-                next_step="Unseal it: vault operator unseal",
+                f"Vault at {address} is sealed", maybe_done=False, next_step="Unseal it: vault operator unseal"
             )
-        if isinstance(error, answers.VaultError):
-            return VaultUnreachable(
-                f"Vault at {address} is in trouble: {said}", next_step="Look at the server: rotator check"
-            )
-        return _untrusted(address, error) or VaultUnreachable(
-            f"Vault at {address} does not answer ({type(error).__name__})",
-            next_step="Look at the server and the network: rotator check",
+        # A standby that knows of no leader has nobody to pass a request on to.
+        refused = isinstance(error, answers.RateLimitExceeded) or "active cluster node not found" in said
+        return VaultUnreachable(
+            f"Vault at {address} is in trouble: {said}",
+            maybe_done=not refused,
+            next_step="Look at the server: rotator check",
         )
 
     def _denied(self, operation: str, api_path: str) -> VaultDenied:
@@ -503,37 +738,54 @@ class Vault:
 
     # --- the token ---------------------------------------------------------------------------------------------
 
-    def _grant(self) -> _Grant:
+    @contextmanager
+    def _turn(self, until: float) -> Iterator[None]:
+        """Only one thread at a time logs in or renews; who waits for it does so for as long as it has time."""
+        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise VaultUnreachable("Another thread is still logging in to Vault", maybe_done=False)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _grant(self, until: float) -> _Grant:
         """The token to use now."""
-        with self._lock:
-            grant = self._current
-            if grant is None:
-                grant = self._log_in()
-            elif grant.renew_at is not None and self._clock() >= grant.renew_at:
-                grant = self._replaced(grant)
-            self._current = grant
-            return grant
+        grant, now = self._current, self._clock()
+        if grant is not None:
+            if grant.renew_at is None or now < grant.renew_at:
+                return grant
+            if self._lock.locked() and not grant.ended(now):
+                return grant  # another thread renews it, and it is good until then
+        asked_at = time.monotonic()
+        with self._turn(until):
+            if self._current is None:
+                self._current = self._log_in(until, asked_at)
+            elif self._current is grant:
+                self._current = self._replaced(grant, until, asked_at)
+            return self._current
 
-    def _other_grant(self, refused: _Grant, *, works: bool) -> _Grant | None:
-        """Another token to try than the refused one, or None.
+    def _other_grant(self, refused: _Grant, until: float) -> tuple[_Grant | None, bool]:
+        """Another token to try than the refused one, or None; and whether the refused one is valid all the same.
 
-        Args:
-            refused: The one a request was refused with.
-            works: Whether it is valid all the same. Then only a policy that was changed since the login can help.
+        If it is, only a policy that was changed since the login can help.
         """
-        with self._lock:
-            if self._current is not refused:
-                return self._current  # another thread has seen to it
-            if not self._has_another(refused.client.token) or (works and self._clock() - refused.since < _FRESH):
-                return None
+        asked_at = time.monotonic()
+        with self._turn(until):
+            if self._current is not None and self._current is not refused:
+                return self._current, False  # another thread has seen to it
+            works = self._works(refused, until)
+            if not self._has_another(refused.token) or (works and self._clock() - refused.since < _FRESH):
+                return None, works
             _log.info("vault.login_again", token_valid=works)
+            if not works:
+                self._current = None
             try:
-                self._current = self._log_in()
+                self._current = self._log_in(until, asked_at)
             except VaultDenied:
                 if not works:
                     raise
-                return None
-            return self._current
+                return None, works
+            return self._current, works
 
     def _has_another(self, token: str) -> bool:
         """Whether a login could give another token than this one."""
@@ -542,22 +794,78 @@ class Vault:
             return _content(auth.token_file, "token_file").get_secret_value() != token
         return auth.method != "token"
 
-    def _log_in(self) -> _Grant:
+    def _distrust(self, grant: _Grant) -> None:
+        """A token that is refused right after its login: the next login has to wait."""
+        with self._lock:
+            if self._current is grant and self._settings.auth.method not in ("token", "token_file"):
+                self._current = None
+                self._note_refusal(self._token_refused(), _fingerprint(self._credentials()))
+
+    def _log_in(self, until: float, asked_at: float) -> _Grant:
+        """A new token; for who has the turn.
+
+        Args:
+            until: When it has to be there, by the monotonic clock.
+            asked_at: Since when it is waited for: a login that failed meanwhile fails this one, too.
+
+        Raises:
+            VaultDenied: If it is refused, or was a moment ago.
+            VaultUnreachable: If there is no answer.
+        """
+        credentials = self._credentials()
+        fingerprint, failure = _fingerprint(credentials), self._failure
+        if failure is not None and failure.at >= asked_at:
+            raise _again(failure.error)
+        wait = failure.until - time.monotonic() if failure and failure.credentials == fingerprint else 0
+        if failure is not None and wait > 0:
+            raise _again(failure.error, f" (the next login is tried in {max(1, round(wait))} s)")
+        try:
+            grant = self._logged_in(credentials, until)
+        except VaultDenied as error:
+            self._note_refusal(error, fingerprint)
+            raise
+        except VaultUnreachable as error:
+            error.maybe_done = False  # what was to be done with the token
+            error.unchanged = "Nothing was written"
+            self._failure = replace(failure or _Failure(error, 0.0), error=error, at=time.monotonic())
+            raise
+        self._failure = None
+        return grant
+
+    def _note_refusal(self, error: VaultError, fingerprint: int) -> None:
+        before = self._failure.pause if self._failure and self._failure.credentials == fingerprint else 0.0
+        pause = min(max(2 * before, _SHORTEST_BACKOFF), _LONGEST_BACKOFF)
+        now = time.monotonic()
+        self._failure = _Failure(error, now, now + pause, pause, fingerprint)
+
+    def _credentials(self) -> dict[str, str | None]:
+        """What a login sends; what stands in files is read anew each time, since it may be rotated."""
         auth = self._settings.auth
         if auth.method == "token":
-            return self._looked_up(_clean(auth.token, "The token in VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN"))
+            token = _clean(auth.token, "The token in VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN")
+            return {"token": token.get_secret_value()}
         if auth.method == "token_file":
-            return self._looked_up(_content(auth.token_file, "token_file"))
+            return {"token": _content(auth.token_file, "token_file").get_secret_value()}
+        if auth.method == "approle":
+            secret_id = auth.secret_id or _content(auth.secret_id_file, "secret_id_file")
+            return {"role_id": auth.role_id, "secret_id": conceal(secret_id).get_secret_value()}
+        if auth.method == "cert":
+            return {"name": auth.role} if auth.role else {}
+        jwt = _content(auth.jwt_file or KUBERNETES_JWT, "jwt_file")
+        return {"role": auth.role, "jwt": jwt.get_secret_value()}
+
+    def _logged_in(self, credentials: dict[str, str | None], until: float) -> _Grant:
+        token = credentials.get("token")
+        if token is not None:
+            return self._looked_up(token, until)
+        auth = self._settings.auth
         where = f"auth/{auth.mount or auth.method}/login"
-        credentials = self._credentials()
-
-        def request(client: hvac.Client) -> Any:
-            return client.adapter.post(f"/v1/{where}", json=credentials)
-
         said = "there is no token in the answer"
         try:
-            return self._granted(self._send(f"log in at {where}", request, self._client("")))
-        except VaultUnreachable:
+            call = _Call("login", f"log in at {where}", until)
+            answer = self._send(call, lambda wire: wire.post(f"/v1/{where}", json=credentials), "")
+            return self._granted(answer)
+        except (VaultUnreachable, _Limited):
             raise
         except VaultError as error:
             said = error.what
@@ -575,61 +883,56 @@ class Vault:
         token = conceal(SecretStr(str(auth["client_token"] or ""))).get_secret_value()
         if not token:
             raise ValueError("no token")
+        _refuse_limited(auth)
         now = self._clock()
-        grant = _Grant(self._client(token), now)
-        return grant.lasting(now, int(auth["lease_duration"]), renewable=bool(auth["renewable"]))
+        return _Grant(token, now).lasting(now, int(auth["lease_duration"]), renewable=bool(auth["renewable"]))
 
-    def _credentials(self) -> dict[str, str | None]:
-        """What a login sends; what stands in files is read anew each time, since it may be rotated."""
-        auth = self._settings.auth
-        if auth.method == "approle":
-            secret_id = auth.secret_id or _content(auth.secret_id_file, "secret_id_file")
-            return {"role_id": auth.role_id, "secret_id": conceal(secret_id).get_secret_value()}
-        if auth.method == "cert":
-            return {"name": auth.role} if auth.role else {}
-        jwt = _content(auth.jwt_file or KUBERNETES_JWT, "jwt_file")
-        return {"role": auth.role, "jwt": jwt.get_secret_value()}
-
-    def _looked_up(self, token: SecretStr) -> _Grant:
+    def _looked_up(self, token: str, until: float) -> _Grant:
         """A token that was given, with what Vault knows of its life."""
-        now = self._clock()
-        grant = _Grant(self._client(token.get_secret_value()), now)
+        grant = _Grant(token, self._clock())
         try:
-            data = self._send("look up the token", _look_up, grant.client)["data"]
-            return grant.lasting(now, int(data["ttl"]), renewable=bool(data.get("renewable")))
+            answer = self._send(_Call("lookup", "look up the token", until), _look_up, token)
+            left, data = _left(answer), answer["data"]
         except _Forbidden as error:
             by_policy = error.by_policy
-        except (TypeError, KeyError, ValueError):
-            raise self._unreadable("auth/token/lookup-self") from None
+        else:
+            _refuse_limited(data)
+            return grant.lasting(grant.since, left, renewable=bool(data.get("renewable")))
         if by_policy:
             return grant  # without the default policy it may not ask how long it lives, but it is good otherwise
         raise self._token_refused()
 
-    def _works(self, grant: _Grant) -> bool:
-        """Whether a token is valid, whatever its policies say."""
+    def _works(self, grant: _Grant, until: float) -> bool:
+        """Whether the token is valid, whatever it may do."""
         try:
-            self._send("look up the token", _look_up, grant.client)
+            self._send(_Call("lookup", "look up the token", until), _look_up, grant.token)
         except _Forbidden as error:
             return error.by_policy
         return True
 
-    def _replaced(self, grant: _Grant) -> _Grant:
+    def _replaced(self, grant: _Grant, until: float, asked_at: float) -> _Grant:
         """What to go on with when a token is to be renewed; the same one as long as there is nothing better."""
-        now = self._clock()
+        method, now = self._settings.auth.method, self._clock()
         try:
-            renewed = self._renewed(grant)
+            if method == "token_file" and self._has_another(grant.token):
+                return self._log_in(until, asked_at)
+            renewed = self._renewed(grant, until)
             if renewed is not None:
                 return renewed
-            if self._settings.auth.method != "token":
-                return self._log_in()
+            if method not in ("token", "token_file"):
+                return self._log_in(until, asked_at)
         except VaultError as error:
+            if grant.ended(now) and method not in ("token", "token_file"):
+                raise
             _log.warning("vault.renewal_failed", error=error.what)
             return grant.postponed(now)
-        until = grant.expires_at.isoformat() if grant.expires_at else None
-        _log.warning("vault.token_ends", until=until, next_step="Give rotator a new VAULT_TOKEN before then")
-        return replace(grant, renew_at=None)
+        place = "VAULT_TOKEN" if method == "token" else str(self._settings.auth.token_file)
+        _log.warning(
+            "vault.token_ends", until=_text(grant.expires_at), next_step=f"Put a new token into {place} before then"
+        )
+        return replace(grant.postponed(now), renewable=False)
 
-    def _renewed(self, grant: _Grant) -> _Grant | None:
+    def _renewed(self, grant: _Grant, until: float) -> _Grant | None:
         """The token with a longer life; None if it cannot have one.
 
         Raises:
@@ -637,102 +940,93 @@ class Vault:
         """
         if not grant.renewable:
             return None
+        now = self._clock()
         try:
-            auth = self._send("renew the token", _renew, grant.client)["auth"]
-            renewed = grant.lasting(self._clock(), int(auth["lease_duration"]), renewable=bool(auth["renewable"]))
+            auth = self._send(_Call("renew", "renew the token", until), _renew, grant.token)["auth"]
+            renewed = grant.lasting(now, int(auth["lease_duration"]), renewable=bool(auth["renewable"]))
         except VaultUnreachable:
             raise
         except (VaultError, TypeError, KeyError, ValueError) as error:
             _log.warning("vault.renewal_refused", error=_said(error))
             return None
         # Towards the longest life that its role allows, a token is renewed for less and less.
-        if self._settings.auth.method != "token" and renewed.shrunk(self._clock()):
-            return None
-        return renewed
+        return None if renewed.shrunk(now) else renewed
 
-    def _client(self, token: str, *, everywhere: bool = False) -> hvac.Client:
-        """A client with this token; an empty one keeps hvac from looking for one in the environment and the home."""
-        settings = self._settings
-        return hvac.Client(
-            url=settings.address,
-            token=token,
-            cert=_pair(settings),
-            verify=_verify(settings),
-            timeout=settings.timeout.total_seconds(),  # type: ignore[arg-type] # requests takes fractions
-            namespace=None if everywhere else settings.namespace,
-            session=self._http,
+
+def _nobody(_operation: str, _code: str, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+def _look_up(wire: _Wire) -> Any:
+    return wire.get("/v1/auth/token/lookup-self")
+
+
+def _renew(wire: _Wire) -> Any:
+    return wire.post("/v1/auth/token/renew-self", json={})
+
+
+def _left(answer: Any) -> int:
+    """How many seconds a token that was looked up has left; 0 if it never ends."""
+    try:
+        return int(answer["data"]["ttl"])
+    except (TypeError, KeyError, ValueError):
+        pass
+    raise VaultUnreachable("The answer for auth/token/lookup-self is not one of Vault's", maybe_done=False)
+
+
+def _refuse_limited(token: Mapping[str, Any]) -> None:
+    """A token for a few requests would end in the middle of a rotation, again and again."""
+    if token.get("num_uses"):
+        raise _Limited(
+            f"rotator's token is good for {token['num_uses']} requests only",
+            unchanged="Nothing was written",
+            next_step="Have it made without a limit: token_num_uses=0 for the role, or no -use-limit for a token",
         )
 
 
-class _Session(requests.Session):
-    """Follows a standby's redirect to the active server, but never from TLS to plain text: the token goes along."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target and resp.url.startswith("https:") and urlsplit(urljoin(resp.url, target)).scheme != "https":
-            return None
-        return target
+def _fingerprint(credentials: Mapping[str, str | None]) -> int:
+    return hash(tuple(credentials.items()))
 
 
-def _session(settings: VaultSettings, pool_size: int) -> requests.Session:
-    session = _Session()
-    # The settings decide: no REQUESTS_CA_BUNDLE in place of ca_cert, no credentials from .netrc. Only the proxy is
-    # the environment's to say, and as for `vault` itself there is none on the way to the loopback interface.
-    session.trust_env = False
-    if not _is_loopback(settings.address):
-        session.proxies = dict(requests.utils.get_environ_proxies(settings.address))
-    session.verify, session.cert = _verify(settings), _pair(settings)
-    adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter)
-    return session
+def _again(error: VaultError, more: str = "") -> VaultError:
+    """The same error for another caller."""
+    if isinstance(error, VaultUnreachable):
+        return VaultUnreachable(error.what + more, maybe_done=False, next_step=error.next_step)
+    return VaultDenied(error.what + more, unchanged=error.unchanged, next_step=error.next_step)
 
 
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
 
 
-def _pair(settings: VaultSettings) -> tuple[str, str] | None:
-    if settings.client_cert is None:
-        return None
-    return str(settings.client_cert), str(settings.client_key)
+def _together(problems: Sequence[VaultUnreachable]) -> VaultUnreachable:
+    """What is wrong with all the servers that were asked."""
+    if len(problems) == 1:
+        return problems[0]
+    kinds = {type(problem) for problem in problems}
+    kind = kinds.pop() if len(kinds) == 1 else VaultUnreachable
+    return kind(
+        "; ".join(problem.what for problem in problems),
+        maybe_done=any(problem.maybe_done for problem in problems),
+        next_step=problems[-1].next_step,
+    )
 
 
-def _verify(settings: VaultSettings) -> bool | str:
-    return str(settings.ca_cert) if settings.verify and settings.ca_cert else settings.verify
-
-
-def _look_up(client: hvac.Client) -> Any:
-    return client.adapter.get("/v1/auth/token/lookup-self")
-
-
-def _renew(client: hvac.Client) -> Any:
-    return client.adapter.post("/v1/auth/token/renew-self", json={})
-
-
-def _worth_repeating(error: Exception) -> bool:
-    return isinstance(error, VaultUnreachable) and not isinstance(error, (VaultSealed, VaultUntrusted))
-
-
-def _untrusted(address: str, error: Exception) -> VaultUntrusted | None:
+def _untrusted(address: str, error: Unanswered) -> VaultUntrusted | None:
     """What is wrong with the certificates, if that is what is wrong."""
-    text = str(error)
+    text = error.reason
     if found := re.search(r"certificate verify failed: ([^(\"]+)", text):
         what = f"The certificate of {address} cannot be verified ({found[1].strip()})"
         next_step = "Name the CA that signed it in vault.ca_cert, and its own name in vault.address"
     elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", text):
         what = f"There is no TLS connection to {address} ({found[1]})"
         next_step = "Look at vault.address, vault.client_cert and vault.client_key"
-    elif isinstance(error, ssl.SSLError) or re.search(r"X509|PEM|KEY_VALUES|TLS .*certificate", text):  # of our files
+    elif re.search(r"X509|PEM|KEY_VALUES|No such file|Permission denied", text):  # our own files
         what = "The certificates for Vault cannot be read"
         next_step = "Look at the files in vault.ca_cert, vault.client_cert and vault.client_key"
     else:
         return None
-    return VaultUntrusted(what, unchanged="Nothing was sent", next_step=next_step)
+    return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)
 
 
 def _said(error: Exception) -> str:

@@ -6,12 +6,14 @@ Whoever reaches the port may read everything here, so nothing here is secret and
 import asyncio
 import contextlib
 import gzip
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from hashlib import blake2b
 from importlib.resources import files
+from typing import Any
 
 import pydantic_core
 import uvicorn
@@ -129,7 +131,7 @@ def _listen(listen: str) -> socket.socket:
         listener = socket.create_server((host, int(port)), family=family, dualstack_ipv6=both)
     except OSError as error:
         raise ConfigError(
-            f"Cannot listen on {listen}: {error.strerror or error}",
+            f"Cannot listen on {listen}: {os.strerror(error.errno) if error.errno else error}",
             next_step="Stop whatever listens there, or choose another address with daemon.listen",
         ) from None
     # Inherited by every connection. asyncio sets it only on sockets that name their protocol, which this one does not;
@@ -142,6 +144,10 @@ class _Protocol(H11Protocol):
     """HTTP that does not wait for ever for a request, nor for an answer to be taken."""
 
     _deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False  # uvicorn's own switch takes the logger's handlers away, for the whole process
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -179,10 +185,10 @@ class _Server(uvicorn.Server):
             lifespan="off",
             loop="asyncio",
             log_config=None,
-            access_log=False,
+            proxy_headers=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
-            timeout_keep_alive=int(PATIENCE),
+            timeout_keep_alive=int(PATIENCE) + 1,  # later than _Protocol's deadline, which is the one that counts
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )
@@ -192,6 +198,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):  # whoever has not taken the answer by now
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 class _Guard:
@@ -272,4 +284,5 @@ async def _not_found(request: Request, error: Exception) -> Response:  # noqa: A
 
 
 async def _mistake(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    return JSONResponse({"error": "a mistake in rotator; its log has the place"}, 500)
+    # Starlette sends this one from outside of every middleware.
+    return JSONResponse({"error": "a mistake in rotator; its log has the place"}, 500, _SECURITY)

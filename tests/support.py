@@ -123,6 +123,7 @@ class Cluster:
     folder: Path
     mount: str = "secret"
     settings: dict[str, str] = field(default_factory=dict)
+    base: dict[str, dict[str, Any]] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
     known_secrets: set[str] = field(default_factory=set)
 
@@ -142,7 +143,7 @@ class Cluster:
             "daemon": {"lease": "6s", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
             "log": {"level": "debug", "format": "json"},
         }
-        for name, values in sections.items():
+        for name, values in (*self.base.items(), *sections.items()):
             merged[name] = merged.get(name, {}) | dict(values)
         lines = []
         for name, values in merged.items():

@@ -42,7 +42,7 @@ def test_it_engages_when_enough_of_the_last_accounts_failed_alike() -> None:
 
 
 def test_failures_of_different_kinds_or_long_ago_do_not_add_up() -> None:
-    assert after(failed("a"), failed("b"), failed("c", "VaultDenied")).engaged is None
+    assert after(failed("a"), failed("b"), failed("c", "VaultSealed")).engaged is None
     assert after(failed("a"), failed("b"), *(went_well(n) for n in "uvwxy"), failed("c")).engaged is None
 
 
@@ -50,7 +50,9 @@ def test_one_account_that_fails_again_and_again_is_one_account() -> None:
     assert after(*[failed("a")] * 20).engaged is None
 
 
-@pytest.mark.parametrize("reason", ["ambiguous", "not_adopted", "full", "JournalError", "internal_error"])
+@pytest.mark.parametrize(
+    "reason", ["ambiguous", "not_adopted", "full", "VaultDenied", "JournalError", "internal_error"]
+)
 def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> None:
     assert after(*(failed(name, reason) for name in "abcdefgh")) == BRAKE
 
@@ -63,7 +65,7 @@ def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> No
         ("RateLimited", Trouble.PROVIDER),
         ("VaultUnreachable", Trouble.VAULT),
         ("VaultSealed", Trouble.VAULT),
-        ("VaultDenied", Trouble.VAULT),
+        ("VaultError", Trouble.VAULT),
         ("credentials", Trouble.CREDENTIALS),
         ("Forbidden", Trouble.CREDENTIALS),
         ("refused", Trouble.NEW_SECRETS),

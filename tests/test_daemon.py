@@ -6,9 +6,11 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from rotator.daemon import next_visit
@@ -22,6 +24,13 @@ DAY = timedelta(days=1)
 
 # A secret every two seconds, the old one gone after half a second: months of a daemon's life in a test's.
 QUICK: dict[str, Any] = {"every": "2s", "grace": "500ms", "jitter": "0s", "verify_timeout": "1s"}
+
+
+@pytest.fixture
+def cluster(cluster: Cluster) -> Cluster:
+    """With time enough for every request: a failure costs a daemon a back-off of a minute, and machines are busy."""
+    cluster.base = {"account_api": {"timeout": "4s"}, "daemon": {"lease": "12s"}}
+    return cluster
 
 
 def open_accounts(cluster: Cluster, *names: str, **more: Any) -> list[dict[str, Any]]:
@@ -229,6 +238,56 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
     assert works(cluster, "a")
 
 
+# --- the clock -------------------------------------------------------------------------------------------------
+
+
+class WallClock:
+    """The time of day of one process, which can be set while it runs. Only that: how time passes stays as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "offset"
+        self.set(timedelta())
+        [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, offset: timedelta) -> None:
+        self._offset.write_text(f"{offset.total_seconds():+.0f}\n")
+
+
+def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rotates_spread_out(
+    cluster: Cluster,
+) -> None:
+    entries = open_accounts(cluster, "a", "b", "c")
+    cluster.configure(entries, defaults={"every": "12h", "jitter": "0s"}, daemon={"min_spacing": "1s"})
+    clock = WallClock(cluster.folder)
+    with cluster.daemon(env=clock.environment) as daemon:
+        daemon.wait_until_ready()
+        eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
+        for step, hours in enumerate((1, 0, -1, 0), start=1):
+            clock.set(timedelta(hours=hours))
+            daemon.wait_for("clock.stepped", count=step)
+        assert [creates(cluster, name) for name in "abc"] == [0, 0, 0]
+        # The machine sleeps for a day: no time passes for the process, and then the clock is another one.
+        daemon.send(signal.SIGSTOP)
+        clock.set(DAY)
+        daemon.send(signal.SIGCONT)
+        daemon.wait_for("rotation.published", count=3)
+        begun = sorted(datetime.fromisoformat(event["timestamp"]) for event in daemon.find("rotation.prepared"))
+        assert begun[2] - begun[0] > timedelta(seconds=1.5)
+        for step, hours in enumerate((23, 25, 24), start=6):
+            clock.set(timedelta(hours=hours))
+            daemon.wait_for("clock.stepped", count=step)
+        time.sleep(1)
+        assert daemon.end() == 0
+    assert [creates(cluster, name) for name in "abc"] == [1, 1, 1]
+    assert all(works(cluster, name) for name in "abc")
+
+
 # --- the configuration -----------------------------------------------------------------------------------------
 
 
@@ -262,14 +321,14 @@ def test_the_symlink_swap_of_a_config_map_is_a_change(cluster: Cluster) -> None:
         (mounted / version).mkdir(parents=True)
     content = cluster.config.read_text()
     (mounted / "..1" / "config.toml").write_text(content)
-    (mounted / "..2" / "config.toml").write_text(content.replace('lease = "6s"', 'lease = "7s"'))
+    (mounted / "..2" / "config.toml").write_text(content.replace('lease = "12s"', 'lease = "13s"'))
     (mounted / "..data").symlink_to("..1")
     (mounted / "config.toml").symlink_to("..data/config.toml")
     with cluster.daemon(env={"ROTATOR_CONFIG": str(mounted / "config.toml")}) as daemon:
         daemon.wait_until_ready()
         (mounted / "..data_tmp").symlink_to("..2")
         (mounted / "..data_tmp").rename(mounted / "..data")
-        daemon.wait_for("config.changed", setting="daemon.lease", old="6s", new="7s")
+        daemon.wait_for("config.changed", setting="daemon.lease", old="12s", new="13s")
 
 
 # --- trouble ---------------------------------------------------------------------------------------------------
@@ -330,7 +389,7 @@ def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mende
         daemon.wait_until_ready()
         eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
         cluster.put("apps/a", {"api_secret": "NotASecretAtAll1"})
-        daemon.wait_for("account.changed_elsewhere", account="a")
+        daemon.wait_for("account.changed_by_hand", account="a")
         daemon.wait_for("account.restored", account="a")
         assert works(cluster, "a")
     assert creates(cluster, "a") == 0

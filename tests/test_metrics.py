@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from rotator.web import create_app, serving
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
 BOTH = pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
-Parse = Callable[[str], Iterator[Metric]]
+Parse = Callable[[str], Iterable[Metric]]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 HEALTHY = AccountStatus(
@@ -133,7 +134,8 @@ def test_a_name_cannot_end_its_line_and_begin_another(accept: str, parse: Parse)
 
 
 def test_no_error_text_gets_into_a_metric() -> None:
-    status = fleet(replace(HEALTHY, last_error="hunter2", attempts=3), brake="hunter2", ready=False, not_ready="hunter2")
+    failed = replace(HEALTHY, last_error="hunter2", attempts=3)
+    status = fleet(failed, brake="hunter2", ready=False, not_ready="hunter2")
     assert b"hunter2" not in Metrics().exposition(status)[0]
     assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
 
@@ -176,7 +178,7 @@ def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> N
     accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
     samples = scrape(Metrics(), fleet(*accounts, IN_OVERLAP))
     counted = {each: samples[series("accounts", state=each)] for each in State}
-    assert counted == {each: 1 for each in State} | {State.IDLE: 2, State.OVERLAP: 2, State.FAILING: 2}
+    assert counted == dict.fromkeys(State, 1) | {State.IDLE: 2, State.OVERLAP: 2, State.FAILING: 2}
     assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
 
 
@@ -379,8 +381,8 @@ def prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
     """A real server that scrapes the target; gives a client of its API."""
     binary = shutil.which("prometheus")
     assert binary, "prometheus is needed: apt-get install prometheus"
-    config = {"scrape_configs": [{"job_name": "rotator", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}]}
-    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML too
+    job = {"job_name": "rotator", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
+    (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))  # JSON is YAML too
     with httpx.Client() as probe, open(folder / "log", "w", encoding="utf-8") as log:
         port = free_port()
         command = [
@@ -399,8 +401,6 @@ def prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 

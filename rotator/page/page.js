@@ -3,7 +3,7 @@
 const REFRESH = 15_000; // ms between two questions
 const RETRY = 5_000; // and after one that was not answered
 const PATIENCE = 10_000; // how long an answer may take
-const ROWS = 100; // are shown at once, and so many more when the end comes near
+const ROWS = 60; // are shown at once, and so many more when the end comes near
 const DAYS = 30;
 const DAY = 86_400_000;
 const STUBBORN = 3; // failed runs after which it will not go away by itself
@@ -167,6 +167,7 @@ function draw() {
   drawTimeline();
   drawStates();
   drawRows();
+  if (!performance.getEntriesByName("rotator:first").length) performance.mark("rotator:first");
   byId("about").textContent =
     `rotator ${fleet.version}, ${fleet.runner}, running for ${span(now() - fleet.started_at)}` +
     (fleet.shard ? `, shard ${fleet.shard}: only its accounts are here` : "");
