@@ -171,6 +171,10 @@ class _Secrets(BaseModel):
     embedded: _Embedded = Field(alias="_embedded")
 
 
+# The status and body of a 2xx answer, or why there is none.
+_Outcome = tuple[int, SecretBytes] | ApiError
+
+
 class _Limit(AbstractContextManager["_Limit"]):
     """One request's time limit, and whether any of the request was sent; serves as httpx's trace hook.
 
@@ -367,9 +371,9 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             self._pace.hold(outcome.retry_after)
         if isinstance(outcome, ApiError):
             raise outcome
-        return outcome
+        return outcome[1]
 
-    def _exchange(self, method: str, path: str, auth: Credentials, secret: SecretStr | None) -> SecretBytes | ApiError:
+    def _exchange(self, method: str, path: str, auth: Credentials, secret: SecretStr | None) -> _Outcome:
         request, limit = f"{method} {path}", _Limit(self._timeout)
         try:
             hidden = _in_the_clear(auth, secret)
@@ -393,7 +397,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             return _refusal(request, response, content, hidden)
         if method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
             return _unreadable("the word that the secret is revoked (204)")
-        return SecretBytes(content)
+        return response.status_code, SecretBytes(content)
 
     def _unanswered(self, request: str, limit: _Limit, error: Exception) -> ApiError:
         if limit.sent:
@@ -425,16 +429,11 @@ def _tls(settings: AccountApiSettings) -> ssl.SSLContext | bool:
         ) from None
 
 
-def _code(outcome: "SecretBytes | ApiError") -> str:
-    match outcome:
-        case NotSent():
-            return "not_sent"
-        case LostAnswer() if outcome.status is None:
-            return "no_answer"
-        case LostAnswer() | Refused():
-            return str(outcome.status)
-        case _:
-            return "2xx"
+def _code(outcome: _Outcome) -> str:
+    if isinstance(outcome, tuple):
+        return str(outcome[0])
+    status = getattr(outcome, "status", None)
+    return "not_sent" if isinstance(outcome, NotSent) else str(status or "no_answer")
 
 
 def _path(api_key: str, secret_id: str) -> str:

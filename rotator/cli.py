@@ -344,11 +344,8 @@ def emulator(
 ) -> None:
     """Serve the Account API on this machine, to try things and test clients without the internet."""
     from rotator.config import parse_duration
+    from rotator.emulator import Emulator, parse_account, parse_fault, parse_primary, serve
 
-    try:
-        from rotator.emulator import Emulator, parse_account, parse_fault, parse_primary, serve
-    except ImportError:
-        raise RotatorError("The emulator is not installed", next_step="pip install 'rotator[emulator]'") from None
     try:
         server = Emulator(
             _parsed("--account", parse_account, account),

@@ -382,8 +382,12 @@ class Daemon:
             if account is None or account.visit is not None or self._stop.is_set():
                 return  # gone, or planned when its visit is over
             now, journal = self.now(), account.journal
+            # What is overdue was due when it was due, whenever anybody asks.
+            rotated_at = journal.rotated_at if journal else None
+            account.status = describe(
+                account.settings, journal, _due(account, rotated_at) if rotated_at else None, account.error
+            )
             due = _due(account, now)
-            account.status = describe(account.settings, journal, due, account.error)
             if not account.settings.enabled:
                 self._unplan(name)
                 return

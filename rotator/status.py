@@ -21,7 +21,7 @@ class AccountStatus:
         phase: None if it was not taken on yet, or its journal was not read yet.
         secret_id: The published secret's id.
         rotated_at: When the published secret came to be.
-        due_at: When its next rotation is to begin; None if it is not known or there will be none.
+        due_at: When its next rotation is, or was, to begin; None if it is not known or there will be none.
         overridden: The next rotation begins outside its windows, because max_age says so.
         retiring: The recorded secrets that are to be revoked, and when.
         live_secrets: How many secrets the account has, as far as rotator knows.
@@ -84,7 +84,7 @@ def describe(account: AccountSettings, journal: Journal | None, due: Due | None,
     Args:
         account: Its settings.
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
-        due: When it is to rotate next.
+        due: When it is, or was, to rotate next.
         error: What went wrong where it could not be noted in the journal.
     """
     known = journal or Journal()

@@ -244,7 +244,8 @@ class _Call:
 class _Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its stub only
     """What hvac speaks through: one request with one token, to one server."""
 
-    def __init__(self, ask: Callable[..., Answer]) -> None:
+    def __init__(self, address: str, ask: Callable[..., Answer]) -> None:
+        self.address = address
         self._ask = ask
 
     def get_login_token(self, response: Any) -> str:
@@ -259,12 +260,12 @@ class _Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its s
             Unanswered: If there is none.
         """
         answer = self._ask(method.upper(), url, body=what.get("json"), params=what.get("params"))
+        content = _parsed(answer.text)
         if 200 <= answer.status < 300:  # noqa: PLR2004
-            return answer.content
-        errors = None if answer.content is None else answer.content.get("errors")
-        raise answers.VaultError.from_status(
-            answer.status, f"HTTP {answer.status}", errors=errors, method=method, url=url, text=answer.text
-        )
+            return content
+        said = content.get("errors")
+        errors = [str(line) for line in said] if isinstance(said, list) else None
+        raise answers.VaultError.from_status(answer.status, f"HTTP {answer.status}", errors=errors, text=answer.text)
 
 
 class Vault:
@@ -371,10 +372,10 @@ class Vault:
             else:
                 if version is not None:
                     return version
-                return self._own(path, data, cas, until)
+                return self._own(path, data, cas, until, self._document(path, None, until))
             current = self._read_back(path, until)
             if current.version != cas:
-                return self._own(path, data, cas, until)
+                return self._own(path, data, cas, until, current)
         assert lost is not None  # noqa: S101 - every other way out of the loop is above
         lost.unchanged = "It is either as it was or as it was to be; the next run finds out"
         raise lost
@@ -408,17 +409,17 @@ class Vault:
             pass
         raise self._unreadable(api_path)
 
-    def _own(self, path: str, data: Mapping[str, Any], cas: int, until: float) -> int:
+    def _own(self, path: str, data: Mapping[str, Any], cas: int, until: float, current: Document) -> int:
         """The version that this write made, of a document that was changed since the version that was given.
 
         Raises:
             CasConflict: If it made none.
         """
         for _ in range(_LOOKS):
-            current = self._document(path, None, until)
             if current.version != cas:
                 break
-            time.sleep(_LONGEST_PAUSE / _LOOKS)  # a server that lags behind answers: it was changed
+            time.sleep(_LONGEST_PAUSE / _LOOKS)  # it was changed: the server that answers lags behind
+            current = self._document(path, None, until)
         if current.version > cas + 1:
             current = self._document(path, cas + 1, until)  # somebody has gone on from there
         if current.version == cas + 1 and _same(current.data, data):
@@ -475,18 +476,26 @@ class Vault:
             VaultUnreachable: If there is no usable answer.
         """
         options = {"standbyok": "true", "perfstandbyok": "true", "sealedcode": "200", "uninitcode": "200"}
-        asked: list[str] = []
+        alone = len(self._addresses) == 1
 
-        def request(wire: _Wire) -> Any:
-            asked.append(self._addresses[self._at])
-            return wire.get("/v1/sys/health", params=options)
+        def request(wire: _Wire) -> Health:
+            try:
+                answer = wire.get("/v1/sys/health", params=options)
+            except answers.VaultError as error:  # by its status a server says what it is, whatever it was asked to say
+                answer = _parsed(error.text)
+                if "sealed" not in answer:
+                    raise
+            if answer.get("replication_dr_mode") == "secondary":
+                raise answers.VaultDown(errors=["it is the standby of another cluster, for a disaster"])
+            if answer["sealed"] and not alone:
+                raise answers.VaultDown(errors=["Vault is sealed"])
+            return Health(wire.address, str(answer["version"]), bool(answer["sealed"]), bool(answer["standby"]))
 
         # Asked within a namespace the server answers 400.
         call = _Call("health", "read sys/health", self._until(LONGEST_READ), everywhere=True)
-        answer = self._repeat(lambda: self._send(call, request, ""), call.until)
         try:
-            return Health(asked[-1], str(answer["version"]), bool(answer["sealed"]), bool(answer["standby"]))
-        except (TypeError, KeyError):
+            return self._repeat(lambda: self._send(call, request, ""), call.until)
+        except (TypeError, KeyError, AttributeError):
             pass
         raise self._unreadable("sys/health")
 
@@ -627,7 +636,7 @@ class Vault:
             except _Forbidden:
                 works = self._works(other, call.until)
             if not works:
-                self._distrust(other)
+                self._distrust(other, call.until)
         raise self._denied(capability, api_path) if works else self._token_refused()
 
     def _send(self, call: _Call, request: Callable[[_Wire], T], token: str) -> T:
@@ -641,10 +650,11 @@ class Vault:
         first = self._at
         for number in range(len(self._addresses)):
             at = (first + number) % len(self._addresses)
+            address = self._addresses[at]
             try:
-                return request(_Wire(partial(self._ask, call, self._addresses[at], token)))
+                return request(_Wire(address, partial(self._ask, call, address, token)))
             except (answers.VaultError, Unanswered) as error:
-                problem = self._problem(call.what, self._addresses[at], error)
+                problem = self._problem(call.what, address, error)
             if not isinstance(problem, VaultUnreachable):
                 raise problem
             problems.append(problem)
@@ -771,14 +781,15 @@ class Vault:
         """
         asked_at = time.monotonic()
         with self._turn(until):
-            if self._current is not None and self._current is not refused:
-                return self._current, False  # another thread has seen to it
-            works = self._works(refused, until)
-            if not self._has_another(refused.token) or (works and self._clock() - refused.since < _FRESH):
-                return None, works
-            _log.info("vault.login_again", token_valid=works)
-            if not works:
-                self._current = None
+            works = False
+            if self._current is refused:
+                works = self._works(refused, until)
+                if not self._has_another(refused.token) or (works and self._clock() - refused.since < _FRESH):
+                    return None, works
+                _log.info("vault.login_again", token_valid=works)
+                self._current = refused if works else None
+            elif self._current is not None:
+                return self._current, works  # another thread has seen to it
             try:
                 self._current = self._log_in(until, asked_at)
             except VaultDenied:
@@ -794,9 +805,9 @@ class Vault:
             return _content(auth.token_file, "token_file").get_secret_value() != token
         return auth.method != "token"
 
-    def _distrust(self, grant: _Grant) -> None:
+    def _distrust(self, grant: _Grant, until: float) -> None:
         """A token that is refused right after its login: the next login has to wait."""
-        with self._lock:
+        with self._turn(until):
             if self._current is grant and self._settings.auth.method not in ("token", "token_file"):
                 self._current = None
                 self._note_refusal(self._token_refused(), _fingerprint(self._credentials()))
@@ -1036,18 +1047,22 @@ def _said(error: Exception) -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
+def _parsed(text: str | None) -> dict[str, Any]:
+    """The object that a body holds; an empty one if it holds none."""
+    try:
+        answer = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
 def _absent(error: answers.InvalidPath) -> Any:
     """What a 404 says of a document.
 
     The server answers 404 for one that was never written, for a version that is deleted or destroyed (then with
     its number), but also for a mount or a namespace that does not exist: None then, and for what is not Vault's.
     """
-    try:
-        answer = json.loads(error.text or "")
-    except ValueError:
-        return None
-    if not isinstance(answer, dict):
-        return None
+    answer = _parsed(error.text)
     if answer.get("errors") == []:
         return {"data": None}
     return answer if answer.get("data") else None

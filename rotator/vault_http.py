@@ -46,17 +46,10 @@ _NOT_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered.
-
-    Attributes:
-        status: The HTTP status.
-        text: The body.
-        content: What it holds, if it is a JSON object; None otherwise.
-    """
+    """What a server answered: the HTTP status and the body."""
 
     status: int
     text: str = field(repr=False)
-    content: dict[str, Any] | None = field(repr=False)
 
 
 class Unanswered(Exception):
@@ -128,7 +121,7 @@ class Http:
             if target is None or not (status in _KEEP_METHOD or method == "GET") or not _as_safe(url, target):
                 break
             url = target
-        return Answer(status, text, _object(text))
+        return Answer(status, text)
 
     def _exchange(
         self,
@@ -282,14 +275,6 @@ def _text(response: urllib3.BaseHTTPResponse) -> str:
         raise failures.ResponseError("the answer is too long")
     response.release_conn()
     return content.decode("utf-8", "replace")
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _unanswered(error: Exception) -> Unanswered:

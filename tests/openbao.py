@@ -1,12 +1,14 @@
-"""What only tests need of an OpenBao: one that speaks TLS, its administration, and the parties that logins involve."""
+"""What only tests need of an OpenBao: one with TLS, clusters, their administration, and whom logins involve."""
 
 import base64
 import json
+import os
+import signal
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -120,6 +122,97 @@ def running_tls_openbao(folder: Path) -> Iterator[TlsOpenBao]:
         made.unseal()
         admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         yield made
+
+
+@dataclass
+class Node:
+    """One server of a cluster, with its data on disk: it can be killed and started again."""
+
+    address: str
+    config: Path
+    pid: int = 0
+
+
+@dataclass
+class RaftCluster:
+    """Servers that keep the same data; the first one is the leader at the beginning."""
+
+    nodes: list[Node]
+    admin: Admin
+    unseal_key: str
+    stack: ExitStack
+
+    @property
+    def addresses(self) -> list[str]:
+        return [node.address for node in self.nodes]
+
+    def kill(self, node: Node) -> None:
+        """End it as a power cut would."""
+        os.killpg(node.pid, signal.SIGKILL)
+
+    def start(self, node: Node) -> None:
+        """Start it again with its data, and unseal it."""
+        _start(node, self.stack, httpx.codes.SERVICE_UNAVAILABLE)
+        httpx.put(f"{node.address}/v1/sys/unseal", json={"key": self.unseal_key}, trust_env=False).raise_for_status()
+
+    def await_health(self, node: Node, status: int) -> None:
+        """Wait until it is 200 (active) or 429 (standby)."""
+        with httpx.Client(trust_env=False) as client:
+            for _ in range(1000):
+                if client.get(f"{node.address}/v1/sys/health").status_code == status:
+                    return
+                time.sleep(0.02)
+        raise AssertionError(f"{node.address} does not become {status}")
+
+
+@contextmanager
+def running_raft(folder: Path, size: int) -> Iterator[RaftCluster]:
+    """A cluster of so many servers with raft storage and a KV v2 mount at secret/, unsealed."""
+    with ExitStack() as stack:
+        nodes = [_raft_node(folder / f"node{number}") for number in range(size)]
+        for node in nodes:
+            _start(node, stack, httpx.codes.NOT_IMPLEMENTED)
+        first = nodes[0]
+        admin = Admin(first.address, SecretStr("none-yet"))
+        keys = admin("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        admin.root_token = SecretStr(keys["root_token"])
+        cluster = RaftCluster(nodes, admin, keys["keys"][0], stack)
+        admin("PUT", "sys/unseal", {"key": cluster.unseal_key})
+        cluster.await_health(first, httpx.codes.OK)
+        for node in nodes[1:]:
+            join = {"leader_api_addr": first.address}
+            httpx.post(f"{node.address}/v1/sys/storage/raft/join", json=join, trust_env=False).raise_for_status()
+            unseal = {"key": cluster.unseal_key}
+            httpx.put(f"{node.address}/v1/sys/unseal", json=unseal, trust_env=False).raise_for_status()
+        for node in nodes[1:]:
+            cluster.await_health(node, httpx.codes.TOO_MANY_REQUESTS)
+        # Every version is looked at in the end.
+        mount = {"type": "kv", "options": {"version": "2", "max_versions": "100000"}}
+        admin("POST", "sys/mounts/secret", mount)
+        yield cluster
+
+
+def _raft_node(folder: Path) -> Node:
+    folder.mkdir()
+    port, cluster_port = free_port(), free_port()
+    listener = {
+        "address": f"127.0.0.1:{port}",
+        "cluster_address": f"127.0.0.1:{cluster_port}",
+        "tls_disable": True,
+    }
+    config = {
+        "storage": {"raft": {"path": str(folder), "node_id": folder.name, "performance_multiplier": 1}},
+        "listener": {"tcp": listener},
+        "api_addr": f"http://127.0.0.1:{port}",
+        "cluster_addr": f"https://127.0.0.1:{cluster_port}",
+    }
+    file = folder / "bao.json"
+    file.write_text(json.dumps(config))
+    return Node(f"http://127.0.0.1:{port}", file)
+
+
+def _start(node: Node, stack: ExitStack, ready: int) -> None:
+    node.pid, _ = stack.enter_context(serving(node.address, ["-config", str(node.config)], ready=ready))
 
 
 @dataclass

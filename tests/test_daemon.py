@@ -2,8 +2,9 @@
 
 import re
 import signal
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,17 +12,23 @@ from typing import Any
 
 import httpx
 import pytest
+from apscheduler.jobstores.base import JobLookupError
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from rotator.daemon import next_visit
+import rotator.daemon
+from rotator.config import load
+from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
 from rotator.protocol import Journal, Retiring
-from tests.support import KILL_AFTER, Cluster, Consumer, Tape, eventually, proxied
+from tests.support import KILL_AFTER, Cluster, Consumer, Running, Tape, eventually, proxied
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
+# A weekday that is neither today nor, should the test run over midnight, tomorrow.
+NEVER_TODAY = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[(datetime.now(UTC).weekday() + 3) % 7]
 # A secret every two seconds, the old one gone after half a second: months of a daemon's life in a test's.
 QUICK: dict[str, Any] = {"every": "2s", "grace": "500ms", "jitter": "0s", "verify_timeout": "1s"}
 
@@ -403,6 +410,86 @@ def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> Non
         eventually(lambda: daemon.status("a")["secret_id"] is not None)
         assert cluster.run("rotate-now", "a").code == 0
         eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
+
+
+def test_a_job_that_was_lost_is_set_again_by_the_sweep(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is known to lose one; that is what the sweep is for."""
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    monkeypatch.setattr(rotator.daemon, "LOST_AFTER", timedelta())
+    cluster.configure(open_accounts(cluster, "a"), defaults=QUICK, daemon={"sweep": "1s"})
+    daemon = Daemon(cluster.config, load(cluster.config))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    try:
+        eventually(lambda: creates(cluster, "a") > 0)
+        eventually(lambda: daemon._scheduler.get_job("a") is not None)
+        with suppress(JobLookupError):
+            daemon._scheduler.remove_job("a")
+        before = creates(cluster, "a")
+        eventually(lambda: creates(cluster, "a") > before + 1)
+    finally:
+        signal.pthread_kill(thread.ident or 0, signal.SIGTERM)
+        thread.join(20)
+    assert not thread.is_alive()
+    assert works(cluster, "a")
+
+
+# --- what it tells ---------------------------------------------------------------------------------------------
+
+
+def test_its_metrics_count_what_it_did_and_end_with_its_accounts(cluster: Cluster) -> None:
+    a, b = open_accounts(cluster, "a", "b")
+    cluster.configure([a, b], defaults=QUICK)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.revoked", account="b")
+        daemon.wait_for("rotation.revoked", account="a")
+        eventually(lambda: metric(daemon, "rotator_rotations_total", result="ok", trigger="schedule") >= 2)
+        assert metric(daemon, "rotator_revocations_total", reason="grace_over") >= 2
+        assert metric(daemon, "rotator_rotations_total", result="failed", trigger="schedule") == 0
+        assert metric(daemon, "rotator_api_requests_total", target="provider", operation="create", code="201") >= 2
+        assert metric(daemon, "rotator_api_requests_total", target="vault", operation="write", code="200") >= 2
+        rotated_at = metric(daemon, "rotator_account_last_rotation_timestamp_seconds", account="a")
+        assert abs(rotated_at - time.time()) < 20
+        cluster.configure([b], defaults=QUICK)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("config.reloaded")
+        assert 'account="a"' not in daemon.get("/metrics").text
+        assert metric(daemon, "rotator_config_reloads_total", result="ok") == 1
+    assert all("timestamp" in event and "level" in event for event in daemon.events), "a line went past the chain"
+
+
+def metric(daemon: Running, name: str, **labels: str) -> float:
+    """The value of one series; of several, their sum."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(daemon.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    assert found, f"no {name} {labels}"
+    return float(sum(found))
+
+
+def test_a_closed_window_is_waited_for_unless_the_secret_is_too_old(cluster: Cluster) -> None:
+    a, b = open_accounts(cluster, "a", "b")
+    cluster.configure([a, b])
+    assert cluster.run("rotate-now", "--all").code == 0
+    tomorrow = f"{NEVER_TODAY} 00:00-24:00"
+    quick = {"every": "1s", "jitter": "0s", "windows": [tomorrow]}
+    cluster.configure([a | quick, b | quick | {"max_age": "2s"}])
+    time.sleep(2.5)
+    [waits, due] = cluster.run("rotate-now", "--due", "--dry-run", "--json").json["accounts"]
+    assert (waits["step"], due["step"]) == ("nothing", "rotate")
+    finished = cluster.run("rotate-now", "--due", "a", "--json")
+    assert finished.code == 3
+    assert finished.json["accounts"][0]["reason"] == "window"
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.published", account="b")
+        daemon.wait_for("schedule.overridden", account="b")
+        assert daemon.status("a")["due_at"] > datetime.now(UTC).isoformat()
+    assert not daemon.find("rotation.prepared", account="a")
 
 
 # --- several of them -------------------------------------------------------------------------------------------
