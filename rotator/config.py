@@ -227,7 +227,7 @@ def _joined(value: object) -> object:
 
 
 def _addresses(text: str) -> str:
-    addresses = [_http_url(part.strip()) for part in text.split(",")]
+    addresses = [_http_url(part.strip(" ")) for part in text.split(",")]
     if len(set(addresses)) < len(addresses):
         raise ValueError("has one address twice")
     if len({address.startswith("https:") for address in addresses}) > 1:

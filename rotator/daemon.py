@@ -3,6 +3,8 @@
 Who does what:
 
 - the scheduler's pool visits accounts, each at the instant that its journal and its schedule name;
+- the planner sets each account's job, and is the only one to do so: the scheduler may tell of a job's end with its
+  own lock held, and whoever waits for that lock must not hold the daemon's;
 - the keeper keeps the Vault session alive, stops the scheduler while Vault is away, and sweeps;
 - the main thread takes signals and looks at the clock and at the configuration file;
 - the web server answers in a thread of its own.
@@ -22,8 +24,10 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from hashlib import blake2b
 from pathlib import Path
+from queue import SimpleQueue
 
 import structlog
 from apscheduler.events import (
@@ -76,6 +80,14 @@ _FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
 _LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 _log = structlog.get_logger()
+
+
+class _Why(Enum):
+    """Why an account's job is set anew."""
+
+    CHANGED = auto()  # what is known of it, or what is wanted of it
+    ENDED = auto()  # its visit
+    MISSED = auto()  # its job, because the one before still ran
 
 
 @dataclass(slots=True)
@@ -146,9 +158,11 @@ class Daemon:
         self._halt = threading.Event()  # finish nothing either
         self._nudge = threading.Event()  # the keeper is to look at once
         self._lock = threading.RLock()
+        self._to_plan: SimpleQueue[tuple[str, _Why] | None] = SimpleQueue()
         self._accounts: dict[str, _Account] = {}
         self._secondaries: dict[str, list[str]] = {}
         self._next_turn = self._started_at
+        self._announced = False
         self._brake = _brake(settings)
         self._vault_trouble: str | None = "Vault was not asked yet"
         self.metrics = Metrics()
@@ -212,6 +226,9 @@ class Daemon:
                 listen=address,
             )
             self._scheduler.start(paused=True)  # until Vault answers
+            planner = threading.Thread(target=self._plan_jobs, name="planner")
+            planner.start()
+            stack.callback(self._to_plan.put, None)
             keeper = threading.Thread(target=self._keep, name="keeper")
             keeper.start()
             try:
@@ -243,7 +260,7 @@ class Daemon:
             self._next_turn = self.now()
             for name, account in self._accounts.items():
                 account.begin_at = None
-                self._plan(name)
+                self._replan(name)
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
 
@@ -284,6 +301,7 @@ class Daemon:
         while not self._stop.is_set():
             try:
                 self._ask_vault()
+                self._announce()
                 if (
                     self._vault_trouble is None
                     and time.monotonic() >= swept + self._settings.daemon.sweep.total_seconds()
@@ -292,10 +310,17 @@ class Daemon:
                     swept = time.monotonic()
             except Exception as error:  # noqa: BLE001 - a mistake here must not leave Vault's session to itself
                 log_mistake(error)
-            heartbeat = HEARTBEAT if self._vault_trouble is None else HEARTBEAT_AWAY
+            heartbeat = HEARTBEAT if self._announced and self._vault_trouble is None else HEARTBEAT_AWAY
             next_sweep = swept + self._settings.daemon.sweep.total_seconds()
             self._nudge.wait(max(0.1, min(heartbeat.total_seconds(), next_sweep - time.monotonic())))
             self._nudge.clear()
+
+    def _announce(self) -> None:
+        """Say once that every journal was read."""
+        if self._announced or not self.status().ready:
+            return
+        self._announced = True
+        _log.info("daemon.ready", seconds=round((self.now() - self._started_at).total_seconds(), 1))
 
     def _ask_vault(self) -> None:
         """Without Vault nothing can be done for any account: then none is visited, and none is said to have failed."""
@@ -324,7 +349,7 @@ class Daemon:
             for name, account in self._accounts.items():
                 if account.vault_failed:
                     account.vault_failed, account.retry_at = False, None
-                    self._plan(name)
+                    self._replan(name)
 
     def _sweep(self) -> None:
         """Look for what happened without this daemon: other runners, changes by hand, a job that was lost."""
@@ -335,7 +360,7 @@ class Daemon:
                 if account.visit is None and account.planned is not None and account.planned < overdue:
                     _log.error("job.lost", account=account.settings.name)
                     self.metrics.missed()
-                    self._plan(account.settings.name)
+                    self._replan(account.settings.name)
             known = (account for account in enabled if account.journal is not None)
             oldest = heapq.nsmallest(SWEEP_ACCOUNTS, known, key=lambda account: account.looked_at)
         for account in oldest:
@@ -357,13 +382,17 @@ class Daemon:
         Raises:
             RotatorError: If they cannot be read.
         """
-        fleet, settings = self._fleet, account.settings
-        journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        fleet, settings, last_look = self._fleet, account.settings, account.looked_at
+        # In this order what another runner publishes meanwhile is in the journal by then, or on its way.
         version = fleet.vault.read(settings.path).version
+        journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        if version < journal.published_version:
+            version = fleet.vault.read(settings.path).version
         with self._lock:
+            visited = account.visit is not None or account.looked_at != last_look
+            if visited or self._accounts.get(settings.name) is not account:
+                return  # a visit knows better
             account.looked_at = self.now()
-            if account.visit is not None or self._accounts.get(settings.name) is not account:
-                return
             by_hand = journal.candidate is None and journal.published_version != version
             if not by_hand and journal == account.journal:
                 return
@@ -371,59 +400,70 @@ class Daemon:
                 _log.warning("account.changed_by_hand", account=settings.name, version=version)
                 account.tried_at = _LONG_AGO  # whether it works is to be seen now
             account.journal, account.error, account.retry_at = journal, None, None
-            self._plan(settings.name)
+            self._replan(settings.name)
 
     # --- when ------------------------------------------------------------------------------------------------
 
-    def _plan(self, name: str) -> None:
+    def _plan_jobs(self) -> None:
+        """The planner's work, until it is handed None."""
+        while (item := self._to_plan.get()) is not None:
+            try:
+                self._plan(*item)
+            except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
+                log_mistake(error)
+
+    def _plan(self, name: str, why: _Why) -> None:
         """Set an account's one job to when it needs somebody next, and bring its status up to date."""
+        at = None
         with self._lock:
             account = self._accounts.get(name)
-            if account is None or account.visit is not None or self._stop.is_set():
-                return  # gone, or planned when its visit is over
-            now, journal = self.now(), account.journal
-            # What is overdue was due when it was due, whenever anybody asks.
-            rotated_at = journal.rotated_at if journal else None
-            account.status = describe(
-                account.settings, journal, _due(account, rotated_at) if rotated_at else None, account.error
-            )
-            due = _due(account, now)
-            if not account.settings.enabled:
-                self._unplan(name)
-                return
-            at = _LONG_AGO if journal is None else self._next_visit(account, due.at if due else None)
-            account.planned = max(at, account.retry_at or at, now)
+            if account is not None:
+                if why is _Why.ENDED:
+                    account.visit = None
+                if account.visit is not None or self._stop.is_set():
+                    return  # it is planned when the visit is over
+                if why is _Why.MISSED:
+                    account.retry_at = self.now() + SHORTEST_REST
+                at = account.planned = self._describe(account)
+        if at is not None:
             self._scheduler.add_job(
-                self._visit, DateTrigger(account.planned), args=[name], id=name, name=name, replace_existing=True
+                self._visit, DateTrigger(at), args=[name], id=name, name=name, replace_existing=True
             )
+        else:
+            with contextlib.suppress(JobLookupError):
+                self._scheduler.remove_job(name)
 
-    def _unplan(self, name: str) -> None:
-        with contextlib.suppress(JobLookupError):
-            self._scheduler.remove_job(name)
+    def _describe(self, account: _Account) -> datetime | None:
+        """Bring an account's status up to date; when it needs somebody next, None if never."""
+        now, journal = self.now(), account.journal
+        # What is overdue was due when it was due, whenever anybody asks.
+        rotated_at = journal.rotated_at if journal else None
+        first_due = _due(account, rotated_at) if rotated_at else None
+        account.status = describe(account.settings, journal, first_due, account.error)
+        if not account.settings.enabled:
+            return None
+        due = _due(account, now)
+        at = _LONG_AGO if journal is None else self._next_visit(account, due.at if due else None)
+        return max(at, account.retry_at or at, now)
 
     def _next_visit(self, account: _Account, due_at: datetime | None) -> datetime:
         journal = account.journal or Journal()
         begin_at = max(due_at, account.begin_at or due_at) if due_at else None
         return next_visit(journal, begin_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
 
+    def _replan(self, name: str) -> None:
+        self._to_plan.put((name, _Why.CHANGED))
+
     def _job_ended(self, event: JobEvent) -> None:
         """Only now is the visit over: until now its job counted as running, and another would have been skipped."""
         if event.code == EVENT_JOB_ERROR:
             self.metrics.job_failed()
-        with self._lock:
-            account = self._accounts.get(event.job_id)
-            if account is not None:
-                account.visit = None
-        self._plan(event.job_id)
+        self._to_plan.put((event.job_id, _Why.ENDED))
 
     def _job_missed(self, event: JobEvent) -> None:
         _log.warning("job.missed", account=event.job_id)
         self.metrics.missed()
-        with self._lock:
-            account = self._accounts.get(event.job_id)
-            if account is not None and account.visit is None:
-                account.retry_at = self.now() + SHORTEST_REST
-                self._plan(event.job_id)
+        self._to_plan.put((event.job_id, _Why.MISSED))
 
     def _may_begin(self, account: _Account, now: datetime) -> bool:
         """Whether this account's rotation may begin now; if it is due and may not, `begin_at` says when it may."""
@@ -472,7 +512,9 @@ class Daemon:
         """An account's job."""
         with self._lock:
             account = self._accounts.get(name)
-            if account is None or account.visit is not None or not account.settings.enabled or self._stop.is_set():
+            if account is None or account.visit is not None or not account.settings.enabled:
+                return
+            if self._stop.is_set() or self._vault_trouble is not None:
                 return
             account.visit = stop = threading.Event()
         with structlog.contextvars.bound_contextvars(account=name):
@@ -615,11 +657,11 @@ class Daemon:
                 if not account.enabled and entry.visit is not None:
                     entry.visit.set()
                 self._accounts[account.name] = entry
-                self._plan(account.name)
+                self._replan(account.name)
             for name, gone in known.items():
                 if gone.visit is not None:
                     gone.visit.set()
-                self._unplan(name)
+                self._replan(name)
 
     def _log_changes(self, before: Settings, after: Settings) -> None:
         for change in changes(before, after):

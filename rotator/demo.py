@@ -246,6 +246,7 @@ def _keep(stage: Stage, console: Console, stop: threading.Event) -> None:
         f"  export ROTATOR_CONFIG={stage.folder}/config.toml\n"
         f"  {command} status\n"
         f"  {command} rotate-now alerts\n"
+        f"  {command} run                      # the daemon; its status page is at http://127.0.0.1:9464\n"
         f"  export BAO_ADDR={stage.bao.address} BAO_TOKEN=$(cat {stage.folder}/token)\n"
         f"  bao kv get -mount=secret demo/alerts",
         soft_wrap=True,

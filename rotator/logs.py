@@ -89,7 +89,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # A line a request or job, of interest only to who debugs.
-    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
+    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 

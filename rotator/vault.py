@@ -18,7 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -297,7 +297,7 @@ class Vault:
         self._clock = clock
         self._timeout = settings.timeout.total_seconds()
         self._addresses = settings.addresses
-        self._at = 0  # which of them is in use
+        self._at = self._stayed_at = 0  # which of them is in use, and which was said to be
         self._lock = threading.Lock()  # held while logging in or renewing
         self._current: _Grant | None = None
         self._failure: _Failure | None = None
@@ -573,9 +573,7 @@ class Vault:
         self._repeat(lambda: self._kept_alive(until), until)
 
     def _kept_alive(self, until: float) -> None:
-        grant = self._grant(until)
-        if self._settings.auth.method == "token_file" and self._has_another(grant.token):
-            grant = self._other_grant(grant, until)[0] or grant
+        grant = self._newest(self._grant(until), until)
         try:
             left = _left(self._send(_Call("lookup", "look up the token", until), _look_up, grant.token))
         except _Forbidden as error:
@@ -652,13 +650,17 @@ class Vault:
             at = (first + number) % len(self._addresses)
             address = self._addresses[at]
             try:
-                return request(_Wire(address, partial(self._ask, call, address, token)))
+                answer = request(_Wire(address, partial(self._ask, call, address, token)))
             except (answers.VaultError, Unanswered) as error:
                 problem = self._problem(call.what, address, error)
+            else:
+                self._stay(at, problems)
+                return answer
             if not isinstance(problem, VaultUnreachable):
                 raise problem
             problems.append(problem)
-            self._leave(at, problem)
+            if self._at == at:  # unless another thread has already gone on
+                self._at = (at + 1) % len(self._addresses)
             if problem.maybe_done and not call.repeatable:
                 break
         raise _together(problems)
@@ -677,11 +679,11 @@ class Vault:
                 raise
         return send()  # the server may have closed a connection that was kept; a fresh one comes at once
 
-    def _leave(self, at: int, problem: VaultUnreachable) -> None:
-        """Go on with the next address, unless another thread has already."""
-        if self._at == at and len(self._addresses) > 1:
-            self._at = (at + 1) % len(self._addresses)
-            _log.warning("vault.address_left", error=problem.what, next=self._addresses[self._at])
+    def _stay(self, at: int, problems: Sequence[VaultUnreachable]) -> None:
+        """Say once that it is another address from now on."""
+        if problems and self._stayed_at != at:
+            self._stayed_at = at
+            _log.warning("vault.address_changed", address=self._addresses[at], error=problems[-1].what)
 
     def _problem(self, what: str, address: str, error: answers.VaultError | Unanswered) -> VaultError:
         if isinstance(error, Unanswered):
@@ -696,17 +698,17 @@ class Vault:
         if isinstance(error, answers.InvalidPath):
             found_nothing = self._wrong_mount(f"Vault finds nothing to {what}: {said}")
             return found_nothing if isinstance(error.errors, list) else self._unreadable(what)
-        if isinstance(error, (answers.InvalidRequest, answers.Unauthorized)):
+        # A mount that was made a moment ago; a standby that knows of no leader to pass a request on to.
+        not_yet = "non-versioned to versioned" in said or "active cluster node not found" in said
+        if isinstance(error, (answers.InvalidRequest, answers.Unauthorized)) and not not_yet:
             return VaultError(f"Vault refuses to {what}: {said}", unchanged="Nothing was written there")
         if isinstance(error, answers.VaultDown) and "sealed" in said:
             return VaultSealed(
                 f"Vault at {address} is sealed", maybe_done=False, next_step="Unseal it: vault operator unseal"
             )
-        # A standby that knows of no leader has nobody to pass a request on to.
-        refused = isinstance(error, answers.RateLimitExceeded) or "active cluster node not found" in said
         return VaultUnreachable(
             f"Vault at {address} is in trouble: {said}",
-            maybe_done=not refused,
+            maybe_done=not (not_yet or isinstance(error, answers.RateLimitExceeded)),
             next_step="Look at the server: rotator check",
         )
 
@@ -798,6 +800,15 @@ class Vault:
                 return None, works
             return self._current, works
 
+    def _newest(self, grant: _Grant, until: float) -> _Grant:
+        """The token that the token file holds by now, if that one is any good."""
+        if self._settings.auth.method == "token_file":
+            asked_at = time.monotonic()
+            with suppress(VaultDenied), self._turn(until):
+                if self._current is grant and self._has_another(grant.token):
+                    self._current = self._log_in(until, asked_at)
+        return self._current or grant
+
     def _has_another(self, token: str) -> bool:
         """Whether a login could give another token than this one."""
         auth = self._settings.auth
@@ -846,6 +857,7 @@ class Vault:
     def _note_refusal(self, error: VaultError, fingerprint: int) -> None:
         before = self._failure.pause if self._failure and self._failure.credentials == fingerprint else 0.0
         pause = min(max(2 * before, _SHORTEST_BACKOFF), _LONGEST_BACKOFF)
+        _log.warning("vault.login_refused", error=error.what, next_in_seconds=pause)
         now = time.monotonic()
         self._failure = _Failure(error, now, now + pause, pause, fingerprint)
 

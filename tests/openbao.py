@@ -164,6 +164,15 @@ class RaftCluster:
                 time.sleep(0.02)
         raise AssertionError(f"{node.address} does not become {status}")
 
+    def await_votes(self) -> None:
+        """Wait until each of them has a vote: then one may fail."""
+        for _ in range(1000):
+            servers = self.admin("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]
+            if sum(server["voter"] for server in servers) == len(self.nodes):
+                return
+            time.sleep(0.02)
+        raise AssertionError("not everybody may vote")
+
 
 @contextmanager
 def running_raft(folder: Path, size: int) -> Iterator[RaftCluster]:
@@ -179,6 +188,8 @@ def running_raft(folder: Path, size: int) -> Iterator[RaftCluster]:
         cluster = RaftCluster(nodes, admin, keys["keys"][0], stack)
         admin("PUT", "sys/unseal", {"key": cluster.unseal_key})
         cluster.await_health(first, httpx.codes.OK)
+        stable = {"server_stabilization_time": "500ms"}  # who joined has a vote after that
+        admin("POST", "sys/storage/raft/autopilot/configuration", stable)
         for node in nodes[1:]:
             join = {"leader_api_addr": first.address}
             httpx.post(f"{node.address}/v1/sys/storage/raft/join", json=join, trust_env=False).raise_for_status()
@@ -186,9 +197,8 @@ def running_raft(folder: Path, size: int) -> Iterator[RaftCluster]:
             httpx.put(f"{node.address}/v1/sys/unseal", json=unseal, trust_env=False).raise_for_status()
         for node in nodes[1:]:
             cluster.await_health(node, httpx.codes.TOO_MANY_REQUESTS)
-        # Every version is looked at in the end.
-        mount = {"type": "kv", "options": {"version": "2", "max_versions": "100000"}}
-        admin("POST", "sys/mounts/secret", mount)
+        cluster.await_votes()
+        admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         yield cluster
 
 
@@ -200,8 +210,15 @@ def _raft_node(folder: Path) -> Node:
         "cluster_address": f"127.0.0.1:{cluster_port}",
         "tls_disable": True,
     }
+    storage = {
+        "path": str(folder),
+        "node_id": folder.name,
+        "performance_multiplier": 1,
+        "autopilot_reconcile_interval": "200ms",
+        "autopilot_update_interval": "200ms",
+    }
     config = {
-        "storage": {"raft": {"path": str(folder), "node_id": folder.name, "performance_multiplier": 1}},
+        "storage": {"raft": storage},
         "listener": {"tcp": listener},
         "api_addr": f"http://127.0.0.1:{port}",
         "cluster_addr": f"https://127.0.0.1:{cluster_port}",

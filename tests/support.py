@@ -292,8 +292,12 @@ class Running:
         accounts: list[dict[str, Any]] = self.get("/api/status").json()["accounts"]
         return next(one for one in accounts if one["name"] == account)
 
+    def eventually(self, true: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        eventually(true, what=lambda: self)
+
     def wait_until_ready(self) -> "Running":
-        eventually(lambda: self.get("/readyz").status_code == httpx.codes.OK, what=lambda: f"not ready:\n{self}")
+        self.eventually(lambda: self.get("/readyz").status_code == httpx.codes.OK)
         return self
 
     def send(self, number: signal.Signals) -> None:
@@ -307,7 +311,7 @@ class Running:
         return code
 
     def __str__(self) -> str:
-        return "\n".join(json.dumps(event) for event in self.events if event.get("level") != "debug")[-8000:]
+        return "\n".join(json.dumps(event) for event in self.events if event.get("level") != "debug")[-40000:]
 
 
 def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda: "", timeout: float = 20) -> None:

@@ -311,6 +311,19 @@ MISTAKES = {
         f'[vault]\naddress = "https://vault/?token={CANARY}"\n' + A,
         "vault.address: has to be a plain address, without credentials, query or fragment.",
     ),
+    "no address in a list": ("[vault]\naddress = []\n" + A, "vault.address: Input should be a valid URL"),
+    "a wrong address among several": (
+        '[vault]\naddress = ["https://a", "b:8200"]\n' + A,
+        "vault.address: URL scheme should be",
+    ),
+    "one address twice": (
+        '[vault]\naddress = ["https://a", "https://a/"]\n' + A,
+        "vault.address: has one address twice.",
+    ),
+    "addresses with and without TLS": (
+        '[vault]\naddress = ["https://a", "http://a"]\n' + A,
+        "vault.address: has to be https for all or for none",
+    ),
     "an address with a line break": ('[vault]\naddress = "http://vault:8200/\\n"\n' + A, "vault.address: "),
     "a provider's address with credentials": (
         GOOD + f'[account_api]\napi_url = "https://me:{CANARY}@host"\n',
@@ -578,6 +591,22 @@ def test_the_variables_of_the_vault_command_are_the_last_resort(desk: Desk, pref
     assert settings.vault.auth.token is not None
     assert settings.vault.auth.token.get_secret_value() == CANARY
     assert desk.load(GOOD).vault.address == "http://127.0.0.1:8200", "the file goes first"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ('[vault]\naddress = ["https://a:8200/", "https://b:8200"]\n', {}),
+        ('[vault]\naddress = "https://a:8200, https://b:8200"\n', {}),
+        ("", {"VAULT_ADDR": "https://a:8200,https://b:8200"}),
+        (VAULT, {"ROTATOR_VAULT__ADDRESS": "https://a:8200,https://b:8200/"}),
+    ],
+    ids=["list", "commas", "VAULT_ADDR", "ROTATOR_VAULT__ADDRESS"],
+)
+def test_vault_may_have_several_addresses(desk: Desk, text: str, variables: dict[str, str]) -> None:
+    vault = desk.load(text + A, **variables).vault
+    assert vault.addresses == ("https://a:8200", "https://b:8200")
+    assert vault.address == "https://a:8200,https://b:8200"
 
 
 def test_rotator_s_own_token_variable_goes_before_the_vault_command_s(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobEvent
 from apscheduler.jobstores.base import JobLookupError
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
@@ -136,7 +137,7 @@ def test_neither_a_start_nor_a_restart_nor_a_reload_rotates_what_is_not_due(clus
             daemon.wait_until_ready()
             daemon.send(signal.SIGHUP)
             daemon.wait_for("config.reloaded")
-            eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
+            daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
             assert daemon.end() == 0
     assert [versions(cluster, name) for name in "abc"] == [1, 1, 1]
     assert [creates(cluster, name) for name in "abc"] == [0, 0, 0]
@@ -216,7 +217,7 @@ def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: C
         daemon={"lease": "100s", "shutdown_timeout": "2s"},
     )
     with cluster.daemon() as daemon:
-        eventually(lambda: len(cluster.emulator.requests) > 0 or bool(daemon.find("daemon.started")))
+        daemon.eventually(lambda: len(cluster.emulator.requests) > 0 or bool(daemon.find("daemon.started")))
         time.sleep(1)
         begun = time.monotonic()
         assert daemon.end() == 0
@@ -236,7 +237,7 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
         cluster.configure([a | {"enabled": False}, b], defaults=quick)
         daemon.send(signal.SIGHUP)
         daemon.wait_for("config.changed", setting="accounts.enabled", old=True, new=False, accounts=["a"])
-        eventually(lambda: cluster.journal("a")["holder"] is None)
+        daemon.eventually(lambda: cluster.journal("a")["holder"] is None)
         cluster.emulator.propagation = timedelta()
         daemon.wait_for("rotation.published", account="b", count=3)
         assert daemon.status("a")["enabled"] is False
@@ -274,7 +275,7 @@ def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rota
     clock = WallClock(cluster.folder)
     with cluster.daemon(env=clock.environment) as daemon:
         daemon.wait_until_ready()
-        eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
+        daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "abc"))
         for step, hours in enumerate((1, 0, -1, 0), start=1):
             clock.set(timedelta(hours=hours))
             daemon.wait_for("clock.stepped", count=step)
@@ -314,7 +315,7 @@ def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster
         assert daemon.find("config.changed", setting="accounts.every", old="30d", new="7d", accounts=["a"])
         assert daemon.find("config.changed", setting="accounts", old=None, new="added", accounts=["b"])
         assert daemon.find("config.changed", setting="daemon.min_spacing", old="0s", new="3s")
-        eventually(lambda: bool(cluster.journal("b").get("current_id")))
+        daemon.eventually(lambda: bool(cluster.journal("b").get("current_id")))
         cluster.configure([b])
         daemon.wait_for("config.changed", setting="accounts", old="removed", accounts=["a"])
         assert [one["name"] for one in daemon.get("/api/status").json()["accounts"]] == ["b"]
@@ -394,7 +395,7 @@ def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mende
     cluster.configure(entries, daemon={"sweep": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
-        eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
+        daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
         cluster.put("apps/a", {"api_secret": "NotASecretAtAll1"})
         daemon.wait_for("account.changed_by_hand", account="a")
         daemon.wait_for("account.restored", account="a")
@@ -407,9 +408,22 @@ def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> Non
     cluster.configure(entries, daemon={"sweep": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
-        eventually(lambda: daemon.status("a")["secret_id"] is not None)
+        daemon.eventually(lambda: daemon.status("a")["secret_id"] is not None)
         assert cluster.run("rotate-now", "a").code == 0
-        eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
+        daemon.eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
+
+
+def test_the_scheduler_never_waits_for_the_daemon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may tell of a job's end while it holds the lock that the daemon needs to set one: that would be a deadlock."""
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    cluster.configure(open_accounts(cluster, "a"))
+    daemon = Daemon(cluster.config, load(cluster.config))
+    with daemon._lock:
+        for tell, code in ((daemon._job_ended, EVENT_JOB_EXECUTED), (daemon._job_missed, EVENT_JOB_MISSED)):
+            teller = threading.Thread(target=tell, args=(JobEvent(code, "a", "default"),), daemon=True)
+            teller.start()
+            teller.join(5)
+            assert not teller.is_alive()
 
 
 def test_a_job_that_was_lost_is_set_again_by_the_sweep(
@@ -445,7 +459,7 @@ def test_its_metrics_count_what_it_did_and_end_with_its_accounts(cluster: Cluste
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.revoked", account="b")
         daemon.wait_for("rotation.revoked", account="a")
-        eventually(lambda: metric(daemon, "rotator_rotations_total", result="ok", trigger="schedule") >= 2)
+        daemon.eventually(lambda: metric(daemon, "rotator_rotations_total", result="ok", trigger="schedule") >= 2)
         assert metric(daemon, "rotator_revocations_total", reason="grace_over") >= 2
         assert metric(daemon, "rotator_rotations_total", result="failed", trigger="schedule") == 0
         assert metric(daemon, "rotator_api_requests_total", target="provider", operation="create", code="201") >= 2

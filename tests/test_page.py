@@ -298,7 +298,8 @@ def test_a_link_brings_back_what_was_looked_at(browser: Browser) -> None:
 
 def test_the_timeline_tells_the_next_thirty_days_to_eyes_and_ears(browser: Browser) -> None:
     soon = account("soon", due_at=now() + timedelta(days=2))
-    with visited(browser, *WELL, soon, OVERLAP, OVERDUE, account("far", due_at=now() + timedelta(days=90))) as site:
+    overdue = account("overdue", due_at=now() - timedelta(days=3))
+    with visited(browser, *WELL, soon, OVERLAP, overdue, account("far", due_at=now() + timedelta(days=90))) as site:
         chart = site.page.locator("#chart")
         expect(chart).to_have_attribute(
             "aria-label", re.compile(r"^6 rotations and 1 revocation in the next 30 days; most")
@@ -378,17 +379,43 @@ def test_a_daemon_that_is_gone_is_said_to_be_and_found_again(browser: Browser) -
         expect(site.page.locator("h1")).to_have_text(re.compile("All 3 accounts are well"))
 
 
-def test_a_hidden_page_asks_nothing(browser: Browser) -> None:
+def test_a_page_asks_now_and_then_unless_it_is_hidden(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         site.page.clock.install()
-        site.page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+        with site.page.expect_response("**/api/status"):
+            site.page.reload()
+        expect(site.page.locator("#accounts")).to_be_visible()
+        with site.page.expect_response("**/api/status"):
+            site.page.clock.run_for(15_000)
+
+        def asked_within_a_minute() -> int:
+            before = len(site.requests)
+            site.page.clock.run_for(60_000)
+            site.page.wait_for_timeout(100)
+            return len(site.requests) - before
+
+        with site.page.expect_response("**/api/status"):  # hidden before this one is answered
+            site.page.evaluate(
+                "document.dispatchEvent(new Event('visibilitychange'));"
+                "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+            )
+        assert asked_within_a_minute() == 0
+        before = len(site.requests)
         site.ask_again()
-        asked = len(site.requests)
-        site.page.clock.run_for(120_000)
-        assert len(site.requests) == asked
+        assert asked_within_a_minute() + len(site.requests) - before == 0
         site.page.evaluate("delete document.hidden")
         with site.page.expect_response("**/api/status"):
             site.ask_again()
+
+
+def test_a_row_that_moves_takes_the_focus_along(browser: Browser) -> None:
+    with visited(browser, *WELL) as site:
+        toggle = site.page.get_by_role("button", name="shop")
+        toggle.focus()
+        site.status = fleet(*WELL[:1], replace(WELL[1], phase=Phase.AMBIGUOUS), *WELL[2:])
+        site.ask_again()
+        expect(site.page.locator("#rows button.name").first).to_have_text("shop")
+        expect(toggle).to_be_focused()
 
 
 # --- for everybody, everywhere ------------------------------------------------------------------------------------

@@ -340,7 +340,10 @@ def test_true_and_1_are_not_the_same_document(place: Place, proxy: FaultProxy) -
 
 def test_a_lost_write_that_cannot_be_read_back_is_called_uncertain(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: DROP_AFTER if "/data/" in call.path else FORWARD
-    with pytest.raises(VaultUnreachable, match="either as it was or as it was to be") as caught:
+    with (
+        stamina.set_testing(True, attempts=1),
+        pytest.raises(VaultUnreachable, match="either as it was or as it was to be") as caught,
+    ):
         place.vault(address=proxy.address).write("apps/shop", {"api_secret": SecretStr(CANARY)}, cas=0)
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
@@ -371,7 +374,7 @@ def test_a_read_is_given_up_after_twice_the_timeout(place: Place, proxy: FaultPr
 
 def test_a_404_that_is_not_vaults_is_not_taken_for_a_missing_document(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = first("GET", Answer(404, b"<html>Not here</html>", ()), times=9)
-    with pytest.raises(VaultUnreachable, match="not one of Vault's"):
+    with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
         place.vault(address=proxy.address).read("apps/shop")
 
 
@@ -404,12 +407,12 @@ def test_nothing_is_asked_before_the_first_request(place: Place, proxy: FaultPro
 
 
 def test_a_renewable_token_outlives_its_first_life(place: Place) -> None:
-    token = place.admin.token(place.everything(), ttl="3s", renewable=True)
+    token = place.admin.token(place.everything(), ttl="1s", renewable=True)
     vault = place.vault(auth={"token": token})
-    end = time.monotonic() + 3.8
+    end = time.monotonic() + 1.8
     while time.monotonic() < end:
         vault.read("apps/shop")
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def test_a_token_is_renewed_at_two_thirds_of_its_life(place: Place, proxy: FaultProxy) -> None:
@@ -820,7 +823,11 @@ def test_a_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultP
 
 
 def test_a_redirect_from_tls_to_plain_text_is_not_followed(place: Place, tls: TlsOpenBao) -> None:
-    with tls_redirector(tls, place.bao.address) as address, pytest.raises(VaultUnreachable):
+    with (
+        stamina.set_testing(True, attempts=1),
+        tls_redirector(tls, place.bao.address) as address,
+        pytest.raises(VaultUnreachable),
+    ):
         Vault(secure(tls, address=address)).health()
     with tls_redirector(tls, tls.bao.address) as address:
         assert Vault(secure(tls, address=address)).health().version == tls.bao.version

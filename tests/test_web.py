@@ -16,6 +16,7 @@ import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from starlette.responses import Response
 
 from rotator import web
 from rotator.errors import ConfigError
@@ -40,6 +41,7 @@ SHOP = AccountStatus(
 )
 CALM = FleetStatus(NOW, "1.2.3", "host-1", NOW - timedelta(days=2), True, None, None, None, (SHOP,))
 MANY = replace(CALM, accounts=tuple(replace(SHOP, name=f"shop-{number}") for number in range(200)))
+LONG_ANSWER = Response(b"x" * 32_000_000)  # more than the buffers between a server and a client hold
 EVERYWHERE = ["/", "/page.js", "/page.css", "/icon.svg", "/metrics", "/healthz", "/readyz", "/api/status", "/nowhere"]
 
 
@@ -57,9 +59,10 @@ class Served:
             raise self.error
         return self.status
 
-    def connect(self) -> socket.socket:
-        host, _, port = self.address.rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=10)
+
+def connect(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=10)
 
 
 @contextmanager
@@ -232,10 +235,10 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
 
 def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "PATIENCE", 0.5)
-    with served(replace(MANY, accounts=MANY.accounts * 100)) as server:
-        with closing(server.connect()) as silent:
+    with serving(LONG_ANSWER, "127.0.0.1:0") as address:
+        with closing(connect(address)) as silent:
             assert closed_within(silent, 5)
-        with closing(server.connect()) as slow:
+        with closing(connect(address)) as slow:
             begun = time.monotonic()
             slow.sendall(b"GET / HTTP/1.1\r\n")
             while time.monotonic() < begun + 5:
@@ -245,29 +248,49 @@ def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
                     break
                 time.sleep(0.1)
             assert time.monotonic() < begun + 3
-        with closing(server.connect()) as reluctant:
-            reluctant.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        with closing(connect(address)) as reluctant:
+            reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             time.sleep(1.5)  # takes nothing, and there is more to take than fits into the buffers
             taken = 0
             with suppress(ConnectionResetError):
                 while chunk := reluctant.recv(1 << 20):
                     taken += len(chunk)
-            assert 0 < taken < 8_000_000
-        assert server.client.get("/healthz").status_code == 200
+            assert 0 < taken < len(LONG_ANSWER.body)
+        with closing(connect(address)) as quick:
+            quick.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert quick.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_the_time_for_an_answer_begins_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "PATIENCE", 1.0)
+
+    def slow() -> FleetStatus:
+        time.sleep(0.7)
+        return CALM
+
+    with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, closing(connect(address)) as patient:
+        time.sleep(0.6)
+        patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert patient.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_there_is_room_for_so_many_connections_and_headers(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(server.connect()) as endless:
+    with closing(connect(server.address)) as endless:
         endless.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * web._HEADER_BYTES)
         assert endless.recv(100).startswith(b"HTTP/1.1 400")
     monkeypatch.setattr(web, "_CONNECTIONS", 3)
-    with served() as small, closing(small.connect()), closing(small.connect()), closing(small.connect()):
+    with (
+        served() as small,
+        closing(connect(small.address)),
+        closing(connect(small.address)),
+        closing(connect(small.address)),
+    ):
         assert small.client.get("/healthz").status_code == 503
 
 
 def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     server.status = replace(MANY, accounts=MANY.accounts * 50)
-    with closing(server.connect()) as connection:
+    with closing(connect(server.address)) as connection:
         connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.recv(1)
     assert server.client.get("/healthz").status_code == 200
@@ -312,7 +335,7 @@ def test_an_address_that_is_not_this_machines_is_one_too() -> None:
 
 def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with served() as server, closing(server.connect()) as half:
+    with served() as server, closing(connect(server.address)) as half:
         half.sendall(b"GET / HT")
         server.client.get("/healthz")  # keeps its connection
         address = server.address
@@ -326,9 +349,9 @@ def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog
 
 def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as stack:
-        server = stack.enter_context(served(replace(MANY, accounts=MANY.accounts * 100)))
-        with closing(server.connect()) as reluctant:
-            reluctant.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        address = stack.enter_context(serving(LONG_ANSWER, "127.0.0.1:0"))
+        with closing(connect(address)) as reluctant:
+            reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert reluctant.recv(1)
             begun = time.monotonic()
             stack.close()
@@ -349,7 +372,7 @@ def test_the_server_logs_through_the_standard_loggers_and_no_access(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     server.client.get("/healthz")
-    with closing(server.connect()) as connection:
+    with closing(connect(server.address)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
     records = [record for record in caplog.records if record.name.startswith("uvicorn")]
