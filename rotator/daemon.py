@@ -67,6 +67,8 @@ CLOCK_STEP = timedelta(seconds=5)
 SWEEP_ACCOUNTS = 300
 # How long a primary waits before it looks again whether its secondaries are done.
 FAMILY_WAIT = timedelta(seconds=1)
+# Over how long the replicas of one fleet are spread.
+STAGGER = timedelta(milliseconds=500)
 # A visit that changed nothing is not made again sooner.
 SHORTEST_REST = timedelta(seconds=1)
 # An account that nobody visits so long after its time has lost its job.
@@ -77,7 +79,7 @@ NAMES = 20
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What is built once, when the process starts.
 _FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
-_LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _log = structlog.get_logger()
 
@@ -87,7 +89,7 @@ class _Why(Enum):
 
     CHANGED = auto()  # what is known of it, or what is wanted of it
     ENDED = auto()  # its visit
-    MISSED = auto()  # its job, because the one before still ran
+    MISSED = auto()  # its job, which was left out or lost
 
 
 @dataclass(slots=True)
@@ -326,7 +328,7 @@ class Daemon:
         """Without Vault nothing can be done for any account: then none is visited, and none is said to have failed."""
         trouble, before = None, self._vault_trouble
         try:
-            self._vault.health() if not hasattr(self._vault, "keep_alive") else self._vault.keep_alive()
+            self._vault.keep_alive()
             if before is not None:
                 self._vault.check_mount()
         except RotatorError as error:
@@ -360,7 +362,7 @@ class Daemon:
                 if account.visit is None and account.planned is not None and account.planned < overdue:
                     _log.error("job.lost", account=account.settings.name)
                     self.metrics.missed()
-                    self._replan(account.settings.name)
+                    self._to_plan.put((account.settings.name, _Why.MISSED))
             known = (account for account in enabled if account.journal is not None)
             oldest = heapq.nsmallest(SWEEP_ACCOUNTS, known, key=lambda account: account.looked_at)
         for account in oldest:
@@ -424,7 +426,11 @@ class Daemon:
                     return  # it is planned when the visit is over
                 if why is _Why.MISSED:
                     account.retry_at = self.now() + SHORTEST_REST
-                at = account.planned = self._describe(account)
+                begins_any_moment = account.planned is not None and account.planned <= self.now()
+                at = self._describe(account)
+                if why is _Why.CHANGED and begins_any_moment and at is not None:
+                    return  # its job is on its way, and sees what changed
+                account.planned = at
         if at is not None:
             self._scheduler.add_job(
                 self._visit, DateTrigger(at), args=[name], id=name, name=name, replace_existing=True
@@ -448,8 +454,11 @@ class Daemon:
 
     def _next_visit(self, account: _Account, due_at: datetime | None) -> datetime:
         journal = account.journal or Journal()
-        begin_at = max(due_at, account.begin_at or due_at) if due_at else None
-        return next_visit(journal, begin_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
+        if due_at is not None:
+            # Replicas come to an account one after the other: who comes second finds a lease instead of a conflict.
+            turn = STAGGER * _share(f"{self._fleet.runner}/{account.settings.name}")
+            due_at = max(due_at + turn, account.begin_at or due_at)
+        return next_visit(journal, due_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
 
     def _replan(self, name: str) -> None:
         self._to_plan.put((name, _Why.CHANGED))
@@ -603,7 +612,7 @@ class Daemon:
         def note(operation: str, code: str, seconds: float) -> None:
             self.metrics.request("vault", operation, code, seconds)
 
-        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 1)
+        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 1, on_request=note)
 
     def _reload(self) -> None:
         """Take over a changed configuration, all of it or nothing."""

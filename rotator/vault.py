@@ -991,8 +991,10 @@ def _renew(wire: _Wire) -> Any:
 def _left(answer: Any) -> int:
     """How many seconds a token that was looked up has left; 0 if it never ends."""
     try:
-        return int(answer["data"]["ttl"])
-    except (TypeError, KeyError, ValueError):
+        data = answer["data"]
+        # In its last second a token has 0 left, which is what one has that never ends.
+        return max(int(data["ttl"]), 1 if data.get("expire_time") else 0)
+    except (TypeError, KeyError, ValueError, AttributeError):
         pass
     raise VaultUnreachable("The answer for auth/token/lookup-self is not one of Vault's", maybe_done=False)
 
