@@ -16,32 +16,50 @@ from pydantic import SecretStr
 _MASK = "********"
 # Shorter values would be found inside ordinary words; the provider takes none below eight characters.
 _SHORTEST = 8
+# An account's secrets come and go for months. What a run holds was met a moment ago: this many are far more than all
+# runs at once hold.
+_PASSING = 100_000
 
 
 class Redactor:
     """Replaces known secret values in finished text, in time that does not grow with their number."""
 
-    def __init__(self) -> None:
-        self._values: set[str] = set()
+    def __init__(self, passing: int = _PASSING) -> None:
+        self._most = passing
+        self._lasting: set[str] = set()
+        self._passing: dict[str, None] = {}  # the one that was not met for longest comes first
         self._lengths: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
-    def add(self, secret: SecretStr) -> None:
-        """Know this value from now on, as it is and as JSON would spell it."""
+    def add(self, secret: SecretStr, *, passing: bool = False) -> None:
+        """Know this value from now on, as it is and as JSON would spell it.
+
+        Args:
+            secret: The value.
+            passing: The process forgets it again: it may be forgotten here once very many others were met since.
+        """
         value = secret.get_secret_value()
         if len(value) < _SHORTEST:
             return
         spelled = _spellings(value)
         with self._lock:
-            self._values |= spelled
             self._lengths = tuple(sorted({*self._lengths, *map(len, spelled)}, reverse=True))
+            if not passing:
+                self._lasting |= spelled
+                return
+            for text in spelled:
+                self._passing.pop(text, None)
+                self._passing[text] = None
+            while len(self._passing) > self._most:
+                del self._passing[next(iter(self._passing))]
 
     def redact(self, text: str) -> str:
         """The text with every known value masked."""
         for length in self._lengths:
             start = 0
             while start + length <= len(text):
-                if text[start : start + length] in self._values:
+                part = text[start : start + length]
+                if part in self._passing or part in self._lasting:
                     text = text[:start] + _MASK + text[start + length :]
                 start += 1
         return text
@@ -57,9 +75,14 @@ def _spellings(value: str) -> frozenset[str]:
 _redactor = Redactor()
 
 
-def conceal(secret: SecretStr) -> SecretStr:
-    """Never let this value through to the log; returns it for the caller's convenience."""
-    _redactor.add(secret)
+def conceal(secret: SecretStr, *, passing: bool = False) -> SecretStr:
+    """Never let this value through to the log; returns it for the caller's convenience.
+
+    Args:
+        secret: The value.
+        passing: It is read anew, and concealed anew, whenever it is needed: see `Redactor.add`.
+    """
+    _redactor.add(secret, passing=passing)
     return secret
 
 

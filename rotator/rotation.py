@@ -535,7 +535,7 @@ class Rotation:
             self.policy,
             self._clock(),
             trigger=trigger,
-            candidate=conceal(generate(self.account.recipe)),
+            candidate=conceal(generate(self.account.recipe), passing=True),
             rotation_id=secrets.token_hex(8),
         )
         self._write_journal(journal)
@@ -745,7 +745,7 @@ def load_journal(document: Document) -> Journal:
             next_step="Put its last good version back (vault kv rollback), or delete it and run: rotator adopt",
         ) from None
     if journal.candidate is not None:
-        conceal(journal.candidate)
+        conceal(journal.candidate, passing=True)
     return journal
 
 
@@ -762,7 +762,7 @@ def load_published(document: Document, names: Fields) -> Published:
     secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
     return Published(
         version=document.version,
-        secret=conceal(SecretStr(secret)) if isinstance(secret, str) and secret else None,
+        secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and secret_id else None,
         rotated_at=_parse_instant(data.get(names.rotated_at)),
     )

@@ -271,3 +271,15 @@ def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     assert "here" in captured.err
     assert not captured.out
+
+
+def test_secrets_that_come_and_go_do_not_fill_the_memory_and_the_latest_are_known() -> None:
+    redactor = Redactor(passing=100)
+    redactor.add(SecretStr("ALastingToken1"))
+    values = [f"Passing{number:05}" for number in range(150)]
+    for value in values:
+        redactor.add(SecretStr(value), passing=True)
+        redactor.add(SecretStr(values[0]), passing=True)  # met again and again
+    known = [value for value in values if redactor.redact(value) != value]
+    assert known == [values[0], *values[51:]]
+    assert redactor.redact("ALastingToken1") != "ALastingToken1"
