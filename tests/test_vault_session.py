@@ -705,10 +705,20 @@ class Increments:
                     assert version not in self.acknowledged, "two threads were told that the same version is theirs"
                     self.acknowledged[version] = tag
 
+    def _last(self) -> int:
+        """The newest version, which this thread knows of once it has written one itself: a standby may lag behind."""
+        while True:
+            document = self.vault.read("counter")
+            assert document.data is not None
+            with contextlib.suppress(CasConflict):
+                last = self.vault.write("counter", {"n": document.data["n"] + 1, "by": "end"}, cas=document.version)
+                self.acknowledged[last] = "end"
+                return last
+
     def assert_exact(self) -> None:
         """Every acknowledged increment is there once, and nothing else but what may be."""
-        last = self.vault.read("counter")
-        written = {number: self.vault.read("counter", number).data for number in range(2, last.version + 1)}
+        last = self._last()
+        written = {number: self.vault.read("counter", number).data for number in range(2, last + 1)}
         for number, data in written.items():
             assert data is not None
             assert data["n"] == number - 1, "one was lost or doubled"
@@ -744,4 +754,3 @@ def test_a_server_that_is_killed_and_started_again_costs_no_write_and_doubles_no
         finally:
             work.stop()
         work.assert_exact()
-        assert work.errors, "nobody noticed"
