@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from pydantic import SecretStr
 
+from rotator import logs
 from rotator.config import load
+from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
-from rotator.openbao import running_openbao
+from rotator.openbao import OpenBao, running_openbao
 from rotator.protocol import Journal
 from rotator.rotation import dump_journal
 from rotator.vault import Vault
@@ -27,19 +28,16 @@ from rotator.vault import Vault
 LISTEN = "127.0.0.1:19464"
 
 
-def fill(folder: Path, address: str, token: SecretStr, count: int) -> Path:
-    """Write the configuration, and to Vault what a fleet at rest looks like."""
+def fill(folder: Path, bao: OpenBao, emulator: Emulator, url: str, count: int) -> Path:
+    """Write the configuration, and to Vault and the provider what a fleet at rest looks like."""
     config = folder / "config.toml"
-    lines = [
-        f'[vault]\naddress = "{address}"\n[account_api]\napi_url = "http://127.0.0.1:1"\n',
-        f'[daemon]\nlisten = "{LISTEN}"\n[log]\nformat = "json"\n',
-    ]
-    for number in range(count):
-        lines.append(
-            f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n'
-        )
-    config.write_text("\n".join(lines))
-    os.environ["VAULT_TOKEN"] = token.get_secret_value()
+    head = f'[vault]\naddress = "{bao.address}"\n[account_api]\napi_url = "{url}"\n[daemon]\nlisten = "{LISTEN}"\n'
+    accounts = (
+        f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n'
+        for number in range(count)
+    )
+    config.write_text("\n".join([head, '[log]\nformat = "json"\n', *accounts]))
+    os.environ["VAULT_TOKEN"] = bao.root_token.get_secret_value()
     settings = load(config)
     vault = Vault(settings.vault, pool_size=16)
     now = datetime.now(UTC)
@@ -47,8 +45,10 @@ def fill(folder: Path, address: str, token: SecretStr, count: int) -> Path:
     def write(number: int) -> None:
         account = settings.accounts[number]
         rotated_at = now - timedelta(days=20 * number / count)
-        id_ = f"id-{number}"
-        published = {"api_key": account.api_key, "api_secret": generate(Recipe()), "secret_id": id_}
+        secret = generate(Recipe())
+        emulator.open_account(Account(account.api_key, secret))
+        [id_] = emulator.live(account.api_key)
+        published = {"api_key": account.api_key, "api_secret": secret, "secret_id": id_}
         vault.write(account.path, published, cas=0)
         journal = Journal(current_id=id_, rotated_at=rotated_at, published_version=1)
         vault.write(settings.journal_path(account), dump_journal(journal), cas=0)
@@ -82,9 +82,10 @@ def took(path: str, **headers: str) -> tuple[float, int]:
 
 
 def main(count: int, seconds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, running_openbao() as bao:
+    emulator = Emulator([])
+    with tempfile.TemporaryDirectory() as folder, running_openbao() as bao, running(emulator) as url:
         begun = time.monotonic()
-        config = fill(Path(folder), bao.address, bao.root_token, count)
+        config = fill(Path(folder), bao, emulator, url, count)
         print(f"{count} accounts written to Vault in {time.monotonic() - begun:.0f} s")
         begun = time.monotonic()
         with Path(folder, "log").open("w") as log:
@@ -116,8 +117,8 @@ def main(count: int, seconds: int) -> None:
         finally:
             daemon.terminate()
             print(f"exit code {daemon.wait(60)}")
-            print(Path(folder, "log").read_text()[-1500:])
 
 
 if __name__ == "__main__":
+    logs.configure("error", "console")  # the emulator's
     main(int(sys.argv[1]), int(sys.argv[2]))

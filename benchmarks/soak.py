@@ -1,9 +1,9 @@
 """Months of a fleet's life in minutes: `make soak`, or `python -m benchmarks.soak SECONDS [ACCOUNTS] [SEED]`.
 
-Two daemons rotate every account every half a minute or so, on a real OpenBao with raft storage and the emulated provider,
-while consumers read every published secret and try it. One daemon lives through all of it, and its memory, threads and
-punctuality are watched; the other is killed and stopped at random. The first fifth is calm, then everything goes wrong
-that can, then a calm last quarter shows whether every account finds its way back.
+Two daemons rotate every account every half a minute or so, on a real OpenBao with raft storage and the emulated
+provider, while consumers read every published secret and try it. One daemon lives through all of it, and its memory,
+threads and punctuality are watched; the other is killed and stopped at random. The first fifth is calm, then everything
+goes wrong that can, and a calm last part shows whether every account finds its way back.
 """
 
 import json
@@ -43,7 +43,7 @@ class Raft:
 
     folder: Path
     port: int = field(default_factory=free_port)
-    root_token: SecretStr = SecretStr("")
+    root_token: SecretStr = field(default_factory=lambda: SecretStr(""))
     unseal_key: str = ""
     _server: ExitStack = field(default_factory=ExitStack)
     _pid: int = 0
@@ -126,6 +126,11 @@ class DaemonProcess:
         self.process.send_signal(number)
         return self.process.wait(60)
 
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def look(self) -> dict[str, float]:
         """Its memory in MiB, its threads and open files, right now."""
         assert self.process is not None
@@ -202,26 +207,28 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.emulator, self.vault = Emulator([]), Raft(self.folder)
+        self.names = [f"n{number:04}" for number in range(self.count)]
+
     def run(self) -> dict[str, Any]:
-        emulator, vault = Emulator([]), Raft(self.folder)
-        names = [f"n{number:04}" for number in range(self.count)]
         with ExitStack() as stack:
-            url = stack.enter_context(running(emulator))
-            vault.begin()
-            stack.callback(vault.close)
-            for name in names:
+            self.url = stack.enter_context(running(self.emulator))
+            self.vault.begin()
+            stack.callback(self.vault.close)
+            for name in self.names:
                 first = generate(Recipe())
-                emulator.open_account(Account(f"key{name}", first))
-                vault("POST", f"secret/data/apps/{name}", {"data": {"api_secret": first.get_secret_value()}})
-            self.configure(vault, url, names)
+                self.emulator.open_account(Account(f"key{name}", first))
+                self.vault("POST", f"secret/data/apps/{name}", {"data": {"api_secret": first.get_secret_value()}})
+            self.configure()
             steady, victim = (
-                DaemonProcess(name, self.folder / "config.toml", vault.root_token, self.folder / f"{name}.log")
+                DaemonProcess(name, self.folder / "config.toml", self.vault.root_token, self.folder / f"{name}.log")
                 for name in ("steady", "victim")
             )
             for daemon in (steady, victim):
                 daemon.start()
-                stack.callback(lambda d=daemon: d.process and d.process.poll() is None and d.process.kill())
-            consumers = Consumers(vault, emulator, names)
+                stack.callback(daemon.kill)
+            consumers = Consumers(self.vault, self.emulator, self.names)
             looks: list[tuple[float, dict[str, float]]] = []
             with consumers.reading(2):
                 begun = time.monotonic()
@@ -235,42 +242,39 @@ class Soak:
                         calm.append(steady.lateness())
                     if now > begun + first_calm and len(calm) == 1:
                         calm.append(steady.lateness())
-                    if begun + last_calm > now > next_action:
-                        self.act(vault, emulator, url, names, victim, steady)
+                    if now > begun + last_calm:
+                        self.emulator.faults.clear()
+                    elif now > next_action:
+                        self.act(victim, steady)
                         next_action = time.monotonic() + self.dice.uniform(2, 8)
                     time.sleep(0.5)
-                emulator.faults.clear()
             codes = [daemon.end(signal.SIGTERM) for daemon in (steady, victim)]
             if codes != [0, 0]:
                 self.problems.append(f"exit codes {codes}")
-            self.examine(vault, emulator, names)
+            self.examine()
             return self.report(consumers, looks, calm)
 
-    def configure(self, vault: Raft, url: str, names: list[str]) -> None:
+    def configure(self) -> None:
         """Write the configuration; each time a little different, so that a reload has something to do."""
         self.done["reload"] += 1
         lines = [
-            f'[vault]\naddress = "{vault.address}"\ntimeout = "3s"\n',
-            f'[account_api]\napi_url = "{url}"\ntimeout = "3s"\nsettle = "2s"\nmax_calls_per_second = 500\n',
-            f'[defaults]\nevery = "{EVERY.seconds}s"\ngrace = "{GRACE.seconds}s"\njitter = "4s"\nverify_timeout = "5s"\n',
+            f'[vault]\naddress = "{self.vault.address}"\ntimeout = "3s"\n',
+            f'[account_api]\napi_url = "{self.url}"\ntimeout = "3s"\nsettle = "2s"\n',
+            "max_calls_per_second = 500\n",
+            f'[defaults]\nevery = "{EVERY.seconds}s"\ngrace = "{GRACE.seconds}s"\n',
+            'jitter = "4s"\nverify_timeout = "5s"\n',
             f'[daemon]\nlease = "10s"\nmin_spacing = "0s"\nsweep = "10s"\nrecheck = "{self.dice.choice([3, 4, 5])}m"\n',
             '[daemon.brake]\nfailures = 20\nof_last = 30\nhold = "5s"\n',
             '[log]\nformat = "json"\n',
         ]
-        lines += [f'[[accounts]]\nname = "{name}"\napi_key = "key{name}"\npath = "apps/{name}"\n' for name in names]
+        lines += [
+            f'[[accounts]]\nname = "{name}"\napi_key = "key{name}"\npath = "apps/{name}"\n' for name in self.names
+        ]
         new = self.folder / "config.new"
         new.write_text("\n".join(lines))
         new.rename(self.folder / "config.toml")
 
-    def act(
-        self,
-        vault: Raft,
-        emulator: Emulator,
-        url: str,
-        names: list[str],
-        victim: DaemonProcess,
-        steady: DaemonProcess,
-    ) -> None:
+    def act(self, victim: DaemonProcess, steady: DaemonProcess) -> None:
         """Do one of the things that go wrong."""
         faults = ("drop-before", "drop-after", "503", "504-after", "429", "slow", "late")
         action = self.dice.choice(
@@ -280,15 +284,15 @@ class Soak:
         match action:
             case "fault":
                 operation = self.dice.choice(("list", "create", "revoke", "any"))
-                emulator.faults.add(f"{operation}:{self.dice.choice(faults)}:{self.dice.randint(1, 12)}")
+                self.emulator.faults.add(f"{operation}:{self.dice.choice(faults)}:{self.dice.randint(1, 12)}")
             case "vault killed":
-                vault.kill()
+                self.vault.kill()
                 time.sleep(self.dice.uniform(0.5, 5))
-                vault.start()
+                self.vault.start()
             case "vault sealed":
-                vault.seal()
+                self.vault.seal()
                 time.sleep(self.dice.uniform(0.5, 5))
-                vault.unseal()
+                self.vault.unseal()
             case "killed":
                 victim.end(signal.SIGKILL)
                 time.sleep(self.dice.uniform(0, 5))
@@ -301,7 +305,7 @@ class Soak:
                 victim.start()
                 time.sleep(1)
             case "reload":
-                self.configure(vault, url, names)
+                self.configure()
                 assert steady.process is not None
                 steady.process.send_signal(signal.SIGHUP)
             case "invalid":
@@ -310,14 +314,14 @@ class Soak:
                 time.sleep(3)
                 (self.folder / "config.toml").write_text(good)
 
-    def examine(self, vault: Raft, emulator: Emulator, names: list[str]) -> None:
+    def examine(self) -> None:
         """Every account has to be within its policy."""
         now = datetime.now(UTC)
-        for name in names:
-            journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"]
-            published = vault("GET", f"secret/data/apps/{name}")["data"]["data"]
+        for name in self.names:
+            journal = self.vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"]
+            published = self.vault("GET", f"secret/data/apps/{name}")["data"]["data"]
             age = now - datetime.fromisoformat(journal["rotated_at"])
-            live = emulator.live(f"key{name}")
+            live = self.emulator.live(f"key{name}")
             known = {journal["current_id"], *(entry["id"] for entry in journal["retiring"])}
             wrong = {
                 f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
@@ -327,7 +331,7 @@ class Soak:
                 f"held by {journal['holder']}": journal["holder"] is not None,
             }
             self.problems += [f"{name}: {what}" for what, is_so in wrong.items() if is_so]
-            version = vault("GET", f"secret/metadata/apps/{name}")["data"]["current_version"]
+            version = self.vault("GET", f"secret/metadata/apps/{name}")["data"]["current_version"]
             self.done["rotations"] += version - 1
 
     def report(
@@ -335,12 +339,17 @@ class Soak:
     ) -> dict[str, Any]:
         half = [look for at, look in looks if at > self.seconds * 0.3]
         tenth = max(1, len(half) // 10)
-        mean = lambda part, what: sum(look[what] for look in part) / len(part)  # noqa: E731
+
+        def mean(part: list[dict[str, float]], what: str) -> float:
+            return sum(look[what] for look in part) / len(part)
+
         growth = mean(half[-tenth:], "rss_mib") - mean(half[:tenth], "rss_mib")
         visits = {bound: calm[1][bound] - calm[0][bound] for bound in calm[1]}
         in_time = visits[1.0] / max(1.0, visits[float("inf")])
         if visits[float("inf")] and in_time < 0.99:
             self.problems.append(f"only {in_time:.2%} of the visits in the calm were less than a second late")
+        if growth > 5 or half[-1]["threads"] > half[0]["threads"] + 2:
+            self.problems.append(f"memory grew by {growth:.1f} MiB, threads are {half[-1]['threads']:.0f}")
         if consumers.failures:
             self.problems.append(f"{len(consumers.failures)} consumer failures")
         return {

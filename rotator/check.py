@@ -26,7 +26,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
     """
     try:
         health = fleet.vault.health()
-        address = fleet.settings.vault.address
+        address = health.address
         if health.sealed:
             yield Finding(ok=False, what=f"Vault at {address} is sealed. Unseal it.")
             return

@@ -458,7 +458,7 @@ def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Req
     from rotator.protocol import Fail
     from rotator.rotation import Preview
 
-    previews = list(fleet.preview(accounts, request))
+    previews = sorted(fleet.preview(accounts, request), key=lambda preview: preview.account)
     now = fleet.now()
     if as_json:
         report.print_json({"accounts": [report.preview_json(preview, now) for preview in previews]})

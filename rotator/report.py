@@ -100,7 +100,7 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime) -> None:
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
     """What a run would do and why."""
     table = _table("account", "phase", "age", "would")
-    for preview in sorted(previews, key=lambda preview: preview.account):
+    for preview in previews:
         row = preview_json(preview, now)
         phase = preview.journal.phase if isinstance(preview, Preview) else None
         age = _age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"

@@ -380,7 +380,8 @@ class Rotation:
 
         The order matters: the published document is never older than the journal. Should another runner move
         the account between the two, this one's next journal write fails, and nothing is done before one: a
-        claim goes before every step that changes anything.
+        claim goes before every step that changes anything. Both are read by one thread: only within a thread does
+        the Vault session keep a standby that lags behind from answering with less than was read before.
         """
         journal = self._store.read(self._settings.journal_path(self.account))
         self._document = self._store.read(self.account.path)

@@ -229,20 +229,23 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b])
     assert cluster.run("rotate-now", "--all").code == 0
-    cluster.emulator.propagation = timedelta(seconds=3)
-    quick = QUICK | {"every": "1s", "verify_timeout": "60s"}
+    cluster.emulator.faults.add("create:slow:2@2s")
+    quick = QUICK | {"every": "1s"}
     cluster.configure([a, b], defaults=quick)
     with cluster.daemon() as daemon:
-        daemon.wait_for("rotation.created", account="a")
+        daemon.wait_for("rotation.prepared", account="a")
         cluster.configure([a | {"enabled": False}, b], defaults=quick)
         daemon.send(signal.SIGHUP)
         daemon.wait_for("config.changed", setting="accounts.enabled", old=True, new=False, accounts=["a"])
+        # The request that is on its way is answered; nothing comes after it.
         daemon.eventually(lambda: cluster.journal("a")["holder"] is None)
-        cluster.emulator.propagation = timedelta()
         daemon.wait_for("rotation.published", account="b", count=3)
         assert daemon.status("a")["enabled"] is False
-    assert not daemon.find("rotation.published", account="a")
-    assert cluster.journal("a")["phase"] == "prepared"
+        assert not daemon.find("rotation.published", account="a")
+        assert cluster.journal("a")["phase"] == "prepared"
+        assert works(cluster, "a")
+        cluster.configure([a, b], defaults=quick)
+        daemon.wait_for("rotation.published", account="a")
     assert works(cluster, "a")
 
 
@@ -319,6 +322,7 @@ def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster
         cluster.configure([b])
         daemon.wait_for("config.changed", setting="accounts", old="removed", accounts=["a"])
         assert [one["name"] for one in daemon.get("/api/status").json()["accounts"]] == ["b"]
+        assert len(daemon.find("config.changed", setting="accounts.every")) == 1, "a change was told twice"
 
 
 def test_the_symlink_swap_of_a_config_map_is_a_change(cluster: Cluster) -> None:
@@ -342,6 +346,10 @@ def test_the_symlink_swap_of_a_config_map_is_a_change(cluster: Cluster) -> None:
 # --- trouble ---------------------------------------------------------------------------------------------------
 
 
+def jobs_begun(daemon: Running) -> list[str]:
+    return [event["event"] for event in daemon.events if event["event"].startswith("Running job")]
+
+
 def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b")
     away = False
@@ -357,9 +365,10 @@ def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cl
             not_ready = daemon.get("/readyz")
             assert not_ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
             time.sleep(1)
-            requests = len(cluster.emulator.requests)
+            requests, jobs = len(cluster.emulator.requests), len(jobs_begun(daemon))
             time.sleep(2)
             assert len(cluster.emulator.requests) == requests, "the provider was asked while Vault was away"
+            assert len(jobs_begun(daemon)) == jobs, "accounts were visited while Vault was away"
             away = False
             daemon.wait_for("vault.ready", count=2, timeout=40)
             before = len(daemon.find("rotation.published"))
@@ -382,6 +391,7 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
     with cluster.daemon() as daemon:
         engaged = daemon.wait_for("brake.engaged", why="provider")
         assert "3 of the last 3 accounts failed" in engaged["error"]
+        time.sleep(1.5)  # every account is overdue by now
         assert len(daemon.find("rotation.prepared")) == 3
         assert daemon.get("/api/status").json()["brake"]
         cluster.emulator.faults.clear()
@@ -526,7 +536,8 @@ def test_two_daemons_on_one_fleet_create_nothing_twice_and_lose_nothing(cluster:
         unpublished = cluster.journal(name)["phase"] == "prepared"
         assert creates(cluster, name) - (versions(cluster, name) - 1) in ((0, 1) if unpublished else (0,))
         assert works(cluster, name)
-    assert all(daemon.find("rotation.published") for daemon in daemons)
+    done = [event for daemon in daemons for event in daemon.find("rotation.published")]
+    assert len(done) == sum(versions(cluster, name) - 1 for name in names)
 
 
 def test_the_parts_of_a_sharded_fleet_are_the_whole_fleet(cluster: Cluster) -> None:

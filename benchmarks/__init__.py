@@ -1,0 +1,1 @@
+"""What is measured, and what takes too long for the tests; each module is run by a make target of its own."""
