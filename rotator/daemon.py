@@ -39,6 +39,7 @@ from apscheduler.events import (
 )
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
@@ -106,7 +107,8 @@ class _Account:
         failures: How many runs in a row could not even note their failure.
         vault_failed: The last run failed because of Vault.
         retry_at: It is not visited before.
-        begin_at: Its rotation does not begin before, be it due: its turn has to come.
+        begin_at: Its rotation does not begin before, be it due.
+        turn: Its place among the rotations that are min_spacing apart; None: it has none yet.
         planned: When its job is set.
         visit: Ends the waits of the run that is under way; None if none is.
     """
@@ -121,6 +123,7 @@ class _Account:
     vault_failed: bool = False
     retry_at: datetime | None = None
     begin_at: datetime | None = None
+    turn: datetime | None = None
     planned: datetime | None = None
     visit: threading.Event | None = None
 
@@ -261,7 +264,7 @@ class Daemon:
         with self._lock:
             self._next_turn = self.now()
             for name, account in self._accounts.items():
-                account.begin_at = None
+                account.begin_at = account.turn = None
                 self._replan(name)
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
@@ -339,11 +342,13 @@ class Daemon:
         self._vault_trouble = trouble
         if trouble is not None:
             _log.error("vault.away", error=trouble, now="no account is visited until it is back")
-            self._scheduler.pause()
+            with contextlib.suppress(SchedulerNotRunningError):  # the end came first
+                self._scheduler.pause()
         elif before is not None:
             _log.info("vault.ready")
             self._forgive_vault()
-            self._scheduler.resume()
+            with contextlib.suppress(SchedulerNotRunningError):
+                self._scheduler.resume()
 
     def _forgive_vault(self) -> None:
         """What only failed because Vault was away is tried again at once."""
@@ -445,7 +450,7 @@ class Daemon:
         # What is overdue was due when it was due, whenever anybody asks.
         rotated_at = journal.rotated_at if journal else None
         first_due = _due(account, rotated_at) if rotated_at else None
-        account.status = describe(account.settings, journal, first_due, account.error)
+        account.status = describe(account.settings, journal, first_due, error=account.error, retry_at=account.retry_at)
         if not account.settings.enabled:
             return None
         due = _due(account, now)
@@ -479,24 +484,22 @@ class Daemon:
         name = account.settings.name
         due = _due(account, now)
         if due is None or due.at > now:
-            account.begin_at = None
+            account.begin_at = account.turn = None
             return False
         if any(self._comes_first(secondary, now) for secondary in self._secondaries.get(name, ())):
-            account.begin_at = now + FAMILY_WAIT
+            account.begin_at, account.turn = now + FAMILY_WAIT, None
             return False
         if not self._brake.lets_begin(name, now):
-            account.begin_at = max(self._brake.until or now, now) + FAMILY_WAIT
+            account.begin_at, account.turn = max(self._brake.until or now, now) + FAMILY_WAIT, None
             self.metrics.deferred("brake")
             return False
-        if account.begin_at is None:
-            turn = max(now, self._next_turn)
-            self._next_turn = turn + self._settings.daemon.min_spacing
-            if turn > now:
-                account.begin_at = turn
-                return False
-        if account.begin_at is not None and account.begin_at > now:
+        if account.turn is None:
+            account.turn = max(now, self._next_turn)
+            self._next_turn = account.turn + self._settings.daemon.min_spacing
+        if account.turn > now:
+            account.begin_at = account.turn
             return False
-        account.begin_at = None
+        account.begin_at = account.turn = None
         self._brake = self._brake.tried(name)
         if due.overridden:
             max_age = format_duration(account.settings.schedule.max_age or timedelta())
@@ -656,12 +659,12 @@ class Daemon:
                     self._secondaries[account.primary].append(account.name)
                 entry = known.pop(account.name, None)
                 if entry is None:
-                    status = describe(account, None, None, None)
+                    status = describe(account, None, None)
                     # Spread, so that a fleet is not tried all at once a day after its start.
                     share = settings.daemon.recheck * _share(account.name)
                     entry = _Account(account, tried_at=now - share, status=status)
                 if entry.settings != account:
-                    entry.journal, entry.error, entry.retry_at, entry.begin_at = None, None, None, None
+                    entry.journal = entry.error = entry.retry_at = entry.begin_at = entry.turn = None
                 entry.settings = account
                 if not account.enabled and entry.visit is not None:
                     entry.visit.set()

@@ -78,7 +78,14 @@ class FleetStatus:
     accounts: tuple[AccountStatus, ...]
 
 
-def describe(account: AccountSettings, journal: Journal | None, due: Due | None, error: str | None) -> AccountStatus:
+def describe(
+    account: AccountSettings,
+    journal: Journal | None,
+    due: Due | None,
+    *,
+    error: str | None = None,
+    retry_at: datetime | None = None,
+) -> AccountStatus:
     """One account's status.
 
     Args:
@@ -86,6 +93,7 @@ def describe(account: AccountSettings, journal: Journal | None, due: Due | None,
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
         due: When it is, or was, to rotate next.
         error: What went wrong where it could not be noted in the journal.
+        retry_at: When that is tried again.
     """
     known = journal or Journal()
     ids = known.retiring_ids | known.unknown_ids | ({known.current_id} - {None})
@@ -105,6 +113,6 @@ def describe(account: AccountSettings, journal: Journal | None, due: Due | None,
         unknown_secrets=len(known.unknown_ids),
         holder=known.holder,
         attempts=known.attempts,
-        next_attempt_at=known.next_attempt_at,
+        next_attempt_at=retry_at if error else known.next_attempt_at,
         last_error=error or known.ambiguity or known.last_error,
     )

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 import rotator.daemon
+from rotator.brake import Trouble
 from rotator.config import load
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
@@ -421,6 +423,25 @@ def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> Non
         daemon.eventually(lambda: daemon.status("a")["secret_id"] is not None)
         assert cluster.run("rotate-now", "a").code == 0
         daemon.eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
+
+
+def test_who_was_held_by_the_brake_still_waits_for_a_turn(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    cluster.configure(open_accounts(cluster, "a", "b", "c"), daemon={"min_spacing": "10s"})
+    daemon = Daemon(cluster.config, load(cluster.config))
+    daemon._set_accounts(daemon._settings)
+    now = daemon.now()
+    a, b, c = daemon._accounts.values()
+    for account in (a, b, c):
+        account.journal = Journal(current_id="id", rotated_at=now - 40 * DAY)
+    off = daemon._brake
+    daemon._brake = replace(off, engaged=Trouble.PROVIDER, until=now + timedelta(minutes=1))
+    assert not any(daemon._may_begin(account, now) for account in (a, b, c))
+    daemon._brake = off
+    later = now + timedelta(minutes=2)
+    assert [daemon._may_begin(account, later) for account in (a, b, c)] == [True, False, False]
+    assert (b.begin_at, c.begin_at) == (later + timedelta(seconds=10), later + timedelta(seconds=20))
+    assert daemon._may_begin(b, later + timedelta(seconds=10))
 
 
 def test_the_scheduler_never_waits_for_the_daemon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
