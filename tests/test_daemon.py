@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -575,3 +576,42 @@ def test_the_parts_of_a_sharded_fleet_are_the_whole_fleet(cluster: Cluster) -> N
             parts.append({one["name"] for one in daemon.get("/api/status").json()["accounts"]})
     assert parts[0] | parts[1] == set(names)
     assert not parts[0] & parts[1]
+
+
+def test_shards_of_a_run_from_cron_are_the_whole_fleet(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(8)]
+    cluster.configure(open_accounts(cluster, *names))
+    parts = []
+    for index in "01":
+        finished = cluster.run(
+            "rotate-now", "--all", "--shard", "auto/2", "--json", env={"JOB_COMPLETION_INDEX": index}
+        )
+        assert finished.code == 0, finished
+        parts.append([account["account"] for account in finished.json["accounts"]])
+    assert sorted(parts[0] + parts[1]) == names
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("run", "--shard", "4/4"), "There is no shard 4 of 4"),
+        (("run", "--shard", "some"), 'The shard "some" is not of the form 0/4 or auto/4'),
+        (("rotate-now", "n0", "--shard", "0/2"), "--shard is for --all and --due"),
+    ],
+)
+def test_a_wrong_shard_is_one_clear_line(cluster: Cluster, args: tuple[str, ...], message: str) -> None:
+    cluster.configure([{"name": "n0", "api_key": "keyn0", "path": "apps/n0"}])
+    finished = cluster.run(*args)
+    assert finished.code == 2
+    assert message in finished.err
+    assert finished.err.count("\n") == 1
+
+
+def test_an_address_that_is_taken_is_one_clear_line(cluster: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        cluster.configure([{"name": "n0", "api_key": "keyn0", "path": "apps/n0"}], daemon={"listen": listen})
+        finished = cluster.run("run")
+    assert finished.code == 2
+    assert f"Cannot listen on {listen}" in finished.err
+    assert finished.err.count("\n") == 1
