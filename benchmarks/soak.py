@@ -127,9 +127,13 @@ class DaemonProcess:
         return self.process.wait(60)
 
     def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.alive:
             self.process.kill()
             self.process.wait()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def look(self) -> dict[str, float]:
         """Its memory in MiB, its threads and open files, right now."""
@@ -237,6 +241,7 @@ class Soak:
                 calm: list[dict[float, float]] = []
                 next_action = begun + first_calm
                 while (now := time.monotonic()) < begun + self.seconds:
+                    assert steady.alive, "the daemon that was to live through all of it has ended"
                     looks.append((now - begun, steady.look()))
                     if now > settled and len(calm) == 0:
                         calm.append(steady.lateness())
