@@ -339,12 +339,21 @@ def emulator(
     ] = "0",
     max_secrets: Annotated[int, typer.Option(min=1, help="How many secrets an account may have.")] = 2,
     too_many_status: Annotated[int, typer.Option(help="What a full account answers, 400 or 403.")] = 400,
+    balance: Annotated[str, typer.Option(metavar="EUROS", help="The balance every account starts with.")] = "10",
+    top_up: Annotated[str, typer.Option(metavar="EUROS", help="What one top-up adds.")] = "10",
+    auto_reload: Annotated[bool, typer.Option("--auto-reload", help="Let accounts top up from the start.")] = False,
+    max_calls_per_second: Annotated[
+        int | None, typer.Option(min=1, help="What an account may ask in a second; without it, no limit.")
+    ] = None,
+    check_callbacks: Annotated[
+        bool, typer.Option("--check-callbacks", help="Take a callback only if it answers, on this machine.")
+    ] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
 ) -> None:
     """Serve the Account API on this machine, to try things and test clients without the internet."""
     from rotator.config import parse_duration
-    from rotator.emulator import Emulator, parse_account, parse_fault, parse_primary, serve
+    from rotator.emulator import Emulator, Profile, parse_account, parse_euros, parse_fault, parse_primary, serve
 
     try:
         server = Emulator(
@@ -355,6 +364,10 @@ def emulator(
             too_many_status=403 if too_many_status == 403 else 400,  # noqa: PLR2004
             propagation=_parsed("--propagation", parse_duration, [propagation])[0],
             latency=_parsed("--latency", parse_duration, [latency])[0],
+            profile=Profile(_parsed("--balance", parse_euros, [balance])[0], auto_reload),
+            top_up=_parsed("--top-up", parse_euros, [top_up])[0],
+            max_calls_per_second=max_calls_per_second,
+            check_callbacks=check_callbacks,
         )
         serve(server, port=port, announce=_announce, certfile=tls_cert, keyfile=tls_key)
     except ValueError as error:

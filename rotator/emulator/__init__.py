@@ -1,4 +1,4 @@
-"""The Account API's secret management as a server with faults to inject; imports errors of rotator.
+"""The provider's Account API as a server with faults to inject; imports errors of rotator.
 
     with running(Emulator([parse_account("abcd1234:Secret12345")])) as base_url:
         ...
@@ -6,8 +6,10 @@
 Nothing imports this package unless it is wanted: Starlette and uvicorn come with the `emulator` extra.
 """
 
+from rotator.emulator.account import Profile, parse_euros
 from rotator.emulator.app import Emulator, LoggedRequest
-from rotator.emulator.faults import Fault, Faults, Operation, parse_fault
+from rotator.emulator.faults import Fault, Faults, parse_fault
+from rotator.emulator.operations import Operation
 from rotator.emulator.problems import (
     InvalidSecretError,
     LastSecretError,
@@ -30,10 +32,12 @@ __all__ = [
     "Operation",
     "Primary",
     "ProblemError",
+    "Profile",
     "TooManySecretsError",
     "UnknownAccountError",
     "UnknownSecretError",
     "parse_account",
+    "parse_euros",
     "parse_fault",
     "parse_primary",
     "running",

@@ -1,47 +1,61 @@
-"""The Account API over HTTP: routes, authentication, answers and faults; imports the rest of the package but server.
+"""The Account API over HTTP: routes, authentication, deeds and faults; imports the rest of the package but server.
 
 Besides the API, a control interface for who runs the emulator, never hit by faults and open to all who reach it:
 
     POST   /_emulator/faults    {"faults": ["create:drop-after:2"]} adds faults, answers with all that are to come
     DELETE /_emulator/faults    forgets them
     GET    /_emulator/requests  what was asked so far, without any secret
+    PATCH  /_emulator/accounts/KEY  {"balance": "2.5", "auto_reload": true} sets either or both; GET shows them
 """
 
 import asyncio
-import base64
-import json
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 
+import pydantic
 import structlog
-from pydantic import SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from rotator.emulator.faults import Fault, Faults, Operation
+from rotator.emulator.account import Profile, Profiles
+from rotator.emulator.callbacks import require_answer, require_url
+from rotator.emulator.faults import Fault, Faults
+from rotator.emulator.operations import Operation
 from rotator.emulator.problems import (
     BadCredentialsError,
     MalformedCredentialsError,
+    MissingTransactionError,
     ProblemError,
     RateLimitedError,
+    UnknownAccountError,
     UnknownMethodError,
     UnknownPathError,
     ValidationError,
 )
-from rotator.emulator.state import Account, Accounts, Clock, Primary, Secret, utc_now
+from rotator.emulator.state import Account, Accounts, Clock, Primary, utc_now
+from rotator.emulator.wire import Call, answer, link, parse_secret, read, refuse, represent, require_form, stamp
 
 TRANSPORT = "emulator.transport"
 """Under this name the server puts a connection's transport into the ASGI scope's state, see `Dropped`."""
 
 _LOG_LENGTH = 100_000  # the oldest entries of a long run make room, so that its memory stays bounded
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>gateway</body></html>\n"
+
+_USUAL_LIMIT = 30  # requests and messages a second, which the provider grants by default
+_TOPPED_UP = {"response": "success", "error-code": "200", "error-code-label": "success"}
+_FIRST = Profile()
+# As the specification spells them, then as official SDKs do.
+_MO_CALLBACK = ("moCallBackUrl", "moCallbackUrl")
+_DR_CALLBACK = ("drCallBackUrl", "drCallbackUrl")
 
 _log = structlog.get_logger()
 
@@ -51,6 +65,7 @@ class LoggedRequest:
     """A request and what became of it; written down once what was asked is done, before it is answered.
 
     Attributes:
+        api_key: The account it is about; empty if the request does not name one that exists.
         secret_id: The id asked for, or the one created.
         status: What was answered; None if the connection was dropped instead.
         authenticated_as: The key of who logged in; None if nobody did.
@@ -65,28 +80,17 @@ class LoggedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """A request, taken off the wire.
-
-    Attributes:
-        credentials: Who calls, not yet checked; None if the request does not say in the expected form.
-        body: As it came: it may hold a secret.
-    """
-
-    operation: Operation
-    api_key: str
-    secret_id: str | None
-    credentials: tuple[str, SecretStr] | None
-    body: SecretStr
-
-
-@dataclass(frozen=True, slots=True)
 class _Reply:
     """The answer to a call, and what its log entry needs to know."""
 
     response: Response
-    secret_id: str | None
+    secret_id: str | None = None
     authenticated_as: str | None = None
+
+
+class _AccountChange(BaseModel, extra="forbid", strict=True):
+    balance: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=8)] | None = None
+    auto_reload: bool | None = None
 
 
 class Dropped(Response):
@@ -110,6 +114,10 @@ class Emulator:
         too_many_status: What a full account answers, 400 or 403.
         propagation: How long a new secret takes until it authenticates; it is listed at once.
         latency: How late every answer comes.
+        profile: How the balance and the settings of every account start.
+        top_up: What one top-up adds to a balance, in euros.
+        max_calls_per_second: What an account may ask in any second; None for as much as it likes.
+        check_callbacks: Whether a callback must answer before it is taken; loopback addresses only are called.
         clock: Tells the time, aware UTC.
     """
 
@@ -123,6 +131,10 @@ class Emulator:
         too_many_status: Literal[400, 403] = 400,
         propagation: timedelta = timedelta(),
         latency: timedelta = timedelta(),
+        profile: Profile = _FIRST,
+        top_up: Decimal = Decimal(10),
+        max_calls_per_second: int | None = None,
+        check_callbacks: bool = False,
         clock: Clock = utc_now,
     ) -> None:
         self.faults = Faults(faults)
@@ -134,6 +146,9 @@ class Emulator:
             propagation=propagation,
             clock=clock,
         )
+        self._profiles = Profiles(profile, top_up=top_up, max_calls_per_second=max_calls_per_second, clock=clock)
+        self._max_calls_per_second = max_calls_per_second
+        self._check_callbacks = check_callbacks
         self._latency = latency
         self._clock = clock
         self._lock = threading.Lock()
@@ -185,61 +200,73 @@ class Emulator:
         """Remove a secret as a human would; the last one only by force."""
         self._accounts.revoke(api_key, secret_id, force=force)
 
+    def profile(self, api_key: str) -> Profile:
+        """How an account's balance and settings stand.
+
+        Raises:
+            UnknownAccountError: If there is none of that key.
+        """
+        self._accounts.secrets(api_key)
+        return self._profiles.of(api_key)
+
+    def change_account(
+        self, api_key: str, *, balance: Decimal | None = None, auto_reload: bool | None = None
+    ) -> Profile:
+        """Set what the provider's dashboard would: messages that cost, a payment that may be repeated.
+
+        Raises:
+            UnknownAccountError: If there is none of that key.
+        """
+        self._accounts.secrets(api_key)
+        return self._profiles.change(api_key, balance=balance, auto_reload=auto_reload)
+
     # --- the API -------------------------------------------------------------------------------------------
 
     def _routes(self) -> list[Route]:
-        collection = {"GET": Operation.LIST, "POST": Operation.CREATE}
-        item = {"GET": Operation.GET, "DELETE": Operation.REVOKE}
+        by_path: dict[str, dict[str, Operation]] = {}
+        for operation in Operation:
+            by_path.setdefault(operation.path, {})[operation.method] = operation
         return [
-            Route("/accounts/{api_key}/secrets", self._endpoint(collection), methods=[*collection]),
-            Route("/accounts/{api_key}/secrets/{secret_id}", self._endpoint(item), methods=[*item]),
+            *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
             Route("/_emulator/faults", self._change_faults, methods=["POST", "DELETE"]),
             Route("/_emulator/requests", self._show_requests, methods=["GET"]),
+            Route("/_emulator/accounts/{api_key}", self._change_account, methods=["GET", "PATCH"]),
         ]
 
     def _endpoint(self, operations: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
             try:
-                call = await _read(request, operations[method])
+                call = await read(request, operations[method])
             except ClientDisconnect:
                 return Dropped()
             return await self._answer(call)
 
         return endpoint
 
-    async def _answer(self, call: _Call) -> Response:
+    async def _answer(self, call: Call) -> Response:
         """Do what was asked, unless or until a fault has it otherwise. A client that has gone changes nothing."""
         fault = self.faults.take(call.operation)
         if fault is not None:
             await _sleep(fault.delay_of_work)
-        reply = self._perform(call) if fault is None or fault.works else _Reply(Response(), call.secret_id)
-        response = reply.response if fault is None else _spoil(reply.response, fault)
+        reply = await self._perform(call) if fault is None or fault.works else _Reply(Response(), call.secret_id)
+        response = reply.response if fault is None else _spoil(call, reply.response, fault)
         self._note(call, reply, None if isinstance(response, Dropped) else response.status_code)
         await _sleep(self._latency + (fault.delay_of_answer if fault is not None else timedelta()))
         return response
 
-    def _perform(self, call: _Call) -> _Reply:
+    async def _perform(self, call: Call) -> _Reply:
         login = None
         try:
             login = self._log_in(call)
-            self._accounts.require_right(login, call.api_key)
-            match call.operation:
-                case Operation.LIST:
-                    return _Reply(self._list(call.api_key), None, login)
-                case Operation.CREATE:
-                    secret = self._accounts.create(call.api_key, _parse_body(call.body))
-                    return _Reply(JSONResponse(_represent(call.api_key, secret), 201), secret.id, login)
-                case Operation.GET:
-                    secret = self._accounts.secret(call.api_key, call.secret_id or "")
-                    return _Reply(JSONResponse(_represent(call.api_key, secret)), secret.id, login)
-                case Operation.REVOKE:
-                    self._accounts.revoke(call.api_key, call.secret_id or "")
-                    return _Reply(Response(status_code=204), call.secret_id, login)
+            self._profiles.admit(login)
+            if call.api_key is not None:
+                self._accounts.require_right(login, call.api_key)
+            return replace(await self._do(call, call.api_key or login), authenticated_as=login)
         except ProblemError as problem:
-            return _Reply(_refuse(problem), call.secret_id, login)
+            return _Reply(refuse(call, problem), call.secret_id, login)
 
-    def _log_in(self, call: _Call) -> str:
+    def _log_in(self, call: Call) -> str:
         if call.credentials is None:
             raise MalformedCredentialsError
         api_key, secret = call.credentials
@@ -247,17 +274,62 @@ class Emulator:
             raise BadCredentialsError
         return api_key
 
-    def _list(self, api_key: str) -> Response:
-        secrets = [_represent(api_key, secret) for secret in self._accounts.secrets(api_key)]
-        return JSONResponse({"_links": _link(f"/accounts/{api_key}/secrets"), "_embedded": {"secrets": secrets}})
+    async def _do(self, call: Call, api_key: str) -> _Reply:
+        match call.operation:
+            case Operation.BALANCE:
+                return _Reply(answer(call, _balance(self._profiles.of(api_key))))
+            case Operation.TOP_UP:
+                if not require_form(call).get("trx"):
+                    raise MissingTransactionError
+                self._profiles.top_up(api_key)
+                return _Reply(answer(call, _TOPPED_UP))
+            case Operation.SETTINGS:
+                return _Reply(answer(call, self._settings(await self._change_settings(call, api_key))))
+            case Operation.LIST:
+                secrets = [represent(api_key, secret) for secret in self._accounts.secrets(api_key)]
+                links = link(f"/accounts/{api_key}/secrets")
+                return _Reply(answer(call, {"_links": links, "_embedded": {"secrets": secrets}}))
+            case Operation.CREATE:
+                secret = self._accounts.create(api_key, parse_secret(call.body))
+                return _Reply(answer(call, represent(api_key, secret), 201), secret.id)
+            case Operation.GET:
+                secret = self._accounts.secret(api_key, call.secret_id or "")
+                return _Reply(answer(call, represent(api_key, secret)), secret.id)
+            case Operation.REVOKE:
+                self._accounts.revoke(api_key, call.secret_id or "")
+                return _Reply(Response(status_code=204), call.secret_id)
 
-    def _note(self, call: _Call, reply: _Reply, status: int | None) -> None:
-        entry = LoggedRequest(
-            self._clock(), call.operation, call.api_key, reply.secret_id, status, reply.authenticated_as
-        )
+    async def _change_settings(self, call: Call, api_key: str) -> Profile:
+        """Both callbacks or, if one is refused, neither."""
+        form = require_form(call)
+        mo, dr = (next((form[name] for name in names if name in form), None) for names in (_MO_CALLBACK, _DR_CALLBACK))
+        given = [(names[0], url) for names, url in ((_MO_CALLBACK, mo), (_DR_CALLBACK, dr)) if url]
+        for name, url in given:
+            require_url(name, url)
+        if self._check_callbacks:
+            for name, url in given:
+                await require_answer(name, url)
+        return self._profiles.change(api_key, mo_callback_url=mo, dr_callback_url=dr)
+
+    def _settings(self, profile: Profile) -> dict[str, str | int]:
+        return {
+            "mo-callback-url": profile.mo_callback_url,
+            "dr-callback-url": profile.dr_callback_url,
+            "max-outbound-request": _USUAL_LIMIT,
+            "max-inbound-request": _USUAL_LIMIT,
+            "max-calls-per-second": self._max_calls_per_second or _USUAL_LIMIT,
+        }
+
+    def _note(self, call: Call, reply: _Reply, status: int | None) -> None:
+        api_key = call.api_key
+        if api_key is None:
+            # Only the caller says which account is meant. What is no key may be a secret in the wrong place.
+            claimed = call.credentials[0] if call.credentials is not None else ""
+            api_key = claimed if claimed in self._accounts.api_keys else ""
+        entry = LoggedRequest(self._clock(), call.operation, api_key, reply.secret_id, status, reply.authenticated_as)
         with self._lock:
             self._requests.append(entry)
-        _log.info("emulator.answered", operation=str(call.operation), api_key=call.api_key, status=status)
+        _log.info("emulator.answered", operation=str(call.operation), api_key=api_key, status=status)
 
     # --- the control interface -----------------------------------------------------------------------------
 
@@ -268,100 +340,53 @@ class Emulator:
         try:
             self.faults.add(*(str(fault) for fault in (await request.json())["faults"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            return _refuse(ValidationError("faults", str(error)))
+            return _problem(ValidationError("faults", str(error)))
         return JSONResponse({"faults": [str(fault) for fault in self.faults.pending()]}, 201)
 
+    async def _change_account(self, request: Request) -> Response:
+        api_key = request.path_params["api_key"]
+        try:
+            changes = _AccountChange.model_validate_json(await request.body() or b"{}")
+            profile = self.change_account(api_key, balance=changes.balance, auto_reload=changes.auto_reload)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            return _problem(ValidationError(".".join(map(str, first["loc"])) or "body", first["msg"]))
+        except UnknownAccountError as problem:
+            return _problem(problem)
+        return JSONResponse({"balance": str(profile.balance), "auto_reload": profile.auto_reload})
+
     async def _show_requests(self, request: Request) -> Response:  # noqa: ARG002
-        return JSONResponse({"requests": [asdict(entry) | {"time": _stamp(entry.time)} for entry in self.requests]})
-
-
-# --- requests ------------------------------------------------------------------------------------------------
-
-
-async def _read(request: Request, operation: Operation) -> _Call:
-    """Take everything off the wire first: what is done late must not need the client any more."""
-    return _Call(
-        operation,
-        request.path_params["api_key"],
-        request.path_params.get("secret_id"),
-        _parse_basic(request.headers.getlist("authorization")),
-        SecretStr((await request.body()).decode(errors="surrogateescape")),
-    )
-
-
-def _parse_basic(headers: list[str]) -> tuple[str, SecretStr] | None:
-    """The key and the secret of a Basic header, read strictly: what is wrong about it is not guessed right."""
-    if len(headers) != 1:
-        return None
-    scheme, _, encoded = headers[0].partition(" ")
-    try:
-        decoded = base64.b64decode(encoded, validate=True).decode()
-    except ValueError:
-        return None
-    api_key, colon, secret = decoded.partition(":")
-    if scheme.lower() != "basic" or not colon:
-        return None
-    return api_key, SecretStr(secret)
-
-
-def _parse_body(body: SecretStr) -> SecretStr:
-    """The secret in a body. No error quotes the body or carries one that does."""
-    if not body:
-        raise ValidationError("body", "Is required")
-    try:
-        document = json.loads(body.get_secret_value())
-    except (ValueError, RecursionError):
-        raise ValidationError("body", "Is not JSON") from None
-    if not isinstance(document, dict):
-        raise ValidationError("body", "Is not an object")
-    if "secret" not in document:
-        raise ValidationError("secret", "Is required")
-    if not isinstance(document["secret"], str):
-        raise ValidationError("secret", "Is not a string")
-    return SecretStr(document["secret"])
+        return JSONResponse({"requests": [asdict(entry) | {"time": stamp(entry.time)} for entry in self.requests]})
 
 
 # --- answers -------------------------------------------------------------------------------------------------
 
 
-def _represent(api_key: str, secret: Secret) -> dict[str, Any]:
-    return {
-        "_links": _link(f"/accounts/{api_key}/secrets/{secret.id}"),
-        "id": secret.id,
-        "created_at": _stamp(secret.created_at),
-    }
-
-
-def _link(href: str) -> dict[str, Any]:
-    return {"self": {"href": href}}
-
-
-def _stamp(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _refuse(problem: ProblemError, headers: Mapping[str, str] | None = None) -> Response:
-    challenge = {"WWW-Authenticate": "Basic"} if problem.status == MalformedCredentialsError.status else {}
-    return JSONResponse(problem.document(), problem.status, headers=challenge | dict(headers or {}))
-
-
-def _spoil(response: Response, fault: Fault) -> Response:
+def _spoil(call: Call, response: Response, fault: Fault) -> Response:
     """What the client gets instead."""
     if fault.drops:
         return Dropped()
     if fault.status is None:
         return response
     if fault.status == RateLimitedError.status:
-        return _refuse(RateLimitedError(), {"Retry-After": str(int(fault.delay.total_seconds()))})
+        return refuse(call, RateLimitedError(fault.delay))
     return HTMLResponse(_PAGE.format(fault.status), fault.status)
 
 
+def _balance(profile: Profile) -> dict[str, float | bool]:
+    return {"value": float(profile.balance), "autoReload": profile.auto_reload}
+
+
+def _problem(problem: ProblemError, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(problem.document(), problem.status, headers=headers)
+
+
 async def _unknown_path(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    return _refuse(UnknownPathError())
+    return _problem(UnknownPathError())
 
 
 async def _unknown_method(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    return _refuse(UnknownMethodError(), getattr(error, "headers", None))  # Allow, from the router
+    return _problem(UnknownMethodError(), getattr(error, "headers", None))  # Allow, from the router
 
 
 async def _sleep(duration: timedelta) -> None:

@@ -1,8 +1,8 @@
-"""Faults to inject, by name and count; imports nothing of rotator.
+"""Faults to inject, by name and count; imports operations.
 
     OPERATION:FAULT[:COUNT][@DETAIL]
 
-OPERATION   list, create, get, revoke, or any
+OPERATION   balance, top-up, settings, list, create, get, revoke, or any
 FAULT       drop-before   the connection is closed without an answer, and nothing was done
             drop-after    what was asked is done, then the connection is closed without an answer
             429           a rate limit, nothing was done; DETAIL is its Retry-After in whole seconds, 1s if not given
@@ -26,22 +26,14 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import StrEnum
+
+from rotator.emulator.operations import Operation
 
 _SPEC = re.compile(r"(?P<operation>[^:@]+):(?P<name>[^:@]+)(?::(?P<count>\d+|\*))?(?:@(?P<detail>\d+(?:ms|s)?))?")
 _NAME = re.compile(r"drop-before|drop-after|slow|late|429|5[0-9]{2}(-after)?")
 _WITH_DETAIL = ("429", "slow", "late")
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta()
-
-
-class Operation(StrEnum):
-    """What a client can ask for."""
-
-    LIST = "list"
-    CREATE = "create"
-    GET = "get"
-    REVOKE = "revoke"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +99,7 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"{text!r} is not OPERATION:FAULT[:COUNT][@DETAIL], such as create:drop-after:2")
     operation, name, count, detail = match.group("operation", "name", "count", "detail")
     if operation not in ("any", *Operation):
-        raise ValueError(f"{operation!r} in {text!r} is no operation: list, create, get, revoke or any")
+        raise ValueError(f"{operation!r} in {text!r} is no operation: {', '.join(Operation)} or any")
     if detail is not None and name not in _WITH_DETAIL:
         raise ValueError(f"{text!r}: only {', '.join(_WITH_DETAIL)} take a detail")
     return Fault(

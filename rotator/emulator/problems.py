@@ -1,20 +1,28 @@
-"""What the provider refuses, as exceptions that become RFC 7807 documents; imports errors.
+"""What the provider refuses, as exceptions that become the body of an answer; imports errors.
+
+The operations on secrets answer with RFC 7807 documents, those on the account itself with a code and a label.
 
 ProblemError
-├── MalformedCredentialsError  401, no Authorization header that can be read
+├── MalformedCredentialsError  401, no key and secret, or none that can be read
 ├── BadCredentialsError        401, a key and a secret that do not belong together
 ├── UnknownAccountError        404, no such key, or one that the caller has no right over
 ├── UnknownSecretError         404, no such id in the account
-├── ValidationError            400, a body that is no JSON object with a secret
+├── ValidationError            400, a body that is not what the operation needs
 │   └── InvalidSecretError     400, a value that breaks the rules
 ├── TooManySecretsError        400 or 403, the account is full
 ├── LastSecretError            403, an account keeps at least one
-├── RateLimitedError           429, only ever a fault
+├── AutoReloadDisabledError    401, no top-up without auto-reload
+├── MissingTransactionError    401, no top-up without saying of which payment
+├── InvalidCallbackError       420, a callback that is no URL or does not answer
+├── RateLimitedError           429, a fault, or more calls than the account may make
 ├── UnknownPathError           404, nothing of the API is there
 └── UnknownMethodError         405, something is, but not for this method
 """
 
+import math
 import secrets
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from rotator.errors import RotatorError
@@ -31,12 +39,22 @@ class ProblemError(RotatorError):
         title: The kind of problem, in the provider's words.
         reference: Where the provider explains it; the document's `type`.
         invalid: The offending parameters: name, and what is wrong with it.
+        headers: What the answer's head says about it.
     """
 
     status: int
     title: ClassVar[str]
-    reference: ClassVar[str]
+    reference: ClassVar[str] = f"{_ERRORS}/account"
     invalid: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The kind of problem in the words of the older dialect."""
+        return self.title.lower()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
 
     def document(self) -> dict[str, Any]:
         """The body of the answer, under a trace id of its own."""
@@ -50,20 +68,32 @@ class ProblemError(RotatorError):
             body["invalid_parameters"] = [{"name": name, "reason": reason} for name, reason in self.invalid]
         return body
 
+    def code_and_label(self) -> dict[str, str]:
+        """The body of the answer in the older dialect."""
+        return {"error-code": str(self.status), "error-code-label": self.label}
 
-class MalformedCredentialsError(ProblemError):
-    """No Authorization header, or not one that holds a key and a secret."""
 
+class _CredentialsError(ProblemError):
     status, title, reference = 401, "Unauthorized", f"{_ERRORS}#unauthorized"
+
+    @property
+    def label(self) -> str:
+        return "authentication failed"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Basic"}
+
+
+class MalformedCredentialsError(_CredentialsError):
+    """No credentials, or not in a form that holds a key and a secret."""
 
     def __init__(self) -> None:
         super().__init__('Invalid credentials format. Expected: "Authorization: Basic (Base64(UTF-8(apiKey:secret)))"')
 
 
-class BadCredentialsError(ProblemError):
+class BadCredentialsError(_CredentialsError):
     """A key nobody has, or not with this secret; which of the two is not told."""
-
-    status, title, reference = 401, "Unauthorized", f"{_ERRORS}#unauthorized"
 
     def __init__(self) -> None:
         super().__init__("The API key and the API secret do not belong together")
@@ -96,6 +126,11 @@ class ValidationError(ProblemError):
         super().__init__(f"Parameter '{name}' is invalid")
         self.invalid = ((name, reason),)
 
+    @property
+    def label(self) -> str:
+        ((name, reason),) = self.invalid
+        return f"{name}: {reason[:1].lower()}{reason[1:]}"
+
 
 class InvalidSecretError(ValidationError):
     """The value breaks a rule for secrets; the reason never quotes it."""
@@ -123,13 +158,49 @@ class LastSecretError(ProblemError):
         super().__init__("The account's only secret cannot be revoked")
 
 
+class AutoReloadDisabledError(ProblemError):
+    """There is no payment that a top-up could repeat."""
+
+    status, title = 401, "Not Auto-Reload Enabled"
+
+    def __init__(self) -> None:
+        super().__init__("Auto-reload is not enabled for this account")
+
+
+class MissingTransactionError(ProblemError):
+    """Which payment a top-up is to repeat was not said. 401 is the only refusal of a top-up that is documented."""
+
+    status, title = 401, "TRX Is Required"
+
+    def __init__(self) -> None:
+        super().__init__("The reference of the transaction is required")
+
+
+class InvalidCallbackError(ProblemError):
+    """A callback that is no URL, or does not answer."""
+
+    status, title = 420, "Invalid Callback URL"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+
+    @property
+    def label(self) -> str:
+        return self.what
+
+
 class RateLimitedError(ProblemError):
     """Too many requests; the answer says when to come back."""
 
     status, title, reference = 429, "Rate Limit Hit", f"{_ERRORS}#throttled"
 
-    def __init__(self) -> None:
+    def __init__(self, retry_after: timedelta) -> None:
         super().__init__("Too many requests, retry later")
+        self._retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(math.ceil(self._retry_after.total_seconds()))}
 
 
 class UnknownPathError(ProblemError):
