@@ -26,6 +26,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from rotator.emulator import docs
 from rotator.emulator.account import Profile, Profiles
 from rotator.emulator.callbacks import require_answer, require_url
 from rotator.emulator.faults import Fault, Faults
@@ -228,6 +229,7 @@ class Emulator:
             by_path.setdefault(operation.path, {})[operation.method] = operation
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
+            *docs.routes(),
             Route("/_emulator/faults", self._change_faults, methods=["POST", "DELETE"]),
             Route("/_emulator/requests", self._show_requests, methods=["GET"]),
             Route("/_emulator/accounts/{api_key}", self._change_account, methods=["GET", "PATCH"]),
@@ -302,13 +304,13 @@ class Emulator:
     async def _change_settings(self, call: Call, api_key: str) -> Profile:
         """Both callbacks or, if one is refused, neither."""
         form = require_form(call)
-        mo, dr = (next((form[name] for name in names if name in form), None) for names in (_MO_CALLBACK, _DR_CALLBACK))
-        given = [(names[0], url) for names, url in ((_MO_CALLBACK, mo), (_DR_CALLBACK, dr)) if url]
+        given = [(name, form[name]) for name in (*_MO_CALLBACK, *_DR_CALLBACK) if form.get(name)]
         for name, url in given:
             require_url(name, url)
         if self._check_callbacks:
             for name, url in given:
                 await require_answer(name, url)
+        mo, dr = (next((form[name] for name in names if name in form), None) for names in (_MO_CALLBACK, _DR_CALLBACK))
         return self._profiles.change(api_key, mo_callback_url=mo, dr_callback_url=dr)
 
     def _settings(self, profile: Profile) -> dict[str, str | int]:

@@ -9,8 +9,10 @@ import httpx
 from rotator.emulator.problems import InvalidCallbackError
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV6 = rf"\[(?:::1|{_GROUP}(?::{_GROUP}){{7}})\]"  # written out, or this machine: the rest of its grammar is long
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-URL = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?:{_PORT}))?(?:[/?#][!-~]*)?"
+URL = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|{_IPV6})(?::(?:{_PORT}))?(?:[/?#][!-~]*)?"
 """What a callback looks like, without anchors: no user in it, and nothing that a URL would have to escape."""
 LONGEST = 2048
 _PATIENCE = 5.0  # seconds

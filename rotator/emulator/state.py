@@ -24,9 +24,9 @@ from rotator.emulator.problems import (
 
 Clock = Callable[[], datetime]
 
-_API_KEY = r"[A-Za-z0-9_-]+"
-_SHORTEST, _LONGEST = 8, 25
-_COMPLEXITY = (("[a-z]", "a lower case character"), ("[A-Z]", "an upper case character"), ("[0-9]", "a digit"))
+API_KEY = r"[A-Za-z0-9_-]+"
+SHORTEST, LONGEST = 8, 25
+COMPLEXITY = (("[a-z]", "a lower case character"), ("[A-Z]", "an upper case character"), ("[0-9]", "a digit"))
 
 
 def utc_now() -> datetime:
@@ -67,14 +67,14 @@ class Secret:
 def parse_account(text: str) -> Account:
     """Read KEY:SECRET, such as "abcd1234:Secret12345"; ValueError, which does not quote it, if it is not."""
     api_key, colon, secret = text.partition(":")
-    if not (re.fullmatch(_API_KEY, api_key) and colon and secret and secret.isprintable()):
+    if not (re.fullmatch(API_KEY, api_key) and colon and secret and secret.isprintable()):
         raise ValueError("is not KEY:SECRET, such as abcd1234:Secret12345")
     return Account(api_key, SecretStr(secret))
 
 
 def parse_primary(text: str) -> Primary:
     """Read KEY=CHILD, such as "abcd1234=child001"; ValueError if it is not."""
-    match = re.fullmatch(rf"({_API_KEY})=({_API_KEY})", text)
+    match = re.fullmatch(rf"({API_KEY})=({API_KEY})", text)
     if match is None:
         raise ValueError(f"{text!r} is not KEY=CHILD, such as abcd1234=child001")
     return Primary(match[1], match[2])
@@ -210,9 +210,9 @@ class Accounts:
 
 def _require_valid(value: SecretStr) -> None:
     text = value.get_secret_value()
-    if not _SHORTEST <= len(text) <= _LONGEST:
-        raise InvalidSecretError(f"Must be {_SHORTEST} to {_LONGEST} characters long")
-    missing = [name for pattern, name in _COMPLEXITY if not re.search(pattern, text)]
+    if not SHORTEST <= len(text) <= LONGEST:
+        raise InvalidSecretError(f"Must be {SHORTEST} to {LONGEST} characters long")
+    missing = [name for pattern, name in COMPLEXITY if not re.search(pattern, text)]
     if missing:
         raise InvalidSecretError(f"Does not meet complexity requirements: needs {' and '.join(missing)}")
     try:
