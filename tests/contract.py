@@ -19,7 +19,6 @@ KEY, SECRET, CHILD = "primary1", "Secret12345", "child001"
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 _CONFIG = f"""
-seed = 1
 workers = 1
 [cache]
 enabled = false

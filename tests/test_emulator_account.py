@@ -1,10 +1,12 @@
 """The balance, the top-up and the settings of the emulator: every way in, both forms of answers, over real sockets."""
 
+import asyncio
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,12 +16,14 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from rotator.emulator import Emulator, Profile, UnknownAccountError, parse_euros, running
+from rotator.emulator import Emulator, Operation, Profile, UnknownAccountError, parse_euros, running
+from rotator.emulator.wire import read
 from tests.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, problem, world
 
 BALANCE, TOP_UP, SETTINGS = "/account/get-balance", "/account/top-up", "/account/settings"
@@ -323,7 +327,9 @@ def test_a_callback_that_never_answers_is_given_up_on(monkeypatch: pytest.Monkey
     monkeypatch.setattr("rotator.emulator.callbacks._PATIENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, world(check_callbacks=True) as w:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        started = time.monotonic()
         assert "does not answer" in refusal(w.client.post(SETTINGS, data={"moCallBackUrl": url}), 420)
+        assert time.monotonic() - started < 2
 
 
 # --- limits and faults -----------------------------------------------------------------------------------------
@@ -427,6 +433,19 @@ def test_the_log_names_the_account_of_the_caller_and_no_secret_wherever_it_was_s
         ]
         assert SECRET not in shown.text
         assert "Wrong12345" not in shown.text
+
+
+def test_a_call_taken_off_the_wire_does_not_show_its_secret() -> None:
+    body = f"api_key={KEY}&api_secret={SECRET}&trx=1".encode()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    scope = {"type": "http", "method": "POST", "path": TOP_UP, "headers": [], "query_string": body, "path_params": {}}
+    call = asyncio.run(read(Request(scope, receive), Operation.TOP_UP))
+    assert call.credentials == (KEY, SecretStr(SECRET))
+    assert call.form == {"trx": "1"}
+    assert SECRET not in repr(call)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1,5", "1.", ".5", "NaN", "1e9", "ten", "1234567890"])
