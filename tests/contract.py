@@ -18,7 +18,9 @@ from rotator.emulator import Emulator, Profile, parse_account, parse_primary, ru
 KEY, SECRET, CHILD = "primary1", "Secret12345", "child001"
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
+# The seed: what is "deterministic" still depends on it where calls follow from one another.
 _CONFIG = f"""
+seed = 1
 workers = 1
 [cache]
 enabled = false
