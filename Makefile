@@ -10,9 +10,11 @@ COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes 
 # What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set.
 TOOLS       := chromium prometheus faketime
 SOAK        ?= 600
+# The provider's own description of its API, for `make provider`; it is not part of the project.
+SPEC        ?= account.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit soak scale tools format requirements clean
+.PHONY: help demo test check unit provider soak scale tools format requirements clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -32,6 +34,9 @@ unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
 	  --cov=rotator.protocol --cov=rotator.generator --cov=rotator.schedule --cov=rotator.brake
 	$(BIN)/coverage report --show-missing --fail-under=100
+
+provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml
+	$(BIN)/python -m tests.schemathesis_provider $(SPEC)
 
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)

@@ -447,9 +447,7 @@ class Daemon:
     def _describe(self, account: _Account) -> datetime | None:
         """Bring an account's status up to date; when it needs somebody next, None if never."""
         now, journal = self.now(), account.journal
-        # What is overdue was due when it was due, whenever anybody asks.
-        rotated_at = journal.rotated_at if journal else None
-        first_due = _due(account, rotated_at) if rotated_at else None
+        first_due = _first_due(account)
         account.status = describe(account.settings, journal, first_due, error=account.error, retry_at=account.retry_at)
         if not account.settings.enabled:
             return None
@@ -486,7 +484,7 @@ class Daemon:
         if due is None or due.at > now:
             account.begin_at = account.turn = None
             return False
-        if any(self._comes_first(secondary, now) for secondary in self._secondaries.get(name, ())):
+        if any(self._comes_first(secondary, account, now) for secondary in self._secondaries.get(name, ())):
             account.begin_at, account.turn = now + FAMILY_WAIT, None
             return False
         if not self._brake.lets_begin(name, now):
@@ -506,17 +504,22 @@ class Daemon:
             _log.warning("schedule.overridden", error=f"No window was open before the secret's max_age ({max_age})")
         return True
 
-    def _comes_first(self, secondary: str, now: datetime) -> bool:
-        """Whether a primary waits for this secondary: one that rotates, or is about to, and is not in trouble."""
-        account = self._accounts.get(secondary)
-        if account is None or not account.settings.enabled:
+    def _comes_first(self, secondary: str, primary: _Account, now: datetime) -> bool:
+        """Whether a primary waits for this secondary: one that is due, or at it, and is not in trouble.
+
+        Each only once: secondaries that are due again all the time would keep their primary from ever rotating.
+        """
+        account, primary_due = self._accounts.get(secondary), _first_due(primary)
+        due = _due(account, now) if account is not None and account.settings.enabled else None
+        if account is None or account.journal is None or due is None or due.at > now:
+            return False
+        rotated_at = account.journal.rotated_at
+        if rotated_at is not None and primary_due is not None and rotated_at >= primary_due.at:
             return False
         if account.visit is not None:
             return True
-        due = _due(account, now)
-        in_trouble = account.error or (account.journal and account.journal.attempts)
         waits = account.retry_at is not None and account.retry_at > now
-        return due is not None and due.at <= now and not in_trouble and not waits
+        return not (account.error or account.journal.attempts or waits)
 
     # --- what ------------------------------------------------------------------------------------------------
 
@@ -697,6 +700,12 @@ def _due(account: _Account, now: datetime) -> Due | None:
     """When it is to rotate; None while the age of its secret is not known."""
     rotated_at = account.journal.rotated_at if account.journal else None
     return account.settings.schedule.due(account.settings.name, rotated_at, now) if rotated_at else None
+
+
+def _first_due(account: _Account) -> Due | None:
+    """The same, as it was when that secret was published: what is overdue was due when it was due."""
+    rotated_at = account.journal.rotated_at if account.journal else None
+    return _due(account, rotated_at) if rotated_at else None
 
 
 def _is_unread(account: _Account) -> bool:
