@@ -6,8 +6,8 @@ the observation and asks again. A crash anywhere only means that the next run st
 state that a crash can leave behind is an ordinary input here. docs/protocol.md tells why the order is what it is.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
@@ -21,6 +21,10 @@ MAX_VALUES = 3
 
 BACKOFF_FIRST = timedelta(minutes=1)
 BACKOFF_CAP = timedelta(hours=1)
+# The longest that an account is left alone: a rate limit may say so.
+LONGEST_BACKOFF = timedelta(days=1)
+# An instant that lies further ahead than it can, and by more than this, was written by a clock that is wrong.
+CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 class Phase(StrEnum):
@@ -50,12 +54,21 @@ class Credential(StrEnum):
     PRIMARY = "primary"
 
 
+class Awaited(StrEnum):
+    """What a pause waits for."""
+
+    CANDIDATE = "candidate"  # to authenticate, or to be listed
+    PUBLISHED = "published"  # to authenticate after all
+    LISTED = "listed"  # the published secret's id
+
+
 @dataclass(frozen=True, slots=True)
 class Retiring:
-    """A recorded secret that is to be revoked, not before an instant."""
+    """A recorded secret that is to be revoked, not before an instant; a compromised one is never published again."""
 
     id: str
     not_before: datetime
+    compromised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,8 @@ class Journal:
         current_id: The provider's id of the published secret; None until adopted, or if nobody can tell.
         rotated_at: When the published secret came to be.
         published_version: The KV version of the published document that this journal speaks of.
+        published_at: When Vault took that version; None if that is not known. A document that was deleted with its
+            history and written again has the same numbers.
         rotation_id: Ties the log lines of one rotation together.
         trigger: Why the rotation in hand, or the last one, was begun.
         candidate: The value on its way to being published; None while no rotation is in hand.
@@ -83,6 +98,7 @@ class Journal:
     current_id: str | None = None
     rotated_at: datetime | None = None
     published_version: int = 0
+    published_at: datetime | None = None
     rotation_id: str | None = None
     trigger: Trigger | None = None
     candidate: SecretStr | None = None
@@ -114,9 +130,10 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The document that consumers read: its KV version (0: never written) and rotator's fields of it."""
+    """The document that consumers read: its KV version (0: never written), when Vault took it, rotator's fields."""
 
     version: int = 0
+    written_at: datetime | None = None
     secret: SecretStr | None = None
     secret_id: str | None = None
     rotated_at: datetime | None = None
@@ -136,9 +153,10 @@ class Observation:
 
     Attributes:
         published: As last read; always read after the journal, so that it is never older.
+        journal_at: When Vault took the journal that was read, by Vault's clock.
         listing: The provider's list; dropped after every change and every wait.
         refused: Credentials that the provider answered with 401.
-        recorded: The value at the journal's published_version, once that version was read.
+        recorded: The value at the journal's published_version, once that version was read; None if it is gone.
         recorded_read: Whether it was.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         prepared_here: This run chose the candidate itself, so nobody else can have sent it.
@@ -148,13 +166,14 @@ class Observation:
         create_refused: What the provider said when it certainly did not create the candidate.
         value_refused: Whether it said that of the value itself.
         values: How many candidates this run chose.
-        waiting_since: Since when the candidate has been awaited.
+        waiting_since: Since when this run has been waiting for something.
         revokes: How often this run sent a revocation that was not answered.
         revoked: Ids that the provider confirmed to be gone.
         rotated: This run published a new secret already.
     """
 
     published: Published
+    journal_at: datetime | None = None
     listing: Listing | None = None
     refused: frozenset[Credential] = frozenset()
     recorded: SecretStr | None = None
@@ -167,7 +186,7 @@ class Observation:
     create_refused: str | None = None
     value_refused: bool = False
     values: int = 0
-    waiting_since: datetime | None = None
+    waiting_since: Mapping[Awaited, datetime] = field(default_factory=dict)
     revokes: int = 0
     revoked: frozenset[str] = frozenset()
     rotated: bool = False
@@ -193,7 +212,8 @@ class Policy:
         max_secrets: How many secrets the account may have.
         lease: How long a claim lasts.
         request_timeout: The longest that one request to the provider takes.
-        settle: How long after its timeout a request may still be carried out by the provider.
+        settle: How long the provider may contradict itself: carry out a request after its timeout, refuse a secret
+            that is valid, not list one that works.
     """
 
     runner: str
@@ -253,6 +273,7 @@ class Failure(StrEnum):
     CREDENTIALS = "credentials"
     AMBIGUOUS = "ambiguous"
     UNVERIFIED = "unverified"
+    UNLISTED = "unlisted"
     FULL = "full"
     REFUSED = "refused"
     UNANSWERED = "unanswered"
@@ -313,9 +334,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait so long for the candidate to become valid, then look again."""
+    """Wait so long, then look again."""
 
     delay: timedelta
+    awaited: Awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,8 +424,37 @@ class _Case:
         even a compromised secret is revoked while one may be on its way.
         """
         early = self.policy.compromised or (self.policy.force and self.wanted and self.full)
-        grace_over = self.now if early else entry.not_before
-        return max(grace_over, self.journal.create_until or grace_over)
+        grace_over = min(self.now, entry.not_before) if early else entry.not_before
+        return max(grace_over, self.late_create_until or grace_over)
+
+    @property
+    def late_create_until(self) -> datetime | None:
+        """Until when a create of this rotation may still be carried out; None: every one was answered."""
+        journal, policy = self.journal, self.policy
+        longest = policy.lease + policy.request_timeout + policy.settle
+        fences = [_believed(journal.create_until, longest, self.seen.journal_at, self.now)]
+        if self.seen.create_lost_at is not None:
+            fences.append(self.seen.create_lost_at + policy.request_timeout + policy.settle)
+        if journal.candidate is not None and journal.holder not in (None, policy.runner):
+            # Whoever had the lease may have sent one until its end.
+            lease_until = _believed(journal.lease_until, policy.lease, self.seen.journal_at, self.now)
+            fences.append(None if lease_until is None else lease_until + policy.settle)
+        return max((fence for fence in fences if fence is not None), default=None)
+
+    def waited(self, awaited: Awaited) -> timedelta:
+        return self.now - self.seen.waiting_since.get(awaited, self.now)
+
+    def patience(self, awaited: Awaited) -> timedelta:
+        return self.policy.verify_timeout if awaited is Awaited.CANDIDATE else self.policy.settle
+
+    def may_wait(self, awaited: Awaited) -> bool:
+        """Whether it was not awaited for long enough yet."""
+        return awaited not in self.seen.waiting_since or self.waited(awaited) < self.patience(awaited)
+
+    def pause(self, awaited: Awaited) -> Pause:
+        """A tenth of a second at first, then a third of the time already waited, up to a bound that keeps looks few."""
+        longest = max(timedelta(seconds=5), self.patience(awaited) / 60)
+        return Pause(min(max(self.waited(awaited) / 3, timedelta(milliseconds=100)), longest), awaited)
 
 
 def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
@@ -419,25 +470,49 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
     )
 
 
-def leased_elsewhere(journal: Journal, policy: Policy, now: datetime) -> bool:
-    """Whether another runner has the account to itself at the moment."""
-    other = journal.holder not in (None, policy.runner)
-    return other and journal.lease_until is not None and journal.lease_until > now
+def leased_elsewhere(
+    journal: Journal, policy: Policy, now: datetime, *, journal_at: datetime | None = None
+) -> datetime | None:
+    """Until when another runner has the account to itself; None if none has at the moment.
+
+    Args:
+        journal_at: When Vault took the journal, by Vault's clock.
+    """
+    if journal.holder in (None, policy.runner):
+        return None
+    until = _believed(journal.lease_until, policy.lease, journal_at, now)
+    return until if until is not None and until > now else None
+
+
+def _believed(at: datetime | None, longest: timedelta, written_at: datetime | None, now: datetime) -> datetime | None:
+    """An instant in the journal; one that cannot be lasts as long as it can from when Vault took it.
+
+    Only then: Vault's clock may be wrong as well, and an instant that can be is believed.
+    """
+    if at is None or written_at is None or at <= now + longest + CLOCK_TOLERANCE:
+        return at
+    return min(at, written_at + longest)
+
+
+def is_recorded(journal: Journal, published: Published) -> bool:
+    """Whether the published document is the one that the journal speaks of, or somebody has changed it by hand."""
+    same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
+    return published.version == journal.published_version and same_time
 
 
 # --- the rules, in order; the first that names a step wins ---------------------------------------------------
 
 
 def _leased_elsewhere(case: _Case) -> Step | None:
-    journal = case.journal
-    if not leased_elsewhere(journal, case.policy, case.now):
-        return None
-    return Rest(Reason.LEASED, journal.lease_until, f"{journal.holder} is at work on it")
+    until = leased_elsewhere(case.journal, case.policy, case.now, journal_at=case.seen.journal_at)
+    return Rest(Reason.LEASED, until, f"{case.journal.holder} is at work on it") if until else None
 
 
 def _backing_off(case: _Case) -> Step | None:
     at = case.journal.next_attempt_at
-    if at is None or at <= case.now or case.policy.explicit or case.journal.holder == case.policy.runner:
+    if at is None or case.policy.explicit or case.journal.holder == case.policy.runner:
+        return None
+    if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
         return None
     return Rest(Reason.BACKOFF, at, f"attempt {case.journal.attempts} failed: {case.journal.last_error}")
 
@@ -450,9 +525,9 @@ def _commit(case: _Case) -> Step | None:
 
 
 def _settle(case: _Case) -> Step | None:
-    """What was revoked, or is gone from a list that the published secret fetched, is no longer retiring."""
+    """What was revoked, or is gone from a list that shows the published secret's id, is no longer retiring."""
     gone = case.seen.revoked
-    if case.seen.listing is not None and case.journal.candidate is None:
+    if case.journal.current_id in case.listed and case.journal.candidate is None:
         gone |= case.journal.retiring_ids - case.listed
     if not gone & case.journal.retiring_ids:
         return None
@@ -482,7 +557,8 @@ def _list(case: _Case) -> Step | None:
     """Look at the provider with the first credential that is not known to be refused.
 
     An unfinished candidate goes first: that it authenticates is what has to be found out. A published secret
-    that is refused is everybody's outage: then whatever else still works is used to mend it.
+    that is refused is everybody's outage: then whatever else still works is used to mend it. One refusal may be a
+    mistake, though, and what mends an outage makes one of a mistake: it is believed if it goes on.
     """
     seen, listing = case.seen, case.seen.listing
     if listing is not None and (case.journal.candidate is not None or listing.via is not Credential.CANDIDATE):
@@ -490,12 +566,15 @@ def _list(case: _Case) -> Step | None:
     if case.journal.candidate is not None:
         if Credential.CANDIDATE not in seen.refused:
             return List(Credential.CANDIDATE)
-        if seen.created_id is not None and _time_left(case):
-            return _with_lease(case, Pause(_verify_delay(case)))
-    if seen.published.secret is not None and Credential.PUBLISHED not in seen.refused:
-        return List(Credential.PUBLISHED)
+        if seen.created_id is not None and case.may_wait(Awaited.CANDIDATE):
+            return _with_lease(case, case.pause(Awaited.CANDIDATE))
+    if seen.published.secret is not None:
+        if Credential.PUBLISHED not in seen.refused:
+            return List(Credential.PUBLISHED)
+        if case.may_wait(Awaited.PUBLISHED):
+            return case.pause(Awaited.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
-        return TryEarlier()
+        return _with_lease(case, TryEarlier())
     if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
         return List(Credential.PRIMARY)
     return _out_of_reach(case)
@@ -510,8 +589,8 @@ def _continue(case: _Case) -> Step | None:
     new = unaccounted(case.seen, case.journal)
     if not new:
         return _with_lease(case, _create(case))
-    if _may_be_ours(case) and case.journal.ambiguity is None and _time_left(case):
-        return _with_lease(case, Pause(_verify_delay(case)))
+    if _may_be_ours(case) and case.journal.ambiguity is None and case.may_wait(Awaited.CANDIDATE):
+        return _with_lease(case, case.pause(Awaited.CANDIDATE))
     return _not_valid(case, new)
 
 
@@ -530,30 +609,39 @@ def _recover(case: _Case) -> Step | None:
 
 
 def _identify(case: _Case) -> Step | None:
-    """Find out which listed id belongs to the published value, at adoption and after a change by hand."""
+    """Find out which listed id belongs to the published value, at adoption and after a change by hand.
+
+    It is told by elimination, so the list has to be complete: one that lacks an id that should be there is asked for
+    again.
+    """
     journal, seen = case.journal, case.seen
-    drifted = seen.published.version != journal.published_version
-    if journal.current_id in case.listed and not drifted:
+    if seen.listing is None or seen.listing.via is not Credential.PUBLISHED:
         return None
-    excluded: frozenset[str | None] = frozenset()
-    field_is_ours = False
-    if journal.current_id is not None and drifted:
-        if not seen.recorded_read:
+    named, changed, excluded = None, False, journal.retiring_ids
+    if not is_recorded(journal, seen.published):
+        if journal.current_id is not None and not seen.recorded_read:
             return ReadRecorded()
-        if seen.recorded == seen.published.secret and journal.current_id in case.listed:
-            return Record(Event.CAUGHT_UP, replace(journal, published_version=seen.published.version))
-        # Whoever changed the value may have left our field secret_id as it was: that proves nothing then.
-        field_is_ours = seen.published.secret_id == journal.current_id
-        if seen.recorded is not None:
-            excluded = frozenset({journal.current_id} if seen.recorded != seen.published.secret else ())
-    # The published secret works, so one of the listed ids is its own: with one listed there is no question.
-    pool = case.listed - excluded if len(case.listed) > 1 else case.listed
-    if case.policy.known_id in pool:
+        changed = journal.current_id is None or seen.recorded != seen.published.secret
+        if not changed and journal.current_id in case.listed:
+            return Record(Event.CAUGHT_UP, _caught_up(case))
+        if changed:
+            # Whoever changed the value may have left our field secret_id as it was: that proves nothing then.
+            named = seen.published.secret_id if seen.published.secret_id != journal.current_id else None
+            excluded = frozenset() if seen.recorded is None else frozenset(filter(None, [journal.current_id]))
+    elif journal.current_id in case.listed:
+        return None
+    if case.policy.known_id in case.listed:
         return Record(Event.ADOPTED, _adopted(case, str(case.policy.known_id)))
+    missing = {journal.current_id, named} - {None} - case.listed
+    pool = case.listed - excluded
+    if (missing or not pool) and case.may_wait(Awaited.LISTED):
+        return case.pause(Awaited.LISTED)
+    if not changed and journal.current_id is not None:
+        return _unlisted(case)
     if len(pool) == 1:
-        return Record(Event.ADOPTED, _adopted(case, *map(str, pool)))
-    if seen.published.secret_id in pool and not field_is_ours:
-        return Record(Event.ADOPTED, _adopted(case, str(seen.published.secret_id)))
+        return Record(Event.ADOPTED, _adopted(case, *pool))
+    if named in pool:
+        return Record(Event.ADOPTED, _adopted(case, str(named)))
     return Fail(
         Failure.AMBIGUOUS,
         f"the published secret works, but which of the listed ids is its own cannot be told: {_names(case.listed)}",
@@ -574,16 +662,21 @@ def _unaccounted(case: _Case) -> Step | None:
 
 def _retire(case: _Case) -> Step | None:
     """Revoke what is due. Both the published secret and the one to go are in a list fetched just now."""
-    due = [entry for entry in case.journal.retiring if case.may_retire(entry) <= case.now]
+    due = {entry.id for entry in case.journal.retiring if case.may_retire(entry) <= case.now}
     if not due or not case.policy.revoke:
         return None
+    first = min(due)
     if case.seen.revokes >= MAX_SENDS:
         return Fail(
             Failure.UNANSWERED,
-            f"the provider still lists {due[0].id} after {case.seen.revokes} requests to revoke it",
+            f"the provider still lists {first} after {case.seen.revokes} requests to revoke it",
             "The next run tries again",
         )
-    return _with_lease(case, Revoke(due[0].id))
+    early = any(entry.not_before > case.now for entry in case.journal.retiring if entry.id in due)
+    if case.held and not early:
+        return Revoke(first)
+    # That something goes before its time is written down first, as everything is that may be half done when a run dies.
+    return Record(Event.CLAIMED, replace(_claimed(case), retiring=tuple(_due_now(case, due))))
 
 
 def _begin(case: _Case) -> Step | None:
@@ -612,9 +705,9 @@ _RULES: tuple[Callable[[_Case], Step | None], ...] = (
     _done,
     _send_new_candidate,
     _list,
+    _identify,
     _continue,
     _recover,
-    _identify,
     _unaccounted,
     _retire,
     _begin,
@@ -634,6 +727,15 @@ def _rest(case: _Case) -> Rest:
 # --- parts of the rules --------------------------------------------------------------------------------------
 
 
+def _due_now(case: _Case, due: Set[str]) -> Iterator[Retiring]:
+    for entry in case.journal.retiring:
+        if entry.id in due:
+            compromised = entry.compromised or case.policy.compromised
+            yield Retiring(entry.id, min(entry.not_before, case.now), compromised)
+        else:
+            yield entry
+
+
 def _with_lease(case: _Case, step: Step) -> Step:
     """The step, after this runner has taken or renewed the lease that the step needs.
 
@@ -648,16 +750,13 @@ def _with_lease(case: _Case, step: Step) -> Step:
 def _publish(case: _Case) -> Step:
     """The candidate authenticates. Its id is the one answered, or the only one that was not there before.
 
-    If the id cannot be told, the value is published all the same, because it works; the account then becomes
-    ambiguous and nothing is revoked.
+    If the id cannot be told, the value is published all the same, because it works; nothing is revoked then before
+    it can.
     """
-    created_id = case.seen.created_id
-    if created_id is not None:
-        if created_id not in case.listed and _time_left(case):
-            return Pause(_verify_delay(case))
-        return Publish(created_id if created_id in case.listed else None)
-    new = case.listed - case.journal.ids_before
-    return Publish(next(iter(new)) if len(new) == 1 else None)
+    created_id, new = case.seen.created_id, unaccounted(case.seen, case.journal)
+    if (created_id not in new if created_id else not new) and case.may_wait(Awaited.CANDIDATE):
+        return case.pause(Awaited.CANDIDATE)
+    return Publish(created_id or (next(iter(new)) if len(new) == 1 else None))
 
 
 def _create(case: _Case) -> Step:
@@ -683,7 +782,7 @@ def _create(case: _Case) -> Step:
             f"the provider did not carry out {seen.creates} requests to create the new secret",
             "The next run sends the same one again",
         )
-    late = _late_create_until(case)
+    late = case.late_create_until
     if late is not None and late > case.now and len(case.listed) + 1 < policy.max_secrets:
         # With room to spare a create that lands late would not be refused: wait it out.
         return Rest(Reason.LATE_CREATE, late, "an earlier create may still be carried out")
@@ -728,6 +827,15 @@ def _out_of_reach(case: _Case) -> Fail:
     )
 
 
+def _unlisted(case: _Case) -> Fail:
+    account, id_ = case.policy.account, case.journal.current_id
+    return Fail(
+        Failure.UNLISTED,
+        f"the published secret works, but the provider does not list its id {id_}; it lists {_names(case.listed)}",
+        f"The next run looks again; if its id is another one by now: rotator adopt {account} --secret-id ID",
+    )
+
+
 def _wait_for_room(case: _Case) -> Rest:
     """Everything listed is accounted for and the account holds two at least, so something is retiring."""
     until = min(case.may_retire(entry) for entry in case.journal.retiring)
@@ -736,26 +844,6 @@ def _wait_for_room(case: _Case) -> Rest:
         until if until > case.now else None,
         f"the account is full until {_names(case.journal.retiring_ids)} is revoked; --force does not wait for that",
     )
-
-
-def _time_left(case: _Case) -> bool:
-    since = case.seen.waiting_since
-    return since is None or case.now - since < case.policy.verify_timeout
-
-
-def _verify_delay(case: _Case) -> timedelta:
-    """A tenth of a second at first, then a third of the time already waited, up to a bound that keeps looks few."""
-    waited = case.now - (case.seen.waiting_since or case.now)
-    longest = max(timedelta(seconds=5), case.policy.verify_timeout / 60)
-    return min(max(waited / 3, timedelta(milliseconds=100)), longest)
-
-
-def _late_create_until(case: _Case) -> datetime | None:
-    """Until when a create of this rotation may still be carried out; None: every one was answered."""
-    fences = [] if case.journal.create_until is None else [case.journal.create_until]
-    if case.seen.create_lost_at is not None:
-        fences.append(case.seen.create_lost_at + case.policy.request_timeout + case.policy.settle)
-    return max(fences, default=None)
 
 
 # --- journals ------------------------------------------------------------------------------------------------
@@ -779,7 +867,7 @@ def prepared(
         rotation_id: A new name for the rotation.
     """
     case = _Case(observation, journal, policy, now)
-    late = _late_create_until(case)
+    late = case.late_create_until
     return replace(
         _claimed(case),
         rotation_id=rotation_id,
@@ -795,9 +883,8 @@ def prepared(
 def unaccounted(observation: Observation, journal: Journal) -> frozenset[str]:
     """The listed ids that rotator cannot account for, as far as the listing shows."""
     listed = frozenset(observation.listing.created) if observation.listing else frozenset()
-    if journal.candidate is not None:
-        return listed - journal.ids_before
-    return listed - journal.retiring_ids - {journal.current_id}
+    before = journal.ids_before if journal.candidate is not None else frozenset()
+    return listed - before - journal.retiring_ids - {journal.current_id}
 
 
 def resolved(
@@ -808,7 +895,8 @@ def resolved(
     A candidate that never authenticated is given up with them; if its create should still be under way, nothing
     is revoked before that is over.
     """
-    entries = tuple(Retiring(id_, now) for id_ in sorted(revoke & unaccounted(observation, journal)))
+    may_go = revoke & unaccounted(observation, journal) - {observation.published.secret_id}
+    entries = tuple(Retiring(id_, now) for id_ in sorted(may_go))
     return replace(
         released(observation, journal, policy, now),
         candidate=None,
@@ -858,23 +946,25 @@ def backoff(account: str, attempts: int) -> timedelta:
 
 def released(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Journal:
     """The journal with the lease given back and whatever may still be under way written down."""
-    case = _Case(observation, journal, policy, now)
-    return replace(journal, holder=None, lease_until=None, create_until=_late_create_until(case))
+    create_until = _Case(observation, journal, policy, now).late_create_until
+    return replace(journal, holder=None, lease_until=None, create_until=create_until)
+
+
+def claimed(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Journal:
+    """The journal with this runner's lease, whoever had it before."""
+    return _claimed(_Case(observation, journal, policy, now))
 
 
 def _claimed(case: _Case) -> Journal:
     """With this runner's lease; what an earlier holder may have sent counts as under way until it cannot be."""
-    journal, policy = case.journal, case.policy
-    create_until = journal.create_until
-    if journal.candidate is not None and journal.lease_until is not None and journal.holder != policy.runner:
-        late = journal.lease_until + policy.settle
-        create_until = max(create_until or late, late)
-    return replace(journal, holder=policy.runner, lease_until=case.now + policy.lease, create_until=create_until)
+    lease_until = case.now + case.policy.lease
+    create_until = case.late_create_until
+    return replace(case.journal, holder=case.policy.runner, lease_until=lease_until, create_until=create_until)
 
 
 def _committed(case: _Case) -> Journal:
     journal, published = case.journal, case.seen.published
-    create_until = _late_create_until(_Case(case.seen, _claimed(case), case.policy, case.now))
+    create_until = case.late_create_until
     at_once = case.policy.compromised or journal.trigger is Trigger.COMPROMISED
     grace_over = case.now if at_once else case.now + case.policy.grace
     entries = {entry.id: entry.not_before for entry in journal.retiring}
@@ -886,15 +976,17 @@ def _committed(case: _Case) -> Journal:
     if at_once:
         entries = dict.fromkeys(entries, case.now)
     entries.pop(published.secret_id or "", None)
+    compromised = {entry.id for entry in journal.retiring if entry.compromised}
     done = replace(
         journal,
         current_id=published.secret_id,
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
+        published_at=published.written_at,
         candidate=None,
         ids_before=frozenset(),
         create_until=create_until,
-        retiring=tuple(Retiring(id_, at) for id_, at in entries.items()),
+        retiring=tuple(Retiring(id_, at, at_once or id_ in compromised) for id_, at in entries.items()),
         attempts=0,
         next_attempt_at=None,
         last_error=None,
@@ -915,19 +1007,24 @@ def _adopted(case: _Case, id_: str) -> Journal:
     journal, listing = case.journal, case.seen.listing
     created = dict(listing.created) if listing else {}
     grace_over = case.now + case.policy.grace
-    entries = {entry.id: entry.not_before for entry in journal.retiring}
+    entries = {entry.id: entry for entry in journal.retiring}
     if journal.current_id is not None:
-        entries[journal.current_id] = grace_over
+        entries[journal.current_id] = Retiring(journal.current_id, grace_over)
     elif journal.rotated_at is None:
         older = sorted(other for other, at in created.items() if at < created[id_])
-        entries |= dict.fromkeys(older, grace_over)
+        entries |= {other: Retiring(other, grace_over) for other in older}
     return replace(
-        journal,
+        _caught_up(case),
         current_id=id_,
         rotated_at=created[id_],
-        published_version=case.seen.published.version,
-        retiring=tuple(Retiring(other, at) for other, at in entries.items() if other != id_ and other in created),
+        retiring=tuple(entry for other, entry in entries.items() if other != id_ and other in created),
     )
+
+
+def _caught_up(case: _Case) -> Journal:
+    """Speaking of the document as it is now."""
+    published = case.seen.published
+    return replace(case.journal, published_version=published.version, published_at=published.written_at)
 
 
 def _released(journal: Journal, case: _Case) -> Journal:

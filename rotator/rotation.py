@@ -31,6 +31,7 @@ from rotator.errors import RotatorError
 from rotator.generator import generate
 from rotator.logs import conceal
 from rotator.protocol import (
+    Awaited,
     Create,
     Credential,
     Event,
@@ -67,6 +68,8 @@ SHORT_WAIT = timedelta(seconds=5)
 MAX_LIMITS = 10
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
+# How often an adoption tries to get the account to itself while others move it.
+MAX_CLAIMS = 5
 
 Clock = Callable[[], datetime]
 Waiter = Callable[[timedelta], bool]
@@ -240,13 +243,20 @@ class Rotation:
 
     def preview(self) -> Preview:
         """Look, without changing anything anywhere: the first step that would change something, or the end."""
+        step = self._look((*protocol.CHANGING_STEPS, Pause))
+        return Preview(self.account.name, self.journal, self.seen, step)
+
+    def _look(self, until: tuple[type[Step], ...]) -> Step:
+        """Do steps that only look, up to one of these kinds or the end; that step."""
         self.observe()
         for _ in range(MAX_STEPS):
+            if not self._observed:
+                self.observe()
             step = self.decide()
-            if isinstance(step, (*protocol.CHANGING_STEPS, Pause, Rest, Fail)):
+            if isinstance(step, (*until, Rest, Fail)):
                 break
             self.perform(step)
-        return Preview(self.account.name, self.journal, self.seen, step)
+        return step
 
     def adopt(self, secret: SecretStr, secret_id: str | None, *, force: bool) -> Outcome:
         """Publish a value that a person brought, once it has authenticated, and take the account on.
@@ -260,27 +270,91 @@ class Rotation:
             RotatorError: If the value is refused, or cannot be told from the others; nothing was written then.
         """
         self.observe()
-        infos = self._authenticated(secret, secret_id)
-        published = self.seen.published
-        if published.secret != secret:
-            if published.secret is not None and not force and self._works(published.secret):
-                raise RotatorError(
-                    f"{self.account.path} already holds another secret, which works",
-                    unchanged="Nothing was written",
-                    next_step="To replace it all the same, add --force",
-                )
-            by_id = {info.id: info.created_at for info in infos}
-            known = secret_id or (next(iter(by_id)) if len(by_id) == 1 else None)
-            if known is None:
-                listed = ", ".join(f"{info.id} (created {_instant(info.created_at)})" for info in infos)
-                raise RotatorError(
-                    f"The provider lists {len(infos)} secrets and does not say which one this value is: {listed}",
-                    unchanged="Nothing was written",
-                    next_step=f"Say it: rotator adopt {self.account.name} --secret-id ID",
-                )
-            self._write_published(Published(secret=secret, secret_id=known, rotated_at=by_id[known]))
-        self.policy = replace(self.policy, known_id=secret_id)
+        known = self._replaceable(secret, secret_id, force=force)
+        if self.seen.published.secret != secret:
+            try:
+                self._claim_for_adoption()
+                # Once more: only now can nobody else revoke or replace anything.
+                known = self._replaceable(secret, secret_id, force=force)
+                self._write_adopted(secret, known)
+            except RotatorError:
+                self._give_back()
+                raise
+        self.policy = replace(self.policy, known_id=known.id if known else None)
         return self.run()
+
+    def _replaceable(self, secret: SecretStr, secret_id: str | None, *, force: bool) -> SecretInfo | None:
+        """What the provider tells of a value that a person brought; None if it is published already and nobody can.
+
+        Raises:
+            RotatorError: If it must not be published.
+        """
+        infos = self._authenticated(secret, secret_id)
+        known = secret_id or (infos[0].id if len(infos) == 1 else None)
+        info = next((info for info in infos if info.id == known), None)
+        published = self.seen.published.secret
+        if published == secret:
+            return info if secret_id else None
+        if published is not None and not force and self._works(published):
+            raise RotatorError(
+                f"{self.account.path} already holds another secret, which works",
+                unchanged="Nothing was written",
+                next_step="To replace it all the same, add --force",
+            )
+        if info is None:
+            listed = ", ".join(f"{info.id} (created {_instant(info.created_at)})" for info in infos)
+            raise RotatorError(
+                f"The provider lists {len(infos)} secrets and does not say which one this value is: {listed}",
+                unchanged="Nothing was written",
+                next_step=f"Say it: rotator adopt {self.account.name} --secret-id ID",
+            )
+        return info
+
+    def _claim_for_adoption(self) -> None:
+        """Get the account to itself, so that nobody revokes the value that is about to be published.
+
+        A revocation that was sent before is over only when the provider cannot carry it out any more.
+
+        Raises:
+            RotatorError: If another runner is at work on the account for longer than there is patience.
+        """
+        settled = False
+        for _ in range(MAX_CLAIMS):
+            now = self._clock()
+            until = protocol.leased_elsewhere(self.journal, self.policy, now, journal_at=self.seen.journal_at)
+            if until is not None:
+                if not self._may_wait(until) or self._wait(until - now + timedelta(milliseconds=5)):
+                    raise RotatorError(
+                        f"{self.journal.holder} is at work on {self.account.name}",
+                        unchanged="Nothing was written",
+                        next_step=f"Try again after {_instant(until)}",
+                    )
+                self.observe()
+                continue
+            try:
+                self._write_journal(protocol.claimed(self.seen, self.journal, self.policy, now))
+            except CasConflict:
+                self.observe()
+                continue
+            if settled or all(entry.not_before > now for entry in self.journal.retiring):
+                return
+            delay = self.policy.request_timeout + self.policy.settle
+            self.log.info("account.settling", until=_instant(now + delay), detail="a revocation may be under way")
+            if self._wait(delay):
+                raise self._stopped()
+            settled = True
+        raise RotatorError(
+            f"Others keep working on {self.account.name}", unchanged="Nothing was written", next_step="Try again"
+        )
+
+    def _write_adopted(self, secret: SecretStr, known: SecretInfo | None) -> None:
+        if known is None or not protocol.has_lease(self.journal, self.policy, self._clock()):
+            raise RotatorError(
+                f"The account {self.account.name} was moved meanwhile",
+                unchanged="Nothing was written",
+                next_step="Try again",
+            )
+        self._write_published(Published(secret=secret, secret_id=known.id, rotated_at=known.created_at))
 
     def _authenticated(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         try:
@@ -312,9 +386,9 @@ class Rotation:
         Raises:
             RotatorError: If the account cannot be looked at, or is in trouble of another kind.
         """
-        step = self.preview().step
+        step = self._look(protocol.CHANGING_STEPS)
         if isinstance(step, Fail) and self.seen.listing is not None:
-            unknown = protocol.unaccounted(self.seen, self.journal)
+            unknown = protocol.unaccounted(self.seen, self.journal) - {self.seen.published.secret_id}
             if unknown and (self.journal.candidate is not None or self.journal.current_id in self.seen.listing.created):
                 return {id_: self.seen.listing.created[id_] for id_ in sorted(unknown)}
         if isinstance(step, Fail):
@@ -367,7 +441,7 @@ class Rotation:
             case Record():
                 self._record(step)
             case Pause():
-                self._pause(step.delay)
+                self._pause(step)
             case Fail():
                 self._fail(step)
             case Rest():
@@ -390,11 +464,21 @@ class Rotation:
         self._journal_read = True
         self.seen = Observation(
             load_published(self._document, self.account.fields),
+            journal_at=journal.created,
             creates=self.seen.creates,
             create_lost_at=self.seen.create_lost_at,
             rotated=self.seen.rotated,
         )
         self._observed = True
+
+    def _moved(self) -> bool:
+        """Whether anybody else has moved the account since it was observed."""
+        journal = self._store.read(self._settings.journal_path(self.account))
+        return journal.version != self._journal_version or self._republished()
+
+    def _republished(self) -> bool:
+        document = self._store.read(self.account.path)
+        return (document.version, document.created) != (self._document.version, self._document.created)
 
     def _know(self, journal: Journal) -> None:
         self.journal = journal
@@ -409,7 +493,11 @@ class Rotation:
             self.seen = replace(self.seen, refused=self.seen.refused | {using})
             return
         listing = Listing(using, {info.id: info.created_at for info in infos})
-        self.seen = replace(self.seen, listing=listing, refused=self.seen.refused - {using})
+        waiting_since = dict(self.seen.waiting_since)
+        if using is Credential.PUBLISHED:
+            waiting_since.pop(Awaited.PUBLISHED, None)
+        refused = self.seen.refused - {using}
+        self.seen = replace(self.seen, listing=listing, refused=refused, waiting_since=waiting_since)
 
     def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
         """The list; with the primary's credential, asked once more if that was rotated since it was read."""
@@ -448,7 +536,8 @@ class Rotation:
         version = self.journal.published_version
         recorded = None
         if version:
-            recorded = load_published(self._store.read(self.account.path, version), self.account.fields).secret
+            then = load_published(self._store.read(self.account.path, version), self.account.fields)
+            recorded = then.secret if protocol.is_recorded(self.journal, then) else None
         self.seen = replace(self.seen, recorded=recorded, recorded_read=True)
 
     # --- changing the provider -------------------------------------------------------------------------------
@@ -469,9 +558,10 @@ class Rotation:
         )
         try:
             created = self._provider.create_secret(auth, self.account.api_key, candidate)
-        except Unauthorized:
-            # The primary may have been rotated since it was read; anything else is refused for good.
-            if using is not Credential.PRIMARY or not self._reread_primary():
+        except Unauthorized as error:
+            # The next list tells whether the credential is refused; the primary may have been rotated meanwhile.
+            self.log.warning("rotation.create_refused", error=str(error))
+            if using is Credential.PRIMARY and not self._reread_primary():
                 self.seen = replace(self.seen, refused=self.seen.refused | {using})
         except RateLimited:
             raise
@@ -481,30 +571,34 @@ class Rotation:
                 self.seen,
                 create_refused=refusal.what,
                 value_refused=refusal.rejects_the_value,
-                waiting_since=self._clock(),
+                waiting_since={Awaited.CANDIDATE: self._clock()},
             )
         except NotSent as error:
             self.log.warning("rotation.create_not_sent", error=str(error))
         except LostAnswer as error:
             self.log.warning("rotation.create_unanswered", error=str(error))
-            self.seen = replace(self.seen, create_lost_at=sent_at, waiting_since=self._clock())
+            awaited = {Awaited.CANDIDATE: self._clock()}
+            self.seen = replace(self.seen, create_lost_at=sent_at, waiting_since=awaited)
         else:
             self.log.info("rotation.created", secret_id=created.id)
-            self.seen = replace(self.seen, created_id=created.id, waiting_since=self._clock())
+            awaited = {Awaited.CANDIDATE: self._clock()}
+            self.seen = replace(self.seen, created_id=created.id, waiting_since=awaited)
 
     def _revoke(self, id_: str) -> None:
+        self._refuse_unsafe_revocation(id_)
+        if self._republished():  # somebody may have gone back to this very secret
+            self._observed = False
+            return
         if not protocol.has_lease(self.journal, self.policy, self._clock()):
             return
-        self._refuse_unsafe_revocation(id_)
         self.seen = replace(self.seen, listing=None)
         try:
             self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
-        except Unauthorized:
-            self.seen = replace(self.seen, refused=self.seen.refused | {Credential.PUBLISHED})
         except RateLimited:
             raise
         except (Refused, NotSent, LostAnswer) as error:
-            # Gone already, not answered, or not allowed: the next list tells which.
+            # Gone already, not answered, or not allowed: the next list tells which. Not even a 401 means that the
+            # published secret is refused: the list before worked.
             self.log.warning("rotation.revoke_unanswered", secret_id=id_, error=str(error))
             self.seen = replace(self.seen, revokes=self.seen.revokes + 1)
         else:
@@ -548,7 +642,7 @@ class Rotation:
             created_id=None,
             create_refused=None,
             value_refused=False,
-            waiting_since=None,
+            waiting_since={},
             values=self.seen.values + 1,
             refused=self.seen.refused - {Credential.CANDIDATE},
         )
@@ -557,6 +651,8 @@ class Rotation:
         candidate, listing = self.journal.candidate, self.seen.listing
         if candidate is None or listing is None or listing.via is not Credential.CANDIDATE:
             raise AssertionError("only a candidate that authenticates is published")
+        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+            return  # stopped for too long since the decision: somebody may have given the candidate up
         self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
         # What the candidate listed a moment ago, the published secret listed.
         self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
@@ -581,7 +677,7 @@ class Rotation:
         self.seen = replace(self.seen, published=seen, listing=None, refused=refused)
 
     def _try_earlier(self) -> None:
-        """Publish the newest earlier value that still authenticates, if there is one."""
+        """Publish the newest earlier value that still authenticates, if there is one that nobody has given up."""
         newest = self._document.version - 1
         tried = {self.seen.published.secret, None}
         for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1):
@@ -596,8 +692,15 @@ class Rotation:
                 )
             except Unauthorized:
                 continue
-            if earlier.secret_id not in {info.id for info in infos}:
+            listed = {info.id for info in infos}
+            if earlier.secret_id not in listed:
                 earlier = replace(earlier, secret_id=None)
+            compromised = {entry.id for entry in self.journal.retiring if entry.compromised}
+            if compromised & ({earlier.secret_id} if earlier.secret_id else listed):
+                self.log.warning("account.not_restored", from_version=version, detail="it may be the compromised one")
+                continue
+            if not protocol.has_lease(self.journal, self.policy, self._clock()):
+                return
             self._write_published(earlier, base=document.data)
             self.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
             return
@@ -621,13 +724,18 @@ class Rotation:
 
     # --- waiting and ending ----------------------------------------------------------------------------------
 
-    def _pause(self, delay: timedelta) -> None:
+    def _pause(self, pause: Pause) -> None:
         now = self._clock()
-        since = min(self.seen.waiting_since or now, now)  # a clock that was set back must not make it wait longer
-        if self._wait(delay):
+        # A clock that was set back must not make it wait longer.
+        since = min(self.seen.waiting_since.get(pause.awaited, now), now)
+        if self._wait(pause.delay):
             raise self._stopped()
-        refused = self.seen.refused - {Credential.CANDIDATE}
-        self.seen = replace(self.seen, listing=None, refused=refused, waiting_since=since)
+        if self._moved():
+            self._observed = False
+            return
+        refused = self.seen.refused - {Credential.CANDIDATE, Credential.PUBLISHED}
+        waiting_since = {**self.seen.waiting_since, pause.awaited: since}
+        self.seen = replace(self.seen, listing=None, refused=refused, waiting_since=waiting_since)
 
     def _stopped(self) -> StoppedError:
         return StoppedError(
@@ -649,9 +757,7 @@ class Rotation:
 
     def _fail(self, fail: Fail) -> None:
         """Fail, unless what it is based on is out of date: another runner may have moved the account meanwhile."""
-        journal = self._store.read(self._settings.journal_path(self.account))
-        published = self._store.read(self.account.path)
-        if (journal.version, published.version) == (self._journal_version, self._document.version):
+        if not self._moved():
             raise RotationError(fail, unchanged=self._unchanged())
         self._observed = False
 
@@ -667,6 +773,8 @@ class Rotation:
             raise limited
         self._limits += 1
         self.seen = replace(self.seen, listing=None)
+        if self._moved():
+            self._observed = False
 
     def _rested(self, rest: Rest) -> Outcome:
         self._give_back()
@@ -706,9 +814,8 @@ class Rotation:
         """Note the failure in the journal, unless there is none, it is not ours to write, or Vault is the failure."""
         ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
         now = self._clock()
-        if isinstance(error, JournalError | VaultUnreachable) or protocol.leased_elsewhere(
-            self.journal, self.policy, now
-        ):
+        elsewhere = protocol.leased_elsewhere(self.journal, self.policy, now, journal_at=self.seen.journal_at)
+        if isinstance(error, JournalError | VaultUnreachable) or elsewhere:
             return
         if self._journal_version == 0 and not ambiguous:
             return
@@ -763,6 +870,7 @@ def load_published(document: Document, names: Fields) -> Published:
     secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
     return Published(
         version=document.version,
+        written_at=document.created,
         secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and secret_id else None,
         rotated_at=_parse_instant(data.get(names.rotated_at)),

@@ -79,6 +79,8 @@ class ModelProvider:
     late: list[Late] = field(default_factory=list)
     fault: str | None = None
     propagation: timedelta = timedelta()
+    listing_lag: timedelta = timedelta()  # what was created is listed only so much later
+    refusals: int = 0  # so many requests with a valid secret are refused all the same
     created_by_rotator: dict[str, str] = field(default_factory=dict)
     on_revoke: Callable[[str, str], None] = lambda id_, value: None
     interruption: Interruption = field(default_factory=Interruption)
@@ -108,7 +110,11 @@ class ModelProvider:
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
         self.interruption()
         self._enter(auth, api_key)
-        return tuple(SecretInfo(id_, created) for id_, (_, created) in self.secrets[api_key].items())
+        return tuple(
+            SecretInfo(id_, created)
+            for id_, (_, created) in self.secrets[api_key].items()
+            if created + self.listing_lag <= self.clock()
+        )
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
         self.interruption()
@@ -147,17 +153,22 @@ class ModelProvider:
     def _enter(self, auth: Credentials, api_key: str) -> None:
         if not self.authenticates(auth.api_key, auth.api_secret.get_secret_value()):
             raise Unauthorized("refused", status=401)
+        if self.refusals:
+            self.refusals -= 1
+            raise Unauthorized("refused for a moment", status=401)
         if auth.api_key != api_key and self.primaries.get(api_key) != auth.api_key:
             raise NotFound("no such key", status=404)
 
 
 @dataclass
 class ModelVault:
-    """KV v2: documents with versions and check-and-set."""
+    """KV v2: documents with versions, when each was taken, and check-and-set."""
 
+    clock: Clock = field(default_factory=Clock)
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault: str | None = None
     interruption: Interruption = field(default_factory=Interruption)
+    _taken: dict[int, tuple[dict[str, Any], datetime]] = field(default_factory=dict)
 
     def read(self, path: str, version: int | None = None) -> Document:
         self.interruption()
@@ -169,7 +180,12 @@ class ModelVault:
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
             return Document(version=0, data=None)
-        return Document(version=at, data=dict(versions[at - 1]))
+        return Document(version=at, data=dict(versions[at - 1]), created=self._created(versions[at - 1]))
+
+    def _created(self, version: dict[str, Any]) -> datetime:
+        """When it was first seen here; no two versions were taken in the same microsecond."""
+        taken = self.clock() + timedelta(microseconds=len(self._taken))
+        return self._taken.setdefault(id(version), (version, taken))[1]
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
         self.interruption()
@@ -183,6 +199,7 @@ class ModelVault:
             key: value.get_secret_value() if isinstance(value, SecretStr) else value for key, value in data.items()
         }
         versions.append(plain)
+        self._created(plain)
         if fault == "lost-after":
             raise VaultUnreachable("no answer to the write")
         return len(versions)
@@ -200,6 +217,7 @@ class World:
     max_secrets: int = 2
     secondary: bool = False
     clock: Clock = field(default_factory=Clock)
+    ahead: timedelta = timedelta()  # of the runners' clocks, the provider's and Vault's are right
     settings: Settings = field(init=False)
     provider: ModelProvider = field(init=False)
     vault: ModelVault = field(default_factory=ModelVault)
@@ -209,6 +227,7 @@ class World:
     def __post_init__(self) -> None:
         self.provider = ModelProvider(self.clock, self.max_secrets, interruption=self.interruption)
         self.vault.interruption = self.interruption
+        self.vault.clock = self.clock
         accounts: list[dict[str, Any]] = [
             {"name": "shop", "api_key": "shopkey", "path": "apps/shop", "grace": self.grace},
         ]
@@ -259,7 +278,7 @@ class World:
             self.provider,
             self.vault,
             policy=Policy(**(wanted | policy)),
-            clock=self.clock,
+            clock=lambda: self.clock() + self.ahead,
             wait=self.clock.wait,
             patience=patience,
         )

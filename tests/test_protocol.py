@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from rotator import protocol
 from rotator.protocol import (
+    Awaited,
     Create,
     Credential,
     Event,
@@ -43,6 +44,8 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 OLD, NEW = SecretStr("OldSecret000001"), SecretStr("NewSecret000001")
 POLICY = Policy(runner="me", account="shop", due_at=older_than(NOW))
+CANDIDATE = Awaited.CANDIDATE
+WAITING = {CANDIDATE: NOW}
 MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
 
 
@@ -56,15 +59,15 @@ def seen(**facts: Any) -> Observation:
 
 def test_a_candidate_that_works_but_is_not_listed_yet_is_waited_for() -> None:
     journal = Journal(current_id="a", candidate=NEW, ids_before=frozenset({"a"}), **MINE)
-    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=NOW)
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=WAITING)
     assert isinstance(decide(works, journal, POLICY, NOW), Pause)
-    assert decide(works, journal, POLICY, NOW + timedelta(seconds=40)) == Pause(timedelta(seconds=5))
+    assert decide(works, journal, POLICY, NOW + timedelta(seconds=40)) == Pause(timedelta(seconds=5), CANDIDATE)
 
 
-def test_a_candidate_that_works_and_is_never_listed_is_published_without_its_id() -> None:
+def test_a_candidate_that_works_and_is_never_listed_is_published_with_the_id_that_was_answered() -> None:
     journal = Journal(current_id="a", candidate=NEW, holder="me", lease_until=NOW + timedelta(hours=1))
-    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=NOW)
-    assert decide(works, journal, POLICY, NOW + timedelta(minutes=6)) == Publish(None)
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=WAITING)
+    assert decide(works, journal, POLICY, NOW + timedelta(minutes=6)) == Publish("b")
 
 
 def test_a_lease_that_was_not_needed_is_given_back() -> None:
@@ -106,12 +109,15 @@ def mostly(typical: Any, anything: st.SearchStrategy[Any]) -> st.SearchStrategy[
 
 
 def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
-    retiring = st.lists(st.builds(Retiring, ids, times), max_size=2, unique_by=lambda entry: entry.id).map(tuple)
+    retiring = st.lists(
+        st.builds(Retiring, ids, times, st.booleans()), max_size=2, unique_by=lambda entry: entry.id
+    ).map(tuple)
     return st.builds(
         Journal,
         current_id=mostly(typical.current_id, st.none() | ids),
         rotated_at=mostly(typical.rotated_at, maybe_time),
         published_version=mostly(1, st.integers(0, 3)),
+        published_at=mostly(None, maybe_time),
         trigger=st.none() | st.sampled_from(Trigger),
         candidate=mostly(typical.candidate, st.none() | secrets),
         ids_before=mostly(typical.ids_before, st.frozensets(ids)),
@@ -130,7 +136,12 @@ def observations_like(via: Credential) -> st.SearchStrategy[Observation]:
     return st.builds(
         Observation,
         published=st.builds(
-            Published, mostly(1, st.integers(0, 3)), mostly(OLD, st.none() | secrets), st.none() | ids, maybe_time
+            Published,
+            mostly(1, st.integers(0, 3)),
+            mostly(None, maybe_time),
+            mostly(OLD, st.none() | secrets),
+            st.none() | ids,
+            maybe_time,
         ),
         listing=st.none()
         | st.builds(
@@ -149,7 +160,8 @@ def observations_like(via: Credential) -> st.SearchStrategy[Observation]:
         create_refused=mostly(None, st.just("too many")),
         value_refused=st.booleans(),
         values=mostly(0, st.integers(0, 4)),
-        waiting_since=maybe_time,
+        waiting_since=st.dictionaries(st.sampled_from(Awaited), times),
+        journal_at=mostly(None, times),
         revokes=mostly(0, st.integers(0, 4)),
         revoked=mostly(frozenset(), st.frozensets(ids, max_size=1)),
         rotated=mostly(typical=False, anything=st.just(value=True)),

@@ -1,13 +1,14 @@
 """Every row of the crash table and every corner case as a sentence: the real interpreter in a model world."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from rotator.account_api import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.errors import RotatorError
-from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger, backoff
+from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger, TryEarlier, backoff
 from rotator.rotation import Outcome, Result, Rotation, dump_journal, load_journal
 from tests.model import World
 
@@ -57,6 +58,27 @@ def assert_settled(world: World, outcome: Outcome, *, secrets: int = 1) -> None:
     assert len(world.live) == secrets
     assert world.live[world.journal.current_id] == world.published
     assert world.consumer_works()
+
+
+def in_overlap() -> tuple[World, str]:
+    """A rotated account whose old secret is due to be revoked, and the new one."""
+    world = adopted()
+    rotate(world)
+    world.clock.wait(timedelta(hours=1))
+    assert world.published
+    return world, world.published
+
+
+def one_stale_list(world: World) -> None:
+    """The next list does not have the newest entry yet."""
+    real, left = world.provider.list_secrets, [1]
+
+    def listing(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = real(auth, api_key)
+        left[0] -= 1
+        return infos[:1] if left[0] == 0 else infos
+
+    world.provider.list_secrets = listing  # type: ignore[method-assign]
 
 
 # --- the ordinary course -------------------------------------------------------------------------------------
@@ -800,6 +822,394 @@ def test_adopt_mends_a_published_secret_that_does_not_work() -> None:
     world.provider.remove("shopkey", world.journal.current_id)
     outcome = world.rotation().adopt(SecretStr("HumanSecret001"), None, force=False)
     assert_settled(world, outcome)
+
+
+# --- a provider that contradicts itself ----------------------------------------------------------------------
+
+
+def test_one_401_and_two_runners_leave_what_consumers_read_alone() -> None:
+    world, _ = in_overlap()
+    one, other = world.rotation(), world.rotation()
+    other.observe()
+    run_until(one, Revoke, then_perform=False)
+    world.provider.refusals = 1
+    other.perform(other.decide())
+    other.perform(other.decide())
+    one.perform(one.decide())
+    assert world.consumer_works()
+
+
+def test_one_401_undoes_no_rotation() -> None:
+    world, new = in_overlap()
+    world.provider.refusals = 1
+    world.rotation().run()
+    assert world.published == new
+
+
+def test_one_401_does_not_publish_a_compromised_secret_again() -> None:
+    world = adopted()
+    world.provider.fault = "late"
+    outcome = rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert outcome.until
+    world.clock.now = outcome.until
+    world.provider.refusals = 1
+    world.rotation().run()
+    world.clock.wait(2 * DAY)
+    world.rotation().run()
+    assert FIRST not in world.live.values()
+
+
+def test_a_provider_that_answers_401_to_revocations_only_changes_nothing_that_is_published() -> None:
+    world, _ = in_overlap()
+
+    def deny(auth: Credentials, api_key: str, secret_id: str) -> None:
+        raise Unauthorized("no", status=401)
+
+    world.provider.revoke_secret = deny  # type: ignore[method-assign]
+    published = set()
+    for _ in range(6):
+        world.rotation().run()
+        published.add(world.published)
+        world.clock.wait(timedelta(hours=1) + timedelta(minutes=1))
+    assert len(published) == 1
+
+
+def test_one_401_rotates_no_secondary_that_is_not_due() -> None:
+    world = adopted(secondary=True)
+    world.provider.refusals = 1
+    assert not world.rotation().run().published
+
+
+def test_a_look_that_fails_remembers_that_a_dead_runner_s_create_may_land() -> None:
+    world = adopted(grace=timedelta())
+    dead = world.rotation(fresh_after=world.clock())
+    run_until(dead, Create, then_perform=False)
+    world.clock.now = world.journal.lease_until - world.provider.request_timeout - timedelta(seconds=1)
+    world.provider.fault = "late"
+    dead.perform(dead.decide())
+    world.clock.now = world.journal.lease_until + timedelta(seconds=1)
+    real = world.provider.list_secrets
+
+    def unanswered(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        raise LostAnswer("no answer")
+
+    world.provider.list_secrets = unanswered  # type: ignore[method-assign]
+    world.rotation().run()
+    world.provider.list_secrets = real  # type: ignore[method-assign]
+    world.clock.wait(timedelta(seconds=2))
+    world.rotation().run()
+    world.provider.land()
+    assert world.rotation().run().result is not Result.FAILED
+
+
+def test_a_list_that_lags_for_longer_than_it_is_waited_for_and_a_person_who_resolves_do_no_harm() -> None:
+    world = adopted()
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(minutes=6)
+    rotate(world)
+    world.clock.wait(timedelta(minutes=10))
+    world.rotation().run()
+    rotation = world.rotation()
+    rotation.resolve(frozenset(rotation.unaccounted()))
+    assert world.consumer_works()
+
+
+def test_one_stale_list_does_not_make_the_old_id_the_published_one() -> None:
+    world = adopted()
+    rotate(world)
+    right = world.journal.current_id
+    one_stale_list(world)
+    world.rotation().run()
+    assert world.journal.current_id == right
+
+
+def test_one_stale_list_and_a_person_who_resolves_do_no_harm() -> None:
+    world = adopted()
+    rotate(world)
+    one_stale_list(world)
+    world.rotation().run()
+    rotation = world.rotation()
+    rotation.resolve(frozenset(rotation.unaccounted()))
+    assert world.consumer_works()
+
+
+def test_a_lost_answer_and_a_list_that_lags_are_waited_for_together() -> None:
+    world = adopted()
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(seconds=2)
+    world.provider.fault = "lost-after"
+    rotate(world)
+    world.clock.wait(timedelta(seconds=5))
+    assert world.rotation().run().result is Result.OK
+
+
+# --- clocks, histories, waits --------------------------------------------------------------------------------
+
+
+def test_a_lease_from_a_clock_a_year_ahead_lasts_no_longer_than_any_other() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    run_until(world.rotation(fresh_after=world.clock() + world.ahead), Create, then_perform=False)
+    world.ahead = timedelta()
+    assert rotate(world, patience=timedelta(minutes=3)).result is Result.OK
+
+
+def test_a_late_create_of_a_clock_a_year_ahead_is_not_waited_for_for_a_year() -> None:
+    world = adopted(grace=timedelta())
+    world.ahead = 365 * DAY
+    world.provider.fault = "late"
+    rotate(world, fresh_after=world.clock() + world.ahead)
+    world.ahead = timedelta()
+    world.clock.wait(timedelta(minutes=5))
+    assert rotate(world, compromised=True, force=True).result is Result.OK
+
+
+def test_a_document_deleted_with_its_history_and_written_again_does_not_pass_for_the_old_one() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    world.publish(FIRST, secret_id=world.provider.add("shopkey", FIRST))
+    world.rotation().run()
+    world.vault.versions["apps/shop"] = [{"api_secret": "OlderSecret001"}]
+    world.clock.wait(timedelta(hours=2))
+    world.rotation().run()
+    assert world.consumer_works()
+
+
+def test_going_back_by_hand_while_a_run_waits_for_a_rate_limit_is_seen() -> None:
+    world, _ = in_overlap()
+    real, left = world.provider.revoke_secret, [1]
+
+    def limited(auth: Credentials, api_key: str, secret_id: str) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RateLimited("slow down", status=429, retry_after=timedelta(minutes=1))
+        real(auth, api_key, secret_id)
+
+    world.provider.revoke_secret = limited  # type: ignore[method-assign]
+    rotation = world.rotation(patience=timedelta(minutes=3))
+
+    def waiting(delay: timedelta) -> bool:
+        if delay >= timedelta(minutes=1):
+            world.publish(FIRST)
+        return world.clock.wait(delay)
+
+    rotation._wait = waiting
+    rotation.run()
+    assert world.consumer_works()
+
+
+def test_a_published_secret_that_is_refused_for_a_moment_is_asked_for_again_until_it_is_believed() -> None:
+    world, new = in_overlap()
+    asked: list[datetime] = []
+    real = world.provider._enter
+
+    def entering(auth: Credentials, api_key: str) -> None:
+        if auth.api_secret.get_secret_value() == new and len(asked) < 8:
+            asked.append(world.clock())
+            raise Unauthorized("refused for a while", status=401)
+        real(auth, api_key)
+
+    world.provider._enter = entering  # type: ignore[method-assign]
+    outcome = world.rotation().run()
+    assert len(asked) == 8
+    assert asked[-1] - asked[0] < world.provider.settle
+    assert_settled(world, outcome)
+    assert world.published == new
+
+
+def test_a_compromised_secret_is_not_restored_even_if_nothing_else_works() -> None:
+    world = adopted()
+    world.provider.fault = "late"
+    rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert [entry.compromised for entry in world.journal.retiring] == [True]
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().run()
+    assert outcome.reason == "credentials"
+    assert world.published != FIRST
+
+
+def test_an_earlier_secret_is_restored_only_by_who_has_the_account_to_itself() -> None:
+    """While this run asks the earlier versions one by one, another takes the account over."""
+    world, new = in_overlap()
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotation = world.rotation(lease=timedelta(minutes=1))
+    run_until(rotation, TryEarlier, then_perform=False)
+    assert world.journal.holder == rotation.policy.runner
+    world.clock.wait(timedelta(minutes=2))
+    rotation.perform(TryEarlier())
+    assert world.published == new, "stopped past its lease it writes nothing"
+    assert_settled(world, world.rotation().run())
+
+
+def test_what_is_revoked_before_its_time_is_written_down_before_it_is() -> None:
+    world = adopted()
+    rotate(world)
+    run_until(world.rotation(compromised=True), Revoke, then_perform=False)
+    assert [(entry.compromised, entry.not_before <= world.clock()) for entry in world.journal.retiring] == [
+        (True, True)
+    ]
+    world.clock.wait(timedelta(minutes=3))
+    assert_settled(world, world.rotation().run())
+    assert FIRST not in world.live.values()
+
+
+def test_a_create_that_is_answered_with_401_is_sent_again_and_undoes_nothing() -> None:
+    world = adopted()
+    real, left = world.provider.create_secret, [1]
+
+    def refusing(auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        if left[0]:
+            left[0] -= 1
+            raise Unauthorized("refused for a moment", status=401)
+        return real(auth, api_key, secret)
+
+    world.provider.create_secret = refusing  # type: ignore[method-assign]
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.consumer_works()
+
+
+def test_a_secret_replaced_by_hand_is_identified_only_by_a_list_that_shows_it() -> None:
+    """The list still shows the old id and not yet the new one; with one listed that would be the published one's."""
+    world = adopted()
+    old = world.journal.current_id
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(seconds=20)
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    assert world.rotation().run().result is Result.OK
+    assert world.journal.current_id == new
+    assert world.journal.retiring_ids == {old}
+
+
+def test_an_id_that_is_never_listed_is_reported_and_can_be_corrected() -> None:
+    world = adopted()
+    value = world.published or ""
+    new = world.provider.add("shopkey", value)  # somebody made the same value anew
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().run()
+    assert outcome.reason == "unlisted"
+    assert "rotator adopt shop --secret-id" in (outcome.error or "")
+    assert world.rotation().adopt(SecretStr(value), new, force=False).result is Result.OK
+    assert world.journal.current_id == new
+
+
+def test_the_id_that_the_published_document_names_is_never_offered_for_revocation() -> None:
+    world = adopted()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    world.vault.versions["apps/shop"][-1]["secret_id"] = stray
+    rotation = world.rotation()
+    assert rotation.run().reason == "ambiguous"
+    rotation = world.rotation()
+    with pytest.raises(RotatorError):
+        rotation.unaccounted()
+    rotation.resolve(frozenset({stray}))
+    assert stray in world.live
+
+
+# --- adoption beside other runners ---------------------------------------------------------------------------
+
+
+def adopt_first(world: World, **policy: Any) -> Outcome:
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    return world.rotation(**policy).adopt(SecretStr(FIRST), first_id, force=True)
+
+
+def test_adopting_the_old_secret_is_refused_while_another_runner_is_about_to_revoke_it() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    with pytest.raises(RotatorError, match=r"is at work on shop\. Nothing was written"):
+        adopt_first(world)
+    runner.perform(runner.decide())
+    assert world.published == new
+    assert world.consumer_works()
+
+
+def test_adopting_the_old_secret_waits_for_the_other_runner_and_then_finds_it_revoked() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    rotation = world.rotation(patience=timedelta(minutes=3))
+
+    def waiting(delay: timedelta) -> bool:
+        if FIRST in world.live.values():
+            runner.perform(runner.decide())
+        return world.clock.wait(delay)
+
+    rotation._wait = waiting
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        rotation.adopt(SecretStr(FIRST), first_id, force=True)
+    assert world.published == new
+    assert world.journal.holder is None
+    assert world.consumer_works()
+
+
+def test_adopting_a_secret_that_is_due_to_be_revoked_waits_for_a_revocation_that_may_be_under_way() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    world.clock.wait(timedelta(minutes=2))  # the runner died with its request on its way
+    rotation = world.rotation()
+
+    def waiting(delay: timedelta) -> bool:
+        if world.provider.settle <= delay and FIRST in world.live.values():
+            world.provider.remove("shopkey", first_id)  # and now it is carried out
+        return world.clock.wait(delay)
+
+    rotation._wait = waiting
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        rotation.adopt(SecretStr(FIRST), first_id, force=True)
+    assert world.published == new
+    assert world.consumer_works()
+
+
+def test_adopting_the_old_secret_within_its_grace_does_not_wait() -> None:
+    world = adopted()
+    rotate(world)
+    began = world.clock()
+    assert adopt_first(world).result is Result.OK
+    assert world.published == FIRST
+    assert world.clock() - began < timedelta(seconds=1)
+
+
+def test_a_secret_replaced_by_hand_while_a_candidate_waits_becomes_the_one_to_replace() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    old = next(iter(world.live))
+    by_hand = world.provider.add("shopkey", "HumanSecret001")
+    world.rotation(patience=timedelta(minutes=3)).adopt(SecretStr("HumanSecret001"), by_hand, force=True)
+    assert world.consumer_works()
+    world.provider.remove("shopkey", old)
+    world.clock.wait(timedelta(minutes=5))
+    for _ in range(3):
+        outcome = rotate(world)
+        world.clock.wait(DAY)
+    assert outcome.result is Result.OK
+    assert by_hand not in world.live
+
+
+def test_a_process_stopped_past_its_lease_does_not_publish() -> None:
+    world = adopted()
+    runner = world.rotation(fresh_after=world.clock())
+    run_until(runner, Publish, then_perform=False)
+    step = runner.decide()
+    world.clock.wait(timedelta(minutes=3))
+    runner.perform(step)
+    assert world.published == FIRST
+
+
+def test_a_back_off_from_a_clock_a_year_ahead_is_not_obeyed() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    world.provider.add("shopkey", "HumanSecret001")
+    assert rotate(world).result is Result.FAILED
+    world.ahead = timedelta()
+    world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == "HumanSecret001"))
+    assert world.rotation(explicit=False).run().result is Result.OK
 
 
 # --- looking without touching --------------------------------------------------------------------------------

@@ -119,6 +119,17 @@ class RotatorMachine(RuleBasedStateMachine):
         if self.world.clock() - youngest >= timedelta(seconds=delay):  # never un-propagate what works already
             provider.propagation = timedelta(seconds=delay)
 
+    @rule(requests=st.sampled_from([1, 2, 5]))
+    def valid_secrets_are_refused_for_a_moment(self, requests: int) -> None:
+        self.world.provider.refusals = requests
+
+    @rule(seconds=st.sampled_from([0, 2, 20, 400]))
+    def what_is_new_is_listed_late(self, seconds: int) -> None:
+        provider = self.world.provider
+        youngest = max(created for _, created in provider.secrets["shopkey"].values())
+        if self.world.clock() - youngest >= timedelta(seconds=seconds):  # never take away what was listed already
+            provider.listing_lag = timedelta(seconds=seconds)
+
     # --- a human -----------------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.world.live) < self.world.max_secrets)
@@ -191,6 +202,8 @@ class RotatorMachine(RuleBasedStateMachine):
         world = self.world
         while world.provider.late:
             world.provider.land()
+        world.provider.refusals = 0
+        world.clock.wait(world.provider.listing_lag)
         outcome = self.ordinary_run()
         if self.touched:
             self.judge_a_touched_account(outcome)
@@ -213,7 +226,15 @@ class RotatorMachine(RuleBasedStateMachine):
             return
         assert outcome.result is Result.FAILED, outcome
         assert outcome.error
-        assert outcome.reason in {"ambiguous", "credentials", "full", "not_adopted", "refused", "unverified"}, outcome
+        assert outcome.reason in {
+            "ambiguous",
+            "credentials",
+            "full",
+            "not_adopted",
+            "refused",
+            "unverified",
+            "unlisted",
+        }, outcome
         if outcome.reason == "ambiguous":
             assert world.journal.phase is Phase.AMBIGUOUS
         if not self.broken:
