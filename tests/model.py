@@ -113,7 +113,7 @@ class ModelProvider:
         return tuple(
             SecretInfo(id_, created)
             for id_, (_, created) in self.secrets[api_key].items()
-            if created + self.listing_lag <= self.clock()
+            if not self.listing_lag or created + self.listing_lag <= self.clock()
         )
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
