@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rotator.config import AccountSettings
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.protocol import Fail
+from rotator.protocol import Credential, Fail
 from rotator.rotation import Preview
 from rotator.vault import WrongMount
 
@@ -57,6 +57,9 @@ def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Fin
             yield Finding(ok=False, what=f"account {preview.account}: {preview.error}")
         elif isinstance(preview.step, Fail):
             yield Finding(ok=False, what=f"account {preview.account}: {preview.step.what}. {preview.step.next_step}.")
+        elif Credential.PUBLISHED in preview.seen.refused:
+            what = "the provider refuses the published secret (401); the next run looks for what still works"
+            yield Finding(ok=False, what=f"account {preview.account}: {what}")
         elif preview.seen.listing is not None:
             count = len(preview.seen.listing.created)
             yield Finding(ok=True, what=f"account {preview.account}: the provider accepts its secret, {count} live")

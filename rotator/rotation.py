@@ -243,17 +243,24 @@ class Rotation:
 
     def preview(self) -> Preview:
         """Look, without changing anything anywhere: the first step that would change something, or the end."""
-        step = self._look((*protocol.CHANGING_STEPS, Pause))
-        return Preview(self.account.name, self.journal, self.seen, step)
+        step, journal = self._look(), self.journal
+        if isinstance(step, Record) and step.event is Event.CLAIMED:
+            self.journal = step.journal  # what the account is claimed for says more than that it is
+            step = self._look_on()
+        return Preview(self.account.name, journal, self.seen, step)
 
-    def _look(self, until: tuple[type[Step], ...]) -> Step:
-        """Do steps that only look, up to one of these kinds or the end; that step."""
+    def _look(self) -> Step:
         self.observe()
+        return self._look_on()
+
+    def _look_on(self) -> Step:
+        """Do steps that only look, up to the first that changes something, waits for a candidate or ends the run."""
         for _ in range(MAX_STEPS):
             if not self._observed:
                 self.observe()
             step = self.decide()
-            if isinstance(step, (*until, Rest, Fail)):
+            awaits_candidate = isinstance(step, Pause) and step.awaited is Awaited.CANDIDATE
+            if awaits_candidate or isinstance(step, (*protocol.CHANGING_STEPS, Rest, Fail)):
                 break
             self.perform(step)
         return step
@@ -386,7 +393,7 @@ class Rotation:
         Raises:
             RotatorError: If the account cannot be looked at, or is in trouble of another kind.
         """
-        step = self._look(protocol.CHANGING_STEPS)
+        step = self._look()
         if isinstance(step, Fail) and self.seen.listing is not None:
             unknown = protocol.unaccounted(self.seen, self.journal) - {self.seen.published.secret_id}
             if unknown and (self.journal.candidate is not None or self.journal.current_id in self.seen.listing.created):

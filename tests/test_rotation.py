@@ -1095,6 +1095,26 @@ def test_an_id_that_is_never_listed_is_reported_and_can_be_corrected() -> None:
     assert world.journal.current_id == new
 
 
+def test_a_field_edited_by_hand_tells_nothing_of_an_id_that_is_not_listed() -> None:
+    world = adopted()
+    rotate(world)
+    current = world.journal.current_id
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][-1] | {"note": "edited"})
+    world.provider.listing_lag = timedelta(minutes=5)
+    assert world.rotation().run().reason == "unlisted"
+    assert world.journal.current_id == current
+
+
+def test_of_several_secrets_to_revoke_only_what_is_due_is_revoked() -> None:
+    world = adopted(max_secrets=3)
+    for _ in range(2):
+        rotate(world)
+        world.clock.wait(timedelta(minutes=40))
+    second = next(version["api_secret"] for version in world.vault.versions["apps/shop"][-2:])
+    assert world.rotation().run().result is Result.OK
+    assert set(world.live.values()) == {second, world.published}
+
+
 def test_the_id_that_the_published_document_names_is_never_offered_for_revocation() -> None:
     world = adopted()
     stray = world.provider.add("shopkey", "HumanSecret001")

@@ -203,7 +203,7 @@ class RotatorMachine(RuleBasedStateMachine):
         while world.provider.late:
             world.provider.land()
         world.provider.refusals = 0
-        world.clock.wait(world.provider.listing_lag)
+        world.provider.listing_lag = timedelta()
         outcome = self.ordinary_run()
         if self.touched:
             self.judge_a_touched_account(outcome)
