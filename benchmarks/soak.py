@@ -281,7 +281,7 @@ class Soak:
 
     def act(self, victim: DaemonProcess, steady: DaemonProcess) -> None:
         """Do one of the things that go wrong."""
-        faults = ("drop-before", "drop-after", "503", "504-after", "429", "slow", "late")
+        faults = ["drop-before", "drop-after", "503", "504-after", "401", "429", "slow", "late"]
         action = self.dice.choice(
             ("fault",) * 5 + ("vault killed", "vault sealed", "killed", "stopped", "reload", "invalid")
         )
@@ -289,6 +289,7 @@ class Soak:
         match action:
             case "fault":
                 operation = self.dice.choice(("list", "create", "revoke", "any"))
+                faults += ["stale"] * 3 if operation == "list" else []
                 self.emulator.faults.add(f"{operation}:{self.dice.choice(faults)}:{self.dice.randint(1, 12)}")
             case "vault killed":
                 self.vault.kill()

@@ -50,7 +50,7 @@ from rotator.config import AccountSettings, Settings, changes, format_duration, 
 from rotator.errors import ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
-from rotator.protocol import Journal, backoff
+from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, backoff, is_recorded
 from rotator.rotation import Outcome, Result, load_journal
 from rotator.schedule import Due
 from rotator.shard import Shard
@@ -128,7 +128,9 @@ class _Account:
     visit: threading.Event | None = None
 
 
-def next_visit(journal: Journal, due_at: datetime | None, *, tried_at: datetime, recheck: timedelta) -> datetime:
+def next_visit(
+    journal: Journal, due_at: datetime | None, *, tried_at: datetime, recheck: timedelta, now: datetime
+) -> datetime:
     """When an account needs somebody next: as early as it wants it, as late as a failure or a lease makes it wait.
 
     Args:
@@ -136,12 +138,15 @@ def next_visit(journal: Journal, due_at: datetime | None, *, tried_at: datetime,
         due_at: When it is to rotate; None if that is not known, because it was not taken on yet.
         tried_at: When its published secret was last tried at the provider.
         recheck: For how long that is good.
+        now: The present. What is to wait for longer than anything can was written by a clock that is wrong.
     """
     unfinished = due_at is None or journal.candidate is not None
     wishes = [_LONG_AGO if unfinished else due_at, tried_at + recheck]
     wishes += [max(entry.not_before, journal.create_until or _LONG_AGO) for entry in journal.retiring]
-    held_until = journal.lease_until if journal.holder else None
-    return max(min(wish for wish in wishes if wish), journal.next_attempt_at or _LONG_AGO, held_until or _LONG_AGO)
+    waits = (journal.next_attempt_at, journal.lease_until if journal.holder else None)
+    longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
+    believed = [until for until in waits if until is not None and until <= longest]
+    return max([min(wish for wish in wishes if wish), *believed])
 
 
 class Daemon:
@@ -391,20 +396,21 @@ class Daemon:
         """
         fleet, settings, last_look = self._fleet, account.settings, account.looked_at
         # In this order what another runner publishes meanwhile is in the journal by then, or on its way.
-        version = fleet.vault.read(settings.path).version
+        document = fleet.vault.read(settings.path)
         journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
-        if version < journal.published_version:
-            version = fleet.vault.read(settings.path).version
+        if document.version < journal.published_version:
+            document = fleet.vault.read(settings.path)
         with self._lock:
             visited = account.visit is not None or account.looked_at != last_look
             if visited or self._accounts.get(settings.name) is not account:
                 return  # a visit knows better
             account.looked_at = self.now()
-            by_hand = journal.candidate is None and journal.published_version != version
+            recorded = is_recorded(journal, Published(document.version, document.created))
+            by_hand = journal.candidate is None and not recorded
             if not by_hand and journal == account.journal:
                 return
             if by_hand:
-                _log.warning("account.changed_by_hand", account=settings.name, version=version)
+                _log.warning("account.changed_by_hand", account=settings.name, version=document.version)
                 account.tried_at = _LONG_AGO  # whether it works is to be seen now
             account.journal, account.error, account.retry_at = journal, None, None
             self._replan(settings.name)
@@ -461,7 +467,8 @@ class Daemon:
             # Replicas come to an account one after the other: who comes second finds a lease instead of a conflict.
             turn = STAGGER * _share(f"{self._fleet.runner}/{account.settings.name}")
             due_at = max(due_at + turn, account.begin_at or due_at)
-        return next_visit(journal, due_at, tried_at=account.tried_at, recheck=self._settings.daemon.recheck)
+        recheck = self._settings.daemon.recheck
+        return next_visit(journal, due_at, tried_at=account.tried_at, recheck=recheck, now=self.now())
 
     def _replan(self, name: str) -> None:
         self._to_plan.put((name, _Why.CHANGED))

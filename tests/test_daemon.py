@@ -78,7 +78,7 @@ def works(cluster: Cluster, name: str) -> bool:
 
 
 def visit(journal: Journal, due_at: datetime | None = NOW + 30 * DAY) -> datetime:
-    return next_visit(journal, due_at, tried_at=NOW, recheck=DAY)
+    return next_visit(journal, due_at, tried_at=NOW, recheck=DAY, now=NOW)
 
 
 AT_REST = Journal(current_id="a", rotated_at=NOW)
@@ -106,6 +106,12 @@ def test_a_failure_or_another_runner_is_waited_for() -> None:
     assert visit(Journal(**unfinished, next_attempt_at=NOW + DAY)) == NOW + DAY
     assert visit(Journal(**unfinished, holder="other", lease_until=NOW + DAY)) == NOW + DAY
     assert visit(Journal(**unfinished, holder=None, lease_until=NOW + DAY)) < NOW
+
+
+def test_what_a_clock_a_year_ahead_wrote_keeps_nobody_away() -> None:
+    unfinished: dict[str, Any] = {"current_id": "a", "candidate": SecretStr("Candidate0001")}
+    assert visit(Journal(**unfinished, next_attempt_at=NOW + 365 * DAY)) < NOW
+    assert visit(Journal(**unfinished, holder="other", lease_until=NOW + 365 * DAY)) < NOW
 
 
 # --- a life ----------------------------------------------------------------------------------------------------

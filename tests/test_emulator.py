@@ -462,6 +462,20 @@ def test_a_late_create_finds_the_account_as_it_is_by_then() -> None:
         assert w.live() == [SECRET, NEW]
 
 
+def test_right_credentials_can_be_refused_and_nothing_is_done() -> None:
+    with world(faults=["create:401"]) as w:
+        problem(w.create(NEW), 401, "Unauthorized")
+        assert w.live() == [SECRET]
+
+
+def test_a_stale_list_lacks_what_was_created_last_but_never_the_only_secret() -> None:
+    with world(faults=["list:stale:2"]) as w:
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 1
+        w.create(NEW)
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 1
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 2
+
+
 def test_a_fault_hits_as_often_as_told_and_only_its_operation() -> None:
     with world(faults=["get:503:2"]) as w:
         path = f"{PATH}/{w.ids[0]}"
@@ -526,6 +540,8 @@ def test_a_fault_is_read_from_its_text_and_back(text: str, fault: Fault) -> None
         ("create:slow@-1s", "is not OPERATION:FAULT"),
         ("update:503", "is no operation"),
         ("create:404", "is no fault"),
+        ("create:stale", "only a list can be stale"),
+        ("any:stale", "only a list can be stale"),
         ("create:429-after", "is no fault"),
         ("create:drop", "is no fault"),
         ("create:503@5s", "take a detail"),

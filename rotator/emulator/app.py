@@ -251,20 +251,21 @@ class Emulator:
         fault = self.faults.take(call.operation)
         if fault is not None:
             await _sleep(fault.delay_of_work)
-        reply = await self._perform(call) if fault is None or fault.works else _Reply(Response(), call.secret_id)
+        works, stale = fault is None or fault.works, fault is not None and fault.name == "stale"
+        reply = await self._perform(call, stale=stale) if works else _Reply(Response(), call.secret_id)
         response = reply.response if fault is None else _spoil(call, reply.response, fault)
         self._note(call, reply, None if isinstance(response, Dropped) else response.status_code)
         await _sleep(self._latency + (fault.delay_of_answer if fault is not None else timedelta()))
         return response
 
-    async def _perform(self, call: Call) -> _Reply:
+    async def _perform(self, call: Call, *, stale: bool) -> _Reply:
         login = None
         try:
             login = self._log_in(call)
             self._profiles.admit(login)
             if call.api_key is not None:
                 self._accounts.require_right(login, call.api_key)
-            return replace(await self._do(call, call.api_key or login), authenticated_as=login)
+            return replace(await self._do(call, call.api_key or login, stale=stale), authenticated_as=login)
         except ProblemError as problem:
             return _Reply(refuse(call, problem), call.secret_id, login)
 
@@ -276,7 +277,7 @@ class Emulator:
             raise BadCredentialsError
         return api_key
 
-    async def _do(self, call: Call, api_key: str) -> _Reply:
+    async def _do(self, call: Call, api_key: str, *, stale: bool) -> _Reply:
         match call.operation:
             case Operation.BALANCE:
                 return _Reply(answer(call, _balance(self._profiles.of(api_key))))
@@ -288,7 +289,9 @@ class Emulator:
             case Operation.SETTINGS:
                 return _Reply(answer(call, self._settings(await self._change_settings(call, api_key))))
             case Operation.LIST:
-                secrets = [represent(api_key, secret) for secret in self._accounts.secrets(api_key)]
+                listed = self._accounts.secrets(api_key)
+                listed = listed[:-1] if stale and len(listed) > 1 else listed
+                secrets = [represent(api_key, secret) for secret in listed]
                 links = link(f"/accounts/{api_key}/secrets")
                 return _Reply(answer(call, {"_links": links, "_embedded": {"secrets": secrets}}))
             case Operation.CREATE:
@@ -370,6 +373,8 @@ def _spoil(call: Call, response: Response, fault: Fault) -> Response:
         return Dropped()
     if fault.status is None:
         return response
+    if fault.status == BadCredentialsError.status:
+        return refuse(call, BadCredentialsError())
     if fault.status == RateLimitedError.status:
         return refuse(call, RateLimitedError(fault.delay))
     return HTMLResponse(_PAGE.format(fault.status), fault.status)

@@ -5,6 +5,8 @@
 OPERATION   balance, top-up, settings, list, create, get, revoke, or any
 FAULT       drop-before   the connection is closed without an answer, and nothing was done
             drop-after    what was asked is done, then the connection is closed without an answer
+            401           the credentials are refused, though they may be right, and nothing was done
+            stale         list only: the newest of several secrets is not in it yet
             429           a rate limit, nothing was done; DETAIL is its Retry-After in whole seconds, 1s if not given
             5xx           the HTML page of a broken gateway, such as 503, and nothing was done
             5xx-after     the same page, such as 504-after, but what was asked was done behind it
@@ -15,6 +17,7 @@ DETAIL      2s, 500ms, or a bare number of seconds
 
     create:drop-after       the next create is done and its answer lost
     list:503:3              three lists fail, the fourth works
+    list:stale:2            two lists do not show what was created last
     any:429:*@5s            every request is told to come back in five seconds
     revoke:late@2s          the next revocation takes effect two seconds after it was sent
 
@@ -30,7 +33,7 @@ from datetime import timedelta
 from rotator.emulator.operations import Operation
 
 _SPEC = re.compile(r"(?P<operation>[^:@]+):(?P<name>[^:@]+)(?::(?P<count>\d+|\*))?(?:@(?P<detail>\d+(?:ms|s)?))?")
-_NAME = re.compile(r"drop-before|drop-after|slow|late|429|5[0-9]{2}(-after)?")
+_NAME = re.compile(r"drop-before|drop-after|stale|slow|late|401|429|5[0-9]{2}(-after)?")
 _WITH_DETAIL = ("429", "slow", "late")
 _MILLISECOND = timedelta(milliseconds=1)
 _NOTHING = timedelta()
@@ -54,7 +57,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no fault: drop-before, drop-after, slow, late, 429, 5xx or 5xx-after")
+            raise ValueError(
+                f"{self.name!r} is no fault: drop-before, drop-after, stale, slow, late, 401, 429, 5xx or 5xx-after"
+            )
+        if self.name == "stale" and self.operation is not Operation.LIST:
+            raise ValueError("only a list can be stale: list:stale")
         if self.count is not None and self.count < 1:
             raise ValueError("a fault hits at least one request")
         if self.name == "429" and self.delay % timedelta(seconds=1):
@@ -69,7 +76,7 @@ class Fault:
     @property
     def works(self) -> bool:
         """Whether what was asked is done."""
-        return self.name in ("slow", "late") or self.name.endswith("-after")
+        return self.name in ("stale", "slow", "late") or self.name.endswith("-after")
 
     @property
     def drops(self) -> bool:
