@@ -625,7 +625,7 @@ def _identify(case: _Case) -> Step | None:
         if not changed and journal.current_id in case.listed:
             return Record(Event.CAUGHT_UP, _caught_up(case))
         if changed:
-            # Whoever changed the value may have left our field secret_id as it was: that proves nothing then.
+            # Whoever changed the value may have left secret_id as it was: an id that it names is looked for, no more.
             named = seen.published.secret_id if seen.published.secret_id != journal.current_id else None
             excluded = frozenset() if seen.recorded is None else frozenset(filter(None, [journal.current_id]))
     elif journal.current_id in case.listed:
@@ -640,7 +640,7 @@ def _identify(case: _Case) -> Step | None:
         return _unlisted(case)
     if len(pool) == 1:
         return Record(Event.ADOPTED, _adopted(case, *pool))
-    if named in pool:
+    if named in pool and seen.published.version == 1:  # id and value were written together
         return Record(Event.ADOPTED, _adopted(case, str(named)))
     return Fail(
         Failure.AMBIGUOUS,

@@ -500,6 +500,17 @@ def test_at_adoption_an_older_secret_is_recorded_and_revoked_after_the_grace() -
     assert world.published == FIRST
 
 
+def test_at_adoption_an_id_that_may_have_been_left_as_it_was_proves_nothing() -> None:
+    world = World(grace=timedelta())
+    world.provider.add("shopkey", FIRST)
+    world.clock.wait(DAY)
+    world.publish("HumanSecret001", secret_id=world.provider.add("shopkey", "HumanSecret001"))
+    world.publish(FIRST)  # went back, and left the id
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.consumer_works()
+    assert len(world.live) == 2
+
+
 def test_at_adoption_a_younger_secret_is_nobodys_to_revoke() -> None:
     world = World()
     id_ = world.provider.add("shopkey", FIRST)
