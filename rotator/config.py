@@ -278,8 +278,8 @@ class AccountApiSettings(_Section):
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take in all.")
     settle: Duration = Field(
         timedelta(seconds=30),
-        description="How long the provider may contradict itself: carry out a request that was given up, refuse a valid "
-        "secret, not list a new one.",
+        description="How long the provider may contradict itself: carry out a request that was given up, refuse a "
+        "valid secret, not list a new one.",
     )
     max_calls_per_second: float = Field(
         10, gt=0, le=10_000, description="How many requests this process sends to a host of the provider at most."
