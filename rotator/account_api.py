@@ -1,21 +1,12 @@
-"""A typed client of the provider's Account API; imports config, errors and the version.
+"""A typed client of the provider's Account API: all seven operations; imports account_answers, config and the version.
 
-Only the secrets' operations are here yet. Every request authenticates with Basic credentials, so no secret is
-ever part of a URL; redirects are not followed, so no credential travels to another host; cookies are not kept, so
-no account's session makes another account's secret look as if it worked.
-
-ApiError
-├── NotSent            the request certainly did not reach the provider
-├── LostAnswer         it may have been carried out: no answer, a cut one, an unreadable one, or a 5xx
-└── Refused            the provider answered that it did not do it
-    ├── Unauthorized   401, the credential does not work
-    ├── Forbidden      403
-    ├── NotFound       404, the key or the secret's id is unknown
-    ├── InvalidRequest 400 or 422
-    └── RateLimited    429
+Every request authenticates with Basic credentials, so that no secret is part of a URL, unless `rest_auth` asks for just
+that; redirects are not followed, so no credential travels to another host; cookies are not kept, so no account's
+session makes another account's secret look as if it worked. What an answer means, its errors among it, is
+account_answers' business; the errors and values can be imported from here.
 """
 
-import json
+import logging
 import re
 import socket
 import ssl
@@ -23,118 +14,75 @@ import threading
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
+from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote, quote_plus
 
 import httpx
 import stamina
 import structlog
-from pydantic import BaseModel, Field, SecretBytes, SecretStr, ValidationError
+from pydantic import SecretStr
 
-from rotator import __version__
+from rotator import __version__, account_answers
+from rotator.account_answers import (
+    STATUS_PAGE,
+    ApiError,
+    AutoReloadDisabled,
+    Balance,
+    CallbackSettings,
+    Forbidden,
+    InvalidRequest,
+    LostAnswer,
+    NotFound,
+    NotSent,
+    RateLimited,
+    Refused,
+    Reply,
+    SecretInfo,
+    Unauthorized,
+    clean,
+    unreadable,
+)
 from rotator.config import AccountApiSettings
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError
+
+__all__ = [
+    "WORST_CASE",
+    "AccountApi",
+    "ApiError",
+    "AutoReloadDisabled",
+    "Balance",
+    "CallbackSettings",
+    "Credentials",
+    "Forbidden",
+    "InvalidRequest",
+    "LostAnswer",
+    "NotFound",
+    "NotSent",
+    "OnRequest",
+    "RateLimited",
+    "Refused",
+    "SecretInfo",
+    "Unauthorized",
+]
 
 # The longest that one request takes once it is being sent, in units of the configured timeout: its end is a timer's
 # work, and a busy machine may be late with it.
 WORST_CASE = 1.5
 
 _MAX_BODY = 1 << 20
-_MAX_TEXT = 300
-_LONGEST_WAIT = timedelta(days=1)
 # A 429 may be about one key only: for the sake of the others the host is asked again after this at the latest.
 _LONGEST_HOLD = timedelta(minutes=1)
-_STATUS_PAGE = "If it goes on, look at the provider's status page"
 _log = structlog.get_logger()
 T = TypeVar("T")
 
 OnRequest = Callable[[str, str, float], None]
 """Told of each request: the operation, the HTTP status or what came instead of one, the seconds it took."""
-
-
-class ApiError(RotatorError):
-    """The provider answered badly, or not at all."""
-
-
-class NotSent(ApiError):
-    """The request certainly did not reach the provider: nothing was changed there."""
-
-
-class LostAnswer(ApiError):
-    """The request may have been carried out: look before sending it again.
-
-    Attributes:
-        status: The HTTP status, a 5xx one, if there was an answer.
-    """
-
-    def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
-        super().__init__(what, next_step=next_step)
-        self.status = status
-
-
-class Refused(ApiError):
-    """The provider answered, and did not do it.
-
-    Attributes:
-        status: The HTTP status.
-        invalid_parameters: Names and reasons of what the provider found wrong.
-    """
-
-    def __init__(
-        self, what: str, *, status: int, invalid_parameters: tuple[tuple[str, str], ...] = (), next_step: str = ""
-    ) -> None:
-        super().__init__(what, next_step=next_step)
-        self.status = status
-        self.invalid_parameters = invalid_parameters
-
-    @property
-    def rejects_the_value(self) -> bool:
-        """Whether it was the secret's own value that the provider did not like."""
-        return any(name == "secret" for name, _ in self.invalid_parameters)
-
-
-class Unauthorized(Refused):
-    """401: the key or the secret it was authenticated with does not work."""
-
-
-class Forbidden(Refused):
-    """403: not allowed, or one secret too many, or the last one that has to stay."""
-
-
-class NotFound(Refused):
-    """404: the key or the secret's id is unknown, or not this credential's to see."""
-
-
-class InvalidRequest(Refused):
-    """400 or 422: the value breaks the rules, or the account has too many secrets."""
-
-
-class RateLimited(Refused):
-    """429: too many requests.
-
-    Attributes:
-        retry_after: How long the provider asks to wait, if it says so; never more than a day.
-    """
-
-    def __init__(self, what: str, *, retry_after: timedelta | None, **details: Any) -> None:
-        super().__init__(what, **details)
-        self.retry_after = retry_after
-
-
-_BY_STATUS: dict[int, type[Refused]] = {
-    400: InvalidRequest,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    422: InvalidRequest,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +94,59 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretInfo:
-    """What the provider tells of a secret: never its value."""
+class _Call:
+    """What to send.
 
-    id: str
-    created_at: datetime
+    Attributes:
+        fields: The body's, each of them hidden: a form to the account's own operations, JSON to those on secrets.
+    """
+
+    operation: str
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    auth: Credentials
+    fields: Mapping[str, SecretStr] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def of_secrets(self) -> bool:
+        return self.path.startswith("/accounts/")
+
+    def in_the_clear(self) -> list[str]:
+        """What a provider that echoes a request could show: the credential as it was sent, and every value."""
+        secret = self.auth.api_secret.get_secret_value()
+        basic = b64encode(f"{self.auth.api_key}:{secret}".encode()).decode().rstrip("=")
+        values = [secret, *(value.get_secret_value() for value in self.fields.values())]
+        shown = {basic, *values, *map(quote_plus, values), *(quote(value, safe="") for value in values)} - {""}
+        return sorted(shown, key=len, reverse=True)  # one may begin with another
+
+    def body(self) -> dict[str, str] | None:
+        """The fields in the clear; None if there are none."""
+        return {name: value.get_secret_value() for name, value in self.fields.items()} or None
 
 
-class _Secret(BaseModel):
-    # Ids become part of a path: one character at least is not a dot, or the path would be another one.
-    id: str = Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$")
-    created_at: datetime
+class _Unshown(httpx.URL):
+    """A URL with a secret in its query, which it never shows: httpx logs URLs, and its errors carry them."""
 
-    def info(self) -> SecretInfo:
-        at = self.created_at
-        return SecretInfo(self.id, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
+    def __str__(self) -> str:
+        return str(self.copy_with(query=None))
 
-
-class _Embedded(BaseModel):
-    secrets: list[_Secret]
+    def __repr__(self) -> str:
+        return repr(self.copy_with(query=None))
 
 
-class _Secrets(BaseModel):
-    embedded: _Embedded = Field(alias="_embedded")
+class _InQuery(httpx.Auth):
+    """Adds key and secret to the URL when everything that logs or keeps the request has seen it without them."""
 
+    def __init__(self, auth: Credentials) -> None:
+        self._auth = auth
 
-# The status and body of a 2xx answer, or why there is none.
-_Outcome = tuple[int, SecretBytes] | ApiError
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        auth = {"api_key": self._auth.api_key, "api_secret": self._auth.api_secret.get_secret_value()}
+        request.url = _Unshown(request.url.copy_merge_params(auth))
+        yield request
 
 
 class _Limit(AbstractContextManager["_Limit"]):
@@ -247,20 +221,68 @@ class _Pace:
         return timedelta(seconds=left) if left > 0 else None
 
 
+class _Host:
+    """One host of the provider: the connections to it, its pace, and what to say when it cannot be reached.
+
+    Attributes:
+        setting: Where its address stands.
+        name: Its name or address.
+    """
+
+    def __init__(
+        self, setting: str, url: str, settings: AccountApiSettings, tls: ssl.SSLContext, connections: int
+    ) -> None:
+        self.setting = setting
+        self.name = httpx.URL(url).host
+        self.pace = _Pace(settings.max_calls_per_second)
+        timeout = settings.timeout.total_seconds()
+        self.client = httpx.Client(
+            base_url=url,
+            headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
+            verify=tls,
+            # _Limit ends the whole; these leave most of the time to the answer.
+            timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
+            # A connection kept for later may be closed by the server in the moment in which a create is sent into
+            # it: an answer lost for the sake of a handshake, where a rotation needs about ten.
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+        )
+        if not settings.verify:
+            _log.warning("provider.tls_verification_off", host=self.name)
+
+    def unanswered(self, call: _Call, limit: _Limit, error: Exception) -> ApiError:
+        """The error that no answer means."""
+        if limit.sent:
+            return LostAnswer(f"{self.name} did not answer {call} ({type(error).__name__})", next_step=STATUS_PAGE)
+        text = str(error)
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            reason = re.sub(r".*certificate verify failed: | \(_ssl.*", "", text)
+            return NotSent(
+                f"The certificate of {self.name} cannot be verified ({clean(reason)})",
+                next_step="If a proxy with a CA of its own stands between, name that CA in account_api.ca_cert",
+            )
+        return NotSent(
+            f"{self.name} cannot be reached ({type(error).__name__}: {clean(text)})",
+            next_step=f"Look at the network and at {self.setting}",
+        )
+
+
 class AccountApi(AbstractContextManager["AccountApi"]):
-    """The provider's secrets' operations; safe to use from several threads.
+    """The provider's operations; safe to use from several threads.
 
     When `settings.timeout` is up the request is over, wherever it stands: not a byte of it is sent after that, and what
     was sent is a LostAnswer. The system's name look-up (and trying one address after the other) cannot be cut short:
     the caller waits for it, but the request is then NotSent. Reading requests are repeated a few times when they were
     not answered; changing ones never, because that is the protocol's to decide.
 
-    No more than `settings.max_calls_per_second` are sent in any second, and waiting for a turn is part of the timeout.
-    After a 429 that says when to come back, nothing is sent until then (a minute at most): RateLimited at once instead.
+    No more than `settings.max_calls_per_second` are sent to a host in any second, and waiting for a turn is part of the
+    timeout. After a 429 that says when to come back, nothing is sent to that host until then (a minute at most):
+    RateLimited at once instead.
 
     Args:
         settings: Where the provider is and how long to wait for it.
-        connections: How many requests may be under way at once.
+        connections: How many requests to a host may be under way at once.
         retries: How often an unanswered reading request is repeated.
         on_request: Told of each request that was tried.
 
@@ -279,23 +301,17 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._timeout = settings.timeout.total_seconds()
         self._retries = retries
         self._on_request = on_request
-        self._pace = _Pace(settings.max_calls_per_second)
         self._closed = threading.Event()
-        self._host = httpx.URL(settings.api_url).host
-        if not settings.verify:
-            _log.warning("provider.tls_verification_off", host=self._host)
-        self._client = httpx.Client(
-            base_url=settings.api_url,
-            headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
-            verify=_tls(settings),
-            # _Limit ends the whole; these leave most of the time to the answer.
-            timeout=httpx.Timeout(self._timeout, connect=self._timeout * 0.2, pool=self._timeout * 0.1),
-            # A connection kept for later may be closed by the server in the moment in which a create is sent into
-            # it: an answer lost for the sake of a handshake, where a rotation needs about ten.
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-        )
+        self._in_query = settings.rest_auth == "query"
+        tls = _tls(settings)
+        self._api = _Host("account_api.api_url", settings.api_url, settings, tls, connections)
+        self._rest = self._api  # both on one host, as an emulator or a gateway has them, are one host
+        if settings.rest_url != settings.api_url:
+            self._rest = _Host("account_api.rest_url", settings.rest_url, settings, tls, connections)
+        if self._in_query:
+            # Its debug lines show where a redirect leads to, which may repeat the whole URL.
+            logging.getLogger("httpcore.http11").setLevel(logging.INFO)
+            _log.warning("provider.secrets_in_urls", host=self._rest.name, setting="account_api.rest_auth")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -305,7 +321,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
     def close(self) -> None:
         """Close every connection; whoever waits for a turn gets it now."""
         self._closed.set()
-        self._client.close()
+        self._api.client.close()
+        self._rest.client.close()
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
         """The account's live secrets.
@@ -317,8 +334,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: If the list could not be had.
         """
-        path = f"/accounts/{quote(api_key, safe='')}/secrets"
-        return self._repeat(lambda: _parse_list(self._send("list", "GET", path, auth)))
+        call = _Call("list", "GET", _path(api_key), auth)
+        return self._repeat(lambda: account_answers.parse_list(self._send(call)))
 
     def get_secret(self, auth: Credentials, api_key: str, secret_id: str) -> SecretInfo:
         """One live secret.
@@ -326,7 +343,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: If it could not be had; NotFound if there is none of that id.
         """
-        return self._repeat(lambda: _parse_secret(self._send("get", "GET", _path(api_key, secret_id), auth)))
+        call = _Call("get", "GET", _path(api_key, secret_id), auth)
+        return self._repeat(lambda: account_answers.parse_secret(self._send(call)))
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
         """Add this value to the account's secrets. Sent once.
@@ -334,8 +352,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: LostAnswer if it may have been added all the same.
         """
-        path = f"/accounts/{quote(api_key, safe='')}/secrets"
-        return _parse_secret(self._send("create", "POST", path, auth, secret))
+        call = _Call("create", "POST", _path(api_key), auth, {"secret": secret})
+        return account_answers.parse_secret(self._send(call))
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
         """Delete one of the account's secrets. Sent once.
@@ -343,7 +361,52 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: LostAnswer if it may have been deleted all the same.
         """
-        self._send("revoke", "DELETE", _path(api_key, secret_id), auth)
+        self._send(_Call("revoke", "DELETE", _path(api_key, secret_id), auth))
+
+    def get_balance(self, auth: Credentials) -> Balance:
+        """What the account has left.
+
+        Args:
+            auth: The account's own credentials: a primary cannot ask for its secondaries.
+
+        Raises:
+            ApiError: If it could not be had.
+        """
+        call = _Call("balance", "GET", "/account/get-balance", auth)
+        return self._repeat(lambda: account_answers.parse_balance(self._send(call)))
+
+    def top_up(self, auth: Credentials, trx: SecretStr) -> None:
+        """Have the payment repeated with which auto-reload was enabled. Sent once: it costs money.
+
+        Args:
+            auth: The account's own credentials.
+            trx: The reference of that payment.
+
+        Raises:
+            ApiError: AutoReloadDisabled if there is no such payment; LostAnswer if it may have been made all the same.
+        """
+        account_answers.parse_top_up(self._send(_Call("top_up", "POST", "/account/top-up", auth, {"trx": trx})))
+
+    def change_settings(
+        self, auth: Credentials, *, mo_callback_url: str | None = None, dr_callback_url: str | None = None
+    ) -> CallbackSettings:
+        """Change whom the provider calls; returns all settings. Sent once, unless it changes nothing.
+
+        Args:
+            auth: The account's own credentials.
+            mo_callback_url: Who is told of inbound messages: None leaves it as it is, "" unsets it.
+            dr_callback_url: Who is told of delivery receipts, likewise.
+
+        Raises:
+            ApiError: InvalidRequest if the provider does not take a URL, which changes neither; LostAnswer if they may
+                have been changed all the same.
+        """
+        given = {"moCallBackUrl": mo_callback_url, "drCallBackUrl": dr_callback_url}
+        fields = {name: SecretStr(url) for name, url in given.items() if url is not None}
+        call = _Call("settings", "POST", "/account/settings", auth, fields)
+        if fields:
+            return account_answers.parse_settings(self._send(call))
+        return self._repeat(lambda: account_answers.parse_settings(self._send(call)))
 
     def _repeat(self, read: Callable[[], T]) -> T:
         for attempt in stamina.retry_context(
@@ -353,99 +416,83 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                 return read()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send(
-        self, operation: str, method: str, path: str, auth: Credentials, secret: SecretStr | None = None
-    ) -> SecretBytes:
-        """The body of a 2xx answer; everything else is an ApiError.
+    def _send(self, call: _Call) -> Reply:
+        """A 2xx answer; everything else is an ApiError.
 
         It is raised here, where no local variable and no earlier exception holds a secret in the clear.
         """
-        held = self._pace.held()
+        host = self._api if call.of_secrets else self._rest
+        held = host.pace.held()
         if held is not None:
-            raise RateLimited(f"{self._host} has asked to be left alone for a while", status=429, retry_after=held)
+            raise RateLimited(f"{host.name} has asked to be left alone for a while", status=429, retry_after=held)
         begun = time.monotonic()
-        outcome = self._exchange(method, path, auth, secret)
+        outcome = self._exchange(host, call)
         if self._on_request is not None:
-            self._on_request(operation, _code(outcome), time.monotonic() - begun)
+            self._on_request(call.operation, _code(outcome), time.monotonic() - begun)
         if isinstance(outcome, RateLimited) and outcome.retry_after is not None:
-            self._pace.hold(outcome.retry_after)
+            host.pace.hold(outcome.retry_after)
         if isinstance(outcome, ApiError):
             raise outcome
-        return outcome[1]
+        return outcome
 
-    def _exchange(self, method: str, path: str, auth: Credentials, secret: SecretStr | None) -> _Outcome:
-        request, limit = f"{method} {path}", _Limit(self._timeout)
+    def _exchange(self, host: _Host, call: _Call) -> Reply | ApiError:
+        limit = _Limit(self._timeout)
         try:
-            hidden = _in_the_clear(auth, secret)
-            basic = httpx.BasicAuth(auth.api_key, auth.api_secret.get_secret_value())
-            body = None if secret is None else {"secret": secret.get_secret_value()}
+            hidden = call.in_the_clear()
+            login: httpx.Auth = httpx.BasicAuth(call.auth.api_key, call.auth.api_secret.get_secret_value())
+            if self._in_query and not call.of_secrets:
+                login = _InQuery(call.auth)
             with limit:
-                self._closed.wait(self._pace.turn())
-                with self._client.stream(method, path, auth=basic, json=body, extensions={"trace": limit}) as response:
+                self._closed.wait(host.pace.turn())
+                with host.client.stream(
+                    call.method,
+                    call.path,
+                    auth=login,
+                    json=call.body() if call.of_secrets else None,
+                    data=None if call.of_secrets else call.body(),
+                    extensions={"trace": limit},
+                ) as response:
                     content = _read(response)
         except UnicodeEncodeError:  # its text would show the value
-            return NotSent(f"{request} was not sent: the key or the secret holds characters that are not Unicode")
+            return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
+        except httpx.InvalidURL:
+            return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         except (httpx.RequestError, httpx.StreamError) as error:
-            return self._unanswered(request, limit, error)
+            return host.unanswered(call, limit, error)
         if limit.over:  # the end of the connection, which may end an answer, was our own doing
-            return self._unanswered(request, limit, httpx.ReadTimeout("too slow"))
+            return host.unanswered(call, limit, httpx.ReadTimeout("too slow"))
         if content is None:
-            return LostAnswer(
-                f"The answer to {request} is longer than any of the Account API's", next_step=_STATUS_PAGE
-            )
+            return LostAnswer(f"The answer to {call} is longer than any of the Account API's", next_step=STATUS_PAGE)
+        reply = Reply.of(response, content)
         if not response.is_success:
-            return _refusal(request, response, content, hidden)
-        if method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
-            return _unreadable("the word that the secret is revoked (204)")
-        return response.status_code, SecretBytes(content)
-
-    def _unanswered(self, request: str, limit: _Limit, error: Exception) -> ApiError:
-        if limit.sent:
-            return LostAnswer(f"{self._host} did not answer {request} ({type(error).__name__})", next_step=_STATUS_PAGE)
-        text = str(error)
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            reason = re.sub(r".*certificate verify failed: | \(_ssl.*", "", text)
-            return NotSent(
-                f"The certificate of {self._host} cannot be verified ({_clean(reason)})",
-                next_step="If a proxy with a CA of its own stands between, name that CA in account_api.ca_cert",
-            )
-        return NotSent(
-            f"{self._host} cannot be reached ({type(error).__name__}: {_clean(text)})",
-            next_step="Look at the network and at account_api.api_url",
-        )
+            return account_answers.refusal(str(call), reply, hidden, setting=host.setting)
+        if not call.of_secrets:
+            return account_answers.refusal_within(str(call), reply, hidden, setting=host.setting) or reply
+        if call.method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
+            return unreadable("the word that the secret is revoked (204)", host.setting)
+        return reply
 
 
-def _tls(settings: AccountApiSettings) -> ssl.SSLContext | bool:
-    if not settings.verify:
-        return False
-    if settings.ca_cert is None:
-        return True
+def _tls(settings: AccountApiSettings) -> ssl.SSLContext:
+    if settings.ca_cert is None or not settings.verify:
+        return httpx.create_ssl_context(verify=settings.verify)
     try:
         return ssl.create_default_context(cafile=settings.ca_cert)
     except OSError as error:  # an SSLError is one
         raise ConfigError(
-            f"account_api.ca_cert: {settings.ca_cert} cannot be used ({_clean(str(error))})",
+            f"account_api.ca_cert: {settings.ca_cert} cannot be used ({clean(str(error))})",
             next_step="Name a PEM file with the CA's certificate",
         ) from None
 
 
-def _code(outcome: _Outcome) -> str:
-    if isinstance(outcome, tuple):
-        return str(outcome[0])
+def _code(outcome: Reply | ApiError) -> str:
     status = getattr(outcome, "status", None)
     return "not_sent" if isinstance(outcome, NotSent) else str(status or "no_answer")
 
 
-def _path(api_key: str, secret_id: str) -> str:
-    return f"/accounts/{quote(api_key, safe='')}/secrets/{quote(secret_id, safe='')}"
-
-
-def _in_the_clear(auth: Credentials, secret: SecretStr | None) -> list[str]:
-    """What a provider that echoes a request could show: the values and the credential as it was sent."""
-    value = auth.api_secret.get_secret_value()
-    basic = b64encode(f"{auth.api_key}:{value}".encode()).decode().rstrip("=")
-    values = [basic, value] if secret is None else [basic, value, secret.get_secret_value()]
-    return sorted(values, key=len, reverse=True)  # one may begin with another
+def _path(api_key: str, secret_id: str | None = None) -> str:
+    collection = f"/accounts/{quote(api_key, safe='')}/secrets"
+    return collection if secret_id is None else f"{collection}/{quote(secret_id, safe='')}"
 
 
 def _read(response: httpx.Response) -> bytes | None:
@@ -456,83 +503,3 @@ def _read(response: httpx.Response) -> bytes | None:
         if len(content) > _MAX_BODY:
             return None
     return bytes(content)
-
-
-def _parse_list(content: SecretBytes) -> tuple[SecretInfo, ...]:
-    with suppress(ValidationError, OverflowError):
-        secrets = _Secrets.model_validate_json(content.get_secret_value()).embedded.secrets
-        if len({secret.id for secret in secrets}) == len(secrets):
-            return tuple(secret.info() for secret in secrets)
-    raise _unreadable("the list of secrets")
-
-
-def _parse_secret(content: SecretBytes) -> SecretInfo:
-    with suppress(ValidationError, OverflowError):
-        return _Secret.model_validate_json(content.get_secret_value()).info()
-    raise _unreadable("a secret's id and date")
-
-
-def _unreadable(what: str) -> LostAnswer:
-    return LostAnswer(
-        f"The provider's answer does not hold {what}",
-        next_step="Make sure that account_api.api_url is the Account API's, not a proxy's login page",
-    )
-
-
-def _refusal(request: str, response: httpx.Response, content: bytes, hidden: list[str]) -> ApiError:
-    """The error that an answer other than 2xx means; its text is the provider's and not to be trusted."""
-    status = response.status_code
-    problem = _problem(content)
-    texts = [problem.get("title"), problem.get("detail")]
-    said = ": ".join(text for text in (_clean(text, hidden) for text in texts if isinstance(text, str)) if text)
-    what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return LostAnswer(what, status=status, next_step=_STATUS_PAGE)
-    if response.has_redirect_location:
-        next_step = "Put the Account API's own address into account_api.api_url: redirects are never followed"
-        return Refused(what, status=status, next_step=next_step)
-    wrong = _invalid_parameters(problem, hidden)
-    if status == httpx.codes.TOO_MANY_REQUESTS:
-        return RateLimited(what, status=status, retry_after=_retry_after(response.headers.get("Retry-After")))
-    return _BY_STATUS.get(status, Refused)(what, status=status, invalid_parameters=wrong)
-
-
-def _problem(content: bytes) -> dict[str, Any]:
-    try:
-        problem = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _invalid_parameters(problem: dict[str, Any], hidden: list[str]) -> tuple[tuple[str, str], ...]:
-    entries = problem.get("invalid_parameters")
-    if not isinstance(entries, list):
-        return ()
-    pairs = [(entry.get("name"), entry.get("reason")) for entry in entries[:20] if isinstance(entry, dict)]
-    return tuple(
-        (_clean(name, hidden), _clean(reason, hidden) if isinstance(reason, str) else "")
-        for name, reason in pairs
-        if isinstance(name, str)
-    )
-
-
-def _clean(text: str, hidden: Sequence[str] = ()) -> str:
-    """Somebody else's text, fit for one line of ours: no control characters, no secret of ours, not too long."""
-    for value in hidden:
-        text = text.replace(value, "********")
-    return re.sub(r"[^\x20-\x7e]+", " ", text)[:_MAX_TEXT].strip()
-
-
-def _retry_after(header: str | None) -> timedelta | None:
-    """Both forms of the header, seconds and date; None for anything else."""
-    if header is None:
-        return None
-    if re.fullmatch(r"[0-9]+", header):
-        return timedelta(seconds=min(int(header[:9]), _LONGEST_WAIT.total_seconds()))
-    try:
-        at = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max(at - datetime.now(UTC), timedelta()), _LONGEST_WAIT)

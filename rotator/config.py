@@ -275,6 +275,10 @@ class AccountApiSettings(_Section):
     """The provider."""
 
     api_url: Address = Field("https://api.nexmo.com", description="The host with the secrets' operations.")
+    rest_url: Address = Field("https://rest.nexmo.com", description="The host with balance, top-up and settings.")
+    rest_auth: Literal["basic", "query"] = Field(
+        "basic", description="How to log in there. query makes the secret part of URLs, which proxies and servers log."
+    )
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take in all.")
     settle: Duration = Field(
         timedelta(seconds=30),

@@ -456,7 +456,7 @@ def everything_about(error: BaseException) -> str:
     """Text, repr, attributes, chained errors as printed, and the locals of every frame in our own code."""
     shown = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename.endswith("account_api.py") and "/tests/" not in frame.f_code.co_filename:
+        if Path(frame.f_code.co_filename).parent.name == "rotator":
             shown += [repr(value) for value in frame.f_locals.values()]
     return "\n".join(shown)
 

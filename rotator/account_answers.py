@@ -1,0 +1,427 @@
+"""What the provider's answers mean: values or errors, nothing is sent here; imports errors.
+
+The two families of operations answer in two dialects: those on secrets in JSON, with errors after RFC 7807, those on
+the account itself in JSON or XML, as the Content-Type says, with errors of a code and a label. Every text in an answer
+is somebody else's: it is never trusted, and what of it gets into an error is cleaned.
+
+ApiError
+├── NotSent            the request certainly did not reach the provider
+├── LostAnswer         it may have been carried out: no answer, a cut one, an unreadable one, or a 5xx
+└── Refused            the provider answered that it did not do it
+    ├── Unauthorized   401, the credential does not work
+    ├── Forbidden      403
+    ├── NotFound       404, the key or the secret's id is unknown
+    ├── InvalidRequest 400, 420 or 422
+    ├── AutoReloadDisabled  401, but because there is no payment that a top-up could repeat
+    └── RateLimited    429
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, TypeVar
+
+import httpx
+from defusedxml import ElementTree
+from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, ValidationError
+
+from rotator.errors import RotatorError
+
+STATUS_PAGE = "If it goes on, look at the provider's status page"
+_MAX_TEXT = 300
+_LONGEST_WAIT = timedelta(days=1)
+_XML_TYPES = ("application/xml", "text/xml")
+_DONE = "200"  # the error-code of what worked
+M = TypeVar("M", bound=BaseModel)
+
+
+class ApiError(RotatorError):
+    """The provider answered badly, or not at all."""
+
+
+class NotSent(ApiError):
+    """The request certainly did not reach the provider: nothing was changed there."""
+
+
+class LostAnswer(ApiError):
+    """The request may have been carried out: look before sending it again.
+
+    Attributes:
+        status: The HTTP status, a 5xx one, if there was an answer.
+    """
+
+    def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
+        super().__init__(what, next_step=next_step)
+        self.status = status
+
+
+class Refused(ApiError):
+    """The provider answered, and did not do it.
+
+    Attributes:
+        status: The HTTP status, or the answer's own error-code if that says otherwise.
+        invalid_parameters: Names and reasons of what the provider found wrong.
+    """
+
+    def __init__(
+        self, what: str, *, status: int, invalid_parameters: tuple[tuple[str, str], ...] = (), next_step: str = ""
+    ) -> None:
+        super().__init__(what, next_step=next_step)
+        self.status = status
+        self.invalid_parameters = invalid_parameters
+
+    @property
+    def rejects_the_value(self) -> bool:
+        """Whether it was the secret's own value that the provider did not like."""
+        return any(name == "secret" for name, _ in self.invalid_parameters)
+
+
+class Unauthorized(Refused):
+    """401: the key or the secret it was authenticated with does not work."""
+
+
+class Forbidden(Refused):
+    """403: not allowed, or one secret too many, or the last one that has to stay."""
+
+
+class NotFound(Refused):
+    """404: the key or the secret's id is unknown, or not this credential's to see."""
+
+
+class InvalidRequest(Refused):
+    """400, 420 or 422: a value breaks the rules, a callback is none, or the account has too many secrets."""
+
+
+class AutoReloadDisabled(Refused):
+    """401 to a top-up: the account has no payment that could be repeated."""
+
+
+class RateLimited(Refused):
+    """429: too many requests.
+
+    Attributes:
+        retry_after: How long the provider asks to wait, if it says so; never more than a day.
+    """
+
+    def __init__(self, what: str, *, retry_after: timedelta | None, **details: Any) -> None:
+        super().__init__(what, **details)
+        self.retry_after = retry_after
+
+
+_BY_STATUS: dict[int, type[Refused]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    420: InvalidRequest,
+    422: InvalidRequest,
+}
+# A top-up's refusals are all 401, and only one kind of them is about the credential.
+_BY_LABEL: tuple[tuple[str, type[Refused], str], ...] = (
+    ("auto-reload", AutoReloadDisabled, "Enable auto-reload in the provider's dashboard first"),
+    ("trx", InvalidRequest, "Give the reference of the payment with which auto-reload was enabled"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretInfo:
+    """What the provider tells of a secret: never its value."""
+
+    id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has left.
+
+    Attributes:
+        euros: Exactly as the provider writes it; below zero if the account owes.
+        auto_reload: Whether the account tops itself up; None if the provider does not say.
+    """
+
+    euros: Decimal
+    auto_reload: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """Whom the provider calls, and how often it lets itself be called.
+
+    Attributes:
+        mo_callback_url: Who is told of inbound messages; empty if nobody.
+        dr_callback_url: Who is told of delivery receipts; empty if nobody.
+        max_outbound_request: Messages sent, a second.
+        max_inbound_request: Messages received, a second.
+        max_calls_per_second: Calls of the API.
+    """
+
+    mo_callback_url: str
+    dr_callback_url: str
+    max_outbound_request: int
+    max_inbound_request: int
+    max_calls_per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. The body may repeat what was sent.
+
+    Attributes:
+        headers: Those that are looked at: Content-Type and Retry-After, by their names in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: SecretBytes
+
+    @classmethod
+    def of(cls, response: httpx.Response, content: bytes) -> "Reply":
+        """What is needed of a response, and its body."""
+        headers = {name: response.headers[name] for name in ("content-type", "retry-after") if name in response.headers}
+        return cls(response.status_code, headers, SecretBytes(content))
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+class _Secret(BaseModel):
+    # Ids become part of a path: one character at least is not a dot, or the path would be another one.
+    id: str = Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$")
+    created_at: datetime
+
+    def info(self) -> SecretInfo:
+        at = self.created_at
+        return SecretInfo(self.id, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+class _Embedded(BaseModel):
+    secrets: list[_Secret]
+
+
+class _Secrets(BaseModel):
+    embedded: _Embedded = Field(alias="_embedded")
+
+
+def _euros(value: object) -> Decimal:
+    """An amount as JSON or XML spells it; Decimal alone would also take "1_0", "Infinity" and 1E+999999999."""
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([Ee][+-]?[0-9]{1,2})?", text):
+        raise ValueError("is no amount")
+    amount = Decimal(text)
+    if amount.adjusted() >= 15 or len(format(amount, "f")) > 60:  # noqa: PLR2004 more than all money
+        raise ValueError("is no amount")
+    return Decimal(format(amount, "f"))  # without an exponent, which nobody expects in an amount
+
+
+def _url(value: object) -> object:
+    """Unset may be empty, or nothing at all. What is no plain text would upset whoever prints it."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError("is no URL")
+    return value
+
+
+_Url = Annotated[str, BeforeValidator(_url), Field(max_length=8192)]
+_Limit = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+
+
+class _Balance(BaseModel):
+    value: Annotated[Decimal, BeforeValidator(_euros)]
+    auto_reload: bool | None = Field(None, alias="autoReload")
+
+
+class _Settings(BaseModel):
+    mo_callback_url: _Url = Field(alias="mo-callback-url")
+    dr_callback_url: _Url = Field(alias="dr-callback-url")
+    max_outbound_request: _Limit = Field(alias="max-outbound-request")
+    max_inbound_request: _Limit = Field(alias="max-inbound-request")
+    max_calls_per_second: _Limit = Field(alias="max-calls-per-second")
+
+
+class _ToppedUp(BaseModel):
+    """One revision of the API says `response`, others `error-code`, of which anything but 200 was refused before."""
+
+    response: str | None = None
+    code: str | int | None = Field(None, alias="error-code")
+
+    @property
+    def done(self) -> bool:
+        return str(self.code) == _DONE if self.response is None else self.response.lower() == "success"
+
+
+def parse_list(reply: Reply) -> tuple[SecretInfo, ...]:
+    """The secrets in a list, each id once.
+
+    Raises:
+        LostAnswer: If that is not what the answer holds; and so for all the others.
+    """
+    with suppress(ValidationError, OverflowError):
+        secrets = _Secrets.model_validate_json(reply.content.get_secret_value()).embedded.secrets
+        if len({secret.id for secret in secrets}) == len(secrets):
+            return tuple(secret.info() for secret in secrets)
+    raise unreadable("the list of secrets", "account_api.api_url")
+
+
+def parse_secret(reply: Reply) -> SecretInfo:
+    """One secret."""
+    with suppress(ValidationError, OverflowError):
+        return _Secret.model_validate_json(reply.content.get_secret_value()).info()
+    raise unreadable("a secret's id and date", "account_api.api_url")
+
+
+def parse_balance(reply: Reply) -> Balance:
+    """The balance, not a cent of it rounded."""
+    found = _validate(_Balance, reply)
+    if isinstance(found, _Balance):
+        return Balance(found.value, found.auto_reload)
+    raise unreadable(f"the balance: {found}", "account_api.rest_url")
+
+
+def parse_settings(reply: Reply) -> CallbackSettings:
+    """The settings."""
+    found = _validate(_Settings, reply)
+    if isinstance(found, _Settings):
+        return CallbackSettings(**found.model_dump())
+    raise unreadable(f"the account's settings: {found}", "account_api.rest_url")
+
+
+def parse_top_up(reply: Reply) -> None:
+    """Nothing, if it says that the account was topped up."""
+    found = _validate(_ToppedUp, reply)
+    if not isinstance(found, _ToppedUp) or not found.done:
+        raise unreadable("the word that the account was topped up", "account_api.rest_url")
+
+
+def unreadable(what: str, setting: str) -> LostAnswer:
+    """The error for an answer without what it should hold."""
+    return LostAnswer(
+        f"The provider's answer does not hold {what}",
+        next_step=f"Make sure that {setting} is the Account API's, not a proxy's login page",
+    )
+
+
+def _validate(model: type[M], reply: Reply) -> M | str:
+    """The model, or what is wrong in words of our own."""
+    try:
+        return model.model_validate(_document(reply))
+    except ValidationError as error:
+        names = {str(problem["loc"][0]) for problem in error.errors(include_input=False, include_url=False)}
+        return f"{', '.join(sorted(names))} missing or not readable"
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------
+
+
+def refusal(request: str, reply: Reply, hidden: Sequence[str], *, setting: str) -> ApiError:
+    """The error that an answer other than 2xx means.
+
+    Args:
+        request: What was asked, without any secret.
+        reply: The answer.
+        hidden: What must not be repeated of it.
+        setting: Where the host's address stands.
+    """
+    return _refusal(request, reply, reply.status, hidden, setting)
+
+
+def refusal_within(request: str, reply: Reply, hidden: Sequence[str], *, setting: str) -> ApiError | None:
+    """The error that an answer means whose status says that all is well and whose error-code says otherwise."""
+    code = _document(reply).get("error-code")
+    if not isinstance(code, str | int) or str(code) == _DONE:
+        return None
+    status = int(code) if re.fullmatch("[45][0-9]{2}", str(code), re.ASCII) else reply.status
+    return _refusal(request, reply, status, hidden, setting)
+
+
+def _refusal(request: str, reply: Reply, status: int, hidden: Sequence[str], setting: str) -> ApiError:
+    problem = _document(reply)
+    label = _text(problem.get("error-code-label"), hidden)
+    texts = (_text(problem.get("title"), hidden), _text(problem.get("detail"), hidden), label)
+    said = ": ".join(text for text in texts if text)
+    what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return LostAnswer(what, status=status, next_step=STATUS_PAGE)
+    if status in (301, 302, 303, 307, 308):
+        next_step = f"Put the Account API's own address into {setting}: redirects are never followed"
+        return Refused(what, status=status, next_step=next_step)
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return RateLimited(what, status=status, retry_after=_retry_after(reply.headers.get("retry-after")))
+    if status == httpx.codes.UNAUTHORIZED:
+        for word, kind, next_step in _BY_LABEL:
+            if word in label.lower():
+                return kind(what, status=status, next_step=next_step)
+    wrong = _invalid_parameters(problem, hidden)
+    return _BY_STATUS.get(status, Refused)(what, status=status, invalid_parameters=wrong)
+
+
+def _invalid_parameters(problem: dict[str, Any], hidden: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    entries = problem.get("invalid_parameters")
+    if not isinstance(entries, list):
+        return ()
+    pairs = [(entry.get("name"), entry.get("reason")) for entry in entries[:20] if isinstance(entry, dict)]
+    return tuple((clean(name, hidden), _text(reason, hidden)) for name, reason in pairs if isinstance(name, str))
+
+
+# --- what the bytes say -------------------------------------------------------------------------------------------
+
+
+def _document(reply: Reply) -> dict[str, Any]:
+    """An answer's fields; none if it cannot be read. A bare word is taken for the field `response`."""
+    content = reply.content.get_secret_value()
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        document = _xml(content) if kind in _XML_TYPES else _json(content)
+    # Numbers beyond all limits are an ArithmeticError, codecs that nobody knows a LookupError.
+    except (ValueError, SyntaxError, ArithmeticError, LookupError, RecursionError):
+        return {}
+    if isinstance(document, str):
+        return {"response": document}
+    return document if isinstance(document, dict) else {}
+
+
+def _json(content: bytes) -> Any:
+    # An amount that passes through a float is another amount.
+    return json.loads(content, parse_float=Decimal, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _xml(content: bytes) -> str | dict[str, str]:
+    root = ElementTree.fromstring(content, forbid_dtd=True)
+    if len(root) == 0:
+        return (root.text or "").strip()
+    return {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in root if len(child) == 0}
+
+
+def _text(value: object, hidden: Sequence[str]) -> str:
+    return clean(value, hidden) if isinstance(value, str) else ""
+
+
+def clean(text: str, hidden: Sequence[str] = ()) -> str:
+    """Somebody else's text, fit for one line of ours: no control characters, no secret of ours, not too long."""
+    for value in hidden:
+        text = text.replace(value, "********")
+    return re.sub(r"[^\x20-\x7e]+", " ", text)[:_MAX_TEXT].strip()
+
+
+def _retry_after(header: str | None) -> timedelta | None:
+    """Both forms of the header, seconds and date; None for anything else."""
+    if header is None:
+        return None
+    if re.fullmatch(r"[0-9]+", header):
+        return timedelta(seconds=min(int(header[:9]), _LONGEST_WAIT.total_seconds()))
+    try:
+        at = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(max(at - datetime.now(UTC), timedelta()), _LONGEST_WAIT)
