@@ -294,8 +294,7 @@ def parse_settings(reply: Reply) -> CallbackSettings:
 
 def parse_top_up(reply: Reply) -> None:
     """Nothing, if it says that the account was topped up."""
-    found = _validate(_ToppedUp, reply)
-    if not isinstance(found, _ToppedUp) or not found.done:
+    if not getattr(_validate(_ToppedUp, reply), "done", False):  # what it holds instead must not be a local here
         raise unreadable("the word that the account was topped up", "account_api.rest_url")
 
 
