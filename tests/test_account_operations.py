@@ -27,6 +27,7 @@ from rotator.account_api import (
     RateLimited,
     Refused,
     Unauthorized,
+    _Unshown,
 )
 from rotator.emulator import Emulator, Profile, parse_account, running
 from tests import test_account_api as wire
@@ -251,6 +252,7 @@ def test_xml_says_the_same_as_json() -> None:
     fields = "".join(f"<{name}>{str(value).replace('&', '&amp;')}</{name}>" for name, value in SETTINGS.items())
     assert told(xml(f"<account-settings>{fields}<new>7</new></account-settings>"), change) == READ
     told(xml("<response>success</response>"), top_up)
+    told(says(200, b"<response>success</response>", "Content-Type: Text/XML\r\n"), top_up)
 
 
 @pytest.mark.parametrize(
@@ -511,6 +513,12 @@ def test_in_the_query_key_and_secret_are_sent_as_the_provider_documents_it_and_n
         f'HTTP Request: POST {url}/account/settings "HTTP/1.1 200 X"',
     ]
     assert leaks(everything_logged.text) == []
+
+
+def test_a_url_with_a_secret_does_not_show_it_to_whoever_looks_at_it() -> None:
+    url = _Unshown(f"https://rest.example/account/top-up?{QUERY}")
+    assert url.query.decode() == QUERY, "it is there, for the wire"
+    assert leaks(f"{url} {url!r}") == []
 
 
 @OPERATIONS
