@@ -1,21 +1,27 @@
 """The `rotator` command. Heavy imports stand inside the commands, so that --help answers at once."""
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from rotator.account_commands import account_app
+from rotator.command import (
+    ConfigOption,
+    JsonOption,
+    NameArgument,
+    NamesArgument,
+    open_fleet,
+    read_secret,
+    require_one_source,
+    settings_of,
+)
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-    from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Request
@@ -35,23 +41,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+app.add_typer(account_app, name="account")
 
 
-def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    from rotator.config import find_file, load
-
-    try:
-        settings = load(find_file(ctx.params.get("config")))
-    except RotatorError:
-        return []
-    return [account.name for account in settings.accounts if account.name.startswith(incomplete)]
-
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 ShardOption = Annotated[
     str | None,
     typer.Option(
@@ -60,11 +52,6 @@ ShardOption = Annotated[
         "If not given: daemon.shard.",
         show_default=False,
     ),
-]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
-NamesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="NAME", autocompletion=_complete_names, help="Accounts.", show_default=False),
 ]
 
 
@@ -162,7 +149,7 @@ def rotate_now(
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
     from rotator.fleet import Request, Wanted
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
         part = None if names else _shard(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
@@ -202,7 +189,7 @@ def plan(
     """
     from rotator.fleet import Request, Wanted
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
         if until is None:
             _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
@@ -221,7 +208,7 @@ def status(
     from rotator import report
     from rotator.rotation import load_journal, load_published
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
         rows = []
         for account in chosen:
@@ -254,13 +241,13 @@ def adopt(
 
     The value is tried at the provider, then published. It never appears among the process's arguments.
     """
-    if sum((secret_stdin, secret_file is not None, secret_env is not None)) > 1:
-        raise ConfigError("Name one source of the secret: --secret-stdin, --secret-file or --secret-env")
+    require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     from rotator.fleet import Request, Wanted
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name], everything=False)
-        secret = _read_secret(name, stdin=secret_stdin, file=secret_file, variable=secret_env)
+        prompt = f"API secret of {name}"
+        secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         fleet.preflight(accounts)
         rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
         _finish(fleet, [rotation.adopt(secret, secret_id, force=force)], as_json=as_json)
@@ -283,7 +270,7 @@ def resolve(
     """Decide about secrets that rotator cannot account for. Only what you name is revoked."""
     from rotator.fleet import Request, Wanted
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name], everything=False)
         fleet.preflight(accounts)
         rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
@@ -310,7 +297,7 @@ def check(
     from rotator import report
     from rotator.check import examine
 
-    with _fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet:
         findings = []
         for finding in examine(fleet, fleet.select(names or [], everything=not names)):
             findings.append(finding)
@@ -393,7 +380,7 @@ def demo(
 @config_app.command(epilog="Example: `rotator config show`.")
 def show(ctx: typer.Context, config: ConfigOption = None) -> None:
     """Print the configuration in force, defaults and variables included, as JSON; secrets are masked."""
-    typer.echo(_settings(ctx, config).model_dump_json(indent=2, exclude_none=True))
+    typer.echo(settings_of(ctx, config).model_dump_json(indent=2, exclude_none=True))
 
 
 @config_app.command(epilog="Example: `rotator config schema > rotator.schema.json`.")
@@ -407,35 +394,6 @@ def schema() -> None:
 
 
 # --- shared by the commands ----------------------------------------------------------------------------------
-
-
-def _settings(ctx: typer.Context, config: Path | None) -> "Settings":
-    from rotator.config import find_file, load
-
-    return load(find_file(config or ctx.find_root().obj))
-
-
-@contextmanager
-def _fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
-    """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
-    settings = _settings(ctx, config)
-    from rotator import logs
-    from rotator.account_api import AccountApi
-    from rotator.fleet import Fleet
-    from rotator.vault import Vault
-
-    logs.configure(settings.log.level, settings.log.format)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's
-        if stop.is_set():
-            sys.exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    with AccountApi(settings.account_api, connections=settings.daemon.concurrency) as api:
-        yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
 
 
 def _shard(settings: "Settings", option: str | None) -> "Shard | None":
@@ -552,33 +510,6 @@ def _finish(fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool) -> None
     code = report.exit_code(outcomes)
     if code:
         raise typer.Exit(code)
-
-
-def _read_secret(name: str, *, stdin: bool, file: Path | None, variable: str | None) -> "SecretStr":
-    import os
-    from getpass import getpass
-
-    from pydantic import SecretStr
-
-    from rotator.logs import conceal
-
-    if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{file} cannot be read") from None
-    elif variable is not None:
-        text = os.environ.get(variable, "")
-    elif stdin:
-        text = sys.stdin.readline()
-    elif sys.stdin.isatty():
-        text = getpass(f"API secret of {name}: ")
-    else:
-        raise ConfigError("There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env")
-    secret = text.strip("\r\n")
-    if not secret:
-        raise ConfigError("The secret is empty")
-    return conceal(SecretStr(secret))
 
 
 def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:

@@ -138,7 +138,7 @@ class Cluster:
         """Write the configuration; short leases and waits, so that a crash costs seconds."""
         merged: dict[str, dict[str, Any]] = {
             "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "5s"},
-            "account_api": {"api_url": self.api_url, "timeout": "2s", "settle": "1s"},
+            "account_api": {"api_url": self.api_url, "rest_url": self.api_url, "timeout": "2s", "settle": "1s"},
             "defaults": {"grace": "0s", "verify_timeout": "10s"},
             "daemon": {"lease": "6s", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
             "log": {"level": "debug", "format": "json"},

@@ -597,12 +597,18 @@ def test_no_option_of_any_command_takes_a_secret_value() -> None:
         for path, command in commands()
         for parameter in command.params
         for option in parameter.opts
-        if "secret" in option and not getattr(parameter, "is_flag", False)
+        if ("secret" in option or "trx" in option) and not getattr(parameter, "is_flag", False)
     }
     assert takes == {
         ("adopt", "--secret-file"),
         ("adopt", "--secret-env"),
         ("adopt", "--secret-id"),
+        ("account secrets create", "--secret-file"),
+        ("account secrets create", "--secret-env"),
+        ("account secrets show", "secret_id"),
+        ("account secrets revoke", "secret_id"),
+        ("account top-up", "--trx-file"),
+        ("account top-up", "--trx-env"),
         ("emulator", "--max-secrets"),
     }
 

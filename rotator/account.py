@@ -1,0 +1,301 @@
+"""One account in a person's hands: whose its secrets are, adding one, revoking one; imports fleet and below.
+
+Nothing here goes around the protocol: looking needs no lease, a secret is added under one, and revoked is only what the
+journal was told first, by the ordinary rules of a run.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+import structlog
+from pydantic import SecretStr
+
+from rotator import protocol
+from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorized
+from rotator.config import AccountSettings
+from rotator.errors import RotatorError
+from rotator.fleet import Fleet, Request, Wanted
+from rotator.protocol import Journal, Published, Retiring
+from rotator.rotation import Outcome, dump_journal, load_journal, load_published
+from rotator.vault import CasConflict, VaultError
+
+_RUN = Request(Wanted.NOTHING_NEW)
+_log = structlog.get_logger()
+
+
+class NotNowError(RotatorError):
+    """Somebody else is at work on the account: later it may be possible."""
+
+    exit_code = 3
+
+
+class Standing(StrEnum):
+    """What a live secret is to rotator."""
+
+    PUBLISHED = "published"  # consumers read it
+    RETIRING = "retiring"  # replaced, and recorded to be revoked
+    NEW = "new"  # on its way to being published, or added meanwhile
+    UNKNOWN = "unknown"  # rotator cannot account for it
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSecret:
+    """One secret of an account: never its value.
+
+    Attributes:
+        until: When it is revoked at the earliest, if it is retiring.
+    """
+
+    id: str
+    created_at: datetime
+    standing: Standing
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An account as it stood a moment ago.
+
+    Attributes:
+        journal: Its journal.
+        journal_version: That document's version; 0 if there is none.
+        published: What consumers read.
+        current_id: The id of the published secret; None if nobody can tell.
+        created: What the provider lists, with the published secret: id -> creation time.
+    """
+
+    account: AccountSettings
+    journal: Journal
+    journal_version: int
+    published: Published
+    current_id: str | None
+    created: Mapping[str, datetime]
+
+    @property
+    def secrets(self) -> tuple[LiveSecret, ...]:
+        """Every live secret, oldest first."""
+        until = {entry.id: entry.not_before for entry in self.journal.retiring}
+        return tuple(
+            LiveSecret(id_, at, self._standing(id_), until.get(id_) if id_ != self.current_id else None)
+            for id_, at in sorted(self.created.items(), key=lambda item: item[1])
+        )
+
+    def _standing(self, id_: str) -> Standing:
+        if id_ == self.current_id:
+            return Standing.PUBLISHED
+        if id_ in self.journal.retiring_ids:
+            return Standing.RETIRING
+        if self.journal.candidate is None:
+            return Standing.UNKNOWN
+        if id_ == self.journal.current_id:
+            return Standing.RETIRING  # as soon as the candidate, which is published, is in the journal
+        return Standing.UNKNOWN if id_ in self.journal.ids_before else Standing.NEW
+
+
+def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials:
+    """What consumers of the account log in with at this moment.
+
+    Raises:
+        RotatorError: If nothing is published, or Vault cannot be asked.
+    """
+    return _credentials(account, load_published(fleet.vault.read(account.path), account.fields))
+
+
+@contextmanager
+def refused(account: AccountSettings) -> Iterator[None]:
+    """Say of a 401 whose secret it was that the provider refuses."""
+    try:
+        yield
+    except Unauthorized:
+        raise RotatorError(
+            f"The provider refuses the published secret of {account.name} ({account.api_key})",
+            unchanged="Nothing was changed",
+            next_step=f"Find out why: rotator check {account.name}",
+        ) from None
+
+
+def look(fleet: Fleet, account: AccountSettings) -> View:
+    """Read the journal, then the published document, then list with the published secret; changes nothing.
+
+    Raises:
+        RotatorError: If one of them cannot be had.
+    """
+    document = fleet.vault.read(fleet.settings.journal_path(account))
+    journal = load_journal(document)
+    published = load_published(fleet.vault.read(account.path), account.fields)
+    credentials = _credentials(account, published)
+    with refused(account):
+        infos = fleet.provider.list_secrets(credentials, account.api_key)
+    created = {info.id: info.created_at for info in infos}
+    current_id = _current_id(fleet, account, journal, published, frozenset(created))
+    return View(account, journal, document.version, published, current_id, created)
+
+
+def _credentials(account: AccountSettings, published: Published) -> Credentials:
+    if published.secret is None:
+        raise RotatorError(
+            f"Nothing is published for {account.name} at {account.path}",
+            unchanged="Nothing was changed",
+            next_step=f"Give it the secret in use today: rotator adopt {account.name}",
+        )
+    return Credentials(account.api_key, published.secret)
+
+
+def _current_id(
+    fleet: Fleet, account: AccountSettings, journal: Journal, published: Published, listed: frozenset[str]
+) -> str | None:
+    """The published secret's id: what the journal says of this very value, or the only one there is."""
+    if len(listed) == 1:
+        return next(iter(listed))  # the list was fetched with it
+    if journal.candidate is not None and journal.candidate == published.secret:
+        return published.secret_id if published.secret_id in listed else None
+    if journal.current_id not in listed:
+        return None
+    if published.version != journal.published_version:
+        recorded = load_published(fleet.vault.read(account.path, journal.published_version), account.fields)
+        if recorded.secret is None or recorded.secret != published.secret:
+            return None
+    return journal.current_id
+
+
+# --- adding one ----------------------------------------------------------------------------------------------
+
+
+def require_room(fleet: Fleet, view: View) -> None:
+    """Refuse to add a secret where there is no room, or where that would get into rotator's way.
+
+    Raises:
+        RotatorError: Why not.
+    """
+    name, journal, limit = view.account.name, view.journal, fleet.settings.account_api.max_secrets
+    _require_rest(fleet, view)
+    if journal.current_id is None:
+        raise RotatorError(
+            f"rotator has not taken {name} on yet: with a second secret it could not tell which one is published",
+            unchanged="Nothing was changed",
+            next_step=f"Take it on first: rotator adopt {name}",
+        )
+    if len(view.created) >= limit:
+        raise RotatorError(
+            f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
+            unchanged="Nothing was changed",
+            next_step=f"Look at them: rotator account secrets list {name}",
+        )
+
+
+def create(fleet: Fleet, account: AccountSettings, value: SecretStr) -> SecretInfo:
+    """Add a secret that is not rotator's. Sent once, while this runner has the account to itself.
+
+    Raises:
+        RotatorError: If it was not added; LostAnswer if it may have been all the same.
+    """
+    view = look(fleet, account)
+    require_room(fleet, view)
+    credentials = _credentials(account, view.published)
+    policy, settings = fleet.policy(account, _RUN), fleet.settings
+    path, version = settings.journal_path(account), view.journal_version
+    journal = replace(view.journal, holder=fleet.runner, lease_until=fleet.now() + policy.lease)
+    # Its success means that nobody has moved the account since it was looked at.
+    version = fleet.vault.write(path, dump_journal(journal), cas=version)
+    try:
+        if not protocol.has_lease(journal, policy, fleet.now()):
+            raise NotNowError(f"The time for {account.name} was over before the secret could be added")
+        with refused(account):
+            return fleet.provider.create_secret(credentials, account.api_key, value)
+    except LostAnswer:
+        # Nothing is revoked while it may still be carried out: the full account would refuse it.
+        late = fleet.now() + policy.request_timeout + policy.settle
+        journal = replace(journal, create_until=max(late, journal.create_until or late))
+        raise
+    finally:
+        try:
+            fleet.vault.write(path, dump_journal(replace(journal, holder=None, lease_until=None)), cas=version)
+        except (CasConflict, VaultError) as error:
+            _log.info("account.lease_not_given_back", account=account.name, error=str(error))  # it runs out by itself
+
+
+# --- revoking one --------------------------------------------------------------------------------------------
+
+
+def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
+    """Refuse to revoke what consumers may need, or what nobody can tell.
+
+    Returns:
+        What the secret is: RETIRING or UNKNOWN.
+
+    Raises:
+        RotatorError: Why not.
+    """
+    name = view.account.name
+    found = {secret.id: secret for secret in view.secrets}.get(secret_id)
+    if found is None:
+        raise _not_revoked(
+            f"The provider lists no {secret_id} for {name}", f"See what it lists: rotator account secrets list {name}"
+        )
+    _require_rest(fleet, view)
+    if len(view.created) == 1:
+        raise _not_revoked(f"{secret_id} is the last secret of {name}", f"Replace it: rotator rotate-now {name}")
+    if secret_id in (view.current_id, view.journal.current_id, view.published.secret_id):
+        raise _not_revoked(
+            f"{secret_id} is what {name} has published: consumers use it", f"Replace it: rotator rotate-now {name}"
+        )
+    if view.current_id is None or view.current_id != view.journal.current_id:
+        raise _not_revoked(
+            f"Which of its {len(view.created)} secrets {name} has published cannot be told",
+            f"Have that found out first: rotator rotate-now {name} --due",
+        )
+    return found
+
+
+def _not_revoked(what: str, next_step: str) -> RotatorError:
+    return RotatorError(what, unchanged="Nothing was revoked", next_step=next_step)
+
+
+def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
+    """Record that a secret may go at once, then have the ordinary rules revoke it.
+
+    A retiring one loses the rest of its grace; an unknown one goes the way of `rotator resolve`.
+
+    Raises:
+        RotatorError: If it must not go; nothing was recorded then.
+    """
+    view = look(fleet, account)
+    found = require_revocable(fleet, view, secret_id)
+    rotation = fleet.rotation(account, _RUN)
+    if found.standing is Standing.UNKNOWN:
+        if secret_id not in rotation.unaccounted():
+            raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")
+        return rotation.resolve(frozenset({secret_id}))
+    now = fleet.now()
+    retiring = tuple(
+        Retiring(entry.id, min(now, entry.not_before)) if entry.id == secret_id else entry
+        for entry in view.journal.retiring
+    )
+    path = fleet.settings.journal_path(account)
+    fleet.vault.write(path, dump_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
+    _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
+    return rotation.run()
+
+
+def _require_rest(fleet: Fleet, view: View) -> None:
+    """Refuse while somebody is at work on the account, or has left something unfinished.
+
+    Raises:
+        RotatorError: Who or what it is.
+    """
+    name, journal = view.account.name, view.journal
+    if protocol.leased_elsewhere(journal, fleet.policy(view.account, _RUN), fleet.now()):
+        raise NotNowError(
+            f"{journal.holder} is at work on {name} until {journal.lease_until:%H:%M:%S} UTC",
+            unchanged="Nothing was changed",
+            next_step="Try again then",
+        )
+    if journal.candidate is not None:
+        raise RotatorError(
+            f"A rotation of {name} is unfinished",
+            unchanged="Nothing was changed",
+            next_step=f"Have it finished first: rotator rotate-now {name}",
+        )
