@@ -34,6 +34,7 @@ def fill(folder: Path, bao: OpenBao, emulator: Emulator, url: str, count: int) -
     """Write the configuration, and to Vault and the provider what a fleet at rest looks like."""
     config = folder / "config.toml"
     head = f'[vault]\naddress = "{bao.address}"\n[account_api]\napi_url = "{url}"\n[daemon]\nlisten = "{LISTEN}"\n'
+    head += '[balance]\nevery = "off"\n'  # a fleet at rest; what reading balances costs is told in docs/balance.md
     accounts = (
         f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n'
         for number in range(count)

@@ -264,12 +264,13 @@ class Soak:
         self.done["reload"] += 1
         lines = [
             f'[vault]\naddress = "{self.vault.address}"\ntimeout = "3s"\n',
-            f'[account_api]\napi_url = "{self.url}"\ntimeout = "3s"\nsettle = "2s"\n',
+            f'[account_api]\napi_url = "{self.url}"\nrest_url = "{self.url}"\ntimeout = "3s"\nsettle = "2s"\n',
             "max_calls_per_second = 500\n",
             f'[defaults]\nevery = "{EVERY.seconds}s"\ngrace = "{GRACE.seconds}s"\n',
             'jitter = "4s"\nverify_timeout = "5s"\n',
             f'[daemon]\nlease = "10s"\nmin_spacing = "0s"\nsweep = "10s"\nrecheck = "{self.dice.choice([3, 4, 5])}m"\n',
             '[daemon.brake]\nfailures = 20\nof_last = 30\nhold = "5s"\n',
+            '[balance]\nevery = "10s"\n',
             '[log]\nformat = "json"\n',
         ]
         lines += [

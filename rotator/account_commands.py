@@ -59,14 +59,20 @@ def balance(
             credentials = published_credentials(fleet, account)
             with refused(account):
                 found = fleet.provider.get_balance(credentials)
-            return {"euros": float(found.euros), "auto_reload": found.auto_reload}
+            low = found.euros < account.low_balance
+            return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 
-        rows = _each(fleet, names, read, unknown={"euros": None, "auto_reload": None})
+        rows = _each(fleet, names, read, unknown={"euros": None, "low": None, "auto_reload": None})
     cells = [
-        (row["account"], "-" if row["euros"] is None else f"{row['euros']:.2f}", _yes_or_no(row["auto_reload"]))
+        (
+            row["account"],
+            "-" if row["euros"] is None else f"{row['euros']:.2f}",
+            _yes_or_no(row["low"]),
+            _yes_or_no(row["auto_reload"]),
+        )
         for row in rows
     ]
-    _show({"accounts": rows}, ("account", "euros", "auto-reload"), cells, as_json=as_json)
+    _show({"accounts": rows}, ("account", "euros", "low", "auto-reload"), cells, as_json=as_json)
     _end(rows, as_json=as_json)
 
 

@@ -31,7 +31,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
             yield Finding(ok=False, what=f"Vault at {address} is sealed. Unseal it.")
             return
         yield Finding(ok=True, what=f"Vault at {address} answers (version {health.version})")
-        needs = fleet.needs(accounts)
+        needs = fleet.needs(accounts, top_ups=True)
         yield Finding(ok=True, what="logged in")
         yield _mount(fleet)
     except RotatorError as error:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -44,6 +45,7 @@ DEFAULT_EVERY = timedelta(days=30)
 # What is taken for jitter if nobody says: this part of the time between grace and every, and no more than so long.
 JITTER_SHARE = 10
 JITTER_CAP = timedelta(hours=6)
+LOW_BALANCE = Decimal("5.00")
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
 _DURATION = re.compile(r"(?:[0-9]+(?:d|h|ms|m|s))+")
@@ -152,6 +154,16 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _euros(value: object) -> object:
+    if isinstance(value, Decimal) or (isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,2})?", value)):
+        return value
+    raise ValueError('is not an amount in euros such as "5.00"')
+
+
+def _unless_off(value: object) -> object:
+    return None if value == "off" else value
+
+
 def _vault_path(text: str) -> str:
     """KV v2 paths are joined into URLs: nothing may be left for the server or a proxy to reinterpret."""
     if not re.fullmatch(r"[\w.@~+=-]+(?:/[\w.@~+=-]+)*", text, re.ASCII):
@@ -182,6 +194,12 @@ BlackoutText = Annotated[
 ]
 Address = Annotated[str, AfterValidator(_http_url)]
 VaultPath = Annotated[str, AfterValidator(_vault_path)]
+Euros = Annotated[
+    Decimal,
+    BeforeValidator(_euros),
+    PlainSerializer(lambda euros: f"{euros:.2f}", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,2})?$", "examples": ["5.00"]}),
+]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 ApiKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -386,6 +404,40 @@ class Defaults(_Section):
         return f"{what} less jitter" if self.jitter else what
 
 
+class TopUpSettings(_Section):
+    """Whether rotator may spend money to keep an account filled, and where the reference of the payment is.
+
+    The reference (`trx`) is as good as money: it comes from Vault or from the environment, never from a file.
+    """
+
+    per_day: int = Field(0, ge=0, le=100, description="How many top-ups in any 24 hours at most; 0: never any.")
+    trx_path: VaultPath | None = Field(
+        None, description="The document with the payment's reference, below vault.mount; not one that consumers read."
+    )
+    trx_field: str = Field("trx", min_length=1, description="Its field.")
+    trx_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Or the variable with the payment's reference."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.trx_path is not None and self.trx_env is not None:
+            raise ValueError("trx_path and trx_env exclude each other")
+        return self
+
+
+class BalanceSettings(_Section):
+    """What accounts have left: how often `rotator run` asks, when it is too little, what is done about it."""
+
+    every: Annotated[
+        PositiveDuration | None,
+        BeforeValidator(_unless_off),
+        PlainSerializer(lambda every: "off" if every is None else format_duration(every), return_type=str),
+    ] = Field(timedelta(hours=1), description='How often each balance is read; "off": never.')
+    low: Euros = Field(LOW_BALANCE, description="Below so many euros a balance is low; low_balance of an account.")
+    top_up: TopUpSettings = Field(default_factory=TopUpSettings, description="Automatic top-ups; top_up of an account.")
+
+
 class AccountSettings(Defaults):
     """One account; any default can be said anew here."""
 
@@ -394,6 +446,16 @@ class AccountSettings(Defaults):
     path: VaultPath = Field(description="The published document, below vault.mount.")
     primary: Name | None = Field(None, description="Name of the primary account that may act for this one.")
     enabled: bool = Field(True, description="false: rotator leaves the account alone.")
+    low_balance: Euros = Field(LOW_BALANCE, description="Below so many euros its balance is low; else balance.low.")
+    top_up: TopUpSettings = Field(
+        default_factory=TopUpSettings, description="What differs from balance.top_up for this account."
+    )
+
+    @model_validator(mode="after")
+    def _can_top_up(self) -> Self:
+        if self.top_up.per_day and self.top_up.trx_path is None and self.top_up.trx_env is None:
+            raise ValueError("top_up.per_day needs trx_path or trx_env: where the reference of the payment is")
+        return self
 
 
 class BrakeSettings(_Section):
@@ -479,6 +541,7 @@ class Settings(BaseSettings):
     vault: VaultSettings
     account_api: AccountApiSettings = Field(default_factory=AccountApiSettings)
     defaults: Defaults = Field(default_factory=Defaults)
+    balance: BalanceSettings = Field(default_factory=BalanceSettings)
     accounts: tuple[AccountSettings, ...] = Field(min_length=1, description="The accounts to rotate.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -500,15 +563,23 @@ class Settings(BaseSettings):
         """Where the account's journal stands, below vault.mount."""
         return f"{self.vault.journal_prefix}/{account.name}"
 
+    def top_ups_path(self, account: AccountSettings) -> str:
+        """Where the account's automatic top-ups are noted, below vault.mount: no journal's name has a slash in it."""
+        return f"{self.vault.journal_prefix}/{account.name}/top-ups"
+
     @model_validator(mode="before")
     @classmethod
     def _inherit_defaults(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        defaults, accounts = values.get("defaults"), values.get("accounts")
-        if isinstance(defaults, dict) and isinstance(accounts, list):
-            return values | {"accounts": [_inherited(defaults, account) for account in accounts]}
-        return values
+        defaults, balance, accounts = values.get("defaults"), values.get("balance"), values.get("accounts")
+        if not isinstance(accounts, list):
+            return values
+        if isinstance(defaults, dict):
+            accounts = [_inherited(defaults, account) for account in accounts]
+        if isinstance(balance, dict):
+            accounts = [_with_balance(balance, account) for account in accounts]
+        return values | {"accounts": accounts}
 
     @model_validator(mode="after")
     def _fleet(self) -> Self:
@@ -581,6 +652,22 @@ def _inherited(defaults: dict[str, Any], account: Any) -> Any:
     if isinstance(general, dict) and isinstance(own, dict):
         return defaults | account | {"fields": general | own}
     return defaults | account
+
+
+def _with_balance(balance: dict[str, Any], account: Any) -> Any:
+    """An account with what [balance] says and it does not; those of top_up are inherited one by one.
+
+    Of trx_path and trx_env, one displaces the other.
+    """
+    if not isinstance(account, dict):
+        return account
+    low = {"low_balance": balance["low"]} if "low" in balance else {}
+    general, own = balance.get("top_up", {}), account.get("top_up", {})
+    if not (isinstance(general, dict) and isinstance(own, dict)):
+        return low | account
+    if "trx_path" in own or "trx_env" in own:
+        general = {key: value for key, value in general.items() if key not in ("trx_path", "trx_env")}
+    return low | account | {"top_up": general | own}
 
 
 def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
@@ -670,7 +757,7 @@ def changes(before: Settings, after: Settings) -> list[Change]:
     """What differs; a setting that changed in the same way for several accounts is one change."""
     found = [
         Change(f"{section}.{key}", old, new)
-        for section in ("vault", "account_api", "daemon", "log")
+        for section in ("vault", "account_api", "balance", "daemon", "log")
         for key, old, new in _differences(getattr(before, section), getattr(after, section))
     ]
     old_accounts = {account.name: account for account in before.accounts}
@@ -720,9 +807,10 @@ def _lines(path: Path, error: ValidationError) -> list[str]:
         if loc == ("accounts",) and problem["type"] == "too_short" and lines:
             continue  # only because none of them is right
         if loc[:1] == ("accounts",) and (loc[2:], problem["msg"]) in said:
-            continue  # inherited: said once, of [defaults]
-        if loc[:1] == ("defaults",):
-            said.add((loc[1:], problem["msg"]))
+            continue  # inherited: said once, of [defaults] or [balance]
+        if loc[:1] in (("defaults",), ("balance",)):
+            inherited_as = ("low_balance",) if loc == ("balance", "low") else loc[1:]
+            said.add((inherited_as, problem["msg"]))
         where = ".".join(str(part) for part in loc)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":

@@ -6,6 +6,8 @@ Who does what:
 - the planner sets each account's job, and is the only one to do so: the scheduler may tell of a job's end with its
   own lock held, and whoever waits for that lock must not hold the daemon's;
 - the keeper keeps the Vault session alive, stops the scheduler while Vault is away, and sweeps;
+- the teller reads balances, one at a time, and tops up what may be topped up: nothing that goes wrong there counts as
+  a failed run, and nobody waits for it;
 - the main thread takes signals and looks at the clock and at the configuration file;
 - the web server answers in a thread of its own.
 
@@ -15,6 +17,7 @@ and the journal's check-and-set is the fence.
 
 import contextlib
 import heapq
+import logging
 import os
 import signal
 import sys
@@ -22,7 +25,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from hashlib import blake2b
@@ -43,9 +46,11 @@ from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from rotator import __version__, logs
+from rotator import __version__, balance, logs
 from rotator.account_api import AccountApi
+from rotator.balance import News, Rules, TopUp, Watch
 from rotator.brake import Brake
+from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.errors import ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
@@ -54,7 +59,7 @@ from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Publishe
 from rotator.rotation import Outcome, Result, load_journal
 from rotator.schedule import Due
 from rotator.shard import Shard
-from rotator.status import AccountStatus, FleetStatus, describe
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
 from rotator.vault import Vault, VaultError, VaultUnreachable
 from rotator.web import create_app, serving
 
@@ -74,6 +79,8 @@ STAGGER = timedelta(milliseconds=500)
 SHORTEST_REST = timedelta(seconds=1)
 # An account that nobody visits so long after its time has lost its job.
 LOST_AFTER = timedelta(minutes=2)
+# The teller sends this share of the requests that the provider takes at most.
+TELLERS_SHARE = 0.5
 # How many names a log line holds.
 NAMES = 20
 
@@ -111,11 +118,15 @@ class _Account:
         turn: Its place among the rotations that are min_spacing apart; None: it has none yet.
         planned: When its job is set.
         visit: Ends the waits of the run that is under way; None if none is.
+        watch: What is known of its balance.
+        withheld: What was last said to keep its balance from being read or filled; said once.
     """
 
     settings: AccountSettings
     tried_at: datetime
     status: AccountStatus
+    watch: Watch
+    withheld: str | None = None
     looked_at: datetime = _LONG_AGO
     journal: Journal | None = None
     error: str | None = None
@@ -240,11 +251,13 @@ class Daemon:
             planner.start()
             stack.callback(self._to_plan.put, None)
             keeper = threading.Thread(target=self._keep, name="keeper")
+            teller = threading.Thread(target=self._tell, name="teller")
             keeper.start()
+            teller.start()
             try:
                 self._watch()
             finally:
-                self._shut_down(keeper)
+                self._shut_down(keeper, teller)
 
     def _watch(self) -> None:
         """The main thread's work: signals, the clock, the configuration file."""
@@ -274,7 +287,7 @@ class Daemon:
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
 
-    def _shut_down(self, keeper: threading.Thread) -> None:
+    def _shut_down(self, keeper: threading.Thread, teller: threading.Thread) -> None:
         """Begin nothing new and wait for nothing, but finish what is in hand; after half of the time not even that."""
         begun = time.monotonic()
         limit = self._settings.daemon.shutdown_timeout.total_seconds()
@@ -290,8 +303,9 @@ class Daemon:
             if again is not None or time.monotonic() > begun + limit / 2:
                 self._halt.set()
         keeper.join(max(0.0, begun + limit - time.monotonic()))
+        teller.join(max(0.0, begun + limit / 2 - time.monotonic()))
         took = round(time.monotonic() - begun, 1)
-        if not busy and not keeper.is_alive():
+        if not busy and not keeper.is_alive() and not teller.is_alive():
             _log.info("daemon.stopped", seconds=took)
             return
         # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
@@ -415,6 +429,75 @@ class Daemon:
             account.journal, account.error, account.retry_at = journal, None, None
             self._replan(settings.name)
 
+    # --- the teller ------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                pause = self._tell_next().total_seconds()
+            except Exception as error:  # noqa: BLE001 - a mistake here must not end the readings for good
+                log_mistake(error)
+                pause = HEARTBEAT.total_seconds()
+
+    def _tell_next(self) -> timedelta:
+        """Look at the balance whose turn it is; how long nothing is to be done after that."""
+        now = self.now()
+        with self._lock:
+            if self._settings.balance.every is None or self._vault_trouble is not None:
+                return HEARTBEAT_AWAY
+            known = (each for each in self._accounts.values() if each.settings.enabled and _is_taken_on(each))
+            account = min(known, key=lambda each: each.watch.next_at, default=None)
+            if account is None:
+                return HEARTBEAT_AWAY
+            if account.watch.next_at > now:
+                return min(account.watch.next_at - now, HEARTBEAT)
+            cashier, settings = Cashier(self._fleet), account.settings
+        rules = cashier.rules(settings)
+        if rules is not None:
+            with structlog.contextvars.bound_contextvars(account=settings.name):
+                self._look_at_balance(cashier, account, settings, rules)
+        return timedelta(seconds=1 / TELLERS_SHARE / self._settings.account_api.max_calls_per_second)
+
+    def _look_at_balance(self, cashier: Cashier, account: _Account, settings: AccountSettings, rules: Rules) -> None:
+        withheld: str | None = None
+        try:
+            reading = cashier.read(settings)
+            watch, news = balance.answered(settings.name, account.watch, reading, rules)
+            self._know_balance(account, settings, watch)
+            if news is not None:
+                level = logging.WARNING if news is News.LOW else logging.INFO
+                _log.log(level, news.value, euros=str(reading.euros), low=str(rules.low))
+            if watch.low and rules.top_ups_per_day:
+                done = cashier.top_up(settings, reading, rules)
+                if isinstance(done, TopUp):
+                    self.metrics.topped_up(done)
+                else:
+                    withheld = done.value
+                    if withheld != account.withheld:
+                        _log.warning("balance.top_up_withheld", reason=withheld)
+        except RotatorError as error:
+            withheld = type(error).__name__
+            self._know_balance(account, settings, balance.failed(settings.name, account.watch, rules.every, self.now()))
+            if withheld != account.withheld:
+                _log.warning("balance.failed", error=str(error))
+        account.withheld = withheld
+
+    def _know_balance(self, account: _Account, settings: AccountSettings, watch: Watch) -> None:
+        with self._lock:
+            if account.settings.api_key == settings.api_key:
+                account.watch = watch
+                account.status = replace(account.status, balance=self._balance_status(account))
+
+    def _balance_status(self, account: _Account) -> BalanceStatus | None:
+        rules, reading = Cashier(self._fleet).rules(account.settings), account.watch.reading
+        if rules is None:
+            return None
+        if reading is None:
+            return BalanceStatus(float(rules.low))
+        low = balance.is_low(reading, rules)
+        return BalanceStatus(float(rules.low), float(reading.euros), reading.auto_reload, low, reading.at)
+
     # --- when ------------------------------------------------------------------------------------------------
 
     def _plan_jobs(self) -> None:
@@ -454,7 +537,14 @@ class Daemon:
         """Bring an account's status up to date; when it needs somebody next, None if never."""
         now, journal = self.now(), account.journal
         first_due = _first_due(account)
-        account.status = describe(account.settings, journal, first_due, error=account.error, retry_at=account.retry_at)
+        account.status = describe(
+            account.settings,
+            journal,
+            first_due,
+            error=account.error,
+            retry_at=account.retry_at,
+            balance=self._balance_status(account),
+        )
         if not account.settings.enabled:
             return None
         due = _due(account, now)
@@ -619,13 +709,14 @@ class Daemon:
         def note(operation: str, code: str, seconds: float) -> None:
             self.metrics.request("provider", operation, code, seconds)
 
-        return AccountApi(settings.account_api, connections=settings.daemon.concurrency, on_request=note)
+        # One more than visits need, for the teller.
+        return AccountApi(settings.account_api, connections=settings.daemon.concurrency + 1, on_request=note)
 
     def _connect_vault(self, settings: Settings) -> Vault:
         def note(operation: str, code: str, seconds: float) -> None:
             self.metrics.request("vault", operation, code, seconds)
 
-        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 1, on_request=note)
+        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 2, on_request=note)
 
     def _reload(self) -> None:
         """Take over a changed configuration, all of it or nothing."""
@@ -668,11 +759,15 @@ class Daemon:
                 if account.primary is not None:
                     self._secondaries[account.primary].append(account.name)
                 entry = known.pop(account.name, None)
+                every = settings.balance.every or HEARTBEAT
+                watch = balance.begun(account.name, every, now)
                 if entry is None:
                     status = describe(account, None, None)
                     # Spread, so that a fleet is not tried all at once a day after its start.
                     share = settings.daemon.recheck * _share(account.name)
-                    entry = _Account(account, tried_at=now - share, status=status)
+                    entry = _Account(account, tried_at=now - share, status=status, watch=watch)
+                same = entry.settings.api_key == account.api_key
+                entry.watch = replace(entry.watch, next_at=min(entry.watch.next_at, now + every)) if same else watch
                 if entry.settings != account:
                     entry.journal = entry.error = entry.retry_at = entry.begin_at = entry.turn = None
                 entry.settings = account
@@ -713,6 +808,10 @@ def _first_due(account: _Account) -> Due | None:
     """The same, as it was when that secret was published: what is overdue was due when it was due."""
     rotated_at = account.journal.rotated_at if account.journal else None
     return _due(account, rotated_at) if rotated_at else None
+
+
+def _is_taken_on(account: _Account) -> bool:
+    return account.journal is not None and account.journal.current_id is not None
 
 
 def _is_unread(account: _Account) -> bool:

@@ -113,8 +113,13 @@ class Fleet:
                 unchanged="Nothing was written anywhere",
             )
 
-    def needs(self, accounts: Sequence[AccountSettings]) -> list["Need"]:
-        """Each Vault path that the accounts need, and what the token may do there."""
+    def needs(self, accounts: Sequence[AccountSettings], *, top_ups: bool = False) -> list["Need"]:
+        """Each Vault path that the accounts need, and what the token may do there.
+
+        Args:
+            accounts: Which.
+            top_ups: Whether what automatic top-ups need counts as well; rotations do without it.
+        """
         wanted: dict[str, frozenset[str]] = {}
         for account in accounts:
             for path in (account.path, self.settings.journal_path(account)):
@@ -122,6 +127,11 @@ class Fleet:
             if account.primary is not None:
                 primary = self.vault.data_path(self.settings.account(account.primary).path)
                 wanted.setdefault(primary, frozenset({"read"}))
+            if top_ups and account.top_up.per_day:
+                noted = self.vault.data_path(self.settings.top_ups_path(account))
+                wanted[noted] = frozenset({"create", "read", "update"})
+                if account.top_up.trx_path is not None:
+                    wanted.setdefault(self.vault.data_path(account.top_up.trx_path), frozenset({"read"}))
         paths = list(wanted)
         allowed: dict[str, frozenset[str]] = {}
         for start in range(0, len(paths), _CAPABILITY_CHUNK):

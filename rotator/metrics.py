@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import choose_encoder
 
 from rotator import __version__
+from rotator.balance import TopUp
 from rotator.protocol import Failure, Phase, Reason, Trigger
 from rotator.rotation import Outcome, Result
-from rotator.status import AccountStatus, FleetStatus
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 
 # A rotation that did not begin so long after it was due is overdue: queues, short outages and retries are over by then.
 OVERDUE_AFTER = timedelta(hours=1)
@@ -159,6 +160,12 @@ class Metrics:
             "Jobs that ended with a mistake in rotator; each was set again.",
             registry=registry,
         )
+        self._top_ups = Counter(
+            "rotator_top_ups",
+            "Automatic top-ups, by whether they were done (ok), certainly not (failed) or maybe (unanswered).",
+            ["result"],
+            registry=registry,
+        )
         self._reloads = Counter(
             "rotator_config_reloads",
             "Times that the configuration was read again, by whether it was taken over (ok) or refused (failed).",
@@ -188,6 +195,8 @@ class Metrics:
             self._revocations.labels(why)
         for reason in _DEFERRING:
             self._deferrals.labels(reason)
+        for top_up in TopUp:
+            self._top_ups.labels(top_up.value)
         for result in (Result.OK, Result.FAILED):
             self._reloads.labels(result.value)
         self._reload_ok.set(1)
@@ -229,6 +238,10 @@ class Metrics:
         """
         self._requests.labels(_word(target), _word(operation), _word(code)).inc()
         self._answers.labels(_word(target), _word(operation)).observe(seconds)
+
+    def topped_up(self, result: TopUp) -> None:
+        """An account was topped up, or was to be."""
+        self._top_ups.labels(result.value).inc()
 
     def missed(self) -> None:
         """The scheduler left a job out, or lost it."""
@@ -368,4 +381,28 @@ def _accounts(accounts: tuple[AccountStatus, ...]) -> Iterator[str]:
         "rotator_account_failed_attempts",
         "Failed runs since the last good one; 0 again as soon as one is good.",
         [f"{labels}}} {account.attempts}" for labels, account in rows],
+    )
+    yield from _balances([(labels, account.balance) for labels, account in rows if account.balance])
+
+
+def _balances(watched: list[tuple[str, BalanceStatus]]) -> Iterator[str]:
+    yield _gauge(
+        "rotator_account_balance_euros",
+        "Euros that the account has left, as last read; absent until then.",
+        [f"{labels}}} {balance.euros}" for labels, balance in watched if balance.euros is not None],
+    )
+    yield _gauge(
+        "rotator_account_low_balance_euros",
+        "Euros below which the account's balance is low; absent if nobody watches it.",
+        [f"{labels}}} {balance.threshold}" for labels, balance in watched],
+    )
+    yield _gauge(
+        "rotator_account_auto_reload",
+        "1 if the account has a payment that a top-up can repeat, otherwise 0; absent until that is known.",
+        [f"{labels}}} {int(balance.auto_reload)}" for labels, balance in watched if balance.auto_reload is not None],
+    )
+    yield _gauge(
+        "rotator_balance_last_read_timestamp_seconds",
+        "Unix time at which the account's balance was last read; absent until then.",
+        [f"{labels}}} {balance.read_at.timestamp()}" for labels, balance in watched if balance.read_at],
     )

@@ -9,6 +9,25 @@ from rotator.schedule import Due
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceStatus:
+    """What an account has left, if that is watched.
+
+    Attributes:
+        threshold: Below so many euros it is low.
+        euros: As last read; None if it was not read yet.
+        auto_reload: Whether it can be topped up; None if that is not known.
+        low: Whether it is low.
+        read_at: When that was.
+    """
+
+    threshold: float
+    euros: float | None = None
+    auto_reload: bool | None = None
+    low: bool = False
+    read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountStatus:
     """One account.
 
@@ -30,6 +49,7 @@ class AccountStatus:
         attempts: Failed runs since the last good one.
         next_attempt_at: When it is tried again after a failure.
         last_error: What went wrong, what was left alone and what to do.
+        balance: What it has left; None if nobody watches that.
     """
 
     name: str
@@ -49,6 +69,7 @@ class AccountStatus:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_error: str | None = None
+    balance: BalanceStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,7 @@ def describe(
     *,
     error: str | None = None,
     retry_at: datetime | None = None,
+    balance: BalanceStatus | None = None,
 ) -> AccountStatus:
     """One account's status.
 
@@ -94,6 +116,7 @@ def describe(
         due: When it is, or was, to rotate next.
         error: What went wrong where it could not be noted in the journal.
         retry_at: When that is tried again.
+        balance: What it has left.
     """
     known = journal or Journal()
     ids = known.retiring_ids | known.unknown_ids | ({known.current_id} - {None})
@@ -115,4 +138,5 @@ def describe(
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
         last_error=error or known.ambiguity or known.last_error,
+        balance=balance,
     )

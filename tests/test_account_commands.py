@@ -82,10 +82,12 @@ def test_the_balance_of_every_account_is_shown(adopted: Payments, here: Here) ->
     adopted.cluster.emulator.change_account(adopted.api_key, balance=Decimal("7.25"), auto_reload=True)
     finished = here("account", "balance", "--json")
     assert finished.code == 0, finished
-    row = {"account": "payments", "euros": 7.25, "auto_reload": True, "error": None}
-    assert [entry.items() >= row.items() for entry in finished.json["accounts"]] == [True]
+    row = {"account": "payments", "euros": 7.25, "low": False, "auto_reload": True, "error": None}
+    assert finished.json == {"accounts": [row]}
     table = here("account", "balance", "payments")
-    assert re.search(r"payments +7\.25 +yes", table.out), table
+    assert re.search(r"payments +7\.25 +no +yes", table.out), table
+    adopted.cluster.configure([adopted.entry(low_balance="7.26")])
+    assert re.search(r"payments +7\.25 +yes +yes", here("account", "balance").out)
 
 
 def test_one_account_that_cannot_be_asked_does_not_keep_the_others_from_being_shown(

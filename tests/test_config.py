@@ -731,14 +731,14 @@ def test_the_example_shows_every_setting() -> None:
     missing = {
         (section, key)
         for section, key in set(settings_of(Settings)) - secrets - shown
-        # What holds for all accounts is explained once, under [defaults].
-        if not (section.startswith("accounts") and (section.replace("accounts", "defaults", 1), key) in shown)
+        # What holds for all accounts is explained once, under [defaults] or [balance].
+        if not any((section.replace("accounts", general, 1), key) in shown for general in ("defaults", "balance"))
     }
     assert not missing, f"config.example.toml does not show {sorted(missing)}"
 
 
 def test_the_example_shows_nothing_that_is_not_a_setting() -> None:
-    known = set(settings_of(Settings)) | {("accounts", "fields"), ("defaults", "fields")}
+    known = set(settings_of(Settings)) | {("accounts", "fields"), ("defaults", "fields"), ("accounts", "top_up")}
     strangers = {setting for setting in settings_in(EXAMPLE.read_text()) if setting[0]} - known
     assert not strangers, f"config.example.toml shows {sorted(strangers)}"
 

@@ -411,6 +411,13 @@ function time(cell, ms, text, absent, classes = null, below = null) {
   ]);
 }
 
+function money(balance) {
+  if (!balance || balance.euros === null) return null;
+  const reload = balance.auto_reload === null ? "" : balance.auto_reload ? ", can be topped up" : ", cannot be topped up";
+  const low = balance.low ? make("span", { class: "wrong" }, ` low, below ${balance.threshold.toFixed(2)}`) : null;
+  return make("span", {}, `${balance.euros.toFixed(2)} euros${reload}`, low, make("span", { class: "soft" }, ` read ${relative(parse(balance.read_at))}`));
+}
+
 function inFull(account) {
   const at = (ms) => (ms === null ? null : make("span", {}, utc(ms), make("span", { class: "soft" }, ` ${relative(ms)}`)));
   const facts = [
@@ -422,6 +429,7 @@ function inFull(account) {
     ["Published since", at(account.rotated)],
     ["Next rotation", at(account.due)],
     ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
+    ["Balance", money(account.balance)],
     ["Held by", account.holder],
     ["Failed runs", account.attempts ? String(account.attempts) : null],
     ["Tried again", at(account.retry)],
