@@ -433,6 +433,7 @@ class BalanceSettings(_Section):
         PositiveDuration | None,
         BeforeValidator(_unless_off),
         PlainSerializer(lambda every: "off" if every is None else format_duration(every), return_type=str),
+        WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern}|off)$", "examples": ["1h", "off"]}),
     ] = Field(timedelta(hours=1), description='How often each balance is read; "off": never.')
     low: Euros = Field(LOW_BALANCE, description="Below so many euros a balance is low; low_balance of an account.")
     top_up: TopUpSettings = Field(default_factory=TopUpSettings, description="Automatic top-ups; top_up of an account.")

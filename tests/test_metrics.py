@@ -24,7 +24,7 @@ from rotator import __version__
 from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
 from rotator.protocol import Failure, Phase, Reason, Retiring, Trigger
 from rotator.rotation import Outcome, Result
-from rotator.status import AccountStatus, FleetStatus
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
@@ -436,6 +436,26 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documenta
     assert [result["metric"]["account"] for result in odd] == ["odd"]
     assert len(asked) >= 12
     assert asked == dict.fromkeys(asked, "success")
+
+
+@BOTH
+def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> None:
+    known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
+    unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
+    text = Metrics().exposition(fleet(known, unread, HEALTHY), accept)[0].decode()
+    told = {
+        (sample.name, sample.labels["account"]): sample.value
+        for family in parse(text)
+        for sample in family.samples
+        if "balance" in sample.name or "reload" in sample.name and "account" in sample.labels
+    }
+    assert told == {
+        ("rotator_account_balance_euros", "known"): 4.25,
+        ("rotator_account_low_balance_euros", "known"): 5.0,
+        ("rotator_account_low_balance_euros", "unread"): 7.5,
+        ("rotator_account_auto_reload", "known"): 0.0,
+        ("rotator_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
+    }
 
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "metrics.md"

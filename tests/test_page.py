@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from rotator.metrics import Metrics
 from rotator.protocol import Phase, Retiring
-from rotator.status import AccountStatus, FleetStatus
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
 
 ARGUMENTS = [
@@ -184,6 +184,19 @@ def test_what_is_wrong_stands_below_with_the_command_to_run(browser: Browser) ->
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_an_account_in_full_tells_what_it_has_left_if_that_is_known(browser: Browser) -> None:
+    read_at = now() - timedelta(minutes=20)
+    low = account("low", balance=BalanceStatus(5.0, 4.5, auto_reload=True, low=True, read_at=read_at))
+    unread = account("unread", balance=BalanceStatus(5.0))
+    with visited(browser, low, unread) as site:
+        for name in ("low", "unread"):
+            site.page.get_by_role("button", name=name, exact=True).click()
+        full = site.page.locator("tr.full")
+        expect(full.first).to_contain_text("4.50 euros, can be topped up low, below 5.00 read 20 min ago")
+        expect(full.last).to_contain_text("API key")
+        expect(full.last).not_to_contain_text("euros")
 
 
 def test_a_row_says_how_an_account_is(browser: Browser) -> None:
