@@ -251,8 +251,6 @@ def create(
     brought = secret_stdin or secret_file is not None or secret_env is not None
     if brought and out is not None:
         raise ConfigError("--out is for a value that rotator makes up: you have yours already")
-    if out is not None and out.exists():
-        raise ConfigError(f"{out} is there already; it was left as it is")
     _require_asking(yes=yes)
     from rotator import account as accounts
     from rotator.generator import generate as make_up

@@ -283,6 +283,8 @@ def test_a_full_account_takes_no_other_secret(overlapping: Payments, here: Here)
     file = overlapping.cluster.folder / "new"
     line = said(here("account", "secrets", "create", "payments", "--out", str(file), "--yes"))
     assert "payments has 2 of 2 secrets: there is no room for another" in line
+    mine = here("account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes", MINE="bad")
+    assert said(mine) == line, "that is said before anything is asked for"
     assert not file.exists()
 
 

@@ -447,7 +447,7 @@ def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> N
         (sample.name, sample.labels["account"]): sample.value
         for family in parse(text)
         for sample in family.samples
-        if "balance" in sample.name or "reload" in sample.name and "account" in sample.labels
+        if "balance" in sample.name or ("reload" in sample.name and "account" in sample.labels)
     }
     assert told == {
         ("rotator_account_balance_euros", "known"): 4.25,
