@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -24,6 +25,9 @@ from rotator.openbao import OpenBao
 from tests import proxy
 
 FORWARD, KILL_BEFORE, KILL_AFTER, LOSE, LATE = "forward", "kill before", "kill after", "lose", "late"
+
+# Made once: it takes longer than the requests it is for.
+_TLS = ssl.create_default_context()
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,7 @@ class Cluster:
             json=body,
             headers={"X-Vault-Token": self.bao.root_token.get_secret_value()},
             timeout=20,
+            verify=_TLS,
         )
         if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
             return None
