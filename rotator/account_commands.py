@@ -188,7 +188,7 @@ def list_(
 
         rows = _each(fleet, names, listed, unknown={"secrets": []})
     cells = [(row["account"], *_secret_cells(secret)) for row in rows for secret in row["secrets"]]
-    _show({"accounts": rows}, ("account", "id", "created", "is", "revoked from"), cells, as_json=as_json)
+    _show({"accounts": rows}, ("account", "id", "created (UTC)", "is", "revoked from"), cells, as_json=as_json)
     _end(rows, as_json=as_json)
 
 
@@ -220,7 +220,7 @@ def show(
         (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]
     row = {"account": name} | _secret_json(found)
     cells = [(name, *_secret_cells(row))]
-    _show(row, ("account", "id", "created", "is", "revoked from"), cells, as_json=as_json)
+    _show(row, ("account", "id", "created (UTC)", "is", "revoked from"), cells, as_json=as_json)
 
 
 @secrets_app.command(
@@ -273,7 +273,7 @@ def create(
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     _show(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
     typer.echo(
-        f"{name} is ambiguous to rotator now, and does not rotate until: "
+        f"rotator cannot account for it: {name} is ambiguous from the next run on, and does not rotate until: "
         f"rotator account secrets revoke {name} {info.id}",
         err=True,
     )
