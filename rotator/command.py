@@ -119,6 +119,6 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     else:
         raise ConfigError(f"There is no terminal to ask on: use {option}-stdin, {option}-file or {option}-env")
     secret = text.strip("\r\n")
-    if not secret:
-        raise ConfigError("The secret is empty")
+    if not secret.strip():
+        raise ConfigError("The value is empty")
     return conceal(SecretStr(secret))

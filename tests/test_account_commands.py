@@ -131,7 +131,15 @@ def test_an_account_is_topped_up_with_a_reference_from_a_safe_place(adopted: Pay
 def test_a_top_up_that_is_refused_says_why(adopted: Payments, here: Here) -> None:
     line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
     assert "401" in line
+    assert "auto-reload" in line
     assert "payments was not topped up" in line
+
+
+@pytest.mark.parametrize("nothing", ["", " \t"], ids=["empty", "blank"])
+def test_a_top_up_without_a_reference_is_not_sent(adopted: Payments, here: Here, nothing: str) -> None:
+    finished = here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=nothing)
+    assert (finished.code, said(finished)) == (2, "The value is empty.")
+    assert asked_for(adopted, Operation.TOP_UP) == 0
 
 
 def test_a_top_up_without_an_answer_is_sent_once_and_says_where_to_look(adopted: Payments, here: Here) -> None:

@@ -153,7 +153,7 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("resolve nobody", 'No account is named "nobody"'),
         ("adopt nobody --secret-env X", 'No account is named "nobody"'),
         ("adopt payments", "There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env."),
-        ("adopt payments --secret-env NOT_SET_AT_ALL", "The secret is empty."),
+        ("adopt payments --secret-env NOT_SET_AT_ALL", "The value is empty."),
         ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read."),
         ("adopt payments --secret-env A --secret-stdin", "Name one source of the secret"),
         ("--config /no/such/file status", "/no/such/file cannot be read: No such file or directory."),
