@@ -323,21 +323,37 @@ def _fleet(status: FleetStatus, token_expiry: datetime | None) -> Iterator[str]:
         "Accounts by how they are; each is in one state, the worst that is true of it.",
         [f'{{state="{each.value}"}} {states[each]}' for each in State],
     )
+    index, count = (status.shard or "0/1").split("/")
+    yield _gauge(
+        "rotator_shard_index",
+        "Which part of the fleet this process looks after, counted from 0; 0 of 1 if all of it.",
+        [f" {index}"],
+    )
+    yield _gauge(
+        "rotator_shards",
+        "Into how many parts the fleet is divided, as this process was told; each needs a process.",
+        [f" {count}"],
+    )
     yield _gauge(
         "rotator_vault_token_expiry_timestamp_seconds",
         "Unix time at which the Vault token in use ends; moves on with each renewal, absent if it never ends.",
         [f" {token_expiry.timestamp()}"] if token_expiry else [],
     )
-    yield from _accounts(status.accounts)
+    yield from _accounts(status.accounts, status.at)
 
 
-def _accounts(accounts: tuple[AccountStatus, ...]) -> Iterator[str]:
+def _accounts(accounts: tuple[AccountStatus, ...], at: datetime) -> Iterator[str]:
     rows = [(f'{{account="{account.name.translate(_ESCAPES)}"', account) for account in accounts]
     known = [(labels, account) for labels, account in rows if account.phase is not None]
     yield _gauge(
         "rotator_account_enabled",
         "1 if rotator looks after the account, 0 if the configuration says to leave it alone.",
         [f"{labels}}} {int(account.enabled)}" for labels, account in rows],
+    )
+    yield _gauge(
+        "rotator_account_state",
+        "Always 1, for the one state that the account is in; the others are absent.",
+        [f'{labels},state="{state(account, at).value}"}} 1' for labels, account in rows],
     )
     yield _gauge(
         "rotator_account_last_rotation_timestamp_seconds",

@@ -184,6 +184,21 @@ def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> N
     assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
 
 
+def test_every_account_names_the_state_that_it_is_counted_in_and_no_other() -> None:
+    accounts = [replace(account, name=case) for case, (account, _) in TRUE_OF.items()]
+    told = [dict(labels) for name, labels in scrape(Metrics(), fleet(*accounts)) if name == "rotator_account_state"]
+    assert {labels["account"]: labels["state"] for labels in told} == {
+        case: said for case, (_, said) in TRUE_OF.items()
+    }
+    assert len(told) == len(TRUE_OF)
+
+
+@pytest.mark.parametrize(("shard", "expected"), [(None, (0, 1)), ("0/4", (0, 4)), ("11/12", (11, 12))])
+def test_a_process_says_which_part_of_the_fleet_is_its_own(shard: str | None, expected: tuple[int, int]) -> None:
+    samples = scrape(Metrics(), fleet(shard=shard))
+    assert (samples[series("shard_index")], samples[series("shards")]) == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "ready", "brake"),
     [
