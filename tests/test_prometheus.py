@@ -1,0 +1,259 @@
+"""A real Prometheus with the real rules scrapes a real daemon in trouble: the right alert fires, and no other."""
+
+import math
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from rotator.emulator import Account, Emulator, running
+from rotator.generator import Recipe, generate
+from rotator.openbao import free_port, running_openbao
+from rotator.web import serving
+from tests.monitoring import BALANCES, RULES, SCRAPING, dashboard, queries
+from tests.support import Cluster, eventually
+
+# A minute of the rules is half a second here: scrapes, evaluations, windows and every `for` alike.
+SPEED = 120
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def hastened(text: str) -> str:
+    """The text with every duration in it divided by SPEED."""
+
+    def divide(found: re.Match[str]) -> str:
+        return f"{round(int(found[1]) * UNITS[found[2]] * 1000 / SPEED)}ms"
+
+    return re.sub(r"\b(\d+)([smhd])\b", divide, text)
+
+
+def test_a_hastened_file_differs_in_its_durations_only() -> None:
+    for file in (RULES, SCRAPING):
+        before, after = file.read_text(encoding="utf-8"), hastened(file.read_text(encoding="utf-8"))
+        duration = re.compile(r"\b\d+(ms|[smhd])\b")
+        assert duration.sub("…", before) == duration.sub("…", after)
+        assert before != after
+    assert hastened("for: 1h, [75m], offset 1d, < 900, p90") == "for: 30000ms, [37500ms], offset 720000ms, < 900, p90"
+
+
+@dataclass
+class Prometheus:
+    """A server with the rules loaded.
+
+    Attributes:
+        client: Of its API.
+        calm_since: The end of the last scenario; what fires later belongs to the next.
+        began: When it was started.
+    """
+
+    client: httpx.Client
+    calm_since: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.time)
+
+    def ask(self, query: str, **more: Any) -> list[dict[str, Any]]:
+        answer = self.client.get("/api/v1/query", params={"query": query} | more).json()
+        assert answer["status"] == "success", (query, answer)
+        return list(answer["data"]["result"])
+
+    def alerts(self) -> dict[tuple[str, str], str]:
+        """The state of each alert, by its name and its account, if it is about one."""
+        found = self.client.get("/api/v1/alerts").json()["data"]["alerts"]
+        return {(each["labels"]["alertname"], each["labels"].get("account", "")): each["state"] for each in found}
+
+    def fires(self, alert: str, account: str = "") -> None:
+        """Wait until this alert fires, and see that no other did since it was calm."""
+        eventually(lambda: self.alerts().get((alert, account)) == "firing", what=self.alerts, timeout=30)
+        window = {"start": str(self.calm_since), "end": str(time.time()), "step": "0.25"}
+        found = self.client.get("/api/v1/query_range", params={"query": 'ALERTS{alertstate="firing"}'} | window).json()
+        fired = {series["metric"]["alertname"] for series in found["data"]["result"]}
+        assert fired <= {alert}
+
+    def calms(self) -> None:
+        """Wait until no alert fires or is about to."""
+        eventually(lambda: not self.alerts(), what=self.alerts, timeout=30)
+        self.calm_since = time.time()
+
+
+@contextmanager
+def prometheus(folder: Path, places: Mapping[str, str], more_scraping: str) -> Iterator[Prometheus]:
+    """A real server with the project's own files, hastened, and with real addresses in place of the example's."""
+    scraping = hastened(SCRAPING.read_text(encoding="utf-8"))
+    for example, real in places.items():
+        assert example in scraping
+        scraping = scraping.replace(example, real)
+    (folder / "prometheus.yml").write_text(scraping + more_scraping)
+    (folder / "rules.yml").write_text(hastened(RULES.read_text(encoding="utf-8")))
+    port = free_port()
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--query.lookback-delta={hastened('5m')}",
+        "--rules.alert.for-grace-period=0s",
+    ]
+    with (
+        open(folder / "prometheus.log", "w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        try:
+            made = Prometheus(client)
+            eventually(lambda: _knows_the_fleet(made), what=(folder / "prometheus.log").read_text)
+            made.calms()  # it takes seconds to find its first target, and says that nobody is there until then
+            yield made
+        finally:
+            process.terminate()
+
+
+def _knows_the_fleet(server: Prometheus) -> bool:
+    try:
+        if server.client.get("/-/ready").status_code != httpx.codes.OK:
+            return False
+    except httpx.TransportError:
+        return False
+    return bool(server.ask('job_state:rotator_accounts:count{job="rotator"}'))
+
+
+@contextmanager
+def balances() -> Iterator[str]:
+    """Stands in for the balances that the daemon does not export yet; its address."""
+    values = {"rotator_account_low_balance_euros": 5, "rotator_account_auto_reload": 0}
+    text = "".join(f'{name}{{account="shop"}} {values.get(name, 10)}\n' for name in sorted(BALANCES))
+
+    async def metrics(request: Request) -> Response:
+        return PlainTextResponse(text)
+
+    with serving(Starlette(routes=[Route("/metrics", metrics)]), "127.0.0.1:0") as address:
+        yield address
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """With an OpenBao of its own, because it is going to be sealed."""
+    emulator = Emulator([])
+    with running_openbao() as bao, running(emulator) as url:
+        made = Cluster(bao, emulator, url, tmp_path)
+        yield made
+        made.assert_nothing_leaked()
+
+
+def open_account(cluster: Cluster, name: str, **more: Any) -> dict[str, Any]:
+    """An account with a published secret; its entry for the configuration."""
+    first = generate(Recipe())
+    cluster.emulator.open_account(Account(f"key{name}", first))
+    cluster.put(f"apps/{name}", {"api_secret": first.get_secret_value()})
+    return {"name": name, "api_key": f"key{name}", "path": f"apps/{name}"} | more
+
+
+def token_of_an_hour(cluster: Cluster) -> str:
+    made = cluster.vault("POST", "auth/token/create", {"ttl": "1h"})
+    token: str = made["auth"]["client_token"]
+    cluster.remember(token)
+    return token
+
+
+def new_secret(cluster: Cluster, name: str) -> tuple[str, SecretStr]:
+    """Somebody adds a secret by hand; its id and its value."""
+    value = generate(Recipe())
+    return cluster.emulator.add_secret(f"key{name}", value), value
+
+
+def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_shows_it(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    accounts = [
+        open_account(cluster, "busy", every="4s", grace="2s"),
+        open_account(cluster, "shop"),
+        open_account(cluster, "alone"),
+    ]
+    quick = {"recheck": "1s", "sweep": "1s"}
+    cluster.configure(accounts, daemon=quick, defaults={"jitter": "0s", "verify_timeout": "2s"})
+    stand_in = """
+  - job_name: balances
+    static_configs: [{targets: [BALANCES]}]
+    metric_relabel_configs: [{target_label: job, replacement: rotator}]
+"""
+    with cluster.daemon(env={"VAULT_TOKEN": token_of_an_hour(cluster)}) as daemon, balances() as balance_address:
+        daemon.wait_until_ready()
+        places = {"rotator:9464": daemon.url.removeprefix("http://"), "alertmanager:9093": f"127.0.0.1:{free_port()}"}
+        with prometheus(tmp_path, places, stand_in.replace("BALANCES", balance_address)) as server:
+            # All is well, for half an hour and more.
+            daemon.wait_for("rotation.published", count=3, account="busy")
+            time.sleep(2)
+            assert server.alerts() == {}
+
+            # Somebody adds a secret to an account, and takes it away again.
+            stranger, _ = new_secret(cluster, "shop")
+            server.fires("RotatorAccountAmbiguous", "shop")
+            assert cluster.run("resolve", "shop", "--revoke", stranger).code == 0
+            server.calms()
+
+            # Somebody revokes a published secret.
+            [published] = cluster.emulator.live("keyalone")
+            _, replacement = new_secret(cluster, "alone")
+            cluster.emulator.remove_secret("keyalone", published)
+            server.fires("RotatorCredentialsRefused")
+            value = {"REPLACEMENT": replacement.get_secret_value()}
+            assert cluster.run("adopt", "alone", "--secret-env", "REPLACEMENT", env=value).code == 0
+            server.calms()
+
+            # Somebody breaks the configuration, and mends it.
+            valid = cluster.config.read_text()
+            cluster.config.write_text(valid + "\nnonsense = 1\n")
+            server.fires("RotatorConfigRefused")
+            cluster.config.write_text(valid)
+            server.calms()
+
+            cluster.vault("POST", "sys/seal")
+            server.fires("RotatorVaultUnreachable")
+
+            # Of whom nobody hears nothing else can be said.
+            daemon.send(signal.SIGKILL)
+            eventually(lambda: ("RotatorVaultUnreachable", "") not in server.alerts(), what=server.alerts)
+            server.calm_since = time.time()
+            server.fires("RotatorAbsent")
+
+            assert [title for title, query in queries() if not has_data(server, query)] == []
+            assert choices(server) == {"job": ["rotator"], "account": ["alone", "busy", "shop"]}
+
+
+def has_data(server: Prometheus, query: str) -> bool:
+    """Whether a query of the dashboard gave a number at any time, for any account."""
+    window = {"start": str(server.began), "end": str(time.time()), "step": "0.5"}
+    for account in ("busy", "shop", "alone"):
+        asked = query
+        for name, value in {"$__rate_interval": "5s", "$job": "rotator", "$account": account}.items():
+            asked = asked.replace(name, value)
+        assert "$" not in asked
+        answer = server.client.get("/api/v1/query_range", params={"query": asked} | window).json()
+        assert answer["status"] == "success", (asked, answer)
+        numbers = [float(value) for series in answer["data"]["result"] for _, value in series["values"]]
+        if not all(math.isnan(number) for number in numbers):
+            return True
+    return False
+
+
+def choices(server: Prometheus) -> dict[str, list[str]]:
+    """What the dashboard's variables offer."""
+    offered = {}
+    for variable in dashboard()["templating"]["list"]:
+        if found := re.fullmatch(r"label_values\((.+), (\w+)\)", variable.get("definition", "")):
+            match = {"match[]": found[1].replace("$job", "rotator")}
+            offered[variable["name"]] = server.client.get(f"/api/v1/label/{found[2]}/values", params=match).json()[
+                "data"
+            ]
+    return offered
