@@ -22,14 +22,6 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "rotator.json"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 MONITORING = ROOT / "docs" / "monitoring.md"
 
-# What the daemon does not export yet, but will: the balances, which the alert and the dashboard ask for already.
-BALANCES = {
-    "rotator_account_balance_euros",
-    "rotator_account_low_balance_euros",
-    "rotator_account_auto_reload",
-    "rotator_balance_last_read_timestamp_seconds",
-}
-
 _METRIC = re.compile(r"(?<![\w:/$])rotator_[a-z0-9_]+(?![\w:])")
 _RECORDED = re.compile(r"\b[a-z_]+:[a-z0-9_:]+\b")
 

@@ -16,7 +16,7 @@ from rotator.metrics import State
 from rotator.protocol import Failure, Phase
 from rotator.rotation import Outcome, Result
 from tests import monitoring
-from tests.monitoring import BALANCES, CASES, MONITORING, ROOT, RUNBOOKS, SCRAPING, metrics_in, rules
+from tests.monitoring import CASES, MONITORING, ROOT, RUNBOOKS, SCRAPING, metrics_in, rules
 
 ALERTS = {rule.name: rule for rule in rules("alert")}
 PAGES = {page.stem: page for page in RUNBOOKS.glob("*.md")}
@@ -81,12 +81,7 @@ def test_an_alert_says_how_urgent_it_is_in_one_sentence_and_what_is_untouched(na
 def test_no_rule_asks_for_a_metric_that_the_daemon_does_not_export() -> None:
     asked = {name for rule in (*rules("alert"), *rules("record")) for name in metrics_in(rule.expr)}
     assert len(asked) > 10
-    assert asked - BALANCES <= monitoring.exported()
-
-
-def test_the_balances_are_exported_by_nobody_yet() -> None:
-    """Once this fails, BALANCES has done its time: empty it, and its stand-in in test_prometheus."""
-    assert not BALANCES & monitoring.exported()
+    assert asked <= monitoring.exported()
 
 
 def test_no_rule_asks_for_a_recorded_series_that_is_not_recorded_and_each_is_asked_for() -> None:
@@ -177,7 +172,7 @@ def test_a_command_that_does_not_exist_would_be_noticed(wrong: str) -> None:
 @EACH_PAGE
 def test_a_page_names_metrics_that_exist_and_leads_to_pages_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert metrics_in(text) - BALANCES <= monitoring.exported()
+    assert metrics_in(text) <= monitoring.exported()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
     assert set(re.findall(r"\bRotator[A-Z]\w+", text)) <= ALERTS.keys()

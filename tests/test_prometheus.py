@@ -8,22 +8,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
 from rotator.openbao import free_port, running_openbao
-from rotator.web import serving
-from tests.monitoring import BALANCES, RULES, SCRAPING, dashboard, queries
+from tests.monitoring import RULES, SCRAPING, dashboard, queries
 from tests.support import Cluster, eventually
 
 # A minute of the rules is half a second here: scrapes, evaluations, windows and every `for` alike.
@@ -88,13 +84,13 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, places: Mapping[str, str], more_scraping: str) -> Iterator[Prometheus]:
+def prometheus(folder: Path, places: Mapping[str, str]) -> Iterator[Prometheus]:
     """A real server with the project's own files, hastened, and with real addresses in place of the example's."""
     scraping = hastened(SCRAPING.read_text(encoding="utf-8"))
     for example, real in places.items():
         assert example in scraping
         scraping = scraping.replace(example, real)
-    (folder / "prometheus.yml").write_text(scraping + more_scraping)
+    (folder / "prometheus.yml").write_text(scraping)
     (folder / "rules.yml").write_text(hastened(RULES.read_text(encoding="utf-8")))
     port = free_port()
     command = [
@@ -126,19 +122,6 @@ def _knows_the_fleet(server: Prometheus) -> bool:
     except httpx.TransportError:
         return False
     return bool(server.ask('job_state:rotator_accounts:count{job="rotator"}'))
-
-
-@contextmanager
-def balances() -> Iterator[str]:
-    """Stands in for the balances that the daemon does not export yet; its address."""
-    values = {"rotator_account_low_balance_euros": 5, "rotator_account_auto_reload": 0}
-    text = "".join(f'{name}{{account="shop"}} {values.get(name, 10)}\n' for name in sorted(BALANCES))
-
-    async def metrics(request: Request) -> Response:
-        return PlainTextResponse(text)
-
-    with serving(Starlette(routes=[Route("/metrics", metrics)]), "127.0.0.1:0") as address:
-        yield address
 
 
 @pytest.fixture
@@ -181,16 +164,12 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
         open_account(cluster, "alone"),
     ]
     quick = {"recheck": "1s", "sweep": "1s"}
-    cluster.configure(accounts, daemon=quick, defaults={"jitter": "0s", "verify_timeout": "2s"})
-    stand_in = """
-  - job_name: balances
-    static_configs: [{targets: [BALANCES]}]
-    metric_relabel_configs: [{target_label: job, replacement: rotator}]
-"""
-    with cluster.daemon(env={"VAULT_TOKEN": token_of_an_hour(cluster)}) as daemon, balances() as balance_address:
+    wanted = {"jitter": "0s", "verify_timeout": "2s"}
+    cluster.configure(accounts, daemon=quick, defaults=wanted, balance={"every": "2s", "low": "5.00"})
+    with cluster.daemon(env={"VAULT_TOKEN": token_of_an_hour(cluster)}) as daemon:
         daemon.wait_until_ready()
         places = {"rotator:9464": daemon.url.removeprefix("http://"), "alertmanager:9093": f"127.0.0.1:{free_port()}"}
-        with prometheus(tmp_path, places, stand_in.replace("BALANCES", balance_address)) as server:
+        with prometheus(tmp_path, places) as server:
             # All is well, for half an hour and more.
             daemon.wait_for("rotation.published", count=3, account="busy")
             time.sleep(2)
@@ -209,6 +188,12 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
             server.fires("RotatorCredentialsRefused")
             value = {"REPLACEMENT": replacement.get_secret_value()}
             assert cluster.run("adopt", "alone", "--secret-env", "REPLACEMENT", env=value).code == 0
+            server.calms()
+
+            # An account runs out of money, and somebody fills it.
+            cluster.emulator.change_account("keyshop", balance=Decimal("4.99"))
+            server.fires("RotatorLowBalance", "shop")
+            cluster.emulator.change_account("keyshop", balance=Decimal(5))
             server.calms()
 
             # Somebody breaks the configuration, and mends it.
