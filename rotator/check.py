@@ -40,6 +40,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
     for need in needs:
         yield Finding(need.met, f"policy for {need.path}" if need.met else f"the policy lacks: {need.stanza}")
     if all(need.met for need in needs):
+        yield from _wishes(fleet, accounts)
         yield from _accounts(fleet, accounts)
 
 
@@ -49,6 +50,14 @@ def _mount(fleet: Fleet) -> Finding:
     except WrongMount as error:
         return Finding(ok=False, what=str(error))
     return Finding(ok=True, what=f"{fleet.settings.vault.mount} is a KV version 2 mount")
+
+
+def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+    """What the policy lacks that rotator can do without: it is named, but nothing is wrong."""
+    for worse, wishes in fleet.wishes(accounts).items():
+        for wish in wishes:
+            if not wish.met:
+                yield Finding(ok=True, what=f"without this in the policy {worse}: {wish.stanza}")
 
 
 def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:

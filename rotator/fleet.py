@@ -132,6 +132,19 @@ class Fleet:
                 wanted[noted] = frozenset({"create", "read", "update"})
                 if account.top_up.trx_path is not None:
                     wanted.setdefault(self.vault.data_path(account.top_up.trx_path), frozenset({"read"}))
+        return self._compared(wanted)
+
+    def wishes(self, accounts: Sequence[AccountSettings]) -> dict[str, list["Need"]]:
+        """What rotator can do without, by what is worse then."""
+        journals = [self.vault.metadata_path(self.settings.journal_path(account)) for account in accounts]
+        limits = dict.fromkeys(journals, frozenset({"create", "update"}))
+        token = {"auth/token/lookup-self": frozenset({"read"}), "auth/token/renew-self": frozenset({"update"})}
+        return {
+            "old versions of the journals, which hold secrets, are not limited by rotator": self._compared(limits),
+            "rotator does not see when its token ends, and logs in instead of renewing it": self._compared(token),
+        }
+
+    def _compared(self, wanted: Mapping[str, frozenset[str]]) -> list["Need"]:
         paths = list(wanted)
         allowed: dict[str, frozenset[str]] = {}
         for start in range(0, len(paths), _CAPABILITY_CHUNK):

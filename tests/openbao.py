@@ -268,7 +268,7 @@ class TokenReviews:
 
 
 @contextmanager
-def running_token_reviews() -> Iterator[TokenReviews]:
+def running_token_reviews(tls: ssl.SSLContext | None = None) -> Iterator[TokenReviews]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             reviews.asked += 1
@@ -289,7 +289,9 @@ def running_token_reviews() -> Iterator[TokenReviews]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    reviews = TokenReviews(f"http://127.0.0.1:{server.server_address[1]}")
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    reviews = TokenReviews(f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}")
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield reviews
