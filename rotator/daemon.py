@@ -60,6 +60,7 @@ from rotator.rotation import Outcome, Result, load_journal
 from rotator.schedule import Due
 from rotator.shard import Shard
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
+from rotator.systemd import Systemd
 from rotator.vault import Vault, VaultError, VaultUnreachable
 from rotator.web import create_app, serving
 
@@ -186,6 +187,7 @@ class Daemon:
         self._announced = False
         self._brake = _brake(settings)
         self._vault_trouble: str | None = "Vault was not asked yet"
+        self._systemd = Systemd()
         self.metrics = Metrics()
         self._provider, self._vault = self._connect_provider(settings), self._connect_vault(settings)
         self._fleet = Fleet(settings, self._provider, self._vault, self._stop)
@@ -255,16 +257,18 @@ class Daemon:
             keeper.start()
             teller.start()
             try:
-                self._watch()
+                self._watch(planner, keeper, teller)
             finally:
                 self._shut_down(keeper, teller)
 
-    def _watch(self) -> None:
-        """The main thread's work: signals, the clock, the configuration file."""
+    def _watch(self, *workers: threading.Thread) -> None:
+        """The main thread's work: signals, the clock, the configuration file, systemd's watchdog."""
         wall, steady = self.now(), time.monotonic()
-        seen = self._file
+        seen, tick = self._file, min(TICK, self._systemd.pulse or TICK)
         while True:
-            received = signal.sigtimedwait(_SIGNALS, TICK.total_seconds())
+            if all(worker.is_alive() for worker in workers):
+                self._systemd.alive()
+            received = signal.sigtimedwait(_SIGNALS, tick.total_seconds())
             step = (self.now() - wall) - timedelta(seconds=time.monotonic() - steady)
             wall, steady = self.now(), time.monotonic()
             if abs(step) > CLOCK_STEP:
@@ -275,7 +279,8 @@ class Daemon:
             before, seen = seen, _signature(self._path)
             if received is not None or (seen == before and seen not in (self._file, None)):
                 self._file = seen
-                self._reload()
+                with self._systemd.reloading():
+                    self._reload()
 
     def _clock_stepped(self, step: timedelta) -> None:
         _log.warning("clock.stepped", seconds=round(step.total_seconds()))
@@ -291,6 +296,7 @@ class Daemon:
         """Begin nothing new and wait for nothing, but finish what is in hand; after half of the time not even that."""
         begun = time.monotonic()
         limit = self._settings.daemon.shutdown_timeout.total_seconds()
+        self._systemd.stopping()
         self._stop.set()
         self._nudge.set()
         with self._lock:
@@ -340,10 +346,13 @@ class Daemon:
             self._nudge.clear()
 
     def _announce(self) -> None:
-        """Say once that every journal was read."""
-        if self._announced or not self.status().ready:
+        """Say once that every journal was read; to systemd also how things are now."""
+        status = self.status()
+        self._systemd.status(_in_short(status))
+        if self._announced or not status.ready:
             return
         self._announced = True
+        self._systemd.ready()
         _log.info("daemon.ready", seconds=round((self.now() - self._started_at).total_seconds(), 1))
 
     def _ask_vault(self) -> None:
@@ -826,6 +835,15 @@ def _share(name: str) -> float:
 def _brake(settings: Settings) -> Brake:
     brake = settings.daemon.brake
     return Brake(brake.failures, brake.of_last, brake.hold)
+
+
+def _in_short(status: FleetStatus) -> str:
+    """The state in a line that repeats nobody's words: an error's text belongs into the log, which masks secrets."""
+    if not status.ready:
+        return "Not ready: Vault does not work, or journals were not read yet. See the log"
+    troubled = sum(account.last_error is not None for account in status.accounts)
+    trouble = f", {troubled} in trouble" if troubled else ""
+    return f"{len(status.accounts)} accounts{trouble}{'. The brake is on' if status.brake else ''}"
 
 
 def _brake_in_words(brake: Brake) -> str | None:
