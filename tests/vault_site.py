@@ -109,11 +109,16 @@ def published_account(site: Site, folder: Path) -> Iterator[Cluster]:
         auth = {"method": "approle", "role_id": role_id, "secret_id_file": folder / "rotator-secret-id"}
         made.base = {"vault.auth": auth}
         made.configure([{"name": "main", "api_key": "keymain", "path": "nexmo/main"}])
-        for path in ("nexmo/main", "rotator/journal/main"):
-            made.vault("DELETE", f"secret/metadata/{path}")
-        made.put("nexmo/main", {"api_key": "keymain", "api_secret": FIRST})
+        publish(made)
         yield made
         made.assert_nothing_leaked()
+
+
+def publish(cluster: Cluster) -> None:
+    """Have the first secret stand there, and no journal."""
+    for path in ("nexmo/main", "rotator/journal/main"):
+        cluster.vault("DELETE", f"secret/metadata/{path}")
+    cluster.put("nexmo/main", {"api_key": "keymain", "api_secret": FIRST})
 
 
 def fleet(settings: Settings) -> Fleet:
