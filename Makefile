@@ -12,9 +12,10 @@ TOOLS       := chromium prometheus faketime
 SOAK        ?= 600
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
+LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak scale tools format requirements clean
+.PHONY: help demo test check unit provider soak scale tools format requirements sbom licences clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -52,6 +53,17 @@ tools:
 format: $(READY)  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+sbom: $(READY)  ## every package that is installed at run time, with its hashes, as CycloneDX: build/sbom.json
+	mkdir -p build
+	PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements requirements/runtime.txt --pyproject pyproject.toml \
+	  --output-reproducible -o build/sbom.json
+
+licences: $(READY)  ## write docs/licences.md anew
+	@{ echo '# Licences of what is installed at run time'; echo; \
+	  echo 'Written by `make licences` from the packages of requirements/runtime.txt.'; echo; \
+	  $(BIN)/pip-licenses --from=mixed --format=markdown \
+	    --packages $$(sed -nE 's/^([a-z0-9.-]+)==.*/\1/p' requirements/runtime.txt); } > $(LICENCES)
 
 requirements: $(READY)  ## recompile the hashed pins from pyproject.toml
 	$(COMPILE) -o requirements/runtime.txt pyproject.toml
