@@ -98,6 +98,11 @@ def test_an_agent_writes_the_new_secret_while_the_one_before_still_works(site: S
         eventually(lambda: content() == expected(second), what=lambda: content().replace(FIRST, "the first"))
         for secret in (FIRST, second):
             assert cluster.emulator.authenticates("keymain", SecretStr(secret))
+        assert (cluster.folder / "secret-id").exists()  # it can log in again
+        # A document without a secret leaves the file as it is.
+        cluster.put("nexmo/main", {"api_key": "keymain"})
+        eventually(lambda: "no entry for key" in (cluster.folder / "agent.log").read_text())
+        assert content() == expected(second)
 
 
 # --- a client in Python ----------------------------------------------------------------------------------------
