@@ -7,8 +7,9 @@ READY       := $(VENV)/.ready
 COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes --allow-unsafe \
                --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set.
-TOOLS       := chromium prometheus faketime
+# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set,
+# systemd's judgement of a unit.
+TOOLS       := chromium prometheus faketime systemd
 SOAK        ?= 600
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
@@ -46,7 +47,7 @@ scale: $(READY)  ## how a daemon with 10,000 accounts starts and rests
 	$(BIN)/python -m benchmarks.scale 10000 60
 
 tools:
-	@for tool in chromium prometheus promtool faketime; do command -v $$tool >/dev/null || missing=1; done; \
+	@for tool in chromium prometheus promtool faketime systemd-analyze; do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { echo "installing $(TOOLS)"; apt-get update -q && \
 	  apt-get install -y -q --no-install-recommends $(TOOLS); }
 
