@@ -16,7 +16,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak scale tools format requirements sbom licences clean
+.PHONY: help demo test check unit provider soak scale manifests tools format requirements sbom licences clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -45,6 +45,9 @@ soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds
 
 scale: $(READY)  ## how a daemon with 10,000 accounts starts and rests
 	$(BIN)/python -m benchmarks.scale 10000 60
+
+manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
+	$(BIN)/python -m deploy.render
 
 tools:
 	@for tool in chromium prometheus promtool faketime systemd-analyze; do command -v $$tool >/dev/null || missing=1; done; \
