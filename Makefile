@@ -7,16 +7,16 @@ READY       := $(VENV)/.ready
 COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes --allow-unsafe \
                --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set,
-# systemd's judgement of a unit.
 TOOLS       := chromium prometheus faketime systemd
+# What builds the image, and the Debian below it.
+IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak scale manifests tools format requirements sbom licences clean
+.PHONY: help demo test check unit provider soak scale image manifests tools format requirements sbom licences clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -45,6 +45,11 @@ soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds
 
 scale: $(READY)  ## how a daemon with 10,000 accounts starts and rests
 	$(BIN)/python -m benchmarks.scale 10000 60
+
+image: $(READY)  ## build the container image and run it, as root on Debian
+	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
+	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
+	$(BIN)/pytest --timeout 1200 tests/image.py
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render

@@ -1,0 +1,36 @@
+"""What can be said of the image without building it; `make image` builds and runs it."""
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
+    found = subprocess.run(
+        [hadolint, "--no-color", "Dockerfile"], cwd=PROJECT, text=True, capture_output=True, check=False
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_everything_the_build_takes_from_the_network_is_pinned_by_hash() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+    installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) .*", text)
+    assert len(installs) == 4
+    assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+
+
+def test_the_build_sees_only_what_the_image_is_made_of() -> None:
+    rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert rules[0] == "*"
+    copied = {
+        part
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", (PROJECT / "Dockerfile").read_text(), re.M)
+        for part in line.split()
+    }
+    assert {rule.removeprefix("!").split("/")[0] for rule in rules if rule.startswith("!")} == {
+        part.strip("/") for part in copied
+    }
