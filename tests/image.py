@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def _output(*command: str) -> str:
 
 def _pip_conf() -> str:
     """Where pip gets its packages on this machine; folders of this machine are of no use inside."""
-    said = _output("python3", "-m", "pip", "config", "list")
+    said = _output(sys.executable, "-m", "pip", "config", "list")
     found = re.findall(r"^[^.\n]+\.(cert|index-url|extra-index-url|proxy|trusted-host)='(.*)'$", said, re.MULTILINE)
     lines = {key: f"{key} = {value}" for key, value in found if "file:" not in value}
     return "\n".join(["[global]", *lines.values(), ""])

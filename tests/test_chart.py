@@ -723,3 +723,11 @@ def test_the_plain_manifests_are_whole_without_helm(mode: str, tmp_path: Path) -
     assert [error for one in found for error in kubernetes_errors(one, VERSIONS[-1])] == []
     (config_map,) = (one for one in found if one["kind"] == "ConfigMap")
     assert loaded(config_map, tmp_path).account("main").api_key == "abcd1234"
+
+
+def test_the_values_that_the_page_shows_are_accepted(tmp_path: Path) -> None:
+    page = (CHART.parents[2] / "docs/kubernetes.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    found = render(yaml.safe_load(shown))
+    (config_map,) = (one for one in found if one["kind"] == "ConfigMap")
+    assert loaded(config_map, tmp_path).account("shop").primary == "main"
