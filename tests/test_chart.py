@@ -631,6 +631,9 @@ def test_the_rules_and_the_dashboard_are_those_of_the_files() -> None:
     for group in rule["spec"]["groups"]:
         assert group["name"]
         assert all(("alert" in one) != ("record" in one) and one["expr"] for one in group["rules"])
+        for one in (one for one in group["rules"] if "alert" in one):
+            assert one["labels"]["severity"]
+            assert one["annotations"]["summary"]
     assert "absent(up" in json.dumps(rule["spec"])
     dashboard = next(one for one in objects("deployment, monitored", "ConfigMap") if "rotator.json" in one["data"])
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
@@ -707,6 +710,7 @@ def test_the_notes_name_the_next_commands(mode: str) -> None:
     (notes,) = (text for path, text in texts.items() if path.endswith("NOTES.txt"))
     assert f"rotator {__version__} is installed as {mode} night-rotator." in notes
     assert "helm test night --namespace secrets --logs" in notes
+    assert re.findall(r"^([0-9])[.] ", notes, re.MULTILINE) == ["1", "2", "3"]
     assert "rotator adopt NAME" in notes
     if mode == "cronjob":
         assert "create job night-rotator-now --from=cronjob/night-rotator" in notes
