@@ -23,6 +23,13 @@ def test_everything_the_build_takes_from_the_network_is_pinned_by_hash() -> None
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
 
 
+def test_an_index_of_ones_own_reaches_whatever_asks_an_index() -> None:
+    steps = re.findall(r"^RUN (.*?[^\\])$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
+    asking = [step for step in steps if "--require-hashes" in step]
+    assert asking
+    assert all(step.startswith("--mount=type=secret,id=pip.conf,target=/etc/pip.conf ") for step in asking)
+
+
 def test_the_build_sees_only_what_the_image_is_made_of() -> None:
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
