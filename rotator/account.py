@@ -18,7 +18,7 @@ from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorize
 from rotator.config import AccountSettings
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.protocol import Journal, Published, Retiring
+from rotator.protocol import Journal, Published
 from rotator.rotation import Outcome, dump_journal, load_journal, load_published
 from rotator.vault import CasConflict, VaultError
 
@@ -154,9 +154,13 @@ def _current_id(
         return published.secret_id if published.secret_id in listed else None
     if journal.current_id not in listed:
         return None
-    if published.version != journal.published_version:
+    if not protocol.is_recorded(journal, published):
         recorded = load_published(fleet.vault.read(account.path, journal.published_version), account.fields)
-        if recorded.secret is None or recorded.secret != published.secret:
+        if (
+            not protocol.is_recorded(journal, recorded)
+            or recorded.secret is None
+            or recorded.secret != published.secret
+        ):
             return None
     return journal.current_id
 
@@ -271,7 +275,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
         return rotation.resolve(frozenset({secret_id}))
     now = fleet.now()
     retiring = tuple(
-        Retiring(entry.id, min(now, entry.not_before)) if entry.id == secret_id else entry
+        replace(entry, not_before=min(now, entry.not_before)) if entry.id == secret_id else entry
         for entry in view.journal.retiring
     )
     path = fleet.settings.journal_path(account)

@@ -249,7 +249,7 @@ def adopt(
         prompt = f"API secret of {name}"
         secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         fleet.preflight(accounts)
-        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
+        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW, patience=_patience(fleet, None)))
         _finish(fleet, [rotation.adopt(secret, secret_id, force=force)], as_json=as_json)
 
 
