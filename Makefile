@@ -7,6 +7,8 @@ READY       := $(VENV)/.ready
 COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes --allow-unsafe \
                --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set,
+# systemd's judgement of a unit.
 TOOLS       := chromium prometheus faketime systemd
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap

@@ -28,6 +28,7 @@ LICENCES = {
     "MIT License",
     "Mozilla Public License 2.0 (MPL 2.0)",
     "PSF-2.0",
+    "Python Software Foundation License",
 }
 
 
