@@ -355,6 +355,10 @@ class Defaults(_Section):
     verify_timeout: PositiveDuration = Field(
         timedelta(minutes=5), description="How long a new secret may take until it authenticates."
     )
+    verify_balance: bool = Field(
+        False,
+        description="Whether a new secret has to read the balance, too, on the other host, before it is published.",
+    )
     secret_length: int = Field(MAX_LENGTH, description="Length of new secrets, 8 to 25.")
     secret_alphabet: str = Field(DEFAULT_ALPHABET, description="Characters of new secrets.")
     fields: Fields = Field(default_factory=Fields, description="Field names of the published document.")

@@ -18,6 +18,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from rotator import protocol
 from rotator.account_api import (
+    Balance,
     Credentials,
     LostAnswer,
     NotSent,
@@ -82,6 +83,8 @@ class Provider(Protocol):
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]: ...
 
     def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo: ...
+
+    def get_balance(self, auth: Credentials) -> Balance: ...
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None: ...
 
@@ -495,6 +498,9 @@ class Rotation:
     def _list(self, using: Credential) -> None:
         try:
             infos = self._list_as(using)
+            if using is Credential.CANDIDATE and self.account.verify_balance:
+                # The provider's other host has servers of its own, which may learn of a new secret later.
+                self._provider.get_balance(self._credentials(using))
         except Unauthorized:
             self.log.info("provider.refused", credential=using.value)
             self.seen = replace(self.seen, refused=self.seen.refused | {using})

@@ -9,12 +9,22 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import structlog
 from pydantic import SecretStr
 
-from rotator.account_api import Credentials, Forbidden, InvalidRequest, LostAnswer, NotFound, SecretInfo, Unauthorized
+from rotator.account_api import (
+    Balance,
+    Credentials,
+    Forbidden,
+    InvalidRequest,
+    LostAnswer,
+    NotFound,
+    SecretInfo,
+    Unauthorized,
+)
 from rotator.config import AccountSettings, Settings
 from rotator.protocol import Policy, Trigger, older_than
 from rotator.rotation import Rotation, load_journal, load_published
@@ -79,6 +89,7 @@ class ModelProvider:
     late: list[Late] = field(default_factory=list)
     fault: str | None = None
     propagation: timedelta = timedelta()
+    rest_propagation: timedelta = timedelta()  # until the other host knows a new secret
     listing_lag: timedelta = timedelta()  # what was created is listed only so much later
     refusals: int = 0  # so many requests with a valid secret are refused all the same
     created_by_rotator: dict[str, str] = field(default_factory=dict)
@@ -134,6 +145,13 @@ class ModelProvider:
         if fault == "lost-after":
             raise LostAnswer("no answer to the create")
         return SecretInfo(id_, self.clock())
+
+    def get_balance(self, auth: Credentials) -> Balance:
+        self.interruption()
+        spread = {value: at + self.rest_propagation for value, at in self.secrets[auth.api_key].values()}
+        if spread.get(auth.api_secret.get_secret_value(), datetime.max.replace(tzinfo=UTC)) > self.clock():
+            raise Unauthorized("refused", status=401)
+        return Balance(Decimal(10), auto_reload=False)
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
         self.interruption()
@@ -216,6 +234,7 @@ class World:
     grace: timedelta = timedelta(hours=1)
     max_secrets: int = 2
     secondary: bool = False
+    verify_balance: bool = False
     clock: Clock = field(default_factory=Clock)
     ahead: timedelta = timedelta()  # of the runners' clocks, the provider's and Vault's are right
     settings: Settings = field(init=False)
@@ -229,7 +248,13 @@ class World:
         self.vault.interruption = self.interruption
         self.vault.clock = self.clock
         accounts: list[dict[str, Any]] = [
-            {"name": "shop", "api_key": "shopkey", "path": "apps/shop", "grace": self.grace},
+            {
+                "name": "shop",
+                "api_key": "shopkey",
+                "path": "apps/shop",
+                "grace": self.grace,
+                "verify_balance": self.verify_balance,
+            },
         ]
         if self.secondary:
             accounts[0]["primary"] = "parent"

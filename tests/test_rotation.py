@@ -358,6 +358,24 @@ def test_a_new_secret_that_takes_a_while_is_published_only_when_it_works() -> No
     assert world.consumer_works()
 
 
+def test_a_new_secret_that_the_other_host_does_not_know_yet_is_published_only_when_it_does() -> None:
+    world = adopted(verify_balance=True)
+    world.provider.rest_propagation = timedelta(seconds=40)
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.clock() - began >= timedelta(seconds=40)
+    assert_settled(world, outcome, secrets=2)
+
+
+def test_the_balance_is_not_asked_for_where_nobody_wants_that() -> None:
+    world = adopted()
+    world.provider.rest_propagation = timedelta(days=1)
+    began = world.clock()
+    assert rotate(world).published
+    assert world.clock() == began
+
+
 def test_a_candidate_that_never_works_is_kept_and_tried_again_later() -> None:
     world = adopted()
     world.clock.wait(2 * DAY)
