@@ -92,7 +92,9 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
     assert set(told) == {field.name for field in fields(FleetStatus)}
     assert set(told["accounts"][0]) == {field.name for field in fields(AccountStatus)} | {"state"}
     assert told["at"] == "2026-11-23T18:05:07.250000Z"
-    assert told["accounts"][0]["retiring"] == [{"id": "id-1", "not_before": "2026-11-24T15:05:07.250000Z"}]
+    assert told["accounts"][0]["retiring"] == [
+        {"id": "id-1", "not_before": "2026-11-24T15:05:07.250000Z", "compromised": False}
+    ]
     assert (told["accounts"][0]["phase"], told["accounts"][0]["state"]) == ("overlap", "overlap")
 
 
