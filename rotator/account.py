@@ -62,6 +62,7 @@ class View:
     Attributes:
         journal: Its journal.
         journal_version: That document's version; 0 if there is none.
+        journal_at: When Vault took it.
         published: What consumers read.
         current_id: The id of the published secret; None if nobody can tell.
         created: What the provider lists, with the published secret: id -> creation time.
@@ -70,6 +71,7 @@ class View:
     account: AccountSettings
     journal: Journal
     journal_version: int
+    journal_at: datetime | None
     published: Published
     current_id: str | None
     created: Mapping[str, datetime]
@@ -131,7 +133,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         infos = fleet.provider.list_secrets(credentials, account.api_key)
     created = {info.id: info.created_at for info in infos}
     current_id = _current_id(fleet, account, journal, published, frozenset(created))
-    return View(account, journal, document.version, published, current_id, created)
+    return View(account, journal, document.version, document.created, published, current_id, created)
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:
@@ -291,9 +293,11 @@ def _require_rest(fleet: Fleet, view: View) -> None:
         RotatorError: Who or what it is.
     """
     name, journal = view.account.name, view.journal
-    if protocol.leased_elsewhere(journal, fleet.policy(view.account, _RUN), fleet.now()):
+    policy = fleet.policy(view.account, _RUN)
+    until = protocol.leased_elsewhere(journal, policy, fleet.now(), journal_at=view.journal_at)
+    if until is not None:
         raise NotNowError(
-            f"{journal.holder} is at work on {name} until {journal.lease_until:%H:%M:%S} UTC",
+            f"{journal.holder} is at work on {name} until {until:%H:%M:%S} UTC",
             unchanged="Nothing was changed",
             next_step="Try again then",
         )

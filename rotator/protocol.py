@@ -471,12 +471,12 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
 
 
 def leased_elsewhere(
-    journal: Journal, policy: Policy, now: datetime, *, journal_at: datetime | None = None
+    journal: Journal, policy: Policy, now: datetime, *, journal_at: datetime | None
 ) -> datetime | None:
     """Until when another runner has the account to itself; None if none has at the moment.
 
     Args:
-        journal_at: When Vault took the journal, by Vault's clock.
+        journal_at: When Vault took the journal, by Vault's clock; None if that is not known.
     """
     if journal.holder in (None, policy.runner):
         return None

@@ -378,6 +378,14 @@ def test_what_the_provider_does_not_list_is_not_revoked(overlapping: Payments, h
 def test_nothing_is_revoked_while_another_runner_is_at_work(overlapping: Payments, here: Here) -> None:
     change_journal(overlapping, holder="another", lease_until=later(minutes=1))
     assert "another is at work" in refused(overlapping, here, overlapping.live[0], code=3)
+    # Until when one from a clock that is far ahead: as long as any other lease, and no year.
+    change_journal(overlapping, holder="another", lease_until=later(days=365, hours=5))
+    (until,) = re.findall(
+        r"at work on \w+ until (\d\d):(\d\d):\d\d UTC", refused(overlapping, here, overlapping.live[0], code=3)
+    )
+    now = datetime.now(UTC)
+    minutes = 60 * int(until[0]) + int(until[1]) - (60 * now.hour + now.minute)
+    assert minutes % (24 * 60) <= 1
 
 
 def test_nothing_is_revoked_while_a_rotation_is_unfinished(overlapping: Payments, here: Here) -> None:
