@@ -14,6 +14,9 @@ from rotator.command import (
     JsonOption,
     NameArgument,
     NamesArgument,
+    SecretEnvOption,
+    SecretFileOption,
+    SecretStdinOption,
     open_fleet,
     read_secret,
     require_one_source,
@@ -37,6 +40,7 @@ secrets_app = typer.Typer(help="The secrets that an account has.", no_args_is_he
 account_app.add_typer(secrets_app, name="secrets")
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+_SECRET_COLUMNS = ("account", "id", "created (UTC)", "is", "revoked from")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The provider's id of a secret.")]
 
 
@@ -51,15 +55,15 @@ def balance(
 
     Without names: of every enabled account.
     """
-    from rotator.account import published_credentials, refused
+    from rotator.balance import is_low
+    from rotator.cashier import Cashier
 
     with open_fleet(ctx, config) as fleet:
+        cashier = Cashier(fleet)
 
         def read(account: "AccountSettings") -> dict[str, Any]:
-            credentials = published_credentials(fleet, account)
-            with refused(account):
-                found = fleet.provider.get_balance(credentials)
-            low = found.euros < account.low_balance
+            found = cashier.read(account)
+            low = is_low(found, account.low_balance)
             return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 
         rows = _each(fleet, names, read, unknown={"euros": None, "low": None, "auto_reload": None})
@@ -188,7 +192,7 @@ def list_(
 
         rows = _each(fleet, names, listed, unknown={"secrets": []})
     cells = [(row["account"], *_secret_cells(secret)) for row in rows for secret in row["secrets"]]
-    _show({"accounts": rows}, ("account", "id", "created (UTC)", "is", "revoked from"), cells, as_json=as_json)
+    _show({"accounts": rows}, _SECRET_COLUMNS, cells, as_json=as_json)
     _end(rows, as_json=as_json)
 
 
@@ -220,7 +224,7 @@ def show(
         (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]
     row = {"account": name} | _secret_json(found)
     cells = [(name, *_secret_cells(row))]
-    _show(row, ("account", "id", "created (UTC)", "is", "revoked from"), cells, as_json=as_json)
+    _show(row, _SECRET_COLUMNS, cells, as_json=as_json)
 
 
 @secrets_app.command(
@@ -235,9 +239,9 @@ def create(
         Path | None,
         typer.Option("--out", help="Make up a value and write it into this new file, which only you can read."),
     ] = None,
-    secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")] = False,
-    secret_file: Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")] = None,
-    secret_env: Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")] = None,
+    secret_stdin: SecretStdinOption = False,
+    secret_file: SecretFileOption = None,
+    secret_env: SecretEnvOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,

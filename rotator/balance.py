@@ -100,7 +100,7 @@ def begun(account: str, every: timedelta, now: datetime) -> Watch:
 
 def answered(account: str, watch: Watch, reading: Reading, rules: Rules) -> tuple[Watch, News | None]:
     """The watch after a reading, and what is new about it."""
-    low = is_low(reading, rules)
+    low = is_low(reading, rules.low)
     news = None if low == watch.low else News.LOW if low else News.RECOVERED
     return Watch(_next(account, rules.every, reading.at), reading, low), news
 
@@ -111,9 +111,9 @@ def failed(account: str, watch: Watch, every: timedelta, now: datetime) -> Watch
     return replace(watch, next_at=now + min(every, backoff(account, failures)), failures=failures)
 
 
-def is_low(reading: Reading, rules: Rules) -> bool:
+def is_low(reading: Reading, low: Decimal) -> bool:
     """Whether it is less than the account is to have."""
-    return reading.euros < rules.low
+    return reading.euros < low
 
 
 def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: datetime) -> Withheld | None:
@@ -126,7 +126,7 @@ def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: da
             another machine's clock being ahead, counts as well.
         now: The present.
     """
-    if not rules.top_ups_per_day or not is_low(reading, rules):
+    if not rules.top_ups_per_day or not is_low(reading, rules.low):
         return Withheld.NEVER
     if reading.auto_reload is False:
         return Withheld.NO_AUTO_RELOAD

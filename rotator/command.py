@@ -34,6 +34,9 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+SecretStdinOption = Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")]
+SecretFileOption = Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")]
+SecretEnvOption = Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
 NamesArgument = Annotated[
     list[str] | None,

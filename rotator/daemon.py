@@ -347,6 +347,8 @@ class Daemon:
 
     def _announce(self) -> None:
         """Say once that every journal was read; to systemd also how things are now."""
+        if self._announced and not self._systemd.listens:
+            return  # nobody wants to know, and of a big fleet it is work
         status = self.status()
         self._systemd.status(_in_short(status))
         if self._announced or not status.ready:
@@ -504,7 +506,7 @@ class Daemon:
             return None
         if reading is None:
             return BalanceStatus(float(rules.low))
-        low = balance.is_low(reading, rules)
+        low = balance.is_low(reading, rules.low)
         return BalanceStatus(float(rules.low), float(reading.euros), reading.auto_reload, low, reading.at)
 
     # --- when ------------------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Systemd:
         self._is_ready = False
         self._status = ""
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is one."""
+        return bool(self._address)
+
     def ready(self) -> None:
         """The work has begun."""
         self._is_ready = True
@@ -66,7 +71,7 @@ class Systemd:
 
     def _send(self, *assignments: str) -> None:
         # A manager that is gone is no reason to fail, and one that reads nothing must not stop the work.
-        if self._address:
+        if self.listens:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.settimeout(0)
                 manager.sendto("\n".join(assignments).encode(), self._address)

@@ -1,8 +1,10 @@
 """Fixtures: one real OpenBao a test process, an emulator and an empty folder a test."""
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,7 +13,19 @@ from rotator.emulator import Emulator, running
 from rotator.openbao import OpenBao, running_openbao
 from tests.support import Cluster
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 _MOUNTS = count(1)
+BROWSER_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 # The machines that run this are shared: how long an example takes says nothing.
 settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,3 +48,16 @@ def cluster(bao: OpenBao, tmp_path: Path) -> Iterator[Cluster]:
         yield made
         if made.outputs:
             made.assert_nothing_leaked()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """One for all tests of a module; no longer, as its loop would be in the way of other modules' loops."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "Chromium is needed: apt-get install chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        yield opened
+        opened.close()

@@ -1,18 +1,15 @@
 """The emulator keeps its own document's promises, and shows it to tools and to people."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from rotator.emulator import Operation
 from rotator.emulator.openapi import document
 from tests.contract import examine
 from tests.test_emulator import SECRET, world
-from tests.test_page import ARGUMENTS
 
 # For schemathesis 420 is not yet a refusal.
 REFUSALS = """
@@ -58,16 +55,6 @@ def test_the_page_may_load_nothing_from_elsewhere_and_run_nothing_inline(path: s
         assert "unsafe" not in policy
         assert response.headers["x-content-type-options"] == "nosniff"
         assert "://" not in response.text.replace("https?://", "") or path == "/openapi.json"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is needed: apt-get install chromium"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 27)")])

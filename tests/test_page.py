@@ -1,30 +1,19 @@
 """The status page in a real Chromium: what a person sees, does and is spared."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from rotator.metrics import Metrics
 from rotator.protocol import Phase, Retiring
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 REFUSED = (
@@ -77,17 +66,6 @@ OVERLAP = account(
 PENDING = AccountStatus("fresh", "key-fresh", "nexmo/fresh", None, enabled=True)
 DISABLED = account("off", enabled=False, due_at=None)
 EVERYTHING = (*WELL, AMBIGUOUS, STUCK, RETRIED, OVERDUE, OVERLAP, PENDING, DISABLED)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all tests here; no longer, as its loop would be in the way of other modules' loops."""
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is needed: apt-get install chromium"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @dataclass
