@@ -8,19 +8,18 @@ account_answers' business; the errors and values can be imported from here.
 
 import logging
 import re
-import socket
 import ssl
 import threading
 import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote, quote_plus
 
 import httpx
@@ -49,9 +48,11 @@ from rotator.account_answers import (
     unreadable,
 )
 from rotator.config import AccountApiSettings
+from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
 
 __all__ = [
+    "KEPT",
     "WORST_CASE",
     "AccountApi",
     "ApiError",
@@ -71,9 +72,12 @@ __all__ = [
     "Unauthorized",
 ]
 
-# The longest that one request takes once it is being sent, in units of the configured timeout: its end is a timer's
-# work, and a busy machine may be late with it.
+# The longest that one request takes once it is being sent, in units of the configured timeout: a busy machine may be
+# late with its end.
 WORST_CASE = 1.5
+# How long a connection is kept for the next request. A server closes an idle one when it likes, and a create that is
+# sent into that moment is a lost answer: servers keep theirs for longer than this, proxies for a minute.
+KEPT = timedelta(seconds=2)
 
 _MAX_BODY = 1 << 20
 # A 429 may be about one key only: for the sake of the others the host is asked again after this at the latest.
@@ -114,6 +118,15 @@ class _Call:
     def of_secrets(self) -> bool:
         return self.path.startswith("/accounts/")
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What says that the connection ends after a create.
+
+        A connection may lead to one of many servers. That a new secret works is to be seen anywhere but at the one that
+        has just created it.
+        """
+        return {"Connection": "close"} if self.operation == "create" else {}
+
     def in_the_clear(self) -> list[str]:
         """What a provider that echoes a request could show: the credential as it was sent, and every value."""
         secret = self.auth.api_secret.get_secret_value()
@@ -147,49 +160,6 @@ class _InQuery(httpx.Auth):
         auth = {"api_key": self._auth.api_key, "api_secret": self._auth.api_secret.get_secret_value()}
         request.url = _Unshown(request.url.copy_merge_params(auth))
         yield request
-
-
-class _Limit(AbstractContextManager["_Limit"]):
-    """One request's time limit, and whether any of the request was sent; serves as httpx's trace hook.
-
-    httpx limits each read, which a server that drips never exceeds. Here the connection is shut down when the
-    time is up, which ends whatever read or write is going on; and what was not begun by then is never sent.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.sent = False
-        self.over = False
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()  # between the request's thread and the timer's
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "_Limit":
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-
-    def __call__(self, event: str, info: dict[str, Any]) -> None:
-        with self._lock:
-            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-                self._socket = info["return_value"].get_extra_info("socket")
-            if event.endswith("send_request_headers.started"):
-                if self.over:
-                    raise httpx.ConnectTimeout("the time was up before anything could be sent")
-                # What a proxy is told to open a tunnel is not the request yet.
-                self.sent = info["request"].method != b"CONNECT"
-
-    def _end(self) -> None:
-        with self._lock:
-            self.over = True
-            if self._socket is not None:
-                with suppress(OSError):  # closed already
-                    # Not SSLSocket's own method, which takes the TLS state away under the thread that reads.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Pace:
@@ -236,24 +206,23 @@ class _Host:
         self.name = httpx.URL(url).host
         self.pace = _Pace(settings.max_calls_per_second)
         timeout = settings.timeout.total_seconds()
-        self.client = httpx.Client(
+        client = httpx.Client(
             base_url=url,
             headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
             verify=tls,
-            # _Limit ends the whole; these leave most of the time to the answer.
+            # The deadline ends the whole; these leave most of the time to the answer.
             timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
-            # A connection kept for later may be closed by the server in the moment in which a create is sent into
-            # it: an answer lost for the sake of a handshake, where a rotation needs about ten.
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEPT.total_seconds()),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
         )
+        self.client = bound(client)
         if not settings.verify:
             _log.warning("provider.tls_verification_off", host=self.name)
 
-    def unanswered(self, call: _Call, limit: _Limit, error: Exception) -> ApiError:
+    def unanswered(self, call: _Call, deadline: Deadline, error: Exception) -> ApiError:
         """The error that no answer means."""
-        if limit.sent:
+        if deadline.sent:
             return LostAnswer(f"{self.name} did not answer {call} ({type(error).__name__})", next_step=STATUS_PAGE)
         text = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in text:
@@ -436,13 +405,13 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         return outcome
 
     def _exchange(self, host: _Host, call: _Call) -> Reply | ApiError:
-        limit = _Limit(self._timeout)
+        deadline = Deadline(self._timeout)
         try:
             hidden = call.in_the_clear()
             login: httpx.Auth = httpx.BasicAuth(call.auth.api_key, call.auth.api_secret.get_secret_value())
             if self._in_query and not call.of_secrets:
                 login = _InQuery(call.auth)
-            with limit:
+            with deadline:
                 self._closed.wait(host.pace.turn())
                 with host.client.stream(
                     call.method,
@@ -450,7 +419,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                     auth=login,
                     json=call.body() if call.of_secrets else None,
                     data=None if call.of_secrets else call.body(),
-                    extensions={"trace": limit},
+                    headers=call.headers,
+                    extensions={"trace": deadline},
                 ) as response:
                     content = _read(response)
         except UnicodeEncodeError:  # its text would show the value
@@ -458,9 +428,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         except httpx.InvalidURL:
             return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         except (httpx.RequestError, httpx.StreamError) as error:
-            return host.unanswered(call, limit, error)
-        if limit.over:  # the end of the connection, which may end an answer, was our own doing
-            return host.unanswered(call, limit, httpx.ReadTimeout("too slow"))
+            return host.unanswered(call, deadline, error)
         if content is None:
             return LostAnswer(f"The answer to {call} is longer than any of the Account API's", next_step=STATUS_PAGE)
         reply = Reply.of(response, content)

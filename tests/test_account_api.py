@@ -26,6 +26,7 @@ from pydantic import SecretStr
 
 from rotator import __version__
 from rotator.account_api import (
+    KEPT,
     AccountApi,
     ApiError,
     Credentials,
@@ -594,12 +595,42 @@ def test_a_read_is_not_repeated_for_ever(retries: int) -> None:
         assert len(server.requests) == retries + 1
 
 
-def test_no_connection_is_used_twice_so_that_none_is_found_closed_under_a_write() -> None:
-    """A server closes an idle connection when it likes; a create sent into that moment would be a lost answer."""
+def test_a_connection_is_used_again() -> None:
     with provider(lists()) as server, client(server) as api:
         list_(api)
         list_(api)
+        assert server.connections == 1
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+    """A server closes an idle connection when it likes; a create sent into that moment would be a lost answer."""
+    with provider(lists()) as server, client(server) as api:
+        list_(api)
+        time.sleep(KEPT.total_seconds() + 0.1)
+        list_(api)
         assert server.connections == 2
+
+
+def test_a_new_secret_is_tried_on_another_connection_than_the_one_that_created_it() -> None:
+    """One connection may lead to one of many servers, and the others may not know the secret yet."""
+    with provider(in_turn(lists(), says(201, INFO), lists(INFO))) as server, client(server) as api:
+        list_(api)
+        create(api)
+        assert server.connections == 1
+        assert server.header("connection") == "close"
+        list_(api)
+        assert server.connections == 2
+
+
+def test_what_is_asked_on_a_connection_that_was_closed_meanwhile_is_asked_again() -> None:
+    def closes(connection: socket.socket) -> None:
+        lists()(connection)
+        connection.close()
+
+    with provider(closes) as server, client(server) as api:
+        for _ in range(3):
+            list_(api)
+        assert server.connections == 3
 
 
 def test_it_works_from_many_threads_at_once() -> None:
@@ -635,6 +666,17 @@ def test_the_time_limit_holds_for_the_whole_request(answer: Answer) -> None:
             create(api)
         assert time.monotonic() - started < TIMEOUT + 1.5
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
+def test_the_time_limit_holds_on_a_connection_that_was_kept(answer: Answer) -> None:
+    with provider(in_turn(lists(), answer)) as server, client(server, timeout=TIMEOUT) as api:
+        list_(api)
+        started = time.monotonic()
+        with pytest.raises(LostAnswer):
+            create(api)
+        assert time.monotonic() - started < TIMEOUT + 1.5
+        assert (server.connections, len(server.requests)) == (1, 2)
 
 
 def test_a_slow_answer_is_waited_for_until_the_limit() -> None:
