@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -52,6 +52,17 @@ _DURATION = re.compile(r"(?:[0-9]+(?:d|h|ms|m|s))+")
 _DURATION_PART = re.compile(r"([0-9]+)(d|h|ms|m|s)")
 
 
+@lru_cache(maxsize=4096)  # accounts of one kind share what they have in common
+def _parsed_duration(text: str) -> timedelta:
+    total = sum(
+        (timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _DURATION_PART.findall(text)),
+        timedelta(),
+    )
+    if total > timedelta(days=3660):
+        raise OverflowError
+    return total
+
+
 def parse_duration(text: object) -> timedelta:
     """Read "30d", "24h", "1h30m", "50ms"; a plain 0 needs no unit.
 
@@ -65,15 +76,9 @@ def parse_duration(text: object) -> timedelta:
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError('is not a duration such as "30d", "24h", "90s" or "500ms"')
     try:
-        total = sum(
-            (timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _DURATION_PART.findall(text)),
-            timedelta(),
-        )
+        return _parsed_duration(text)
     except OverflowError:
-        total = timedelta.max
-    if total > timedelta(days=3660):
-        raise ValueError("is longer than ten years")
-    return total
+        raise ValueError("is longer than ten years") from None
 
 
 def format_duration(duration: timedelta) -> str:
@@ -208,6 +213,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+_SectionT = TypeVar("_SectionT", bound=_Section)
+
+
 class VaultAuth(_Section):
     """How rotator logs in to Vault."""
 
@@ -327,6 +335,12 @@ class Fields(_Section):
         return self
 
 
+@lru_cache(maxsize=4096)
+def _shared(section: _SectionT) -> _SectionT:
+    """One object for all accounts that say the same: a fleet has far more accounts than ways to set them up."""
+    return section
+
+
 class Defaults(_Section):
     """What holds for every account that does not say otherwise."""
 
@@ -361,7 +375,9 @@ class Defaults(_Section):
     )
     secret_length: int = Field(MAX_LENGTH, description="Length of new secrets, 8 to 25.")
     secret_alphabet: str = Field(DEFAULT_ALPHABET, description="Characters of new secrets.")
-    fields: Fields = Field(default_factory=Fields, description="Field names of the published document.")
+    fields: Annotated[Fields, AfterValidator(_shared)] = Field(
+        Fields(), description="Field names of the published document."
+    )
 
     @property
     def recipe(self) -> Recipe:
@@ -452,8 +468,8 @@ class AccountSettings(Defaults):
     primary: Name | None = Field(None, description="Name of the primary account that may act for this one.")
     enabled: bool = Field(True, description="false: rotator leaves the account alone.")
     low_balance: Euros = Field(LOW_BALANCE, description="Below so many euros its balance is low; else balance.low.")
-    top_up: TopUpSettings = Field(
-        default_factory=TopUpSettings, description="What differs from balance.top_up for this account."
+    top_up: Annotated[TopUpSettings, AfterValidator(_shared)] = Field(
+        TopUpSettings(), description="What differs from balance.top_up for this account."
     )
 
     @model_validator(mode="after")
@@ -551,15 +567,19 @@ class Settings(BaseSettings):
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
+    @cached_property
+    def _by_name(self) -> dict[str, AccountSettings]:
+        return {account.name: account for account in self.accounts}
+
     def account(self, name: str) -> AccountSettings:
         """The account of that name.
 
         Raises:
             ConfigError: If no account has it.
         """
-        for account in self.accounts:
-            if account.name == name:
-                return account
+        found = self._by_name.get(name)
+        if found is not None:
+            return found
         known = ", ".join(account.name for account in self.accounts[:10])
         more = f" and {len(self.accounts) - 10} more" if len(self.accounts) > 10 else ""  # noqa: PLR2004
         raise ConfigError(f'No account is named "{name}"; configured are {known}{more}')
@@ -590,9 +610,8 @@ class Settings(BaseSettings):
     def _fleet(self) -> Self:
         for attribute in ("name", "path", "api_key"):
             _refuse_repeats(attribute, (getattr(account, attribute) for account in self.accounts))
-        by_name = {account.name: account for account in self.accounts}
         for account in self.accounts:
-            _check_primary(account, by_name)
+            _check_primary(account, self._by_name)
             if account.path == self.vault.journal_prefix or account.path.startswith(f"{self.vault.journal_prefix}/"):
                 raise ValueError(
                     f'account "{account.name}": path "{account.path}" is inside vault.journal_prefix, '

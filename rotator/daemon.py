@@ -183,6 +183,7 @@ class Daemon:
         self._to_plan: SimpleQueue[tuple[str, _Why] | None] = SimpleQueue()
         self._accounts: dict[str, _Account] = {}
         self._secondaries: dict[str, list[str]] = {}
+        self._to_tell: list[tuple[datetime, str]] = []  # whose balance is read next, as a heap
         self._next_turn = self._started_at
         self._announced = False
         self._brake = _brake(settings)
@@ -457,18 +458,29 @@ class Daemon:
         with self._lock:
             if self._settings.balance.every is None or self._vault_trouble is not None:
                 return HEARTBEAT_AWAY
-            known = (each for each in self._accounts.values() if each.settings.enabled and _is_taken_on(each))
-            account = min(known, key=lambda each: each.watch.next_at, default=None)
+            account = self._next_told(now)
             if account is None:
-                return HEARTBEAT_AWAY
-            if account.watch.next_at > now:
-                return min(account.watch.next_at - now, HEARTBEAT)
+                return min(self._to_tell[0][0] - now, HEARTBEAT) if self._to_tell else HEARTBEAT_AWAY
             cashier, settings = Cashier(self._fleet), account.settings
         rules = cashier.rules(settings)
         if rules is not None:
             with structlog.contextvars.bound_contextvars(account=settings.name):
                 self._look_at_balance(cashier, account, settings, rules)
         return timedelta(seconds=1 / TELLERS_SHARE / self._settings.account_api.max_calls_per_second)
+
+    def _next_told(self, now: datetime) -> _Account | None:
+        """The account whose balance is to be read now; each is in the queue once, and stays in it."""
+        while self._to_tell and self._to_tell[0][0] <= now:
+            name = self._to_tell[0][1]
+            account = self._accounts[name]
+            if not (account.settings.enabled and _is_taken_on(account)):
+                heapq.heapreplace(self._to_tell, (now + HEARTBEAT, name))
+            elif account.watch.next_at > now:
+                heapq.heapreplace(self._to_tell, (account.watch.next_at, name))
+            else:
+                heapq.heapreplace(self._to_tell, (now + HEARTBEAT_AWAY, name))  # by then it is known when it is next
+                return account
+        return None
 
     def _look_at_balance(self, cashier: Cashier, account: _Account, settings: AccountSettings, rules: Rules) -> None:
         withheld: str | None = None
@@ -786,6 +798,8 @@ class Daemon:
                     entry.visit.set()
                 self._accounts[account.name] = entry
                 self._replan(account.name)
+            self._to_tell = [(entry.watch.next_at, name) for name, entry in self._accounts.items()]
+            heapq.heapify(self._to_tell)
             for name, gone in known.items():
                 if gone.visit is not None:
                     gone.visit.set()

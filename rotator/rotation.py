@@ -848,6 +848,14 @@ class Rotation:
 _JOURNAL = TypeAdapter(Journal)
 
 
+def _told(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a journal's document says that an empty one does not.
+
+    At rest that is little, and what is left out is one object for all accounts that a daemon remembers.
+    """
+    return {key: value for key, value in data.items() if key not in _AT_REST or value != _AT_REST[key]}
+
+
 def load_journal(document: Document) -> Journal:
     """The journal in a document; an empty one where there is none yet.
 
@@ -857,7 +865,7 @@ def load_journal(document: Document) -> Journal:
     if document.data is None:
         return Journal()
     try:
-        journal = _JOURNAL.validate_python(document.data)
+        journal = _JOURNAL.validate_python(_told(document.data))
     except ValidationError as error:
         fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
         raise JournalError(
@@ -875,6 +883,9 @@ def dump_journal(journal: Journal) -> dict[str, Any]:
     document: dict[str, Any] = _JOURNAL.dump_python(journal, mode="json")
     document |= {"ids_before": sorted(journal.ids_before), "unknown_ids": sorted(journal.unknown_ids)}
     return document | {"phase": journal.phase.value, "candidate": journal.candidate}
+
+
+_AT_REST = dump_journal(Journal())
 
 
 def load_published(document: Document, names: Fields) -> Published:
