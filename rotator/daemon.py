@@ -16,6 +16,7 @@ and the journal's check-and-set is the fence.
 """
 
 import contextlib
+import gc
 import heapq
 import logging
 import os
@@ -355,6 +356,7 @@ class Daemon:
         if self._announced or not status.ready:
             return
         self._announced = True
+        gc.freeze()  # the fleet stays: to look through all of it for garbage would stop every thread for a moment
         self._systemd.ready()
         _log.info("daemon.ready", seconds=round((self.now() - self._started_at).total_seconds(), 1))
 
