@@ -2,6 +2,7 @@
 
 Who does what:
 
+- the readers look at each account's journal once, when the daemon starts or the account is new;
 - the scheduler's pool visits accounts, each at the instant that its journal and its schedule name;
 - the planner sets each account's job, and is the only one to do so: the scheduler may tell of a job's end with its
   own lock held, and whoever waits for that lock must not hold the daemon's;
@@ -83,6 +84,8 @@ SHORTEST_REST = timedelta(seconds=1)
 LOST_AFTER = timedelta(minutes=2)
 # The teller sends this share of the requests that the provider takes at most.
 TELLERS_SHARE = 0.5
+# How many read the journals of a fleet that starts: more would wait for each other.
+READERS = 8
 # How many names a log line holds.
 NAMES = 20
 
@@ -182,11 +185,14 @@ class Daemon:
         self._nudge = threading.Event()  # the keeper is to look at once
         self._lock = threading.RLock()
         self._to_plan: SimpleQueue[tuple[str, _Why] | None] = SimpleQueue()
+        self._to_read: SimpleQueue[str | None] = SimpleQueue()
+        self._vault_works = threading.Event()
         self._accounts: dict[str, _Account] = {}
         self._secondaries: dict[str, list[str]] = {}
         self._to_tell: list[tuple[datetime, str]] = []  # whose balance is read next, as a heap
         self._next_turn = self._started_at
         self._announced = False
+        self._readers = min(READERS, settings.daemon.concurrency)
         self._brake = _brake(settings)
         self._vault_trouble: str | None = "Vault was not asked yet"
         self._systemd = Systemd()
@@ -256,12 +262,14 @@ class Daemon:
             stack.callback(self._to_plan.put, None)
             keeper = threading.Thread(target=self._keep, name="keeper")
             teller = threading.Thread(target=self._tell, name="teller")
-            keeper.start()
-            teller.start()
+            readers = [threading.Thread(target=self._read, name="reader") for _ in range(self._readers)]
+            workers = [keeper, teller, *readers]
+            for worker in workers:
+                worker.start()
             try:
-                self._watch(planner, keeper, teller)
+                self._watch(planner, *workers)
             finally:
-                self._shut_down(keeper, teller)
+                self._shut_down(workers)
 
     def _watch(self, *workers: threading.Thread) -> None:
         """The main thread's work: signals, the clock, the configuration file, systemd's watchdog."""
@@ -294,13 +302,16 @@ class Daemon:
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
 
-    def _shut_down(self, keeper: threading.Thread, teller: threading.Thread) -> None:
+    def _shut_down(self, workers: list[threading.Thread]) -> None:
         """Begin nothing new and wait for nothing, but finish what is in hand; after half of the time not even that."""
         begun = time.monotonic()
         limit = self._settings.daemon.shutdown_timeout.total_seconds()
         self._systemd.stopping()
         self._stop.set()
         self._nudge.set()
+        self._vault_works.set()
+        for _ in range(self._readers):
+            self._to_read.put(None)
         with self._lock:
             for account in self._accounts.values():
                 if account.visit is not None:
@@ -310,10 +321,10 @@ class Daemon:
             again = signal.sigtimedwait(_SIGNALS, 0.05)
             if again is not None or time.monotonic() > begun + limit / 2:
                 self._halt.set()
-        keeper.join(max(0.0, begun + limit - time.monotonic()))
-        teller.join(max(0.0, begun + limit / 2 - time.monotonic()))
+        for worker in workers:
+            worker.join(max(0.0, begun + limit - time.monotonic()))
         took = round(time.monotonic() - begun, 1)
-        if not busy and not keeper.is_alive() and not teller.is_alive():
+        if not busy and not any(worker.is_alive() for worker in workers):
             _log.info("daemon.stopped", seconds=took)
             return
         # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
@@ -374,11 +385,13 @@ class Daemon:
             return
         self._vault_trouble = trouble
         if trouble is not None:
+            self._vault_works.clear()
             _log.error("vault.away", error=trouble, now="no account is visited until it is back")
             with contextlib.suppress(SchedulerNotRunningError):  # the end came first
                 self._scheduler.pause()
         elif before is not None:
             _log.info("vault.ready")
+            self._vault_works.set()
             self._forgive_vault()
             with contextlib.suppress(SchedulerNotRunningError):
                 self._scheduler.resume()
@@ -547,6 +560,9 @@ class Daemon:
                     account.retry_at = self.now() + SHORTEST_REST
                 begins_any_moment = account.planned is not None and account.planned <= self.now()
                 at = self._describe(account)
+                if account.journal is None and at is not None and at <= self.now():
+                    self._to_read.put(name)
+                    at = None
                 if why is _Why.CHANGED and begins_any_moment and at is not None:
                     return  # its job is on its way, and sees what changed
                 account.planned = at
@@ -653,16 +669,35 @@ class Daemon:
                 return
             if self._stop.is_set() or self._vault_trouble is not None:
                 return
+            if account.journal is None:
+                self._to_read.put(name)
+                return
             account.visit = stop = threading.Event()
         with structlog.contextvars.bound_contextvars(account=name):
-            if account.journal is None:
-                self._first_look(account)
-            else:
-                self._attend(account, stop)
+            self._attend(account, stop)
 
-    def _first_look(self, account: _Account) -> None:
+    def _read(self) -> None:
+        """A reader's work, until it is handed None.
+
+        The scheduler would take a whole fleet that is to be read now for so many jobs to be done at once, and keep
+        memory for each of them.
+        """
+        while (name := self._to_read.get()) is not None:
+            self._vault_works.wait()
+            with self._lock:
+                account = self._accounts.get(name)
+                if self._stop.is_set() or account is None or account.journal is not None:
+                    continue
+            with structlog.contextvars.bound_contextvars(account=name):
+                try:
+                    self._first_look(account, account.settings)
+                except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
+                    self._failed(account, f"A mistake in rotator at {log_mistake(error)}", of_vault=False)
+            self._to_plan.put((name, _Why.CHANGED))
+
+    def _first_look(self, account: _Account, settings: AccountSettings) -> None:
         """Read the journal and do no more: a start begins nothing."""
-        fleet, settings = self._fleet, account.settings
+        fleet = self._fleet
         try:
             journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         except RotatorError as error:
@@ -670,6 +705,8 @@ class Daemon:
             self._failed(account, str(error), of_vault=isinstance(error, VaultError))
             return
         with self._lock:
+            if account.journal is not None or account.settings is not settings:
+                return  # somebody else was first, or it is another account by now
             account.looked_at = self.now()
             account.journal = journal
             account.error, account.failures, account.retry_at, account.vault_failed = None, 0, None, False
@@ -741,7 +778,9 @@ class Daemon:
         def note(operation: str, code: str, seconds: float) -> None:
             self.metrics.request("vault", operation, code, seconds)
 
-        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 2, on_request=note)
+        # Visits, the keeper, the teller, and the readers at a start.
+        pool_size = settings.daemon.concurrency + 2 + self._readers
+        return Vault(settings.vault, pool_size=pool_size, on_request=note)
 
     def _reload(self) -> None:
         """Take over a changed configuration, all of it or nothing."""
