@@ -116,6 +116,7 @@ class _Account:
         looked_at: When its documents were last looked at.
         journal: As last read or written; None: not read yet.
         error: What went wrong where the journal could not tell it.
+        failure: What kind of failure that was, in a word.
         failures: How many runs in a row could not even note their failure.
         vault_failed: The last run failed because of Vault.
         retry_at: It is not visited before.
@@ -135,6 +136,7 @@ class _Account:
     looked_at: datetime = _LONG_AGO
     journal: Journal | None = None
     error: str | None = None
+    failure: str | None = None
     failures: int = 0
     vault_failed: bool = False
     retry_at: datetime | None = None
@@ -583,6 +585,7 @@ class Daemon:
             journal,
             first_due,
             error=account.error,
+            failure=account.failure,
             retry_at=account.retry_at,
             balance=self._balance_status(account),
         )
@@ -702,7 +705,7 @@ class Daemon:
             journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         except RotatorError as error:
             _log.error("journal.unreadable", error=str(error))
-            self._failed(account, str(error), of_vault=isinstance(error, VaultError))
+            self._failed(account, str(error), type(error).__name__, of_vault=isinstance(error, VaultError))
             return
         with self._lock:
             if account.journal is not None or account.settings is not settings:
@@ -744,7 +747,8 @@ class Daemon:
             if outcome.result is Result.FAILED:
                 next_attempt = outcome.journal.next_attempt_at if outcome.journal else None
                 if next_attempt is None or next_attempt <= now:
-                    self._failed(account, outcome.error or "", of_vault=(outcome.reason or "").startswith("Vault"))
+                    reason = outcome.reason or ""
+                    self._failed(account, outcome.error or "", reason, of_vault=reason.startswith("Vault"))
                     return
             changed_nothing = not (outcome.published or outcome.revoked)
             rest_until = now + SHORTEST_REST if changed_nothing else None
@@ -755,11 +759,11 @@ class Daemon:
             if outcome.result is Result.OK:
                 account.tried_at = now
 
-    def _failed(self, account: _Account, error: str, *, of_vault: bool) -> None:
+    def _failed(self, account: _Account, error: str, failure: str, *, of_vault: bool) -> None:
         """A failure that the journal does not tell of."""
         with self._lock:
             now = account.looked_at = self.now()
-            account.error, account.vault_failed = error, of_vault
+            account.error, account.failure, account.vault_failed = error, failure, of_vault
             account.failures += 1
             account.retry_at = now + backoff(account.settings.name, account.failures)
         if of_vault:

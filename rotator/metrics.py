@@ -398,6 +398,11 @@ def _accounts(accounts: tuple[AccountStatus, ...], at: datetime) -> Iterator[str
         "Failed runs since the last good one; 0 again as soon as one is good.",
         [f"{labels}}} {account.attempts}" for labels, account in rows],
     )
+    yield _gauge(
+        "rotator_account_failure",
+        "Always 1, for the kind of failure that the account's last run ended with; absent if it went well.",
+        [f'{labels},reason="{_word(account.failure)}"}} 1' for labels, account in rows if account.failure],
+    )
     yield from _balances([(labels, account.balance) for labels, account in rows if account.balance])
 
 

@@ -91,6 +91,7 @@ class Journal:
         attempts: Failed runs since the last good one.
         next_attempt_at: Before then nothing is tried unless somebody asks for it by name.
         last_error: What the last failed run said; never a secret.
+        failure: What kind of failure that was, in a word: a Failure, or the error's name.
         ambiguity: Set while the account holds something that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known.
     """
@@ -110,6 +111,7 @@ class Journal:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_error: str | None = None
+    failure: str | None = None
     ambiguity: str | None = None
     unknown_ids: frozenset[str] = frozenset()
 
@@ -898,25 +900,28 @@ def resolved(
     may_go = revoke & unaccounted(observation, journal) - {observation.published.secret_id}
     entries = tuple(Retiring(id_, now) for id_ in sorted(may_go))
     return replace(
-        released(observation, journal, policy, now),
+        _well(released(observation, journal, policy, now)),
         candidate=None,
         ids_before=frozenset(),
         retiring=journal.retiring + entries,
-        attempts=0,
-        next_attempt_at=None,
-        last_error=None,
-        ambiguity=None,
-        unknown_ids=frozenset(),
     )
 
 
 def failed(
-    observation: Observation, journal: Journal, policy: Policy, now: datetime, error: str, *, ambiguous: bool
+    observation: Observation,
+    journal: Journal,
+    policy: Policy,
+    now: datetime,
+    error: str,
+    failure: str,
+    *,
+    ambiguous: bool,
 ) -> Journal:
     """The journal after a run that failed: the error, when to try again, the lease given back.
 
     Args:
         error: What happened, for people; never a secret.
+        failure: What kind of failure it was, in a word.
         ambiguous: Whether the account holds something that rotator cannot account for. An ambiguity found
             earlier stays until a run finds it gone.
     """
@@ -927,6 +932,7 @@ def failed(
         attempts=attempts,
         next_attempt_at=now + backoff(policy.account, attempts),
         last_error=error,
+        failure=failure,
         ambiguity=error if ambiguous else journal.ambiguity,
         unknown_ids=unaccounted(observation, journal) if ambiguous else journal.unknown_ids,
     )
@@ -978,7 +984,7 @@ def _committed(case: _Case) -> Journal:
     entries.pop(published.secret_id or "", None)
     compromised = {entry.id for entry in journal.retiring if entry.compromised}
     done = replace(
-        journal,
+        _well(journal),
         current_id=published.secret_id,
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
@@ -987,11 +993,6 @@ def _committed(case: _Case) -> Journal:
         ids_before=frozenset(),
         create_until=create_until,
         retiring=tuple(Retiring(id_, at, at_once or id_ in compromised) for id_, at in entries.items()),
-        attempts=0,
-        next_attempt_at=None,
-        last_error=None,
-        ambiguity=None,
-        unknown_ids=frozenset(),
     )
     due_now = any(max(at, create_until or at) <= case.now for at in entries.values())
     lease_until = case.now + case.policy.lease
@@ -1031,12 +1032,20 @@ def _released(journal: Journal, case: _Case) -> Journal:
     """At rest and well: no lease, no error, nothing unaccounted for."""
     mine = journal.holder in (None, case.policy.runner)
     return replace(
-        journal,
+        _well(journal),
         holder=None if mine else journal.holder,
         lease_until=None if mine else journal.lease_until,
+    )
+
+
+def _well(journal: Journal) -> Journal:
+    """With nothing that went wrong, and nothing unaccounted for."""
+    return replace(
+        journal,
         attempts=0,
         next_attempt_at=None,
         last_error=None,
+        failure=None,
         ambiguity=None,
         unknown_ids=frozenset(),
     )

@@ -797,8 +797,7 @@ class Rotation:
 
     def _failed(self, error: RotatorError) -> Outcome:
         self.log.error("rotation.failed", error=str(error))
-        reason = error.failure.value if isinstance(error, RotationError) else type(error).__name__
-        return self._ended(Result.FAILED, reason, until=self.journal.next_attempt_at, error=str(error))
+        return self._ended(Result.FAILED, _kind(error), until=self.journal.next_attempt_at, error=str(error))
 
     def _ended(
         self, result: Result, reason: str, *, until: datetime | None = None, error: str | None = None
@@ -832,7 +831,9 @@ class Rotation:
             return
         if self._journal_version == 0 and not ambiguous:
             return
-        parked = protocol.failed(self.seen, self.journal, self.policy, now, str(error), ambiguous=ambiguous)
+        parked = protocol.failed(
+            self.seen, self.journal, self.policy, now, str(error), _kind(error), ambiguous=ambiguous
+        )
         if isinstance(error, RateLimited) and error.retry_after is not None:
             parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))
         self._park_journal(parked)
@@ -843,6 +844,11 @@ class Rotation:
         except (CasConflict, VaultError) as error:
             # Somebody else has the account by now, or Vault is away: the lease runs out by itself.
             self.log.info("rotation.not_parked", error=str(error))
+
+
+def _kind(error: RotatorError) -> str:
+    """What kind of failure it is, in a word."""
+    return error.failure.value if isinstance(error, RotationError) else type(error).__name__
 
 
 _JOURNAL = TypeAdapter(Journal)

@@ -49,6 +49,7 @@ class AccountStatus:
         attempts: Failed runs since the last good one.
         next_attempt_at: When it is tried again after a failure.
         last_error: What went wrong, what was left alone and what to do.
+        failure: What kind of failure the last run ended with, in a word; None if it went well.
         balance: What it has left; None if nobody watches that.
     """
 
@@ -69,6 +70,7 @@ class AccountStatus:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_error: str | None = None
+    failure: str | None = None
     balance: BalanceStatus | None = None
 
 
@@ -105,6 +107,7 @@ def describe(
     due: Due | None,
     *,
     error: str | None = None,
+    failure: str | None = None,
     retry_at: datetime | None = None,
     balance: BalanceStatus | None = None,
 ) -> AccountStatus:
@@ -115,6 +118,7 @@ def describe(
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
         due: When it is, or was, to rotate next.
         error: What went wrong where it could not be noted in the journal.
+        failure: What kind of failure that was, in a word.
         retry_at: When that is tried again.
         balance: What it has left.
     """
@@ -138,5 +142,6 @@ def describe(
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
         last_error=error or known.ambiguity or known.last_error,
+        failure=failure if error else known.failure,
         balance=balance,
     )

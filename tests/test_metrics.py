@@ -142,6 +142,17 @@ def test_no_error_text_gets_into_a_metric() -> None:
     assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
 
 
+@BOTH
+def test_an_account_tells_by_what_kind_of_failure_its_last_run_ended_and_nothing_if_it_went_well(
+    accept: str, parse: Parse
+) -> None:
+    refused = replace(HEALTHY, name="refused", failure="credentials", attempts=2)
+    wordy = replace(HEALTHY, name="wordy", failure="it said hunter2", attempts=1)
+    samples = scrape(Metrics(), fleet(HEALTHY, refused, wordy), accept, parse)
+    told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
+    assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials", "wordy": "other"}
+
+
 def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
     accounts = [replace(IN_OVERLAP, name=f"account-{number}") for number in range(10_000)]
     metrics, status = Metrics(), fleet(*accounts)

@@ -185,7 +185,7 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
             [published] = cluster.emulator.live("keyalone")
             _, replacement = new_secret(cluster, "alone")
             cluster.emulator.remove_secret("keyalone", published)
-            server.fires("RotatorCredentialsRefused")
+            server.fires("RotatorCredentialsRefused", "alone")
             value = {"REPLACEMENT": replacement.get_secret_value()}
             assert cluster.run("adopt", "alone", "--secret-env", "REPLACEMENT", env=value).code == 0
             server.calms()

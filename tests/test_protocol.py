@@ -128,6 +128,7 @@ def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
         attempts=st.integers(0, 3),
         next_attempt_at=mostly(None, maybe_time),
         last_error=st.none() | st.just("it failed"),
+        failure=st.none() | st.just("credentials"),
         ambiguity=mostly(None, st.just("a stranger")),
     )
 

@@ -454,6 +454,25 @@ def test_back_off_doubles_up_to_an_hour_and_a_success_forgets_it() -> None:
     assert world.journal.last_error is None
 
 
+def test_the_journal_tells_what_kind_of_failure_it_was_until_all_is_well() -> None:
+    world = adopted()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    assert world.journal.failure == "ambiguous"
+    resolving = world.rotation()
+    assert [*resolving.unaccounted()] == [stray]
+    resolving.resolve(frozenset({stray}))
+    assert world.journal.failure is None
+    world.rotation().run()
+    world.provider.add("shopkey", "HumanSecret002")
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotate(world)
+    assert world.journal.failure == "credentials"
+    world.publish("HumanSecret002")
+    world.rotation().run()
+    assert world.journal.failure is None
+
+
 # --- the full account ----------------------------------------------------------------------------------------
 
 
@@ -1287,6 +1306,14 @@ def test_a_journal_survives_being_written_and_read(monkeypatch: pytest.MonkeyPat
     assert load_journal(world.vault.read(world.settings.journal_path(world.account))) == journal
     assert journal.candidate.get_secret_value() not in repr(document)
     assert stored["candidate"] == journal.candidate.get_secret_value()
+
+
+def test_a_journal_of_an_older_or_a_newer_rotator_is_read() -> None:
+    world = adopted()
+    path = world.settings.journal_path(world.account)
+    journal, document = world.journal, world.vault.versions[path][-1]
+    world.vault.versions[path].append({key: value for key, value in document.items() if key != "failure"} | {"new": 1})
+    assert world.journal == journal
 
 
 def test_a_journal_that_makes_no_sense_is_left_alone() -> None:
