@@ -913,8 +913,8 @@ def failed(
     policy: Policy,
     now: datetime,
     error: str,
-    failure: str,
     *,
+    failure: str,
     ambiguous: bool,
 ) -> Journal:
     """The journal after a run that failed: the error, when to try again, the lease given back.

@@ -832,7 +832,7 @@ class Rotation:
         if self._journal_version == 0 and not ambiguous:
             return
         parked = protocol.failed(
-            self.seen, self.journal, self.policy, now, str(error), _kind(error), ambiguous=ambiguous
+            self.seen, self.journal, self.policy, now, str(error), failure=_kind(error), ambiguous=ambiguous
         )
         if isinstance(error, RateLimited) and error.retry_after is not None:
             parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))
