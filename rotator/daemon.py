@@ -30,6 +30,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from queue import SimpleQueue
@@ -576,19 +577,26 @@ class Daemon:
             with contextlib.suppress(JobLookupError):
                 self._scheduler.remove_job(name)
 
-    def _describe(self, account: _Account) -> datetime | None:
-        """Bring an account's status up to date; when it needs somebody next, None if never."""
-        now, journal = self.now(), account.journal
-        first_due = _first_due(account)
-        account.status = describe(
+    def _follow(self, account: _Account, journal: Journal) -> None:
+        """A run under way wrote this: how far it is can be seen while it lasts."""
+        with self._lock:
+            account.status = self._status(account, journal)
+
+    def _status(self, account: _Account, journal: Journal | None) -> AccountStatus:
+        return describe(
             account.settings,
             journal,
-            first_due,
+            _first_due(account),
             error=account.error,
             failure=account.failure,
             retry_at=account.retry_at,
             balance=self._balance_status(account),
         )
+
+    def _describe(self, account: _Account) -> datetime | None:
+        """Bring an account's status up to date; when it needs somebody next, None if never."""
+        now, journal = self.now(), account.journal
+        account.status = self._status(account, journal)
         if not account.settings.enabled:
             return None
         due = _due(account, now)
@@ -731,6 +739,7 @@ class Daemon:
             request,
             stop=stop,
             halt=lambda: self._halt.is_set() or not account.settings.enabled,
+            on_journal=partial(self._follow, account),
         )
         begun = time.monotonic()
         outcome = fleet.guarded(settings.name, rotation.run)

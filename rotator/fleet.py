@@ -18,7 +18,7 @@ import structlog
 from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
 from rotator.errors import ConfigError, RotatorError
-from rotator.protocol import Policy, Reason, Trigger, older_than
+from rotator.protocol import Journal, Policy, Reason, Trigger, older_than
 from rotator.rotation import Outcome, Preview, Result, Rotation
 from rotator.vault import Vault, WrongMount
 
@@ -158,6 +158,7 @@ class Fleet:
         *,
         stop: threading.Event | None = None,
         halt: Callable[[], bool] = lambda: False,
+        on_journal: Callable[[Journal], None] = lambda _: None,
     ) -> Rotation:
         """One run over one account, ready to go.
 
@@ -166,6 +167,7 @@ class Fleet:
             request: What is asked.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
+            on_journal: Told of every journal that the run wrote.
         """
         told = stop or self.stop
         return Rotation(
@@ -178,6 +180,7 @@ class Fleet:
             wait=lambda delay: told.wait(delay.total_seconds()),
             halt=halt,
             patience=request.patience,
+            on_journal=on_journal,
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:

@@ -178,6 +178,7 @@ class Rotation:
         halt: Whether not even that is wanted any more: the run ends before its next step.
         patience: How long this run may wait for a lease, a grace or a rate limit to end. Waiting for a
             candidate to become valid is bounded by the policy's verify_timeout instead.
+        on_journal: Told of every journal that the run wrote.
     """
 
     def __init__(
@@ -192,6 +193,7 @@ class Rotation:
         wait: Waiter,
         halt: Callable[[], bool] = lambda: False,
         patience: timedelta = timedelta(),
+        on_journal: Callable[[Journal], None] = lambda _: None,
     ) -> None:
         self.account = account
         self.policy = policy
@@ -201,6 +203,7 @@ class Rotation:
         self._clock = clock
         self._wait = wait
         self._halt = halt
+        self._on_journal = on_journal
         self._patience_ends = clock() + patience
         self._observed = False
         self._journal_read = False
@@ -732,6 +735,7 @@ class Rotation:
         first = self._journal_version == 0
         self._journal_version = self._store.write(path, document, cas=self._journal_version)
         self._know(journal)
+        self._on_journal(journal)
         if first and not self._store.keep_versions(path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=path)
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +25,7 @@ from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
 from rotator.protocol import Journal, Retiring
-from tests.support import KILL_AFTER, Cluster, Consumer, Running, Tape, eventually, proxied
+from tests.support import KILL_AFTER, Cluster, Consumer, Running, Tape, WallClock, eventually, proxied
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -209,6 +208,7 @@ def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_o
     cluster.configure([entry], defaults=QUICK | {"every": "1s", "verify_timeout": "60s"})
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.created")
+        assert daemon.status("a")["phase"] == "prepared"
         begun = time.monotonic()
         assert daemon.end() == 0
         assert time.monotonic() - begun < 5
@@ -259,24 +259,6 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
 
 
 # --- the clock -------------------------------------------------------------------------------------------------
-
-
-class WallClock:
-    """The time of day of one process, which can be set while it runs. Only that: how time passes stays as it is."""
-
-    def __init__(self, folder: Path) -> None:
-        self._offset = folder / "offset"
-        self.set(timedelta())
-        [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-        self.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def set(self, offset: timedelta) -> None:
-        self._offset.write_text(f"{offset.total_seconds():+.0f}\n")
 
 
 def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rotates_spread_out(

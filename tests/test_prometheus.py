@@ -4,10 +4,12 @@ import math
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
 from rotator.openbao import free_port, running_openbao
 from tests.monitoring import RULES, SCRAPING, dashboard, queries
-from tests.support import Cluster, eventually
+from tests.support import Cluster, Running, WallClock, eventually
 
 # A minute of the rules is half a second here: scrapes, evaluations, windows and every `for` alike.
 SPEED = 120
@@ -67,15 +69,22 @@ class Prometheus:
     def alerts(self) -> dict[tuple[str, str], str]:
         """The state of each alert, by its name and its account, if it is about one."""
         found = self.client.get("/api/v1/alerts").json()["data"]["alerts"]
-        return {(each["labels"]["alertname"], each["labels"].get("account", "")): each["state"] for each in found}
+        return {_about(each["labels"]): each["state"] for each in found}
 
     def fires(self, alert: str, account: str = "") -> None:
         """Wait until this alert fires, and see that no other did since it was calm."""
-        eventually(lambda: self.alerts().get((alert, account)) == "firing", what=self.alerts, timeout=30)
+        self.fire({(alert, account)})
+
+    def fire(self, expected: set[tuple[str, str]]) -> None:
+        """Wait until these alerts fire together, and see that no other did since it was calm."""
+        eventually(
+            lambda: expected <= {alert for alert, state in self.alerts().items() if state == "firing"},
+            what=self.alerts,
+            timeout=60,
+        )
         window = {"start": str(self.calm_since), "end": str(time.time()), "step": "0.25"}
         found = self.client.get("/api/v1/query_range", params={"query": 'ALERTS{alertstate="firing"}'} | window).json()
-        fired = {series["metric"]["alertname"] for series in found["data"]["result"]}
-        assert fired <= {alert}
+        assert {_about(series["metric"]) for series in found["data"]["result"]} <= expected
 
     def calms(self) -> None:
         """Wait until no alert fires or is about to."""
@@ -83,10 +92,15 @@ class Prometheus:
         self.calm_since = time.time()
 
 
+def _about(labels: Mapping[str, str]) -> tuple[str, str]:
+    return labels["alertname"], labels.get("account", "")
+
+
 @contextmanager
-def prometheus(folder: Path, places: Mapping[str, str]) -> Iterator[Prometheus]:
+def prometheus(folder: Path, daemon: Running) -> Iterator[Prometheus]:
     """A real server with the project's own files, hastened, and with real addresses in place of the example's."""
     scraping = hastened(SCRAPING.read_text(encoding="utf-8"))
+    places = {"rotator:9464": daemon.url.removeprefix("http://"), "alertmanager:9093": f"127.0.0.1:{free_port()}"}
     for example, real in places.items():
         assert example in scraping
         scraping = scraping.replace(example, real)
@@ -109,7 +123,9 @@ def prometheus(folder: Path, places: Mapping[str, str]) -> Iterator[Prometheus]:
         try:
             made = Prometheus(client)
             eventually(lambda: _knows_the_fleet(made), what=(folder / "prometheus.log").read_text)
-            made.calms()  # it takes seconds to find its first target, and says that nobody is there until then
+            # It takes seconds to find its first target, and says that nobody is there until then.
+            eventually(lambda: ("RotatorAbsent", "") not in made.alerts(), what=made.alerts)
+            made.calm_since = time.time()
             yield made
         finally:
             process.terminate()
@@ -124,10 +140,25 @@ def _knows_the_fleet(server: Prometheus) -> bool:
     return bool(server.ask('job_state:rotator_accounts:count{job="rotator"}'))
 
 
+@dataclass
+class Calendar:
+    """The provider's clock. While it is slow, what is created is as old as that."""
+
+    slow: timedelta = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) - self.slow
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def calendar() -> Calendar:
+    return Calendar()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, calendar: Calendar) -> Iterator[Cluster]:
     """With an OpenBao of its own, because it is going to be sealed."""
-    emulator = Emulator([])
+    emulator = Emulator([], clock=calendar)
     with running_openbao() as bao, running(emulator) as url:
         made = Cluster(bao, emulator, url, tmp_path)
         yield made
@@ -136,14 +167,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def open_account(cluster: Cluster, name: str, **more: Any) -> dict[str, Any]:
     """An account with a published secret; its entry for the configuration."""
-    first = generate(Recipe())
-    cluster.emulator.open_account(Account(f"key{name}", first))
+    first, primary = generate(Recipe()), more.get("primary")
+    cluster.emulator.open_account(Account(f"key{name}", first), primary=primary and f"key{primary}")
     cluster.put(f"apps/{name}", {"api_secret": first.get_secret_value()})
     return {"name": name, "api_key": f"key{name}", "path": f"apps/{name}"} | more
 
 
-def token_of_an_hour(cluster: Cluster) -> str:
-    made = cluster.vault("POST", "auth/token/create", {"ttl": "1h"})
+def new_token(cluster: Cluster, **wanted: Any) -> str:
+    made = cluster.vault("POST", "auth/token/create", wanted)
     token: str = made["auth"]["client_token"]
     cluster.remember(token)
     return token
@@ -166,54 +197,113 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
     quick = {"recheck": "1s", "sweep": "1s"}
     wanted = {"jitter": "0s", "verify_timeout": "2s"}
     cluster.configure(accounts, daemon=quick, defaults=wanted, balance={"every": "2s", "low": "5.00"})
-    with cluster.daemon(env={"VAULT_TOKEN": token_of_an_hour(cluster)}) as daemon:
-        daemon.wait_until_ready()
-        places = {"rotator:9464": daemon.url.removeprefix("http://"), "alertmanager:9093": f"127.0.0.1:{free_port()}"}
-        with prometheus(tmp_path, places) as server:
-            # All is well, for half an hour and more.
-            daemon.wait_for("rotation.published", count=3, account="busy")
-            time.sleep(2)
-            assert server.alerts() == {}
+    made = cluster.daemon(env={"VAULT_TOKEN": new_token(cluster, ttl="1h")})
+    with made as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
+        # All is well, for half an hour and more.
+        daemon.wait_for("rotation.published", count=3, account="busy")
+        time.sleep(2)
+        assert server.alerts() == {}
 
-            # Somebody adds a secret to an account, and takes it away again.
-            stranger, _ = new_secret(cluster, "shop")
-            server.fires("RotatorAccountAmbiguous", "shop")
-            assert cluster.run("resolve", "shop", "--revoke", stranger).code == 0
-            server.calms()
+        # Somebody adds a secret to an account, and takes it away again.
+        stranger, _ = new_secret(cluster, "shop")
+        server.fires("RotatorAccountAmbiguous", "shop")
+        assert cluster.run("resolve", "shop", "--revoke", stranger).code == 0
+        server.calms()
 
-            # Somebody revokes a published secret.
-            [published] = cluster.emulator.live("keyalone")
-            _, replacement = new_secret(cluster, "alone")
-            cluster.emulator.remove_secret("keyalone", published)
-            server.fires("RotatorCredentialsRefused", "alone")
-            value = {"REPLACEMENT": replacement.get_secret_value()}
-            assert cluster.run("adopt", "alone", "--secret-env", "REPLACEMENT", env=value).code == 0
-            server.calms()
+        # Somebody revokes a published secret.
+        [published] = cluster.emulator.live("keyalone")
+        _, replacement = new_secret(cluster, "alone")
+        cluster.emulator.remove_secret("keyalone", published)
+        server.fires("RotatorCredentialsRefused", "alone")
+        value = {"REPLACEMENT": replacement.get_secret_value()}
+        assert cluster.run("adopt", "alone", "--secret-env", "REPLACEMENT", env=value).code == 0
+        server.calms()
 
-            # An account runs out of money, and somebody fills it.
-            cluster.emulator.change_account("keyshop", balance=Decimal("4.99"))
-            server.fires("RotatorLowBalance", "shop")
-            cluster.emulator.change_account("keyshop", balance=Decimal(5))
-            server.calms()
+        # An account runs out of money, and somebody fills it.
+        cluster.emulator.change_account("keyshop", balance=Decimal("4.99"))
+        server.fires("RotatorLowBalance", "shop")
+        cluster.emulator.change_account("keyshop", balance=Decimal(5))
+        server.calms()
 
-            # Somebody breaks the configuration, and mends it.
-            valid = cluster.config.read_text()
-            cluster.config.write_text(valid + "\nnonsense = 1\n")
-            server.fires("RotatorConfigRefused")
-            cluster.config.write_text(valid)
-            server.calms()
+        # Somebody breaks the configuration, and mends it.
+        valid = cluster.config.read_text()
+        cluster.config.write_text(valid + "\nnonsense = 1\n")
+        server.fires("RotatorConfigRefused")
+        cluster.config.write_text(valid)
+        server.calms()
 
-            cluster.vault("POST", "sys/seal")
-            server.fires("RotatorVaultUnreachable")
+        cluster.vault("POST", "sys/seal")
+        server.fires("RotatorVaultUnreachable")
 
-            # Of whom nobody hears nothing else can be said.
-            daemon.send(signal.SIGKILL)
-            eventually(lambda: ("RotatorVaultUnreachable", "") not in server.alerts(), what=server.alerts)
-            server.calm_since = time.time()
-            server.fires("RotatorAbsent")
+        # Of whom nobody hears nothing else can be said.
+        daemon.send(signal.SIGKILL)
+        eventually(lambda: ("RotatorVaultUnreachable", "") not in server.alerts(), what=server.alerts)
+        server.calm_since = time.time()
+        server.fires("RotatorAbsent")
 
-            assert [title for title, query in queries() if not has_data(server, query)] == []
-            assert choices(server) == {"job": ["rotator"], "account": ["alone", "busy", "shop"]}
+        assert [title for title, query in queries() if not has_data(server, query)] == []
+        assert choices(server) == {"job": ["rotator"], "account": ["alone", "busy", "shop"]}
+
+
+def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
+    cluster: Cluster, calendar: Calendar, tmp_path: Path
+) -> None:
+    # Shard 0 of 2 looks after these accounts; nobody looks after the rest of the fleet.
+    calendar.slow = timedelta(days=31)
+    accounts = [
+        open_account(cluster, "shop", every="30d"),
+        open_account(cluster, "child", primary="shop", every="1d", verify_timeout="10m"),
+        {"name": "alerts", "api_key": "keyalerts", "path": "apps/nothing"},
+    ]
+    calendar.slow = timedelta()
+    # A new secret never works: the child's rotation does not end, its primary waits for it, and waits.
+    cluster.emulator.propagation = timedelta(days=1)
+    cluster.configure(accounts, defaults={"jitter": "0s"})
+    token = new_token(cluster, ttl="14m", renewable=False)
+    daemon = cluster.daemon("--shard", "0/2", env={"VAULT_TOKEN": token})
+    with daemon as running, prometheus(tmp_path, running.wait_until_ready()) as server:
+        server.fire(
+            {
+                ("RotatorShardMissing", ""),
+                ("RotatorVaultTokenEnding", ""),
+                ("RotatorAccountOverdue", "shop"),
+                ("RotatorRotationStuck", "child"),
+                ("RotatorAccountFailing", "alerts"),
+            }
+        )
+        [why] = server.ask('rotator_account_failure{account="alerts"}')
+        assert why["metric"]["reason"] == "not_adopted"
+
+
+def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: Cluster, tmp_path: Path) -> None:
+    accounts = [open_account(cluster, name, every="1s") for name in ("busy", "shop", "alone")]
+    cluster.emulator.faults.add("create:503:*")
+    brake = {"daemon.brake": {"failures": 3, "of_last": 3}}
+    cluster.configure(accounts, defaults={"jitter": "0s"}, **brake)
+    with cluster.daemon() as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
+        server.fires("RotatorBrakeEngaged")
+
+
+def test_a_daemon_that_is_suspended_again_and_again_is_late_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    accounts = [open_account(cluster, f"n{number}") for number in range(10)]
+    cluster.configure(accounts, daemon={"recheck": "4m"})
+    clock = WallClock(tmp_path)
+    with cluster.daemon(env=clock.environment) as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
+        suspended = threading.Thread(target=suspend_again_and_again, args=[clock, over := threading.Event()])
+        suspended.start()
+        try:
+            server.fires("RotatorScheduleLate")
+        finally:
+            over.set()
+            suspended.join()
+
+
+def suspend_again_and_again(clock: WallClock, over: threading.Event) -> None:
+    """A quarter of an hour passes in which the process does not run, every two seconds."""
+    slept = timedelta()
+    while not over.wait(2):
+        slept += timedelta(minutes=15)
+        clock.set(slept)
 
 
 def has_data(server: Prometheus, query: str) -> bool:
