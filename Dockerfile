@@ -7,10 +7,11 @@ WORKDIR /build
 RUN python3 -m venv tools && python3 -m venv --without-pip /opt/rotator
 COPY requirements/ requirements/
 # An index of your own: --secret id=pip.conf,src=FILE, which leaves no trace in a layer.
+# The lists are complete: a resolver has nothing to add, and would ask for whatever was released since.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt > requirements/build.txt \
-    && tools/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt \
-    && tools/bin/pip --python /opt/rotator/bin/python install --no-cache-dir --no-compile --require-hashes \
+    && tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt \
+    && tools/bin/pip --python /opt/rotator/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \
        -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY rotator/ rotator/

@@ -21,6 +21,18 @@ def test_everything_the_build_takes_from_the_network_is_pinned_by_hash() -> None
     installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) .*", text)
     assert len(installs) == 4
     assert all("--require-hashes" in line or "--no-index" in line for line in installs)
+    assert all("--no-deps" in line for line in installs)
+
+
+def test_the_pages_install_what_is_pinned_and_let_no_resolver_choose() -> None:
+    told = [
+        line
+        for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+        for line in re.findall(r"^ .*pip install .*", page.read_text(), re.MULTILINE)
+    ]
+    assert len(told) == 4
+    assert all("--no-deps" in line for line in told)
+    assert sum("--require-hashes -r requirements/runtime.txt" in line for line in told) == 2
 
 
 def test_an_index_of_ones_own_reaches_whatever_asks_an_index() -> None:

@@ -38,8 +38,12 @@ def test_the_page_leads_from_nothing_to_a_rotating_account(tmp_path: Path) -> No
     (helm,) = (shlex.split(command) for command in commands("helm "))
     assert helm[:5] == ["helm", "upgrade", "--install", "rotator", "deploy/helm/rotator"]
     assert (helm[6], helm[9]) == ("rotator", "values.yaml")
-    (config_map,) = [one for one in render(yaml.safe_load(VALUES), helm[3]) if one["kind"] == "ConfigMap"]
-    (config,) = config_map["data"].values()
+    objects = {one["kind"]: one for one in render(yaml.safe_load(VALUES), helm[3])}
+    (config,) = objects["ConfigMap"]["data"].values()
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (build,), (push,) = commands("docker build "), commands("docker push ")
+    assert build.endswith(f" --tag {container['image']} .")
+    assert push == f"docker push {container['image']}"
     (account,) = tomllib.loads(config)["accounts"]
     (setup,) = (shlex.split(command) for command in commands("KUBERNETES_HOST="))
     assert setup[1:] == ["deploy/vault/setup.sh", account["name"]]
