@@ -8,6 +8,7 @@ reasons that no test can see; EQUIVALENT says which and why.
 """
 
 import argparse
+import importlib
 import io
 import os
 import random
@@ -65,6 +66,10 @@ _REMARK = re.compile(r"\s*(#|//|\{\{-?\s*/\*)")
 _FOR_PEOPLE = re.compile(r"(\s*)(- )?\"?(description|summary|org\.opencontainers\.image\.description)\"?\s*[:=]")
 _WORD = re.compile(r"[A-Za-z]{2,}|[0-9]+")
 LONGEST = 300
+# What was preloaded cannot be rewritten for pytest, and need not be: it is not a test.
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+# A test failed, or could not even be collected, or did not end.
+FAILED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, -signal.SIGALRM)
 
 
 @dataclass(frozen=True)
@@ -148,14 +153,30 @@ def garble(line: str) -> str | None:
 # --- running --------------------------------------------------------------------------------------------------
 
 
+# What most tests import, and none of them changes: a test's process begins with it.
+PRELOADED = (
+    "rotator.cli",
+    "rotator.daemon",
+    "rotator.emulator",
+    "rotator.account_commands",
+    "jsonschema",
+    "yaml",
+    "hvac",
+)
+
+
 def set_up(parent: Path) -> None:
     """A worker's own copy of the tree, which it works in."""
+    for module in PRELOADED:
+        importlib.import_module(module)
     tree = Path(tempfile.mkdtemp(dir=parent))
     for folder in COPIED:
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, tree / name)
     os.chdir(tree)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        pytest.main([*OPTIONS, "--collect-only", "tests/test_image.py"])  # its plugins are imported by that
 
 
 def noticed(mutant: Mutant | None, file: str) -> bool:
@@ -170,18 +191,23 @@ def noticed(mutant: Mutant | None, file: str) -> bool:
         _, status = os.waitpid(child, 0)
     finally:
         path.write_text(right, encoding="utf-8")
-    return status != 0
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (pytest.ExitCode.OK, *FAILED), f"{file}: pytest ended with {code}"
+    return code in FAILED
 
 
 def _test(arguments: Sequence[str]) -> None:
-    """Run them in this process, and end it; everything else that has to be imported is there already."""
-    signal.alarm(LONGEST)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "deploy")]:
-        del sys.modules[name]
-    sys.path.insert(0, os.getcwd())
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments])
-    os._exit(int(code))
+    """Run them in this process, and end it; most of what has to be imported is there already."""
+    code = int(pytest.ExitCode.INTERNAL_ERROR)
+    try:
+        signal.alarm(LONGEST)
+        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "deploy")]:
+            del sys.modules[name]
+        sys.path.insert(0, os.getcwd())
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            code = int(pytest.main([*OPTIONS, *arguments]))
+    finally:
+        os._exit(code)
 
 
 def main() -> int:
