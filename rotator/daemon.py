@@ -56,7 +56,7 @@ from rotator.brake import Brake
 from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.errors import ConfigError, RotatorError
-from rotator.fleet import Fleet, Request, Wanted, log_mistake
+from rotator.fleet import INTERNAL_ERROR, Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
 from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, backoff, is_recorded
 from rotator.rotation import Outcome, Result, load_journal
@@ -703,7 +703,9 @@ class Daemon:
                 try:
                     self._first_look(account, account.settings)
                 except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
-                    self._failed(account, f"A mistake in rotator at {log_mistake(error)}", of_vault=False)
+                    self._failed(
+                        account, f"A mistake in rotator at {log_mistake(error)}", INTERNAL_ERROR, of_vault=False
+                    )
             self._to_plan.put((name, _Why.CHANGED))
 
     def _first_look(self, account: _Account, settings: AccountSettings) -> None:

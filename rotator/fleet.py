@@ -22,6 +22,8 @@ from rotator.protocol import Journal, Policy, Reason, Trigger, older_than
 from rotator.rotation import Outcome, Preview, Result, Rotation
 from rotator.vault import Vault, WrongMount
 
+INTERNAL_ERROR = "internal_error"
+"""The reason of a failure that is a mistake in rotator; the others are protocol.Failure's and the names of errors."""
 _CAPABILITY_CHUNK = 500
 
 _log = structlog.get_logger()
@@ -260,7 +262,7 @@ class Fleet:
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
             where = log_mistake(error)
             what = f"A mistake in rotator ({type(error).__name__} at {where}) stopped {name}"
-            return Outcome(name, Result.FAILED, reason="internal_error", error=f"{what}. Please report it.")
+            return Outcome(name, Result.FAILED, reason=INTERNAL_ERROR, error=f"{what}. Please report it.")
 
 
 def log_mistake(error: Exception) -> str:
@@ -269,7 +271,7 @@ def log_mistake(error: Exception) -> str:
     Its text is nobody's to vouch for: its type and its place are enough to find it.
     """
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    _log.error("internal_error", error=type(error).__name__, at=frames[-3:])
+    _log.error(INTERNAL_ERROR, error=type(error).__name__, at=frames[-3:])
     return frames[-1]
 
 

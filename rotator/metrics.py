@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 from rotator import __version__
 from rotator.balance import TopUp
+from rotator.fleet import INTERNAL_ERROR
 from rotator.protocol import Failure, Phase, Reason, Trigger
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
@@ -27,7 +28,6 @@ OVERDUE_AFTER = timedelta(hours=1)
 BRAKE = "brake"
 """The reason of a deferral that the brake is the cause of; the others are protocol.Reason's."""
 _DEFERRING = [reason.value for reason in Reason if reason not in (Reason.IDLE, Reason.GRACE)] + [BRAKE]
-_INTERNAL_ERROR = "internal_error"
 _GRACE_OVER, _COMPROMISED = "grace_over", "compromised"
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -189,7 +189,7 @@ class Metrics:
         for result in Result:
             for trigger in Trigger:
                 self._rotations.labels(result.value, trigger.value)
-        for failure in (*(failure.value for failure in Failure), _INTERNAL_ERROR):
+        for failure in (*(failure.value for failure in Failure), INTERNAL_ERROR):
             self._failures.labels(failure)
         for why in (_GRACE_OVER, _COMPROMISED):
             self._revocations.labels(why)
