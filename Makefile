@@ -53,7 +53,7 @@ soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 bench: $(READY)  ## cost, speed and size into docs/performance.md, half an hour: QUICK=1 tries it in two minutes
-	for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
+	for name in $(BENCH) report; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \

@@ -112,3 +112,19 @@ vault     POST   published/a
 vault     GET    published/a
 """
 REFERENCE_AT_THE_PROVIDER = ["list", "create", "list", "revoke"]
+
+# What a reader of docs/performance.md may ask about.
+WAYS = {
+    "once a process, before it begins": START,
+    "a rotation without grace, by hand or by the daemon": ROTATION,
+    "a rotation with grace": ROTATION_WITH_GRACE,
+    "its revocation later": REVOCATION,
+    "a compromised secret replaced and revoked at once": ROTATION,
+    "the first rotation of an account": FIRST_ROTATION,
+    "the first one of a secondary, through its primary": SECONDARY_COMES_IN,
+    "`rotate-now --due`, an account that is not due": NOTHING_DUE,
+    "`rotate-now --dry-run`, an account": DRY_RUN,
+    "`status`, an account": STATUS,
+    "the daemon's recheck of an account, once a day": RECHECK,
+    "the daemon's sweep, an account": SWEEP,
+}

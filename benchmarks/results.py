@@ -83,17 +83,22 @@ class Taken(Generic[T]):
     figures: T
 
 
+def folder(*, quick: bool) -> Path:
+    """Where figures are kept; what was only tried does not replace what was measured."""
+    return FOLDER / "quick" if quick else FOLDER
+
+
 def save(name: str, figures: Any, *, quick: bool) -> None:
     """Keep the figures of a benchmark."""
     command = f"python -m benchmarks.{name}" + (" --quick" if quick else "")
     taken = Taken(command, quick, f"{datetime.now(UTC):%Y-%m-%d}", _machine(), figures)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps(asdict(taken), indent=2) + "\n")
+    folder(quick=quick).mkdir(parents=True, exist_ok=True)
+    (folder(quick=quick) / f"{name}.json").write_text(json.dumps(asdict(taken), indent=2) + "\n")
 
 
-def load(name: str, kind: type[T]) -> Taken[T] | None:
+def load(name: str, kind: type[T], *, quick: bool) -> Taken[T] | None:
     """The figures of a benchmark; None if it was not run."""
-    file = FOLDER / f"{name}.json"
+    file = folder(quick=quick) / f"{name}.json"
     if not file.exists():
         return None
     return TypeAdapter(Taken[kind]).validate_json(file.read_bytes())  # type: ignore[valid-type]

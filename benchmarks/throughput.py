@@ -55,17 +55,18 @@ class Series:
         """Rotations a second."""
         return spread([turn.accounts / turn.wall for turn in self.rounds])
 
-    @property
-    def servers(self) -> Spread:
-        """How much of a core the servers took."""
-        return spread([turn.servers / turn.wall for turn in self.rounds])
-
 
 @dataclass
 class Figures:
-    """All points, and the cores that the servers had to themselves."""
+    """All points.
+
+    Attributes:
+        cores: How many there were, the servers' one included.
+        cost: CPU seconds of a rotation, as benchmarks.rotation_cost measured them; None if it was not run.
+    """
 
     cores: int
+    cost: float | None
     series: list[Series] = field(default_factory=list)
 
     def of(self, contender: str, latency: int, concurrency: int) -> Series:
@@ -82,7 +83,9 @@ def accounts(point: Point, seconds: float, fleet: int) -> int:
 
 def measure(*, quick: bool) -> Figures:
     """Measure all points of a latency on the same servers, in turn, several times."""
-    figures = Figures(len(CORES))
+    cost = results.load("rotation_cost", rotation_cost.Figures, quick=quick)
+    marginal = cost.figures.marginal(rotation_cost.TLS, rotation_cost.ROTATOR) if cost else None
+    figures = Figures(len(CORES), spread(marginal).median if marginal else None)
     fleet, seconds, turns = (40, 1, 2) if quick else (1000, 20, 3)
     for latency in LATENCIES[:2] if quick else LATENCIES:
         points = [Point(ROTATOR, latency, concurrency) for concurrency in CONCURRENCIES]
@@ -126,9 +129,8 @@ def bars(figures: Figures) -> list[Bar]:
             rate >= 20 * script,
         )
     ]
-    cost = results.load("rotation_cost", rotation_cost.Figures)
-    if cost is not None:
-        seconds = spread(cost.figures.marginal(rotation_cost.TLS, rotation_cost.ROTATOR)).median
+    if figures.cost is not None:
+        seconds = figures.cost
         rate = figures.of(ROTATOR, 0, MOST).rate.median
         met = rate * 1.5 * seconds >= 1
         found.append(
