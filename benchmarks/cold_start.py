@@ -43,7 +43,7 @@ def measure(*, quick: bool) -> Figures:
             figures.wall[name].append(spent.wall)
             figures.cpu[name].append(spent.cpu)
 
-        results.rounds(5 if quick else 25, list(CONTENDERS), take)
+        results.rounds(3 if quick else 25, list(CONTENDERS), take)
         for fleet in servers.fleets:
             servers.verify(fleet)
     return figures

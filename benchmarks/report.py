@@ -20,6 +20,7 @@ from benchmarks.results import Bar, Spread, Taken, spread
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 INK = ("#1f6feb", "#8250df", "#bf8700", "#57606a", "#1a7f37")
+WHISKERS = "median, whiskers from the lowest to the highest round"
 VERDICTS = {True: "yes", False: "**no**", None: "this machine cannot tell"}
 
 Row = Sequence[object]
@@ -99,7 +100,7 @@ def plot_cost(figures: rotation_cost.Figures, figure: Figure) -> None:
     heights = [one.median for one in spreads]
     axes.bar(labels, heights, yerr=errors(spreads), color=colours, capsize=4, width=0.6)
     axes.tick_params(axis="x", labelsize=8)
-    plain(axes, "", "CPU of a rotation, ms", "median; whiskers from the lowest to the highest round")
+    plain(axes, "", "CPU of a rotation, ms", f"CPU of a rotation more; {WHISKERS}")
 
 
 def throughput_tables(figures: throughput.Figures) -> str:
@@ -146,7 +147,7 @@ def plot_throughput(figures: throughput.Figures, figure: Figure) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
-    plain(axes, "accounts at once", "rotations a second", "median; whiskers from the lowest to the highest round")
+    plain(axes, "accounts at once", "rotations a second", f"throughput by the provider's latency; {WHISKERS}")
     axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
 
 
@@ -199,11 +200,12 @@ def plot_scale(figures: scale.Figures, figure: Figure) -> None:
         whiskers = [[1000 * length for length in side] for side in errors(took)]
         pages.errorbar(counts, medians, yerr=whiskers, fmt="-o", color=colour, capsize=3, label=path)
     pages.set_yscale("log")
-    plain(pages, "accounts", "ms", "a page; whiskers from the quickest to the slowest")
+    plain(pages, "accounts", "ms", "one page; whiskers from quickest to slowest")
     pages.legend(fontsize=8, frameon=False)
     for axes in (memory, start, rest_cpu, pages):
         axes.set_xscale("log")
-        axes.set_xlim(left=counts[0] / 2)
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
         if axes is not pages:
             axes.set_ylim(bottom=0)
 
@@ -228,7 +230,7 @@ def plot_start(figures: cold_start.Figures, figure: Figure) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_xlim(left=0)
     axes.set_ylim(-0.6, len(names) - 0.4)
-    plain(axes, "wall time, ms", "", "every run, and the median")
+    plain(axes, "wall time, ms", "", "one process from start to exit; every run, and the median")
 
 
 def sharding_tables(figures: sharding.Figures) -> str:
@@ -253,7 +255,7 @@ def plot_sharding(figures: sharding.Figures, figure: Figure) -> None:
         axes.errorbar(sharding.COUNTS, medians, yerr=errors(ups), fmt="-o", color=colour, capsize=3, label=label)
     axes.set_xticks(sharding.COUNTS)
     axes.set_ylim(bottom=0)
-    title = f"median; whiskers from the lowest to the highest round; {figures.cores} core(s) beside the servers'"
+    title = f"processes on {figures.cores} core(s) beside the servers'; {WHISKERS}"
     plain(axes, "processes", "speed-up", title)
     axes.legend(fontsize=8, frameon=False)
 
@@ -282,7 +284,10 @@ def calls_table() -> str:
 
 def section_text(section: Section, taken: Taken[Any]) -> str:
     """A section: how it was measured, its tables, its bars, its plot."""
-    lines = [f"`{taken.command}`, {taken.day}, on {taken.machine}.", "", section.tables(taken.figures)]
+    lines = [f"`{taken.command}`, {taken.day}, on {taken.machine}.", ""]
+    if taken.quick:
+        lines += ["**Only tried: these figures prove nothing.**", ""]
+    lines.append(section.tables(taken.figures))
     bars = section.bars(taken.figures)
     if bars:
         rows: list[Row] = [(bar.what, bar.bound, bar.found, VERDICTS[bar.met]) for bar in bars]

@@ -63,9 +63,9 @@ class Figures:
 
 def measure(*, quick: bool) -> Figures:
     """Measure all contenders, alternating."""
-    figures = Figures(accounts=30 if quick else 200)
+    figures = Figures(accounts=10 if quick else 200)
     for transport in (TLS, PLAIN):
-        figures.taken[transport] = _measure(transport, figures.accounts, turns=3 if quick else 9)
+        figures.taken[transport] = _measure(transport, figures.accounts, turns=2 if quick else 9)
     return figures
 
 

@@ -187,6 +187,16 @@ def cpu(pid: int) -> float:
 
 
 @contextmanager
+def among_servers() -> Iterator[None]:
+    """Keep this process, and whatever it starts meanwhile, to the servers' cores."""
+    os.sched_setaffinity(0, SERVER_CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES)
+
+
+@contextmanager
 def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") -> Iterator[Servers]:
     """Start both servers with accounts that each have one secret, which is published.
 
@@ -195,7 +205,6 @@ def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") 
         tls: Whether both servers speak TLS.
         latency: How late every answer of the provider comes.
     """
-    os.sched_setaffinity(0, SERVER_CORES)  # for whatever is started from here
     accounts = {
         fleet: [
             Account(f"{fleet}-{number:05}", f"{fleet}{number:05}", f"apps/{fleet}/{number:05}", generate(Recipe()))
@@ -203,7 +212,7 @@ def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") 
         ]
         for fleet, count in fleets.items()
     }
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, among_servers():
         folder = Path(name)
         files = _certificates(folder) if tls else None
         with (
@@ -214,7 +223,6 @@ def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") 
             made = Servers(folder, vault, provider, token, files["ca"] if files else None, accounts, (bao, pid))
             _publish(made)
             yield made
-    os.sched_setaffinity(0, CORES)
 
 
 def _certificates(folder: Path) -> dict[str, Path]:

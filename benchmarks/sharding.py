@@ -40,7 +40,7 @@ class Figures:
 
 def measure(*, quick: bool) -> Figures:
     """Measure all numbers of processes, alternating."""
-    accounts = {0: 20, 200: 10} if quick else ACCOUNTS
+    accounts = {0: 8, 200: 8} if quick else ACCOUNTS
     figures = Figures(len(CONTENDER_CORES), accounts)
     for latency, fleet in accounts.items():
         walls: dict[int, list[float]] = {count: [] for count in COUNTS}
@@ -48,7 +48,7 @@ def measure(*, quick: bool) -> Figures:
             servers.rotate("fleet", fleet)  # the first time is another one: accounts are taken on
 
             def take(count: int, servers: Servers = servers, walls: dict[int, list[float]] = walls) -> None:
-                walls[count].append(_run(servers, count))
+                walls[count].append(run(servers, count))
                 print(f"{count} processes: {walls[count][-1]:.1f} s", flush=True)
 
             results.rounds(2 if quick else 5, COUNTS, take)
@@ -57,8 +57,8 @@ def measure(*, quick: bool) -> Figures:
     return figures
 
 
-def _run(servers: Servers, count: int) -> float:
-    """Seconds.
+def run(servers: Servers, count: int) -> float:
+    """Rotate the fleet with so many processes; the seconds until the last one has ended.
 
     Raises:
         AssertionError: If an account was left out or done twice.

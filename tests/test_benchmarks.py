@@ -1,0 +1,109 @@
+"""The benchmarks still run, and say what they measured: on a handful of accounts, which proves nothing about speed."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cold_start, report, results, rotation_cost, scale, sharding, throughput
+from benchmarks.servers import running
+
+TURN = rotation_cost.Round(one=0.5, all=1.5, servers=0.4, wall=2.0)
+
+
+def test_every_contender_gives_every_account_one_new_secret_that_works() -> None:
+    with running(dict.fromkeys(rotation_cost.FLEETS.values(), 2)) as servers:
+        servers.rotate(rotation_cost.FLEETS[rotation_cost.BARE], 2)
+        for name, contender in rotation_cost.CONTENDERS.items():
+            assert 0 < contender(servers, 2).cpu < 60, name
+        for fleet, accounts in servers.fleets.items():
+            servers.verify(fleet)
+            assert len(accounts) == 2
+        assert servers.cpu() > 0
+
+
+def test_the_harness_notices_a_published_secret_that_does_not_work() -> None:
+    with running({"one": 1}, tls=False) as servers, pytest.raises(KeyError, match="secret_id"):
+        servers.verify("one")  # nobody has rotated it yet, so nobody knows its id
+
+
+def test_processes_with_a_part_each_do_all_of_a_fleet_once() -> None:
+    with running({"fleet": 4}) as servers:
+        assert sharding.run(servers, 2) > 0
+        servers.verify("fleet")
+
+
+def cost() -> rotation_cost.Figures:
+    turns = {name: [TURN, TURN] for name in rotation_cost.CONTENDERS}
+    return rotation_cost.Figures(11, {rotation_cost.TLS: turns})
+
+
+def speed() -> throughput.Figures:
+    points = [(throughput.ROTATOR, 64), (throughput.SERIAL, 1), (throughput.POOL, 64)]
+    return throughput.Figures(
+        cores=2,
+        cost=0.1,
+        series=[
+            throughput.Series(throughput.Point(name, latency, concurrency), [throughput.Round(100, 12.5, 1.0, 1.0)])
+            for name, concurrency in points
+            for latency in (0, 50)
+        ],
+    )
+
+
+def rests() -> scale.Figures:
+    def rest(accounts: int) -> scale.Rest:
+        pages = {path: [0.1, 0.2, 0.4] for path in scale.PAGES}
+        sizes = dict.fromkeys(scale.PAGES, 2048)
+        return scale.Rest(accounts, 1 + accounts / 1000, 1 + accounts / 2000, 60_000 + 5 * accounts, 0.01, pages, sizes)
+
+    return scale.Figures(60, [rest(1), rest(10_000), rest(100_000)])
+
+
+def starts() -> cold_start.Figures:
+    seconds = {name: [0.3, 0.2] for name in cold_start.CONTENDERS}
+    return cold_start.Figures(seconds | {cold_start.ONE_SHOT: [0.5, 0.5]}, seconds)
+
+
+def shards() -> sharding.Figures:
+    return sharding.Figures(1, {0: 8}, {0: {1: [4.0, 4.0], 2: [3.0, 2.0], 4: [2.0, 2.0]}})
+
+
+def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "docs" / "performance.md"
+    page.parent.mkdir()
+    page.write_text(report.PAGE.read_text())
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "build")
+    monkeypatch.setattr(report, "PAGE", page)
+    figures = {
+        "rotation_cost": cost(),
+        "throughput": speed(),
+        "scale": rests(),
+        "cold_start": starts(),
+        "sharding": shards(),
+    }
+    assert figures.keys() == {section.name for section in report.SECTIONS}
+    for name, taken in figures.items():
+        results.save(name, taken, quick=False)
+    report.main(quick=False)
+    written = page.read_text()
+    for line in (
+        "| rotator, TLS | 100.00 (100.00 to 100.00) | 1.00 (1.00 to 1.00) |",
+        "| reference, 1 at once | 8.0 (8.0 to 8.0) over 100 |",
+        "by those of the reference | at least 20 | 1.0 (1.0 to 1.0) | **no** |",
+        "CPU alone would allow 10.0 | at least 6.7 | 8.0 (8.0 to 8.0) | yes |",
+        "| memory of an account among 100,000 | at most 4 KiB | 5.0 KiB | **no** |",
+        "| /metrics at 10,000 accounts | under 500 ms | 200 (100 to 400) ms | yes |",
+        "by that of the bare calls | at most 2.0 | 2.08 (1.67 to 2.50) | **no** |",
+        "| 0 ms, 2 | 8 | 2.5 (2.0 to 3.0) | 1.67 (1.33 to 2.00) |",
+        "| a rotation without grace, by hand or by the daemon | ",
+    ):
+        assert line in written, line
+    assert "this machine cannot tell" in written, "two processes had one core"
+    assert "Only tried" not in written
+    assert {file.name for file in page.with_suffix("").iterdir()} == {
+        f"{name}.{kind}" for name in figures for kind in ("svg", "png")
+    }
+    report.main(quick=False)
+    assert page.read_text() == written, "the same figures make the same page"
