@@ -196,18 +196,18 @@ class _Host:
 
     Attributes:
         setting: Where its address stands.
-        name: Its name or address.
+        url: Its address.
+        name: Its name, or IP address.
     """
 
     def __init__(
         self, setting: str, url: str, settings: AccountApiSettings, tls: ssl.SSLContext, connections: int
     ) -> None:
-        self.setting = setting
+        self.setting, self.url = setting, url
         self.name = httpx.URL(url).host
         self.pace = _Pace(settings.max_calls_per_second)
         timeout = settings.timeout.total_seconds()
         client = httpx.Client(
-            base_url=url,
             headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
             verify=tls,
             # The deadline ends the whole; these leave most of the time to the answer.
@@ -415,7 +415,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                 self._closed.wait(host.pace.turn())
                 with host.client.stream(
                     call.method,
-                    call.path,
+                    host.url + call.path,
                     auth=login,
                     json=call.body() if call.of_secrets else None,
                     data=None if call.of_secrets else call.body(),

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import threading
+from collections import Counter
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -28,6 +29,7 @@ class Redactor:
         self._most = passing
         self._lasting: set[str] = set()
         self._passing: dict[str, None] = {}  # the one that was not met for longest comes first
+        self._beginnings: Counter[str] = Counter()  # of all of them: one look at each place of a text is enough
         self._lengths: tuple[int, ...] = ()
         self._lock = threading.Lock()
 
@@ -44,25 +46,43 @@ class Redactor:
         spelled = _spellings(value)
         with self._lock:
             self._lengths = tuple(sorted({*self._lengths, *map(len, spelled)}, reverse=True))
+            for text in spelled:
+                if text not in self._passing and text not in self._lasting:
+                    self._beginnings[text[:_SHORTEST]] += 1
             if not passing:
                 self._lasting |= spelled
                 return
-            for text in spelled:
+            for text in spelled - self._lasting:
                 self._passing.pop(text, None)
                 self._passing[text] = None
             while len(self._passing) > self._most:
-                del self._passing[next(iter(self._passing))]
+                self._forget(next(iter(self._passing)))
+
+    def _forget(self, text: str) -> None:
+        del self._passing[text]
+        if text in self._lasting:
+            return
+        beginning = text[:_SHORTEST]
+        self._beginnings[beginning] -= 1
+        if not self._beginnings[beginning]:
+            del self._beginnings[beginning]
 
     def redact(self, text: str) -> str:
-        """The text with every known value masked."""
-        for length in self._lengths:
-            start = 0
-            while start + length <= len(text):
-                part = text[start : start + length]
-                if part in self._passing or part in self._lasting:
-                    text = text[:start] + _MASK + text[start + length :]
-                start += 1
-        return text
+        """The text with every known value masked; values that overlap go under one mask."""
+        beginnings = self._beginnings
+        places = [at for at in range(len(text) - _SHORTEST + 1) if text[at : at + _SHORTEST] in beginnings]
+        pieces, rest = [], 0
+        for at in places:
+            length = next((length for length in self._lengths if self._knows(text[at : at + length])), None)
+            if length is None:
+                continue
+            if at >= rest:
+                pieces += [text[rest:at], _MASK]
+            rest = max(rest, at + length)
+        return "".join([*pieces, text[rest:]])
+
+    def _knows(self, text: str) -> bool:
+        return text in self._passing or text in self._lasting
 
 
 def _spellings(value: str) -> frozenset[str]:

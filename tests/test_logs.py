@@ -283,3 +283,35 @@ def test_secrets_that_come_and_go_do_not_fill_the_memory_and_the_latest_are_know
     known = [value for value in values if redactor.redact(value) != value]
     assert known == [values[0], *values[51:]]
     assert redactor.redact("ALastingToken1") != "ALastingToken1"
+
+
+WORDS = st.text("ab1", min_size=8, max_size=10)
+
+
+@given(st.lists(st.tuples(WORDS, st.booleans()), max_size=4), st.lists(st.one_of(WORDS, st.text("ab1 ", max_size=9))))
+def test_every_place_of_every_known_value_is_masked_and_no_other(
+    known: list[tuple[str, bool]], parts: list[str]
+) -> None:
+    redactor, text = Redactor(), "".join(parts)
+    for value, passing in known:
+        redactor.add(SecretStr(value), passing=passing)
+    hidden = {
+        place
+        for value, _ in known
+        for start in range(len(text))
+        if text.startswith(value, start)
+        for place in range(start, start + len(value))
+    }
+    shown = "".join("*" if place in hidden else character for place, character in enumerate(text))
+    assert redactor.redact(text).replace("*", "") == shown.replace("*", "")
+    assert ("*" in redactor.redact(text)) == bool(hidden)
+
+
+def test_a_value_that_is_forgotten_leaves_nothing_behind_and_is_known_again_when_met_again() -> None:
+    redactor = Redactor(passing=1)
+    for value in ("SameStart1", "SameStart2", "Another001", "SameStart1"):
+        redactor.add(SecretStr(value), passing=True)
+    assert redactor.redact("SameStart1 SameStart2 Another001") == "******** SameStart2 Another001"
+    redactor.add(SecretStr("SameStart1"))
+    redactor.add(SecretStr("Another001"), passing=True)
+    assert redactor.redact("SameStart1 Another001") == "******** ********"
