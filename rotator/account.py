@@ -5,21 +5,23 @@ journal was told first, by the ordinary rules of a run.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import structlog
 from pydantic import SecretStr
 
 from rotator import protocol
 from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorized
+from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.protocol import Journal, Published
-from rotator.rotation import Outcome, dump_journal, load_journal, load_published
+from rotator.rotation import Outcome, audited_fingerprint, dump_journal, load_journal, load_published
 from rotator.vault import CasConflict, VaultError
 
 _RUN = Request(Wanted.NOTHING_NEW)
@@ -192,8 +194,21 @@ def require_room(fleet: Fleet, view: View) -> None:
         )
 
 
-def create(fleet: Fleet, account: AccountSettings, value: SecretStr) -> SecretInfo:
+def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> AbstractContextManager[Found]:
+    """Have it noted what a person does to the account; it is not done if that is not possible.
+
+    Raises:
+        AuditError: Then.
+    """
+    entry = Entry(act, account.name, account.api_key, fleet.runner, trigger="manual", **known)
+    return fleet.audit.acting(entry, required=True)
+
+
+def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up: bool) -> SecretInfo:
     """Add a secret that is not rotator's. Sent once, while this runner has the account to itself.
+
+    Args:
+        made_up: Whether the value was made up by the account's recipe.
 
     Raises:
         RotatorError: If it was not added; LostAnswer if it may have been all the same.
@@ -209,8 +224,11 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr) -> SecretIn
     try:
         if not protocol.has_lease(journal, policy, fleet.now()):
             raise NotNowError(f"The time for {account.name} was over before the secret could be added")
-        with refused(account):
-            return fleet.provider.create_secret(credentials, account.api_key, value)
+        fingerprint = audited_fingerprint(account, value) if made_up else None
+        with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
+            info = fleet.provider.create_secret(credentials, account.api_key, value)
+            found.secret_id = info.id
+            return info
     except LostAnswer:
         # Nothing is revoked while it may still be carried out: the full account would refuse it.
         late = fleet.now() + policy.request_timeout + policy.settle
@@ -281,7 +299,8 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
         for entry in view.journal.retiring
     )
     path = fleet.settings.journal_path(account)
-    fleet.vault.write(path, dump_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
+    with by_hand(fleet, account, Act.RETIRE, secret_id=secret_id):
+        fleet.vault.write(path, dump_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
     _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
     return rotation.run()
 

@@ -55,6 +55,8 @@ class LostAnswer(ApiError):
         status: The HTTP status, a 5xx one, if there was an answer.
     """
 
+    maybe_done = True
+
     def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
         super().__init__(what, next_step=next_step)
         self.status = status

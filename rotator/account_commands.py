@@ -102,17 +102,20 @@ def top_up(
     """
     require_one_source("--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
     _require_asking(yes=yes)
-    from rotator.account import published_credentials
+    from rotator.account import by_hand, published_credentials
     from rotator.account_api import LostAnswer, Refused
+    from rotator.audit import Act
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
+        fleet.audit.check()
         prompt = f"Transaction of the payment for {name}"
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
         _ask(f"Top up {name} ({account.api_key})? This costs money.", yes=yes)
         credentials = published_credentials(fleet, account)
         try:
-            fleet.provider.top_up(credentials, trx)
+            with by_hand(fleet, account, Act.TOP_UP):
+                fleet.provider.top_up(credentials, trx)
         except LostAnswer as error:
             error.unchanged = f"Whether {name} was topped up is not known"
             error.next_step = f"Before you try again, look: rotator account balance {name}"
@@ -152,16 +155,20 @@ def settings(
     changes = {what: url for what, url in named.items() if url is not None}
     if changes:
         _require_asking(yes=yes)
+    from contextlib import nullcontext
     from dataclasses import asdict
 
-    from rotator.account import published_credentials, refused
+    from rotator.account import by_hand, published_credentials, refused
+    from rotator.audit import Act
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
+        if changes:
+            fleet.audit.check()
         for what, url in changes.items():
             _ask(f"{name}: send {what} to {url or 'nobody'}?", yes=yes)
         credentials = published_credentials(fleet, account)
-        with refused(account):
+        with refused(account), by_hand(fleet, account, Act.CALLBACKS) if changes else nullcontext():
             found = fleet.provider.change_settings(
                 credentials, mo_callback_url=mo_callback_url, dr_callback_url=dr_callback_url
             )
@@ -383,7 +390,7 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
         except OSError as error:
             raise ConfigError(f"{out} cannot be written: {error.strerror}") from None
     try:
-        return accounts.create(fleet, account, value)
+        return accounts.create(fleet, account, value, made_up=out is not None)
     except LostAnswer as error:
         error.unchanged = "Whether the secret was added is not known" + (f"; its value is in {out}" if out else "")
         error.next_step = f"Look: rotator account secrets list {account.name}"

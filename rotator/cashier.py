@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from rotator import balance
 from rotator.account import published_credentials, refused
 from rotator.account_api import LostAnswer
+from rotator.audit import Act, Entry
 from rotator.balance import Reading, Rules, TopUp, Withheld
 from rotator.config import AccountSettings
 from rotator.errors import RotatorError
@@ -88,8 +89,10 @@ class Cashier:
         return self._sent(account, lambda: self.fleet.provider.top_up(credentials, trx))
 
     def _sent(self, account: AccountSettings, send: Callable[[], None]) -> TopUp:
+        entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
         try:
-            send()
+            with self.fleet.audit.acting(entry, required=True):
+                send()
         except LostAnswer as error:
             _log.error("balance.top_up_unanswered", account=account.name, error=str(error))
             return TopUp.UNANSWERED

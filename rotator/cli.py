@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from rotator.account_commands import account_app
+from rotator.audit_commands import audit_app
 from rotator.command import (
     ConfigOption,
     JsonOption,
@@ -50,6 +51,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(account_app, name="account")
+app.add_typer(audit_app, name="audit")
 
 
 ShardOption = Annotated[

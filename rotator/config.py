@@ -547,6 +547,14 @@ class LogSettings(_Section):
     format: Literal["json", "console"] = "console"
 
 
+class AuditSettings(_Section):
+    """The audit log: what was done to secrets, by whom and why."""
+
+    file: Path | None = Field(
+        None, description="The file that it is appended to, on a disk of the machine's own; none if unset."
+    )
+
+
 class Settings(BaseSettings):
     """The whole configuration, checked."""
 
@@ -566,6 +574,7 @@ class Settings(BaseSettings):
     accounts: tuple[AccountSettings, ...] = Field(min_length=1, description="The accounts to rotate.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
 
     @cached_property
     def _by_name(self) -> dict[str, AccountSettings]:
@@ -781,7 +790,7 @@ def changes(before: Settings, after: Settings) -> list[Change]:
     """What differs; a setting that changed in the same way for several accounts is one change."""
     found = [
         Change(f"{section}.{key}", old, new)
-        for section in ("vault", "account_api", "balance", "daemon", "log")
+        for section in ("vault", "account_api", "balance", "daemon", "log", "audit")
         for key, old, new in _differences(getattr(before, section), getattr(after, section))
     ]
     old_accounts = {account.name: account for account in before.accounts}

@@ -49,7 +49,7 @@ from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from rotator import __version__, balance, logs
+from rotator import __version__, audit, balance, logs
 from rotator.account_api import AccountApi
 from rotator.balance import News, Rules, TopUp, Watch
 from rotator.brake import Brake
@@ -202,6 +202,7 @@ class Daemon:
         self.metrics = Metrics()
         self._provider, self._vault = self._connect_provider(settings), self._connect_vault(settings)
         self._fleet = Fleet(settings, self._provider, self._vault, self._stop)
+        self._fleet.audit.check()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(settings.daemon.concurrency)},
@@ -801,6 +802,7 @@ class Daemon:
         """Take over a changed configuration, all of it or nothing."""
         try:
             settings = load(self._path)
+            audit.at(settings.audit.file).check()
             logs.configure(settings.log.level, settings.log.format)
             provider, vault = self._provider, self._vault
             if settings.account_api != self._settings.account_api:

@@ -8,6 +8,15 @@ RotatorError
 """
 
 
+def visible(text: str) -> str:
+    """A text in which what would act on a terminal, or begin a line, is spelled out; a plain line break stays one."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 class RotatorError(Exception):
     """Something an operator can act on.
 
@@ -18,6 +27,8 @@ class RotatorError(Exception):
     """
 
     exit_code = 1
+    maybe_done = False
+    """Whether what it ended may have been carried out all the same."""
 
     def __init__(self, what: str, *, unchanged: str = "", next_step: str = "") -> None:
         super().__init__(what)

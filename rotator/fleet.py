@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import structlog
 
+from rotator import audit
 from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
 from rotator.errors import ConfigError, RotatorError
@@ -72,6 +73,7 @@ class Fleet:
         self.provider = provider
         self.stop = stop
         self.vault = vault
+        self.audit = audit.at(settings.audit.file)
         self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
@@ -99,9 +101,11 @@ class Fleet:
         """Make sure, before anything is written, that all of it may be written.
 
         Raises:
-            ConfigError: If the policy of rotator's token does not reach a path; each stanza is one line.
+            ConfigError: If the audit log cannot be written; if the policy of rotator's token does not reach a path:
+                each stanza is one line.
             VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
         """
+        self.audit.check()
         missing = " ".join(need.stanza for need in self.needs(accounts) if not need.met)
         try:
             self.vault.check_mount()
@@ -183,6 +187,7 @@ class Fleet:
             halt=halt,
             patience=request.patience,
             on_journal=on_journal,
+            audit=self.audit,
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:

@@ -4,9 +4,11 @@ The rules are the Account API's: 8 to 25 characters, at least one lower-case let
 one digit (operation createAPISecret of its specification).
 """
 
+import math
 import secrets
 import string
 from dataclasses import dataclass
+from itertools import chain, combinations
 
 from pydantic import SecretStr
 
@@ -46,6 +48,16 @@ class Recipe:
                 raise ValueError(
                     "secret_alphabet needs at least one lower-case letter, one upper-case letter and one digit"
                 )
+
+    @property
+    def entropy(self) -> float:
+        """How hard a secret of this kind is to guess, in bits: by how many there are, all equally likely."""
+        kinds = [set(kind) & set(self.alphabet) for kind in REQUIRED]
+        without = chain.from_iterable(combinations(kinds, count) for count in range(len(kinds) + 1))
+        compliant = sum(
+            (-1) ** len(missing) * (len(self.alphabet) - sum(map(len, missing))) ** self.length for missing in without
+        )
+        return math.log2(compliant)
 
 
 def generate(recipe: Recipe) -> SecretStr:

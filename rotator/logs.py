@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -145,8 +146,12 @@ def _renderers(form: str, *, colors: bool) -> list[Any]:
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """A record that cannot be formatted: say where it comes from, never what it holds."""
-        self.stream.write(f"a log line of {record.name} at {record.pathname}:{record.lineno} cannot be written\n")
+        """A record that cannot be formatted: say where it comes from, never what it holds.
+
+        Where not even that can be said, as on a disk that is full, the work goes on all the same.
+        """
+        with suppress(OSError, ValueError):
+            self.stream.write(f"a log line of {record.name} at {record.pathname}:{record.lineno} cannot be written\n")
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

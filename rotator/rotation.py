@@ -7,7 +7,8 @@ if it was told to do it. Imports the pure core, the adapters, config and errors.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import structlog
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from rotator import protocol
+from rotator import audit, protocol
 from rotator.account_api import (
     Balance,
     Credentials,
@@ -27,6 +28,7 @@ from rotator.account_api import (
     SecretInfo,
     Unauthorized,
 )
+from rotator.audit import Act, AuditLog
 from rotator.config import AccountSettings, Fields, Settings
 from rotator.errors import RotatorError
 from rotator.generator import generate
@@ -69,8 +71,12 @@ SHORT_WAIT = timedelta(seconds=5)
 MAX_LIMITS = 10
 # How many older versions of the published document are tried when the published secret is refused.
 EARLIER_VERSIONS = 10
+# A value has a fingerprint in the audit log only if it is as hard to guess as this, in bits.
+FINGERPRINT_ENTROPY = 128
 # How often an adoption tries to get the account to itself while others move it.
 MAX_CLAIMS = 5
+
+_NO_AUDIT = AuditLog(None)
 
 Clock = Callable[[], datetime]
 Waiter = Callable[[timedelta], bool]
@@ -179,6 +185,7 @@ class Rotation:
         patience: How long this run may wait for a lease, a grace or a rate limit to end. Waiting for a
             candidate to become valid is bounded by the policy's verify_timeout instead.
         on_journal: Told of every journal that the run wrote.
+        audit: Where it is noted what is done.
     """
 
     def __init__(
@@ -194,6 +201,7 @@ class Rotation:
         halt: Callable[[], bool] = lambda: False,
         patience: timedelta = timedelta(),
         on_journal: Callable[[Journal], None] = lambda _: None,
+        audit: AuditLog = _NO_AUDIT,
     ) -> None:
         self.account = account
         self.policy = policy
@@ -204,6 +212,8 @@ class Rotation:
         self._wait = wait
         self._halt = halt
         self._on_journal = on_journal
+        self._audit = audit
+        self._made: tuple[SecretStr, str | None] | None = None
         self._patience_ends = clock() + patience
         self._observed = False
         self._journal_read = False
@@ -367,7 +377,8 @@ class Rotation:
                 unchanged="Nothing was written",
                 next_step="Try again",
             )
-        self._write_published(Published(secret=secret, secret_id=known.id, rotated_at=known.created_at))
+        adopted = Published(secret=secret, secret_id=known.id, rotated_at=known.created_at)
+        self._write_published(adopted, trigger="adopt")
 
     def _authenticated(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         try:
@@ -411,10 +422,21 @@ class Rotation:
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unaccounted` named, as to be revoked, and revoke them by the ordinary rules."""
         journal = protocol.resolved(self.seen, self.journal, self.policy, self._clock(), revoke)
-        self._write_journal(journal)
+        self.retire(journal, revoke)
         self.log.warning("account.resolved", revoke=sorted(revoke))
         self._observed = False
         return self.run()
+
+    def retire(self, journal: Journal, ids: Set[str]) -> None:
+        """Write a journal in which a person has recorded these ids as to be revoked.
+
+        Raises:
+            RotatorError: If it was not written.
+        """
+        with ExitStack() as stack:
+            for id_ in sorted(ids):
+                stack.enter_context(self._acting(Act.RETIRE, trigger="resolve", secret_id=id_, required=True))
+            self._write_journal(journal)
 
     def decide(self) -> Step:
         """The next step, as the protocol sees it."""
@@ -565,6 +587,7 @@ class Rotation:
         if not protocol.has_lease(self.journal, self.policy, self._clock()):
             return  # stopped for too long since the decision: decide again
         sent_at = self._clock()
+        noted = self.seen.prepared_here and self.seen.creates == 0
         self.seen = replace(
             self.seen,
             creates=self.seen.creates + 1,
@@ -573,7 +596,9 @@ class Rotation:
             refused=self.seen.refused - {Credential.CANDIDATE},
         )
         try:
-            created = self._provider.create_secret(auth, self.account.api_key, candidate)
+            with self._acting(Act.CREATE, fingerprint=self._fingerprint(candidate), begin=not noted) as found:
+                created = self._provider.create_secret(auth, self.account.api_key, candidate)
+                found.secret_id = created.id
         except Unauthorized as error:
             # The next list tells whether the credential is refused; the primary may have been rotated meanwhile.
             self.log.warning("rotation.create_refused", error=str(error))
@@ -609,7 +634,8 @@ class Rotation:
             return
         self.seen = replace(self.seen, listing=None)
         try:
-            self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
+            with self._acting(Act.REVOKE, secret_id=id_):
+                self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
         except RateLimited:
             raise
         except (Refused, NotSent, LostAnswer) as error:
@@ -640,16 +666,25 @@ class Rotation:
     def _prepare(self, trigger: Trigger) -> None:
         if self._wait(timedelta()):
             raise self._stopped()  # whatever is under way is finished, but nothing new is begun
+        candidate = conceal(generate(self.account.recipe), passing=True)
         journal = protocol.prepared(
             self.seen,
             self.journal,
             self.policy,
             self._clock(),
             trigger=trigger,
-            candidate=conceal(generate(self.account.recipe), passing=True),
+            candidate=candidate,
             rotation_id=secrets.token_hex(8),
         )
-        self._write_journal(journal)
+        self._made = candidate, audited_fingerprint(self.account, candidate)
+        entry = self._entry(Act.CREATE, journal=journal, fingerprint=self._fingerprint(candidate))
+        # Nothing new is begun that cannot be noted, unless consumers have nothing that works.
+        self._audit.note(entry, audit.Result.BEGUN, required=trigger is not Trigger.RESCUE)
+        try:
+            self._write_journal(journal)
+        except VaultError:
+            self._audit.note(entry, audit.Result.NOT_DONE)
+            raise
         self.log.info("rotation.prepared", trigger=trigger.value)
         self.seen = replace(
             self.seen,
@@ -669,18 +704,25 @@ class Rotation:
             raise AssertionError("only a candidate that authenticates is published")
         if not protocol.has_lease(self.journal, self.policy, self._clock()):
             return  # stopped for too long since the decision: somebody may have given the candidate up
-        self._write_published(Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock()))
+        published = Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock())
+        self._write_published(published, trigger=self.journal.trigger)
         # What the candidate listed a moment ago, the published secret listed.
         self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
         self.log.info("rotation.published", secret_id=secret_id, version=self._document.version)
 
-    def _write_published(self, published: Published, base: Mapping[str, Any] | None = None) -> None:
+    def _write_published(
+        self, published: Published, *, trigger: str | None, base: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the document, keeping every field that is not rotator's, and read it back."""
         names = self.account.fields
         data = dict(self._document.data or base or {})
         data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
         data |= {names.secret_id: published.secret_id, names.rotated_at: _instant(published.rotated_at)}
-        version = self._store.write(self.account.path, data, cas=self._document.version)
+        fingerprint = self._fingerprint(published.secret)
+        with self._acting(
+            Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint
+        ) as found:
+            version = found.version = self._store.write(self.account.path, data, cas=self._document.version)
         self._document = self._store.read(self.account.path)
         seen = load_published(self._document, names)
         if self._document.version == version and seen.secret != published.secret:
@@ -717,12 +759,14 @@ class Rotation:
                 continue
             if not protocol.has_lease(self.journal, self.policy, self._clock()):
                 return
-            self._write_published(earlier, base=document.data)
+            self._write_published(earlier, trigger=Trigger.RESCUE, base=document.data)
             self.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
             return
         self.seen = replace(self.seen, earlier_tried=True)
 
     def _record(self, step: Record) -> None:
+        if step.event is Event.COMMITTED and not self.seen.rotated:
+            self._note_found()
         self._write_journal(step.journal)
         if step.event is Event.COMMITTED:
             keep = self.journal.holder is None  # something is to be revoked at once: by a list fetched after this
@@ -738,6 +782,35 @@ class Rotation:
         self._on_journal(journal)
         if first and not self._store.keep_versions(path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=path)
+
+    # --- the audit log ---------------------------------------------------------------------------------------
+
+    def _acting(
+        self, act: Act, *, begin: bool = True, required: bool = False, **known: Any
+    ) -> AbstractContextManager[audit.Found]:
+        return self._audit.acting(self._entry(act, **known), begin=begin, required=required)
+
+    def _entry(self, act: Act, *, journal: Journal | None = None, **known: Any) -> audit.Entry:
+        journal = journal or self.journal
+        entry = audit.Entry(
+            act,
+            self.account.name,
+            self.account.api_key,
+            runner=self.policy.runner,
+            trigger=journal.trigger,
+            rotation_id=journal.rotation_id,
+        )
+        return replace(entry, **known)
+
+    def _note_found(self) -> None:
+        """The run that published died, or was not answered: whether it did is known only now."""
+        published = self.seen.published
+        entry = self._entry(Act.PUBLISH, secret_id=published.secret_id, version=published.version)
+        self._audit.note(entry, audit.Result.FOUND)
+
+    def _fingerprint(self, secret: SecretStr | None) -> str | None:
+        """A value's fingerprint, if this run made it up; of others it is not known how hard they are to guess."""
+        return self._made[1] if self._made and self._made[0] == secret else None
 
     # --- waiting and ending ----------------------------------------------------------------------------------
 
@@ -853,6 +926,13 @@ class Rotation:
 def _kind(error: RotatorError) -> str:
     """What kind of failure it is, in a word."""
     return error.failure.value if isinstance(error, RotationError) else type(error).__name__
+
+
+def audited_fingerprint(account: AccountSettings, made_up: SecretStr) -> str | None:
+    """The fingerprint of a value that was made up by the account's recipe; None if somebody could guess such values."""
+    if account.recipe.entropy < FINGERPRINT_ENTROPY:
+        return None
+    return audit.fingerprint(account.api_key, made_up.get_secret_value())
 
 
 _JOURNAL = TypeAdapter(Journal)

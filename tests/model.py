@@ -25,6 +25,7 @@ from rotator.account_api import (
     SecretInfo,
     Unauthorized,
 )
+from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.protocol import Policy, Trigger, older_than
 from rotator.rotation import Rotation, load_journal, load_published
@@ -237,6 +238,7 @@ class World:
     verify_balance: bool = False
     clock: Clock = field(default_factory=Clock)
     ahead: timedelta = timedelta()  # of the runners' clocks, the provider's and Vault's are right
+    audit: AuditLog = field(default_factory=lambda: AuditLog(None))
     settings: Settings = field(init=False)
     provider: ModelProvider = field(init=False)
     vault: ModelVault = field(default_factory=ModelVault)
@@ -306,6 +308,7 @@ class World:
             clock=lambda: self.clock() + self.ahead,
             wait=self.clock.wait,
             patience=patience,
+            audit=self.audit,
         )
         rotation.log = _SILENT
         return rotation
