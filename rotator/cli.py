@@ -23,7 +23,8 @@ from rotator.command import (
     require_one_source,
     settings_of,
 )
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, RotatorError, visible
+from rotator.process import harden
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -71,7 +72,7 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except RotatorError as error:
-        for line in str(error).splitlines():
+        for line in visible(str(error)).split("\n"):
             print(f"rotator: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     finally:
@@ -95,6 +96,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    harden()
     ctx.obj = config
 
 
