@@ -15,6 +15,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
+import h11
 import pydantic_core
 import uvicorn
 from anyio import CapacityLimiter, to_thread
@@ -34,7 +35,10 @@ from rotator.status import FleetStatus
 # A client has so long to send its request, and so long again to take the answer. Longer than the usual 15 s between two
 # scrapes, so that those keep their connection.
 PATIENCE = 20.0
+# One more than this, and whoever was waited for for longest has to go. Every connection is an open file, of which a
+# process may have a thousand, and of which rotations need some.
 _CONNECTIONS = 256
+_BACKLOG = 128
 # Answers that are being made at once: whoever asks for more waits, while health checks are answered all the same.
 _RENDERERS = 2
 # How long a stop waits for answers that are on their way.
@@ -152,6 +156,21 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._give_time()
+        if len(self.connections) > _CONNECTIONS:
+            self._make_room()
+
+    @property
+    def _turn(self) -> tuple[bool, float]:
+        """Those that are being answered go last, of the others those that have been waited for for longest go first."""
+        answering = not getattr(self.cycle, "response_complete", True)  # there is no cycle before a request
+        return answering, self._deadline.when() if self._deadline is not None else 0.0
+
+    def _make_room(self) -> None:
+        """However many send nothing, or slowly: who sends a request at once is served."""
+        others = (other for other in self.connections if isinstance(other, _Protocol) and other is not self)
+        first = min(others, key=lambda other: other._turn)
+        first.connections.discard(first)  # at once: the next one is not to choose it again
+        first.transport.abort()
 
     def handle_events(self) -> None:
         before = self.cycle
@@ -162,6 +181,13 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         self._give_time()
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is wrong after the beginning of a request has no answer of its own: one is under way, or was sent."""
+        if self.conn.our_state is not h11.IDLE:
+            self.transport.abort()
+            return
+        super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
@@ -187,7 +213,7 @@ class _Server(uvicorn.Server):
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
+            backlog=_BACKLOG,
             timeout_keep_alive=int(PATIENCE) + 1,  # later than _Protocol's deadline, which is the one that counts
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=_HEADER_BYTES,
