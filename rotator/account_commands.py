@@ -21,7 +21,7 @@ from rotator.command import (
     read_secret,
     require_one_source,
 )
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, RotatorError, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -332,7 +332,7 @@ def revoke(
     happened = "revoked" if revoked else f"not revoked yet ({(outcome.reason or '').replace('_', ' ')})"
     _show(row, ("account", "id", "what happened"), [(name, secret_id, happened)], as_json=as_json)
     if not as_json and outcome.error:
-        typer.echo(f"{name}: {outcome.error}")
+        typer.echo(f"{name}: {visible(outcome.error)}")
     code = report.exit_code([outcome]) or (0 if revoked else 3)
     if code:
         raise typer.Exit(code)
@@ -436,8 +436,8 @@ def _show(value: dict[str, Any], columns: Sequence[str], rows: Sequence[Sequence
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(*map(visible, row))
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def _end(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

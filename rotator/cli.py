@@ -72,7 +72,7 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except RotatorError as error:
-        for line in visible(str(error)).split("\n"):
+        for line in str(error).split("\n"):
             print(f"rotator: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     finally:
@@ -318,7 +318,7 @@ def check(
             findings.append(finding)
             if not as_json:
                 mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
-                typer.echo(f"{mark} {finding.what}")
+                typer.echo(f"{mark} {visible(finding.what)}")
         if as_json:
             report.print_json({"checks": [{"ok": finding.ok, "what": finding.what} for finding in findings]})
     if not all(finding.ok for finding in findings):

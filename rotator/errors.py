@@ -1,4 +1,4 @@
-"""The root of every error that rotator raises on purpose; imports nothing of rotator.
+"""The root of every error that rotator raises on purpose, and how its text is shown; imports nothing of rotator.
 
 RotatorError
 ├── ConfigError            bad input: exit code 2, nothing was contacted or written
@@ -9,7 +9,11 @@ RotatorError
 
 
 def visible(text: str) -> str:
-    """A text in which what would act on a terminal, or begin a line, is spelled out; a plain line break stays one."""
+    """A text in which whatever would act on a terminal is spelled out; only a plain line break stays one.
+
+    Errors hold other people's words: an id, a holder's name, what a server said. None of them clears a screen, turns
+    the direction of writing around or makes a line look like another.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -38,7 +42,7 @@ class RotatorError(Exception):
 
     def __str__(self) -> str:
         parts = (self.what, self.unchanged, self.next_step)
-        return " ".join(part.rstrip(".") + "." for part in parts if part)
+        return visible(" ".join(part.rstrip(".") + "." for part in parts if part))
 
 
 class ConfigError(RotatorError):

@@ -1,4 +1,4 @@
-"""The log: structlog and standard-library loggers through one chain, on standard error; imports nothing of rotator.
+"""The log: structlog and standard-library loggers through one chain, on standard error; imports errors.
 
 No code logs a secret. Should one get into an event all the same, through a library or a server's answer, the
 last processor takes it out of the finished line: it knows every value that this process ever held, see `conceal`.
@@ -9,11 +9,15 @@ import logging
 import sys
 import threading
 from collections import Counter
+from collections.abc import MutableMapping
 from contextlib import suppress
+from io import StringIO
 from typing import Any, Literal, TextIO
 
 import structlog
 from pydantic import SecretStr
+
+from rotator.errors import visible
 
 _MASK = "********"
 # Shorter values would be found inside ordinary words; the provider takes none below eight characters.
@@ -133,15 +137,32 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # A line a request or job, of interest only to who debugs.
-    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3", "uvicorn"):
+    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    # It has a line for whatever anybody sends to the port that is no request.
+    logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 
 def _renderers(form: str, *, colors: bool) -> list[Any]:
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if form == "json":
         return [remove, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [remove, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    return [remove, _on_one_line, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_indented)]
+
+
+def _on_one_line(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
+    """Other people's words neither begin a line nor act on a terminal; whatever is no text is shown by its repr."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = visible(value).replace("\n", "\\n")
+    return event
+
+
+def _indented(out: TextIO, error: Any) -> None:
+    """An exception's lines, which may be other people's words as well, cannot be taken for the log's own."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(visible(text.getvalue()).replace("\n", "\n  | "))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rotator.config import AccountSettings, format_duration
+from rotator.errors import visible
 from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
 from rotator.protocol import (
     Create,
@@ -89,12 +90,12 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime) -> None:
     table = _table("account", "result", "what happened", "phase")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         table.add_row(outcome.account, _styled(outcome.result), _happened(outcome, now), _styled(outcome.phase))
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     for outcome in outcomes:
         if outcome.error:
             style = _STYLES[outcome.result]
-            console.print(Text.assemble((outcome.account, style), ": ", outcome.error), soft_wrap=True)
+            console.print(Text.assemble((outcome.account, style), ": ", visible(outcome.error)), soft_wrap=True)
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
@@ -104,8 +105,8 @@ def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None
         row = preview_json(preview, now)
         phase = preview.journal.phase if isinstance(preview, Preview) else None
         age = _age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"
-        table.add_row(preview.account, _styled(phase), age, f"{row['step']}: {row['why']}")
-    Console(highlight=False).print(table)
+        table.add_row(preview.account, _styled(phase), age, visible(f"{row['step']}: {row['why']}"))
+    _console().print(table)
 
 
 def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
@@ -154,11 +155,11 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
         trouble = failed or ("" if row["published"] else "nothing published")
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
         table.add_row(row["account"], _styled(phase), _age(row["rotated_at"], now), due, retiring, trouble)
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     for row in rows:
         if row["last_error"]:
-            console.print(Text.assemble((row["account"], "bold red"), ": ", row["last_error"]), soft_wrap=True)
+            console.print(Text.assemble((row["account"], "bold red"), ": ", visible(row["last_error"])), soft_wrap=True)
 
 
 def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneIn
         zone: Whose clock and calendar to go by.
         calls_per_second: How many requests the provider gets at most.
     """
-    console = Console(highlight=False)
+    console = _console()
     if forecast.events:
         console.print(_coming(forecast, zone))
         more = len(forecast.events) - _EVENTS_SHOWN
@@ -205,7 +206,7 @@ def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneIn
     for why in dict.fromkeys(left_out.values()):
         names = [name for name, reason in left_out.items() if reason == why]
         others = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        console.print(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}", soft_wrap=True)
+        console.print(visible(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}"), soft_wrap=True)
 
 
 def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
@@ -299,6 +300,11 @@ def _happened(outcome: Outcome, now: datetime) -> str:
         if outcome.until:
             parts.append(f"again {_when(outcome.until, now)}")
     return ", ".join(parts) or "nothing to do"
+
+
+def _console() -> Console:
+    """Where ids and errors are what they are, never markup: they are other people's words."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def _table(*columns: str) -> Table:

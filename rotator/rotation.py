@@ -6,6 +6,7 @@ something at the provider, reads back what it published, and refuses a step that
 if it was told to do it. Imports the pure core, the adapters, config and errors.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Set
 from contextlib import AbstractContextManager, ExitStack
@@ -936,6 +937,7 @@ def audited_fingerprint(account: AccountSettings, made_up: SecretStr) -> str | N
 
 
 _JOURNAL = TypeAdapter(Journal)
+_AN_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def _told(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -986,7 +988,7 @@ def load_published(document: Document, names: Fields) -> Published:
         version=document.version,
         written_at=document.created,
         secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
-        secret_id=secret_id if isinstance(secret_id, str) and secret_id else None,
+        secret_id=secret_id if isinstance(secret_id, str) and _AN_ID.fullmatch(secret_id) else None,
         rotated_at=_parse_instant(data.get(names.rotated_at)),
     )
 

@@ -609,6 +609,8 @@ def test_no_option_of_any_command_takes_a_secret_value() -> None:
         ("account secrets revoke", "secret_id"),
         ("account top-up", "--trx-file"),
         ("account top-up", "--trx-env"),
+        ("audit fingerprint", "--secret-file"),
+        ("audit fingerprint", "--secret-env"),
         ("emulator", "--max-secrets"),
     }
 

@@ -54,12 +54,3 @@ def test_any_other_process_shows_its_environment_to_its_user() -> None:
         path = Path(f"/proc/{plain.pid}/environ")
         assert "canary-token-0001" in read_as_the_same_user(path).stdout
         plain.terminate()
-
-
-def test_no_argument_of_a_command_that_talks_to_the_provider_takes_a_secret() -> None:
-    helps = [["adopt"], ["account", "top-up"], ["account", "secrets", "create"], ["audit", "fingerprint"]]
-    for command in helps:
-        shown = subprocess.check_output([sys.executable, "-m", "rotator", *command, "--help"], text=True)
-        sources = [word for word in shown.split() if word.startswith(("--secret-", "--trx-"))]
-        assert {word.rpartition("-")[2] for word in sources} >= {"stdin", "file", "env"}
-        assert not {"--secret", "--token", "--trx"} & set(shown.split())
