@@ -47,7 +47,7 @@ from rotator.account_answers import (
     clean,
     unreadable,
 )
-from rotator.config import AccountApiSettings
+from rotator.config import AccountApiSettings, in_plain_text
 from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
 
@@ -217,6 +217,8 @@ class _Host:
             follow_redirects=False,
         )
         self.client = bound(client)
+        if in_plain_text(url):
+            _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
             _log.warning("provider.tls_verification_off", host=self.name)
 

@@ -451,7 +451,7 @@ class _Chain:
             return f"{torn.where} was changed" if torn else None
         if fields.get("torn") != (hashlib.sha256(torn.content).hexdigest() if torn else None):
             return f"{torn.where} was changed" if torn else f"what was before {read.where} is missing: a line cut off"
-        problem = _break(self._last, read, rest)
+        problem = _break(self._last, fields, rest)
         if problem is not None:
             return f"{read.where} {problem}"
         if torn is not None:
@@ -475,10 +475,9 @@ class _Chain:
         return None
 
 
-def _break(last: dict[str, Any] | None, read: _Read, rest: Iterator[_Read]) -> str | None:
+def _break(last: dict[str, Any] | None, fields: dict[str, Any], rest: Iterator[_Read]) -> str | None:
     """How a line does not follow from the one before; None if it does."""
-    assert read.fields is not None  # noqa: S101 - who calls has looked
-    seq, prev = read.fields["seq"], read.fields["prev"]
+    seq, prev = fields["seq"], fields["prev"]
     if last is None or (prev == last["hash"] and seq == last["seq"] + 1):
         return None
     if prev is None:

@@ -17,6 +17,7 @@ from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -157,6 +158,20 @@ def _http_url(text: str) -> str:
     if url.username or url.password or url.query or url.fragment:
         raise ValueError("has to be a plain address, without credentials, query or fragment")
     return text.rstrip("/")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether what is sent to the address stays on this machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def in_plain_text(address: str) -> bool:
+    """Whether everybody on the way to the address can read what is sent there."""
+    return urlsplit(address).scheme == "http" and not is_loopback(address)
 
 
 def _euros(value: object) -> object:
@@ -663,7 +678,7 @@ class _VaultEnvironment(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         vault = _first_set(address="ADDR", namespace="NAMESPACE", ca_cert="CACERT")
-        token = _first_set(token="TOKEN")  # noqa: S106 - the name of a variable
+        token = _first_set(token="TOKEN")  # noqa: S106 - the name of a variable  # nosec B106
         return {"vault": vault | ({"auth": token} if token else {})} if vault or token else {}
 
 

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import ssl
-import subprocess
+import subprocess  # nosec B404
 import sys
 import tempfile
 import time
@@ -123,7 +123,7 @@ def serving(
 
 @contextmanager
 def _guarded(arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Iterator[Any]:
-    process = subprocess.Popen(  # noqa: S603 - our own arguments
+    process = subprocess.Popen(  # noqa: S603 - our own arguments  # nosec B603
         [sys.executable, "-I", "-S", "-c", _GUARD, _binary(), "server", *arguments],
         stdin=subprocess.PIPE,
         stdout=log,  # in dev mode the root token is printed there: a file without a name, for this process only

@@ -840,7 +840,7 @@ class Rotation:
 
     def _wait_until(self, rest: Rest) -> bool:
         """Wait for the rest's end; true if the process is to stop instead."""
-        assert rest.until is not None  # noqa: S101 - _may_wait has looked
+        assert rest.until is not None  # noqa: S101 - _may_wait has looked  # nosec B101
         self._give_back()
         delay = max(rest.until - self._clock(), timedelta()) + timedelta(milliseconds=5)
         self.log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)

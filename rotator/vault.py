@@ -33,7 +33,7 @@ from hvac import exceptions as answers
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
-from rotator.config import VaultSettings
+from rotator.config import VaultSettings, in_plain_text
 from rotator.errors import RotatorError
 from rotator.logs import conceal
 from rotator.vault_http import Answer, Http, OnRequest, Unanswered
@@ -173,7 +173,7 @@ class _Grant:
             return replace(self, life=None, expires_at=None, renew_at=None, renewable=False)
         left = timedelta(seconds=seconds)
         life = max(left, self.life or left)
-        share = random.uniform(_RENEW_FROM, _RENEW_UNTIL)  # noqa: S311 - nobody gains from guessing it
+        share = random.uniform(_RENEW_FROM, _RENEW_UNTIL)  # noqa: S311 - nobody gains from guessing it  # nosec B311
         return replace(self, life=life, expires_at=now + left, renew_at=now + left * share, renewable=renewable)
 
     def corrected(self, now: datetime, seconds: int) -> "_Grant":
@@ -302,6 +302,8 @@ class Vault:
         self._current: _Grant | None = None
         self._failure: _Failure | None = None
         self._http = Http(settings, pool_size=pool_size, on_request=on_request or _nobody)
+        if any(map(in_plain_text, settings.addresses)):
+            _log.warning("vault.in_plain_text", address=settings.address, next_step="Use https: the token goes along")
         if not settings.verify:
             _log.warning("vault.tls_verification_off", address=settings.address)
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it would say so at every connection
@@ -376,7 +378,7 @@ class Vault:
             current = self._read_back(path, until)
             if current.version != cas:
                 return self._own(path, data, cas, until, current)
-        assert lost is not None  # noqa: S101 - every other way out of the loop is above
+        assert lost is not None  # noqa: S101 - every other way out of the loop is above  # nosec B101
         lost.unchanged = "It is either as it was or as it was to be; the next run finds out"
         raise lost
 

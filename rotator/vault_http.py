@@ -7,7 +7,6 @@ look-up, and trying one address of a name after the other, cannot be cut short.
 
 import http.client
 import io
-import ipaddress
 import json
 import socket
 import threading
@@ -25,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rotator import __version__
-from rotator.config import VaultSettings
+from rotator.config import VaultSettings, is_loopback
 
 OnRequest = Callable[[str, str, float], None]
 """Told of each request: the operation, the HTTP status or the name of what came instead of one, the seconds it took."""
@@ -242,7 +241,7 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
             options |= {"cert_reqs": "CERT_NONE", "ca_certs": None}
         if settings.client_cert is not None:
             options |= {"cert_file": str(settings.client_cert), "key_file": str(settings.client_key)}
-    proxies = {} if _is_loopback(address) else requests.utils.get_environ_proxies(address)
+    proxies = {} if is_loopback(address) else requests.utils.get_environ_proxies(address)
     proxy = requests.utils.select_proxy(address, proxies)
     if proxy:
         proxy = proxy if "://" in proxy else f"http://{proxy}"
@@ -253,14 +252,6 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
         manager = urllib3.PoolManager(**options)
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _as_safe(url: str, target: str) -> bool:

@@ -29,6 +29,7 @@ from rotator.account_api import (
     Unauthorized,
     _Unshown,
 )
+from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
 from tests import test_account_api as wire
 from tests.test_account_api import AUTH, BASIC, KEY, OLD, Answer, Provider, everything_about, in_turn, provider, says
@@ -552,6 +553,12 @@ def test_secrets_in_urls_are_warned_of_once_and_basic_is_not() -> None:
             balance(api)
     assert [line["event"] for line in lines] == ["provider.secrets_in_urls"]
     assert lines[0]["log_level"] == "warning"
+
+
+def test_secrets_that_anybody_on_the_way_can_read_are_warned_of() -> None:
+    with structlog.testing.capture_logs() as lines:
+        AccountApi(AccountApiSettings(api_url="http://192.0.2.1", rest_url="https://192.0.2.1")).close()
+    assert [(line["event"], line["log_level"]) for line in lines] == [("provider.in_plain_text", "warning")]
 
 
 def test_a_secret_too_long_for_a_url_is_not_sent() -> None:

@@ -28,7 +28,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from rotator import openbao as launcher
-from rotator.config import VaultSettings
+from rotator.config import VaultAuth, VaultSettings
 from rotator.errors import RotatorError
 from rotator.openbao import OpenBao, free_port, running_openbao
 from rotator.vault import (
@@ -775,6 +775,21 @@ def test_verification_can_be_switched_off_loudly(tls: TlsOpenBao) -> None:
         vault = Vault(secure(tls, ca_cert=tls.other_ca_cert, verify=False))
     assert [(event["event"], event["log_level"]) for event in events] == [("vault.tls_verification_off", "warning")]
     assert not vault.health().sealed
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://vault.example.com:8200", ["vault.in_plain_text"]),
+        ("HTTP://192.0.2.1,http://127.0.0.1", ["vault.in_plain_text"]),
+        ("https://vault.example.com", []),
+        ("http://127.0.0.1:8200,http://[::1]:8200,http://localhost", []),
+    ],
+)
+def test_a_token_that_anybody_on_the_way_can_read_is_said_to_be_that(address: str, said: list[str]) -> None:
+    with capture_logs() as events:
+        Vault(VaultSettings(address=address, auth=VaultAuth(token=SecretStr("model-token-0001"))))
+    assert [event["event"] for event in events] == said
 
 
 def test_only_the_settings_decide(tls: TlsOpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _callback(of: str, **more: Any) -> Json:
 
 
 def _link(to: Operation) -> Json:
-    parameters = {"api_key": "$request.path.api_key", "secret_id": "$response.body#/id"}
+    parameters = {"api_key": "$request.path.api_key", "secret_id": "$response.body#/id"}  # nosec B105
     return {"operationId": str(to), "parameters": parameters}
 
 
