@@ -693,3 +693,21 @@ def test_a_log_that_is_not_there_is_not_a_good_one(cluster: Cluster, file: Path)
         found = cluster.run("audit", "verify", *args)
         assert (found.code, found.out) == (2, "")
         assert says in found.err
+
+
+def test_a_daemon_audits_what_it_does_and_keeps_its_log_if_a_new_one_cannot_be_opened(
+    cluster: Cluster, payments: Payments, file: Path
+) -> None:
+    every = {"every": "3s", "grace": "0s", "jitter": "0s"}
+    cluster.configure([payments.entry()], audit={"file": file}, defaults=every)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.revoked")
+        assert acts(file)[: len(WHOLE)] == WHOLE
+        assert {line["trigger"] for line in fields(file)} == {"schedule"}
+        cluster.configure([payments.entry()], audit={"file": file.parent / "nowhere" / "x"}, defaults=every)
+        refused = daemon.wait_for("config.refused")
+        assert "No such file or directory" in refused["error"]
+        count = len(daemon.find("rotation.revoked"))
+        daemon.wait_for("rotation.revoked", count=count + 1)
+        assert len(acts(file)) >= 2 * len(WHOLE)
+    assert verify([file]).problem is None
