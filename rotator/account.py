@@ -222,10 +222,10 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     # Its success means that nobody has moved the account since it was looked at.
     version = fleet.vault.write(path, dump_journal(journal), cas=version)
     try:
-        if not protocol.has_lease(journal, policy, fleet.now()):
-            raise NotNowError(f"The time for {account.name} was over before the secret could be added")
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
+            if not protocol.has_lease(journal, policy, fleet.now()):  # to note it may have taken a while
+                raise NotNowError(f"The time for {account.name} was over before the secret could be added")
             info = fleet.provider.create_secret(credentials, account.api_key, value)
             found.secret_id = info.id
             return info

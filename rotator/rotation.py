@@ -9,7 +9,7 @@ if it was told to do it. Imports the pure core, the adapters, config and errors.
 import re
 import secrets
 from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -215,6 +215,7 @@ class Rotation:
         self._on_journal = on_journal
         self._audit = audit
         self._made: tuple[SecretStr, str | None] | None = None
+        self._create_noted = False
         self._patience_ends = clock() + patience
         self._observed = False
         self._journal_read = False
@@ -372,14 +373,13 @@ class Rotation:
         )
 
     def _write_adopted(self, secret: SecretStr, known: SecretInfo | None) -> None:
-        if known is None or not protocol.has_lease(self.journal, self.policy, self._clock()):
+        adopted = Published(secret=secret, secret_id=known.id, rotated_at=known.created_at) if known else None
+        if adopted is None or not self._write_published(adopted, trigger="adopt"):
             raise RotatorError(
                 f"The account {self.account.name} was moved meanwhile",
                 unchanged="Nothing was written",
                 next_step="Try again",
             )
-        adopted = Published(secret=secret, secret_id=known.id, rotated_at=known.created_at)
-        self._write_published(adopted, trigger="adopt")
 
     def _authenticated(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         try:
@@ -423,20 +423,17 @@ class Rotation:
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unaccounted` named, as to be revoked, and revoke them by the ordinary rules."""
         journal = protocol.resolved(self.seen, self.journal, self.policy, self._clock(), revoke)
-        self.retire(journal, revoke)
+        self._retire(journal, revoke)
         self.log.warning("account.resolved", revoke=sorted(revoke))
         self._observed = False
         return self.run()
 
-    def retire(self, journal: Journal, ids: Set[str]) -> None:
-        """Write a journal in which a person has recorded these ids as to be revoked.
-
-        Raises:
-            RotatorError: If it was not written.
-        """
+    def _retire(self, journal: Journal, ids: Set[str]) -> None:
+        """Write a journal in which a person has recorded these ids as to be revoked."""
         with ExitStack() as stack:
             for id_ in sorted(ids):
-                stack.enter_context(self._acting(Act.RETIRE, trigger="resolve", secret_id=id_, required=True))
+                entry = self._entry(Act.RETIRE, trigger="resolve", secret_id=id_)
+                stack.enter_context(self._audit.acting(entry, required=True))
             self._write_journal(journal)
 
     def decide(self) -> Step:
@@ -585,10 +582,11 @@ class Rotation:
         candidate, auth = self.journal.candidate, self._credentials(using)
         if candidate is None:
             raise AssertionError("there is no candidate to create")
-        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+        entry = self._entry(Act.CREATE, fingerprint=self._fingerprint(candidate))
+        noted, self._create_noted = self._create_noted, False
+        if not self._begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
         sent_at = self._clock()
-        noted = self.seen.prepared_here and self.seen.creates == 0
         self.seen = replace(
             self.seen,
             creates=self.seen.creates + 1,
@@ -597,7 +595,7 @@ class Rotation:
             refused=self.seen.refused - {Credential.CANDIDATE},
         )
         try:
-            with self._acting(Act.CREATE, fingerprint=self._fingerprint(candidate), begin=not noted) as found:
+            with self._audit.acting(entry, begin=False) as found:
                 created = self._provider.create_secret(auth, self.account.api_key, candidate)
                 found.secret_id = created.id
         except Unauthorized as error:
@@ -631,11 +629,12 @@ class Rotation:
         if self._republished():  # somebody may have gone back to this very secret
             self._observed = False
             return
-        if not protocol.has_lease(self.journal, self.policy, self._clock()):
+        entry = self._entry(Act.REVOKE, secret_id=id_)
+        if not self._begins(entry):
             return
         self.seen = replace(self.seen, listing=None)
         try:
-            with self._acting(Act.REVOKE, secret_id=id_):
+            with self._audit.acting(entry, begin=False):
                 self._provider.revoke_secret(self._credentials(Credential.PUBLISHED), self.account.api_key, id_)
         except RateLimited:
             raise
@@ -686,6 +685,7 @@ class Rotation:
         except VaultError:
             self._audit.note(entry, audit.Result.NOT_DONE)
             raise
+        self._create_noted = True
         self.log.info("rotation.prepared", trigger=trigger.value)
         self.seen = replace(
             self.seen,
@@ -703,26 +703,26 @@ class Rotation:
         candidate, listing = self.journal.candidate, self.seen.listing
         if candidate is None or listing is None or listing.via is not Credential.CANDIDATE:
             raise AssertionError("only a candidate that authenticates is published")
-        if not protocol.has_lease(self.journal, self.policy, self._clock()):
-            return  # stopped for too long since the decision: somebody may have given the candidate up
         published = Published(secret=candidate, secret_id=secret_id, rotated_at=self._clock())
-        self._write_published(published, trigger=self.journal.trigger)
+        if not self._write_published(published, trigger=self.journal.trigger):
+            return  # stopped for too long since the decision: somebody may have given the candidate up
         # What the candidate listed a moment ago, the published secret listed.
         self.seen = replace(self.seen, rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
         self.log.info("rotation.published", secret_id=secret_id, version=self._document.version)
 
     def _write_published(
         self, published: Published, *, trigger: str | None, base: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write the document, keeping every field that is not rotator's, and read it back."""
+    ) -> bool:
+        """Write the document, keeping every field that is not rotator's, and read it back; false without the lease."""
         names = self.account.fields
         data = dict(self._document.data or base or {})
         data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
         data |= {names.secret_id: published.secret_id, names.rotated_at: _instant(published.rotated_at)}
         fingerprint = self._fingerprint(published.secret)
-        with self._acting(
-            Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint
-        ) as found:
+        entry = self._entry(Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint)
+        if not self._begins(entry):
+            return False
+        with self._audit.acting(entry, begin=False) as found:
             version = found.version = self._store.write(self.account.path, data, cas=self._document.version)
         self._document = self._store.read(self.account.path)
         seen = load_published(self._document, names)
@@ -734,6 +734,7 @@ class Rotation:
             )
         refused = self.seen.refused - {Credential.PUBLISHED}
         self.seen = replace(self.seen, published=seen, listing=None, refused=refused)
+        return True
 
     def _try_earlier(self) -> None:
         """Publish the newest earlier value that still authenticates, if there is one that nobody has given up."""
@@ -758,9 +759,8 @@ class Rotation:
             if compromised & ({earlier.secret_id} if earlier.secret_id else listed):
                 self.log.warning("account.not_restored", from_version=version, detail="it may be the compromised one")
                 continue
-            if not protocol.has_lease(self.journal, self.policy, self._clock()):
+            if not self._write_published(earlier, trigger=Trigger.RESCUE, base=document.data):
                 return
-            self._write_published(earlier, trigger=Trigger.RESCUE, base=document.data)
             self.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
             return
         self.seen = replace(self.seen, earlier_tried=True)
@@ -786,10 +786,14 @@ class Rotation:
 
     # --- the audit log ---------------------------------------------------------------------------------------
 
-    def _acting(
-        self, act: Act, *, begin: bool = True, required: bool = False, **known: Any
-    ) -> AbstractContextManager[audit.Found]:
-        return self._audit.acting(self._entry(act, **known), begin=begin, required=required)
+    def _begins(self, entry: audit.Entry, *, noted: bool = False) -> bool:
+        """Whether the lease still lasts for an act, once it is noted that it begins: that may take a while."""
+        if not noted:
+            self._audit.note(entry, audit.Result.BEGUN)
+        held = protocol.has_lease(self.journal, self.policy, self._clock())
+        if not held:
+            self._audit.note(entry, audit.Result.NOT_DONE)
+        return held
 
     def _entry(self, act: Act, *, journal: Journal | None = None, **known: Any) -> audit.Entry:
         journal = journal or self.journal

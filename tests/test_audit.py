@@ -28,7 +28,7 @@ from rotator.account_api import LostAnswer, Unauthorized
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
 from rotator.errors import ConfigError, RotatorError
 from rotator.generator import Recipe
-from rotator.protocol import Create, Event, Phase, Prepare, Publish, Revoke
+from rotator.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.rotation import Result
 from tests.model import World
 from tests.support import Cluster
@@ -508,6 +508,27 @@ def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path)
     before = len(acts(file))
     rotation.perform(step)
     assert acts(file)[before:] == ["create begun", "create not_done"]
+
+
+@pytest.mark.parametrize("kind", [Create, Publish, Revoke])
+def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path, kind: type[Step]) -> None:
+    """Patroni's rule: whatever comes between the look at the lease and the act is taken from the lease."""
+    world = audited(file, grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.clock.wait(timedelta(hours=1))
+    rotation = world.rotation()
+    run_until(rotation, kind, then_perform=False)
+    step, live, published = rotation.decide(), dict(world.live), world.published
+    slow = rotation._audit._append
+
+    def append(*args: Any) -> Any:
+        world.clock.wait(rotation.policy.lease)
+        return slow(*args)
+
+    rotation._audit._append = append  # type: ignore[method-assign, assignment]
+    rotation.perform(step)
+    assert (world.live, world.published) == (live, published)
+    assert acts(file)[-2:] == [f"{kind.__name__.lower()} begun", f"{kind.__name__.lower()} not_done"]
 
 
 def test_a_rescue_says_that_it_is_one(file: Path) -> None:
