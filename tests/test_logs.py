@@ -38,7 +38,7 @@ SCRAPS = ("with", "Plain9", "Accent1", "Quotes1", "Slash1", "Brace1", "Tag1")
 @pytest.fixture(autouse=True)
 def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Loggers are the process's; the redactor is a fresh one, that knows the canaries alone."""
-    names = (None, "httpx", "httpcore", "urllib3")
+    names = (None, "httpx", "httpcore", "urllib3", "uvicorn")
     before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
     monkeypatch.setattr(logs, "_redactor", Redactor())
     yield
@@ -250,6 +250,25 @@ def test_a_line_a_request_is_written_only_for_who_debugs(level: str, written: in
     logging.getLogger("httpx").info("HTTP Request: GET https://host/")
     logging.getLogger("httpx").warning("trouble")
     assert len(out.getvalue().splitlines()) == written
+
+
+@pytest.mark.parametrize(("level", "written"), [("debug", 2), ("info", 1)])
+def test_what_is_sent_to_the_port_and_is_no_request_fills_no_log(level: str, written: int) -> None:
+    out = started("json", level)
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    assert len(out.getvalue().splitlines()) == written
+
+
+class _Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_on_a_full_disk_stops_no_work() -> None:
+    configure("info", "json", _Full())
+    structlog.get_logger().info("rotation.published")
+    logging.getLogger("library").warning("%d", "not a number")
 
 
 def test_a_second_configuration_replaces_the_first() -> None:

@@ -373,6 +373,7 @@ def test_the_server_logs_through_the_standard_loggers_and_no_access(
     server: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "uvicorn")
     server.client.get("/healthz")
     with closing(connect(server.address)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
