@@ -38,6 +38,16 @@ def test_promtool_takes_the_rules_and_the_configuration_that_loads_them() -> Non
     assert f"{len(rules('alert')) + len(rules('record'))} rules found" in promtool("check", "config", SCRAPING)
 
 
+def test_the_example_scrapes_and_evaluates_every_minute_and_says_where_the_pages_are() -> None:
+    # A minute is what the rules' windows and holds were chosen for.
+    assert yaml.safe_load(SCRAPING.read_text(encoding="utf-8")) == {
+        "global": {"scrape_interval": "1m", "evaluation_interval": "1m", "external_labels": {"runbooks": ""}},
+        "rule_files": ["rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]},
+        "scrape_configs": [{"job_name": "rotator", "static_configs": [{"targets": ["rotator:9464"]}]}],
+    }
+
+
 def test_each_alert_fires_when_it_should_and_not_before_and_no_other_does() -> None:
     promtool("test", "rules", CASES)
 

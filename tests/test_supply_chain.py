@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+from tests import mutants_deploy
+from tests.mutants_equivalent import EQUIVALENT
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 LOCKED = dict(re.findall(r"(?m)^([a-z0-9.-]+)==([^ ]+) ", (ROOT / "requirements" / "runtime.txt").read_text()))
@@ -76,6 +79,17 @@ def test_every_locked_package_has_a_licence_that_may_be_shipped() -> None:
     assert {normal(name): version for name, version, _ in rows} == {normal(name): LOCKED[name] for name in LOCKED}
     for name, _, licence in rows:
         assert set(re.split(r" AND | OR |; ", licence)) <= LICENCES, f"{name}: {licence}"
+
+
+def test_every_file_of_the_deployment_has_tests_that_guard_it() -> None:
+    """Whether they notice when it breaks takes longer to find out: `make mutants-deploy`."""
+    for file in mutants_deploy.guarded():
+        tests = [one.split("::")[0] for one in mutants_deploy.guards(file) if one.startswith("tests/")]
+        assert tests
+        assert all((ROOT / one).is_file() for one in tests)
+        assert any(mutants_deploy.mutants(file)), file
+    excused = {key for key in EQUIVALENT for file in ROOT.glob(key[0]) if key[2] in map(str.strip, file.open())}
+    assert excused == EQUIVALENT.keys()
 
 
 # --- the workflow ----------------------------------------------------------------------------------------------
