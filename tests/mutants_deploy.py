@@ -68,8 +68,11 @@ _WORD = re.compile(r"[A-Za-z]{2,}|[0-9]+")
 LONGEST = 300
 # What was preloaded cannot be rewritten for pytest, and need not be: it is not a test.
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-# A test failed, or could not even be collected, or did not end.
-FAILED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, -signal.SIGALRM)
+# A test failed, or could not even be collected or found, or did not end.
+FAILED = (
+    *(pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR),
+    -signal.SIGALRM,
+)
 
 
 @dataclass(frozen=True)

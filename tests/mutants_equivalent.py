@@ -1,4 +1,31 @@
-"""Lines of deploy/ that can be wrong without any test seeing it, and why; for mutants_deploy."""
+"""Lines of deploy/ that can be wrong without a test of `make test` seeing it, and why; for mutants_deploy."""
+
+_BUILT = "what the build does shows when it is done: `make image`"
 
 # (file, "left out" or "garbled" or "both", the line): why
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("Dockerfile", "both", "WORKDIR /build"): _BUILT,
+    ("Dockerfile", "both", "RUN python3 -m venv tools && python3 -m venv --without-pip /opt/rotator"): _BUILT,
+    (
+        "Dockerfile",
+        "both",
+        "sed -n '/^setuptools==/,/[^\\\\]$/p' requirements/dev.txt > requirements/build.txt \\",
+    ): _BUILT,
+    (
+        "Dockerfile",
+        "garbled",
+        "&& tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt \\",
+    ): _BUILT,
+    ("Dockerfile", "both", "-r requirements/runtime.txt"): _BUILT,
+    ("Dockerfile", "both", "--find-links dist rotator \\"): _BUILT,
+    (
+        "Dockerfile",
+        "both",
+        "&& /opt/rotator/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/rotator/lib",
+    ): _BUILT,
+    (
+        "Dockerfile",
+        "garbled",
+        "RUN tools/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \\",
+    ): _BUILT,
+}

@@ -37,12 +37,100 @@ def test_panels_lie_on_the_grid_and_none_on_another() -> None:
     assert [pair for pair in combinations(taken, 2) if taken[pair[0]] & taken[pair[1]]] == []
 
 
+LEGEND: dict[str, Any] = {"displayMode": "list", "placement": "bottom"}
+LAST = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+LOOKS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "stat": ({"colorMode": "background", "graphMode": "none", "reduceOptions": LAST}, {}, "thresholds"),
+    "bargauge": ({"displayMode": "basic", "orientation": "horizontal", "reduceOptions": LAST}, {}, "thresholds"),
+    "table": ({"showHeader": True}, {"cellOptions": {"type": "color-text"}}, "thresholds"),
+    "timeseries": (
+        {"legend": LEGEND | {"showLegend": True}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        {"fillOpacity": 10, "lineWidth": 1, "showPoints": "never"},
+        "palette-classic",
+    ),
+    "state-timeline": (
+        {
+            "legend": LEGEND | {"showLegend": False},
+            "tooltip": {"mode": "single", "sort": "none"},
+            "mergeValues": True,
+            "rowHeight": 0.9,
+            "showValue": "never",
+        },
+        {"fillOpacity": 80, "lineWidth": 0},
+        "thresholds",
+    ),
+}
+
+
+@EACH
+def test_panels_of_a_kind_look_alike(panel: dict[str, Any]) -> None:
+    options, custom, colour = LOOKS[panel["type"]]
+    own = {"textMode", "sortBy"}
+    defaults = panel["fieldConfig"]["defaults"]
+    assert {key: value for key, value in panel["options"].items() if key not in own} == options
+    found = {key: value for key, value in defaults.get("custom", {}).items() if key != "thresholdsStyle"}
+    assert found == custom
+    assert defaults["color"] == {"mode": colour}
+    assert defaults["thresholds"]["mode"] == "absolute"
+    assert panel["fieldConfig"]["overrides"] == []
+    colours = {step["color"] for step in defaults["thresholds"]["steps"]}
+    assert colours <= {"green", "orange", "red", "blue", "transparent"}
+    line = len(defaults["thresholds"]["steps"]) > 1
+    style = {"mode": "line" if line else "off"} if panel["type"] == "timeseries" else None
+    assert defaults.get("custom", {}).get("thresholdsStyle") == style
+    asks_for_words = "by (state)" in panel["targets"][0]["expr"] and panel["type"] == "stat"
+    assert panel["options"].get("textMode") == {"stat": "name" if asks_for_words else "value"}.get(panel["type"])
+
+
+@pytest.mark.parametrize("panel", [panel for panel in ASKING if panel["type"] == "table"], ids=lambda one: one["title"])
+def test_a_table_has_a_column_for_the_number_and_is_sorted_by_it(panel: dict[str, Any]) -> None:
+    [how] = panel["transformations"]
+    [column] = panel["options"]["sortBy"]
+    assert how == {
+        "id": "organize",
+        "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": column["displayName"]}},
+    }
+    [target] = panel["targets"]
+    assert target["format"] == "table"
+    assert target["expr"].startswith("sort_desc(" if column["desc"] else "sort(")
+
+
+def test_a_day_is_shown_in_the_readers_own_time_and_kept_fresh() -> None:
+    shown = {"time": {"from": "now-24h", "to": "now"}, "refresh": "1m", "timezone": "", "graphTooltip": 1}
+    plain = {"editable": True, "version": 1, "links": [], "annotations": {"list": []}, "tags": ["rotator"]}
+    assert {key: BOARD[key] for key in shown | plain} == shown | plain
+    rows = [panel for panel in PANELS if panel["type"] == "row"]
+    assert all((row["collapsed"], row["panels"]) == (False, []) for row in rows)
+    assert [row["title"] for row in rows] == ["The fleet", "One account: $account", "The provider and Vault"]
+
+
+def test_numbers_that_mean_something_are_shown_as_words() -> None:
+    words = {
+        panel["title"]: {key: entry["text"] for key, entry in mapping["options"].items()}
+        for panel in ASKING
+        for mapping in panel["fieldConfig"]["defaults"].get("mappings", [])
+        if mapping["type"] == "value"
+    }
+    assert words == {
+        "Is the brake on?": {"0": "no", "1": "yes: no new rotation"},
+        "Is the file's configuration in force?": {"0": "no: refused", "1": "yes"},
+    }
+    missing = [panel["fieldConfig"]["defaults"]["noValue"] for panel in ASKING if "noValue" in str(panel)]
+    assert missing == ["none is there", "it never ends", "not looked after", "never", "there is none"]
+
+
 def test_what_it_depends_on_is_chosen_by_variables() -> None:
     variables = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
     assert [*variables] == ["datasource", "job", "account"]
     assert variables["datasource"]["query"] == "prometheus"
+    assert [variable["label"] for variable in variables.values()] == ["Prometheus", "Job", "Account"]
+    for variable in variables.values():
+        assert (variable["includeAll"], variable["multi"], variable["hide"]) == (False, False, 0)
+        assert variable["type"] == ("datasource" if variable["name"] == "datasource" else "query")
     for variable in (variables["job"], variables["account"]):
-        assert variable["query"]["query"] == variable["definition"]
+        assert variable["query"] == {"query": variable["definition"], "refId": variable["name"]}
+        assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert (variable["refresh"], variable["sort"]) == (2, 1)  # with the time range; by name
         assert metrics_in(variable["definition"]) <= monitoring.exported()
 
 

@@ -81,8 +81,10 @@ def test_the_image_runs_as_nobody_says_what_it_is_and_is_asked_whether_it_lives(
     ]
 
 
-def test_both_stages_stand_on_a_debian_slim_python_unless_told_otherwise() -> None:
+def test_both_stages_stand_on_a_debian_slim_python_and_folders_stay_folders() -> None:
     text = (PROJECT / "Dockerfile").read_text()
+    copied = re.findall(r"(?m)^COPY ([a-z]+/) (.*)$", text)
+    assert [source for source, _ in copied] == [target for _, target in copied] == ["requirements/", "rotator/"]
     assert re.findall(r"(?m)^ARG BASE.*$", text) == ["ARG BASE=python:3.11-slim-bookworm", "ARG BASE"]
     assert re.findall(r"(?m)^FROM .*$", text) == ["FROM ${BASE} AS build", "FROM ${BASE}"]
 
@@ -90,6 +92,8 @@ def test_both_stages_stand_on_a_debian_slim_python_unless_told_otherwise() -> No
 def test_the_build_sees_only_what_the_image_is_made_of() -> None:
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
+    assert rules[-2:] == ["**/__pycache__", "**/*.pyc"]
+    assert "!requirements/*.txt" in rules
     copied = {
         part
         for line in re.findall(r"^COPY (?!--from)(.*) \S+$", (PROJECT / "Dockerfile").read_text(), re.M)
