@@ -1,5 +1,6 @@
 """Lines of deploy/ that can be wrong without a test of `make test` seeing it, and why; for mutants_deploy."""
 
+_DEFAULT = "it is what Vault takes anyway, and is there to be seen"
 _BUILT = "what the build does shows when it is done: `make image`"
 
 # (file, "left out" or "garbled" or "both", the line): why
@@ -27,5 +28,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "Dockerfile",
         "garbled",
         "RUN tools/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \\",
+    ): _BUILT,
+    ("deploy/vault/*-approle.json", "left out", '"secret_id_num_uses": 0'): _DEFAULT,
+    ("deploy/vault/rotator-*.json", "left out", '"token_num_uses": 0,'): _DEFAULT,
+    ("deploy/vault/rotator-*.json", "left out", '"token_num_uses": 0'): _DEFAULT,
+    (
+        "Dockerfile",
+        "garbled",
+        "&& tools/bin/pip --python /opt/rotator/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \\",
     ): _BUILT,
 }

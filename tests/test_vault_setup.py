@@ -208,8 +208,14 @@ def test_a_login_of_rotator_lasts_an_hour_and_carries_nothing_but_its_policy(sit
     role_id, secret_id = site.approle("rotator")
     auth = site.admin("PUT", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id})["auth"]
     assert (auth["policies"], auth["lease_duration"], auth["renewable"]) == (["rotator"], 3600, True)
-    role = site.admin("GET", "auth/approle/role/rotator")["data"]
-    assert (role["token_max_ttl"], role["token_num_uses"], role["secret_id_num_uses"]) == (86400, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["rotator", "nexmo-main"])
+@pytest.mark.parametrize("method", ["approle", "kubernetes"])
+def test_a_token_may_be_used_at_will_and_be_renewed_for_a_day(site: Site, method: str, name: str) -> None:
+    role = site.admin("GET", f"auth/{method}/role/{name}")["data"]
+    assert (role["token_ttl"], role["token_max_ttl"], role["token_num_uses"]) == (3600, 86400, 0)
+    assert role.get("secret_id_num_uses", 0) == 0
 
 
 @pytest.mark.parametrize(
