@@ -35,6 +35,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
         "Dockerfile",
         "garbled",
-        "&& tools/bin/pip --python /opt/rotator/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes \\",
+        (
+            "&& tools/bin/pip --python /opt/rotator/bin/python install "
+            "--no-cache-dir --no-compile --no-deps --require-hashes \\"
+        ),
     ): _BUILT,
 }
