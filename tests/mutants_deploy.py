@@ -45,6 +45,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "deploy/consumers/*": (CONSUMERS, "-k", "agent or client"),
     "deploy/grafana/*": ("tests/test_dashboard.py",),
     "deploy/helm/rotator/files/*": (GENERATED,),
+    "deploy/helm/rotator/values.schema.json": (CHART,),  # in part from rotator's own schema, which is compared as well
     "deploy/helm/*": (CHART, f"--deselect={GENERATED}"),
     "deploy/kubernetes/*": (GENERATED,),
     "deploy/prometheus/prometheus.yml": (
