@@ -11,193 +11,46 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
+from benchmarks.fleet import Consumers, Daemon, look_at, open_account, rotations
 from rotator import logs
-from rotator.emulator import Account, Emulator, running
-from rotator.generator import Recipe, generate
-from rotator.openbao import free_port, serving
+from rotator.emulator import Emulator, running
+from tests.openbao import running_raft
+from tests.support import write_config
 
 EVERY, GRACE = timedelta(seconds=36), timedelta(seconds=6)
 # After the last fault: the longest back-off that an account is likely to have run into.
 CALM_BEFORE, CALM_AFTER = 0.2, 0.3
 
 
-@dataclass
-class Raft:
-    """An OpenBao with raft storage that can be killed, started again, sealed and unsealed."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    root_token: SecretStr = field(default_factory=lambda: SecretStr(""))
-    unseal_key: str = ""
-    _server: ExitStack = field(default_factory=ExitStack)
-    _pid: int = 0
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __call__(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"X-Vault-Token": self.root_token.get_secret_value()}
-        answer = httpx.request(method, f"{self.address}/v1/{path}", json=body, headers=headers, timeout=20)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def begin(self) -> None:
-        (self.folder / "raft").mkdir()
-        config = {
-            "storage": {"raft": {"path": str(self.folder / "raft"), "node_id": "one"}},
-            "listener": {"tcp": {"address": f"127.0.0.1:{self.port}", "tls_disable": True}},
-            "api_addr": self.address,
-            "cluster_addr": f"http://127.0.0.1:{free_port()}",
-        }
-        (self.folder / "bao.json").write_text(json.dumps(config))
-        self._start(httpx.codes.NOT_IMPLEMENTED)
-        keys = self("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-        self.root_token, self.unseal_key = SecretStr(keys["root_token"]), keys["keys"][0]
-        self.unseal()
-        self("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-        time.sleep(1)  # the mount upgrades itself
-
-    def _start(self, ready: int) -> None:
-        arguments = ["-config", str(self.folder / "bao.json")]
-        self._pid, _ = self._server.enter_context(serving(self.address, arguments, ready=ready))
-
-    def kill(self) -> None:
-        os.killpg(self._pid, signal.SIGKILL)
-        self._server.close()
-
-    def start(self) -> None:
-        self._start(httpx.codes.SERVICE_UNAVAILABLE)
-        self.unseal()
-
-    def seal(self) -> None:
-        self("PUT", "sys/seal")
-
-    def unseal(self) -> None:
-        self("PUT", "sys/unseal", {"key": self.unseal_key})
-        ends = time.monotonic() + 30
-        while httpx.get(f"{self.address}/v1/sys/health", timeout=5).status_code != httpx.codes.OK:
-            assert time.monotonic() < ends, "the server stays sealed"
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self._server.close()
+def look(daemon: Daemon) -> dict[str, float]:
+    """A daemon's memory in MiB, its threads and open files, right now."""
+    assert daemon.process is not None
+    proc = Path(f"/proc/{daemon.process.pid}")
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    return {
+        "rss_mib": int(status["VmRSS"].split()[0]) / 1024,
+        "threads": int(status["Threads"]),
+        "files": len(list((proc / "fd").iterdir())),
+    }
 
 
-@dataclass
-class DaemonProcess:
-    """A `rotator run` that can be ended and started again."""
-
-    name: str
-    config: Path
-    token: SecretStr
-    log: Path
-    process: "subprocess.Popen[bytes] | None" = None
-    port: int = field(default_factory=free_port)
-
-    def start(self) -> None:
-        environment = {
-            **os.environ,
-            "VAULT_TOKEN": self.token.get_secret_value(),
-            "ROTATOR_DAEMON__LISTEN": f"127.0.0.1:{self.port}",
-        }
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "rotator", "run", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, env=environment, stderr=log)
-
-    def end(self, number: signal.Signals) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(60)
-
-    def kill(self) -> None:
-        if self.process is not None and self.alive:
-            self.process.kill()
-            self.process.wait()
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def look(self) -> dict[str, float]:
-        """Its memory in MiB, its threads and open files, right now."""
-        assert self.process is not None
-        proc = Path(f"/proc/{self.process.pid}")
-        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
-        return {
-            "rss_mib": int(status["VmRSS"].split()[0]) / 1024,
-            "threads": int(status["Threads"]),
-            "files": len(list((proc / "fd").iterdir())),
-        }
-
-    def lateness(self) -> dict[float, float]:
-        """The histogram of schedule lateness: how many visits were at most so many seconds late."""
-        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
-        found = re.findall(r'^rotator_schedule_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)', text, re.MULTILINE)
-        return {float(bound): float(count) for bound, count in found}
-
-
-@dataclass
-class Consumers:
-    """Read every published secret again and again, and try it."""
-
-    vault: Raft
-    emulator: Emulator
-    names: list[str]
-    checks: int = 0
-    unanswered: int = 0
-    failures: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    @contextmanager
-    def reading(self, threads: int) -> Iterator[None]:
-        workers = [threading.Thread(target=self._read, args=(self.names[n::threads],)) for n in range(threads)]
-        for worker in workers:
-            worker.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for worker in workers:
-                worker.join()
-
-    def _read(self, names: list[str]) -> None:
-        headers = {"X-Vault-Token": self.vault.root_token.get_secret_value()}
-        with httpx.Client(headers=headers, timeout=5) as client:
-            while not self._stop.is_set():
-                for name in names:
-                    if self._stop.wait(0.01):
-                        return
-                    try:
-                        answer = client.get(f"{self.vault.address}/v1/secret/data/apps/{name}")
-                    except httpx.HTTPError:
-                        self.unanswered += 1
-                        continue
-                    if answer.status_code != httpx.codes.OK:
-                        self.unanswered += 1  # sealed, or no leader yet: nobody read anything
-                        if answer.status_code == httpx.codes.NOT_FOUND:
-                            self.failures.append(f"{name}: nothing is published")
-                        continue
-                    self.checks += 1
-                    secret = SecretStr(answer.json()["data"]["data"]["api_secret"])
-                    if not self.emulator.authenticates(f"key{name}", secret):
-                        self.failures.append(f"{name}: what is published does not work, {datetime.now(UTC)}")
+def lateness(daemon: Daemon) -> dict[float, float]:
+    """The histogram of schedule lateness: how many visits were at most so many seconds late."""
+    pattern = r'^rotator_schedule_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)'
+    found = re.findall(pattern, daemon.metrics(), re.MULTILINE)
+    return {float(bound): float(count) for bound, count in found}
 
 
 @dataclass
@@ -212,27 +65,24 @@ class Soak:
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.emulator, self.vault = Emulator([]), Raft(self.folder)
-        self.names = [f"n{number:04}" for number in range(self.count)]
+        self.emulator = Emulator([])
 
     def run(self) -> dict[str, Any]:
         with ExitStack() as stack:
             self.url = stack.enter_context(running(self.emulator))
-            self.vault.begin()
-            stack.callback(self.vault.close)
-            for name in self.names:
-                first = generate(Recipe())
-                self.emulator.open_account(Account(f"key{name}", first))
-                self.vault("POST", f"secret/data/apps/{name}", {"data": {"api_secret": first.get_secret_value()}})
+            self.cluster = stack.enter_context(running_raft(self.folder, 1))
+            self.vault = self.cluster.admin
+            self.accounts = [open_account(self.emulator, self.vault, f"n{number:04}") for number in range(self.count)]
             self.configure()
             steady, victim = (
-                DaemonProcess(name, self.folder / "config.toml", self.vault.root_token, self.folder / f"{name}.log")
+                Daemon(name, self.folder / "config.toml", self.vault.root_token, self.folder / f"{name}.log")
                 for name in ("steady", "victim")
             )
             for daemon in (steady, victim):
                 daemon.start()
                 stack.callback(daemon.kill)
-            consumers = Consumers(self.vault, self.emulator, self.names)
+            names = [account["name"] for account in self.accounts]
+            consumers = Consumers(self.cluster.addresses, self.vault.root_token, self.emulator, names)
             looks: list[tuple[float, dict[str, float]]] = []
             with consumers.reading(2):
                 begun = time.monotonic()
@@ -242,11 +92,11 @@ class Soak:
                 next_action = begun + first_calm
                 while (now := time.monotonic()) < begun + self.seconds:
                     assert steady.alive, "the daemon that was to live through all of it has ended"
-                    looks.append((now - begun, steady.look()))
+                    looks.append((now - begun, look(steady)))
                     if now > settled and len(calm) == 0:
-                        calm.append(steady.lateness())
+                        calm.append(lateness(steady))
                     if now > begun + first_calm and len(calm) == 1:
-                        calm.append(steady.lateness())
+                        calm.append(lateness(steady))
                     if now > begun + last_calm:
                         self.emulator.faults.clear()
                     elif now > next_action:
@@ -256,50 +106,48 @@ class Soak:
             codes = [daemon.end(signal.SIGTERM) for daemon in (steady, victim)]
             if codes != [0, 0]:
                 self.problems.append(f"exit codes {codes}")
-            self.examine()
+            self.examine(names)
             return self.report(consumers, looks, calm)
 
     def configure(self) -> None:
         """Write the configuration; each time a little different, so that a reload has something to do."""
         self.done["reload"] += 1
-        lines = [
-            f'[vault]\naddress = "{self.vault.address}"\ntimeout = "3s"\n',
-            f'[account_api]\napi_url = "{self.url}"\nrest_url = "{self.url}"\ntimeout = "3s"\nsettle = "2s"\n',
-            "max_calls_per_second = 500\n",
-            f'[defaults]\nevery = "{EVERY.seconds}s"\ngrace = "{GRACE.seconds}s"\n',
-            'jitter = "4s"\nverify_timeout = "5s"\n',
-            f'[daemon]\nlease = "10s"\nmin_spacing = "0s"\nsweep = "10s"\nrecheck = "{self.dice.choice([3, 4, 5])}m"\n',
-            '[daemon.brake]\nfailures = 20\nof_last = 30\nhold = "5s"\n',
-            '[balance]\nevery = "10s"\n',
-            '[log]\nformat = "json"\n',
-        ]
-        lines += [
-            f'[[accounts]]\nname = "{name}"\napi_key = "key{name}"\npath = "apps/{name}"\n' for name in self.names
-        ]
-        new = self.folder / "config.new"
-        new.write_text("\n".join(lines))
-        new.rename(self.folder / "config.toml")
+        sections: dict[str, dict[str, Any]] = {
+            "vault": {"address": self.vault.address, "timeout": "3s"},
+            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": "3s", "settle": "2s"},
+            "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "5s"},
+            "daemon": {"lease": "10s", "min_spacing": "0s", "sweep": "10s"},
+            "daemon.brake": {"failures": 20, "of_last": 30, "hold": "5s"},
+            "balance": {"every": "10s"},
+            "log": {"format": "json"},
+        }
+        sections["account_api"]["max_calls_per_second"] = 500
+        sections["daemon"]["recheck"] = f"{self.dice.choice([3, 4, 5])}m"
+        write_config(self.folder / "config.toml", sections, self.accounts)
 
-    def act(self, victim: DaemonProcess, steady: DaemonProcess) -> None:
+    def act(self, victim: Daemon, steady: Daemon) -> None:
         """Do one of the things that go wrong."""
         faults = ["drop-before", "drop-after", "503", "504-after", "401", "429", "slow", "late"]
         action = self.dice.choice(
             ("fault",) * 5 + ("vault killed", "vault sealed", "killed", "stopped", "reload", "invalid")
         )
         self.done[action] += 1
+        [node] = self.cluster.nodes
         match action:
             case "fault":
                 operation = self.dice.choice(("list", "create", "revoke", "any"))
                 faults += ["stale"] * 3 if operation == "list" else []
                 self.emulator.faults.add(f"{operation}:{self.dice.choice(faults)}:{self.dice.randint(1, 12)}")
             case "vault killed":
-                self.vault.kill()
+                node.kill()
                 time.sleep(self.dice.uniform(0.5, 5))
-                self.vault.start()
+                self.cluster.start(node)
+                self.cluster.await_health(node, httpx.codes.OK)
             case "vault sealed":
-                self.vault.seal()
+                self.cluster.seal(node)
                 time.sleep(self.dice.uniform(0.5, 5))
-                self.vault.unseal()
+                self.cluster.unseal(node)
+                self.cluster.await_health(node, httpx.codes.OK)
             case "killed":
                 victim.end(signal.SIGKILL)
                 time.sleep(self.dice.uniform(0, 5))
@@ -313,33 +161,18 @@ class Soak:
                 time.sleep(1)
             case "reload":
                 self.configure()
-                assert steady.process is not None
-                steady.process.send_signal(signal.SIGHUP)
+                steady.send(signal.SIGHUP)
             case "invalid":
                 good = (self.folder / "config.toml").read_text()
                 (self.folder / "config.toml").write_text(good.replace("verify_timeout", "verify_timeoutt"))
                 time.sleep(3)
                 (self.folder / "config.toml").write_text(good)
 
-    def examine(self) -> None:
+    def examine(self, names: list[str]) -> None:
         """Every account has to be within its policy."""
-        now = datetime.now(UTC)
-        for name in self.names:
-            journal = self.vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"]
-            published = self.vault("GET", f"secret/data/apps/{name}")["data"]["data"]
-            age = now - datetime.fromisoformat(journal["rotated_at"])
-            live = self.emulator.live(f"key{name}")
-            known = {journal["current_id"], *(entry["id"] for entry in journal["retiring"])}
-            wrong = {
-                f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
-                f"age {age}": age > EVERY + timedelta(seconds=10),
-                f"unknown {live.keys() - known}": bool(live.keys() - known),
-                "the published secret does not work": live.get(published["secret_id"]) is None,
-                f"held by {journal['holder']}": journal["holder"] is not None,
-            }
-            self.problems += [f"{name}: {what}" for what, is_so in wrong.items() if is_so]
-            version = self.vault("GET", f"secret/metadata/apps/{name}")["data"]["current_version"]
-            self.done["rotations"] += version - 1
+        for name in names:
+            self.problems += look_at(self.vault, self.emulator, name, EVERY + timedelta(seconds=10)).wrong
+            self.done["rotations"] += rotations(self.vault, name)
 
     def report(
         self, consumers: Consumers, looks: list[tuple[float, dict[str, float]]], calm: list[dict[float, float]]
@@ -363,7 +196,7 @@ class Soak:
             "seconds": self.seconds,
             "accounts": self.count,
             "done": dict(self.done),
-            "consumer_checks": consumers.checks,
+            "consumer_reads": consumers.reads,
             "consumer_reads_unanswered": consumers.unanswered,
             "consumer_failures": consumers.failures[:10],
             "calm_visits": visits[float("inf")],

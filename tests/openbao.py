@@ -7,7 +7,7 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,6 +131,34 @@ class Node:
     address: str
     config: Path
     pid: int = 0
+    _server: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def name(self) -> str:
+        return self.config.parent.name
+
+    def start(self, ready: int) -> None:
+        arguments = ["-config", str(self.config)]
+        self.pid, _ = self._server.enter_context(serving(self.address, arguments, ready=ready))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the server and its guard."""
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        self._server.close()
+
+    def health(self) -> int:
+        """200: active, 429: standby, 503: sealed; 0: no answer."""
+        try:
+            return httpx.get(f"{self.address}/v1/sys/health", trust_env=False, timeout=2).status_code
+        except httpx.HTTPError:
+            return 0
+
+    def close(self) -> None:
+        self._server.close()
 
 
 @dataclass
@@ -140,29 +168,30 @@ class RaftCluster:
     nodes: list[Node]
     admin: Admin
     unseal_key: str
-    stack: ExitStack
 
     @property
     def addresses(self) -> list[str]:
         return [node.address for node in self.nodes]
 
-    def kill(self, node: Node) -> None:
-        """End it as a power cut would."""
-        os.killpg(node.pid, signal.SIGKILL)
-
     def start(self, node: Node) -> None:
         """Start it again with its data, and unseal it."""
-        _start(node, self.stack, httpx.codes.SERVICE_UNAVAILABLE)
-        httpx.put(f"{node.address}/v1/sys/unseal", json={"key": self.unseal_key}, trust_env=False).raise_for_status()
+        node.start(httpx.codes.SERVICE_UNAVAILABLE)
+        self.unseal(node)
 
-    def await_health(self, node: Node, status: int) -> None:
-        """Wait until it is 200 (active) or 429 (standby)."""
-        with httpx.Client(trust_env=False) as client:
-            for _ in range(1000):
-                if client.get(f"{node.address}/v1/sys/health").status_code == status:
-                    return
-                time.sleep(0.02)
-        raise AssertionError(f"{node.address} does not become {status}")
+    def seal(self, node: Node) -> None:
+        """Seal an active one; a standby answers that it cannot."""
+        Admin(node.address, self.admin.root_token)("PUT", "sys/seal")
+
+    def unseal(self, node: Node) -> None:
+        Admin(node.address, self.admin.root_token)("PUT", "sys/unseal", {"key": self.unseal_key})
+
+    def await_health(self, node: Node, *statuses: int) -> None:
+        """Wait until it is one of these: 200 (active), 429 (standby)."""
+        for _ in range(1000):
+            if node.health() in statuses:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{node.address} does not become {statuses}")
 
     def await_votes(self) -> None:
         """Wait until each of them has a vote: then one may fail."""
@@ -175,33 +204,40 @@ class RaftCluster:
 
 
 @contextmanager
-def running_raft(folder: Path, size: int) -> Iterator[RaftCluster]:
-    """A cluster of so many servers with raft storage and a KV v2 mount at secret/, unsealed."""
+def running_raft(
+    folder: Path, size: int, advertise: Callable[[str, int], int] = lambda name, port: port
+) -> Iterator[RaftCluster]:
+    """A cluster of so many servers with raft storage and a KV v2 mount at secret/, unsealed.
+
+    Args:
+        folder: For their data.
+        size: How many.
+        advertise: Gives the port at which the others reach a server, by its name and the port that it listens on.
+    """
     with ExitStack() as stack:
-        nodes = [_raft_node(folder / f"node{number}") for number in range(size)]
+        nodes = [_raft_node(folder / f"node{number}", advertise) for number in range(size)]
         for node in nodes:
-            _start(node, stack, httpx.codes.NOT_IMPLEMENTED)
+            stack.callback(node.close)
+            node.start(httpx.codes.NOT_IMPLEMENTED)
         first = nodes[0]
         admin = Admin(first.address, SecretStr("none-yet"))
         keys = admin("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
         admin.root_token = SecretStr(keys["root_token"])
-        cluster = RaftCluster(nodes, admin, keys["keys"][0], stack)
-        admin("PUT", "sys/unseal", {"key": cluster.unseal_key})
+        cluster = RaftCluster(nodes, admin, keys["keys"][0])
+        cluster.unseal(first)
         cluster.await_health(first, httpx.codes.OK)
         stable = {"server_stabilization_time": "500ms"}  # who joined has a vote after that
         admin("POST", "sys/storage/raft/autopilot/configuration", stable)
         for node in nodes[1:]:
-            join = {"leader_api_addr": first.address}
-            httpx.post(f"{node.address}/v1/sys/storage/raft/join", json=join, trust_env=False).raise_for_status()
-            unseal = {"key": cluster.unseal_key}
-            httpx.put(f"{node.address}/v1/sys/unseal", json=unseal, trust_env=False).raise_for_status()
+            Admin(node.address, admin.root_token)("POST", "sys/storage/raft/join", {"leader_api_addr": first.address})
+            cluster.unseal(node)
             cluster.await_health(node, httpx.codes.TOO_MANY_REQUESTS)
         cluster.await_votes()
         admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         yield cluster
 
 
-def _raft_node(folder: Path) -> Node:
+def _raft_node(folder: Path, advertise: Callable[[str, int], int]) -> Node:
     folder.mkdir()
     port, cluster_port = free_port(), free_port()
     listener = {
@@ -220,15 +256,11 @@ def _raft_node(folder: Path) -> Node:
         "storage": {"raft": storage},
         "listener": {"tcp": listener},
         "api_addr": f"http://127.0.0.1:{port}",
-        "cluster_addr": f"https://127.0.0.1:{cluster_port}",
+        "cluster_addr": f"https://127.0.0.1:{advertise(folder.name, cluster_port)}",
     }
     file = folder / "bao.json"
     file.write_text(json.dumps(config))
     return Node(f"http://127.0.0.1:{port}", file)
-
-
-def _start(node: Node, stack: ExitStack, ready: int) -> None:
-    node.pid, _ = stack.enter_context(serving(node.address, ["-config", str(node.config)], ready=ready))
 
 
 @dataclass

@@ -149,12 +149,7 @@ class Cluster:
         }
         for name, values in (*self.base.items(), *sections.items()):
             merged[name] = merged.get(name, {}) | dict(values)
-        lines = []
-        for name, values in merged.items():
-            lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""]
-        for account in accounts:
-            lines += ["[[accounts]]", *(f"{key} = {_toml(value)}" for key, value in account.items()), ""]
-        self.config.write_text("\n".join(lines))
+        write_config(self.config, merged, accounts)
 
     def start(self, *args: str, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> "Process":
         """Start the real command, in a process of its own."""
@@ -381,6 +376,18 @@ class Consumer:
                 self.checks += 1
                 if not self.cluster.emulator.authenticates(self.api_key, SecretStr(secret)):
                     self.failures.append(f"check {self.checks}: the published secret does not work")
+
+
+def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]], accounts: Sequence[Mapping[str, Any]]) -> None:
+    """Write a configuration at once: who reads it meanwhile sees the one before."""
+    lines = []
+    for name, values in sections.items():
+        lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items()), ""]
+    for account in accounts:
+        lines += ["[[accounts]]", *(f"{key} = {_toml(value)}" for key, value in account.items()), ""]
+    new = file.with_suffix(".new")
+    new.write_text("\n".join(lines))
+    new.rename(file)
 
 
 def _toml(value: Any) -> str:

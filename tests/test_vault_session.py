@@ -733,7 +733,7 @@ def test_a_leader_that_is_killed_costs_no_write_and_doubles_none(raft: RaftClust
     work = Increments(raft_settings(raft))
     try:
         work.await_more(20)
-        raft.kill(raft.nodes[0])
+        raft.nodes[0].kill()
         work.await_more(20)
         raft.start(raft.nodes[0])
         work.await_more(20)
@@ -748,7 +748,7 @@ def test_a_server_that_is_killed_and_started_again_costs_no_write_and_doubles_no
         try:
             for _ in range(2):
                 work.await_more(30)
-                cluster.kill(cluster.nodes[0])
+                cluster.nodes[0].kill()
                 cluster.start(cluster.nodes[0])
             work.await_more(30)
         finally:

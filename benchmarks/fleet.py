@@ -1,0 +1,185 @@
+"""What the soak and the fault campaign are made of: accounts, daemons, consumers, and the look at how it ended."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from pydantic import SecretStr
+
+from rotator.emulator import Account, Emulator
+from rotator.generator import Recipe, generate
+from rotator.openbao import free_port
+from tests.openbao import Admin
+
+
+def open_account(emulator: Emulator, vault: Admin, name: str, primary: str | None = None) -> dict[str, str]:
+    """A new account with a published secret, as a secondary of another one if that is named; its configuration."""
+    first = generate(Recipe())
+    emulator.open_account(Account(f"key{name}", first), primary=primary and f"key{primary}")
+    vault("POST", f"secret/data/apps/{name}", {"data": {"api_secret": first.get_secret_value()}})
+    entry = {"name": name, "api_key": f"key{name}", "path": f"apps/{name}"}
+    return entry | ({"primary": primary} if primary else {})
+
+
+@dataclass
+class Daemon:
+    """A `rotator run` that can be ended and started again.
+
+    Attributes:
+        log: Where its standard error goes.
+        options: What follows `run`.
+        environment: What it has besides this process's.
+        module: What is run in rotator's place, with its arguments.
+    """
+
+    name: str
+    config: Path
+    token: SecretStr
+    log: Path
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    module: Sequence[str] = ("rotator",)
+    process: "subprocess.Popen[bytes] | None" = None
+    port: int = field(default_factory=free_port)
+
+    def start(self, log: Path | None = None) -> None:
+        """Start it; with another file for its log if one is given."""
+        environment = {
+            **os.environ,
+            "VAULT_TOKEN": self.token.get_secret_value(),
+            "ROTATOR_DAEMON__LISTEN": f"127.0.0.1:{self.port}",
+            **self.environment,
+        }
+        with (log or self.log).open("ab") as stderr:
+            command = [sys.executable, "-m", *self.module, "run", "--config", str(self.config), *self.options]
+            self.process = subprocess.Popen(command, env=environment, stderr=stderr)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: signal.Signals) -> int:
+        self.send(number)
+        assert self.process is not None
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        if self.process is not None and self.alive:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
+
+
+@dataclass
+class Consumers:
+    """Read every published secret again and again, each time from any of the servers, and try it.
+
+    Attributes:
+        reads: How many were answered.
+        unanswered: How many were not: no server, or a sealed one, or one without a leader.
+        failures: What nobody should ever see: a document without a secret that works.
+    """
+
+    addresses: Sequence[str]
+    token: SecretStr
+    emulator: Emulator
+    names: Sequence[str]
+    reads: int = 0
+    unanswered: int = 0
+    failures: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def reading(self, threads: int) -> Iterator[None]:
+        workers = [threading.Thread(target=self._read_all, args=(self.names[n::threads],)) for n in range(threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for worker in workers:
+                worker.join()
+
+    def _read_all(self, names: Sequence[str]) -> None:
+        dice = random.Random()
+        with httpx.Client(headers={"X-Vault-Token": self.token.get_secret_value()}, timeout=5) as client:
+            while not self._stop.is_set():
+                for name in names:
+                    if self._stop.wait(0.01):
+                        return
+                    self._read(client, name, dice.choice(self.addresses))
+
+    def _read(self, client: httpx.Client, name: str, address: str) -> None:
+        begun = time.monotonic()
+        try:
+            answer = client.get(f"{address}/v1/secret/data/apps/{name}")
+        except httpx.HTTPError:
+            self._count(unanswered=1)
+            return
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            self._count(failure=f"{name}: nothing is published")
+        if answer.status_code != httpx.codes.OK:
+            self._count(unanswered=1)
+            return
+        document = answer.json()["data"]
+        works = self.emulator.authenticates(f"key{name}", SecretStr(document["data"]["api_secret"]))
+        what = (
+            f"{name}: version {document['metadata']['version']} from {address} does not work, "
+            f"{datetime.now(UTC):%H:%M:%S.%f}, {time.monotonic() - begun:.3f} s after it was asked for"
+        )
+        self._count(reads=1, failure=None if works else what)
+
+    def _count(self, *, reads: int = 0, unanswered: int = 0, failure: str | None = None) -> None:
+        with self._lock:
+            self.reads += reads
+            self.unanswered += unanswered
+            self.failures += [failure] if failure else []
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an account stands: what is wrong with it, and what it holds that its journal does not know."""
+
+    wrong: tuple[str, ...]
+    unknown: frozenset[str]
+
+
+def look_at(vault: Admin, emulator: Emulator, name: str, oldest: timedelta) -> Look:
+    """Compare an account's two documents and what the provider holds; its secret may be so old."""
+    journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"]
+    published = vault("GET", f"secret/data/apps/{name}")["data"]["data"]
+    age = datetime.now(UTC) - datetime.fromisoformat(journal["rotated_at"])
+    live = emulator.live(f"key{name}")
+    unknown = live.keys() - {journal["current_id"], *(entry["id"] for entry in journal["retiring"])}
+    wrong = {
+        f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
+        f"age {age}": age > oldest,
+        f"unknown {set(unknown)}": bool(unknown),
+        "the published secret does not work": live.get(published["secret_id"]) != SecretStr(published["api_secret"]),
+        f"held by {journal['holder']}": journal["holder"] is not None,
+    }
+    return Look(tuple(f"{name}: {what}" for what, is_so in wrong.items() if is_so), frozenset(unknown))
+
+
+def rotations(vault: Admin, name: str) -> int:
+    """How often something new was published for an account."""
+    version: int = vault("GET", f"secret/metadata/apps/{name}")["data"]["current_version"]
+    return version - 1
