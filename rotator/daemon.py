@@ -22,7 +22,6 @@ import heapq
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -334,7 +333,6 @@ class Daemon:
         # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
         # goes on from the journal.
         _log.warning("daemon.stopped_hard", seconds=took, accounts=busy[:NAMES])
-        sys.stderr.flush()
         os._exit(0)
 
     def _visited(self) -> list[str]:

@@ -1,11 +1,13 @@
 """No secret value that the process knows gets through to the log, whoever logs it and in whatever form."""
 
+import contextlib
 import io
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Literal
 
@@ -290,6 +292,17 @@ def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
     captured = capsys.readouterr()
     assert "here" in captured.err
     assert not captured.out
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_disk_that_is_full_ends_nothing_but_the_log(form: Form) -> None:
+    full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - closing it fails, too
+    configure("info", form, full)
+    for number in range(1000):  # far more than any buffer takes
+        structlog.get_logger().info("rotation.published", number=number)
+        logging.getLogger("library").error("what cannot even be formatted: %d", "x")
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_secrets_that_come_and_go_do_not_fill_the_memory_and_the_latest_are_known() -> None:
