@@ -9,7 +9,7 @@ Who does what:
 - the keeper keeps the Vault session alive, stops the scheduler while Vault is away, and sweeps;
 - the teller reads balances, one at a time, and tops up what may be topped up: nothing that goes wrong there counts as
   a failed run, and nobody waits for it;
-- the main thread takes signals and looks at the clock and at the configuration file;
+- the main thread does what signals say and looks at the clock and at the configuration file;
 - the web server answers in a thread of its own.
 
 All state is in Vault. What is kept here is a copy, which may be out of date: a run begins by reading what it acts on,
@@ -32,7 +32,7 @@ from enum import Enum, auto
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import structlog
 from apscheduler.events import (
@@ -95,6 +95,28 @@ _FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
 _LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _log = structlog.get_logger()
+
+
+class _Signals:
+    """What the process is told. Signals are blocked in every thread: no handler runs in the middle of anything.
+
+    A thread waits for them, without an end: Python's `sigtimedwait` makes one up for a process that was stopped
+    (SIGSTOP, a frozen container) for longer than it was to wait.
+    """
+
+    def __init__(self) -> None:
+        self._received: SimpleQueue[int] = SimpleQueue()
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:
+            self._received.put(signal.sigwait(_SIGNALS))
+
+    def take(self, timeout: float) -> int | None:
+        """The next one, awaited for so many seconds; None if there is none."""
+        with contextlib.suppress(Empty):
+            return self._received.get(timeout=timeout)
+        return None
 
 
 class _Why(Enum):
@@ -244,9 +266,9 @@ class Daemon:
             ConfigError: If the address to listen on is not to be had.
         """
         with ExitStack() as stack:
-            # Blocked in every thread, and taken by this one when it looks: no handler runs in the middle of anything.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+            self._signals = _Signals()
             app = create_app(self.status, self.metrics)
             address = stack.enter_context(serving(app, self._settings.daemon.listen))
             self._set_accounts(self._settings)
@@ -281,12 +303,12 @@ class Daemon:
         while True:
             if all(worker.is_alive() for worker in workers):
                 self._systemd.alive()
-            received = signal.sigtimedwait(_SIGNALS, tick.total_seconds())
+            received = self._signals.take(tick.total_seconds())
             step = (self.now() - wall) - timedelta(seconds=time.monotonic() - steady)
             wall, steady = self.now(), time.monotonic()
             if abs(step) > CLOCK_STEP:
                 self._clock_stepped(step)
-            if received is not None and received.si_signo != signal.SIGHUP:
+            if received is not None and received != signal.SIGHUP:
                 return
             # A file that is still being written is not the same at two looks.
             before, seen = seen, _signature(self._path)
@@ -321,7 +343,7 @@ class Daemon:
                     account.visit.set()
         self._scheduler.shutdown(wait=False)
         while (busy := self._visited()) and time.monotonic() < begun + limit:
-            again = signal.sigtimedwait(_SIGNALS, 0.05)
+            again = self._signals.take(0.05)
             if again is not None or time.monotonic() > begun + limit / 2:
                 self._halt.set()
         for worker in workers:

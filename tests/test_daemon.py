@@ -218,6 +218,20 @@ def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_o
     assert works(cluster, "a")
 
 
+def test_a_process_that_was_stopped_for_a_while_goes_on(cluster: Cluster) -> None:
+    cluster.configure(open_accounts(cluster, "a"))
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        daemon.send(signal.SIGSTOP)
+        time.sleep(1.2)  # longer than it waits for a signal at once
+        daemon.send(signal.SIGCONT)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("config.reloaded")
+        time.sleep(0.2)
+        assert not daemon.find("daemon.stopped")
+        assert daemon.end() == 0
+
+
 def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: Cluster) -> None:
     cluster.emulator.faults.add("list:slow:*@20s")
     cluster.configure(
@@ -464,7 +478,8 @@ def test_a_job_that_was_lost_is_set_again_by_the_sweep(
         before = creates(cluster, "a")
         eventually(lambda: creates(cluster, "a") > before + 1)
     finally:
-        signal.pthread_kill(thread.ident or 0, signal.SIGTERM)
+        [waits] = [each for each in threading.enumerate() if each.name == "signals"]
+        signal.pthread_kill(waits.ident or 0, signal.SIGTERM)
         thread.join(20)
     assert not thread.is_alive()
     assert works(cluster, "a")
