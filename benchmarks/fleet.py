@@ -164,7 +164,10 @@ class Look:
 
 def look_at(vault: Admin, emulator: Emulator, name: str, oldest: timedelta) -> Look:
     """Compare an account's two documents and what the provider holds; its secret may be so old."""
-    journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"]
+    names = vault("LIST", "secret/metadata/rotator/journal")["data"]["keys"]
+    journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"] if name in names else {}
+    if not journal.get("current_id"):
+        return Look((f"{name}: was not taken on",), frozenset())
     published = vault("GET", f"secret/data/apps/{name}")["data"]["data"]
     age = datetime.now(UTC) - datetime.fromisoformat(journal["rotated_at"])
     live = emulator.live(f"key{name}")
@@ -173,7 +176,7 @@ def look_at(vault: Admin, emulator: Emulator, name: str, oldest: timedelta) -> L
         f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
         f"age {age}": age > oldest,
         f"unknown {set(unknown)}": bool(unknown),
-        "the published secret does not work": live.get(published["secret_id"]) != SecretStr(published["api_secret"]),
+        "the published secret does not work": live.get(journal["current_id"]) != SecretStr(published["api_secret"]),
         f"held by {journal['holder']}": journal["holder"] is not None,
     }
     return Look(tuple(f"{name}: {what}" for what, is_so in wrong.items() if is_so), frozenset(unknown))

@@ -202,10 +202,24 @@ class RaftCluster:
             time.sleep(0.02)
         raise AssertionError("not everybody may vote")
 
+    def await_mount(self) -> None:
+        """Wait until the mount has upgraded itself to version 2, everywhere."""
+        headers = {"X-Vault-Token": self.admin.root_token.get_secret_value()}
+        for address in self.addresses:
+            for _ in range(500):
+                answer = httpx.get(f"{address}/v1/secret/config", headers=headers, trust_env=False)
+                if answer.is_success:
+                    break
+                time.sleep(0.02)
+
 
 @contextmanager
 def running_raft(
-    folder: Path, size: int, advertise: Callable[[str, int], int] = lambda name, port: port
+    folder: Path,
+    size: int,
+    advertise: Callable[[str, int], int] = lambda name, port: port,
+    *,
+    standby_reads: bool = True,
 ) -> Iterator[RaftCluster]:
     """A cluster of so many servers with raft storage and a KV v2 mount at secret/, unsealed.
 
@@ -213,9 +227,10 @@ def running_raft(
         folder: For their data.
         size: How many.
         advertise: Gives the port at which the others reach a server, by its name and the port that it listens on.
+        standby_reads: Whether one that does not lead answers reads by itself, which is OpenBao's default.
     """
     with ExitStack() as stack:
-        nodes = [_raft_node(folder / f"node{number}", advertise) for number in range(size)]
+        nodes = [_raft_node(folder / f"node{number}", advertise, standby_reads) for number in range(size)]
         for node in nodes:
             stack.callback(node.close)
             node.start(httpx.codes.NOT_IMPLEMENTED)
@@ -234,10 +249,11 @@ def running_raft(
             cluster.await_health(node, httpx.codes.TOO_MANY_REQUESTS)
         cluster.await_votes()
         admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        cluster.await_mount()
         yield cluster
 
 
-def _raft_node(folder: Path, advertise: Callable[[str, int], int]) -> Node:
+def _raft_node(folder: Path, advertise: Callable[[str, int], int], standby_reads: bool) -> Node:
     folder.mkdir()
     port, cluster_port = free_port(), free_port()
     listener = {
@@ -257,6 +273,7 @@ def _raft_node(folder: Path, advertise: Callable[[str, int], int]) -> Node:
         "listener": {"tcp": listener},
         "api_addr": f"http://127.0.0.1:{port}",
         "cluster_addr": f"https://127.0.0.1:{advertise(folder.name, cluster_port)}",
+        "disable_standby_reads": not standby_reads,
     }
     file = folder / "bao.json"
     file.write_text(json.dumps(config))

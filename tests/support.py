@@ -378,6 +378,33 @@ class Consumer:
                     self.failures.append(f"check {self.checks}: the published secret does not work")
 
 
+class WallClock:
+    """The time of day of one process, which can be set while it runs. Only that: how time passes stays as it is.
+
+    libfaketime makes Python's `time.sleep` fail with "Invalid argument", so there it sleeps by another system call.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "offset"
+        patch = folder / "clock" / "sitecustomize.py"
+        patch.parent.mkdir()
+        patch.write_text("import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)\n")
+        self.set(timedelta())
+        [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": str(patch.parent),
+        }
+
+    def set(self, offset: timedelta) -> None:
+        new = self._offset.with_suffix(".new")
+        new.write_text(f"{offset.total_seconds():+.0f}\n")
+        new.rename(self._offset)  # whoever reads it meanwhile sees the one before
+
+
 def write_config(file: Path, sections: Mapping[str, Mapping[str, Any]], accounts: Sequence[Mapping[str, Any]]) -> None:
     """Write a configuration at once: who reads it meanwhile sees the one before."""
     lines = []
