@@ -41,6 +41,7 @@ class Link:
     _state: State = State.OPEN
     _passable: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     _transports: set[asyncio.WriteTransport] = field(default_factory=set, repr=False)
+    _tasks: set[object] = field(default_factory=set, repr=False)  # the loop alone would let them be collected
 
     def __post_init__(self) -> None:
         self._passable.set()
@@ -64,6 +65,8 @@ class Link:
         if self._state is State.CUT:
             writer.transport.abort()
             return
+        task = asyncio.current_task()
+        self._tasks.add(task)
         self._transports.add(writer.transport)
         try:
             await self._passable.wait()
@@ -77,6 +80,7 @@ class Link:
         except OSError:
             pass  # either end is gone, or the server is not there: the other end learns of it below
         finally:
+            self._tasks.discard(task)
             self._transports.discard(writer.transport)
             writer.transport.abort()
 
