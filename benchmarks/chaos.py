@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 
 from benchmarks.fleet import Consumers, Daemon, look_at, open_account, rotations
-from benchmarks.links import Link, Network, State, group_at
+from benchmarks.links import Link, Network, State, owner_of
 from rotator import logs
 from rotator.emulator import Emulator, Operation, running
 from rotator.generator import Recipe, generate
@@ -231,13 +231,10 @@ class Campaign:
             self.raft_links = {
                 (one, other): self.network.link(f"{one} to {other}") for one in SERVERS for other in SERVERS
             }
-            self.stranger = self.network.link("a new server")
-            self.servers: Sequence[Node] = ()
             self.cluster = stack.enter_context(
                 running_raft(self.folder, len(SERVERS), self._advertise, standby_reads=self.plan.standby_reads)
             )
             self.servers = self.cluster.nodes
-            self._forget_strangers()
             primaries = dict.fromkeys(self.names[1:4], self.names[0])
             self.accounts = [
                 open_account(self.emulator, self.cluster.admin, name, primaries.get(name)) for name in self.names
@@ -260,17 +257,13 @@ class Campaign:
     def _advertise(self, name: str, port: int) -> int:
         """A server is reached by the others through links that tell who comes."""
 
+        commands = {str(self.folder / server / "bao.json"): server for server in SERVERS}
+
         def choose(client: int) -> Link:
-            groups = {node.pid: node.name for node in self.servers}
-            group = group_at(client, groups)
-            return self.raft_links[groups[group], name] if group is not None else self.stranger
+            comes = owner_of(client, commands)
+            return self.raft_links[comes or name, name]  # who is gone already is as good as the server itself
 
         return self.network.listen(port, choose)
-
-    def _forget_strangers(self) -> None:
-        """While the cluster was made nobody could tell who comes; who comes again can be told."""
-        self.stranger.become(State.CUT)
-        self.stranger.become(State.OPEN)
 
     def _links_of(self, runner: str) -> dict[str, tuple[Link, int]]:
         """A runner's link to each server and to the provider, and the port that it is reached by."""
@@ -596,6 +589,7 @@ def main() -> None:
         print(plan)
         return
     print(f"seed {seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))  # leaves no process behind
     logs.configure("error", "console")  # the emulator's
     keep = os.environ.get("KEEP")
     with tempfile.TemporaryDirectory() as made:

@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 _CHUNK = 1 << 16
 
@@ -104,6 +102,7 @@ class Network:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
 
     def link(self, name: str, on_sent: Callable[[bytes], None] = _nobody) -> Link:
         """A link that no port leads to yet."""
@@ -115,10 +114,11 @@ class Network:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await choose(writer.get_extra_info("peername")[1]).carry(reader, writer, port)
 
-        async def start() -> Any:
+        async def start() -> asyncio.Server:
             return await asyncio.start_server(accept, "127.0.0.1", 0)
 
         server = asyncio.run_coroutine_threadsafe(start(), self._loop).result(10)
+        self._servers.append(server)
         made: int = server.sockets[0].getsockname()[1]
         return made
 
@@ -130,24 +130,36 @@ class Network:
         try:
             yield self
         finally:
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0))
             self._loop.close()
 
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        carried = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in carried:
+            task.cancel()
+        await asyncio.gather(*carried, return_exceptions=True)
 
-def group_at(port: int, groups: Collection[int]) -> int | None:
-    """Which of these process groups has the socket with this port of the loopback interface; None if none of them."""
+
+def owner_of(port: int, commands: Mapping[str, str]) -> str | None:
+    """Whose socket of the loopback interface has this port.
+
+    Args:
+        port: The socket's own.
+        commands: Who may be it, by a piece of the command line.
+    """
     local = f"0100007F:{port:04X}"
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == local}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended meanwhile
-            group = os.getpgid(int(process.name))
-            if group in groups and any(_target(file) in sockets for file in (process / "fd").iterdir()):
-                return group
+            line = (process / "cmdline").read_text()
+            named = [name for piece, name in commands.items() if piece in line]
+            if named and any(_target(file) in sockets for file in (process / "fd").iterdir()):
+                return named[0]
     return None
 
 
