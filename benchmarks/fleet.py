@@ -1,5 +1,6 @@
 """What the soak and the fault campaign are made of: accounts, daemons, consumers, and the look at how it ended."""
 
+import contextlib
 import os
 import random
 import signal
@@ -81,6 +82,16 @@ class Daemon:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    def await_ready(self) -> None:
+        """Wait until it has read every journal."""
+        ends = time.monotonic() + 120
+        while time.monotonic() < ends:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"{self.name} does not become ready")
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
