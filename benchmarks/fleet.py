@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
@@ -20,10 +21,12 @@ from pydantic import SecretStr
 from rotator.emulator import Account, Emulator
 from rotator.generator import Recipe, generate
 from rotator.openbao import free_port
-from tests.openbao import Admin
+
+Ask = Callable[..., dict[str, Any]]
+"""Asks Vault as root: `Admin`, or `RaftCluster.ask`."""
 
 
-def open_account(emulator: Emulator, vault: Admin, name: str, primary: str | None = None) -> dict[str, str]:
+def open_account(emulator: Emulator, vault: Ask, name: str, primary: str | None = None) -> dict[str, str]:
     """A new account with a published secret, as a secondary of another one if that is named; its configuration."""
     first = generate(Recipe())
     emulator.open_account(Account(f"key{name}", first), primary=primary and f"key{primary}")
@@ -173,7 +176,7 @@ class Look:
     unknown: frozenset[str]
 
 
-def look_at(vault: Admin, emulator: Emulator, name: str, oldest: timedelta) -> Look:
+def look_at(vault: Ask, emulator: Emulator, name: str, oldest: timedelta) -> Look:
     """Compare an account's two documents and what the provider holds; its secret may be so old."""
     names = vault("LIST", "secret/metadata/rotator/journal")["data"]["keys"]
     journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"] if name in names else {}
@@ -193,7 +196,7 @@ def look_at(vault: Admin, emulator: Emulator, name: str, oldest: timedelta) -> L
     return Look(tuple(f"{name}: {what}" for what, is_so in wrong.items() if is_so), frozenset(unknown))
 
 
-def rotations(vault: Admin, name: str) -> int:
+def rotations(vault: Ask, name: str) -> int:
     """How often something new was published for an account."""
     version: int = vault("GET", f"secret/metadata/apps/{name}")["data"]["current_version"]
     return version - 1

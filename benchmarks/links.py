@@ -130,7 +130,7 @@ class Network:
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
@@ -141,7 +141,8 @@ class Network:
         carried = asyncio.all_tasks() - {asyncio.current_task()}
         for task in carried:
             task.cancel()
-        await asyncio.gather(*carried, return_exceptions=True)
+        if carried:
+            await asyncio.wait(carried, timeout=5)
 
 
 def owner_of(port: int, commands: Mapping[str, str]) -> str | None:
