@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 
 from benchmarks.fleet import Consumers, Daemon, Look, look_at, open_account, rotations
-from benchmarks.links import Link, Network, State, owner_of
+from benchmarks.links import Link, Network, Owners, State
 from rotator import logs
 from rotator.emulator import Emulator, Operation, running
 from rotator.generator import Recipe, generate
@@ -240,7 +240,7 @@ class Campaign:
             self.servers = self.cluster.nodes
             primaries = dict.fromkeys(self.names[1:4], self.names[0])
             self.accounts = [
-                open_account(self.emulator, self.cluster.ask, name, primaries.get(name)) for name in self.names
+                open_account(self.emulator, self.cluster.admin, name, primaries.get(name)) for name in self.names
             ]
             self.links = {runner: self._links_of(runner) for runner in RUNNERS}
             self.clock = WallClock(self.folder)
@@ -261,11 +261,10 @@ class Campaign:
 
     def _advertise(self, name: str, port: int) -> int:
         """A server is reached by the others through links that tell who comes."""
-
-        commands = {str(self.folder / server / "bao.json"): server for server in SERVERS}
+        owners = Owners({str(self.folder / server / "bao.json"): server for server in SERVERS})
 
         def choose(client: int) -> Link:
-            comes = owner_of(client, commands)
+            comes = owners.of(client)
             return self.raft_links[comes or name, name]  # who is gone already is as good as the server itself
 
         return self.network.listen(port, choose)
@@ -491,11 +490,11 @@ class Campaign:
             for name in self.names:
                 if name in back:
                     continue
+                time.sleep(0.05)  # whoever looks all the time keeps the links from carrying anything
                 look = self._look(name)
                 self._resolve(name, look.unknown)
                 if not look.wrong:
                     back[name] = time.monotonic() - begun
-            time.sleep(1)
         return back
 
     def _resolve(self, name: str, unknown: Set[str]) -> None:

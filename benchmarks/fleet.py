@@ -178,8 +178,7 @@ class Look:
 
 def look_at(vault: Ask, emulator: Emulator, name: str, oldest: timedelta) -> Look:
     """Compare an account's two documents and what the provider holds; its secret may be so old."""
-    names = vault("LIST", "secret/metadata/rotator/journal")["data"]["keys"]
-    journal = vault("GET", f"secret/data/rotator/journal/{name}")["data"]["data"] if name in names else {}
+    journal = vault("GET", f"secret/data/rotator/journal/{name}").get("data", {}).get("data", {})
     if not journal.get("current_id"):
         return Look((f"{name}: was not taken on",), frozenset())
     published = vault("GET", f"secret/data/apps/{name}")["data"]["data"]

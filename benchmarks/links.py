@@ -112,7 +112,8 @@ class Network:
         """A new port that leads to that one; `choose` tells by its own port on which link a client comes."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await choose(writer.get_extra_info("peername")[1]).carry(reader, writer, port)
+            with contextlib.suppress(asyncio.CancelledError):  # the end of it all
+                await choose(writer.get_extra_info("peername")[1]).carry(reader, writer, port)
 
         async def start() -> asyncio.Server:
             return await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -145,23 +146,34 @@ class Network:
             await asyncio.wait(carried, timeout=5)
 
 
-def owner_of(port: int, commands: Mapping[str, str]) -> str | None:
-    """Whose socket of the loopback interface has this port.
+class Owners:
+    """Tells whose socket of the loopback interface has a port.
 
     Args:
-        port: The socket's own.
         commands: Who may be it, by a piece of the command line.
     """
-    local = f"0100007F:{port:04X}"
-    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == local}
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            line = (process / "cmdline").read_text()
-            named = [name for piece, name in commands.items() if piece in line]
-            if named and any(_target(file) in sockets for file in (process / "fd").iterdir()):
-                return named[0]
-    return None
+
+    def __init__(self, commands: Mapping[str, str]) -> None:
+        self._commands = commands
+        self._known: dict[int, str | None] = {}  # by process; None: somebody else's
+
+    def of(self, port: int) -> str | None:
+        """The owner; None if it is nobody's, or nobody's of those who may be it."""
+        local = f"0100007F:{port:04X}"
+        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[1] == local}
+        for process in map(int, (path.name for path in Path("/proc").glob("[0-9]*"))):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                owner = self._owner(process)
+                if owner and any(_target(file) in sockets for file in Path(f"/proc/{process}/fd").iterdir()):
+                    return owner
+        return None
+
+    def _owner(self, process: int) -> str | None:
+        if process not in self._known:
+            line = Path(f"/proc/{process}/cmdline").read_text()
+            self._known[process] = next((name for piece, name in self._commands.items() if piece in line), None)
+        return self._known[process]
 
 
 def _target(file: Path) -> str:

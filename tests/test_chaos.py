@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.chaos import GRACE, PAST_EVERYTHING, SETTLE, TIMEOUT, Fault, Plan, Sent, Stops, draw, missed
-from benchmarks.links import Link, Network, State, owner_of
+from benchmarks.links import Link, Network, Owners, State
 
 NAMES = [f"n{number}" for number in range(50)]
 GOOD = {
@@ -150,6 +150,6 @@ def test_a_socket_is_told_by_whose_it_is(echo: int) -> None:
     mine = Path("/proc/self/cmdline").read_text()
     with closing(socket.create_connection(("127.0.0.1", echo), 5)) as client:
         port = client.getsockname()[1]
-        assert owner_of(port, {mine: "mine"}) == "mine"
-        assert owner_of(port, {"no such command": "somebody's"}) is None
-        assert owner_of(1, {mine: "mine"}) is None
+        assert Owners({mine: "mine"}).of(port) == "mine"
+        assert Owners({"no such command": "somebody's"}).of(port) is None
+        assert Owners({mine: "mine"}).of(1) is None
