@@ -27,7 +27,7 @@ LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench chaos scale
+        requirements sbom licences clean bench chaos
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -59,7 +59,6 @@ bench: $(READY)  ## cost, speed and size into docs/performance.md, half an hour:
 
 chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay
 	$(BIN)/python -m benchmarks.chaos $(CHAOS) $(if $(SEED),--seed $(SEED))
-
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \

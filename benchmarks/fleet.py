@@ -86,15 +86,17 @@ class Daemon:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def is_up(self, page: str = "healthz") -> bool:
+        """Whether it says that it lives or, on the page readyz, that it has read every journal."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/{page}", timeout=5).status_code == httpx.codes.OK
+        return False
+
     def await_ready(self) -> None:
-        """Wait until it has read every journal."""
         ends = time.monotonic() + 120
-        while time.monotonic() < ends:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status_code == httpx.codes.OK:
-                    return
+        while not self.is_up("readyz"):
+            assert time.monotonic() < ends, f"{self.name} does not become ready"
             time.sleep(0.1)
-        raise AssertionError(f"{self.name} does not become ready")
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text

@@ -103,17 +103,19 @@ class Network:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._servers: list[asyncio.Server] = []
+        self._links: list[Link] = []
 
     def link(self, name: str, on_sent: Callable[[bytes], None] = _nobody) -> Link:
         """A link that no port leads to yet."""
-        return Link(name, on_sent, self._loop)
+        made = Link(name, on_sent, self._loop)
+        self._links.append(made)
+        return made
 
     def listen(self, port: int, choose: Callable[[int], Link]) -> int:
         """A new port that leads to that one; `choose` tells by its own port on which link a client comes."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(asyncio.CancelledError):  # the end of it all
-                await choose(writer.get_extra_info("peername")[1]).carry(reader, writer, port)
+            await choose(writer.get_extra_info("peername")[1]).carry(reader, writer, port)
 
         async def start() -> asyncio.Server:
             return await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -139,9 +141,10 @@ class Network:
     async def _end(self) -> None:
         for server in self._servers:
             server.close()
+        for link in self._links:
+            link.become(State.CUT)
+        await asyncio.sleep(0)  # they are
         carried = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in carried:
-            task.cancel()
         if carried:
             await asyncio.wait(carried, timeout=5)
 

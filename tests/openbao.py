@@ -234,6 +234,7 @@ def running_raft(
     advertise: Callable[[str, int], int] = lambda name, port: port,
     *,
     standby_reads: bool = True,
+    patience: int = 1,
 ) -> Iterator[RaftCluster]:
     """A cluster of so many servers with raft storage and a KV v2 mount at secret/, unsealed.
 
@@ -242,9 +243,10 @@ def running_raft(
         size: How many.
         advertise: Gives the port at which the others reach a server, by its name and the port that it listens on.
         standby_reads: Whether one that does not lead answers reads by itself, which is OpenBao's default.
+        patience: How many seconds they go without news of a leader before they elect another one.
     """
     with ExitStack() as stack:
-        nodes = [_raft_node(folder / f"node{number}", advertise, standby_reads) for number in range(size)]
+        nodes = [_raft_node(folder / f"node{number}", advertise, standby_reads, patience) for number in range(size)]
         for node in nodes:
             stack.callback(node.close)
             node.start(httpx.codes.NOT_IMPLEMENTED)
@@ -268,7 +270,7 @@ def running_raft(
         yield cluster
 
 
-def _raft_node(folder: Path, advertise: Callable[[str, int], int], standby_reads: bool) -> Node:
+def _raft_node(folder: Path, advertise: Callable[[str, int], int], standby_reads: bool, patience: int) -> Node:
     folder.mkdir()
     port, cluster_port = free_port(), free_port()
     listener = {
@@ -279,7 +281,7 @@ def _raft_node(folder: Path, advertise: Callable[[str, int], int], standby_reads
     storage = {
         "path": str(folder),
         "node_id": folder.name,
-        "performance_multiplier": 1,
+        "performance_multiplier": patience,
         "autopilot_reconcile_interval": "200ms",
         "autopilot_update_interval": "200ms",
     }
