@@ -1,14 +1,11 @@
-"""A rotator that breaks its protocol, to see whether the campaign notices.
+"""A rotator that publishes what it did not try, to see whether the campaign notices.
 
-python -m benchmarks.chaos 120 --accounts 60 --module "benchmarks.broken unverified"
+python -m benchmarks.chaos 75 --seed 102 --calm 5 --accounts 30 --module benchmarks.broken
 """
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from rotator import protocol
 from rotator.cli import main
 from rotator.protocol import Credential, Listing
 from rotator.rotation import Rotation
@@ -29,17 +26,6 @@ def unverified() -> None:
     Rotation._list = pretend  # type: ignore[method-assign]
 
 
-def graceless() -> None:
-    """Revokes what was replaced at once, though a create may still be on its way."""
-
-    def at_once(self: protocol._Case, entry: protocol.Retiring) -> datetime:  # noqa: ARG001
-        return self.now
-
-    protocol._Case.may_retire = at_once  # type: ignore[method-assign]
-
-
-BREAKS: dict[str, Callable[[], None]] = {"unverified": unverified, "graceless": graceless}
-
 if __name__ == "__main__":
-    BREAKS[sys.argv.pop(1)]()
+    unverified()
     main()
