@@ -27,7 +27,7 @@ LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench chaos
+        requirements sbom licences clean bench chaos model mutants scale
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -50,6 +50,12 @@ unit: $(READY) tools  ## every test, against real servers on loopback
 
 provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml
 	$(BIN)/python -m tests.schemathesis_provider $(SPEC)
+
+model: $(READY)  ## every course of events with two runners and a crash each: minutes
+	$(BIN)/python -m tests.explore
+
+mutants: $(READY)  ## break the protocol in every small way and see which test notices; goes on where it was stopped
+	$(BIN)/python -m tests.mutants
 
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)

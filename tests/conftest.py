@@ -29,6 +29,8 @@ BROWSER_ARGUMENTS = [
 
 # The machines that run this are shared: how long an example takes says nothing.
 settings.register_profile("rotator", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: for comparing what the tests say of one protocol and of another.
+settings.register_profile("mutants", settings.get_profile("rotator"), derandomize=True, database=None)
 settings.load_profile("rotator")
 
 
