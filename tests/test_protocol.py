@@ -88,6 +88,41 @@ def test_a_lease_about_to_end_is_renewed_before_a_request_that_changes_something
         assert step == Revoke("a") if event is None else isinstance(step, Record) and step.event is event
 
 
+def in_overlap(**facts: Any) -> Journal:
+    """The old secret is to be revoked as soon as nothing stands in the way."""
+    return Journal(current_id="b", rotated_at=NOW, published_version=1, retiring=(Retiring("a", NOW),), **facts)
+
+
+def test_of_two_creates_that_may_be_under_way_the_later_one_is_waited_for() -> None:
+    both = seen(listing=listing("a", "b"), create_lost_at=NOW)  # that one until 40 s later
+    for create_until in (NOW + timedelta(seconds=20), LATER):
+        step = decide(both, in_overlap(create_until=create_until), Policy("me", "shop"), NOW)
+        assert isinstance(step, Rest)
+        assert step.until == max(create_until, NOW + timedelta(seconds=40))
+
+
+def test_the_end_of_a_create_is_believed_as_far_ahead_as_a_lease_and_its_last_request_reach() -> None:
+    longest = POLICY.lease + POLICY.request_timeout + POLICY.settle
+    furthest = NOW + longest + protocol.CLOCK_TOLERANCE
+    at_rest = seen(listing=listing("a", "b"), journal_at=NOW)
+    for create_until, believed in ((furthest, furthest), (furthest + timedelta(microseconds=1), NOW + longest)):
+        step = decide(at_rest, in_overlap(create_until=create_until), Policy("me", "shop"), NOW)
+        assert isinstance(step, Rest)
+        assert step.until == believed
+
+
+def test_force_revokes_nothing_early_while_there_is_room_for_the_new_secret() -> None:
+    journal = replace(in_overlap(), rotated_at=NOW - timedelta(days=1), retiring=(Retiring("a", LATER),))
+    roomy = replace(POLICY, force=True, max_secrets=3)
+    assert decide(seen(listing=listing("a", "b")), journal, roomy, NOW) == Prepare(POLICY.trigger)
+
+
+def test_a_rotation_is_begun_at_the_very_instant_that_it_is_due() -> None:
+    journal = Journal(current_id="b", rotated_at=NOW - timedelta(days=1), published_version=1)
+    due_now = replace(POLICY, due_at=lambda rotated_at: NOW)
+    assert decide(seen(listing=listing("b")), journal, due_now, NOW) == Prepare(POLICY.trigger)
+
+
 def test_phases_are_what_the_fields_say() -> None:
     assert Journal().phase is Phase.IDLE
     assert Journal(retiring=(Retiring("a", NOW),)).phase is Phase.OVERLAP
