@@ -950,6 +950,7 @@ def _request(explorer: Explorer, request: Request) -> str:
 # --- what `make model` runs ----------------------------------------------------------------------------------
 
 SCENARIOS = (
+    Scenario("one runner, a crash, a fault", runners=1),
     Scenario("one runner, a crash, two faults", runners=1, faults=2),
     Scenario("one runner, new secrets take a while", runners=1, propagation=TICK),
     Scenario("one runner, a person", runners=1, faults=0, by_hand=1),
