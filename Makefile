@@ -60,7 +60,7 @@ mutants: $(READY)  ## break the protocol in every small way and see which test n
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
-bench: $(READY)  ## cost, speed and size into docs/performance.md, half an hour: QUICK=1 tries it in two minutes
+bench: $(READY)  ## cost, speed and size into docs/performance.md, 45 minutes: QUICK=1 tries it in two
 	for name in $(BENCH) report; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
 
 chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import trustme
 from pydantic import SecretStr
@@ -197,12 +198,15 @@ def among_servers() -> Iterator[None]:
 
 
 @contextmanager
-def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") -> Iterator[Servers]:
+def running(
+    fleets: Mapping[str, int], *, tls: bool = True, public_cas: bool = False, latency: str = "0"
+) -> Iterator[Servers]:
     """Start both servers with accounts that each have one secret, which is published.
 
     Args:
         fleets: How many accounts, by what their fleet is called.
         tls: Whether both servers speak TLS.
+        public_cas: Whether the CAs that all the world trusts stand in the CA file, too, as they do in production.
         latency: How late every answer of the provider comes.
     """
     accounts = {
@@ -214,7 +218,7 @@ def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") 
     }
     with tempfile.TemporaryDirectory() as name, among_servers():
         folder = Path(name)
-        files = _certificates(folder) if tls else None
+        files = _certificates(folder, public_cas=public_cas) if tls else None
         with (
             _openbao(folder, files) as (vault, token, guard),
             _provider(folder, [one for fleet in accounts.values() for one in fleet], files, latency) as (provider, pid),
@@ -225,11 +229,12 @@ def running(fleets: Mapping[str, int], *, tls: bool = True, latency: str = "0") 
             yield made
 
 
-def _certificates(folder: Path) -> dict[str, Path]:
+def _certificates(folder: Path, *, public_cas: bool) -> dict[str, Path]:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     files = {name: folder / f"{name}.pem" for name in ("ca", "certificate", "key")}
-    authority.cert_pem.write_to_path(files["ca"])
+    public = Path(certifi.where()).read_bytes() if public_cas else b""
+    files["ca"].write_bytes(authority.cert_pem.bytes() + public)
     issued.cert_chain_pems[0].write_to_path(files["certificate"])
     issued.private_key_pem.write_to_path(files["key"])
     return files

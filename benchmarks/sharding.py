@@ -1,8 +1,8 @@
 """One fleet, shared by several processes: `python -m benchmarks.sharding [--quick]`.
 
 `rotator rotate-now --all --shard I/N`, all N at once, for N of 1, 2 and 4. Measured is the time until the last one has
-ended; each run makes sure that every account got exactly one new secret. At 0 ms a process takes a core and the servers
-one more; at 200 ms it mostly waits, and several fit onto one core.
+ended; each run makes sure that every account got exactly one new secret. At 0 ms a process needs a core of its own, and
+the servers one; at 200 ms it mostly waits.
 """
 
 import json

@@ -81,9 +81,11 @@ class Figures:
 
 
 def accounts(point: Point, seconds: float, fleet: int) -> int:
-    """How many accounts so many seconds are about enough for, if a rotation takes 20 ms beside five answers."""
-    rate = min(point.concurrency / (0.02 + 5 * point.latency / 1000), 60)
-    return min(fleet, max(4 * point.concurrency if point.contender != SERIAL else 8, round(seconds * rate)))
+    """How many are rotated: all at the most at once, else about what the time is enough for."""
+    if point.concurrency == MOST and point.latency <= 50:
+        return fleet
+    rate = min(point.concurrency / (0.02 + 5 * point.latency / 1000), 60)  # 20 ms, and five answers
+    return min(fleet, max(4 * point.concurrency, round(seconds * rate)))
 
 
 def measure(*, quick: bool) -> Figures:
@@ -91,7 +93,7 @@ def measure(*, quick: bool) -> Figures:
     cost = results.load("rotation_cost", rotation_cost.Figures, quick=quick)
     marginal = cost.figures.marginal(rotation_cost.TLS, rotation_cost.ROTATOR) if cost else None
     figures = Figures(len(CORES), spread(marginal).median if marginal else None)
-    fleet, seconds, turns = (16, 1, 2) if quick else (1000, 20, 3)
+    fleet, seconds, turns = (16, 1, 2) if quick else (1000, 8, 3)
     for latency in LATENCIES[:2] if quick else LATENCIES:
         points = [Point(ROTATOR, latency, concurrency) for concurrency in CONCURRENCIES]
         points += [Point(SERIAL, latency, 1), *(Point(POOL, latency, threads) for threads in POOLS)]

@@ -34,7 +34,7 @@ def test_processes_with_a_part_each_do_all_of_a_fleet_once() -> None:
 
 def cost() -> rotation_cost.Figures:
     turns = {name: [TURN, TURN] for name in rotation_cost.CONTENDERS}
-    return rotation_cost.Figures(11, {rotation_cost.TLS: turns})
+    return rotation_cost.Figures(11, {rotation_cost.TLS: turns, rotation_cost.PUBLIC: turns})
 
 
 def speed() -> throughput.Figures:
