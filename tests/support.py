@@ -314,24 +314,6 @@ class Running:
         return "\n".join(json.dumps(event) for event in self.events if event.get("level") != "debug")[-40000:]
 
 
-class WallClock:
-    """The time of day of one process, which can be set while it runs. Only that: how time passes stays as it is."""
-
-    def __init__(self, folder: Path) -> None:
-        self._offset = folder / "offset"
-        self.set(timedelta())
-        [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-        self.environment = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def set(self, offset: timedelta) -> None:
-        self._offset.write_text(f"{offset.total_seconds():+.0f}\n")
-
-
 def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda: "", timeout: float = 20) -> None:
     """Wait until something is so.
 
