@@ -513,6 +513,13 @@ class Rotation:
         document = self._store.read(self.account.path)
         return (document.version, document.created) != (self._document.version, self._document.created)
 
+    def _has_to_look_again(self) -> bool:
+        """Whether somebody has changed the published document: they may have gone back to this very secret."""
+        if self._republished():
+            self._observed = False
+            return True
+        return False
+
     def _know(self, journal: Journal) -> None:
         self.journal = journal
         if journal.rotation_id is not None:
@@ -626,11 +633,8 @@ class Rotation:
 
     def _revoke(self, id_: str) -> None:
         self._refuse_unsafe_revocation(id_)
-        if self._republished():  # somebody may have gone back to this very secret
-            self._observed = False
-            return
         entry = self._entry(Act.REVOKE, secret_id=id_)
-        if not self._begins(entry):
+        if not self._begins(entry, unless=self._has_to_look_again):
             return
         self.seen = replace(self.seen, listing=None)
         try:
@@ -786,14 +790,17 @@ class Rotation:
 
     # --- the audit log ---------------------------------------------------------------------------------------
 
-    def _begins(self, entry: audit.Entry, *, noted: bool = False) -> bool:
-        """Whether the lease still lasts for an act, once it is noted that it begins: that may take a while."""
+    def _begins(self, entry: audit.Entry, *, noted: bool = False, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Whether an act may be done, once it is noted that it begins, which may take a while.
+
+        The lease has to last for it, which is looked at last of all, and nothing has to stand against it.
+        """
         if not noted:
             self._audit.note(entry, audit.Result.BEGUN)
-        held = protocol.has_lease(self.journal, self.policy, self._clock())
-        if not held:
+        may = not unless() and protocol.has_lease(self.journal, self.policy, self._clock())
+        if not may:
             self._audit.note(entry, audit.Result.NOT_DONE)
-        return held
+        return may
 
     def _entry(self, act: Act, *, journal: Journal | None = None, **known: Any) -> audit.Entry:
         journal = journal or self.journal
