@@ -675,21 +675,22 @@ class Daemon:
         return True
 
     def _comes_first(self, secondary: str, primary: _Account, now: datetime) -> bool:
-        """Whether a primary waits for this secondary: one that is due, or at it, and is not in trouble.
+        """Whether a primary waits for this secondary: one that is due, or at it, or not taken on yet, and no trouble.
 
         Each only once: secondaries that are due again all the time would keep their primary from ever rotating.
         """
         account, primary_due = self._accounts.get(secondary), _first_due(primary)
-        due = _due(account, now) if account is not None and account.settings.enabled else None
-        if account is None or account.journal is None or due is None or due.at > now:
+        if account is None or not account.settings.enabled:
             return False
-        rotated_at = account.journal.rotated_at
-        if rotated_at is not None and primary_due is not None and rotated_at >= primary_due.at:
+        due, journal = _due(account, now), account.journal or Journal()
+        if due is not None and due.at > now:
+            return False
+        if journal.rotated_at is not None and primary_due is not None and journal.rotated_at >= primary_due.at:
             return False
         if account.visit is not None:
             return True
         waits = account.retry_at is not None and account.retry_at > now
-        return not (account.error or account.journal.attempts or waits)
+        return not (account.error or journal.attempts or waits)
 
     # --- what ------------------------------------------------------------------------------------------------
 
