@@ -180,10 +180,10 @@ def answers(port: int, api_key: str, secret: str) -> bool:
 
 
 def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack: Stack, tmp_path: Path) -> None:
-    session = fleet(stack.settings)
     for _ in range(2):  # the secondary is brought in, then all are rotated
         request = Request(Wanted.NOW, compromised=True, patience=timedelta(seconds=20))
-        outcomes = list(session.run(stack.settings.accounts, request))
+        with fleet(stack.settings) as session:
+            outcomes = list(session.run(stack.settings.accounts, request))
         assert [outcome.result for outcome in outcomes] == [Result.OK, Result.OK], [one.error for one in outcomes]
     published = stack.published()
     for document in published.values():

@@ -46,7 +46,8 @@ def rotate(cluster: Cluster, *, compromised: bool = False) -> str:
     cluster.configure([{"name": "main", "api_key": "keymain", "path": "nexmo/main"}], defaults={"grace": "1h"})
     settings = load(cluster.config)
     request = Request(Wanted.NOW, compromised=compromised, patience=timedelta(seconds=20))
-    [outcome] = fleet(settings).run(settings.accounts, request)
+    with fleet(settings) as session:
+        [outcome] = session.run(settings.accounts, request)
     assert (outcome.result, outcome.published) == (Result.OK, True), outcome.error
     return str(cluster.document("nexmo/main")["api_secret"])
 

@@ -141,8 +141,8 @@ def test_beyond_documents_rotator_may_only_ask_about_and_renew_its_own_token(sit
 @pytest.fixture(scope="module")
 def looker(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Fleet]]:
     """The account again, and one session that looks at it again and again: policies change under its token."""
-    with published_account(site, tmp_path_factory.mktemp("looker")) as made:
-        yield made, fleet(load(made.config))
+    with published_account(site, tmp_path_factory.mktemp("looker")) as made, fleet(load(made.config)) as session:
+        yield made, session
 
 
 def test_with_this_policy_every_check_is_passed_and_an_account_is_rotated(site: Site, cluster: Cluster) -> None:
@@ -150,7 +150,8 @@ def test_with_this_policy_every_check_is_passed_and_an_account_is_rotated(site: 
     assert finished.code == 0, finished
     assert "without this in the policy" not in finished.out
     settings = load(cluster.config)
-    [outcome] = fleet(settings).run(settings.accounts, Request(Wanted.NOW, patience=timedelta(seconds=20)))
+    with fleet(settings) as session:
+        [outcome] = session.run(settings.accounts, Request(Wanted.NOW, patience=timedelta(seconds=20)))
     assert (outcome.result, outcome.published, outcome.error) == (Result.OK, True, None)
     assert cluster.document("nexmo/main")["api_secret"] != FIRST
     assert not cluster.emulator.authenticates("keymain", SecretStr(FIRST))

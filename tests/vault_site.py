@@ -121,7 +121,8 @@ def publish(cluster: Cluster) -> None:
     cluster.put("nexmo/main", {"api_key": "keymain", "api_secret": FIRST})
 
 
-def fleet(settings: Settings) -> Fleet:
+@contextmanager
+def fleet(settings: Settings) -> Iterator[Fleet]:
     """The configured accounts, in this process."""
-    provider = AccountApi(settings.account_api, connections=2)
-    return Fleet(settings, provider, Vault(settings.vault), threading.Event())
+    with AccountApi(settings.account_api, connections=2) as provider:
+        yield Fleet(settings, provider, Vault(settings.vault), threading.Event())
