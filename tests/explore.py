@@ -73,6 +73,7 @@ class Scenario:
         crashes: How often each runner dies; another one takes its place each time.
         faults: How many answers are lost or slow, or requests carried out late, all in all.
         by_hand: How often a person does something to the account.
+        slowest: How long at most a run takes from its look at the clock to its request, other than by a fault.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Scenario:
     crashes: int = 1
     faults: int = 1
     by_hand: int = 0
+    slowest: timedelta = FOREVER
 
 
 class Request(NamedTuple):
@@ -374,10 +376,16 @@ class Explorer:
                     yield "request under way, answer lost", at
         for at in range(len(state.flights)):
             yield "land", at
-        if active or state.flights:
+        if (active or state.flights) and self._nobody_hurries(state):
             yield "a tick passes", 0
         if state.by_hand:
             yield from self._by_hand(state)
+
+    def _nobody_hurries(self, state: State) -> bool:
+        """Whether no run has to send its request before time passes."""
+        requests = (runner.pending for runner in state.runners if runner.outcome is None)
+        latest = (request.decided_at for request in requests if request is not None and request.name != "wait")
+        return all(state.now + TICK <= decided_at + self.scenario.slowest for decided_at in latest)
 
     def _by_hand(self, state: State) -> Iterator[Action]:
         if len(state.secrets) < self.scenario.max_secrets:
@@ -958,6 +966,8 @@ SCENARIOS = (
     Scenario("one runner, grace", runners=1, grace=2 * TICK),
     Scenario("two runners", crashes=0, faults=0),
     Scenario("two runners, a fault", crashes=0),
+    Scenario("two runners, requests that take no time", crashes=0, faults=0, slowest=timedelta()),
+    Scenario("two runners, a crash each, requests that take no time", faults=0, slowest=timedelta()),
     Scenario("two runners, a crash each", faults=0),
 )
 
