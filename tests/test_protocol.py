@@ -17,6 +17,7 @@ from rotator.protocol import (
     Credential,
     Event,
     Fail,
+    Failure,
     Journal,
     List,
     Listing,
@@ -128,6 +129,249 @@ def test_phases_are_what_the_fields_say() -> None:
     assert Journal(retiring=(Retiring("a", NOW),)).phase is Phase.OVERLAP
     assert Journal(candidate=NEW, retiring=(Retiring("a", NOW),)).phase is Phase.PREPARED
     assert Journal(candidate=NEW, ambiguity="two").phase is Phase.AMBIGUOUS
+
+
+# --- one decision each ---------------------------------------------------------------------------------------
+
+AT_REST = Journal(current_id="b", rotated_at=LATER, published_version=1)
+PREPARED = Journal(current_id="a", candidate=NEW, ids_before=frozenset({"a"}), published_version=1, **MINE)
+FOUND = {"listing": listing("a"), "refused": frozenset({Credential.CANDIDATE})}
+
+
+def step_of(journal: Journal, observation: Observation, **policy: Any) -> Any:
+    return decide(observation, journal, replace(POLICY, **policy), NOW)
+
+
+def event_of(step: Any) -> Event:
+    assert isinstance(step, Record), step
+    return step.event
+
+
+def failure_of(step: Any) -> Failure:
+    assert isinstance(step, Fail), step
+    return step.failure
+
+
+def reason_of(step: Any) -> Reason:
+    assert isinstance(step, Rest), step
+    return step.reason
+
+
+def test_a_dead_runner_s_revocations_are_taken_over_at_the_end_of_its_lease_with_no_create_to_wait_for() -> None:
+    step = step_of(in_overlap(holder="other", lease_until=NOW), seen(listing=listing("a", "b")), due_at=None)
+    assert event_of(step) is Event.CLAIMED
+    assert step.journal.create_until is None
+
+
+def test_the_lease_of_another_is_nobody_else_s() -> None:
+    assert protocol.has_lease(Journal(**MINE), POLICY, NOW)
+    assert not protocol.has_lease(Journal(holder="other", lease_until=LATER), POLICY, NOW)
+
+
+def test_something_is_awaited_at_least_once_and_for_less_than_its_time() -> None:
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b")
+    assert isinstance(step_of(PREPARED, works, verify_timeout=timedelta()), Pause)
+    waited = replace(works, waiting_since={CANDIDATE: NOW - timedelta(seconds=6)})
+    assert step_of(PREPARED, waited, verify_timeout=timedelta(seconds=6)) == Publish("b")
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0, 0.1), (3, 1), (60, 10)])
+def test_a_third_of_the_time_waited_is_waited_again_up_to_a_sixtieth_of_all(waited: int, pause: float) -> None:
+    since = {CANDIDATE: NOW - timedelta(seconds=waited)}
+    works = seen(listing=listing("a", via=Credential.CANDIDATE), created_id="b", waiting_since=since)
+    step = step_of(PREPARED, works, verify_timeout=timedelta(minutes=10))
+    assert step == Pause(timedelta(seconds=pause), CANDIDATE)
+
+
+def test_where_vault_does_not_say_when_the_version_alone_tells_whether_a_document_is_recorded() -> None:
+    written = Published(version=1, written_at=NOW, secret=OLD)
+    assert protocol.is_recorded(Journal(published_version=1), written)
+    assert not protocol.is_recorded(Journal(published_version=1, published_at=LATER), written)
+
+
+def test_a_back_off_is_obeyed_before_its_end_by_all_but_the_holder_and_no_further_ahead_than_a_day_and_an_hour() -> (
+    None
+):
+    at_rest = seen(listing=listing("b"))
+    furthest = NOW + timedelta(days=1, hours=1)
+    moment = timedelta(microseconds=1)
+    for at, obeyed in ((NOW - moment, False), (NOW, False), (NOW + moment, True), (furthest, True)):
+        backing_off = replace(AT_REST, attempts=1, next_attempt_at=at)
+        step = step_of(backing_off, at_rest)
+        assert (isinstance(step, Rest) and step.reason is Reason.BACKOFF) == obeyed
+        assert event_of(step_of(replace(backing_off, **MINE), at_rest)) is Event.CLEARED
+    assert event_of(step_of(replace(AT_REST, attempts=1, next_attempt_at=furthest + moment), at_rest)) is Event.CLEARED
+
+
+def test_who_is_at_work_comes_before_the_back_off_and_that_before_anything_is_written() -> None:
+    backing_off = replace(PREPARED, candidate=OLD, next_attempt_at=LATER, holder=None)
+    assert reason_of(step_of(backing_off, seen(), explicit=False)) is Reason.BACKOFF
+    held = replace(backing_off, holder="other", lease_until=LATER)
+    assert reason_of(step_of(held, seen(), explicit=False)) is Reason.LEASED
+
+
+def test_what_was_published_is_committed_before_a_revocation_is_settled() -> None:
+    journal = replace(PREPARED, candidate=OLD, retiring=(Retiring("c", NOW),))
+    assert event_of(step_of(journal, seen(revoked=frozenset({"c"})))) is Event.COMMITTED
+
+
+def test_what_is_missing_from_a_candidate_s_list_is_not_settled_before_the_candidate_is_published() -> None:
+    journal = replace(PREPARED, current_id="b", ids_before=frozenset({"a", "b"}), retiring=(Retiring("a", NOW),))
+    works = seen(listing=listing("b", "c", via=Credential.CANDIDATE))
+    assert step_of(journal, works) == Publish("c")
+
+
+def test_a_create_under_way_is_forgotten_with_the_last_secret_to_revoke() -> None:
+    gone = seen(revoked=frozenset({"a"}))
+    last = step_of(in_overlap(create_until=LATER), gone)
+    assert event_of(last) is Event.SETTLED
+    assert last.journal.create_until is None
+    more = replace(in_overlap(create_until=LATER), retiring=(Retiring("a", NOW), Retiring("c", LATER)))
+    assert step_of(more, gone).journal.create_until == LATER
+
+
+def test_after_the_last_revocation_nothing_is_looked_at_again_unless_something_is_in_hand() -> None:
+    gone = seen(revoked=frozenset({"a"}))
+    assert reason_of(step_of(AT_REST, gone)) is Reason.IDLE
+    assert event_of(step_of(replace(AT_REST, **MINE), gone)) is Event.RELEASED
+    assert step_of(replace(AT_REST, candidate=NEW), gone) == List(Credential.CANDIDATE)
+    stranger = replace(gone, listing=listing("b", "c"))
+    assert failure_of(step_of(AT_REST, stranger)) is Failure.AMBIGUOUS
+
+
+def test_a_candidate_chosen_here_is_sent_at_once_unless_there_is_no_room() -> None:
+    chosen = seen(listing=listing("a"), prepared_here=True)
+    late = replace(PREPARED, create_until=LATER)
+    assert step_of(late, chosen, max_secrets=3) == Create(Credential.PUBLISHED)
+    assert failure_of(step_of(PREPARED, chosen, max_secrets=1)) is Failure.FULL
+    assert reason_of(step_of(AT_REST, replace(chosen, listing=listing("b")))) is Reason.IDLE
+
+
+def test_a_list_fetched_with_a_candidate_that_is_none_any_more_is_fetched_again() -> None:
+    assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)
+
+
+def test_a_secret_that_is_refused_for_good_is_reported_with_everything_that_was_tried() -> None:
+    refused = seen(
+        refused=frozenset({Credential.PUBLISHED}), waiting_since={Awaited.PUBLISHED: NOW - timedelta(hours=1)}
+    )
+    step = step_of(AT_REST, refused)
+    assert failure_of(step) is Failure.CREDENTIALS
+    assert "primary" not in step.what
+    both = replace(refused, refused=frozenset({Credential.PUBLISHED, Credential.PRIMARY}))
+    step = step_of(AT_REST, both, has_primary=True)
+    assert failure_of(step) is Failure.CREDENTIALS
+    assert "and so are its primary's credentials" in step.what
+    through_primary = replace(refused, listing=listing("b", via=Credential.PRIMARY))
+    assert step_of(AT_REST, through_primary) == Prepare(Trigger.RESCUE)
+    unfinished = replace(through_primary, refused=refused.refused | {Credential.CANDIDATE})
+    assert step_of(PREPARED, replace(unfinished, listing=listing("a", via=Credential.PRIMARY))) == Create(
+        Credential.PRIMARY
+    )
+
+
+def test_a_first_secret_is_adopted_without_looking_for_an_earlier_one() -> None:
+    assert event_of(step_of(Journal(), seen(listing=listing("a")))) is Event.ADOPTED
+    named = seen(listing=listing("a", "b"), published=Published(version=1, secret=OLD, secret_id="a"))
+    step = step_of(Journal(), replace(named, recorded=OLD, recorded_read=True))
+    assert event_of(step) is Event.ADOPTED
+    assert step.journal.current_id == "a"
+    step = step_of(Journal(), seen(listing=listing("a", "b")), known_id="b")
+    assert event_of(step) is Event.ADOPTED
+    assert step.journal.current_id == "b"
+
+
+def test_a_change_by_hand_is_followed_once_the_list_shows_all_that_it_should() -> None:
+    journal = Journal(current_id="a", rotated_at=LATER, published_version=1)
+    edited = seen(published=Published(version=2, secret=OLD), recorded=OLD, recorded_read=True)
+    assert event_of(step_of(journal, replace(edited, listing=listing("a")))) is Event.CAUGHT_UP
+    assert isinstance(step_of(journal, replace(edited, listing=listing("b"))), Pause)
+    changed = replace(edited, published=Published(version=2, secret=NEW, secret_id="a"))
+    step = step_of(journal, replace(changed, listing=listing("a", "b")))
+    assert event_of(step) is Event.ADOPTED
+    assert step.journal.current_id == "b"
+    assert isinstance(step_of(journal, replace(changed, listing=listing("b"))), Pause)
+    rewritten = replace(changed, published=Published(version=1, secret=NEW, secret_id="a"), recorded=None)
+    step = step_of(replace(journal, published_version=3), replace(rewritten, listing=listing("a", "b")))
+    assert failure_of(step) is Failure.AMBIGUOUS
+
+
+def test_of_several_that_are_due_the_first_is_revoked_once_it_is_written_down_that_one_goes_early() -> None:
+    due = (Retiring("c", NOW, compromised=True), Retiring("a", NOW))
+    journal = replace(AT_REST, retiring=due, **MINE)
+    everything = seen(listing=listing("a", "b", "c"))
+    assert step_of(journal, everything, due_at=None) == Revoke("a")
+    early = replace(journal, retiring=(due[0], Retiring("a", LATER)))
+    step = step_of(early, everything, due_at=None, force=True, compromised=True)
+    assert event_of(step) is Event.CLAIMED
+    unhurried = replace(AT_REST, retiring=(due[0], Retiring("a", NOW)))
+    step = step_of(unhurried, everything, due_at=None)
+    assert step.journal.retiring == due
+
+
+def test_the_next_look_is_when_the_first_of_several_is_due() -> None:
+    retiring = (Retiring("c", LATER + timedelta(hours=1)), Retiring("a", LATER))
+    step = step_of(replace(AT_REST, retiring=retiring), seen(listing=listing("a", "b", "c")), due_at=None)
+    assert reason_of(step) is Reason.GRACE
+    assert step.until == LATER
+
+
+@pytest.mark.parametrize("trouble", [{"ambiguity": "two"}, {"attempts": 1}, {"last_error": "it failed"}])
+def test_all_that_was_wrong_is_cleared_once_nothing_else_is_to_be_done(trouble: dict[str, Any]) -> None:
+    journal = replace(AT_REST, **trouble)
+    assert event_of(step_of(journal, seen(listing=listing("b")))) is Event.CLEARED
+    due = replace(journal, rotated_at=NOW - timedelta(days=1))
+    assert step_of(due, seen(listing=listing("b"))) == Prepare(POLICY.trigger)
+
+
+def test_what_changes_nothing_at_the_provider_needs_no_lease() -> None:
+    nobody_s = replace(PREPARED, holder=None, lease_until=None)
+    assert event_of(step_of(nobody_s, seen(**FOUND))) is Event.CLAIMED
+    assert failure_of(step_of(nobody_s, seen(**FOUND), max_secrets=1)) is Failure.FULL
+    late = replace(nobody_s, create_until=LATER)
+    assert reason_of(step_of(late, seen(**FOUND), max_secrets=3)) is Reason.LATE_CREATE
+    refused = seen(**FOUND, value_refused=True, values=2, prepared_here=True, creates=1)
+    assert step_of(replace(nobody_s, trigger=Trigger.RESCUE), refused) == Prepare(Trigger.RESCUE)
+    assert step_of(nobody_s, refused, trigger=Trigger.MANUAL) == Prepare(Trigger.MANUAL)
+
+
+def test_the_published_id_is_the_one_that_was_answered_or_the_only_new_one() -> None:
+    works = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
+    assert step_of(PREPARED, works) == Publish("c")
+    assert isinstance(step_of(PREPARED, replace(works, created_id="b")), Pause)
+
+
+def test_a_create_is_sent_again_when_an_earlier_one_is_over_and_three_times_at_most() -> None:
+    for late in (NOW, NOW - timedelta(seconds=1)):
+        step = step_of(replace(PREPARED, create_until=late), seen(**FOUND), max_secrets=3)
+        assert step == Create(Credential.PUBLISHED)
+    assert step_of(PREPARED, seen(**FOUND, creates=2)) == Create(Credential.PUBLISHED)
+    assert failure_of(step_of(PREPARED, seen(**FOUND, creates=3))) is Failure.UNANSWERED
+
+
+def test_a_revocation_is_sent_three_times_at_most() -> None:
+    journal, both = in_overlap(**MINE), listing("a", "b")
+    assert step_of(journal, seen(listing=both, revokes=2), due_at=None) == Revoke("a")
+    assert failure_of(step_of(journal, seen(listing=both, revokes=3), due_at=None)) is Failure.UNANSWERED
+
+
+@pytest.mark.parametrize(("creates", "here", "awaited"), [(1, True, False), (2, True, True), (1, False, True)])
+def test_a_new_id_may_be_the_candidate_s_if_that_was_sent_more_than_once(
+    creates: int, here: bool, awaited: bool
+) -> None:
+    strange = seen(
+        listing=listing("a", "c"),
+        refused=frozenset({Credential.CANDIDATE}),
+        create_refused="too many",
+        creates=creates,
+        prepared_here=here,
+    )
+    step = step_of(PREPARED, strange)
+    if awaited:
+        assert isinstance(step, Pause)
+    else:
+        assert failure_of(step) is Failure.AMBIGUOUS
+        assert "appeared while a new one was being created" in step.what
 
 
 # --- properties over everything ------------------------------------------------------------------------------
