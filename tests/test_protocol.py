@@ -374,6 +374,68 @@ def test_a_new_id_may_be_the_candidate_s_if_that_was_sent_more_than_once(
         assert "appeared while a new one was being created" in step.what
 
 
+# --- journals ------------------------------------------------------------------------------------------------
+
+
+def test_a_new_candidate_forgets_no_create_that_may_still_land_and_every_ambiguity() -> None:
+    troubled = replace(AT_REST, ambiguity="two", unknown_ids=frozenset({"c"}), ids_before=frozenset({"x"}))
+    moment = timedelta(microseconds=1)
+    for late, kept in ((LATER, LATER), (NOW + moment, NOW + moment), (NOW, None), (NOW - moment, None), (None, None)):
+        journal = protocol.prepared(
+            seen(listing=listing("b")),
+            replace(troubled, create_until=late),
+            POLICY,
+            NOW,
+            trigger=Trigger.MANUAL,
+            candidate=NEW,
+            rotation_id="one",
+        )
+        assert journal.create_until == kept
+        assert (journal.rotation_id, journal.candidate, journal.ids_before) == ("one", NEW, frozenset({"b"}))
+        assert (journal.ambiguity, journal.unknown_ids) == (None, frozenset())
+
+
+def test_what_a_person_lets_go_is_added_to_what_is_retiring() -> None:
+    kept = Retiring("a", LATER)
+    journal = replace(PREPARED, current_id="b", retiring=(kept,))
+    resolved = protocol.resolved(seen(listing=listing("a", "b", "c")), journal, POLICY, NOW, frozenset({"c"}))
+    assert resolved.retiring == (kept, Retiring("c", NOW))
+    assert resolved.ids_before == frozenset()
+    assert protocol.unaccounted(seen(listing=listing("x")), replace(AT_REST, ids_before=frozenset({"x"}))) == {"x"}
+
+
+def test_a_failure_says_what_it_was_and_keeps_an_ambiguity_that_it_did_not_look_for() -> None:
+    earlier = replace(AT_REST, ambiguity="two", unknown_ids=frozenset({"x"}), **MINE)
+    look = seen(listing=listing("b", "c"))
+    for ambiguous, ambiguity, unknown in ((True, "it failed", {"c"}), (False, "two", {"x"})):
+        journal = protocol.failed(look, earlier, POLICY, NOW, "it failed", failure="word", ambiguous=ambiguous)
+        assert (journal.last_error, journal.failure) == ("it failed", "word")
+        assert (journal.ambiguity, journal.unknown_ids) == (ambiguity, unknown)
+        assert (journal.holder, journal.lease_until) == (None, None)
+
+
+@pytest.mark.parametrize("reason", ["policy", "journal", "neither"])
+def test_what_a_compromised_secret_leaves_behind_is_due_at_once(reason: str) -> None:
+    trigger = Trigger.COMPROMISED if reason == "journal" else Trigger.SCHEDULE
+    journal = replace(PREPARED, candidate=OLD, trigger=trigger, retiring=(Retiring("c", LATER, compromised=True),))
+    step = step_of(journal, seen(), compromised=reason == "policy")
+    assert event_of(step) is Event.COMMITTED
+    at_once = reason != "neither"
+    grace_over = NOW if at_once else NOW + POLICY.grace
+    assert step.journal.retiring == (
+        Retiring("c", NOW if at_once else LATER, compromised=True),
+        Retiring("a", grace_over, compromised=at_once),
+    )
+
+
+def test_the_room_is_awaited_until_the_first_of_several_is_due() -> None:
+    retiring = (Retiring("c", LATER + timedelta(hours=1)), Retiring("a", LATER))
+    due = replace(AT_REST, rotated_at=NOW - timedelta(days=1), retiring=retiring)
+    step = step_of(due, seen(listing=listing("a", "b", "c")))
+    assert reason_of(step) is Reason.FULL
+    assert step.until == LATER
+
+
 # --- properties over everything ------------------------------------------------------------------------------
 
 ids = st.sampled_from(["a", "b", "c"])
