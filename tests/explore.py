@@ -966,8 +966,10 @@ SCENARIOS = (
     Scenario("one runner, grace", runners=1, grace=2 * TICK),
     Scenario("two runners", crashes=0, faults=0),
     Scenario("two runners, a fault", crashes=0),
-    Scenario("two runners, requests that take no time", crashes=0, faults=0, slowest=timedelta()),
-    Scenario("two runners, a crash each, requests that take no time", faults=0, slowest=timedelta()),
+    Scenario("two runners, at once", crashes=0, faults=0, slowest=timedelta()),
+    Scenario("two runners, within a tick", crashes=0, faults=0, slowest=TICK),
+    Scenario("two runners, a crash each, at once", faults=0, slowest=timedelta()),
+    Scenario("two runners, a crash each, within a tick", faults=0, slowest=TICK),
     Scenario("two runners, a crash each", faults=0),
 )
 
