@@ -79,7 +79,7 @@ class Figures:
 def measure(*, quick: bool) -> Figures:
     """Measure one daemon after the other."""
     counts = (1, 100, 300) if quick else COUNTS
-    figures = Figures(2 if quick else 60)
+    figures = Figures(2 if quick else 20)
     emulator = Emulator([])  # in this process: a fleet at rest hardly asks it anything
     with among_servers(), tempfile.TemporaryDirectory() as name, running_openbao() as bao, running(emulator) as url:
         begun = time.monotonic()

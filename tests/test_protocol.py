@@ -407,7 +407,7 @@ def test_what_a_person_lets_go_is_added_to_what_is_retiring() -> None:
 def test_a_failure_says_what_it_was_and_keeps_an_ambiguity_that_it_did_not_look_for() -> None:
     earlier = replace(AT_REST, ambiguity="two", unknown_ids=frozenset({"x"}), **MINE)
     look = seen(listing=listing("b", "c"))
-    for ambiguous, ambiguity, unknown in ((True, "it failed", {"c"}), (False, "two", {"x"})):
+    for ambiguous, ambiguity, unknown in ((True, "it failed", frozenset({"c"})), (False, "two", frozenset({"x"}))):
         journal = protocol.failed(look, earlier, POLICY, NOW, "it failed", failure="word", ambiguous=ambiguous)
         assert (journal.last_error, journal.failure) == ("it failed", "word")
         assert (journal.ambiguity, journal.unknown_ids) == (ambiguity, unknown)
