@@ -689,7 +689,8 @@ class Daemon:
             return False
         if account.visit is not None:
             return True
-        waits = account.retry_at is not None and account.retry_at > now
+        # Whoever has just been visited rests for a moment, which is no trouble.
+        waits = account.retry_at is not None and account.retry_at > now + SHORTEST_REST
         return not (account.error or journal.attempts or waits)
 
     # --- what ------------------------------------------------------------------------------------------------
