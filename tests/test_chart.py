@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files as resources
@@ -214,6 +215,14 @@ def test_helm_lints_without_a_warning(name: str) -> None:
     report = helm_python.lint(CHART, MATRIX[name], strict=True, namespace="secrets")
     found = [one for one in report["messages"] if one["severity"] > 1]
     assert (found, report["errors"]) == ([], [])
+
+
+@pytest.mark.parametrize("name", [".gitkeep", "pod.yaml.swp", "pod.yaml.tmp"])
+def test_what_an_editor_or_git_leaves_behind_is_no_part_of_the_chart(name: str, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(CHART, tmp_path / "rotator"))
+    (copied / "templates" / name).write_text("{{ half a line")
+    texts = helm_python.Chart.load(copied).render(LEAST, name="night", namespace="secrets")
+    assert texts == chart().render(LEAST, name="night", namespace="secrets")
 
 
 def test_no_two_objects_of_a_kind_have_one_name() -> None:
@@ -572,6 +581,17 @@ def test_every_object_says_whose_it_is() -> None:
     assert the("deployment, everything", "Service")["metadata"]["annotations"] == {"a": "b"}
 
 
+def test_every_pod_says_whose_it_is_and_what_it_does() -> None:
+    job = the("cronjob", "CronJob")["spec"]["jobTemplate"]
+    assert OWNED.items() <= job["metadata"]["labels"].items()
+    for name in MATRIX:
+        does, check = ("job" if name.startswith("cronjob") else "daemon"), the(name, "Pod")
+        for pod, component in ((template(workload(name)), does), (check, "check")):
+            labels = pod["metadata"]["labels"]
+            assert (OWNED | {"app.kubernetes.io/component": component}).items() <= labels.items()
+            assert labels["helm.sh/chart"] == f"rotator-{__version__}"
+
+
 @pytest.mark.parametrize(
     ("release", "values", "name"),
     [
@@ -585,6 +605,10 @@ def test_every_object_says_whose_it_is() -> None:
 def test_objects_are_named_after_the_release(release: str, values: Object, name: str) -> None:
     found = render(LEAST | {"mode": "cronjob"} | values, name=release)
     assert {one["metadata"]["name"] for one in found} == {name, f"{name}-check"}
+    watched = render(LEAST | MONITORED | values, name=release)
+    parts = {(one["kind"], one["metadata"]["name"].removeprefix(name)) for one in watched}
+    assert {part for _, part in parts} == {"", "-check", "-dashboard"}
+    assert ("ConfigMap", "-dashboard") in parts
 
 
 def test_helm_test_runs_the_check_of_rotator_once() -> None:

@@ -148,7 +148,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         try:
             set_up = partial(run, "/bin/sh", FILES / "setup.sh", tmp_path / "vault", tmp_path, **environment)
             printed = set_up()
-            assert (tmp_path / "vault-secret-id").read_text() not in printed
+            for told in ((tmp_path / "vault-secret-id").read_text(), "First0Secret", "No value found"):
+                assert told not in printed
             eventually(lambda: answers(port, "abcd1234", "First0Secret"))
             yield Stack(settings_for(tmp_path, bao.address, port), Admin(bao.address, bao.root_token), port, set_up)
         finally:
@@ -197,6 +198,17 @@ def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack:
     (tmp_path / "vault" / "setup.sh").write_text("#!/bin/sh\n")
     stack.set_up()
     assert stack.published() == published
+
+
+def test_the_set_up_ends_at_the_first_thing_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "setup.sh").write_text("#!/bin/sh\necho sealed >&2\nexit 1\n")
+    (tmp_path / "setup.sh").chmod(0o755)
+    (tmp_path / "bao").write_text(f"#!/bin/sh\ntouch {tmp_path}/went-on\n")
+    (tmp_path / "bao").chmod(0o755)
+    command = ["/bin/sh", FILES / "setup.sh", tmp_path, tmp_path]
+    done = subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "sealed\n")
+    assert not (tmp_path / "went-on").exists()
 
 
 def test_rotator_reads_what_is_mounted_where_it_looks_and_vault_is_where_it_says(

@@ -1,5 +1,6 @@
 """The dashboard as Grafana reads it, as far as that can be said without Grafana; its queries run in test_prometheus."""
 
+import re
 from itertools import combinations
 from typing import Any
 
@@ -146,6 +147,8 @@ def test_a_panel_asks_a_question_of_the_chosen_prometheus_and_says_in_what_it_an
         assert 'job="$job"' in target["expr"]
         assert target["legendFormat"] or panel["type"] == "stat"
         assert target["instant"] is not target["range"]
+        if panel["type"] != "stat" and (by := re.findall(r"by \(([a-z_, ]+)\)", target["expr"])):
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) == set(by[0].split(", ")) - {"le"}
         assert target["instant"] is (panel["type"] in ("stat", "bargauge", "table"))
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
     defaults = panel["fieldConfig"]["defaults"]
