@@ -205,7 +205,7 @@ def test_the_set_up_ends_at_the_first_thing_that_fails(tmp_path: Path) -> None:
     (tmp_path / "setup.sh").chmod(0o755)
     (tmp_path / "bao").write_text(f"#!/bin/sh\ntouch {tmp_path}/went-on\n")
     (tmp_path / "bao").chmod(0o755)
-    command = ["/bin/sh", FILES / "setup.sh", tmp_path, tmp_path]
+    command: list[str | Path] = ["/bin/sh", FILES / "setup.sh", tmp_path, tmp_path]
     done = subprocess.run(
         command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )

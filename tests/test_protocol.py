@@ -1,6 +1,6 @@
 """`decide` alone: what no model world comes to, and properties over everything it can be asked."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -434,6 +434,145 @@ def test_the_room_is_awaited_until_the_first_of_several_is_due() -> None:
     step = step_of(due, seen(listing=listing("a", "b", "c")))
     assert reason_of(step) is Reason.FULL
     assert step.until == LATER
+
+
+@pytest.mark.parametrize("ahead", [None, timedelta(0), timedelta(microseconds=1)])
+def test_a_published_candidate_is_recorded_with_what_it_replaces_and_the_lease_kept_only_for_what_is_due(
+    ahead: timedelta | None,
+) -> None:
+    """Without grace what was replaced goes in the same run, unless a create may still land."""
+    late = None if ahead is None else NOW + ahead
+    written = Published(version=7, written_at=NOW, secret=NEW, secret_id="b", rotated_at=LATER)
+    journal = replace(PREPARED, attempts=2, last_error="it failed", failure="word", create_until=late)
+    committed = step_of(journal, seen(published=written), grace=timedelta()).journal
+    assert (committed.current_id, committed.rotated_at) == ("b", LATER)
+    assert (committed.published_version, committed.published_at) == (7, NOW)
+    assert (committed.candidate, committed.ids_before, committed.create_until) == (None, frozenset(), late)
+    assert (committed.attempts, committed.last_error, committed.failure) == (0, None, None)
+    assert committed.retiring == (Retiring("a", NOW),)
+    waits = late is not None and late > NOW
+    assert committed.holder == (None if waits else "me")
+    assert committed.lease_until == (None if waits else NOW + POLICY.lease)
+
+
+def test_with_grace_the_lease_is_given_back_and_a_document_that_does_not_say_when_is_of_now() -> None:
+    unsaid = Published(version=7, secret=NEW, secret_id="b")
+    committed = step_of(PREPARED, seen(published=unsaid)).journal
+    assert committed.rotated_at == NOW
+    assert committed.retiring == (Retiring("a", NOW + POLICY.grace),)
+    assert (committed.holder, committed.lease_until) == (None, None)
+    one_of_two = replace(PREPARED, retiring=(Retiring("c", NOW),))
+    assert step_of(one_of_two, seen(published=unsaid)).journal.holder == "me"
+
+
+@pytest.mark.parametrize("trigger", [Trigger.BOOTSTRAP, Trigger.RESCUE])
+def test_only_the_first_secret_that_a_primary_brings_in_replaces_what_was_there_unrecorded(trigger: Trigger) -> None:
+    journal = replace(PREPARED, current_id=None, trigger=trigger, ids_before=frozenset({"x", "b", "a"}))
+    unsaid = Published(version=1, secret=NEW, secret_id="b")
+    committed = step_of(journal, seen(published=unsaid)).journal
+    brought_in = (Retiring("a", NOW + POLICY.grace), Retiring("x", NOW + POLICY.grace))
+    assert committed.retiring == (brought_in if trigger is Trigger.BOOTSTRAP else ())
+
+
+def dated(**ids: int) -> Listing:
+    """What is listed, each created so many hours before."""
+    return Listing(Credential.PUBLISHED, {id_: NOW - timedelta(hours=hours) for id_, hours in ids.items()})
+
+
+def test_adoption_records_what_is_older_and_leaves_a_younger_one_and_one_of_the_same_moment_alone() -> None:
+    look = seen(listing=dated(y=1, b=2, s=2, x=3, a=4), published=Published(version=3, written_at=LATER, secret=OLD))
+    adopted = step_of(Journal(), look, known_id="b").journal
+    over = NOW + POLICY.grace
+    assert adopted.retiring == (Retiring("a", over), Retiring("x", over))
+    assert (adopted.current_id, adopted.rotated_at) == ("b", NOW - timedelta(hours=2))
+    assert (adopted.published_version, adopted.published_at) == (3, LATER)
+
+
+def test_adopting_another_records_the_one_before_and_nothing_that_is_gone_or_now_the_published_one() -> None:
+    changed = seen(
+        listing=dated(b=1, a=2, c=3), published=Published(version=2, secret=NEW), recorded=OLD, recorded_read=True
+    )
+    gone, kept = Retiring("g", LATER), Retiring("c", LATER, compromised=True)
+    before = Journal(current_id="a", rotated_at=LATER, published_version=1, retiring=(Retiring("b", LATER), kept))
+    adopted = step_of(before, changed, known_id="b").journal
+    assert adopted.retiring == (kept, Retiring("a", NOW + POLICY.grace))
+    replaced = replace(before, retiring=(gone, kept))
+    look = replace(changed, listing=dated(b=1, c=3))
+    assert step_of(replaced, look, known_id="b").journal.retiring == (kept,)
+    unknown = replace(before, current_id=None)
+    adopted = step_of(unknown, changed, known_id="b").journal
+    assert adopted.retiring == (kept,)  # it was adopted once: what is older may be anybody's
+
+
+def test_what_is_revoked_is_settled_and_the_lease_of_this_run_given_back_only() -> None:
+    for mine in (MINE, {}):
+        settled = step_of(in_overlap(failure="word", attempts=1, **mine), seen(revoked=frozenset({"a"}))).journal
+        assert (settled.retiring, settled.holder, settled.lease_until) == ((), None, None)
+        assert (settled.attempts, settled.failure) == (0, None)
+    dead: dict[str, Any] = {"holder": "other", "lease_until": NOW}
+    settled = step_of(in_overlap(**dead), seen(revoked=frozenset({"a"}))).journal
+    assert (settled.holder, settled.lease_until) == ("other", NOW)
+
+
+def test_all_is_well_means_that_nothing_is_left_of_what_was_not() -> None:
+    worse: dict[str, Any] = {
+        "attempts": 3,
+        "next_attempt_at": NOW,
+        "last_error": "it failed",
+        "failure": "word",
+        "ambiguity": "two",
+        "unknown_ids": frozenset({"x"}),
+    }
+    assert step_of(replace(AT_REST, **worse), seen(listing=listing("b"))).journal == AT_REST
+
+
+@pytest.mark.parametrize(("strangers", "words"), [("c", "a secret that"), ("cd", "2 secrets that")])
+def test_one_stranger_is_a_secret_and_more_are_counted(strangers: str, words: str) -> None:
+    step = step_of(AT_REST, seen(listing=listing("b", *strangers)))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert f"the account holds {words}" in step.what
+    assert step.what.endswith(": " + ", ".join(strangers))
+
+
+def test_nothing_is_wanted_known_or_remembered_unless_somebody_says_so() -> None:
+    """What a document leaves out, and what a caller leaves out."""
+    nothing: dict[str, Any] = {"attempts": 0, "published_version": 0, "retiring": ()}
+    nothing |= {"ids_before": frozenset(), "unknown_ids": frozenset()}
+    assert {field.name: getattr(Journal(), field.name) for field in fields(Journal)} == dict.fromkeys(
+        [field.name for field in fields(Journal)]
+    ) | nothing
+    assert not Retiring("a", NOW).compromised
+    assert Published() == Published(version=0, written_at=None, secret=None, secret_id=None, rotated_at=None)
+    fresh = Observation(Published())
+    facts = [getattr(fresh, field.name) for field in fields(Observation)[1:]]
+    assert not any(facts)
+    assert Policy("me", "shop") == Policy(
+        runner="me",
+        account="shop",
+        due_at=None,
+        explicit=False,
+        force=False,
+        compromised=False,
+        revoke=True,
+        trigger=Trigger.SCHEDULE,
+        known_id=None,
+        has_primary=False,
+        grace=timedelta(days=1),
+        verify_timeout=timedelta(minutes=5),
+        max_secrets=2,
+        lease=timedelta(minutes=2),
+        request_timeout=timedelta(seconds=10),
+        settle=timedelta(seconds=30),
+    )
+
+
+def test_what_changes_something_and_the_bounds_are_what_the_documents_say() -> None:
+    assert set(protocol.CHANGING_STEPS) == {
+        *(protocol.TryEarlier, protocol.Prepare, protocol.Create, protocol.Publish, protocol.Revoke, protocol.Record)
+    }
+    assert (protocol.MAX_SENDS, protocol.MAX_VALUES) == (3, 3)
+    times = (protocol.BACKOFF_FIRST, protocol.BACKOFF_CAP, protocol.LONGEST_BACKOFF, protocol.CLOCK_TOLERANCE)
+    assert times == (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(hours=1))
 
 
 # --- properties over everything ------------------------------------------------------------------------------
