@@ -217,12 +217,16 @@ def test_helm_lints_without_a_warning(name: str) -> None:
     assert (found, report["errors"]) == ([], [])
 
 
-@pytest.mark.parametrize("name", [".gitkeep", "pod.yaml.swp", "pod.yaml.tmp"])
-def test_what_an_editor_or_git_leaves_behind_is_no_part_of_the_chart(name: str, tmp_path: Path) -> None:
+def test_what_an_editor_or_git_leaves_behind_is_no_part_of_the_chart(tmp_path: Path) -> None:
     copied = Path(shutil.copytree(CHART, tmp_path / "rotator"))
-    (copied / "templates" / name).write_text("{{ half a line")
+    for name in (".gitattributes", ".rules.yml.swp", "rules.yml.tmp"):
+        (copied / "files" / name).write_text("half a line")
+    (copied / "templates" / "files.yaml").write_text(
+        '{{ range $path, $_ := .Files.Glob "**" }}- {{ $path }}\n{{ end }}'
+    )
     texts = helm_python.Chart.load(copied).render(LEAST, name="night", namespace="secrets")
-    assert texts == chart().render(LEAST, name="night", namespace="secrets")
+    (found,) = (text for path, text in texts.items() if path.endswith("/files.yaml"))
+    assert yaml.safe_load(found) == [".helmignore", "files/rotator.json", "files/rules.yml"]
 
 
 def test_no_two_objects_of_a_kind_have_one_name() -> None:
@@ -733,6 +737,7 @@ def test_the_notes_name_the_next_commands(mode: str) -> None:
     texts = chart().render(LEAST | {"mode": mode}, name="night", namespace="secrets")
     (notes,) = (text for path, text in texts.items() if path.endswith("NOTES.txt"))
     assert f"rotator {__version__} is installed as {mode} night-rotator." in notes
+    assert ("the schedule (*/30 * * * *):" in notes) == (mode == "cronjob")
     assert "helm test night --namespace secrets --logs" in notes
     assert re.findall(r"^([0-9])[.] ", notes, re.MULTILINE) == ["1", "2", "3"]
     assert "rotator adopt NAME" in notes

@@ -148,6 +148,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         try:
             set_up = partial(run, "/bin/sh", FILES / "setup.sh", tmp_path / "vault", tmp_path, **environment)
             printed = set_up()
+            # rotator's user in its container is another one.
+            assert (tmp_path / "vault-secret-id").stat().st_mode & 0o777 == 0o644
             for told in ((tmp_path / "vault-secret-id").read_text(), "First0Secret", "No value found"):
                 assert told not in printed
             eventually(lambda: answers(port, "abcd1234", "First0Secret"))

@@ -122,6 +122,7 @@ def nexmo(site: Site, cluster: Cluster) -> Any:
     vault.auth.approle.login(role_id=role_id, secret_id=secret_id)
     cluster.outputs.append("")
     made = module.Nexmo(vault, "nexmo/main", api_url=cluster.api_url)
+    assert made._http.timeout == httpx.Timeout(10)
     yield made
     made._http.close()
     vault.adapter.close()
