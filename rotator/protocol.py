@@ -193,6 +193,16 @@ class Observation:
     revoked: frozenset[str] = frozenset()
     rotated: bool = False
 
+    @property
+    def created(self) -> Mapping[str, datetime]:
+        """The listed ids and when each was created; none while the list was not looked at."""
+        return self.listing.created if self.listing else {}
+
+    @property
+    def via(self) -> Credential | None:
+        """Whose credential fetched the list, if it was looked at."""
+        return self.listing.via if self.listing else None
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -392,7 +402,7 @@ class _Case:
 
     @property
     def listed(self) -> frozenset[str]:
-        return frozenset(self.seen.listing.created) if self.seen.listing else frozenset()
+        return frozenset(self.seen.created)
 
     @property
     def held(self) -> bool:
@@ -405,7 +415,7 @@ class _Case:
 
     @property
     def candidate_works(self) -> bool:
-        return self.seen.listing is not None and self.seen.listing.via is Credential.CANDIDATE
+        return self.seen.via is Credential.CANDIDATE
 
     @property
     def wanted(self) -> bool:
@@ -562,8 +572,8 @@ def _list(case: _Case) -> Step | None:
     that is refused is everybody's outage: then whatever else still works is used to mend it. One refusal may be a
     mistake, though, and what mends an outage makes one of a mistake: it is believed if it goes on.
     """
-    seen, listing = case.seen, case.seen.listing
-    if listing is not None and (case.journal.candidate is not None or listing.via is not Credential.CANDIDATE):
+    seen = case.seen
+    if seen.listing is not None and (case.journal.candidate is not None or not case.candidate_works):
         return None
     if case.journal.candidate is not None:
         if Credential.CANDIDATE not in seen.refused:
@@ -598,7 +608,7 @@ def _continue(case: _Case) -> Step | None:
 
 def _recover(case: _Case) -> Step | None:
     """Nothing published, or what is published is refused: create through the primary, which is all that works."""
-    if case.seen.listing is None or case.seen.listing.via is not Credential.PRIMARY:
+    if case.seen.via is not Credential.PRIMARY:
         return None
     if case.full:
         return Fail(
@@ -617,7 +627,7 @@ def _identify(case: _Case) -> Step | None:
     again.
     """
     journal, seen = case.journal, case.seen
-    if seen.listing is None or seen.listing.via is not Credential.PUBLISHED:
+    if seen.via is not Credential.PUBLISHED:
         return None
     named, changed, excluded = None, False, journal.retiring_ids
     if not is_recorded(journal, seen.published):
@@ -788,8 +798,7 @@ def _create(case: _Case) -> Step:
     if late is not None and late > case.now and len(case.listed) + 1 < policy.max_secrets:
         # With room to spare a create that lands late would not be refused: wait it out.
         return Rest(Reason.LATE_CREATE, late, "an earlier create may still be carried out")
-    listing = seen.listing
-    return Create(listing.via if listing else Credential.PUBLISHED)
+    return Create(seen.via or Credential.PUBLISHED)
 
 
 def _may_be_ours(case: _Case) -> bool:
@@ -884,9 +893,8 @@ def prepared(
 
 def unaccounted(observation: Observation, journal: Journal) -> frozenset[str]:
     """The listed ids that rotator cannot account for, as far as the listing shows."""
-    listed = frozenset(observation.listing.created) if observation.listing else frozenset()
     before = journal.ids_before if journal.candidate is not None else frozenset()
-    return listed - before - journal.retiring_ids - {journal.current_id}
+    return frozenset(observation.created) - before - journal.retiring_ids - {journal.current_id}
 
 
 def resolved(
@@ -972,16 +980,14 @@ def _committed(case: _Case) -> Journal:
     journal, published = case.journal, case.seen.published
     create_until = case.late_create_until
     at_once = case.policy.compromised or journal.trigger is Trigger.COMPROMISED
-    grace_over = case.now if at_once else case.now + case.policy.grace
+    grace_over = case.now + case.policy.grace
     entries = {entry.id: entry.not_before for entry in journal.retiring}
     if journal.current_id is not None:
         entries[journal.current_id] = grace_over
     elif journal.trigger is Trigger.BOOTSTRAP:
         # The first secret of an account that its primary brought in: what was there before goes, too.
         entries |= dict.fromkeys(sorted(journal.ids_before), grace_over)
-    if at_once:
-        entries = dict.fromkeys(entries, case.now)
-    entries.pop(published.secret_id or "", None)
+    entries = {id_: case.now if at_once else at for id_, at in entries.items() if id_ != published.secret_id}
     compromised = {entry.id for entry in journal.retiring if entry.compromised}
     done = replace(
         _well(journal),
@@ -1005,8 +1011,7 @@ def _adopted(case: _Case, id_: str) -> Journal:
     Recorded ids stay recorded. At the first adoption whatever is older than the published secret is recorded
     as retiring; whatever is not stays unaccounted for.
     """
-    journal, listing = case.journal, case.seen.listing
-    created = dict(listing.created) if listing else {}
+    journal, created = case.journal, case.seen.created
     grace_over = case.now + case.policy.grace
     entries = {entry.id: entry for entry in journal.retiring}
     if journal.current_id is not None:

@@ -339,6 +339,8 @@ def test_the_published_id_is_the_one_that_was_answered_or_the_only_new_one() -> 
     works = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
     assert step_of(PREPARED, works) == Publish("c")
     assert isinstance(step_of(PREPARED, replace(works, created_id="b")), Pause)
+    two = seen(listing=listing("a", "c", "d", via=Credential.CANDIDATE))
+    assert step_of(PREPARED, two, max_secrets=3) == Publish(None)
 
 
 def test_a_create_is_sent_again_when_an_earlier_one_is_over_and_three_times_at_most() -> None:
@@ -402,6 +404,7 @@ def test_what_a_person_lets_go_is_added_to_what_is_retiring() -> None:
     assert resolved.retiring == (kept, Retiring("c", NOW))
     assert resolved.ids_before == frozenset()
     assert protocol.unaccounted(seen(listing=listing("x")), replace(AT_REST, ids_before=frozenset({"x"}))) == {"x"}
+    assert protocol.unaccounted(seen(), AT_REST) == frozenset()
 
 
 def test_a_failure_says_what_it_was_and_keeps_an_ambiguity_that_it_did_not_look_for() -> None:
@@ -417,13 +420,15 @@ def test_a_failure_says_what_it_was_and_keeps_an_ambiguity_that_it_did_not_look_
 @pytest.mark.parametrize("reason", ["policy", "journal", "neither"])
 def test_what_a_compromised_secret_leaves_behind_is_due_at_once(reason: str) -> None:
     trigger = Trigger.COMPROMISED if reason == "journal" else Trigger.SCHEDULE
-    journal = replace(PREPARED, candidate=OLD, trigger=trigger, retiring=(Retiring("c", LATER, compromised=True),))
+    retiring = (Retiring("c", LATER, compromised=True), Retiring("d", LATER))
+    journal = replace(PREPARED, candidate=OLD, trigger=trigger, retiring=retiring)
     step = step_of(journal, seen(), compromised=reason == "policy")
     assert event_of(step) is Event.COMMITTED
     at_once = reason != "neither"
     grace_over = NOW if at_once else NOW + POLICY.grace
     assert step.journal.retiring == (
         Retiring("c", NOW if at_once else LATER, compromised=True),
+        Retiring("d", NOW if at_once else LATER, compromised=at_once),
         Retiring("a", grace_over, compromised=at_once),
     )
 
@@ -450,6 +455,8 @@ def test_a_published_candidate_is_recorded_with_what_it_replaces_and_the_lease_k
     assert (committed.candidate, committed.ids_before, committed.create_until) == (None, frozenset(), late)
     assert (committed.attempts, committed.last_error, committed.failure) == (0, None, None)
     assert committed.retiring == (Retiring("a", NOW),)
+    lost = step_of(journal, seen(published=written, create_lost_at=NOW), grace=timedelta()).journal
+    assert lost.create_until == NOW + POLICY.request_timeout + POLICY.settle
     waits = late is not None and late > NOW
     assert committed.holder == (None if waits else "me")
     assert committed.lease_until == (None if waits else NOW + POLICY.lease)
@@ -811,6 +818,12 @@ def test_the_backoff_grows_to_its_cap_and_differs_from_account_to_account(accoun
     longest = timedelta(minutes=min(2 ** (attempts - 1), 60))
     assert longest * 0.75 <= backoff(account, attempts) <= longest
     assert len({backoff(f"{account}{n}", attempts) for n in range(20)}) == 20
+
+
+def test_accounts_that_failed_together_are_spread_over_a_quarter_of_the_backoff() -> None:
+    shares = [backoff(f"n{number}", 1) / timedelta(minutes=1) for number in range(200)]
+    assert 0.75 <= min(shares) < 0.76
+    assert 0.99 < max(shares) <= 1
 
 
 def test_what_is_older_than_an_instant_is_due_at_that_instant_and_the_rest_never() -> None:
