@@ -551,7 +551,7 @@ def test_nothing_is_wanted_known_or_remembered_unless_somebody_says_so() -> None
     assert not Retiring("a", NOW).compromised
     assert Published() == Published(version=0, written_at=None, secret=None, secret_id=None, rotated_at=None)
     fresh = Observation(Published())
-    facts = [getattr(fresh, field.name) for field in fields(Observation)[1:]]
+    facts = [getattr(fresh, field.name) for field in fields(Observation)[1:]] + [fresh.created, fresh.via]
     assert not any(facts)
     assert Policy("me", "shop") == Policy(
         runner="me",
