@@ -132,6 +132,7 @@ class AuditLog:
     def __init__(self, file: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.file = file
         self._clock = clock
+        self.on_lost: Callable[[], None] = lambda: None
         self._lost = 0
         self._lock = threading.Lock()
 
@@ -207,6 +208,7 @@ class AuditLog:
                     next_step="Make room for it, or name another file with ROTATOR_AUDIT__FILE",
                 ) from None
             self._lost += 1
+            self.on_lost()
             _log.error("audit.lost", error=f"{self.file} cannot be written: {_why(error)}", line=fields)
             return
         # What stands in the file alone can be made anew, chain and all, by whoever may write to it.

@@ -224,6 +224,7 @@ class Daemon:
         self._provider, self._vault = self._connect_provider(settings), self._connect_vault(settings)
         self._fleet = Fleet(settings, self._provider, self._vault, self._stop)
         self._fleet.audit.check()
+        self._fleet.audit.on_lost = self.metrics.audit_line_lost
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(settings.daemon.concurrency)},
@@ -846,6 +847,7 @@ class Daemon:
             runner = self._fleet.runner
             self._fleet = Fleet(settings, provider, vault, self._stop)
             self._fleet.runner = runner
+            self._fleet.audit.on_lost = self.metrics.audit_line_lost
             self._set_accounts(settings)
         self._log_changes(before, settings)
         self.metrics.reloaded(ok=True)

@@ -166,6 +166,11 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._lost_lines = Counter(
+            "rotator_audit_lines_lost",
+            "Lines of the audit log that could not be written: what they tell stands in the log only.",
+            registry=registry,
+        )
         self._reloads = Counter(
             "rotator_config_reloads",
             "Times that the configuration was read again, by whether it was taken over (ok) or refused (failed).",
@@ -242,6 +247,10 @@ class Metrics:
     def topped_up(self, result: TopUp) -> None:
         """An account was topped up, or was to be."""
         self._top_ups.labels(result.value).inc()
+
+    def audit_line_lost(self) -> None:
+        """A line of the audit log could not be written."""
+        self._lost_lines.inc()
 
     def missed(self) -> None:
         """The scheduler left a job out, or lost it."""

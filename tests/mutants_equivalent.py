@@ -29,6 +29,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "garbled",
         "RUN tools/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \\",
     ): _BUILT,
+    (
+        "deploy/helm/rotator/Chart.yaml",
+        "garbled",
+        'kubeVersion: ">=1.29.0-0"',
+    ): "it tells of releases before 1.29.0 only",
     ("deploy/helm/rotator/Chart.yaml", "left out", "type: application"): "it is what Helm takes anyway",
     ("deploy/helm/rotator/values.schema.json", "both", '"title": "Values of the rotator chart",'): "people read it",
     ("deploy/vault/*-approle.json", "left out", '"secret_id_num_uses": 0'): _DEFAULT,

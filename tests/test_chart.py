@@ -744,7 +744,7 @@ def test_the_notes_name_the_next_commands(mode: str) -> None:
     if mode == "cronjob":
         assert "create job night-rotator-now --from=cronjob/night-rotator" in notes
     else:
-        assert f"kubectl --namespace secrets exec -it {mode}/night-rotator -- rotator adopt NAME" in notes
+        assert f"kubectl --namespace secrets exec -it {mode}/night-rotator -- rotator adopt NAME\n" in notes
         assert f"port-forward {mode}/night-rotator 9464" in notes
 
 

@@ -244,6 +244,7 @@ def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
         *(series("deferrals_total", reason=reason) for reason in (*Reason, BRAKE) if reason not in ("idle", "grace")),
         *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
         *(series(name) for name in ("lease_conflicts_total", "jobs_missed_total", "jobs_failed_total")),
+        series("audit_lines_lost_total"),
         series("rotation_duration_seconds_count"),
         series("schedule_lateness_seconds_count"),
     ]
@@ -307,6 +308,7 @@ def test_a_run_is_counted_for_what_it_did(case: str) -> None:
 def test_everything_else_is_counted_too() -> None:
     assert changed(lambda metrics: metrics.deferred(BRAKE)) == {"deferrals_total brake": 1}
     assert changed(lambda metrics: metrics.missed()) == {"jobs_missed_total": 1}
+    assert changed(lambda metrics: metrics.audit_line_lost()) == {"audit_lines_lost_total": 1}
     assert changed(lambda metrics: metrics.job_failed()) == {"jobs_failed_total": 1}
     assert changed(lambda metrics: metrics.late(timedelta(hours=2))) == {
         "schedule_lateness_seconds_count": 1,

@@ -275,6 +275,26 @@ def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
         assert why["metric"]["reason"] == "not_adopted"
 
 
+def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    # What was replaced is revoked while the file is away: that is not put off, and its lines are lost.
+    cluster.configure(
+        [open_account(cluster, "shop", every="30d")], defaults={"grace": "15s"}, audit={"file": str(file)}
+    )
+    assert cluster.run("rotate-now", "shop", "--wait", "0s").code == 0
+    with cluster.daemon() as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
+        file.rename(tmp_path / "audit.jsonl.1")
+        file.mkdir()
+        daemon.wait_for("rotation.revoked", account="shop")
+        server.fires("RotatorAuditIncomplete")
+        assert daemon.wait_for("audit.lost")
+        file.rmdir()
+        server.calms()
+    assert cluster.run("rotate-now", "shop").code == 0
+    verified = cluster.run("audit", "verify", str(file))
+    assert verified.code == 0, verified.out
+
+
 def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [open_account(cluster, name, every="1s") for name in ("busy", "shop", "alone")]
     cluster.emulator.faults.add("create:503:*")

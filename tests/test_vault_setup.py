@@ -53,6 +53,7 @@ def test_the_script_may_be_run_again_for_more_accounts_and_prints_no_secret(site
     assert "vault.auth.secret_id_file" in site.output
     assert site.bao.root_token.get_secret_value() not in site.output
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", site.output), "a role id or secret id was printed"
+    assert not re.search(r"^\+ ", site.output, re.MULTILINE), "it tells each command"
 
 
 def test_the_script_is_free_of_what_shellcheck_knows() -> None:
