@@ -6,6 +6,7 @@ session makes another account's secret look as if it worked. What an answer mean
 account_answers' business; the errors and values can be imported from here.
 """
 
+import itertools
 import logging
 import re
 import ssl
@@ -78,6 +79,8 @@ WORST_CASE = 1.5
 # How long a connection is kept for the next request. A server closes an idle one when it likes, and a create that is
 # sent into that moment is a lost answer: servers keep theirs for longer than this, proxies for a minute.
 KEPT = timedelta(seconds=2)
+# How many threads share a pool of connections: httpcore compares all of a pool's with one another, twice a request.
+_POOL = 8
 
 _MAX_BODY = 1 << 20
 # A 429 may be about one key only: for the sake of the others the host is asked again after this at the latest.
@@ -206,21 +209,26 @@ class _Host:
         self.setting, self.url = setting, url
         self.name = httpx.URL(url).host
         self.pace = _Pace(settings.max_calls_per_second)
-        timeout = settings.timeout.total_seconds()
-        client = httpx.Client(
-            headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
-            verify=tls,
-            # The deadline ends the whole; these leave most of the time to the answer.
-            timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
-            limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEPT.total_seconds()),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-        )
-        self.client = bound(client)
+        self._clients = tuple(_client(settings, tls, connections) for _ in range(-(-connections // _POOL)))
+        self._turns = itertools.count()
+        self._thread = threading.local()
         if in_plain_text(url):
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
             _log.warning("provider.tls_verification_off", host=self.name)
+
+    @property
+    def client(self) -> httpx.Client:
+        """The one that this thread uses."""
+        if not hasattr(self._thread, "client"):
+            self._thread.client = self._clients[next(self._turns) % len(self._clients)]
+        client: httpx.Client = self._thread.client
+        return client
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            client.close()
 
     def unanswered(self, call: _Call, deadline: Deadline, error: Exception) -> ApiError:
         """The error that no answer means."""
@@ -239,6 +247,20 @@ class _Host:
         )
 
 
+def _client(settings: AccountApiSettings, tls: ssl.SSLContext, connections: int) -> httpx.Client:
+    timeout = settings.timeout.total_seconds()
+    client = httpx.Client(
+        headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
+        verify=tls,
+        # The deadline ends the whole; these leave most of the time to the answer.
+        timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
+        limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEPT.total_seconds()),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+    )
+    return bound(client)
+
+
 class AccountApi(AbstractContextManager["AccountApi"]):
     """The provider's operations; safe to use from several threads.
 
@@ -253,7 +275,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
 
     Args:
         settings: Where the provider is and how long to wait for it.
-        connections: How many requests to a host may be under way at once.
+        connections: How many requests to a host may be under way at once, each by a thread.
         retries: How often an unanswered reading request is repeated.
         on_request: Told of each request that was tried.
 
@@ -292,8 +314,8 @@ class AccountApi(AbstractContextManager["AccountApi"]):
     def close(self) -> None:
         """Close every connection; whoever waits for a turn gets it now."""
         self._closed.set()
-        self._api.client.close()
-        self._rest.client.close()
+        self._api.close()
+        self._rest.close()
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
         """The account's live secrets.

@@ -127,6 +127,9 @@ class AuditLog:
     Args:
         file: The file; None: nothing is audited.
         clock: Tells the time, aware UTC.
+
+    Attributes:
+        on_lost: Told of each line that could not be written.
     """
 
     def __init__(self, file: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:

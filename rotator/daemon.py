@@ -222,9 +222,8 @@ class Daemon:
         self._systemd = Systemd()
         self.metrics = Metrics()
         self._provider, self._vault = self._connect_provider(settings), self._connect_vault(settings)
-        self._fleet = Fleet(settings, self._provider, self._vault, self._stop)
+        self._fleet = self._new_fleet(settings, self._provider, self._vault)
         self._fleet.audit.check()
-        self._fleet.audit.on_lost = self.metrics.audit_line_lost
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(settings.daemon.concurrency)},
@@ -821,6 +820,11 @@ class Daemon:
         pool_size = settings.daemon.concurrency + 2 + self._readers
         return Vault(settings.vault, pool_size=pool_size, on_request=note)
 
+    def _new_fleet(self, settings: Settings, provider: AccountApi, vault: Vault) -> Fleet:
+        fleet = Fleet(settings, provider, vault, self._stop)
+        fleet.audit.on_lost = self.metrics.audit_line_lost
+        return fleet
+
     def _reload(self) -> None:
         """Take over a changed configuration, all of it or nothing."""
         try:
@@ -845,9 +849,8 @@ class Daemon:
             # Runs under way end with the connections and settings that they began with.
             self._provider, self._vault = provider, vault
             runner = self._fleet.runner
-            self._fleet = Fleet(settings, provider, vault, self._stop)
+            self._fleet = self._new_fleet(settings, provider, vault)
             self._fleet.runner = runner
-            self._fleet.audit.on_lost = self.metrics.audit_line_lost
             self._set_accounts(settings)
         self._log_changes(before, settings)
         self.metrics.reloaded(ok=True)

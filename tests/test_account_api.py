@@ -602,6 +602,19 @@ def test_a_connection_is_used_again() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.parametrize(("connections", "pools"), [(8, 1), (9, 2)])
+def test_eight_threads_share_a_pool_and_each_keeps_to_its_own(connections: int, pools: int) -> None:
+    with (
+        provider(lists()) as server,
+        client(server, connections=connections) as api,
+        ThreadPoolExecutor(1) as one,
+        ThreadPoolExecutor(1) as other,
+    ):
+        for thread in (one, other, one, other):
+            thread.submit(list_, api).result()
+        assert server.connections == pools
+
+
 def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
     """A server closes an idle connection when it likes; a create sent into that moment would be a lost answer."""
     with provider(lists()) as server, client(server) as api:
