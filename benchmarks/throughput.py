@@ -83,9 +83,7 @@ class Figures:
 
 def accounts(point: Point, seconds: float, fleet: int) -> int:
     """How many are rotated: all at the most at once, else about what the time is enough for."""
-    if point.concurrency == MOST and point.latency <= 50:
-        return fleet
-    if point == Point(ROTATOR, point.latency, MOST):
+    if point.concurrency == MOST and (point.latency <= 50 or point.contender == ROTATOR):
         return fleet
     rate = min(point.concurrency / (0.02 + 5 * point.latency / 1000), 60)  # 20 ms, and five answers
     return min(fleet, max(4 * point.concurrency, round(seconds * rate)))
