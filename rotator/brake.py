@@ -104,6 +104,14 @@ class Brake:
         over = after.until is not None and now >= after.until
         return replace(self, recent=(), engaged=None, until=None, holds=0, trial=None) if good and over else after
 
+    def clock_set(self, now: datetime) -> "Brake":
+        """With an end that is no further away than any can be: a clock that was set back had put it off."""
+        return replace(self, until=min(self.until, now + self._longest_hold)) if self.until else self
+
+    @property
+    def _longest_hold(self) -> timedelta:
+        return max(self.hold, LONGEST_HOLD)
+
     def _engage(self, why: Trouble, now: datetime) -> "Brake":
-        hold = min(self.hold * 2 ** min(self.holds, 16), max(self.hold, LONGEST_HOLD))
+        hold = min(self.hold * 2 ** min(self.holds, 16), self._longest_hold)
         return replace(self, engaged=why, until=now + hold, holds=self.holds + 1, trial=None)

@@ -320,10 +320,16 @@ class Daemon:
     def _clock_stepped(self, step: timedelta) -> None:
         _log.warning("clock.stepped", seconds=round(step.total_seconds()))
         with self._lock:
-            self._next_turn = self.now()
+            # What a clock that was set back would put off comes as early as it can. What was just begun still keeps the
+            # next one at a distance.
+            now = self.now()
+            self._next_turn = min(self._next_turn, now + self._settings.daemon.min_spacing)
+            self._brake = self._brake.clock_set(now)
             for name, account in self._accounts.items():
-                account.begin_at = account.turn = None
+                account.begin_at = account.turn = account.retry_at = None
+                account.tried_at, account.looked_at = min(account.tried_at, now), min(account.looked_at, now)
                 self._replan(name)
+            self._queue_readings(self._settings, now)
         self._nudge.set()
         self._scheduler.wakeup()  # it waits by the clock before
 
@@ -506,6 +512,14 @@ class Daemon:
             with structlog.contextvars.bound_contextvars(account=settings.name):
                 self._look_at_balance(cashier, account, settings, rules)
         return timedelta(seconds=1 / TELLERS_SHARE / self._settings.account_api.max_calls_per_second)
+
+    def _queue_readings(self, settings: Settings, now: datetime) -> None:
+        """Have each balance read when it is next, but within a period from now: that one, or the clock, was changed."""
+        latest = now + (settings.balance.every or HEARTBEAT)
+        for account in self._accounts.values():
+            account.watch = replace(account.watch, next_at=min(account.watch.next_at, latest))
+        self._to_tell = [(account.watch.next_at, name) for name, account in self._accounts.items()]
+        heapq.heapify(self._to_tell)
 
     def _next_told(self, now: datetime) -> _Account | None:
         """The account whose balance is to be read now; each is in the queue once, and stays in it."""
@@ -867,15 +881,14 @@ class Daemon:
                 if account.primary is not None:
                     self._secondaries[account.primary].append(account.name)
                 entry = known.pop(account.name, None)
-                every = settings.balance.every or HEARTBEAT
-                watch = balance.begun(account.name, every, now)
+                watch = balance.begun(account.name, settings.balance.every or HEARTBEAT, now)
                 if entry is None:
                     status = describe(account, None, None)
                     # Spread, so that a fleet is not tried all at once a day after its start.
                     share = settings.daemon.recheck * _share(account.name)
                     entry = _Account(account, tried_at=now - share, status=status, watch=watch)
-                same = entry.settings.api_key == account.api_key
-                entry.watch = replace(entry.watch, next_at=min(entry.watch.next_at, now + every)) if same else watch
+                if entry.settings.api_key != account.api_key:
+                    entry.watch = watch
                 if entry.settings != account:
                     entry.journal = entry.error = entry.retry_at = entry.begin_at = entry.turn = None
                 entry.settings = account
@@ -883,8 +896,7 @@ class Daemon:
                     entry.visit.set()
                 self._accounts[account.name] = entry
                 self._replan(account.name)
-            self._to_tell = [(entry.watch.next_at, name) for name, entry in self._accounts.items()]
-            heapq.heapify(self._to_tell)
+            self._queue_readings(settings, now)
             for name, gone in known.items():
                 if gone.visit is not None:
                     gone.visit.set()

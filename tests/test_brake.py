@@ -41,6 +41,13 @@ def test_it_engages_when_enough_of_the_last_accounts_failed_alike() -> None:
     assert not three.lets_begin("z", NOW + HOLD - timedelta(seconds=1))
 
 
+def test_a_clock_that_is_set_back_does_not_lengthen_the_hold_beyond_the_longest() -> None:
+    assert BRAKE.clock_set(NOW) == BRAKE
+    brake = engaged()
+    assert brake.clock_set(NOW) == brake
+    assert brake.clock_set(NOW - timedelta(days=365)).until == NOW - timedelta(days=365) + LONGEST_HOLD
+
+
 def test_failures_of_different_kinds_or_long_ago_do_not_add_up() -> None:
     assert after(failed("a"), failed("b"), failed("c", "VaultSealed")).engaged is None
     assert after(failed("a"), failed("b"), *(went_well(n) for n in "uvwxy"), failed("c")).engaged is None

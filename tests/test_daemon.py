@@ -290,11 +290,13 @@ def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rota
         assert [creates(cluster, name) for name in "abc"] == [0, 0, 0]
         # The machine sleeps for a day: no time passes for the process, and then the clock is another one.
         daemon.send(signal.SIGSTOP)
+        woken = datetime.now(UTC) + DAY
         clock.set(DAY)
         daemon.send(signal.SIGCONT)
         daemon.wait_for("rotation.published", count=3)
         begun = sorted(datetime.fromisoformat(event["timestamp"]) for event in daemon.find("rotation.prepared"))
-        assert begun[2] - begun[0] > timedelta(seconds=1.5)
+        # A busy machine delays each beginning by its own bit: held to the turns, which are a second apart.
+        assert [at for turn, at in enumerate(begun) if at < woken + timedelta(seconds=turn)] == []
         for step, hours in enumerate((23, 25, 24), start=6):
             clock.set(timedelta(hours=hours))
             daemon.wait_for("clock.stepped", count=step)
@@ -302,6 +304,44 @@ def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rota
         assert daemon.end() == 0
     assert [creates(cluster, name) for name in "abc"] == [1, 1, 1]
     assert all(works(cluster, name) for name in "abc")
+
+
+def test_a_clock_that_is_set_between_two_rotations_does_not_bring_them_together(cluster: Cluster) -> None:
+    cluster.configure(
+        open_accounts(cluster, "a", "b"),
+        defaults={"every": "12h", "jitter": "0s"},
+        daemon={"min_spacing": "4s"},
+    )
+    clock = WallClock(cluster.folder)
+    with cluster.daemon(env=clock.environment) as daemon:
+        daemon.wait_until_ready()
+        daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
+        clock.set(DAY)
+        daemon.wait_for("clock.stepped")
+        daemon.wait_for("rotation.prepared")
+        clock.set(timedelta(hours=18))  # both are as overdue as before
+        daemon.wait_for("clock.stepped", count=2)
+        daemon.wait_for("rotation.published", count=2)
+        set_back = datetime.fromisoformat(daemon.find("clock.stepped")[1]["timestamp"])
+        second = datetime.fromisoformat(daemon.find("rotation.prepared")[1]["timestamp"])
+        assert second >= set_back + timedelta(seconds=4)
+
+
+def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -> None:
+    def asked() -> tuple[int, int]:
+        operations = [request.operation for request in cluster.emulator.requests]
+        return operations.count(Operation.LIST), operations.count(Operation.BALANCE)
+
+    cluster.configure(open_accounts(cluster, "a"), daemon={"recheck": "1s"}, balance={"every": "1s"})
+    clock = WallClock(cluster.folder)
+    clock.set(timedelta(days=20))
+    with cluster.daemon(env=clock.environment) as daemon:
+        daemon.wait_until_ready()
+        daemon.eventually(lambda: min(asked()) >= 2)
+        clock.set(timedelta())
+        daemon.wait_for("clock.stepped")
+        lists, balances = asked()
+        daemon.eventually(lambda: asked()[0] >= lists + 2 and asked()[1] >= balances + 2)
 
 
 # --- the configuration -----------------------------------------------------------------------------------------
