@@ -257,6 +257,7 @@ class Event(StrEnum):
 
     ADOPTED = "account.adopted"
     CAUGHT_UP = "account.caught_up"
+    REDATED = "account.redated"
     CLEARED = "account.cleared"
     CLAIMED = "rotation.claimed"
     COMMITTED = "rotation.committed"
@@ -274,6 +275,7 @@ class Reason(StrEnum):
     BACKOFF = "backoff"
     FULL = "full"
     LATE_CREATE = "late_create"
+    CLOCK = "clock"  # the published secret is of a time to come
     STOPPED = "stopped"  # the process is to end
     WINDOW = "window"  # due, but outside its windows
 
@@ -672,6 +674,15 @@ def _unaccounted(case: _Case) -> Step | None:
     )
 
 
+def _redate(case: _Case) -> Step | None:
+    """No secret is younger than the document that holds it: one dated by a clock that was ahead would get too old."""
+    rotated_at, written_at = case.journal.rotated_at, case.seen.published.written_at
+    latest = case.now + CLOCK_TOLERANCE
+    if rotated_at is None or written_at is None or rotated_at <= latest or written_at > latest:
+        return None  # if Vault agrees with the journal, it is this clock that is wrong
+    return Record(Event.REDATED, replace(case.journal, rotated_at=written_at))
+
+
 def _retire(case: _Case) -> Step | None:
     """Revoke what is due. Both the published secret and the one to go are in a list fetched just now."""
     due = {entry.id for entry in case.journal.retiring if case.may_retire(entry) <= case.now}
@@ -709,6 +720,21 @@ def _clear(case: _Case) -> Step | None:
     return None
 
 
+def _await_the_present(case: _Case) -> Step | None:
+    """Whoever asks for a new secret is told if the clocks leave open whether there has been one since."""
+    rotated_at = case.journal.rotated_at
+    if not case.policy.explicit or case.policy.due_at is None or case.seen.rotated:
+        return None
+    if rotated_at is None or rotated_at <= case.now:
+        return None
+    return Rest(
+        Reason.CLOCK,
+        None,
+        f"the published secret is dated {rotated_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, which is ahead of this "
+        "machine's clock: nothing was rotated; set the clock right, or ask again when it is past that",
+    )
+
+
 _RULES: tuple[Callable[[_Case], Step | None], ...] = (
     _leased_elsewhere,
     _backing_off,
@@ -721,9 +747,11 @@ _RULES: tuple[Callable[[_Case], Step | None], ...] = (
     _continue,
     _recover,
     _unaccounted,
+    _redate,
     _retire,
     _begin,
     _clear,
+    _await_the_present,
 )
 
 

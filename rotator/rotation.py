@@ -262,8 +262,8 @@ class Rotation:
     def preview(self) -> Preview:
         """Look, without changing anything anywhere: the first step that would change something, or the end."""
         step, journal = self._look(), self.journal
-        if isinstance(step, Record) and step.event is Event.CLAIMED:
-            self.journal = step.journal  # what the account is claimed for says more than that it is
+        if isinstance(step, Record) and step.event in (Event.CLAIMED, Event.REDATED):
+            self.journal = step.journal  # what comes after it says more
             step = self._look_on()
         return Preview(self.account.name, journal, self.seen, step)
 

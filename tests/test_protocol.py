@@ -533,6 +533,58 @@ def test_all_is_well_means_that_nothing_is_left_of_what_was_not() -> None:
     assert step_of(replace(AT_REST, **worse), seen(listing=listing("b"))).journal == AT_REST
 
 
+AHEAD = NOW + protocol.CLOCK_TOLERANCE
+BEYOND = AHEAD + timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("rotated_at", "written_at", "redated"),
+    [
+        (BEYOND, NOW, True),
+        (BEYOND, AHEAD, True),
+        (AHEAD, NOW, False),
+        (BEYOND, BEYOND, False),
+        (BEYOND, None, False),
+    ],
+)
+def test_a_date_ahead_of_every_clock_is_replaced_by_that_of_the_document(
+    rotated_at: datetime, written_at: datetime | None, redated: bool
+) -> None:
+    journal = replace(AT_REST, rotated_at=rotated_at, published_at=written_at)
+    published = Published(version=1, written_at=written_at, secret=OLD, secret_id="b", rotated_at=rotated_at)
+    step = step_of(journal, seen(listing=listing("b"), published=published))
+    assert (step == Record(Event.REDATED, replace(journal, rotated_at=written_at))) == redated
+    if not redated:
+        assert reason_of(step) is Reason.IDLE
+
+
+def test_a_date_is_replaced_where_all_is_accounted_for_and_before_anything_goes_by_it() -> None:
+    journal = replace(AT_REST, rotated_at=BEYOND, retiring=(Retiring("a", NOW),))
+    dated_wrong = seen(published=Published(version=1, written_at=NOW, secret=OLD), listing=listing("a", "b"))
+    assert event_of(step_of(journal, dated_wrong)) is Event.REDATED
+    assert failure_of(step_of(journal, replace(dated_wrong, listing=listing("a", "b", "c")))) is Failure.AMBIGUOUS
+    undated = replace(journal, rotated_at=None, retiring=())
+    assert step_of(undated, replace(dated_wrong, listing=listing("b"))) == Prepare(POLICY.trigger)
+
+
+def test_who_asks_for_a_secret_by_a_clock_that_is_behind_the_published_one_s_date_is_told() -> None:
+    at_rest, soon = seen(listing=listing("b")), NOW + timedelta(microseconds=1)
+    future = replace(AT_REST, rotated_at=soon)
+    step = step_of(future, at_rest, explicit=True)
+    assert reason_of(step) is Reason.CLOCK
+    assert step.until is None
+    assert "dated 2026-06-01 00:00:00 UTC, which is ahead of this machine's clock: nothing was rotated" in step.detail
+    assert reason_of(step_of(replace(future, rotated_at=NOW), at_rest, explicit=True)) is Reason.IDLE
+    assert reason_of(step_of(future, at_rest, explicit=False)) is Reason.IDLE
+    assert reason_of(step_of(future, at_rest, explicit=True, due_at=None)) is Reason.IDLE
+    assert reason_of(step_of(future, replace(at_rest, rotated=True), explicit=True)) is Reason.IDLE
+    assert reason_of(step_of(replace(future, rotated_at=None), replace(at_rest, rotated=True), explicit=True)) is (
+        Reason.IDLE
+    )
+    troubled = replace(future, attempts=1)
+    assert event_of(step_of(troubled, at_rest, explicit=True)) is Event.CLEARED
+
+
 @pytest.mark.parametrize(("strangers", "words"), [("c", "a secret that"), ("cd", "2 secrets that")])
 def test_one_stranger_is_a_secret_and_more_are_counted(strangers: str, words: str) -> None:
     step = step_of(AT_REST, seen(listing=listing("b", *strangers)))

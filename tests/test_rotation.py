@@ -1014,6 +1014,39 @@ def test_a_late_create_of_a_clock_a_year_ahead_is_not_waited_for_for_a_year() ->
     assert rotate(world, compromised=True, force=True).result is Result.OK
 
 
+def test_a_secret_from_a_clock_a_year_ahead_is_as_old_as_its_document() -> None:
+    world = adopted(grace=timedelta())
+    world.ahead = 365 * DAY
+    rotate(world, fresh_after=world.clock() + world.ahead)
+    world.ahead, published_at = timedelta(), world.clock()
+    assert world.journal.rotated_at == published_at + 365 * DAY
+    world.clock.wait(DAY)
+    outcome = world.rotation(fresh_after=published_at, explicit=False).run()
+    assert not outcome.published, "it is of this date, not of a year later, and not due yet"
+    assert world.journal.rotated_at - published_at < timedelta(minutes=1)
+    assert isinstance(world.rotation(fresh_after=world.clock()).preview().step, Prepare)
+    assert rotate(world).published
+
+
+def test_a_preview_foresees_what_a_wrong_date_hides() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    rotate(world, fresh_after=world.clock() + world.ahead, grace=timedelta())
+    world.ahead = timedelta()
+    world.clock.wait(DAY)
+    assert isinstance(world.rotation(fresh_after=world.clock()).preview().step, Prepare)
+
+
+def test_a_request_by_a_clock_that_is_behind_changes_nothing_and_says_so() -> None:
+    world = adopted(grace=timedelta())
+    rotate(world)
+    published, journal = world.published, world.journal
+    world.ahead = -timedelta(hours=2)
+    outcome = rotate(world, fresh_after=world.clock() + world.ahead, compromised=True, force=True)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "clock")
+    assert (world.published, world.journal) == (published, journal)
+
+
 def test_a_document_deleted_with_its_history_and_written_again_does_not_pass_for_the_old_one() -> None:
     world = World()
     world.provider.add("shopkey", "OlderSecret001")
