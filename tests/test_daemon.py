@@ -25,7 +25,7 @@ from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
 from rotator.protocol import Journal, Retiring
-from tests.support import KILL_AFTER, Cluster, Consumer, Running, Tape, WallClock, eventually, proxied
+from tests.support import KILL_AFTER, Cluster, Consumer, Finished, Running, Tape, WallClock, eventually, proxied
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -342,6 +342,26 @@ def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -
         daemon.wait_for("clock.stepped")
         lists, balances = asked()
         daemon.eventually(lambda: asked()[0] >= lists + 2 and asked()[1] >= balances + 2)
+
+
+def test_what_is_asked_by_a_clock_far_ahead_or_behind_ends_well_or_with_a_word(cluster: Cluster) -> None:
+    cluster.configure(open_accounts(cluster, "a"))
+    clock = WallClock(cluster.folder)
+
+    def asked(offset: timedelta, *options: str) -> Finished:
+        clock.set(offset)
+        return cluster.run("rotate-now", "a", *options, env=clock.environment)
+
+    assert asked(timedelta(days=400)).code == 0
+    assert datetime.fromisoformat(cluster.journal("a")["rotated_at"]) > datetime.now(UTC) + timedelta(days=399)
+    assert asked(timedelta(), "--compromised").code == 0
+    assert creates(cluster, "a") == 2
+    assert abs(datetime.fromisoformat(cluster.journal("a")["rotated_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    behind = asked(-timedelta(days=400), "--compromised")
+    assert behind.code == 3
+    assert re.search(r"which is ahead of this machine's clock: nothing was rotated; set the clock right", behind.out)
+    assert creates(cluster, "a") == 2
+    assert works(cluster, "a")
 
 
 # --- the configuration -----------------------------------------------------------------------------------------

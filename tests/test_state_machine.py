@@ -16,6 +16,7 @@ from tests.model import World
 pytestmark = pytest.mark.timeout(280)
 
 FIRST = "FirstSecret001"
+DAY = 86_400
 
 
 class RotatorMachine(RuleBasedStateMachine):
@@ -241,5 +242,38 @@ class RotatorMachine(RuleBasedStateMachine):
             assert world.consumer_works()
 
 
+class WrongClocksMachine(RotatorMachine):
+    """The runners' clocks are set, also in the middle of a run: that puts things off, and breaks nothing."""
+
+    @rule(
+        seconds=st.sampled_from([0, -3700, -20, 20, 61, 3700, 400 * DAY, -400 * DAY]),
+        which=st.integers(0, 1),
+        steps=st.integers(0, 14),
+        due=st.booleans(),
+        force=st.booleans(),
+    )
+    def the_clocks_are_set(self, seconds: int, which: int, steps: int, due: bool, force: bool) -> None:
+        """A rotation that begins then may be whole: one that takes many rules to come about hardly ever would."""
+        self.world.ahead = timedelta(seconds=seconds)
+        if steps > 2:
+            self.start(which=which, due=due, force=force, compromised=False, explicit=True)
+        self.work(which=which, steps=steps)
+
+    def ordinary_run(self) -> Outcome:
+        """Once the clocks are right, and past the dates of clocks that were a bit ahead."""
+        world = self.world
+        world.ahead = timedelta()
+        world.clock.wait(timedelta(hours=2))
+        outcome = super().ordinary_run()
+        if outcome.reason not in ("grace", "full"):
+            return outcome
+        # A grace by a clock far ahead is not over, and nobody shortens one but a person.
+        assert world.consumer_works() or self.broken
+        at_once = {"force": True, "compromised": True, "patience": timedelta(days=1)}
+        return world.rotation(fresh_after=world.clock(), **at_once).run()
+
+
 TestRotatorMachine = RotatorMachine.TestCase
 TestRotatorMachine.settings = hypothesis_settings(max_examples=150, stateful_step_count=40)
+TestWrongClocksMachine = WrongClocksMachine.TestCase
+TestWrongClocksMachine.settings = TestRotatorMachine.settings
