@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 import rotator.daemon
-from rotator.brake import Trouble
+from rotator.brake import LONGEST_HOLD, Trouble
 from rotator.config import load
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
@@ -362,6 +362,27 @@ def test_what_is_asked_by_a_clock_far_ahead_or_behind_ends_well_or_with_a_word(c
     assert re.search(r"which is ahead of this machine's clock: nothing was rotated; set the clock right", behind.out)
     assert creates(cluster, "a") == 2
     assert works(cluster, "a")
+
+
+def test_what_is_of_a_time_to_come_is_brought_back_to_the_present(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    cluster.configure(open_accounts(cluster, "a"))
+    daemon = Daemon(cluster.config, load(cluster.config))
+    daemon._set_accounts(daemon._settings)
+    now, future = daemon.now(), daemon.now() + 400 * DAY
+    daemon._brake = replace(daemon._brake, engaged=Trouble.PROVIDER, until=future)
+    account = daemon._accounts["a"]
+    account.looked_at = account.tried_at = account.retry_at = future
+    daemon._scheduler.start(paused=True)
+    daemon._clock_stepped(-400 * DAY)
+    daemon._scheduler.shutdown()
+    account = daemon._accounts["a"]
+    assert account.retry_at is None
+    assert now <= account.looked_at == account.tried_at <= daemon.now()
+    assert daemon._brake.until is not None
+    assert daemon._brake.until <= daemon.now() + LONGEST_HOLD
 
 
 # --- the configuration -----------------------------------------------------------------------------------------
