@@ -22,11 +22,11 @@ from benchmarks.results import Bar, Spread, spread
 from benchmarks.servers import ROTATOR, among_servers, cpu, start
 from rotator import logs
 from rotator.config import VaultSettings
+from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
 from rotator.openbao import OpenBao, free_port, running_openbao
 from rotator.protocol import Journal
-from rotator.rotation import dump_journal
 from rotator.vault import Vault
 
 COUNTS = (1, 100, 1000, 10_000, 100_000)
@@ -105,7 +105,7 @@ def _fill(bao: OpenBao, emulator: Emulator, count: int) -> None:
         vault.write(f"apps/{number:06}", published, cas=0)
         rotated_at = now - timedelta(days=20 * _share(number))
         journal = Journal(current_id=id_, rotated_at=rotated_at, published_version=1)
-        vault.write(f"rotator/journal/account-{number:06}", dump_journal(journal), cas=0)
+        vault.write(f"rotator/journal/account-{number:06}", render_journal(journal), cas=0)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(count)))

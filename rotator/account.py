@@ -18,10 +18,12 @@ from rotator import protocol
 from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorized
 from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
+from rotator.documents.journal import parse_journal, render_journal
+from rotator.documents.published import parse_published
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.protocol import Journal, Published
-from rotator.rotation import Outcome, audited_fingerprint, dump_journal, load_journal, load_published
+from rotator.rotation import Outcome, audited_fingerprint
 from rotator.vault import CasConflict, VaultError
 
 _RUN = Request(Wanted.NOTHING_NEW)
@@ -105,7 +107,7 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
     Raises:
         RotatorError: If nothing is published, or Vault cannot be asked.
     """
-    return _credentials(account, load_published(fleet.vault.read(account.path), account.fields))
+    return _credentials(account, parse_published(fleet.vault.read(account.path), account.fields))
 
 
 @contextmanager
@@ -128,8 +130,8 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         RotatorError: If one of them cannot be had.
     """
     document = fleet.vault.read(fleet.settings.journal_path(account))
-    journal = load_journal(document)
-    published = load_published(fleet.vault.read(account.path), account.fields)
+    journal = parse_journal(document)
+    published = parse_published(fleet.vault.read(account.path), account.fields)
     credentials = _credentials(account, published)
     with refused(account):
         infos = fleet.provider.list_secrets(credentials, account.api_key)
@@ -159,7 +161,7 @@ def _current_id(
     if journal.current_id not in listed:
         return None
     if not protocol.is_recorded(journal, published):
-        recorded = load_published(fleet.vault.read(account.path, journal.published_version), account.fields)
+        recorded = parse_published(fleet.vault.read(account.path, journal.published_version), account.fields)
         if (
             not protocol.is_recorded(journal, recorded)
             or recorded.secret is None
@@ -220,7 +222,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     path, version = settings.journal_path(account), view.journal_version
     journal = replace(view.journal, holder=fleet.runner, lease_until=fleet.now() + policy.lease)
     # Its success means that nobody has moved the account since it was looked at.
-    version = fleet.vault.write(path, dump_journal(journal), cas=version)
+    version = fleet.vault.write(path, render_journal(journal), cas=version)
     try:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
@@ -236,7 +238,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
         raise
     finally:
         try:
-            fleet.vault.write(path, dump_journal(replace(journal, holder=None, lease_until=None)), cas=version)
+            fleet.vault.write(path, render_journal(replace(journal, holder=None, lease_until=None)), cas=version)
         except (CasConflict, VaultError) as error:
             _log.info("account.lease_not_given_back", account=account.name, error=str(error))  # it runs out by itself
 
@@ -300,7 +302,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     )
     path = fleet.settings.journal_path(account)
     with by_hand(fleet, account, Act.RETIRE, secret_id=secret_id):
-        fleet.vault.write(path, dump_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
+        fleet.vault.write(path, render_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
     _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
     return rotation.run()
 

@@ -221,14 +221,15 @@ def status(
 ) -> None:
     """Show where each account stands, as its journal in Vault has it."""
     from rotator import report
-    from rotator.rotation import load_journal, load_published
+    from rotator.documents.journal import parse_journal
+    from rotator.documents.published import parse_published
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
         rows = []
         for account in chosen:
-            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
-            published = load_published(fleet.vault.read(account.path), account.fields)
+            journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+            published = parse_published(fleet.vault.read(account.path), account.fields)
             rows.append(report.status_json(account, journal, published=published.secret is not None))
         if as_json:
             report.print_json({"accounts": rows})
@@ -459,9 +460,10 @@ def _foresee(fleet: "Fleet", accounts: tuple["AccountSettings", ...], until: str
 
     from rotator import report
     from rotator.config import parse_duration
+    from rotator.documents.journal import JournalError, parse_journal
     from rotator.forecast import Member, foresee
     from rotator.protocol import Phase
-    from rotator.rotation import JournalError, StoppedError, load_journal
+    from rotator.rotation import StoppedError
 
     (ahead,) = _parsed("--until", parse_duration, [until])
     if not ahead:
@@ -472,7 +474,7 @@ def _foresee(fleet: "Fleet", accounts: tuple["AccountSettings", ...], until: str
         if fleet.stop.is_set():
             raise StoppedError("Told to stop before every journal was read")
         try:
-            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+            journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))
         except JournalError as error:
             return error.what.lower()
         if journal.phase is Phase.AMBIGUOUS:

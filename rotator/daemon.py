@@ -54,11 +54,12 @@ from rotator.balance import News, Rules, TopUp, Watch
 from rotator.brake import Brake
 from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
+from rotator.documents.journal import parse_journal
 from rotator.errors import ConfigError, RotatorError
 from rotator.fleet import INTERNAL_ERROR, Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
 from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, backoff, is_recorded
-from rotator.rotation import Outcome, Result, load_journal
+from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
 from rotator.shard import Shard
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
@@ -468,7 +469,7 @@ class Daemon:
         fleet, settings, last_look = self._fleet, account.settings, account.looked_at
         # In this order what another runner publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(settings.path)
-        journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         if document.version < journal.published_version:
             document = fleet.vault.read(settings.path)
         with self._lock:
@@ -749,7 +750,7 @@ class Daemon:
         """Read the journal and do no more: a start begins nothing."""
         fleet = self._fleet
         try:
-            journal = load_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+            journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         except RotatorError as error:
             _log.error("journal.unreadable", error=str(error))
             self._failed(account, str(error), type(error).__name__, of_vault=isinstance(error, VaultError))

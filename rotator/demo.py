@@ -23,12 +23,13 @@ from rich.table import Table
 from rotator import logs, report
 from rotator.account_api import AccountApi, Credentials, Unauthorized
 from rotator.config import Settings, load
+from rotator.documents.published import parse_published
 from rotator.emulator import Account, Emulator, Primary, running
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.generator import Recipe, generate
 from rotator.openbao import OpenBao, running_openbao
-from rotator.rotation import Outcome, Result, load_published
+from rotator.rotation import Outcome, Result
 from rotator.vault import Vault
 
 GRACE = timedelta(seconds=3)
@@ -106,7 +107,7 @@ class Consumer:
         vault, api = Vault(settings.vault), AccountApi(settings.account_api)
         while not self._stop.wait(0.02):
             for account in settings.accounts:
-                published = load_published(vault.read(account.path), account.fields)
+                published = parse_published(vault.read(account.path), account.fields)
                 if published.secret is None:
                     continue  # not adopted yet
                 self.checks += 1
@@ -151,7 +152,7 @@ def _play(stage: Stage, console: Console) -> dict[str, int]:
     verified = [
         account
         for account in settings.accounts
-        if (secret := load_published(fleet.vault.read(account.path), account.fields).secret)
+        if (secret := parse_published(fleet.vault.read(account.path), account.fields).secret)
         and stage.emulator.authenticates(account.api_key, secret)
     ]
     _show(stage, console)
@@ -187,7 +188,7 @@ def _show(stage: Stage, console: Console) -> None:
     for column in ("account", "published in Vault", "version", "live at the provider", "first secret"):
         table.add_column(column)
     for account in stage.fleet.settings.accounts:
-        published = load_published(stage.fleet.vault.read(account.path), account.fields)
+        published = parse_published(stage.fleet.vault.read(account.path), account.fields)
         live = stage.emulator.live(account.api_key)
         gone = "gone" if stage.first[account.name] not in live.values() else "[red]still live"
         length = len(published.secret or "")

@@ -69,6 +69,7 @@ class Retiring:
     id: str
     not_before: datetime
     compromised: bool = False
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Journal:
         failure: What kind of failure that was, in a word: a Failure, or the error's name.
         ambiguity: Set while the account holds something that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
     current_id: str | None = None
@@ -114,6 +116,7 @@ class Journal:
     failure: str | None = None
     ambiguity: str | None = None
     unknown_ids: frozenset[str] = frozenset()
+    unknown_fields: str = field(default="", repr=False)
 
     @property
     def phase(self) -> Phase:

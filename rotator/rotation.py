@@ -6,17 +6,16 @@ something at the provider, reads back what it published, and refuses a step that
 if it was told to do it. Imports the pure core, the adapters, config and errors.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 import structlog
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 
 from rotator import audit, protocol
 from rotator.account_api import (
@@ -30,7 +29,9 @@ from rotator.account_api import (
     Unauthorized,
 )
 from rotator.audit import Act, AuditLog
-from rotator.config import AccountSettings, Fields, Settings
+from rotator.config import AccountSettings, Settings
+from rotator.documents.journal import JournalError, parse_journal, render_journal
+from rotator.documents.published import format_instant, parse_published
 from rotator.errors import RotatorError
 from rotator.generator import generate
 from rotator.logs import conceal
@@ -116,10 +117,6 @@ class RotationError(RotatorError):
 
 class StoppedError(RotatorError):
     """The process was told to end before the account was done; the next run goes on from there."""
-
-
-class JournalError(RotatorError):
-    """The journal is not one that this rotator can read; it was left as it is."""
 
 
 class Result(StrEnum):
@@ -327,7 +324,7 @@ class Rotation:
                 next_step="To replace it all the same, add --force",
             )
         if info is None:
-            listed = ", ".join(f"{info.id} (created {_instant(info.created_at)})" for info in infos)
+            listed = ", ".join(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
             raise RotatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {listed}",
                 unchanged="Nothing was written",
@@ -352,7 +349,7 @@ class Rotation:
                     raise RotatorError(
                         f"{self.journal.holder} is at work on {self.account.name}",
                         unchanged="Nothing was written",
-                        next_step=f"Try again after {_instant(until)}",
+                        next_step=f"Try again after {format_instant(until)}",
                     )
                 self.observe()
                 continue
@@ -364,7 +361,7 @@ class Rotation:
             if settled or all(entry.not_before > now for entry in self.journal.retiring):
                 return
             delay = self.policy.request_timeout + self.policy.settle
-            self.log.info("account.settling", until=_instant(now + delay), detail="a revocation may be under way")
+            self.log.info("account.settling", until=format_instant(now + delay), detail="a revocation may be under way")
             if self._wait(delay):
                 raise self._stopped()
             settled = True
@@ -493,10 +490,10 @@ class Rotation:
         journal = self._store.read(self._settings.journal_path(self.account))
         self._document = self._store.read(self.account.path)
         self._journal_version = journal.version
-        self._know(load_journal(journal))
+        self._know(parse_journal(journal))
         self._journal_read = True
         self.seen = Observation(
-            load_published(self._document, self.account.fields),
+            parse_published(self._document, self.account.fields),
             journal_at=journal.created,
             creates=self.seen.creates,
             create_lost_at=self.seen.create_lost_at,
@@ -561,7 +558,7 @@ class Rotation:
 
     def _read_primary(self) -> Credentials:
         primary = self._settings.account(self.account.primary or "")
-        published = load_published(self._store.read(primary.path), primary.fields)
+        published = parse_published(self._store.read(primary.path), primary.fields)
         if published.secret is None:
             raise RotatorError(
                 f"The primary account {primary.name} has nothing published, so it cannot act for {self.account.name}",
@@ -579,7 +576,7 @@ class Rotation:
         version = self.journal.published_version
         recorded = None
         if version:
-            then = load_published(self._store.read(self.account.path, version), self.account.fields)
+            then = parse_published(self._store.read(self.account.path, version), self.account.fields)
             recorded = then.secret if protocol.is_recorded(self.journal, then) else None
         self.seen = replace(self.seen, recorded=recorded, recorded_read=True)
 
@@ -721,7 +718,7 @@ class Rotation:
         names = self.account.fields
         data = dict(self._document.data or base or {})
         data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
-        data |= {names.secret_id: published.secret_id, names.rotated_at: _instant(published.rotated_at)}
+        data |= {names.secret_id: published.secret_id, names.rotated_at: format_instant(published.rotated_at)}
         fingerprint = self._fingerprint(published.secret)
         entry = self._entry(Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint)
         if not self._begins(entry):
@@ -729,7 +726,7 @@ class Rotation:
         with self._audit.acting(entry, begin=False) as found:
             version = found.version = self._store.write(self.account.path, data, cas=self._document.version)
         self._document = self._store.read(self.account.path)
-        seen = load_published(self._document, names)
+        seen = parse_published(self._document, names)
         if self._document.version == version and seen.secret != published.secret:
             raise RotatorError(
                 f"Vault returned something else than what was just written to {self.account.path}",
@@ -746,7 +743,7 @@ class Rotation:
         tried = {self.seen.published.secret, None}
         for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1):
             document = self._store.read(self.account.path, version)
-            earlier = load_published(document, self.account.fields)
+            earlier = parse_published(document, self.account.fields)
             if earlier.secret is None or earlier.secret in tried:
                 continue
             tried.add(earlier.secret)
@@ -779,7 +776,7 @@ class Rotation:
         self.log.info(step.event.value, phase=self.journal.phase.value, secret_id=self.journal.current_id)
 
     def _write_journal(self, journal: Journal) -> None:
-        document = dump_journal(journal)
+        document = render_journal(journal)
         path = self._settings.journal_path(self.account)
         first = self._journal_version == 0
         self._journal_version = self._store.write(path, document, cas=self._journal_version)
@@ -854,7 +851,9 @@ class Rotation:
         assert rest.until is not None  # noqa: S101 - _may_wait has looked  # nosec B101
         self._give_back()
         delay = max(rest.until - self._clock(), timedelta()) + timedelta(milliseconds=5)
-        self.log.info("rotation.waiting", reason=rest.reason.value, until=_instant(rest.until), detail=rest.detail)
+        self.log.info(
+            "rotation.waiting", reason=rest.reason.value, until=format_instant(rest.until), detail=rest.detail
+        )
         return self._wait(delay)
 
     def _fail(self, fail: Fail) -> None:
@@ -945,74 +944,3 @@ def audited_fingerprint(account: AccountSettings, made_up: SecretStr) -> str | N
     if account.recipe.entropy < FINGERPRINT_ENTROPY:
         return None
     return audit.fingerprint(account.api_key, made_up.get_secret_value())
-
-
-_JOURNAL = TypeAdapter(Journal)
-_AN_ID = re.compile(r"[\x21-\x7e]{1,200}")
-
-
-def _told(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a journal's document says that an empty one does not.
-
-    At rest that is little, and what is left out is one object for all accounts that a daemon remembers.
-    """
-    return {key: value for key, value in data.items() if key not in _AT_REST or value != _AT_REST[key]}
-
-
-def load_journal(document: Document) -> Journal:
-    """The journal in a document; an empty one where there is none yet.
-
-    Raises:
-        JournalError: If it holds something else.
-    """
-    if document.data is None:
-        return Journal()
-    try:
-        journal = _JOURNAL.validate_python(_told(document.data))
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
-        raise JournalError(
-            f"The journal is not readable, wrong in: {fields}",
-            unchanged="Nothing was changed",
-            next_step="Put its last good version back (vault kv rollback), or delete it and run: rotator adopt",
-        ) from None
-    if journal.candidate is not None:
-        conceal(journal.candidate, passing=True)
-    return journal
-
-
-def dump_journal(journal: Journal) -> dict[str, Any]:
-    """The document of a journal; the candidate stays wrapped until it is sent."""
-    document: dict[str, Any] = _JOURNAL.dump_python(journal, mode="json")
-    document |= {"ids_before": sorted(journal.ids_before), "unknown_ids": sorted(journal.unknown_ids)}
-    return document | {"phase": journal.phase.value, "candidate": journal.candidate}
-
-
-_AT_REST = dump_journal(Journal())
-
-
-def load_published(document: Document, names: Fields) -> Published:
-    """rotator's fields of a published document; whatever is not of the right kind counts as missing."""
-    data = document.data or {}
-    secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
-    return Published(
-        version=document.version,
-        written_at=document.created,
-        secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
-        secret_id=secret_id if isinstance(secret_id, str) and _AN_ID.fullmatch(secret_id) else None,
-        rotated_at=_parse_instant(data.get(names.rotated_at)),
-    )
-
-
-def _instant(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _parse_instant(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -29,6 +29,7 @@ from pydantic import SecretStr
 
 from rotator import rotation as interpreter
 from rotator.account_api import Balance, Credentials, LostAnswer, SecretInfo
+from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
 from rotator.protocol import (
     Create,
@@ -45,7 +46,7 @@ from rotator.protocol import (
     Revoke,
     Step,
 )
-from rotator.rotation import Outcome, Result, Rotation, load_journal
+from rotator.rotation import Outcome, Result, Rotation
 from rotator.vault import Document, VaultUnreachable
 from tests.model import START, Clock, ModelProvider, ModelVault, World
 
@@ -813,7 +814,7 @@ def _parse(data: Mapping[str, Any]) -> Journal:
     if id(data) not in _PARSED:
         if len(_PARSED) > 100_000:
             _PARSED.clear()
-        _PARSED[id(data)] = data, load_journal(Document(1, {key: _plain(value) for key, value in data.items()}))
+        _PARSED[id(data)] = data, parse_journal(Document(1, {key: _plain(value) for key, value in data.items()}))
     return _PARSED[id(data)][1]
 
 

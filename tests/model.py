@@ -27,8 +27,10 @@ from rotator.account_api import (
 )
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
+from rotator.documents.journal import parse_journal
+from rotator.documents.published import parse_published
 from rotator.protocol import Policy, Trigger, older_than
-from rotator.rotation import Rotation, load_journal, load_published
+from rotator.rotation import Rotation
 from rotator.vault import CasConflict, Document, VaultUnreachable
 
 # Thousands of histories are played here; nobody reads their logs.
@@ -201,6 +203,10 @@ class ModelVault:
             return Document(version=0, data=None)
         return Document(version=at, data=dict(versions[at - 1]), created=self._created(versions[at - 1]))
 
+    def taken_at(self, version: dict[str, Any], at: datetime) -> None:
+        """Say when Vault took a version that a test puts there."""
+        self._taken[id(version)] = version, at
+
     def _created(self, version: dict[str, Any]) -> datetime:
         """When it was first seen here; no two versions were taken in the same microsecond."""
         taken = self.clock() + timedelta(microseconds=len(self._taken))
@@ -315,11 +321,11 @@ class World:
 
     @property
     def journal(self) -> Any:
-        return load_journal(self.vault.peek(self.settings.journal_path(self.account)))
+        return parse_journal(self.vault.peek(self.settings.journal_path(self.account)))
 
     @property
     def published(self) -> str | None:
-        secret = load_published(self.vault.peek(self.account.path), self.account.fields).secret
+        secret = parse_published(self.vault.peek(self.account.path), self.account.fields).secret
         return secret.get_secret_value() if secret else None
 
     @property

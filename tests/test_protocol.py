@@ -596,7 +596,7 @@ def test_one_stranger_is_a_secret_and_more_are_counted(strangers: str, words: st
 def test_nothing_is_wanted_known_or_remembered_unless_somebody_says_so() -> None:
     """What a document leaves out, and what a caller leaves out."""
     nothing: dict[str, Any] = {"attempts": 0, "published_version": 0, "retiring": ()}
-    nothing |= {"ids_before": frozenset(), "unknown_ids": frozenset()}
+    nothing |= {"ids_before": frozenset(), "unknown_ids": frozenset(), "unknown_fields": ""}
     assert {field.name: getattr(Journal(), field.name) for field in fields(Journal)} == dict.fromkeys(
         [field.name for field in fields(Journal)]
     ) | nothing

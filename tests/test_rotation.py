@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from rotator.account_api import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.errors import RotatorError
 from rotator.protocol import Create, Event, Phase, Prepare, Publish, Record, Revoke, Step, Trigger, TryEarlier, backoff
-from rotator.rotation import Outcome, Result, Rotation, dump_journal, load_journal
+from rotator.rotation import Outcome, Result, Rotation
 from tests.model import World
 
 FIRST = "FirstSecret001"
@@ -1328,27 +1328,6 @@ def test_a_preview_changes_nothing() -> None:
 
 
 # --- documents -----------------------------------------------------------------------------------------------
-
-
-def test_a_journal_survives_being_written_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = adopted()
-    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
-    journal = world.journal
-    assert journal.phase is Phase.PREPARED
-    document = dump_journal(journal)
-    assert document["phase"] == "prepared"
-    stored = world.vault.versions[world.settings.journal_path(world.account)][-1]
-    assert load_journal(world.vault.read(world.settings.journal_path(world.account))) == journal
-    assert journal.candidate.get_secret_value() not in repr(document)
-    assert stored["candidate"] == journal.candidate.get_secret_value()
-
-
-def test_a_journal_of_an_older_or_a_newer_rotator_is_read() -> None:
-    world = adopted()
-    path = world.settings.journal_path(world.account)
-    journal, document = world.journal, world.vault.versions[path][-1]
-    world.vault.versions[path].append({key: value for key, value in document.items() if key != "failure"} | {"new": 1})
-    assert world.journal == journal
 
 
 def test_a_journal_that_makes_no_sense_is_left_alone() -> None:

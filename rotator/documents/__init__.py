@@ -1,0 +1,1 @@
+"""rotator's documents in Vault: the only place that knows their JSON."""

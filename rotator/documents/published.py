@@ -1,0 +1,42 @@
+"""The published document, which consumers read."""
+
+import re
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from rotator.config import Fields
+from rotator.logs import conceal
+from rotator.protocol import Published
+from rotator.vault import Document
+
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
+
+def parse_published(document: Document, names: Fields) -> Published:
+    """Return rotator's fields of a published document; a field of the wrong type counts as missing."""
+    data = document.data or {}
+    secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
+    return Published(
+        version=document.version,
+        written_at=document.created,
+        secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
+        secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
+        rotated_at=parse_instant(data.get(names.rotated_at)),
+    )
+
+
+def format_instant(at: datetime | None) -> str | None:
+    """Return an instant as documents store it: ISO 8601 in UTC, with a Z."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(value: object) -> datetime | None:
+    """Return the instant that a document's field contains, or None. An instant without a time zone is UTC."""
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

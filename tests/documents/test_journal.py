@@ -1,0 +1,148 @@
+"""The journal's document: formats, fields of other versions, and journals that version 0.1.0 left behind."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.documents.journal import FORMAT, JournalError, JournalNewerError, parse_journal, render_journal
+from rotator.protocol import Journal, Phase, Retiring
+from rotator.rotation import Result
+from rotator.vault import Document
+from tests.model import World
+
+GOLDEN = sorted(Path(__file__).with_name("journals-0.1.0").glob("*.json"))
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def stored(data: dict[str, Any] | None) -> Document:
+    return Document(1, data)
+
+
+def plain(journal: Journal) -> dict[str, Any]:
+    """Return the document as Vault gives it back."""
+    document = render_journal(journal)
+    if journal.candidate is not None:
+        document["candidate"] = journal.candidate.get_secret_value()
+    data: dict[str, Any] = json.loads(json.dumps(document))
+    return data
+
+
+def test_journal_is_the_same_after_a_round_trip() -> None:
+    journal = Journal(
+        current_id="b",
+        rotated_at=NOW,
+        published_version=3,
+        candidate=SecretStr("Candidate00001"),
+        ids_before=frozenset({"a", "b"}),
+        retiring=(Retiring("a", NOW, compromised=True),),
+    )
+    assert parse_journal(stored(plain(journal))) == journal
+    assert "Candidate00001" not in repr(render_journal(journal))
+
+
+def test_journal_document_names_its_phase() -> None:
+    assert plain(Journal(retiring=(Retiring("a", NOW),)))["phase"] == Phase.OVERLAP.value
+
+
+def test_unknown_fields_survive_at_every_level() -> None:
+    data = plain(Journal(current_id="b", retiring=(Retiring("a", NOW),)))
+    data |= {"confirmed_by": ["svc"], "undo": {"version": 4}}
+    data["retiring"][0]["reported"] = {"at": "2026-01-01T00:00:00Z"}
+    journal = parse_journal(stored(data))
+    changed = plain(replace(journal, attempts=1))
+    assert changed == data | {"attempts": 1}
+
+
+def test_journal_without_a_format_is_read() -> None:
+    assert parse_journal(stored({"current_id": "a"})).current_id == "a"
+
+
+def test_journal_of_a_newer_format_is_refused() -> None:
+    with pytest.raises(JournalNewerError, match="Run the newer version of rotator"):
+        parse_journal(stored({"format": FORMAT + 1, "retiring": "a shape that this version cannot know"}))
+
+
+@pytest.mark.parametrize("format_", ["1", -1, True, None, 1.5])
+def test_journal_format_that_is_no_number_is_refused(format_: object) -> None:
+    with pytest.raises(JournalError, match="wrong in: format"):
+        parse_journal(stored({"format": format_}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param({"trigger": "undo"}, id="unknown enum value"),
+        pytest.param({"retiring": "yes"}, id="no list"),
+        pytest.param({"retiring": ["a"]}, id="entry is no object"),
+    ],
+)
+def test_unreadable_journal_advises_no_deletion(data: dict[str, Any]) -> None:
+    with pytest.raises(JournalError) as caught:
+        parse_journal(stored(data))
+    assert "delete" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["run", "adopt", "unaccounted"])
+def test_journal_of_a_newer_format_stops_every_run(command: str) -> None:
+    """Nothing is written to either document, and the provider gets no request."""
+    world = World()
+    world.provider.add("shopkey", "FirstSecret001")
+    world.publish("FirstSecret001")
+    path = world.settings.journal_path(world.account)
+    world.vault.versions[path] = [{"format": FORMAT + 1}]
+    world.provider.list_secrets = None  # type: ignore[assignment,method-assign] # a request would fail loudly
+    rotation = world.rotation(fresh_after=world.clock())
+    if command == "run":
+        outcome = rotation.run()
+        assert outcome.result is Result.FAILED
+        assert "newer version" in (outcome.error or "")
+    else:
+        with pytest.raises(JournalNewerError):
+            rotation.adopt(SecretStr("x"), None, force=True) if command == "adopt" else rotation.unaccounted()
+    assert world.vault.versions[path] == [{"format": FORMAT + 1}]
+    assert len(world.vault.versions["apps/shop"]) == 1
+
+
+def world_of(file: Path) -> World:
+    """Return the world that version 0.1.0 left behind: both documents with their times, and the provider's secrets."""
+    left = json.loads(file.read_text())
+    world = World(max_secrets=left["max_secrets"])
+    world.clock.now = datetime.fromisoformat(left["now"])
+    world.provider.secrets["shopkey"] = {
+        id_: (value, datetime.fromisoformat(created)) for id_, (value, created) in left["secrets"].items()
+    }
+    path = world.settings.journal_path(world.account)
+    for place, versions, times in (
+        (path, left["journal"], left["journal_at"]),
+        ("apps/shop", left["published"], left["published_at"]),
+    ):
+        for version, at in zip(versions, times, strict=True):
+            world.vault.versions.setdefault(place, []).append(version)
+            world.vault.taken_at(version, datetime.fromisoformat(at))
+    return world
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_journal_of_version_0_1_0_survives_a_round_trip(file: Path) -> None:
+    for data in json.loads(file.read_text())["journal"]:
+        assert plain(parse_journal(stored(data))) == {"format": FORMAT} | data if FORMAT else data
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_journal_of_version_0_1_0_converges(file: Path) -> None:
+    world = world_of(file)
+    worked = world.consumer_works()
+    world.clock.wait(timedelta(hours=2))
+    outcome = world.rotation(patience=timedelta(days=1)).run()
+    assert world.consumer_works() or not worked
+    if file.stem in ("ambiguous", "refused"):
+        assert outcome.result is Result.FAILED
+        return
+    assert outcome.result is Result.OK, outcome
+    assert world.journal.phase is Phase.IDLE
+    assert set(world.live) == {world.journal.current_id}
