@@ -20,7 +20,7 @@ from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
 from rotator.documents.journal import parse_journal, render_journal
 from rotator.documents.published import parse_published
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.protocol import Journal, Published
 from rotator.rotation import Outcome, audited_fingerprint
@@ -34,6 +34,7 @@ class NotNowError(RotatorError):
     """Somebody else is at work on the account: later it may be possible."""
 
     exit_code = 3
+    code = Code.LEASED
 
 
 class Standing(StrEnum):

@@ -30,7 +30,7 @@ import httpx
 from defusedxml import ElementTree
 from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, ValidationError
 
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 
 STATUS_PAGE = "If it goes on, look at the provider's status page"
 _MAX_TEXT = 300
@@ -43,9 +43,13 @@ M = TypeVar("M", bound=BaseModel)
 class ApiError(RotatorError):
     """The provider answered badly, or not at all."""
 
+    code = Code.PROVIDER_ERROR
+
 
 class NotSent(ApiError):
     """The request certainly did not reach the provider: nothing was changed there."""
+
+    code = Code.NOT_SENT
 
 
 class LostAnswer(ApiError):
@@ -56,6 +60,7 @@ class LostAnswer(ApiError):
     """
 
     maybe_done = True
+    code = Code.ANSWER_LOST
 
     def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
         super().__init__(what, next_step=next_step)
@@ -69,6 +74,8 @@ class Refused(ApiError):
         status: The HTTP status, or the answer's own error-code if that says otherwise.
         invalid_parameters: Names and reasons of what the provider found wrong.
     """
+
+    code = Code.UNEXPECTED_STATUS
 
     def __init__(
         self, what: str, *, status: int, invalid_parameters: tuple[tuple[str, str], ...] = (), next_step: str = ""
@@ -86,21 +93,31 @@ class Refused(ApiError):
 class Unauthorized(Refused):
     """401: the key or the secret it was authenticated with does not work."""
 
+    code = Code.UNAUTHORIZED
+
 
 class Forbidden(Refused):
     """403: not allowed, or one secret too many, or the last one that has to stay."""
+
+    code = Code.FORBIDDEN
 
 
 class NotFound(Refused):
     """404: the key or the secret's id is unknown, or not this credential's to see."""
 
+    code = Code.NOT_FOUND
+
 
 class InvalidRequest(Refused):
     """400, 420 or 422: a value breaks the rules, a callback is none, or the account has too many secrets."""
 
+    code = Code.INVALID_REQUEST
+
 
 class AutoReloadDisabled(Refused):
     """401 to a top-up: the account has no payment that could be repeated."""
+
+    code = Code.AUTO_RELOAD_DISABLED
 
 
 class RateLimited(Refused):
@@ -109,6 +126,8 @@ class RateLimited(Refused):
     Attributes:
         retry_after: How long the provider asks to wait, if it says so; never more than a day.
     """
+
+    code = Code.RATE_LIMITED
 
     def __init__(self, what: str, *, retry_after: timedelta | None, **details: Any) -> None:
         super().__init__(what, **details)

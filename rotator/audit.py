@@ -28,7 +28,7 @@ from typing import Any
 
 import structlog
 
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Code, ConfigError, RotatorError
 
 # Of the file's end so much is read to find the last line, which is a small part of it.
 _TAIL = 64 * 1024
@@ -45,6 +45,8 @@ _log = structlog.get_logger()
 
 class AuditError(RotatorError):
     """What is to be begun cannot be written down first, so it was not begun."""
+
+    code = Code.AUDIT_LOG_UNWRITABLE
 
 
 class Act(StrEnum):

@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from rotator.account_api import Forbidden, InvalidRequest, LostAnswer, NotFound, NotSent, RateLimited, Unauthorized
-from rotator.protocol import Failure
+from rotator.errors import Blame, Code
 from rotator.rotation import Outcome, Result
-from rotator.vault import VaultError, VaultSealed, VaultUnreachable, VaultUntrusted
 
 LONGEST_HOLD = timedelta(hours=2)
 
@@ -26,24 +24,20 @@ class Trouble(StrEnum):
     NEW_SECRETS = "new_secrets"  # new secrets are refused, or do not work
 
 
-_TROUBLES = {
-    **dict.fromkeys((kind.__name__ for kind in (NotSent, LostAnswer, RateLimited)), Trouble.PROVIDER),
-    Failure.UNANSWERED: Trouble.PROVIDER,
-    # Not VaultDenied: a policy that lacks a path is that account's own matter.
-    **dict.fromkeys(
-        (kind.__name__ for kind in (VaultError, VaultUnreachable, VaultSealed, VaultUntrusted)), Trouble.VAULT
-    ),
-    **dict.fromkeys((kind.__name__ for kind in (Unauthorized, Forbidden, NotFound)), Trouble.CREDENTIALS),
-    Failure.CREDENTIALS: Trouble.CREDENTIALS,
-    InvalidRequest.__name__: Trouble.NEW_SECRETS,
-    Failure.REFUSED: Trouble.NEW_SECRETS,
-    Failure.UNVERIFIED: Trouble.NEW_SECRETS,
+_BY_BLAME = {
+    Blame.PROVIDER: Trouble.PROVIDER,
+    Blame.VAULT: Trouble.VAULT,
+    Blame.CREDENTIALS: Trouble.CREDENTIALS,
 }
+# While the provider refuses new secrets or they do not work, revoking would leave accounts with fewer that do.
+_OF_NEW_SECRETS = (Code.INVALID_REQUEST, Code.REFUSED, Code.UNVERIFIED)
 
 
 def trouble(outcome: Outcome) -> Trouble | None:
     """What a failed run says about the fleet; None if it did not fail, or for a reason of its account's own."""
-    return _TROUBLES.get(outcome.reason or "") if outcome.result is Result.FAILED else None
+    if outcome.code is None:
+        return None
+    return Trouble.NEW_SECRETS if outcome.code in _OF_NEW_SECRETS else _BY_BLAME.get(outcome.code.blame)
 
 
 @dataclass(frozen=True, slots=True)

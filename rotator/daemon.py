@@ -55,8 +55,8 @@ from rotator.brake import Brake
 from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.documents.journal import parse_journal
-from rotator.errors import ConfigError, RotatorError
-from rotator.fleet import INTERNAL_ERROR, Fleet, Request, Wanted, log_mistake
+from rotator.errors import Blame, Code, ConfigError, RotatorError
+from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
 from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, backoff, is_recorded
 from rotator.rotation import Outcome, Result
@@ -64,7 +64,7 @@ from rotator.schedule import Due
 from rotator.shard import Shard
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
 from rotator.systemd import Systemd
-from rotator.vault import Vault, VaultError, VaultUnreachable
+from rotator.vault import Vault, VaultUnreachable
 from rotator.web import create_app, serving
 
 # How often the main thread looks at the clock and at the configuration file.
@@ -139,7 +139,7 @@ class _Account:
         looked_at: When its documents were last looked at.
         journal: As last read or written; None: not read yet.
         error: What went wrong where the journal could not tell it.
-        failure: What kind of failure that was, in a word.
+        failure: Code of that failure.
         failures: How many runs in a row could not even note their failure.
         vault_failed: The last run failed because of Vault.
         retry_at: It is not visited before.
@@ -159,7 +159,7 @@ class _Account:
     looked_at: datetime = _LONG_AGO
     journal: Journal | None = None
     error: str | None = None
-    failure: str | None = None
+    failure: Code | None = None
     failures: int = 0
     vault_failed: bool = False
     retry_at: datetime | None = None
@@ -554,7 +554,7 @@ class Daemon:
                     if withheld != account.withheld:
                         _log.warning("balance.top_up_withheld", reason=withheld)
         except RotatorError as error:
-            withheld = type(error).__name__
+            withheld = error.code.value
             self._know_balance(account, settings, balance.failed(settings.name, account.watch, rules.every, self.now()))
             if withheld != account.withheld:
                 _log.warning("balance.failed", error=str(error))
@@ -741,9 +741,7 @@ class Daemon:
                 try:
                     self._first_look(account, account.settings)
                 except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
-                    self._failed(
-                        account, f"A mistake in rotator at {log_mistake(error)}", INTERNAL_ERROR, of_vault=False
-                    )
+                    self._failed(account, f"A mistake in rotator at {log_mistake(error)}", Code.INTERNAL_ERROR)
             self._to_plan.put((name, _Why.CHANGED))
 
     def _first_look(self, account: _Account, settings: AccountSettings) -> None:
@@ -753,7 +751,7 @@ class Daemon:
             journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         except RotatorError as error:
             _log.error("journal.unreadable", error=str(error))
-            self._failed(account, str(error), type(error).__name__, of_vault=isinstance(error, VaultError))
+            self._failed(account, str(error), error.code)
             return
         with self._lock:
             if account.journal is not None or account.settings is not settings:
@@ -793,11 +791,10 @@ class Daemon:
             _log_brake(before, self._brake)
             if outcome.journal is not None:
                 account.journal = outcome.journal
-            if outcome.result is Result.FAILED:
+            if outcome.code is not None:
                 next_attempt = outcome.journal.next_attempt_at if outcome.journal else None
                 if next_attempt is None or next_attempt <= now:
-                    reason = outcome.reason or ""
-                    self._failed(account, outcome.error or "", reason, of_vault=reason.startswith("Vault"))
+                    self._failed(account, outcome.error or "", outcome.code)
                     return
             changed_nothing = not (outcome.published or outcome.revoked)
             rest_until = now + SHORTEST_REST if changed_nothing else None
@@ -808,8 +805,9 @@ class Daemon:
             if outcome.result is Result.OK:
                 account.tried_at = now
 
-    def _failed(self, account: _Account, error: str, failure: str, *, of_vault: bool) -> None:
+    def _failed(self, account: _Account, error: str, failure: Code) -> None:
         """A failure that the journal does not tell of."""
+        of_vault = failure.blame is Blame.VAULT
         with self._lock:
             now = account.looked_at = self.now()
             account.error, account.failure, account.vault_failed = error, failure, of_vault

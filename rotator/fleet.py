@@ -18,13 +18,11 @@ import structlog
 from rotator import audit
 from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Code, ConfigError, RotatorError
 from rotator.protocol import Journal, Policy, Reason, Trigger, older_than
 from rotator.rotation import Outcome, Preview, Result, Rotation
 from rotator.vault import Vault, WrongMount
 
-INTERNAL_ERROR = "internal_error"
-"""The reason of a failure that is a mistake in rotator; the others are protocol.Failure's and the names of errors."""
 _CAPABILITY_CHUNK = 500
 
 _log = structlog.get_logger()
@@ -263,11 +261,11 @@ class Fleet:
         try:
             return job()
         except RotatorError as error:
-            return Outcome(name, Result.FAILED, reason=type(error).__name__, error=str(error))
+            return Outcome(name, Result.FAILED, reason=error.code.value, error=str(error))
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
             where = log_mistake(error)
             what = f"A mistake in rotator ({type(error).__name__} at {where}) stopped {name}"
-            return Outcome(name, Result.FAILED, reason=INTERNAL_ERROR, error=f"{what}. Please report it.")
+            return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
 
 
 def log_mistake(error: Exception) -> str:
@@ -276,7 +274,7 @@ def log_mistake(error: Exception) -> str:
     Its text is nobody's to vouch for: its type and its place are enough to find it.
     """
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    _log.error(INTERNAL_ERROR, error=type(error).__name__, at=frames[-3:])
+    _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
     return frames[-1]
 
 

@@ -17,8 +17,8 @@ from prometheus_client.exposition import choose_encoder
 
 from rotator import __version__
 from rotator.balance import TopUp
-from rotator.fleet import INTERNAL_ERROR
-from rotator.protocol import Failure, Phase, Reason, Trigger
+from rotator.errors import Code
+from rotator.protocol import Phase, Reason, Trigger
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 
@@ -104,7 +104,7 @@ class Metrics:
         )
         self._failures = Counter(
             "rotator_failures",
-            "Runs that failed, by what kind of failure it was.",
+            "Failed runs, by failure code.",
             ["reason"],
             registry=registry,
         )
@@ -194,8 +194,8 @@ class Metrics:
         for result in Result:
             for trigger in Trigger:
                 self._rotations.labels(result.value, trigger.value)
-        for failure in (*(failure.value for failure in Failure), INTERNAL_ERROR):
-            self._failures.labels(failure)
+        for code in Code:
+            self._failures.labels(code.value)
         for why in (_GRACE_OVER, _COMPROMISED):
             self._revocations.labels(why)
         for reason in _DEFERRING:
@@ -216,8 +216,8 @@ class Metrics:
             self._rotations.labels(outcome.result.value, trigger.value).inc()
         if outcome.published:
             self._durations.observe(seconds)
-        if outcome.result is Result.FAILED:
-            self._failures.labels(_word(outcome.reason)).inc()
+        if outcome.code is not None:
+            self._failures.labels(outcome.code.value).inc()
         if outcome.result is Result.DEFERRED:
             self.deferred(outcome.reason or "")
         why = _COMPROMISED if trigger is Trigger.COMPROMISED else _GRACE_OVER
@@ -409,8 +409,8 @@ def _accounts(accounts: tuple[AccountStatus, ...], at: datetime) -> Iterator[str
     )
     yield _gauge(
         "rotator_account_failure",
-        "Always 1, for the kind of failure that the account's last run ended with; absent if it went well.",
-        [f'{labels},reason="{_word(account.failure)}"}} 1' for labels, account in rows if account.failure],
+        "Always 1, for the failure code of the account's last run; absent if the run succeeded.",
+        [f'{labels},reason="{account.failure.value}"}} 1' for labels, account in rows if account.failure],
     )
     yield from _balances([(labels, account.balance) for labels, account in rows if account.balance])
 

@@ -92,7 +92,7 @@ class Journal:
         attempts: Failed runs since the last good one.
         next_attempt_at: Before then nothing is tried unless somebody asks for it by name.
         last_error: What the last failed run said; never a secret.
-        failure: What kind of failure that was, in a word: a Failure, or the error's name.
+        failure: Code of that failure (errors.Code); older journals contain the name of the error's class.
         ambiguity: Set while the account holds something that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
@@ -960,7 +960,7 @@ def failed(
 
     Args:
         error: What happened, for people; never a secret.
-        failure: What kind of failure it was, in a word.
+        failure: Code of the failure.
         ambiguous: Whether the account holds something that rotator cannot account for. An ambiguity found
             earlier stays until a run finds it gone.
     """

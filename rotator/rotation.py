@@ -32,7 +32,7 @@ from rotator.audit import Act, AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.documents.journal import JournalError, parse_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
-from rotator.errors import RotatorError
+from rotator.errors import Blame, Code, RotatorError, stored_code
 from rotator.generator import generate
 from rotator.logs import conceal
 from rotator.protocol import (
@@ -113,10 +113,13 @@ class RotationError(RotatorError):
     def __init__(self, fail: Fail, *, unchanged: str) -> None:
         super().__init__(fail.what, unchanged=unchanged, next_step=fail.next_step)
         self.failure = fail.failure
+        self.code = Code[fail.failure.name]
 
 
 class StoppedError(RotatorError):
     """The process was told to end before the account was done; the next run goes on from there."""
+
+    code = Code.STOPPED
 
 
 class Result(StrEnum):
@@ -135,7 +138,7 @@ class Outcome:
         phase: Where the account stands now; None if that could not be read.
         published: This run published a new secret.
         revoked: The ids this run revoked.
-        reason: Why there is nothing more to do at the moment, or what kind of failure it was.
+        reason: Why there is nothing more to do at the moment, or the code of the failure.
         until: When there will be.
         error: What went wrong, what was left alone and what to do.
         trigger: Why the rotation in hand, or the last one, was begun.
@@ -155,6 +158,16 @@ class Outcome:
     trigger: Trigger | None = None
     conflicts: int = 0
     journal: Journal | None = None
+
+    @property
+    def code(self) -> Code | None:
+        """What kind of failure it was; None if the run did not fail."""
+        return stored_code(self.reason or "") if self.result is Result.FAILED else None
+
+    @property
+    def blame(self) -> Blame | None:
+        """Whose failure it was; None if the run did not fail."""
+        return self.code.blame if self.code else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -885,7 +898,7 @@ class Rotation:
 
     def _failed(self, error: RotatorError) -> Outcome:
         self.log.error("rotation.failed", error=str(error))
-        return self._ended(Result.FAILED, _kind(error), until=self.journal.next_attempt_at, error=str(error))
+        return self._ended(Result.FAILED, error.code.value, until=self.journal.next_attempt_at, error=str(error))
 
     def _ended(
         self, result: Result, reason: str, *, until: datetime | None = None, error: str | None = None
@@ -920,7 +933,7 @@ class Rotation:
         if self._journal_version == 0 and not ambiguous:
             return
         parked = protocol.failed(
-            self.seen, self.journal, self.policy, now, str(error), failure=_kind(error), ambiguous=ambiguous
+            self.seen, self.journal, self.policy, now, str(error), failure=error.code.value, ambiguous=ambiguous
         )
         if isinstance(error, RateLimited) and error.retry_after is not None:
             parked = replace(parked, next_attempt_at=max(now + error.retry_after, parked.next_attempt_at or now))
@@ -932,11 +945,6 @@ class Rotation:
         except (CasConflict, VaultError) as error:
             # Somebody else has the account by now, or Vault is away: the lease runs out by itself.
             self.log.info("rotation.not_parked", error=str(error))
-
-
-def _kind(error: RotatorError) -> str:
-    """What kind of failure it is, in a word."""
-    return error.failure.value if isinstance(error, RotationError) else type(error).__name__
 
 
 def audited_fingerprint(account: AccountSettings, made_up: SecretStr) -> str | None:

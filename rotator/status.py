@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.config import AccountSettings
+from rotator.errors import Code, stored_code
 from rotator.protocol import Journal, Phase, Retiring
 from rotator.schedule import Due
 
@@ -49,7 +50,7 @@ class AccountStatus:
         attempts: Failed runs since the last good one.
         next_attempt_at: When it is tried again after a failure.
         last_error: What went wrong, what was left alone and what to do.
-        failure: What kind of failure the last run ended with, in a word; None if it went well.
+        failure: Failure code of the last run; None if it succeeded.
         balance: What it has left; None if nobody watches that.
     """
 
@@ -70,7 +71,7 @@ class AccountStatus:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_error: str | None = None
-    failure: str | None = None
+    failure: Code | None = None
     balance: BalanceStatus | None = None
 
 
@@ -107,7 +108,7 @@ def describe(
     due: Due | None,
     *,
     error: str | None = None,
-    failure: str | None = None,
+    failure: Code | None = None,
     retry_at: datetime | None = None,
     balance: BalanceStatus | None = None,
 ) -> AccountStatus:
@@ -118,11 +119,12 @@ def describe(
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
         due: When it is, or was, to rotate next.
         error: What went wrong where it could not be noted in the journal.
-        failure: What kind of failure that was, in a word.
+        failure: Code of that failure.
         retry_at: When that is tried again.
         balance: What it has left.
     """
     known = journal or Journal()
+    recorded = stored_code(known.failure) if known.failure else None
     ids = known.retiring_ids | known.unknown_ids | ({known.current_id} - {None})
     return AccountStatus(
         name=account.name,
@@ -142,6 +144,6 @@ def describe(
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
         last_error=error or known.ambiguity or known.last_error,
-        failure=failure if error else known.failure,
+        failure=failure if error else recorded,
         balance=balance,
     )

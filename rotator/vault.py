@@ -7,7 +7,8 @@ VaultError
 ├── VaultUnreachable    no usable answer: a write may or may not have happened
 │   ├── VaultSealed     the server is there, but sealed
 │   └── VaultUntrusted  the certificates do not fit: nothing was sent
-├── VaultDenied         the token is refused, or its policy lacks something
+├── VaultDenied         the policy lacks something
+│   └── VaultUnauthorized  the token or the login is refused
 ├── WrongMount          the mount does not exist or is not KV version 2 (exit code 2)
 └── CasConflict         somebody else wrote the document first
 """
@@ -34,7 +35,7 @@ from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
 from rotator.config import VaultSettings, in_plain_text
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.logs import conceal
 from rotator.vault_http import Answer, Http, OnRequest, Unanswered
 
@@ -63,6 +64,8 @@ T = TypeVar("T")
 class VaultError(RotatorError):
     """Vault answered badly, or not at all."""
 
+    code = Code.VAULT_ERROR
+
 
 class VaultUnreachable(VaultError):
     """There was no usable answer.
@@ -70,6 +73,8 @@ class VaultUnreachable(VaultError):
     Attributes:
         maybe_done: Whether a write may have happened all the same.
     """
+
+    code = Code.VAULT_UNREACHABLE
 
     def __init__(self, what: str, *, maybe_done: bool = True, unchanged: str = "", next_step: str = "") -> None:
         unchanged = unchanged or ("" if maybe_done else "Nothing was written")
@@ -80,9 +85,13 @@ class VaultUnreachable(VaultError):
 class VaultSealed(VaultUnreachable):
     """The server is sealed: somebody has to unseal it."""
 
+    code = Code.VAULT_SEALED
+
 
 class VaultUntrusted(VaultUnreachable):
     """There is no TLS connection, because a certificate does not fit; asking again would not help."""
+
+    code = Code.VAULT_UNTRUSTED
 
 
 def _worth_repeating(error: VaultUnreachable) -> bool:
@@ -90,10 +99,18 @@ def _worth_repeating(error: VaultUnreachable) -> bool:
 
 
 class VaultDenied(VaultError):
-    """The token is refused, or its policy does not allow the request."""
+    """The token's policy does not allow the request."""
+
+    code = Code.VAULT_DENIED
 
 
-class _Limited(VaultDenied):
+class VaultUnauthorized(VaultDenied):
+    """Vault refuses rotator's token or login, or rotator has none to send: nothing can be read or written."""
+
+    code = Code.VAULT_UNAUTHORIZED
+
+
+class _Limited(VaultUnauthorized):
     """The token may be used a few times only."""
 
 
@@ -110,10 +127,13 @@ class WrongMount(VaultError):
     """vault.mount does not name a KV version 2 mount that the token can see."""
 
     exit_code = 2
+    code = Code.VAULT_WRONG_MOUNT
 
 
 class CasConflict(VaultError):
     """The document is at another version than the one this write was based on; it was not touched."""
+
+    code = Code.CONFLICT
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} was changed by somebody else meanwhile", unchanged="It was left as they wrote it")
@@ -723,7 +743,7 @@ class Vault:
             next_step=f'Add to its policy: path "{api_path}" {{ capabilities = [{capabilities}] }}',
         )
 
-    def _token_refused(self) -> VaultDenied:
+    def _token_refused(self) -> VaultUnauthorized:
         auth = self._settings.auth
         if auth.method == "token":
             next_step = "Give rotator a new one in VAULT_TOKEN, or let it log in by itself (vault.auth.method)"
@@ -731,7 +751,7 @@ class Vault:
             next_step = f"Put one that is valid into {auth.token_file}; it is read again at the next request"
         else:
             next_step = "Logging in again did not help either. Look at vault.auth: rotator check"
-        return VaultDenied(
+        return VaultUnauthorized(
             "Vault refuses rotator's token: it has ended or was revoked",
             unchanged="Nothing was written",
             next_step=next_step,
@@ -896,7 +916,7 @@ class Vault:
             said = error.what
         except (TypeError, KeyError, ValueError):
             pass
-        raise VaultDenied(
+        raise VaultUnauthorized(
             f"Vault refuses rotator's login at {where}: {said}",
             unchanged="Nothing was written",
             next_step="Look at vault.auth, at the role in Vault and at whether the auth method is enabled there",
@@ -1019,7 +1039,7 @@ def _again(error: VaultError, more: str = "") -> VaultError:
     """The same error for another caller."""
     if isinstance(error, VaultUnreachable):
         return VaultUnreachable(error.what + more, maybe_done=False, next_step=error.next_step)
-    return VaultDenied(error.what + more, unchanged=error.unchanged, next_step=error.next_step)
+    return VaultUnauthorized(error.what + more, unchanged=error.unchanged, next_step=error.next_step)
 
 
 def _text(at: datetime | None) -> str | None:
@@ -1100,14 +1120,16 @@ def _content(file: Path | None, setting: str) -> SecretStr:
     except (OSError, UnicodeDecodeError):
         text = None
     if text is None:
-        raise VaultDenied(f"{where} cannot be read", unchanged="Nothing was written", next_step="Look at the file")
+        raise VaultUnauthorized(
+            f"{where} cannot be read", unchanged="Nothing was written", next_step="Look at the file"
+        )
     return _clean(SecretStr(text), where)
 
 
 def _clean(secret: SecretStr | None, where: str) -> SecretStr:
     """Nothing that requests would refuse to send, and quote in the exception that it raises instead."""
     if secret is None or not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise VaultDenied(
+        raise VaultUnauthorized(
             f"{where} is empty or holds more than one word", unchanged="Nothing was written", next_step="Look at it"
         )
     return conceal(secret)

@@ -14,7 +14,7 @@ HOLD = timedelta(minutes=10)
 BRAKE = Brake(failures=3, of_last=5, hold=HOLD)
 
 
-def failed(account: str, reason: str = "LostAnswer") -> Outcome:
+def failed(account: str, reason: str = "answer_lost") -> Outcome:
     return Outcome(account, Result.FAILED, reason=reason)
 
 
@@ -28,7 +28,7 @@ def after(*outcomes: Outcome, brake: Brake = BRAKE, now: datetime = NOW) -> Brak
     return brake
 
 
-def engaged(reason: str = "LostAnswer") -> Brake:
+def engaged(reason: str = "answer_lost") -> Brake:
     return after(*(failed(name, reason) for name in "abc"))
 
 
@@ -49,7 +49,7 @@ def test_a_clock_that_is_set_back_does_not_lengthen_the_hold_beyond_the_longest(
 
 
 def test_failures_of_different_kinds_or_long_ago_do_not_add_up() -> None:
-    assert after(failed("a"), failed("b"), failed("c", "VaultSealed")).engaged is None
+    assert after(failed("a"), failed("b"), failed("c", "vault_sealed")).engaged is None
     assert after(failed("a"), failed("b"), *(went_well(n) for n in "uvwxy"), failed("c")).engaged is None
 
 
@@ -58,7 +58,8 @@ def test_one_account_that_fails_again_and_again_is_one_account() -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["ambiguous", "not_adopted", "full", "VaultDenied", "JournalError", "internal_error"]
+    "reason",
+    ["ambiguous", "not_adopted", "full", "vault_denied", "journal_unreadable", "rate_limited", "internal_error"],
 )
 def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> None:
     assert after(*(failed(name, reason) for name in "abcdefgh")) == BRAKE
@@ -67,14 +68,13 @@ def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> No
 @pytest.mark.parametrize(
     ("reason", "kind"),
     [
-        ("NotSent", Trouble.PROVIDER),
+        ("not_sent", Trouble.PROVIDER),
         ("unanswered", Trouble.PROVIDER),
-        ("RateLimited", Trouble.PROVIDER),
-        ("VaultUnreachable", Trouble.VAULT),
-        ("VaultSealed", Trouble.VAULT),
-        ("VaultError", Trouble.VAULT),
+        ("vault_unreachable", Trouble.VAULT),
+        ("vault_sealed", Trouble.VAULT),
+        ("vault_error", Trouble.VAULT),
         ("credentials", Trouble.CREDENTIALS),
-        ("Forbidden", Trouble.CREDENTIALS),
+        ("forbidden", Trouble.CREDENTIALS),
         ("refused", Trouble.NEW_SECRETS),
         ("unverified", Trouble.NEW_SECRETS),
     ],
@@ -131,7 +131,7 @@ def test_a_run_without_a_new_secret_tells_nothing_about_new_secrets() -> None:
 
 def test_nothing_is_revoked_while_it_is_in_doubt_which_secrets_work() -> None:
     assert BRAKE.lets_revoke
-    assert engaged("LostAnswer").lets_revoke
+    assert engaged("answer_lost").lets_revoke
     assert not engaged("credentials").lets_revoke
     assert not engaged("unverified").lets_revoke
 
@@ -140,7 +140,7 @@ outcomes = st.builds(
     lambda account, result, reason, published: Outcome(account, result, reason=reason, published=published),
     st.sampled_from("abcdefgh"),
     st.sampled_from(Result),
-    st.sampled_from(["LostAnswer", "VaultUnreachable", "credentials", "unverified", "ambiguous", None]),
+    st.sampled_from(["answer_lost", "vault_unreachable", "credentials", "unverified", "ambiguous", None]),
     st.booleans(),
 )
 

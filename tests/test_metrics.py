@@ -21,8 +21,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from rotator import __version__
+from rotator.errors import Code
 from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
-from rotator.protocol import Failure, Phase, Reason, Retiring, Trigger
+from rotator.protocol import Phase, Reason, Retiring, Trigger
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
@@ -146,11 +147,10 @@ def test_no_error_text_gets_into_a_metric() -> None:
 def test_an_account_tells_by_what_kind_of_failure_its_last_run_ended_and_nothing_if_it_went_well(
     accept: str, parse: Parse
 ) -> None:
-    refused = replace(HEALTHY, name="refused", failure="credentials", attempts=2)
-    wordy = replace(HEALTHY, name="wordy", failure="it said hunter2", attempts=1)
-    samples = scrape(Metrics(), fleet(HEALTHY, refused, wordy), accept, parse)
+    refused = replace(HEALTHY, name="refused", failure=Code.CREDENTIALS, attempts=2)
+    samples = scrape(Metrics(), fleet(HEALTHY, refused), accept, parse)
     told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
-    assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials", "wordy": "other"}
+    assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials"}
 
 
 def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
@@ -239,7 +239,7 @@ def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
     samples = scrape(Metrics(), fleet())
     expected = [
         *(series("rotations_total", result=result, trigger=trigger) for result in Result for trigger in Trigger),
-        *(series("failures_total", reason=reason) for reason in (*Failure, "internal_error")),
+        *(series("failures_total", reason=code) for code in Code),
         *(series("revocations_total", reason=reason) for reason in ("grace_over", "compromised")),
         *(series("deferrals_total", reason=reason) for reason in (*Reason, BRAKE) if reason not in ("idle", "grace")),
         *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
@@ -289,8 +289,8 @@ TOLD: dict[str, tuple[Outcome, dict[str, float]]] = {
         {"rotations_total failed rescue": 1, "failures_total credentials": 1},
     ),
     "failed before anything was known": (
-        Outcome("shop", Result.FAILED, reason="VaultUnreachable"),
-        {"rotations_total failed schedule": 1, "failures_total VaultUnreachable": 1},
+        Outcome("shop", Result.FAILED, reason="vault_unreachable"),
+        {"rotations_total failed schedule": 1, "failures_total vault_unreachable": 1},
     ),
     "others were ahead": (
         Outcome("shop", Result.OK, reason="idle", conflicts=3),

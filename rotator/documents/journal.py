@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.logs import conceal
 from rotator.protocol import Journal, Retiring
 from rotator.vault import Document
@@ -32,9 +32,13 @@ _RETIRING_FIELDS = frozenset(field.name for field in fields(Retiring)) - {"unkno
 class JournalError(RotatorError):
     """The journal contains something that no version of rotator writes. It was left as it is."""
 
+    code = Code.JOURNAL_UNREADABLE
+
 
 class JournalNewerError(JournalError):
     """A newer version of rotator wrote the journal. It was left as it is."""
+
+    code = Code.JOURNAL_NEWER
 
 
 def parse_journal(document: Document) -> Journal:
