@@ -1,5 +1,18 @@
-"""`python -m rotator`."""
+"""The entry point of the command `rotator`, also as `python -m rotator`; imports signals first, then cli."""
 
-from rotator.cli import main
+import sys
+from typing import NoReturn
 
-main()
+from rotator.signals import guard_startup
+
+
+def main() -> NoReturn:
+    """Guard the start of a daemon against early signals, then run the command."""
+    guard_startup(sys.argv[1:])
+    from rotator.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,7 @@ from enum import Enum, auto
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import structlog
 from apscheduler.events import (
@@ -62,6 +62,7 @@ from rotator.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Publishe
 from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
 from rotator.shard import Shard
+from rotator.signals import HANDLED, Signals
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
 from rotator.systemd import Systemd
 from rotator.vault import Vault, VaultUnreachable
@@ -90,34 +91,11 @@ READERS = 8
 # How many names a log line holds.
 NAMES = 20
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What is built once, when the process starts.
 _FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
 _LONG_AGO, _NEVER = datetime.min.replace(tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _log = structlog.get_logger()
-
-
-class _Signals:
-    """What the process is told. Signals are blocked in every thread: no handler runs in the middle of anything.
-
-    A thread waits for them, without an end: Python's `sigtimedwait` makes one up for a process that was stopped
-    (SIGSTOP, a frozen container) for longer than it was to wait.
-    """
-
-    def __init__(self) -> None:
-        self._received: SimpleQueue[int] = SimpleQueue()
-        threading.Thread(target=self._wait, name="signals", daemon=True).start()
-
-    def _wait(self) -> None:
-        while True:
-            self._received.put(signal.sigwait(_SIGNALS))
-
-    def take(self, timeout: float) -> int | None:
-        """The next one, awaited for so many seconds; None if there is none."""
-        with contextlib.suppress(Empty):
-            return self._received.get(timeout=timeout)
-        return None
 
 
 class _Why(Enum):
@@ -267,9 +245,9 @@ class Daemon:
             ConfigError: If the address to listen on is not to be had.
         """
         with ExitStack() as stack:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
             stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-            self._signals = _Signals()
+            self._signals = Signals()
             app = create_app(self.status, self.metrics)
             address = stack.enter_context(serving(app, self._settings.daemon.listen))
             self._set_accounts(self._settings)

@@ -1,0 +1,70 @@
+"""The signals of `rotator run`, from the start of the process on; imports nothing of rotator.
+
+SIGTERM and SIGINT stop the daemon, SIGHUP reloads its configuration. By default SIGHUP would end a process without a
+line, and the imports alone take about half a second. So the entry point calls `guard_startup` before it imports more.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Options of `rotator` that stand before the command and take a value.
+_WITH_VALUE = ("-c", "--config")
+
+
+def guard_startup(arguments: Sequence[str]) -> None:
+    """Keep an early SIGHUP for the daemon, and end at an early SIGTERM or SIGINT: nothing is in progress yet.
+
+    Other commands keep Python's defaults.
+
+    Args:
+        arguments: The command line, without the program's name.
+    """
+    if _command(arguments) != "run":
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _command(arguments: Sequence[str]) -> str | None:
+    """Return the first argument that is neither an option nor an option's value."""
+    previous = ""
+    for argument in arguments:
+        if not argument.startswith("-") and previous not in _WITH_VALUE:
+            return argument
+        previous = argument
+    return None
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the library's
+    os.write(2, f"rotator: {signal.Signals(number).name}: stopped. Nothing was in progress.\n".encode())
+    os._exit(0)
+
+
+class Signals:
+    """The signals that the process receives. They are blocked in every thread: no handler interrupts any work.
+
+    One thread waits for them, without a timeout: Python's `sigtimedwait` invents a signal for a process that was
+    stopped (SIGSTOP, a frozen container) for longer than the timeout.
+    """
+
+    def __init__(self) -> None:
+        self._received: SimpleQueue[int] = SimpleQueue()
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:
+            self._received.put(signal.sigwait(HANDLED))
+
+    def take(self, timeout: float) -> int | None:
+        """Return the next signal, or None if there is none within so many seconds."""
+        with contextlib.suppress(Empty):
+            return self._received.get(timeout=timeout)
+        return None
