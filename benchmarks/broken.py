@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from rotator.cli import main
-from rotator.protocol import Credential, Listing
+from rotator.core.protocol import Credential, Listing
 from rotator.rotation import Rotation
 
 

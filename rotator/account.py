@@ -14,16 +14,16 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from rotator import protocol
 from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorized
 from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
+from rotator.core import protocol
+from rotator.core.protocol import Journal, Published
 from rotator.documents.journal import parse_journal, render_journal
 from rotator.documents.published import parse_published
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.protocol import Journal, Published
-from rotator.rotation import Outcome, audited_fingerprint
+from rotator.rotation import Operator, Outcome, audited_fingerprint
 from rotator.vault import CasConflict, VaultError
 
 _RUN = Request(Wanted.NOTHING_NEW)
@@ -234,7 +234,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
             return info
     except LostAnswer:
         # Nothing is revoked while it may still be carried out: the full account would refuse it.
-        late = fleet.now() + policy.request_timeout + policy.settle
+        late = fleet.now() + policy.request_timeout + policy.window
         journal = replace(journal, create_until=max(late, journal.create_until or late))
         raise
     finally:
@@ -293,9 +293,10 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     found = require_revocable(fleet, view, secret_id)
     rotation = fleet.rotation(account, _RUN)
     if found.standing is Standing.UNKNOWN:
-        if secret_id not in rotation.unaccounted():
+        operator = Operator(rotation)
+        if secret_id not in operator.unknown():
             raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")
-        return rotation.resolve(frozenset({secret_id}))
+        return operator.resolve(frozenset({secret_id}))
     now = fleet.now()
     retiring = tuple(
         replace(entry, not_before=min(now, entry.not_before)) if entry.id == secret_id else entry

@@ -282,6 +282,12 @@ def _person() -> dict[str, str]:
     return person
 
 
+def user() -> str:
+    """Return the name of this process's user, or of the person behind sudo."""
+    person = _person()
+    return person.get("sudo_user") or person.get("login") or person["user"]
+
+
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
 
-from rotator.protocol import backoff
+from rotator.core.jitter import backoff
 
 # For so long after a start the first looks are spread.
 FIRST_WITHIN = timedelta(minutes=1)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rotator.config import AccountSettings
+from rotator.core.protocol import Credential, Fail
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.protocol import Credential, Fail
 from rotator.rotation import Preview
 from rotator.vault import WrongMount
 

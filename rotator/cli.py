@@ -162,15 +162,15 @@ def rotate_now(
         raise ConfigError("--shard is for --all and --due: a name says which account by itself")
     if due and compromised:
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
+    from rotator.core.protocol import RequestKind
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
         part = None if names else _shard(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
-        request = Request(
-            Wanted.DUE if due else Wanted.NOW, force=force, compromised=compromised, patience=_patience(fleet, wait)
-        )
+        kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
+        request = Request(Wanted.DUE if due else Wanted.NOW, kind=kind, max_wait=_max_wait(fleet, wait))
         if dry_run:
             _plan(fleet, accounts, request, as_json=as_json)
             return
@@ -249,7 +249,25 @@ def adopt(
     secret_file: SecretFileOption = None,
     secret_env: SecretEnvOption = None,
     secret_id: Annotated[str | None, typer.Option("--secret-id", help="Its id, where several are listed.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a published secret that works.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace a published secret that authenticates, or publish a compromised one."),
+    ] = False,
+    replace_foreign: Annotated[
+        str | None,
+        typer.Option(
+            "--replace-foreign",
+            metavar="API_KEY",
+            help="Replace the document or journal of this other account.",
+            show_default=False,
+        ),
+    ] = None,
+    retire: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retire", metavar="ID", help="Another listed secret to revoke after the grace period.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -259,14 +277,22 @@ def adopt(
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     from rotator.fleet import Request, Wanted
+    from rotator.rotation import Operator
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name], everything=False)
         prompt = f"API secret of {name}"
         secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         fleet.preflight(accounts)
-        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW, patience=_patience(fleet, None)))
-        _finish(fleet, [rotation.adopt(secret, secret_id, force=force)], as_json=as_json)
+        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW, max_wait=_max_wait(fleet, None)))
+        outcome = Operator(rotation).adopt(
+            secret,
+            secret_id,
+            replace_working=replace,
+            replace_foreign=replace_foreign,
+            retire=frozenset(retire or ()),
+        )
+        _finish(fleet, [outcome], as_json=as_json)
 
 
 @app.command(
@@ -285,12 +311,13 @@ def resolve(
 ) -> None:
     """Decide about secrets that rotator cannot account for. Only what you name is revoked."""
     from rotator.fleet import Request, Wanted
+    from rotator.rotation import Operator
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name], everything=False)
         fleet.preflight(accounts)
-        rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW))
-        unknown = rotation.unaccounted()
+        operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
+        unknown = operator.unknown()
         strangers = sorted(set(revoke or []) - unknown.keys())
         if strangers:
             listed = ", ".join(unknown) or "none"
@@ -298,7 +325,7 @@ def resolve(
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:
             raise RotatorError(f"Nothing was chosen, {name} stays as it is")
-        outcome = rotation.resolve(chosen) if chosen else rotation.run()
+        outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
         _finish(fleet, [outcome], as_json=as_json)
 
 
@@ -430,7 +457,7 @@ def _announce(url: str) -> None:
     typer.echo(f"The Account API is at {url} (both of its hosts); Ctrl-C ends it.")
 
 
-def _patience(fleet: "Fleet", wait: str | None) -> "timedelta":
+def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":
     from datetime import timedelta
 
     from rotator.config import parse_duration
@@ -442,7 +469,7 @@ def _patience(fleet: "Fleet", wait: str | None) -> "timedelta":
 
 def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Request", *, as_json: bool) -> None:
     from rotator import report
-    from rotator.protocol import Fail
+    from rotator.core.protocol import Fail
     from rotator.rotation import Preview
 
     previews = sorted(fleet.preview(accounts, request), key=lambda preview: preview.account)
@@ -460,9 +487,9 @@ def _foresee(fleet: "Fleet", accounts: tuple["AccountSettings", ...], until: str
 
     from rotator import report
     from rotator.config import parse_duration
+    from rotator.core.protocol import Phase
     from rotator.documents.journal import JournalError, parse_journal
     from rotator.forecast import Member, foresee
-    from rotator.protocol import Phase
     from rotator.rotation import StoppedError
 
     (ahead,) = _parsed("--until", parse_duration, [until])

@@ -29,7 +29,7 @@ from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.generator import Recipe, generate
 from rotator.openbao import OpenBao, running_openbao
-from rotator.rotation import Outcome, Result
+from rotator.rotation import Operator, Outcome, Result
 from rotator.vault import Vault
 
 GRACE = timedelta(seconds=3)
@@ -145,7 +145,7 @@ def _play(stage: Stage, console: Console) -> dict[str, int]:
         console.print("[bold]2 adopt[/]    main and alerts with the secrets they have, shop through its primary")
         _adopt(fleet, stage.first)
         console.print(f"[bold]3 rotate[/]   create, verify, publish, keep the old one {GRACE.seconds} s, revoke it\n")
-        request = Request(Wanted.NOW, patience=timedelta(seconds=30))
+        request = Request(Wanted.NOW, max_wait=timedelta(seconds=30))
         outcomes = [_good(outcome) for outcome in fleet.run(settings.accounts, request)]
     finally:
         consumer.stop()
@@ -173,7 +173,8 @@ def _play(stage: Stage, console: Console) -> dict[str, int]:
 def _adopt(fleet: Fleet, first: dict[str, SecretStr]) -> None:
     request = Request(Wanted.NOTHING_NEW)
     for name in ("main", "alerts"):
-        _good(fleet.rotation(fleet.settings.account(name), request).adopt(first[name], None, force=False))
+        rotation = fleet.rotation(fleet.settings.account(name), request)
+        _good(Operator(rotation).adopt(first[name], None))
     _good(fleet.rotation(fleet.settings.account("shop"), request).run())
 
 

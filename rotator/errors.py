@@ -45,6 +45,9 @@ class Code(StrEnum):
     FULL = "full", Blame.ACCOUNT
     REFUSED = "refused", Blame.PROVIDER
     UNANSWERED = "unanswered", Blame.PROVIDER
+    FOREIGN_DOCUMENT = "foreign_document", Blame.ACCOUNT
+    FOREIGN_JOURNAL = "foreign_journal", Blame.ACCOUNT
+    JOURNAL_LOST = "journal_lost", Blame.ACCOUNT
     # The provider's answer to one request.
     PROVIDER_ERROR = "provider_error", Blame.PROVIDER
     NOT_SENT = "not_sent", Blame.PROVIDER

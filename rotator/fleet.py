@@ -6,7 +6,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -18,9 +18,19 @@ import structlog
 from rotator import audit
 from rotator.account_api import WORST_CASE, AccountApi
 from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import (
+    Journal,
+    Policy,
+    Published,
+    Reason,
+    RequestKind,
+    Trigger,
+    requests,
+)
+from rotator.core.protocol import Request as StoredRequest
 from rotator.errors import Code, ConfigError, RotatorError
-from rotator.protocol import Journal, Policy, Reason, Trigger, older_than
-from rotator.rotation import Outcome, Preview, Result, Rotation
+from rotator.rotation import Outcome, Preview, Result, Rotation, preview
+from rotator.rotation.state import MakeRequest
 from rotator.vault import Vault, WrongMount
 
 _CAPABILITY_CHUNK = 500
@@ -43,17 +53,15 @@ class Request:
 
     Attributes:
         wanted: Which secrets are to be replaced.
-        force: A full account's recorded secrets may go before their grace is over.
-        compromised: Nothing has any grace.
+        kind: What a person asks for; None: a plain rotation if `wanted` is NOW, nothing otherwise.
         revoke: Whether anything may be revoked.
-        patience: How long one account may be waited for.
+        max_wait: How long one account may be waited for.
     """
 
     wanted: Wanted
-    force: bool = False
-    compromised: bool = False
+    kind: RequestKind | None = None
     revoke: bool = True
-    patience: timedelta = timedelta()
+    max_wait: timedelta = timedelta()
 
 
 class Fleet:
@@ -183,7 +191,8 @@ class Fleet:
             clock=self.now,
             wait=lambda delay: told.wait(delay.total_seconds()),
             halt=halt,
-            patience=request.patience,
+            max_wait=request.max_wait,
+            ask=self._asker(account, request),
             on_journal=on_journal,
             audit=self.audit,
         )
@@ -191,40 +200,80 @@ class Fleet:
     def policy(self, account: AccountSettings, request: Request) -> Policy:
         """What the request means for the account."""
         now = self.now()
-        due_at = {
-            Wanted.NOW: older_than(now),
-            Wanted.DUE: lambda rotated_at: account.schedule.due(account.name, rotated_at, now).at,
-            Wanted.NOTHING_NEW: None,
-        }[request.wanted]
-        manual = Trigger.COMPROMISED if request.compromised else Trigger.MANUAL
+        by_schedule = request.wanted is Wanted.DUE
         return Policy(
             runner=self.runner,
             account=account.name,
-            due_at=due_at,
-            explicit=request.wanted is not Wanted.DUE,
-            force=request.force or request.compromised,
-            compromised=request.compromised,
+            api_key=account.api_key,
+            due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,
+            explicit=not by_schedule,
             revoke=request.revoke,
-            trigger=Trigger.SCHEDULE if request.wanted is Wanted.DUE else manual,
+            trigger=Trigger.SCHEDULE if by_schedule else Trigger.MANUAL,
             has_primary=account.primary is not None,
             grace=account.grace,
             verify_timeout=account.verify_timeout,
             max_secrets=self.settings.account_api.max_secrets,
             lease=self.settings.daemon.lease,
             request_timeout=self.settings.account_api.timeout * WORST_CASE,
-            settle=self.settings.account_api.settle,
+            window=self.settings.account_api.settle,
         )
+
+    def _asker(self, account: AccountSettings, request: Request) -> MakeRequest | None:
+        """Return what makes the request of a run's caller, once the account was read; None if nobody asks."""
+        kind = request.kind or (RequestKind.MANUAL if request.wanted is Wanted.NOW else None)
+        if kind is None:
+            return None
+
+        def ask(journal: Journal, published: Published) -> StoredRequest | None:
+            now, rotated_at = self.now(), journal.rotated_at
+            by_schedule = request.wanted is Wanted.DUE and rotated_at is not None
+            if by_schedule and rotated_at is not None and account.schedule.due(account.name, rotated_at, now).at > now:
+                return None
+            target = requests.target_of(journal, published)
+            if target is None:
+                return None
+            return StoredRequest(kind, target, now, audit.user(), secrets.token_hex(8))
+
+        return ask
 
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run them, secondaries before their primaries; outcomes come as accounts are done."""
-        rotations = [self.rotation(account, request) for account in accounts]
-        work = {rotation.account.name: partial(self._run, rotation, request) for rotation in rotations}
         for wave in waves(accounts):
-            yield from self._spread({account.name: work[account.name] for account in wave})
+            yield from self._run_wave(wave, request)
+
+    def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
+        """Run accounts, some at a time. A run that waits for its candidate ends, and another one continues later.
+
+        So new secrets that do not verify yet occupy no worker.
+        """
+        later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
+        waiting: list[tuple[datetime, AccountSettings]] = []
+        with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+
+            def submit(account: AccountSettings, request: Request) -> Future[Outcome]:
+                return pool.submit(self._unless_stopped, account.name, partial(self._run, account, request))
+
+            running = {submit(account, request): account for account in accounts}
+            while running or waiting:
+                due = [account for at, account in waiting if at <= self.now() or self.stop.is_set()]
+                waiting = [entry for entry in waiting if entry[1] not in due]
+                running |= {submit(account, later): account for account in due}
+                if not running:
+                    self.stop.wait((min(at for at, _ in waiting) - self.now()).total_seconds())
+                    continue
+                ended, _ = wait(running, timeout=1 if waiting else None, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    account, outcome = running.pop(future), future.result()
+                    if outcome.resume_at is not None and not self.stop.is_set():
+                        waiting.append((outcome.resume_at, account))
+                    else:
+                        yield outcome
 
     def preview(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Preview | Outcome]:
         """Look at what a run would do; an outcome in place of a preview tells why an account cannot be looked at."""
-        yield from self._spread({account.name: self.rotation(account, request).preview for account in accounts})
+        yield from self._spread(
+            {account.name: partial(preview, self.rotation(account, request)) for account in accounts}
+        )
 
     def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
         """Do it all, some at a time. A mistake in rotator ends the account it happened to, not the others."""
@@ -232,12 +281,12 @@ class Fleet:
             for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()
 
-    def _run(self, rotation: Rotation, request: Request) -> Outcome:
-        outcome = rotation.run()
+    def _run(self, account: AccountSettings, request: Request) -> Outcome:
+        outcome = self.rotation(account, request).run()
         journal = outcome.journal
         if request.wanted is not Wanted.DUE or journal is None or journal.rotated_at is None or outcome.published:
             return outcome
-        closed_until = self.closed_until(rotation.account, journal.rotated_at)
+        closed_until = self.closed_until(account, journal.rotated_at)
         if outcome.result is not Result.OK or closed_until is None:
             return outcome
         error = "it is due, but no window is open"

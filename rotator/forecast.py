@@ -12,7 +12,7 @@ from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from zoneinfo import ZoneInfo
 
-from rotator.protocol import Retiring
+from rotator.core.protocol import Retiring
 from rotator.schedule import Schedule, slot
 
 # A forecast ends early after so many turns, which is a few seconds of work.

@@ -17,8 +17,8 @@ from prometheus_client.exposition import choose_encoder
 
 from rotator import __version__
 from rotator.balance import TopUp
+from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
-from rotator.protocol import Phase, Reason, Trigger
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 

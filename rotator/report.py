@@ -13,9 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rotator.config import AccountSettings, format_duration
-from rotator.errors import visible
-from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
-from rotator.protocol import (
+from rotator.core.protocol import (
     Create,
     Fail,
     Journal,
@@ -29,6 +27,8 @@ from rotator.protocol import (
     Revoke,
     TryEarlier,
 )
+from rotator.errors import visible
+from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
 from rotator.rotation import Outcome, Preview, Result
 
 # A forecast's table has so many events, its calendar so many days before it tells months instead.

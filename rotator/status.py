@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.config import AccountSettings
+from rotator.core.protocol import Journal, Phase, Retiring
 from rotator.errors import Code, stored_code
-from rotator.protocol import Journal, Phase, Retiring
 from rotator.schedule import Due
 
 

@@ -148,11 +148,13 @@ class Document:
         version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
         data: What it holds; None if it was never written, or this version was deleted or destroyed.
         created: When this version was written.
+        expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
     """
 
     version: int
     data: Mapping[str, Any] | None = field(repr=False)
     created: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1109,7 +1111,9 @@ def _document(found: Any) -> Document:
         return Document(version=0, data=None)
     metadata, data = found["metadata"], found["data"]
     created = datetime.fromisoformat(metadata["created_time"])
-    return Document(int(metadata["version"]), data if isinstance(data, dict) else None, created)
+    ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
+    expires_at = datetime.fromisoformat(ends) if ends and isinstance(data, dict) else None
+    return Document(int(metadata["version"]), data if isinstance(data, dict) else None, created, expires_at)
 
 
 def _content(file: Path | None, setting: str) -> SecretStr:

@@ -29,9 +29,7 @@ from pydantic import SecretStr
 
 from rotator import rotation as interpreter
 from rotator.account_api import Balance, Credentials, LostAnswer, SecretInfo
-from rotator.documents.journal import parse_journal
-from rotator.errors import RotatorError
-from rotator.protocol import (
+from rotator.core.protocol import (
     Create,
     Fail,
     Journal,
@@ -46,6 +44,8 @@ from rotator.protocol import (
     Revoke,
     Step,
 )
+from rotator.documents.journal import parse_journal
+from rotator.errors import RotatorError
 from rotator.rotation import Outcome, Result, Rotation
 from rotator.vault import Document, VaultUnreachable
 from tests.model import START, Clock, ModelProvider, ModelVault, World

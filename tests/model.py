@@ -27,9 +27,9 @@ from rotator.account_api import (
 )
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
 from rotator.documents.journal import parse_journal
 from rotator.documents.published import parse_published
-from rotator.protocol import Policy, Trigger, older_than
 from rotator.rotation import Rotation
 from rotator.vault import CasConflict, Document, VaultUnreachable
 
@@ -300,11 +300,28 @@ class World:
             "grace": self.grace,
             "max_secrets": self.max_secrets,
             "request_timeout": self.provider.request_timeout,
-            "settle": self.provider.settle,
+            "api_key": self.account.api_key,
+            "window": self.provider.settle,
         }
-        patience = policy.pop("patience", timedelta())
-        if asked_at := policy.pop("fresh_after", None):
-            policy["due_at"] = older_than(asked_at)
+        max_wait = policy.pop("patience", timedelta())
+        kind = RequestKind.MANUAL
+        if policy.pop("force", False):
+            kind = RequestKind.FORCE
+        if policy.pop("compromised", False):
+            kind = RequestKind.COMPROMISED
+        asked_at = policy.pop("fresh_after", None)
+
+        def ask(journal: Journal, published: Published) -> Request | None:
+            """Ask for a secret that is younger than an instant."""
+            target = requests.target_of(journal, published)
+            if (
+                target is None
+                or asked_at is None
+                or (journal.rotated_at is not None and journal.rotated_at >= asked_at)
+            ):
+                return None
+            return Request(kind, target, self.clock(), "somebody", f"request-{self.runners}")
+
         rotation = Rotation(
             self.account,
             self.settings,
@@ -313,11 +330,21 @@ class World:
             policy=Policy(**(wanted | policy)),
             clock=lambda: self.clock() + self.ahead,
             wait=self.clock.wait,
-            patience=patience,
+            max_wait=max_wait,
+            ask=ask,
             audit=self.audit,
         )
-        rotation.log = _SILENT
+        rotation.state.log = _SILENT
         return rotation
+
+    def identify(self) -> None:
+        """Run until the published secret's id is certain."""
+        for _ in range(10):
+            self.rotation().run()
+            if self.journal.current_id is not None:
+                return
+            self.clock.wait(self.provider.settle)
+        raise AssertionError(f"the id stays pending: {self.journal}")
 
     @property
     def journal(self) -> Any:

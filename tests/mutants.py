@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 
-from rotator import protocol
+from rotator.core import protocol
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "rotator/protocol.py"

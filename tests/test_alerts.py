@@ -12,9 +12,9 @@ import yaml
 
 from rotator import brake
 from rotator.cli import app
+from rotator.core.protocol import Phase
 from rotator.errors import Code
 from rotator.metrics import State
-from rotator.protocol import Phase
 from rotator.rotation import Outcome, Result
 from tests import monitoring
 from tests.monitoring import CASES, MONITORING, ROOT, RUNBOOKS, SCRAPING, metrics_in, rules

@@ -26,9 +26,9 @@ from structlog.testing import capture_logs
 from rotator import audit
 from rotator.account_api import LostAnswer, Unauthorized
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
 from rotator.generator import Recipe
-from rotator.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.rotation import Result
 from tests.model import World
 from tests.support import Cluster

@@ -21,10 +21,10 @@ from pydantic import SecretStr
 import rotator.daemon
 from rotator.brake import LONGEST_HOLD, Trouble
 from rotator.config import load
+from rotator.core.protocol import Journal, Retiring
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
-from rotator.protocol import Journal, Retiring
 from tests.support import KILL_AFTER, Cluster, Consumer, Finished, Running, Tape, WallClock, eventually, proxied
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

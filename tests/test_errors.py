@@ -10,11 +10,11 @@ import pytest
 
 from rotator.account_answers import RateLimited
 from rotator.config import AccountSettings
+from rotator.core.protocol import Fail, Failure
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError, stored_code
 from rotator.fleet import Fleet
 from rotator.metrics import Metrics
-from rotator.protocol import Fail, Failure
 from rotator.rotation import Outcome, Result, RotationError
 from rotator.status import AccountStatus, FleetStatus, describe
 from rotator.vault import Document, VaultSealed, WrongMount

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rotator import protocol
-from rotator.protocol import Credential, Listing, Prepare, Revoke, Step, Trigger
+from rotator.core import protocol
+from rotator.core.protocol import Credential, Listing, Prepare, Revoke, Step, Trigger
 from rotator.rotation import Rotation
 from tests.explore import TICK, Scenario, search
 from tests.model import ModelVault

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator import forecast as module
+from rotator.core.protocol import Retiring
 from rotator.forecast import CALLS, Event, Forecast, Kind, Member, foresee, hours, loads
-from rotator.protocol import Retiring
 from rotator.report import forecast_json, print_forecast
 from rotator.schedule import Blackout, Schedule, Window
 from tests.model import World

@@ -21,9 +21,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from rotator import __version__
+from rotator.core.protocol import Phase, Reason, Retiring, Trigger
 from rotator.errors import Code
 from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
-from rotator.protocol import Phase, Reason, Retiring, Trigger
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving

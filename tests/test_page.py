@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
+from rotator.core.protocol import Phase, Retiring
 from rotator.metrics import Metrics
-from rotator.protocol import Phase, Retiring
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
 

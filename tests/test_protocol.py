@@ -10,8 +10,8 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator import protocol
-from rotator.protocol import (
+from rotator.core import protocol
+from rotator.core.protocol import (
     Awaited,
     Create,
     Credential,

@@ -19,9 +19,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from starlette.responses import Response
 
 from rotator import web
+from rotator.core.protocol import Phase, Retiring
 from rotator.errors import ConfigError
 from rotator.metrics import Metrics
-from rotator.protocol import Phase, Retiring
 from rotator.status import AccountStatus, FleetStatus
 from rotator.web import create_app, serving
 

@@ -1,32 +1,35 @@
 """An account's journal as Vault stores it.
 
-Several versions of rotator can meet in one fleet. Three rules keep a journal safe then:
+Several versions of rotator can meet in one fleet. These rules keep a journal safe then:
 
 - `format` says which version of rotator understands the journal. A journal of a newer format is never written.
+- Only what restricts other instances raises the format. Each write uses the lowest format that can express it.
 - Fields that this version does not know are kept, at every level.
-- A journal without `format` was written before formats existed. It has format 0.
+- A journal without `format` has format 0, that of version 0.1.0. Its ids are strings. From format 1 on, `current_id` is
+  an object, so that version 0.1.0 refuses the journal instead of dropping what it does not know.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from rotator.core.protocol import Journal, Learned
 from rotator.errors import Code, RotatorError
 from rotator.logs import conceal
-from rotator.protocol import Journal, Retiring
 from rotator.vault import Document
 
-# The newest format that this version of rotator understands.
-FORMAT = 0
+# The newest format that this version of rotator understands: it has the mark of a write that might be applied late.
+FORMAT = 2
+_PLAIN_FORMAT = 1
 
-_JOURNAL, _RETIRING = TypeAdapter(Journal), TypeAdapter(Retiring)
-# Both are derived when a journal is stored, so that people and dashboards can read it. Nothing reads them back.
-_DERIVED = frozenset({"format", "phase"})
-_FIELDS = frozenset(field.name for field in fields(Journal)) - {"unknown_fields"}
-_RETIRING_FIELDS = frozenset(field.name for field in fields(Retiring)) - {"unknown_fields"}
+_JOURNAL = TypeAdapter(Journal)
+# Derived when a journal is stored, so that people and dashboards can read them. Nothing reads them back.
+_DERIVED = ("format", "phase")
+_UNKNOWN = "unknown_fields"
 
 
 class JournalError(RotatorError):
@@ -41,8 +44,43 @@ class JournalNewerError(JournalError):
     code = Code.JOURNAL_NEWER
 
 
+@dataclass(frozen=True, slots=True)
+class StoredJournal:
+    """A journal and the version of the document that contains it.
+
+    Attributes:
+        journal: The journal; an empty one if there is none.
+        version: The document's version; 0 if it was never written. A write over it names this number.
+        written_at: When Vault stored that version.
+        expires_at: When Vault deletes that version by itself; None: never.
+        has_data: Whether that version contains anything.
+    """
+
+    journal: Journal
+    version: int
+    written_at: datetime | None
+    expires_at: datetime | None
+    has_data: bool
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the journal was written and deleted since."""
+        return self.version > 0 and not self.has_data
+
+
+def load_journal(document: Document) -> StoredJournal:
+    """Return the journal in a document, with its version.
+
+    Raises:
+        JournalError: As `parse_journal`.
+    """
+    return StoredJournal(
+        parse_journal(document), document.version, document.created, document.expires_at, document.data is not None
+    )
+
+
 def parse_journal(document: Document) -> Journal:
-    """Return the journal in a document, or an empty journal if the document was never written.
+    """Return the journal in a document, or an empty journal if there is none.
 
     Raises:
         JournalNewerError: If the journal has a newer format.
@@ -51,36 +89,32 @@ def parse_journal(document: Document) -> Journal:
     if document.data is None:
         return Journal()
     _check_format(document.data.get("format", 0))
-    known, unknown = _split(document.data, _FIELDS | _DERIVED)
+    stored = {key: value for key, value in document.data.items() if key not in _DERIVED}
+    stored["current"] = _stored_identity(stored.pop("current_id", None))
     try:
-        journal = _JOURNAL.validate_python(_without_defaults(known))
+        journal = _JOURNAL.validate_python(_without_defaults(_collected(Journal, stored)))
     except ValidationError as error:
         names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
-        raise _unreadable(f"wrong in: {names}") from None
+        raise _unreadable(names.replace("current", "current_id")) from None
     if journal.candidate is not None:
         conceal(journal.candidate, passing=True)
-    if journal.retiring:
-        stored = known["retiring"]
-        journal = replace(journal, retiring=tuple(map(_with_unknown_fields, journal.retiring, stored)))
-    return replace(journal, unknown_fields=json.dumps(unknown)) if unknown else journal
+    return journal
 
 
 def render_journal(journal: Journal) -> dict[str, Any]:
     """Return the document of a journal. The candidate stays a `SecretStr`."""
-    document: dict[str, Any] = _JOURNAL.dump_python(journal, mode="json")
-    document |= {
+    document: dict[str, Any] = _spread(_JOURNAL.dump_python(journal, mode="json"))
+    document["current_id"] = document.pop("current") or {"id": None}
+    return document | {
+        "format": _PLAIN_FORMAT if journal.publishing is None else FORMAT,
         "phase": journal.phase.value,
         "candidate": journal.candidate,
-        "ids_before": sorted(journal.ids_before),
-        "unknown_ids": sorted(journal.unknown_ids),
-        "retiring": [_render_retiring(entry) for entry in journal.retiring],
     }
-    return _with_unknown(document)
 
 
 def _check_format(found: object) -> None:
     if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-        raise _unreadable("wrong in: format")
+        raise _unreadable("format")
     if found > FORMAT:
         raise JournalNewerError(
             f"A newer version of rotator wrote the journal: it has format {found}, "
@@ -90,33 +124,70 @@ def _check_format(found: object) -> None:
         )
 
 
-def _unreadable(what: str) -> JournalError:
+def _unreadable(names: str) -> JournalError:
     return JournalError(
-        f"The journal is not readable, {what}",
+        f"The journal is not readable, wrong in: {names}",
         unchanged="Nothing was changed",
         next_step="Restore its last good version: vault kv rollback -version=N",
     )
 
 
-def _split(data: Mapping[str, Any], names: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields with these names, and the others."""
-    known = {key: value for key, value in data.items() if key in names}
-    return known, {key: value for key, value in data.items() if key not in names}
+def _stored_identity(stored: object) -> object:
+    """Return the stored identity; None if there is no id. Version 0.1.0 stored the id alone.
+
+    How that version learned the id is not known, so other ids can put it in doubt.
+    """
+    if isinstance(stored, str):
+        return {"id": stored, "learned": Learned.ELIMINATED}
+    return None if stored == {"id": None} else stored
 
 
-def _with_unknown_fields(entry: Retiring, stored: object) -> Retiring:
-    unknown = _split(stored, _RETIRING_FIELDS)[1] if isinstance(stored, Mapping) else {}
-    return replace(entry, unknown_fields=json.dumps(unknown)) if unknown else entry
+def _collected(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the known fields of a stored value, and the others as JSON text in `unknown_fields`."""
+    known: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    names = {field.name for field in fields(kind)} - {_UNKNOWN}
+    for key, value in stored.items():
+        if key not in names:
+            unknown[key] = value
+            continue
+        part = _PARTS.get((kind.__name__, key))
+        if part is not None and isinstance(value, Mapping):
+            value = _collected(part, value)  # noqa: PLW2901 - the same value, one level deeper
+        elif part is not None and isinstance(value, list):
+            value = [_collected(part, one) if isinstance(one, Mapping) else one for one in value]  # noqa: PLW2901
+        known[key] = value
+    if unknown:
+        known[_UNKNOWN] = json.dumps(unknown)
+    return known
 
 
-def _render_retiring(entry: Retiring) -> dict[str, Any]:
-    return _with_unknown(_RETIRING.dump_python(entry, mode="json"))
+def _parts(kind: type) -> dict[tuple[str, str], type]:
+    """Return which fields of a dataclass contain dataclasses, at every level: (class, field) to class."""
+    found: dict[tuple[str, str], type] = {}
+    for field in fields(kind):
+        for candidate in _classes(field.type):
+            found[kind.__name__, field.name] = candidate
+            found |= _parts(candidate)
+    return found
 
 
-def _with_unknown(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a rendered value with the fields that this version does not know in their places."""
-    unknown = document.pop("unknown_fields")
-    return {**json.loads(unknown), **document} if unknown else document
+def _classes(annotation: Any) -> list[type]:
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _classes(argument)]
+
+
+def _spread(value: Any) -> Any:
+    """Return a rendered value with the fields that this version does not know in their places, and lists sorted."""
+    if isinstance(value, list):
+        rendered = [_spread(one) for one in value]
+        return sorted(rendered) if all(isinstance(one, str) for one in rendered) else rendered
+    if not isinstance(value, dict):
+        return value
+    unknown = value.get(_UNKNOWN)
+    known = {key: _spread(one) for key, one in value.items() if key != _UNKNOWN}
+    return {**json.loads(unknown), **known} if unknown else known
 
 
 def _without_defaults(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,11 +195,8 @@ def _without_defaults(known: Mapping[str, Any]) -> dict[str, Any]:
 
     A daemon remembers the journals of all its accounts. The defaults that this leaves out are one object for all.
     """
-    return {
-        key: value
-        for key, value in known.items()
-        if key not in _DERIVED and (key not in _DEFAULTS or value != _DEFAULTS[key])
-    }
+    return {key: value for key, value in known.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
 
 
-_DEFAULTS = render_journal(Journal())
+_PARTS = _parts(Journal)
+_DEFAULTS: dict[str, Any] = _JOURNAL.dump_python(Journal(), mode="json")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from rotator.config import Fields
+from rotator.core.protocol import Published
 from rotator.logs import conceal
-from rotator.protocol import Published
 from rotator.vault import Document
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -17,9 +17,12 @@ def parse_published(document: Document, names: Fields) -> Published:
     """Return rotator's fields of a published document; a field of the wrong type counts as missing."""
     data = document.data or {}
     secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
+    api_key = data.get(names.api_key)
     return Published(
         version=document.version,
         written_at=document.created,
+        expires_at=document.expires_at,
+        api_key=api_key if isinstance(api_key, str) and api_key else None,
         secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
         rotated_at=parse_instant(data.get(names.rotated_at)),

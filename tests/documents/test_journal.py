@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from rotator.core.protocol import Journal, Phase, Retiring
 from rotator.documents.journal import FORMAT, JournalError, JournalNewerError, parse_journal, render_journal
-from rotator.protocol import Journal, Phase, Retiring
 from rotator.rotation import Result
 from rotator.vault import Document
 from tests.model import World

@@ -1,0 +1,178 @@
+"""Rules about the candidate: created, verified, published, recorded."""
+
+from rotator.core.protocol import retirement, transitions
+from rotator.core.protocol.journal import Trigger
+from rotator.core.protocol.leasing import with_lease
+from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import (
+    Awaited,
+    Command,
+    Create,
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    Prepare,
+    Publish,
+    Reason,
+    Record,
+    Rest,
+    Revoke,
+    Step,
+)
+from rotator.core.protocol.words import count_of, names_of
+
+
+def commit(case: Situation) -> Step | None:
+    """The candidate is published: record it, and what is to be revoked and when."""
+    if not case.candidate_published:
+        return None
+    return Record(Event.COMMITTED, transitions.committed(case))
+
+
+def send_new_candidate(case: Situation) -> Step | None:
+    """This run generated the candidate and has not sent it: it cannot be live."""
+    if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:
+        return None
+    if case.journal.candidate is None or case.full:
+        return None
+    return with_lease(case, Create(case.seen.listing.via))
+
+
+def wait_for_candidate(case: Situation) -> Step:
+    """Pause for a moment. After some seconds, end the run: a later one continues."""
+    pause = case.candidate_pause()
+    if pause is not None:
+        return pause
+    since = case.since(Awaited.CANDIDATE) or case.now
+    return Rest(
+        Reason.VERIFYING,
+        case.next_look,
+        "the new secret does not authenticate yet",
+        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+        journal=transitions.verifying(case, since),
+        resumes=True,
+    )
+
+
+def finish(case: Situation) -> Step | None:
+    """Continue an unfinished rotation up to the point where the candidate is published."""
+    if case.journal.candidate is None:
+        return None
+    if case.candidate_works:
+        return with_lease(case, Publish(case.candidate_id))
+    if case.candidate_id in case.listed:
+        return _unverified(case)
+    new = case.unknown
+    if not new:
+        return with_lease(case, _create(case))
+    if _may_be_ours(case) and case.journal.ambiguity is None and case.may_wait(Awaited.CANDIDATE):
+        return wait_for_candidate(case)
+    return Fail(
+        Failure.AMBIGUOUS,
+        f"{count_of(new)} appeared while a new one was being created, and the new one does not authenticate: "
+        f"{names_of(new)}",
+        Command.of("resolve", case.policy.account),
+        "If you do not need it, revoke it",
+    )
+
+
+def recover(case: Situation) -> Step | None:
+    """Nothing is published, or what is published is refused: create through the primary account."""
+    if case.seen.via is not Credential.PRIMARY:
+        return None
+    if not case.full:
+        return Prepare(Trigger.BOOTSTRAP if case.seen.published.secret is None else Trigger.RESCUE)
+    return make_room(case) or Fail(
+        Failure.FULL,
+        f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, and rotator knows the value of none "
+        "that authenticates",
+        Command.of("adopt", case.policy.account, "--replace"),
+        "Bring a value that authenticates",
+    )
+
+
+def make_room(case: Situation) -> Step | None:
+    """Revoke what is due, so that the candidate fits. None if nothing that rotator recorded stands in its way."""
+    if not case.journal.retiring:
+        return None
+    if case.seen.via is Credential.PRIMARY:
+        return _make_room_through_primary(case)
+    step = retirement.revoke_due(case)
+    if step is not None:
+        return step
+    if not case.full:
+        return None  # the provider refused the candidate for another reason, or allows fewer than max_secrets
+    return retirement.wait_for_room(case)
+
+
+def _make_room_through_primary(case: Situation) -> Step | None:
+    """Nothing else authenticates: what is due may go if no earlier version of the document names it."""
+    possible = frozenset(case.due) & case.listed - case.seen.earlier_ids
+    possible -= {entry.id for entry in case.journal.retiring if entry.is_pending}
+    if not possible or len(case.listed) < 2 or case.journal.publishing is not None or not case.policy.revoke:  # noqa: PLR2004
+        return None
+    return with_lease(case, Revoke(min(possible), using=Credential.PRIMARY))
+
+
+def _create(case: Situation) -> Step:
+    """The candidate is not live and no new id is listed: send the same value, unless that was refused."""
+    seen, policy = case.seen, case.policy
+    if seen.value_refused and seen.values < MAX_VALUES:
+        return Prepare(case.journal.trigger or policy.trigger)
+    room = make_room(case) if case.crowded and not seen.value_refused else None
+    if room is not None:
+        return room
+    if seen.create_refused is not None:
+        return _refused(case, seen.create_refused)
+    if case.full:
+        return Fail(
+            Failure.FULL,
+            f"the account has {len(case.listed)} of {policy.max_secrets} secrets, there is no room for the new one",
+            Command.of("resolve", policy.account),
+            "Decide which secret can go",
+        )
+    if seen.creates >= MAX_SENDS:
+        return Fail(
+            Failure.UNANSWERED,
+            f"the provider did not carry out {seen.creates} requests to create the new secret",
+            Command.of("rotate-now", policy.account),
+            "Send the same secret again",
+        )
+    late = case.late_create_until
+    if late is not None and late > case.now and len(case.listed) + 1 < policy.max_secrets:
+        # With room to spare, a create that lands late would not be refused.
+        return Rest(
+            Reason.LATE_CREATE,
+            late,
+            "an earlier create might still be carried out",
+            Command.of("rotate-now", policy.account, "--wait", "5m"),
+        )
+    return Create(seen.via or Credential.PUBLISHED)
+
+
+def _refused(case: Situation, said: str) -> Fail:
+    account = case.policy.account
+    what = f"the provider refused the new secret: {said}"
+    if case.journal.retiring and not case.seen.value_refused:
+        ids = names_of(case.journal.retiring_ids)
+        command = Command.of("rotate-now", account, "--force")
+        return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
+    return Fail(Failure.REFUSED, what, Command.of("status", account), "Look at the account")
+
+
+def _may_be_ours(case: Situation) -> bool:
+    """Whether a new id in the list can be the candidate's: it was sent, and not just once and refused."""
+    seen = case.seen
+    return seen.create_refused is None or seen.creates > 1 or not seen.prepared_here
+
+
+def _unverified(case: Situation) -> Fail:
+    """The provider has created the candidate, and it does not authenticate. Both are kept for the next run."""
+    return Fail(
+        Failure.UNVERIFIED,
+        f"the provider created the new secret {case.candidate_id}, but it did not authenticate in time",
+        Command.of("resolve", case.policy.account, "--revoke", case.candidate_id or "ID"),
+        "rotator retries. If that does not help, raise verify_timeout, or give the new secret up",
+    )

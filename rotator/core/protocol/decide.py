@@ -1,0 +1,177 @@
+"""The rotation protocol: what to do next.
+
+`decide(observation, journal, policy, now)` looks at what is known and names one step. It does no I/O, reads no clock
+and makes no randomness. The run performs the step, adds what it learned to the observation and asks again. After a
+crash, the next run starts with less known: every state that a crash can leave behind is an ordinary input here.
+docs/protocol.md explains the order.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from rotator.core.protocol import candidate, documents, identity, leasing, retirement, transitions
+from rotator.core.protocol.journal import Journal
+from rotator.core.protocol.lease import CLOCK_TOLERANCE
+from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.policy import Policy
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import (
+    Awaited,
+    Command,
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    List,
+    Prepare,
+    Record,
+    Step,
+    TryEarlier,
+)
+
+
+def decide(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Step:
+    """Return the next step for one account.
+
+    Args:
+        observation: What this run knows of Vault's published document and of the provider.
+        journal: The account's journal as last read or written.
+        policy: What is wanted.
+        now: The time, aware UTC.
+    """
+    case = Situation.of(observation, journal, policy, now)
+    for rule in RULES:
+        step = rule(case)
+        if step is not None:
+            return step
+    return retirement.rest(case)
+
+
+def ask_provider(case: Situation) -> Step | None:
+    """Fetch the list with the first credential that is not known to be refused.
+
+    An unfinished candidate comes first: whether it authenticates decides what is next. If the published secret is
+    refused, consumers have an outage, and whatever else authenticates repairs it. One refusal can be a mistake of the
+    provider's: it is believed if it lasts for the consistency window.
+    """
+    seen = case.seen
+    if seen.listing is not None and (case.journal.candidate is not None or not case.candidate_works):
+        return None
+    if case.journal.candidate is not None:
+        if Credential.CANDIDATE not in seen.refused:
+            return List(Credential.CANDIDATE)
+        if case.candidate_id is not None and case.may_wait(Awaited.CANDIDATE):
+            return candidate.wait_for_candidate(case)
+    if seen.published.secret is not None:
+        if Credential.PUBLISHED not in seen.refused:
+            return List(Credential.PUBLISHED)
+        if case.may_wait(Awaited.PUBLISHED):
+            return case.pause(Awaited.PUBLISHED)
+    if seen.published.version > 1 and not seen.earlier_tried:
+        return leasing.with_lease(case, TryEarlier())
+    if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
+        return List(Credential.PRIMARY)
+    return _out_of_reach(case)
+
+
+def _out_of_reach(case: Situation) -> Fail:
+    account, seen = case.policy.account, case.seen
+    primary = ", and it refuses the primary account's credentials" if Credential.PRIMARY in seen.refused else ""
+    adopt = Command.of("adopt", account)
+    if seen.published.secret is not None:
+        return Fail(
+            Failure.CREDENTIALS,
+            f"the provider refuses the published secret (401){primary}; no earlier version of it authenticates",
+            adopt,
+            "Bring a secret that authenticates",
+        )
+    if seen.published.version:
+        return Fail(
+            Failure.NOT_ADOPTED,
+            f"the newest version of the published document is deleted{primary}",
+            adopt,
+            "Restore it: vault kv undelete. If that is impossible, bring the secret in use",
+        )
+    return Fail(
+        Failure.NOT_ADOPTED,
+        f"nothing is published for the account yet{primary}",
+        adopt,
+        "Bring the secret in use",
+    )
+
+
+def correct_date(case: Situation) -> Step | None:
+    """No secret is younger than the document that contains it. A date of a clock that was ahead is corrected."""
+    rotated_at, written_at = case.journal.rotated_at, case.seen.published.written_at
+    latest = case.now + CLOCK_TOLERANCE
+    if rotated_at is None or written_at is None or rotated_at <= latest or written_at > latest:
+        return None  # if Vault agrees with the journal, it is this clock that is wrong
+    return Record(Event.REDATED, transitions.redated(case, written_at))
+
+
+def begin(case: Situation) -> Step | None:
+    """Begin a rotation that is due or requested."""
+    if not case.wanted:
+        return None
+    if not case.full:
+        return Prepare(case.trigger)
+    if case.journal.retiring:
+        return retirement.wait_for_room(case)
+    return Fail(
+        Failure.FULL,
+        f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for a new one",
+        Command.of("resolve", case.policy.account),
+        "Decide which secret can go",
+    )
+
+
+def done(case: Situation) -> Step | None:
+    """The last recorded secret was just revoked, by a list fetched just before: there is no more to look at."""
+    nothing_left = case.journal.candidate is None and not case.journal.retiring and not case.wanted
+    if case.seen.listing is None and case.seen.revoked and nothing_left:
+        return clear(case) or retirement.rest(case)
+    return None
+
+
+def clear(case: Situation) -> Step | None:
+    """Nothing is wrong: forget the last failure and a request that is done, and release a lease that was not needed."""
+    journal, at_rest = case.journal, transitions.recovered(case)
+    if journal.strangers and case.in_doubt:
+        return None  # a stranger has been missing for a moment only
+    failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
+    if failed or journal.request != at_rest.request:
+        return Record(Event.CLEARED, at_rest)
+    if journal.holder == case.policy.runner:
+        return Record(Event.RELEASED, at_rest)
+    return None
+
+
+RULES: tuple[Callable[[Situation], Step | None], ...] = (
+    documents.refuse_foreign,  # another account's document is left alone
+    documents.refuse_lost_journal,  # a deleted journal is not a new one
+    leasing.record_request,  # an urgent request outlives this process
+    leasing.wait_for_lease,  # another instance works on the account
+    documents.refresh,  # Vault would delete a document by itself
+    leasing.wait_for_backoff,  # the last run failed a moment ago
+    documents.end_late_write,  # a write of a dead instance might still be applied
+    documents.follow_rewrite,  # this run rewrote the published document
+    candidate.commit,  # the candidate is published
+    retirement.settle,  # a retiring secret is gone
+    done,  # everything is revoked
+    candidate.send_new_candidate,  # nothing else can have sent it
+    ask_provider,  # which credential authenticates
+    identity.recognize,  # the document was changed by hand, or is new
+    identity.eliminate,  # the published secret's id is pending
+    identity.eliminate_retiring,  # a retiring id is pending
+    documents.complete,  # the published document lacks its id
+    candidate.finish,  # a rotation is in hand
+    candidate.recover,  # only the primary account's credentials work
+    identity.name_doubt,  # the published secret's id is one of several
+    identity.name_unknown,  # an id that rotator did not create
+    correct_date,  # a clock was ahead
+    retirement.revoke,  # a grace period is over
+    identity.await_look,  # what is due rests on a pending id
+    begin,  # a rotation is due or requested
+    identity.await_listed,  # the published secret's id is missing
+    clear,  # nothing is wrong any more
+)

@@ -1,0 +1,100 @@
+"""Rules about the two documents: whose they are, writes that might land late, versions that expire."""
+
+from datetime import datetime
+
+from rotator.core.protocol import transitions
+from rotator.core.protocol.leasing import with_lease
+from rotator.core.protocol.observation import is_recorded
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
+
+
+def refuse_foreign(case: Situation) -> Step | None:
+    """Leave a document alone that names another account."""
+    account, api_key = case.policy.account, case.policy.api_key
+    published, journal = case.seen.published.api_key, case.stored.api_key
+    if api_key is None:
+        return None
+    if published is not None and published != api_key:
+        return Fail(
+            Failure.FOREIGN_DOCUMENT,
+            f"the published document belongs to the account {published}, not to {api_key}",
+            Command.of("adopt", account, "--replace-foreign", published),
+            "Correct the path of the account. To replace the document",
+        )
+    if journal is not None and journal != api_key:
+        return Fail(
+            Failure.FOREIGN_JOURNAL,
+            f"the journal belongs to the account {journal}, not to {api_key}",
+            Command.of("adopt", account, "--replace-foreign", journal),
+            "Set a vault.journal_prefix of its own for each deployment. To replace the journal",
+        )
+    return None
+
+
+def refuse_lost_journal(case: Situation) -> Step | None:
+    """Leave an account alone whose journal was deleted: what it has recorded is not known."""
+    if not case.seen.journal_lost:
+        return None
+    return Fail(
+        Failure.JOURNAL_LOST,
+        "the journal was deleted",
+        Command.of("adopt", case.policy.account),
+        "Restore it: vault kv undelete. If that is impossible, begin again with the secret in use",
+    )
+
+
+def refresh(case: Situation) -> Step | None:
+    """Rewrite a document before Vault deletes it by itself. The provider is not asked: it might be unavailable."""
+    seen = case.seen
+    if expires_soon(seen.journal_at, seen.journal_expires_at, case.now):
+        return Record(Event.REFRESHED, case.journal)
+    published = seen.published
+    if published.secret is None or case.journal.publishing is not None:
+        return None
+    if not expires_soon(published.written_at, published.expires_at, case.now):
+        return None
+    return with_lease(case, Refresh("it would expire"))
+
+
+def expires_soon(written_at: datetime | None, expires_at: datetime | None, now: datetime) -> bool:
+    """Return whether half of a version's life is over."""
+    if written_at is None or expires_at is None:
+        return False
+    return now >= written_at + (expires_at - written_at) / 2
+
+
+def end_late_write(case: Situation) -> Step | None:
+    """Make sure that a write of a dead lease holder can no longer be applied, then forget it.
+
+    The write names the version that it replaces. If that version is still the newest, it is written again, unchanged.
+    A version without a value stays, and so does the mark: `undelete` would keep the version's number.
+    """
+    mark, published = case.journal.publishing, case.seen.published
+    if mark is None or case.seen.identified is not None:
+        return None
+    if published.version > mark.over_version:
+        rewritten = case.seen.rewritten_over == mark.over_version
+        return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
+    if published.version < mark.over_version or published.secret is None:
+        return None
+    return with_lease(case, Refresh("a write of an earlier lease holder might still be applied"))
+
+
+def follow_rewrite(case: Situation) -> Step | None:
+    """The journal speaks of the version that this run wrote again, unchanged."""
+    over, published = case.seen.rewritten_over, case.seen.published
+    if over is None or over != case.journal.published_version or published.version != over + 1:
+        return None
+    return Record(Event.CAUGHT_UP, transitions.caught_up(case))
+
+
+def complete(case: Situation) -> Step | None:
+    """Write the id into a published document of rotator's that was published before the id was certain."""
+    published, id_ = case.seen.published, case.journal.current_id
+    recorded = is_recorded(case.journal, published)
+    if id_ is None or not recorded or case.journal.candidate is not None or case.journal.publishing is not None:
+        return None
+    if published.rotated_at is None or published.secret_id is not None:
+        return None
+    return with_lease(case, Refresh("its id is certain now", secret_id=id_))

@@ -1,0 +1,165 @@
+"""Rules about ids: which one is the published secret's, and how far that can be trusted."""
+
+from rotator.core.protocol import transitions
+from rotator.core.protocol.journal import Identity, Learned, ids_of
+from rotator.core.protocol.limits import MAX_RESTARTS
+from rotator.core.protocol.observation import is_recorded
+from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
+from rotator.core.protocol.steps import (
+    Awaited,
+    Command,
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    Pause,
+    ReadRecorded,
+    Record,
+    Step,
+)
+from rotator.core.protocol.words import count_of, names_of
+
+
+def recognize(case: Situation) -> Step | None:
+    """Take over a published document that the journal does not speak of: a new one, or one changed by hand."""
+    journal, seen = case.journal, case.seen
+    if seen.via is not Credential.PUBLISHED:
+        return None
+    recorded = is_recorded(journal, seen.published)
+    if seen.identified is not None and (not recorded or journal.current_id != seen.identified.id):
+        return Record(Event.ADOPTED, transitions.adopted(case, seen.identified, retire_previous=seen.replaced))
+    if recorded:
+        return _take_over(case) if journal.current is None else None
+    if journal.current is not None and not seen.recorded_read:
+        return ReadRecorded()
+    if journal.current is not None and seen.recorded == seen.published.secret:
+        return Record(Event.CAUGHT_UP, transitions.caught_up(case))
+    return _take_over(case)
+
+
+def _take_over(case: Situation) -> Step:
+    """Begin to eliminate the id of a published value that another writer published."""
+    journal, seen = case.journal, case.seen
+    current = journal.current
+    replaced = current is not None and seen.recorded is not None
+    foreign = ids_of(current.id if replaced and current is not None and current.is_answered else None)
+    pool = case.listed - foreign - case.gone - ids_of(case.candidate_id)
+    # Whoever changed the value might have left secret_id as it was.
+    named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
+    if len(pool) > 1:
+        if named in pool and seen.published.version == 1:  # id and value were written together
+            identity = Identity(named, Learned.PERSON, beside=case.listed)
+            return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+        return Fail(
+            Failure.AMBIGUOUS,
+            f"the published secret authenticates, but one of several ids is its own: {names_of(pool)}",
+            Command.of("adopt", case.policy.account, "--secret-id", "ID"),
+            "Name its id",
+        )
+    guess = next(iter(pool), None)
+    identity = transitions.pending(case, foreign_ids=foreign, guess=guess)
+    return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+
+
+def eliminate(case: Situation) -> Step | None:
+    """Count a list for the published secret's pending id."""
+    current = case.journal.current
+    if current is None or not current.is_pending or not _counts(case, current):
+        return None
+    pool = case.pool_of(current)
+    found = next(iter(pool), None)
+    agrees = len(pool) == 1 and (current.looks == 0 or found == current.id)
+    if agrees and found is not None:
+        identity = transitions.counted(case, current, found)
+        if identity.is_pending:
+            return Record(Event.LOOKED, transitions.looked(case, identity))
+        return Record(Event.IDENTIFIED, transitions.identified(case, identity))
+    if len(pool) > 1 or current.restarts >= MAX_RESTARTS:
+        return _doubtful(case)
+    return Record(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
+
+
+def eliminate_retiring(case: Situation) -> Step | None:
+    """Count a list for a retiring secret whose id was pending when it was replaced."""
+    if case.journal.current_id not in case.listed:
+        return None
+    for entry in case.journal.retiring:
+        identity = entry.identity
+        if identity is None or not identity.is_pending or not _counts(case, identity):
+            continue
+        others = case.explained - {entry.id} | {case.journal.current_id} | identity.foreign_ids
+        identity = transitions.counted(case, identity, entry.id) if case.listed - others == {entry.id} else None
+        event = Event.LOOKED if identity is None or identity.is_pending else Event.IDENTIFIED
+        return Record(event, transitions.looked_at_retiring(case, entry, identity))
+    return None
+
+
+def _counts(case: Situation, identity: Identity) -> bool:
+    """Whether the list counts for a pending id: fetched with the published secret, late enough, no create in hand."""
+    at = case.look_at(identity)
+    return (at is None or at <= case.now) and case.seen.via is Credential.PUBLISHED and case.journal.candidate is None
+
+
+def await_look(case: Situation) -> Step | None:
+    """If something due rests on a pending id whose next list counts in a moment, wait for that."""
+    if case.journal.candidate is not None or case.seen.via is not Credential.PUBLISHED:
+        return None
+    waiting = [entry for entry in case.journal.retiring if case.may_retire(entry) <= case.now]
+    looks = (
+        [case.look_at(case.journal.current), *(case.look_at(entry.identity) for entry in waiting)] if waiting else []
+    )
+    delays = [at - case.now for at in looks if at is not None]
+    if not delays or case.seen.paused + max(delays) > LONGEST_PAUSE:
+        return None
+    return Pause(max(delays), Awaited.LOOK)
+
+
+def name_doubt(case: Situation) -> Step | None:
+    """Listed ids that make the published secret's id doubtful: nothing is revoked until that is decided.
+
+    A rotation that a person asked for leads out, where there is room: the provider answers its id.
+    """
+    if case.seen.via is not Credential.PUBLISHED or not case.in_doubt or not case.strangers:
+        return None
+    if case.requested and not case.full:
+        return None
+    return _doubtful(case)
+
+
+def _doubtful(case: Situation) -> Fail:
+    current = case.journal.current
+    ids = case.strangers | ids_of(current.id if current is not None else None)
+    account = case.policy.account
+    if case.full:
+        command, advice = Command.of("adopt", account, "--secret-id", "ID"), "Name the published secret's id"
+    else:
+        command, advice = Command.of("rotate-now", account), "Publish a secret whose id is certain"
+    return Fail(Failure.AMBIGUOUS, f"one of these ids is the published secret's: {names_of(ids)}", command, advice)
+
+
+def name_unknown(case: Situation) -> Step | None:
+    """Listed ids that rotator cannot account for."""
+    if case.in_doubt or not case.unknown or case.seen.listing is None:
+        return None
+    return Fail(
+        Failure.AMBIGUOUS,
+        f"the account holds {count_of(case.unknown)} that rotator did not create: {names_of(case.unknown)}",
+        Command.of("resolve", case.policy.account),
+        "If you do not need it, revoke it",
+    )
+
+
+def await_listed(case: Situation) -> Step | None:
+    """The published secret's certain id is not listed: ask again for the consistency window, then say so."""
+    id_ = case.journal.current_id
+    if id_ is None or case.seen.via is not Credential.PUBLISHED or id_ in case.listed:
+        return None
+    if case.may_wait(Awaited.LISTED):
+        return case.pause(Awaited.LISTED)
+    return Fail(
+        Failure.UNLISTED,
+        f"the published secret authenticates, but the provider does not list its id {id_}; "
+        f"it lists {names_of(case.listed)}",
+        Command.of("adopt", case.policy.account, "--secret-id", "ID"),
+        "rotator looks again. If its id is another one by now",
+    )

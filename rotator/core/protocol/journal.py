@@ -1,0 +1,292 @@
+"""What rotator remembers of one account between runs."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import SecretStr
+
+
+class Phase(StrEnum):
+    """An account's phase, for people and dashboards."""
+
+    IDLE = "idle"
+    PREPARED = "prepared"
+    OVERLAP = "overlap"
+    AMBIGUOUS = "ambiguous"
+
+
+class Trigger(StrEnum):
+    """Why a rotation began."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    COMPROMISED = "compromised"
+    BOOTSTRAP = "bootstrap"
+    RESCUE = "rescue"
+
+
+class Learned(StrEnum):
+    """How rotator learned which id belongs to a secret."""
+
+    ANSWERED = "answered"  # the provider answered it to the create of this very value
+    ELIMINATED = "eliminated"  # several lists left no other id
+    PERSON = "person"  # a person named it
+    PENDING = "pending"  # being eliminated: nothing may rest on it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A secret's id, and how far it can be trusted.
+
+    Attributes:
+        id: The id. None while it is pending and the lists leave several.
+        learned: How rotator learned it.
+        beside: The ids that were listed when it was learned. They belong to other secrets, or to nobody.
+        foreign_ids: While pending: ids that cannot be this secret's. They were listed before its value was first sent,
+            or were answered to the create of another value.
+        looks: While pending: how many lists agreed so far.
+        next_look: While pending: the earliest instant of the next list that counts.
+        restarts: While pending: how often a list disagreed.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    id: str | None
+    learned: Learned
+    beside: frozenset[str] = frozenset()
+    foreign_ids: frozenset[str] = frozenset()
+    looks: int = 0
+    next_look: datetime | None = None
+    restarts: int = 0
+    unknown_fields: str = field(default="", repr=False)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the id is still being eliminated."""
+        return self.learned is Learned.PENDING
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the provider itself named the id."""
+        return self.learned is Learned.ANSWERED
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """A recorded secret that rotator revokes, not before an instant.
+
+    Attributes:
+        id: Its id.
+        not_before: The end of its grace period.
+        compromised: Whether it must never be published again.
+        identity: How its id was learned; None in journals from before that was stored.
+        missing_since: The first of several lists that lacked the id after `not_before`.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    id: str
+    not_before: datetime
+    compromised: bool = False
+    identity: Identity | None = None
+    missing_since: datetime | None = None
+    unknown_fields: str = field(default="", repr=False)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its id is still being eliminated."""
+        return self.identity is not None and self.identity.is_pending
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """A write to the published document that might still be applied although its sender died.
+
+    Nothing of the account is revoked while it stands (invariant I9).
+
+    Attributes:
+        over_version: The version that the write replaces. Its check-and-set names the same version.
+        entry: The retiring entry of the value that is written; None if its id is not known.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    over_version: int
+    entry: Retiring | None = None
+    unknown_fields: str = field(default="", repr=False)
+
+
+class RequestKind(StrEnum):
+    """What a person asked for, the weakest first."""
+
+    MANUAL = "manual"
+    FORCE = "force"
+    COMPROMISED = "compromised"
+
+    @property
+    def strength(self) -> int:
+        """A number that grows with the urgency."""
+        return list(RequestKind).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The secret that a request wants replaced: the published one at the time of the request.
+
+    Attributes:
+        id: Its id; None if rotator could not tell.
+        version: The version of the published document, where there is no id.
+        written_at: When Vault stored that version.
+    """
+
+    id: str | None = None
+    version: int = 0
+    written_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A rotation that a person asked for. It outlives the process that was asked.
+
+    Attributes:
+        kind: What was asked for.
+        of: The secret to replace. The request begins a rotation only while this secret is published.
+        at: When, for people. No rule compares it.
+        by: Who, for people.
+        id: Names the request in logs.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    kind: RequestKind
+    of: Target
+    at: datetime
+    by: str
+    id: str
+    unknown_fields: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The id that the provider answered to a create, and the rotation that sent it."""
+
+    rotation_id: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A candidate that does not authenticate yet, between two runs.
+
+    Attributes:
+        rotation_id: The rotation that the candidate belongs to.
+        since: When waiting began. `verify_timeout` counts from here.
+        next_look: When the next run looks again.
+    """
+
+    rotation_id: str
+    since: datetime
+    next_look: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Ids that nobody can explain, in the last list that showed them."""
+
+    ids: frozenset[str]
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A revoked id. Lists might show it for a while."""
+
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What rotator remembers of one account between runs; the document beside the published one.
+
+    Attributes:
+        api_key: The account's key; None in journals from before that was stored.
+        current: The published secret's id; None until adopted, or if nobody can tell.
+        rotated_at: When the published secret came to be.
+        published_version: The KV version of the published document that this journal speaks of.
+        published_at: When Vault stored that version; None if that is not known. A document that was deleted with its
+            history and written again has the same numbers.
+        rotation_id: Names the rotation in hand, or the last one.
+        trigger: Why that rotation began.
+        request: What a person asked for and is not done yet.
+        candidate: The value on its way to being published; None while no rotation is in hand.
+        candidate_id: The id that the provider answered for the candidate.
+        verification: Set while the candidate waits for its next verification.
+        ids_before: The ids that the provider listed before the candidate was created.
+        create_until: Until then, a create sent by an *earlier* lease holder might still be carried out.
+        publishing: Set while a write to the published document might still be applied.
+        retiring: Recorded ids to revoke, and when.
+        gone: Revoked ids of the last consistency window.
+        holder: The instance that holds the lease, until lease_until.
+        lease_until: When the lease expires.
+        attempts: Failed runs since the last good one.
+        next_attempt_at: Before then only an explicit command or an urgent request retries.
+        last_error: What the last failed run said; never a secret.
+        failure: The code of that failure.
+        ambiguity: Set while the account holds a secret that rotator cannot account for.
+        unknown_ids: The ids that it cannot account for, where they are known.
+        strangers: The unknown ids of the last list that made the published secret's id doubtful.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    api_key: str | None = None
+    current: Identity | None = None
+    rotated_at: datetime | None = None
+    published_version: int = 0
+    published_at: datetime | None = None
+    rotation_id: str | None = None
+    trigger: Trigger | None = None
+    request: Request | None = None
+    candidate: SecretStr | None = None
+    candidate_id: Answered | None = None
+    verification: Verification | None = None
+    ids_before: frozenset[str] = frozenset()
+    create_until: datetime | None = None
+    publishing: Publishing | None = None
+    retiring: tuple[Retiring, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    holder: str | None = None
+    lease_until: datetime | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_error: str | None = None
+    failure: str | None = None
+    ambiguity: str | None = None
+    unknown_ids: frozenset[str] = frozenset()
+    strangers: Strangers | None = None
+    unknown_fields: str = field(default="", repr=False)
+
+    @property
+    def phase(self) -> Phase:
+        """Derived, so that no journal can contradict itself."""
+        if self.ambiguity:
+            return Phase.AMBIGUOUS
+        if self.candidate is not None:
+            return Phase.PREPARED
+        return Phase.OVERLAP if self.retiring else Phase.IDLE
+
+    @property
+    def current_id(self) -> str | None:
+        """The published secret's id, once it is certain."""
+        return None if self.current is None or self.current.is_pending else self.current.id
+
+    @property
+    def retiring_ids(self) -> frozenset[str]:
+        """The ids recorded for revocation."""
+        return frozenset(entry.id for entry in self.retiring)
+
+    def without_retiring(self, ids: frozenset[str]) -> "Journal":
+        """Return the journal without these retiring entries."""
+        return replace(self, retiring=tuple(entry for entry in self.retiring if entry.id not in ids))
+
+
+def ids_of(*ids: str | None) -> frozenset[str]:
+    """Return the ids that are known."""
+    return frozenset(id_ for id_ in ids if id_ is not None)

@@ -1,0 +1,65 @@
+"""Rules about the lease and backoff."""
+
+from datetime import timedelta
+
+from rotator.core.protocol import transitions
+from rotator.core.protocol.journal import RequestKind
+from rotator.core.protocol.lease import CLOCK_TOLERANCE, leased_elsewhere
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
+
+# The longest backoff: a rate limit can ask for it.
+LONGEST_BACKOFF = timedelta(days=1)
+
+
+def with_lease(case: Situation, step: Step) -> Step:
+    """Return the step, or the write that acquires or renews the lease which the step needs.
+
+    Everything that the step rests on was read before. If the check-and-set of the lease succeeds, no other instance
+    has changed the account since.
+    """
+    if case.held or isinstance(step, Fail | Rest | Prepare):
+        return step
+    return Record(Event.CLAIMED, transitions.claimed(case))
+
+
+def record_request(case: Situation) -> Step | None:
+    """Write an urgent request down before the provider is asked, and any request while another instance works.
+
+    The other instance's next journal write fails then. It reads the request and continues with it.
+    """
+    request = case.journal.request
+    if request is None or request == case.stored.request:
+        return None
+    leased = leased_elsewhere(case.stored, case.policy, case.now, journal_at=case.seen.journal_at) is not None
+    if request.kind is RequestKind.COMPROMISED or leased:
+        return Record(Event.REQUESTED, case.journal)
+    return None
+
+
+def wait_for_lease(case: Situation) -> Step | None:
+    """Wait while another instance holds the lease."""
+    until = leased_elsewhere(case.journal, case.policy, case.now, journal_at=case.seen.journal_at)
+    if until is None:
+        return None
+    return Rest(
+        Reason.LEASED,
+        until,
+        f"{case.journal.holder} holds the lease",
+        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+    )
+
+
+def wait_for_backoff(case: Situation) -> Step | None:
+    """After a failure, wait before the next attempt, unless a person names the account."""
+    at = case.journal.next_attempt_at
+    if at is None or case.policy.explicit or case.journal.holder == case.policy.runner:
+        return None
+    if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
+        return None
+    return Rest(
+        Reason.BACKOFF,
+        at,
+        f"attempt {case.journal.attempts} failed: {case.journal.last_error}",
+        Command.of("rotate-now", case.policy.account),
+    )

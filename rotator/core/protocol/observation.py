@@ -1,0 +1,120 @@
+"""What a run knows besides the journal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import SecretStr
+
+from rotator.core.protocol.journal import Answered, Identity, Journal, Request
+from rotator.core.protocol.steps import Awaited, Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """rotator's fields of the document that consumers read.
+
+    Attributes:
+        version: Its KV version; 0 if it was never written.
+        written_at: When Vault stored that version.
+        expires_at: When Vault deletes that version by itself; None: never.
+        api_key: The account that the document names; None if it names none.
+        secret: The value; None if there is none, or the version is deleted.
+        secret_id: The id that the document names.
+        rotated_at: The date that the document names.
+    """
+
+    version: int = 0
+    written_at: datetime | None = None
+    expires_at: datetime | None = None
+    api_key: str | None = None
+    secret: SecretStr | None = None
+    secret_id: str | None = None
+    rotated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The provider's list: id to creation time, and the credential that fetched it (which is valid, therefore)."""
+
+    via: Credential
+    created: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What this run knows besides the journal. Facts that are None or False were not looked at yet.
+
+    Attributes:
+        published: As last read; always read after the journal, so that it is never older.
+        journal_at: When Vault stored the journal that was read, by Vault's clock.
+        journal_expires_at: When Vault deletes that version by itself; None: never.
+        journal_lost: The journal has a version, but no data: it was deleted.
+        request: What this run's caller asks for, as long as no journal write contains it.
+        identified: The published secret's id, as whoever published it in this run knows it.
+        replaced: Whether it published another value over the one that the journal speaks of.
+        listing: The provider's list; dropped after every change and every wait.
+        refused: Credentials that the provider answered with 401.
+        recorded: The value at the journal's published_version, once that version was read; None if it is gone.
+        recorded_read: Whether it was.
+        earlier_tried: Whether older versions of the published document were tried, in vain.
+        earlier_ids: The ids that those versions name.
+        prepared_here: This run generated the candidate itself, so no other instance can have sent it.
+        creates: How often this run sent the create.
+        answered: The id that the provider answered to it.
+        create_lost_at: When this run last sent a create whose answer was lost.
+        create_refused: What the provider said when it certainly did not create the candidate.
+        value_refused: Whether it said that of the value itself.
+        values: How many candidates this run generated.
+        waiting_since: Since when this run has been waiting for something.
+        paused: How long this run waited for the candidate.
+        revokes: How often this run sent a revocation that was not confirmed.
+        revoked: Ids that the provider confirmed to be revoked.
+        absent: Ids that the provider did not find when it was asked to revoke them.
+        rewritten_over: The version over which this run wrote the published document again, unchanged.
+        rotated: This run published a new secret already.
+    """
+
+    published: Published
+    journal_at: datetime | None = None
+    journal_expires_at: datetime | None = None
+    journal_lost: bool = False
+    request: Request | None = None
+    identified: Identity | None = None
+    replaced: bool = False
+    listing: Listing | None = None
+    refused: frozenset[Credential] = frozenset()
+    recorded: SecretStr | None = None
+    recorded_read: bool = False
+    earlier_tried: bool = False
+    earlier_ids: frozenset[str] = frozenset()
+    prepared_here: bool = False
+    creates: int = 0
+    answered: Answered | None = None
+    create_lost_at: datetime | None = None
+    create_refused: str | None = None
+    value_refused: bool = False
+    values: int = 0
+    waiting_since: Mapping[Awaited, datetime] = field(default_factory=dict)
+    paused: timedelta = timedelta()
+    revokes: int = 0
+    revoked: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+    rewritten_over: int | None = None
+    rotated: bool = False
+
+    @property
+    def created(self) -> Mapping[str, datetime]:
+        """The listed ids and when each was created; none while the list was not fetched."""
+        return self.listing.created if self.listing else {}
+
+    @property
+    def via(self) -> Credential | None:
+        """The credential that fetched the list, if it was fetched."""
+        return self.listing.via if self.listing else None
+
+
+def is_recorded(journal: Journal, published: Published) -> bool:
+    """Return whether a version of the published document is the one that the journal speaks of."""
+    same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
+    return published.version == journal.published_version and same_time

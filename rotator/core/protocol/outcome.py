@@ -1,0 +1,61 @@
+"""How a run over one account ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from rotator.core.protocol.journal import Journal, Phase, Trigger
+from rotator.core.protocol.steps import Command
+from rotator.errors import Blame, Code, stored_code
+
+
+class Result(StrEnum):
+    """How a run over one account ended."""
+
+    OK = "ok"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did to one account.
+
+    Attributes:
+        phase: The account's phase now; None if that could not be read.
+        published: This run published a new secret.
+        revoked: The ids that this run revoked.
+        reason: Why there is nothing more to do at the moment, or the failure's code.
+        until: When there will be.
+        error: What failed, what was left unchanged and what to do.
+        next_command: The command that makes progress, as arguments; None if nothing is to be done.
+        resume_at: When a command may run again to continue; None if that is left to a later run.
+        trigger: Why the rotation in hand, or the last one, began.
+        conflicts: How often another instance was ahead with a write.
+        journal: The journal as this run left it; None if it could not be read.
+    """
+
+    account: str
+    result: Result
+    phase: Phase | None = None
+    published: bool = False
+    revoked: tuple[str, ...] = ()
+    reason: str | None = None
+    until: datetime | None = None
+    error: str | None = None
+    next_command: Command | None = None
+    resume_at: datetime | None = None
+    rotation_id: str | None = None
+    trigger: Trigger | None = None
+    conflicts: int = 0
+    journal: Journal | None = None
+
+    @property
+    def code(self) -> Code | None:
+        """The failure's code; None if the run did not fail."""
+        return stored_code(self.reason or "") if self.result is Result.FAILED else None
+
+    @property
+    def blame(self) -> Blame | None:
+        """Whose failure it is; None if the run did not fail."""
+        return self.code.blame if self.code else None

@@ -1,0 +1,45 @@
+"""What is wanted of one run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.core.protocol.journal import Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is wanted of one run.
+
+    Attributes:
+        runner: The instance; unique to a process.
+        account: The account's name, for messages.
+        api_key: The account's key; None if nothing is to be compared with it.
+        due_at: From when on a secret published at an instant is to be replaced; None: the schedule begins no rotation.
+        explicit: A person named this account: backoff is ignored.
+        revoke: Whether anything may be revoked; otherwise it stays recorded for a later run.
+        trigger: Why the schedule would begin a rotation.
+        has_primary: Whether a primary account may act for this one.
+        grace: How long a replaced secret keeps working.
+        verify_timeout: How long a candidate may take until it authenticates.
+        max_secrets: The maximum number of secrets of the account.
+        lease: How long a lease lasts.
+        request_timeout: The maximum duration of one request to the provider.
+        window: The consistency window: how long the provider may contradict itself. Within it, a timed-out request
+            might be carried out, a valid secret refused, and a list lack an id or show a revoked one.
+    """
+
+    runner: str
+    account: str
+    api_key: str | None = None
+    due_at: Callable[[datetime], datetime] | None = None
+    explicit: bool = False
+    revoke: bool = True
+    trigger: Trigger = Trigger.SCHEDULE
+    has_primary: bool = False
+    grace: timedelta = timedelta(hours=24)
+    verify_timeout: timedelta = timedelta(minutes=5)
+    max_secrets: int = 2
+    lease: timedelta = timedelta(minutes=2)
+    request_timeout: timedelta = timedelta(seconds=10)
+    window: timedelta = timedelta(seconds=30)

@@ -1,0 +1,76 @@
+"""Requests: what a person asked for stays in the journal until it is done."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.core.protocol.journal import Journal, RequestKind, Target
+from rotator.core.protocol.observation import Observation, Published, is_recorded
+
+
+def target_of(journal: Journal, published: Published) -> Target | None:
+    """Return what a request made now would replace; None if nothing is published.
+
+    The id is the journal's, if the journal speaks of the published version. Otherwise the version itself is named.
+    """
+    if published.secret is None:
+        return None
+    recorded = is_recorded(journal, published)
+    if recorded and journal.current_id is not None:
+        return Target(id=journal.current_id)
+    return Target(version=published.version, written_at=published.written_at)
+
+
+def is_published(target: Target, journal: Journal, published: Published) -> bool:
+    """Return whether the secret that a request speaks of is still the published one."""
+    if target.id is not None:
+        return journal.current_id == target.id
+    same_time = None in (target.written_at, published.written_at) or target.written_at == published.written_at
+    return published.secret is not None and published.version == target.version and same_time
+
+
+def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
+    """Return the journal with the caller's request in it, unless it is too late or not needed.
+
+    It is too late if another secret is published by now. It is not needed if an equal or stronger request for the same
+    secret is recorded already. A compromised request makes every recorded secret due and compromised.
+    """
+    asked = seen.request
+    if asked is None or not is_published(asked.of, journal, seen.published):
+        return journal
+    known = journal.request
+    if (
+        known is not None
+        and is_published(known.of, journal, seen.published)
+        and known.kind.strength >= asked.kind.strength
+    ):
+        return journal
+    if asked.kind is not RequestKind.COMPROMISED:
+        return replace(journal, request=asked)
+    due = tuple(replace(entry, not_before=min(entry.not_before, now), compromised=True) for entry in journal.retiring)
+    return replace(journal, request=asked, retiring=due)
+
+
+def with_target(journal: Journal, target: Target) -> Journal:
+    """Return the journal whose request speaks of this target; without a request, the journal itself."""
+    return journal if journal.request is None else replace(journal, request=replace(journal.request, of=target))
+
+
+def followed(journal: Journal, published: Published) -> Journal:
+    """Return the journal whose request speaks of the same secret in a version that was written later."""
+    request = journal.request
+    if request is None or request.of.id is not None:
+        return journal
+    return with_target(journal, Target(version=published.version, written_at=published.written_at))
+
+
+def is_done(journal: Journal, published: Published) -> bool:
+    """Return whether nothing is left to do for the request: its secret is neither published nor retiring."""
+    request = journal.request
+    if request is None or journal.candidate is not None:
+        return False
+    return not is_published(request.of, journal, published) and request.of.id not in journal.retiring_ids
+
+
+def withdrawn(journal: Journal) -> Journal:
+    """Return the journal without its request."""
+    return replace(journal, request=None)

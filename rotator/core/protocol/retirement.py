@@ -1,0 +1,123 @@
+"""Rules about previous secrets: when they are revoked, and when they count as gone."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rotator.core.protocol import transitions
+from rotator.core.protocol.journal import Retiring
+from rotator.core.protocol.limits import MAX_SENDS
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
+from rotator.core.protocol.words import names_of
+
+
+def settle(case: Situation) -> Step | None:
+    """Record what is gone.
+
+    A secret is gone if the provider confirmed it; if the provider did not find it, and the next list lacks it; or, once
+    it is due, if lists lacked it for the consistency window.
+    """
+    retiring = case.journal.retiring_ids
+    gone = case.seen.revoked & retiring
+    if _shows_the_published_secret(case):
+        absent = retiring - case.listed
+        due_and_absent = absent & _past_grace(case)
+        gone |= absent & case.seen.absent
+        gone |= {
+            entry.id
+            for entry in case.journal.retiring
+            if entry.id in due_and_absent
+            and entry.missing_since is not None
+            and case.now - entry.missing_since >= case.policy.window
+        }
+        if not gone and {entry.id for entry in case.journal.retiring if entry.missing_since} != due_and_absent:
+            return Record(Event.MISSED, transitions.missed(case, frozenset(due_and_absent)))
+    if not gone:
+        return None
+    return Record(Event.SETTLED, transitions.settled(case, frozenset(gone)))
+
+
+def _shows_the_published_secret(case: Situation) -> bool:
+    return case.journal.candidate is None and case.journal.current_id in case.listed
+
+
+def _past_grace(case: Situation) -> frozenset[str]:
+    return frozenset(entry.id for entry in case.journal.retiring if entry.not_before <= case.now)
+
+
+def revoke(case: Situation) -> Step | None:
+    """Revoke what is due, while no rotation is in hand."""
+    return revoke_due(case) if case.journal.candidate is None else None
+
+
+def revoke_due(case: Situation) -> Step | None:
+    """Revoke what is due, if it is certain that it is not the published secret.
+
+    The list was fetched with the published secret and shows both ids. Nothing is revoked while the published secret's
+    id is pending or in doubt, or while a write of an earlier value might still be applied (invariant I9).
+    """
+    current = case.journal.current_id
+    if current is None or case.seen.via is not Credential.PUBLISHED or current not in case.listed:
+        return None
+    if case.in_doubt or case.journal.publishing is not None or not case.policy.revoke:
+        return None
+    pending = {entry.id for entry in case.journal.retiring if entry.is_pending}
+    due = frozenset(case.due) & case.listed - pending
+    if not due:
+        return None
+    first = min(due)
+    if case.seen.revokes >= MAX_SENDS:
+        return Fail(
+            Failure.UNANSWERED,
+            f"the provider still lists {first} after {case.seen.revokes} requests to revoke it",
+            Command.of("rotate-now", case.policy.account, "--due"),
+            "Try again",
+        )
+    early = any(entry.not_before > case.now for entry in case.journal.retiring if entry.id in due)
+    if case.held and not early:
+        return Revoke(first)
+    return Record(Event.CLAIMED, transitions.retiring_now(case))
+
+
+def wait_for_room(case: Situation) -> Step:
+    """The account is full because of secrets that rotator recorded: wait for the first of them."""
+    until = _next(case, case.journal.retiring)
+    ids = names_of(case.journal.retiring_ids)
+    return Rest(
+        Reason.FULL,
+        until if until > case.now else None,
+        f"the account is full until {ids} is revoked; --force does not wait for that",
+        Command.of("rotate-now", case.policy.account, "--force"),
+    )
+
+
+def rest(case: Situation) -> Rest:
+    """Nothing to do now; until when."""
+    entries, current = case.journal.retiring, case.journal.current
+    if not entries:
+        if current is not None and current.is_pending:
+            return Rest(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
+        return Rest(Reason.IDLE, None, "nothing is due")
+    until, ids = _next(case, entries), names_of(case.journal.retiring_ids)
+    if until <= case.now:
+        return Rest(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now")
+    if any(case.may_retire(entry) <= case.now for entry in entries):
+        return Rest(Reason.IDENTIFYING, until, f"{ids} is revoked when its id and the published one are certain")
+    return Rest(Reason.GRACE, until, f"{ids} is revoked then")
+
+
+def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:
+    """When the first of these may be revoked, or looked at again."""
+    return min(_next_of(case, entry) for entry in entries)
+
+
+def _next_of(case: Situation, entry: Retiring) -> datetime:
+    strangers = case.journal.strangers
+    instants = [
+        case.may_retire(entry),
+        case.look_at(case.journal.current),
+        case.look_at(entry.identity),
+        None if entry.missing_since is None else entry.missing_since + case.policy.window,
+        strangers.seen_at + case.policy.window if strangers is not None and case.in_doubt else None,
+    ]
+    return max(at for at in instants if at is not None)

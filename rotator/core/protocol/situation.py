@@ -1,0 +1,255 @@
+"""What a rule looks at: the facts of a run, and what follows from them."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, Trigger, ids_of
+from rotator.core.protocol.lease import believed, has_lease
+from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.policy import Policy
+from rotator.core.protocol.requests import is_published, requested
+from rotator.core.protocol.steps import Awaited, Credential, Pause
+
+# A run waits this long for one account at most; for longer waits it ends and a later run continues.
+LONGEST_PAUSE = timedelta(seconds=5)
+# The longest time between two looks at a candidate.
+LONGEST_LOOK = timedelta(seconds=30)
+_SHORTEST_PAUSE, _SECOND_LOOK = timedelta(milliseconds=100), timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a rule looks at.
+
+    Attributes:
+        stored: The journal as Vault has it.
+        journal: The same with the caller's request in it. Every journal that a rule writes begins with this one.
+    """
+
+    seen: Observation
+    stored: Journal
+    policy: Policy
+    now: datetime
+    journal: Journal
+
+    @classmethod
+    def of(cls, seen: Observation, journal: Journal, policy: Policy, now: datetime) -> "Situation":
+        """Return the situation of a run."""
+        return cls(seen, journal, policy, now, requested(seen, journal, now))
+
+    # --- lease, candidate, request -------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether this instance holds the lease, with time for one more request."""
+        return has_lease(self.journal, self.policy, self.now)
+
+    @property
+    def candidate_published(self) -> bool:
+        """Whether consumers read the candidate already."""
+        return self.journal.candidate is not None and self.seen.published.secret == self.journal.candidate
+
+    @property
+    def candidate_works(self) -> bool:
+        """Whether the candidate fetched the list."""
+        return self.seen.via is Credential.CANDIDATE
+
+    @property
+    def candidate_id(self) -> str | None:
+        """The id that the provider answered to the create of the candidate in hand.
+
+        Only an answered id is published together with a candidate. So the published document is a record of it, too.
+        """
+        for answered in (self.seen.answered, self.journal.candidate_id):
+            if answered is not None and answered.rotation_id == self.journal.rotation_id:
+                return answered.id
+        return self.seen.published.secret_id if self.candidate_published else None
+
+    @property
+    def requested(self) -> bool:
+        """Whether a person wants the published secret replaced."""
+        request = self.journal.request
+        if request is None:
+            return False
+        if self.candidate_published and request.of.id is None:
+            return request.of.version < self.seen.published.version  # it speaks of what the candidate has replaced
+        return is_published(request.of, self.journal, self.seen.published)
+
+    @property
+    def forced(self) -> bool:
+        """Whether the request allows to revoke recorded secrets before their grace periods end."""
+        request = self.journal.request
+        return self.requested and request is not None and request.kind is not RequestKind.MANUAL
+
+    @property
+    def compromised(self) -> bool:
+        """Whether the published secret is known to strangers."""
+        request = self.journal.request
+        return self.requested and request is not None and request.kind is RequestKind.COMPROMISED
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a rotation is to begin, if nothing prevents it."""
+        if self.requested:
+            return True
+        due_at, rotated_at = self.policy.due_at, self.journal.rotated_at
+        if due_at is None or self.seen.rotated:
+            return False
+        return rotated_at is None or due_at(rotated_at) <= self.now
+
+    @property
+    def trigger(self) -> Trigger:
+        """Why a rotation would begin now."""
+        if not self.requested:
+            return self.policy.trigger
+        return Trigger.COMPROMISED if self.compromised else Trigger.MANUAL
+
+    # --- ids -----------------------------------------------------------------------------------------------------
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The ids in the provider's list."""
+        return frozenset(self.seen.created)
+
+    @property
+    def full(self) -> bool:
+        """Whether the account has no room for another secret."""
+        return len(self.listed) >= self.policy.max_secrets
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Ids that were revoked within the consistency window: lists might still show them."""
+        recent = {entry.id for entry in self.journal.gone if self.now - entry.at < self.policy.window}
+        return frozenset(recent) | self.seen.revoked
+
+    @property
+    def explained(self) -> frozenset[str]:
+        """Ids that belong to other secrets of rotator's than the published one."""
+        publishing = self.journal.publishing
+        entry = publishing.entry if publishing is not None else None
+        return self.journal.retiring_ids | self.gone | ids_of(entry.id if entry else None, self.candidate_id)
+
+    @property
+    def strangers(self) -> frozenset[str]:
+        """Listed ids that make an id doubtful that the provider did not answer itself."""
+        current = self.journal.current
+        if current is None:
+            return self.listed - self.explained
+        if current.is_pending:
+            pool = self.pool_of(current)
+            return pool - self.explained if len(pool) > 1 else frozenset()
+        return self.listed - self.explained - {current.id} - current.beside
+
+    def pool_of(self, identity: Identity) -> frozenset[str]:
+        """Return the listed ids that can belong to a pending identity."""
+        return self.listed - self.gone - identity.foreign_ids - ids_of(self.candidate_id)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether rotator cannot tell the published secret's id from others. Nothing is revoked then.
+
+        A stranger counts until it has been missing for the consistency window.
+        """
+        current, before = self.journal.current, self.journal.strangers
+        if current is None:
+            return True
+        if current.is_answered:
+            return False
+        if before is not None and timedelta() <= self.now - before.seen_at < self.policy.window:
+            return bool(self.strangers | (before.ids - self.explained - {current.id} - current.beside))
+        return bool(self.strangers)
+
+    def look_at(self, identity: Identity | None) -> datetime | None:
+        """Return when the next list counts for a pending identity; None if it is not pending."""
+        if identity is None or not identity.is_pending or identity.next_look is None:
+            return None
+        return believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The listed ids that rotator cannot account for. While in doubt, one of them might be the published one."""
+        before = self.journal.ids_before if self.journal.candidate is not None else frozenset()
+        current = self.journal.current
+        if current is None:
+            return self.listed - self.explained - before
+        own = self.pool_of(current) if current.is_pending else ids_of(current.id)
+        return self.listed - self.explained - before - own
+
+    # --- what may be revoked when --------------------------------------------------------------------------------
+
+    @property
+    def late_create_until(self) -> datetime | None:
+        """Until when a create of this rotation might still be carried out; None: every one was answered."""
+        journal, policy = self.journal, self.policy
+        longest = policy.lease + policy.request_timeout + policy.window
+        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.now)]
+        if self.seen.create_lost_at is not None:
+            fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
+        if journal.candidate is not None and journal.holder not in (None, policy.runner):
+            # The lease holder might have sent one until its lease ended.
+            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.now)
+            fences.append(None if lease_until is None else lease_until + policy.window)
+        return max((fence for fence in fences if fence is not None), default=None)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the account has no room for the new secret, as far as the list or the provider tell."""
+        return self.full or self.seen.create_refused is not None
+
+    def may_retire(self, entry: Retiring) -> datetime:
+        """Return from when on a recorded secret may be revoked.
+
+        While old and new fill the account, the provider refuses a create that lands late. So not even a compromised
+        secret is revoked while a create might be under way.
+        """
+        early = self.forced and self.crowded
+        grace_over = min(self.now, entry.not_before) if early else entry.not_before
+        return max(grace_over, self.late_create_until or grace_over)
+
+    @property
+    def due(self) -> Set[str]:
+        """The recorded ids that may be revoked now, as far as time goes."""
+        return {entry.id for entry in self.journal.retiring if self.may_retire(entry) <= self.now}
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def since(self, awaited: Awaited) -> datetime | None:
+        """Return since when something is awaited, in this run or an earlier one."""
+        here, verification = self.seen.waiting_since.get(awaited), self.journal.verification
+        if awaited is not Awaited.CANDIDATE or verification is None or self.seen.creates:
+            return here
+        of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.now
+        return verification.since if of_this else here
+
+    def waited(self, awaited: Awaited) -> timedelta:
+        """Return how long something was awaited; never less than nothing, whatever clocks say."""
+        since = self.since(awaited)
+        return timedelta() if since is None else max(self.now - since, timedelta())
+
+    def max_wait(self, awaited: Awaited) -> timedelta:
+        """Return how long something is awaited at most."""
+        return self.policy.verify_timeout if awaited is Awaited.CANDIDATE else self.policy.window
+
+    def may_wait(self, awaited: Awaited) -> bool:
+        """Return whether something may be awaited for longer."""
+        return self.since(awaited) is None or self.waited(awaited) < self.max_wait(awaited)
+
+    def pause(self, awaited: Awaited) -> Pause:
+        """Return a pause: a tenth of a second at first, then a third of the time waited, up to five seconds."""
+        return Pause(min(max(self.waited(awaited) / 3, _SHORTEST_PAUSE), LONGEST_PAUSE), awaited)
+
+    def candidate_pause(self) -> Pause | None:
+        """Return the next pause of a run that waits for its candidate; None if the run has waited long enough.
+
+        Every run looks at least twice, a few seconds apart.
+        """
+        delay = max(self.waited(Awaited.CANDIDATE) / 3, _SHORTEST_PAUSE)
+        if not self.seen.paused:
+            delay = min(delay, _SECOND_LOOK)
+        return Pause(delay, Awaited.CANDIDATE) if self.seen.paused + delay <= LONGEST_PAUSE else None
+
+    @property
+    def next_look(self) -> datetime:
+        """When a later run looks at the candidate again."""
+        return self.now + min(max(self.waited(Awaited.CANDIDATE) / 3, LONGEST_PAUSE), LONGEST_LOOK)

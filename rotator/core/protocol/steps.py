@@ -1,0 +1,213 @@
+"""What `decide` can answer: the next step of a run."""
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from rotator.core.protocol.journal import Journal, Trigger
+
+
+class Credential(StrEnum):
+    """The credential of a request to the provider."""
+
+    PUBLISHED = "published"
+    CANDIDATE = "candidate"
+    PRIMARY = "primary"
+
+
+class Awaited(StrEnum):
+    """What a pause waits for."""
+
+    CANDIDATE = "candidate"  # the candidate authenticates, or is listed
+    PUBLISHED = "published"  # the published secret authenticates after all
+    LISTED = "listed"  # the published secret's id is listed
+    LOOK = "look"  # the next list of an elimination
+
+
+class Event(StrEnum):
+    """What a journal write means; the name of its log event."""
+
+    ADOPTED = "account.adopted"
+    CAUGHT_UP = "account.caught_up"
+    REDATED = "account.redated"
+    CLEARED = "account.cleared"
+    CLAIMED = "rotation.claimed"
+    COMMITTED = "rotation.committed"
+    SETTLED = "rotation.settled"
+    RELEASED = "rotation.released"
+    REQUESTED = "request.recorded"
+    LOOKED = "secret.listed"
+    IDENTIFIED = "secret.identified"
+    MISSED = "secret.missing"
+    MARKED = "publishing.started"
+    UNMARKED = "publishing.ended"
+    REFRESHED = "journal.refreshed"
+
+
+class Reason(StrEnum):
+    """Why there is nothing to do at the moment."""
+
+    IDLE = "idle"
+    GRACE = "grace"
+    IDENTIFYING = "identifying"  # an id is being eliminated
+    HELD = "held"
+    LEASED = "leased"
+    BACKOFF = "backoff"
+    FULL = "full"
+    LATE_CREATE = "late_create"
+    VERIFYING = "verifying"  # the candidate does not authenticate yet
+    STOPPED = "stopped"  # the process is to end
+    WINDOW = "window"  # due, but outside its windows
+
+
+class Failure(StrEnum):
+    """Why a run cannot go on."""
+
+    NOT_ADOPTED = "not_adopted"
+    CREDENTIALS = "credentials"
+    AMBIGUOUS = "ambiguous"
+    UNVERIFIED = "unverified"
+    UNLISTED = "unlisted"
+    FULL = "full"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
+    FOREIGN_DOCUMENT = "foreign_document"
+    FOREIGN_JOURNAL = "foreign_journal"
+    JOURNAL_LOST = "journal_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that makes progress. The blanks ID and VALUE are the reader's to fill in.
+
+    A value is never an argument: `adopt` asks for it.
+    """
+
+    args: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *args: str) -> "Command":
+        """Return the command with these arguments."""
+        return cls(args)
+
+    def __str__(self) -> str:
+        return shlex.join(("rotator", *self.args))
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Fetch the provider's list of secrets with this credential."""
+
+    using: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecorded:
+    """Read the version of the published document that the journal speaks of."""
+
+
+@dataclass(frozen=True, slots=True)
+class TryEarlier:
+    """Search the older versions of the published document for a value that authenticates, and publish it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Generate a candidate and write it into the journal, before the provider knows it."""
+
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Send the candidate to the provider."""
+
+    using: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Make the verified candidate the published secret; the id is None while it is not certain."""
+
+    secret_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Write the published document again, over the version that was read.
+
+    Attributes:
+        secret_id: The published secret's id, if the document is to name it from now on; None: change nothing.
+        why: For the log.
+    """
+
+    why: str
+    secret_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Delete this recorded id."""
+
+    id: str
+    using: Credential = Credential.PUBLISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this journal (check-and-set)."""
+
+    event: Event
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait for a short time, then look again."""
+
+    delay: timedelta
+    awaited: Awaited
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do before `until` (None: until something changes).
+
+    Attributes:
+        journal: The journal to leave behind; None: only release the lease.
+        resumes: Whether a command may wait for `until` and run again, as long as the account makes progress.
+    """
+
+    reason: Reason
+    until: datetime | None
+    detail: str
+    next_command: Command | None = None
+    journal: Journal | None = None
+    resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Stop, with the state as it is.
+
+    Attributes:
+        failure: The code.
+        what: What was found.
+        next_command: The command that makes progress.
+        advice: What that command does, or what to look at first.
+    """
+
+    failure: Failure
+    what: str
+    next_command: Command
+    advice: str
+
+    @property
+    def next_step(self) -> str:
+        """The advice and the command, as one sentence."""
+        return f"{self.advice}: {self.next_command}"
+
+
+Step = List | ReadRecorded | TryEarlier | Prepare | Create | Publish | Refresh | Revoke | Record | Pause | Rest | Fail
+CHANGING_STEPS = (TryEarlier, Prepare, Create, Publish, Refresh, Revoke, Record)

@@ -1,0 +1,39 @@
+"""How a run ends early."""
+
+from rotator.core.protocol import Command, Fail
+from rotator.errors import Code, RotatorError
+
+
+class RotationError(RotatorError):
+    """The protocol stopped, with the account as it is.
+
+    Attributes:
+        next_command: The command that makes progress.
+    """
+
+    def __init__(self, fail: Fail, *, unchanged: str) -> None:
+        super().__init__(fail.what, unchanged=unchanged, next_step=fail.next_step)
+        self.failure = fail.failure
+        self.next_command: Command = fail.next_command
+        self.code = Code[fail.failure.name]
+
+
+class OperatorError(RotatorError):
+    """A person's command cannot be carried out as it was given."""
+
+    def __init__(self, what: str, *, unchanged: str, advice: str = "", next_command: Command | None = None) -> None:
+        step = f"{advice}: {next_command}" if next_command and advice else str(next_command or advice)
+        super().__init__(what, unchanged=unchanged, next_step=step)
+        self.next_command = next_command
+
+
+class ContentionError(RotatorError):
+    """Other writers changed the account again and again."""
+
+    code = Code.CONFLICT
+
+
+class StoppedError(RotatorError):
+    """The process was told to end before the account was done; the next run continues."""
+
+    code = Code.STOPPED

@@ -1,0 +1,56 @@
+"""What a run would do first, found out by reading alone."""
+
+from dataclasses import dataclass
+
+from rotator.core.protocol import (
+    CHANGING_STEPS,
+    Awaited,
+    Event,
+    Fail,
+    Journal,
+    Observation,
+    Pause,
+    Record,
+    Rest,
+    Step,
+)
+from rotator.rotation.run import MAX_STEPS, Rotation
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do first."""
+
+    account: str
+    journal: Journal
+    seen: Observation
+    step: Step
+
+
+def preview(rotation: Rotation) -> Preview:
+    """Look, without changing anything: return the first step that would change something, or the end."""
+    step = look(rotation)
+    state = rotation.state
+    journal = state.journal
+    if isinstance(step, Record) and step.event in (Event.CLAIMED, Event.REDATED, Event.REQUESTED):
+        state.know(step.journal)  # what comes after it says more
+        step = _look_on(rotation)
+    return Preview(rotation.account.name, journal, state.seen, step)
+
+
+def look(rotation: Rotation) -> Step:
+    """Do steps that only look, up to the first that changes something, waits for a candidate or ends the run."""
+    rotation.state.observe()
+    return _look_on(rotation)
+
+
+def _look_on(rotation: Rotation) -> Step:
+    for _ in range(MAX_STEPS):
+        if not rotation.state.is_observed:
+            rotation.state.observe()
+        step = rotation.decide()
+        awaits_candidate = isinstance(step, Pause) and step.awaited is Awaited.CANDIDATE
+        if awaits_candidate or isinstance(step, (*CHANGING_STEPS, Rest, Fail)):
+            break
+        rotation.perform(step)
+    return step

@@ -1,0 +1,297 @@
+"""One run over one account: ask the protocol, do what it says, ask again."""
+
+from collections.abc import Callable
+from copy import copy
+from datetime import datetime, timedelta
+
+from rotator.account_api import RateLimited
+from rotator.audit import AuditLog
+from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import (
+    Command,
+    Failure,
+    Journal,
+    Outcome,
+    Policy,
+    Reason,
+    Rest,
+    Result,
+    Step,
+    decide,
+    leased_elsewhere,
+    transitions,
+)
+from rotator.documents.journal import JournalError
+from rotator.documents.published import format_instant
+from rotator.errors import Blame, Code, RotatorError
+from rotator.rotation.audited import NO_AUDIT, AuditTrail
+from rotator.rotation.errors import ContentionError, RotationError, StoppedError
+from rotator.rotation.executor import Executor, stopped
+from rotator.rotation.ports import Clock, Provider, Store, Waiter
+from rotator.rotation.state import AccountState, MakeRequest
+from rotator.vault import CasConflict, VaultError
+
+# A run is some fifteen steps. One that needs far more goes round in circles.
+MAX_STEPS = 500
+# How often in a row another writer may be ahead before the run gives up.
+MAX_CONFLICTS = 8
+# Every run waits for a rate limit that ends this soon, a limited number of times.
+SHORT_WAIT = timedelta(seconds=5)
+MAX_LIMITS = 10
+# The provider decides about access to its product, not about the secret: asking again soon is of no use.
+UNPROVISIONED_BACKOFF = timedelta(minutes=15)
+
+
+class Rotation:
+    """One run over one account.
+
+    Args:
+        account: The account.
+        settings: The whole configuration, for paths and for the primary account.
+        provider: The Account API.
+        store: Vault.
+        policy: What is wanted of the run.
+        clock: Tells the time, aware UTC.
+        wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
+            finishes what it can.
+        halt: Whether not even that is wanted any more: the run ends before its next step.
+        max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
+        ask: Makes the request of this run's caller; None: nobody asks for a rotation.
+        on_journal: Gets every journal that the run wrote.
+        log: The audit log.
+    """
+
+    def __init__(
+        self,
+        account: AccountSettings,
+        settings: Settings,
+        provider: Provider,
+        store: Store,
+        *,
+        policy: Policy,
+        clock: Clock,
+        wait: Waiter,
+        halt: Callable[[], bool] = lambda: False,
+        max_wait: timedelta = timedelta(),
+        ask: MakeRequest | None = None,
+        on_journal: Callable[[Journal], None] = lambda _: None,
+        audit: AuditLog = NO_AUDIT,
+    ) -> None:
+        self.account = account
+        self.state = AccountState(account, settings, store, policy=policy, clock=clock, ask=ask, on_journal=on_journal)
+        self.executor = Executor(self.state, provider, AuditTrail(audit, self.state), wait)
+        self.wait = wait
+        self.waits_until = clock() + max_wait
+        self._halt = halt
+        self._conflicts = 0
+        self._conflicts_in_a_row = 0
+        self._limits = 0
+
+    def snapshot(self) -> "Rotation":
+        """Return a copy that continues on its own."""
+        copied = copy(self)
+        copied.state = self.state.snapshot()
+        copied.executor = self.executor.rebound(copied.state)
+        return copied
+
+    @property
+    def policy(self) -> Policy:
+        """What is wanted of the run."""
+        return self.state.policy
+
+    @property
+    def journal(self) -> Journal:
+        """The journal as last read or written."""
+        return self.state.journal
+
+    def run(self) -> Outcome:
+        """Do whatever there is to do. Every ordinary failure becomes part of the outcome."""
+        for _ in range(MAX_STEPS):
+            outcome = self.step()
+            if outcome is not None:
+                return outcome
+        raise AssertionError(f"after {MAX_STEPS} steps there was still something to do")
+
+    def step(self) -> Outcome | None:
+        """Do one thing. Return the outcome once there is nothing more to do."""
+        try:
+            if self._halt():
+                raise stopped(self.state)
+            if not self.state.is_observed:
+                self.state.observe()
+            step = self.decide()
+            if not isinstance(step, Rest):
+                self.perform(step)
+                return None
+            if not self._may_wait(step) or self._wait_for(step):
+                return self._rested(step)
+            self.state.forget()
+        except StoppedError as error:
+            self.release()
+            return self._ended(Result.DEFERRED, Reason.STOPPED.value, error=str(error))
+        except RotatorError as error:
+            self._park(error)
+            return self._failed(error)
+        return None
+
+    def decide(self) -> Step:
+        """Return the next step, as the protocol sees it."""
+        state = self.state
+        return decide(state.seen, state.journal, state.policy, state.clock())
+
+    def perform(self, step: Step) -> None:
+        """Do one step.
+
+        Raises:
+            RotatorError: If the step could not be done, or was to fail.
+        """
+        try:
+            self.executor.perform(step)
+        except CasConflict as conflict:
+            self._conflicted(conflict)
+        except RateLimited as limited:
+            self._rate_limited(limited)
+        else:
+            self._conflicts_in_a_row = 0
+
+    def _conflicted(self, conflict: CasConflict) -> None:
+        """Look again after another writer was ahead; not for ever, and with growing pauses."""
+        self.state.log.info("rotation.conflict", path=conflict.path)
+        self._conflicts += 1
+        self._conflicts_in_a_row += 1
+        if self._conflicts_in_a_row > MAX_CONFLICTS:
+            raise ContentionError(
+                f"Another writer changed {conflict.path} {self._conflicts_in_a_row} times in a row",
+                unchanged="The published secret stays",
+                next_step="Find out what else writes there",
+            )
+        if self._conflicts_in_a_row > 1 and self.wait(timedelta(milliseconds=50) * 2**self._conflicts_in_a_row):
+            raise stopped(self.state)
+        self.state.forget()
+
+    # --- waiting and ending --------------------------------------------------------------------------------------
+
+    def may_wait_until(self, until: datetime | None) -> bool:
+        """Return whether this run may wait until an instant."""
+        return until is not None and until <= self.waits_until
+
+    def _may_wait(self, rest: Rest) -> bool:
+        return not rest.resumes and self.may_wait_until(rest.until)
+
+    def _wait_for(self, rest: Rest) -> bool:
+        """Wait for the rest's end; true if the process is to stop instead."""
+        assert rest.until is not None  # noqa: S101 - _may_wait has checked  # nosec B101
+        self.release()
+        delay = max(rest.until - self.state.clock(), timedelta()) + timedelta(milliseconds=5)
+        until = format_instant(rest.until)
+        self.state.log.info("rotation.waiting", reason=rest.reason.value, until=until, detail=rest.detail)
+        return self.wait(delay)
+
+    def _rate_limited(self, limited: RateLimited) -> None:
+        delay = limited.retry_after or timedelta(seconds=1)
+        too_long = delay > SHORT_WAIT and self.state.clock() + delay > self.waits_until
+        if too_long or self._limits >= MAX_LIMITS or self.wait(delay):
+            raise limited
+        self._limits += 1
+        self.state.learn(listing=None)
+        self.state.forget_if_moved()
+
+    def _rested(self, rest: Rest) -> Outcome:
+        if rest.journal is not None:
+            self.write_if_possible(rest.journal)
+        elif rest.reason is Reason.FULL and self.journal.request is not None:
+            self.write_if_possible(transitions.rested(self.state.situation, withdraw=True))
+        else:
+            self.release()
+        resume_at = rest.until if rest.resumes else None
+        if rest.reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
+            return self._ended(Result.OK, rest.reason.value, until=rest.until)
+        return self._ended(
+            Result.DEFERRED,
+            rest.reason.value,
+            until=rest.until,
+            error=rest.detail,
+            next_command=rest.next_command,
+            resume_at=resume_at,
+        )
+
+    def _failed(self, error: RotatorError) -> Outcome:
+        self.state.log.error("rotation.failed", error=str(error))
+        return self._ended(
+            Result.FAILED,
+            error.code.value,
+            until=self.journal.next_attempt_at,
+            error=str(error),
+            next_command=error.next_command if isinstance(error, RotationError) else None,
+        )
+
+    def _ended(
+        self,
+        result: Result,
+        reason: str,
+        *,
+        until: datetime | None = None,
+        error: str | None = None,
+        next_command: Command | None = None,
+        resume_at: datetime | None = None,
+    ) -> Outcome:
+        state = self.state
+        return Outcome(
+            self.account.name,
+            result,
+            phase=self.journal.phase if state.journal_version else None,
+            published=state.seen.rotated,
+            revoked=self.executor.revoked,
+            reason=reason,
+            until=until,
+            error=error,
+            next_command=next_command,
+            resume_at=resume_at,
+            rotation_id=self.journal.rotation_id,
+            trigger=self.journal.trigger,
+            conflicts=self._conflicts,
+            journal=self.journal if state.journal_read else None,
+        )
+
+    def release(self) -> None:
+        """Release the lease, if this run holds it."""
+        if self.journal.holder == self.policy.runner:
+            self.write_if_possible(transitions.released(self.state.situation))
+
+    def _park(self, error: RotatorError) -> None:
+        """Record the failure in the journal, unless there is none, it must not be written, or Vault is the failure."""
+        state = self.state
+        ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
+        now = state.clock()
+        if isinstance(error, JournalError) or error.blame is Blame.VAULT:
+            return
+        if error.code in (Code.FOREIGN_DOCUMENT, Code.FOREIGN_JOURNAL, Code.JOURNAL_LOST):
+            return
+        if leased_elsewhere(self.journal, self.policy, now, journal_at=state.seen.journal_at):
+            return
+        if state.journal_version == 0 and not ambiguous:
+            return
+        not_before = timedelta()
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            not_before = error.retry_after
+        if error.code is Code.UNPROVISIONED:
+            not_before = UNPROVISIONED_BACKOFF
+        self.write_if_possible(
+            transitions.failed(
+                state.seen,
+                self.journal,
+                self.policy,
+                now,
+                str(error),
+                failure=error.code.value,
+                ambiguous=ambiguous,
+                not_before=not_before,
+            )
+        )
+
+    def write_if_possible(self, journal: Journal) -> None:
+        """Write the journal at the end of a run. If that fails, the lease expires by itself."""
+        try:
+            self.state.write_journal(journal)
+        except (CasConflict, VaultError) as error:
+            self.state.log.info("rotation.not_parked", error=str(error))

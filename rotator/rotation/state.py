@@ -1,0 +1,225 @@
+"""What a run knows: the journal, the published document, and what was observed at the provider."""
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import (
+    Awaited,
+    Credential,
+    Journal,
+    Listing,
+    Observation,
+    Policy,
+    Published,
+    Request,
+    Situation,
+    is_recorded,
+)
+from rotator.documents.journal import load_journal, render_journal
+from rotator.documents.published import format_instant, parse_published
+from rotator.rotation.ports import Clock, Store
+from rotator.vault import Document
+
+# Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
+JOURNAL_VERSIONS = 3
+
+MakeRequest = Callable[[Journal, Published], Request | None]
+
+
+class AccountState:
+    """The two documents of one account, and what the provider said in this run.
+
+    Args:
+        account: The account.
+        settings: The whole configuration, for paths and for the primary account.
+        store: Vault.
+        policy: What is wanted of the run.
+        clock: Tells the time, aware UTC.
+        ask: Makes the request of this run's caller, once both documents were read.
+        on_journal: Gets every journal that the run wrote.
+    """
+
+    def __init__(
+        self,
+        account: AccountSettings,
+        settings: Settings,
+        store: Store,
+        *,
+        policy: Policy,
+        clock: Clock,
+        ask: MakeRequest | None,
+        on_journal: Callable[[Journal], None],
+    ) -> None:
+        self.account = account
+        self.settings = settings
+        self.store = store
+        self.policy = policy
+        self.clock = clock
+        self._ask = ask
+        self._on_journal = on_journal
+        self.log = structlog.get_logger().bind(account=account.name)
+        self.journal = Journal()
+        self.journal_version = 0
+        self.journal_read = False
+        self.document = Document(version=0, data=None)
+        self.seen = Observation(Published())
+        self.is_observed = False
+
+    def snapshot(self) -> "AccountState":
+        """Return a copy that changes on its own. Everything that a state contains is immutable."""
+        return copy(self)
+
+    @property
+    def journal_path(self) -> str:
+        """The journal's path."""
+        return self.settings.journal_path(self.account)
+
+    @property
+    def situation(self) -> Situation:
+        """The facts as the protocol sees them now."""
+        return Situation.of(self.seen, self.journal, self.policy, self.clock())
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Read the journal, then the published document. What the provider said before is forgotten.
+
+        The order matters: the published document is never older than the journal. If another instance changes the
+        account between the two, this one's next journal write fails, and nothing is done before one: the lease is
+        acquired before every step that changes anything. One thread reads both: only within a thread does the Vault
+        session keep a lagging standby from answering with less than was read before.
+        """
+        stored = load_journal(self.store.read(self.journal_path))
+        self.document = self.store.read(self.account.path)
+        self.journal_version = stored.version
+        self.know(stored.journal)
+        self.journal_read = True
+        published = parse_published(self.document, self.account.fields)
+        before = self.seen
+        self.seen = Observation(
+            published,
+            journal_at=stored.written_at,
+            journal_expires_at=stored.expires_at,
+            journal_lost=stored.is_lost,
+            request=before.request,
+            creates=before.creates,
+            answered=before.answered,
+            create_lost_at=before.create_lost_at,
+            paused=before.paused,
+            rotated=before.rotated,
+        )
+        if self._ask is not None:
+            ask, self._ask = self._ask, None
+            self.learn(request=ask(stored.journal, published))
+        self.is_observed = True
+
+    def forget(self) -> None:
+        """Read both documents again before the next decision."""
+        self.is_observed = False
+
+    def moved(self) -> bool:
+        """Return whether another writer changed either document since it was read."""
+        return self.store.read(self.journal_path).version != self.journal_version or self._republished()
+
+    def forget_if_moved(self) -> bool:
+        """Return whether another writer changed either document; both are read again then."""
+        if self.moved():
+            self.forget()
+        return not self.is_observed
+
+    def forget_if_republished(self) -> bool:
+        """Return whether somebody changed the published document: they might have gone back to a retiring secret."""
+        if self._republished():
+            self.forget()
+        return not self.is_observed
+
+    def _republished(self) -> bool:
+        document = self.store.read(self.account.path)
+        return (document.version, document.created) != (self.document.version, self.document.created)
+
+    def read_recorded(self) -> None:
+        """Read the version of the published document that the journal speaks of."""
+        recorded, version = None, self.journal.published_version
+        if version:
+            then = parse_published(self.store.read(self.account.path, version), self.account.fields)
+            known = is_recorded(self.journal, then)
+            recorded = then.secret if known else None
+        self.learn(recorded=recorded, recorded_read=True)
+
+    def know(self, journal: Journal) -> None:
+        """Take a journal over that was read or written."""
+        self.journal = journal
+        if journal.rotation_id is not None:
+            self.log = self.log.bind(rotation_id=journal.rotation_id)  # ties the log lines of one rotation together
+
+    # --- learning ------------------------------------------------------------------------------------------------
+
+    def learn(self, **facts: Any) -> None:
+        """Take over what a step found out."""
+        self.seen = replace(self.seen, **facts)
+
+    def learn_refusal(self, using: Credential) -> None:
+        """The provider refused a credential."""
+        self.learn(refused=self.seen.refused | {using})
+
+    def learn_listing(self, listing: Listing) -> None:
+        """The provider listed the account's secrets."""
+        waiting_since = dict(self.seen.waiting_since)
+        if listing.via is Credential.PUBLISHED:
+            waiting_since.pop(Awaited.PUBLISHED, None)
+        self.learn(listing=listing, refused=self.seen.refused - {listing.via}, waiting_since=waiting_since)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def write_journal(self, journal: Journal) -> None:
+        """Write the journal over the version that was read.
+
+        Raises:
+            VaultError: If it was not written, or that is not known.
+        """
+        first = self.journal_version == 0
+        self.journal_version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
+        self.know(journal)
+        self.learn(journal_lost=False, journal_expires_at=None)
+        if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
+            self.learn(request=None)
+        self._on_journal(journal)
+        if first and not self.store.keep_versions(self.journal_path, JOURNAL_VERSIONS):
+            self.log.info("journal.versions_not_limited", path=self.journal_path)
+
+    def published_data(self, published: Published, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the document with these values in rotator's fields. Every other field stays.
+
+        Args:
+            published: The values.
+            base: The other fields, if there is no document now.
+        """
+        names = self.account.fields
+        data = dict(self.document.data or base or {})
+        data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
+        return data | {names.secret_id: published.secret_id, names.rotated_at: format_instant(published.rotated_at)}
+
+    def write_published(self, data: Mapping[str, Any]) -> int:
+        """Write the published document over the version that was read, and read it back; the version that was written.
+
+        Raises:
+            VaultError: If it was not written, or that is not known.
+        """
+        version = self.store.write(self.account.path, data, cas=self.document.version)
+        self.document = self.store.read(self.account.path)
+        refused = self.seen.refused - {Credential.PUBLISHED}
+        self.learn(published=parse_published(self.document, self.account.fields), listing=None, refused=refused)
+        return version
+
+    def secret_of(self, using: Credential) -> SecretStr:
+        """Return the account's own secret to authenticate with."""
+        secret = self.journal.candidate if using is Credential.CANDIDATE else self.seen.published.secret
+        if secret is None:
+            raise AssertionError(f"there is no {using} secret to authenticate with")
+        return secret
