@@ -4,7 +4,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 
@@ -375,15 +375,38 @@ def emulator(
     max_calls_per_second: Annotated[
         int | None, typer.Option(min=1, help="What an account may ask in a second; without it, no limit.")
     ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(metavar="CALLS/PERIOD", help="Calls that each key may make, such as 30/h. Default: no limit."),
+    ] = None,
+    reset_unit: Annotated[
+        Literal["s", "ms"], typer.Option(help="Unit of X-RateLimit-Reset in revision 1.0.4. Default: ms.")
+    ] = "ms",
+    retry_after: Annotated[
+        bool, typer.Option("--retry-after/--no-retry-after", help="Send Retry-After with a 429. Default: yes.")
+    ] = True,
     check_callbacks: Annotated[
         bool, typer.Option("--check-callbacks", help="Take a callback only if it answers, on this machine.")
     ] = False,
+    revision: Annotated[
+        Literal["1.0.0", "1.0.4"], typer.Option(help="Revision of the Account API to serve. Default: 1.0.0.")
+    ] = "1.0.0",
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
 ) -> None:
     """Serve the Account API on this machine, to try things and test clients without the internet."""
     from rotator.config import parse_duration
-    from rotator.emulator import Emulator, Profile, parse_account, parse_euros, parse_fault, parse_primary, serve
+    from rotator.emulator import (
+        Emulator,
+        Profile,
+        Revision,
+        parse_account,
+        parse_euros,
+        parse_fault,
+        parse_limit,
+        parse_primary,
+        serve,
+    )
 
     try:
         server = Emulator(
@@ -397,7 +420,11 @@ def emulator(
             profile=Profile(_parsed("--balance", parse_euros, [balance])[0], auto_reload),
             top_up=_parsed("--top-up", parse_euros, [top_up])[0],
             max_calls_per_second=max_calls_per_second,
+            limit=None if limit is None else _parsed("--limit", parse_limit, [limit])[0],
+            reset_unit=reset_unit,
+            retry_after=retry_after,
             check_callbacks=check_callbacks,
+            revision=Revision(revision),
         )
         serve(server, port=port, announce=_announce, certfile=tls_cert, keyfile=tls_key)
     except ValueError as error:

@@ -7,8 +7,11 @@ Nothing imports this package unless it is wanted: Starlette and uvicorn come wit
 """
 
 from rotator.emulator.account import Profile, parse_euros
-from rotator.emulator.app import Emulator, LoggedRequest
+from rotator.emulator.app import Emulator
+from rotator.emulator.control import LoggedRequest
 from rotator.emulator.faults import Fault, Faults, parse_fault
+from rotator.emulator.history import History, listed
+from rotator.emulator.limits import Limit, parse_limit
 from rotator.emulator.operations import Operation
 from rotator.emulator.problems import (
     InvalidSecretError,
@@ -18,6 +21,7 @@ from rotator.emulator.problems import (
     UnknownAccountError,
     UnknownSecretError,
 )
+from rotator.emulator.revisions import Revision
 from rotator.emulator.server import running, serve
 from rotator.emulator.state import Account, Primary, parse_account, parse_primary
 
@@ -26,19 +30,24 @@ __all__ = [
     "Emulator",
     "Fault",
     "Faults",
+    "History",
     "InvalidSecretError",
     "LastSecretError",
+    "Limit",
     "LoggedRequest",
     "Operation",
     "Primary",
     "ProblemError",
     "Profile",
+    "Revision",
     "TooManySecretsError",
     "UnknownAccountError",
     "UnknownSecretError",
+    "listed",
     "parse_account",
     "parse_euros",
     "parse_fault",
+    "parse_limit",
     "parse_primary",
     "running",
     "serve",

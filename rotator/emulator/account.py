@@ -1,19 +1,17 @@
-"""What an account has besides its secrets: its balance, its settings, its limit of calls; imports problems and state.
+"""The balance and the settings of every account; imports problems.
 
 Every public method is one transaction under a lock, as in the state module.
 """
 
 import re
 import threading
-from collections import deque
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
-from rotator.emulator.problems import AutoReloadDisabledError, RateLimitedError
-from rotator.emulator.state import Clock
+from rotator.emulator.problems import AutoReloadDisabledError
 
-_SECOND = timedelta(seconds=1)
+FORWARD_METHODS = ("GET_QUERY_PARAMS", "POST_QUERY_PARAMS", "POST_JSON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +23,14 @@ class Profile:
         auto_reload: Whether the account has a payment that may be repeated; without it there is no top-up.
         mo_callback_url: Who is told of inbound messages; empty if nobody.
         dr_callback_url: Who is told of delivery receipts; empty if nobody.
+        http_forward_method: How callbacks are called, one of `FORWARD_METHODS`; empty if it was never set.
     """
 
     balance: Decimal = Decimal(10)
     auto_reload: bool = False
     mo_callback_url: str = ""
     dr_callback_url: str = ""
+    http_forward_method: str = ""
 
 
 def parse_euros(text: str) -> Decimal:
@@ -46,18 +46,13 @@ class Profiles:
     Args:
         first: How each account starts.
         top_up: What one top-up adds, in euros.
-        max_calls_per_second: How many calls an account may make in any second; None for no limit.
-        clock: Tells the time, aware UTC.
     """
 
-    def __init__(self, first: Profile, *, top_up: Decimal, max_calls_per_second: int | None, clock: Clock) -> None:
+    def __init__(self, first: Profile, *, top_up: Decimal) -> None:
         self._first = first
         self._top_up = top_up
-        self._max_calls_per_second = max_calls_per_second
-        self._clock = clock
         self._lock = threading.Lock()
         self._profiles: dict[str, Profile] = {}
-        self._calls: dict[str, deque[float]] = {}
 
     def of(self, api_key: str) -> Profile:
         """One account's profile."""
@@ -72,16 +67,20 @@ class Profiles:
         auto_reload: bool | None = None,
         mo_callback_url: str | None = None,
         dr_callback_url: str | None = None,
+        http_forward_method: str | None = None,
     ) -> Profile:
-        """Change what is given, leave what is None; returns how the account stands then."""
+        """Change the fields that are given, keep those that are None, and return the result."""
+        changes: dict[str, Any] = {
+            "balance": balance,
+            "auto_reload": auto_reload,
+            "mo_callback_url": mo_callback_url,
+            "dr_callback_url": dr_callback_url,
+            "http_forward_method": http_forward_method,
+        }
         with self._lock:
-            was = self._profiles.get(api_key, self._first)
-            self._profiles[api_key] = Profile(
-                was.balance if balance is None else balance,
-                was.auto_reload if auto_reload is None else auto_reload,
-                was.mo_callback_url if mo_callback_url is None else mo_callback_url,
-                was.dr_callback_url if dr_callback_url is None else dr_callback_url,
-            )
+            before = self._profiles.get(api_key, self._first)
+            given = {name: value for name, value in changes.items() if value is not None}
+            self._profiles[api_key] = replace(before, **given)
             return self._profiles[api_key]
 
     def top_up(self, api_key: str) -> None:
@@ -91,14 +90,3 @@ class Profiles:
             if not was.auto_reload:
                 raise AutoReloadDisabledError
             self._profiles[api_key] = replace(was, balance=was.balance + self._top_up)
-
-    def admit(self, api_key: str) -> None:
-        """Count a call, or refuse it; a refused one does not count."""
-        if self._max_calls_per_second is None:
-            return
-        with self._lock:
-            now = self._clock().timestamp()
-            calls = self._calls.setdefault(api_key, deque(maxlen=self._max_calls_per_second))
-            if len(calls) == calls.maxlen and now - calls[0] < _SECOND.total_seconds():
-                raise RateLimitedError(_SECOND)
-            calls.append(now)

@@ -1,49 +1,61 @@
-"""The Account API over HTTP: routes, authentication, deeds and faults; imports the rest of the package but server.
-
-Besides the API, a control interface for who runs the emulator, never hit by faults and open to all who reach it:
-
-    POST   /_emulator/faults    {"faults": ["create:drop-after:2"]} adds faults, answers with all that are to come
-    DELETE /_emulator/faults    forgets them
-    GET    /_emulator/requests  what was asked so far, without any secret
-    PATCH  /_emulator/accounts/KEY  {"balance": "2.5", "auto_reload": true} sets either or both; GET shows them
-"""
+"""The Account API over HTTP: routes, authentication, operations, faults; imports the rest of the package but server."""
 
 import asyncio
 import threading
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from email.utils import format_datetime
+from typing import Literal
 
-import pydantic
 import structlog
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rotator.emulator import docs
-from rotator.emulator.account import Profile, Profiles
+from rotator.emulator import control, docs
+from rotator.emulator.account import FORWARD_METHODS, Profile, Profiles
 from rotator.emulator.callbacks import require_answer, require_url
+from rotator.emulator.control import LoggedRequest
 from rotator.emulator.faults import Fault, Faults
+from rotator.emulator.limits import USUAL_CALLS, Budget, Limit, LimitHeaders, Limits, ResetUnit, retry_after_header
 from rotator.emulator.operations import Operation
 from rotator.emulator.problems import (
     BadCredentialsError,
+    BadRequestError,
+    ForbiddenError,
     MalformedCredentialsError,
     MissingTransactionError,
     ProblemError,
     RateLimitedError,
-    UnknownAccountError,
+    ServerError,
     UnknownMethodError,
     UnknownPathError,
+    UnprovisionedError,
     ValidationError,
 )
-from rotator.emulator.state import Account, Accounts, Clock, Primary, utc_now
-from rotator.emulator.wire import Call, answer, link, parse_secret, read, refuse, represent, require_form, stamp
+from rotator.emulator.revisions import Revision
+from rotator.emulator.state import FOREVER, Account, Accounts, Clock, Primary, utc_now
+from rotator.emulator.wire import (
+    Call,
+    answer,
+    answer_problem,
+    link,
+    parse_secret,
+    read,
+    refuse,
+    represent,
+    require_form,
+    trace_id_of,
+)
 
 TRANSPORT = "emulator.transport"
 """Under this name the server puts a connection's transport into the ASGI scope's state, see `Dropped`."""
@@ -51,33 +63,20 @@ TRANSPORT = "emulator.transport"
 _LOG_LENGTH = 100_000  # the oldest entries of a long run make room, so that its memory stays bounded
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>gateway</body></html>\n"
 
-_USUAL_LIMIT = 30  # requests and messages a second, which the provider grants by default
-_TOPPED_UP = {"response": "success", "error-code": "200", "error-code-label": "success"}
+_TOPPED_UP = {"error-code": "200", "error-code-label": "success"}
+_REFUSALS: dict[str, Callable[[], ProblemError]] = {
+    "400": BadRequestError,
+    "401": BadCredentialsError,
+    "403": ForbiddenError,
+    "unprovisioned": UnprovisionedError,
+    "500-problem": ServerError,
+}
 _FIRST = Profile()
 # As the specification spells them, then as official SDKs do.
 _MO_CALLBACK = ("moCallBackUrl", "moCallbackUrl")
 _DR_CALLBACK = ("drCallBackUrl", "drCallbackUrl")
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """A request and what became of it; written down once what was asked is done, before it is answered.
-
-    Attributes:
-        api_key: The account it is about; empty if the request does not name one that exists.
-        secret_id: The id asked for, or the one created.
-        status: What was answered; None if the connection was dropped instead.
-        authenticated_as: The key of who logged in; None if nobody did.
-    """
-
-    time: datetime
-    operation: Operation
-    api_key: str
-    secret_id: str | None
-    status: int | None
-    authenticated_as: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +88,45 @@ class _Reply:
     authenticated_as: str | None = None
 
 
-class _AccountChange(BaseModel, extra="forbid", strict=True):
-    balance: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=8)] | None = None
-    auto_reload: bool | None = None
-
-
-class Dropped(Response):
-    """No answer at all: closes the connection under the client's feet."""
+class _Unanswered(Response):
+    """No answer at all, until the client leaves."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Abort the connection, then wait until the server knows, or it would answer 500 for us."""
-        scope["state"][TRANSPORT].abort()
+        """Wait until the server knows that the client has left, or it would answer 500 for us."""
         while (await receive())["type"] != "http.disconnect":
             pass
+
+
+class Dropped(_Unanswered):
+    """Closes the connection under the client's feet."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Abort the connection."""
+        scope["state"][TRANSPORT].abort()
+        await super().__call__(scope, receive, send)
+
+
+class _Stamping:
+    """Adds the headers of every answer: the date by the emulator's own clock and, in 1.0.4, the request's id."""
+
+    def __init__(self, app: ASGIApp, clock: Clock, revision: Revision) -> None:
+        self._app = app
+        self._clock = clock
+        self._revision = revision
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = uuid.uuid4()
+        scope.setdefault("state", {})["trace_id"] = request_id.hex
+
+        async def send_stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Date"] = format_datetime(self._clock(), usegmt=True)
+                if self._revision == Revision.V1_0_4:
+                    headers["X-Request-Id"] = str(request_id)
+            await send(message)
+
+        await self._app(scope, receive, send_stamped)
 
 
 class Emulator:
@@ -118,8 +143,12 @@ class Emulator:
         profile: How the balance and the settings of every account start.
         top_up: What one top-up adds to a balance, in euros.
         max_calls_per_second: What an account may ask in any second; None for as much as it likes.
+        limit: How many calls a key may make in a longer period; None for no such limit.
+        reset_unit: The unit of X-RateLimit-Reset in 1.0.4: seconds or milliseconds of Unix time.
+        retry_after: Whether a 429 has a Retry-After.
         check_callbacks: Whether a callback must answer before it is taken; loopback addresses only are called.
-        clock: Tells the time, aware UTC.
+        revision: The revision of the API to speak.
+        clock: Tells the time, aware UTC; also the time of the answers' Date header.
     """
 
     def __init__(
@@ -135,7 +164,11 @@ class Emulator:
         profile: Profile = _FIRST,
         top_up: Decimal = Decimal(10),
         max_calls_per_second: int | None = None,
+        limit: Limit | None = None,
+        reset_unit: ResetUnit = "ms",
+        retry_after: bool = True,
         check_callbacks: bool = False,
+        revision: Revision = Revision.V1_0_0,
         clock: Clock = utc_now,
     ) -> None:
         self.faults = Faults(faults)
@@ -147,14 +180,22 @@ class Emulator:
             propagation=propagation,
             clock=clock,
         )
-        self._profiles = Profiles(profile, top_up=top_up, max_calls_per_second=max_calls_per_second, clock=clock)
+        self._profiles = Profiles(profile, top_up=top_up)
         self._max_calls_per_second = max_calls_per_second
+        self._limit = limit
+        self._limit_headers = LimitHeaders(revision == Revision.V1_0_4, reset_unit, retry_after)
+        self._limits = Limits(max_calls_per_second, limit, self._limit_headers, clock)
+        self._revision = revision
         self._check_callbacks = check_callbacks
         self._latency = latency
         self._clock = clock
         self._lock = threading.Lock()
         self._requests: deque[LoggedRequest] = deque(maxlen=_LOG_LENGTH)
-        self.app = Starlette(routes=self._routes(), exception_handlers={404: _unknown_path, 405: _unknown_method})
+        self.app = Starlette(
+            routes=self._routes(),
+            exception_handlers={404: self._unknown_path, 405: self._unknown_method},
+            middleware=[Middleware(_Stamping, clock, revision)],
+        )
         self.app.router.redirect_slashes = False  # a path is right or wrong
 
     # --- what only the provider knows ----------------------------------------------------------------------
@@ -188,6 +229,10 @@ class Emulator:
     def live(self, api_key: str) -> Mapping[str, SecretStr]:
         """The live secrets of an account by id, oldest first."""
         return {secret.id: secret.value for secret in self._accounts.secrets(api_key)}
+
+    def listed(self, api_key: str, fault: Fault | None = None) -> tuple[str, ...]:
+        """The ids that a list shows right now, oldest first, under a fault of its content or without one."""
+        return tuple(secret.id for secret in self._accounts.listed(api_key, fault))
 
     def authenticates(self, api_key: str, secret: SecretStr) -> bool:
         """Whether the provider would let this in right now."""
@@ -230,16 +275,14 @@ class Emulator:
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
             *docs.routes(),
-            Route("/_emulator/faults", self._change_faults, methods=["POST", "DELETE"]),
-            Route("/_emulator/requests", self._show_requests, methods=["GET"]),
-            Route("/_emulator/accounts/{api_key}", self._change_account, methods=["GET", "PATCH"]),
+            *control.routes(self),
         ]
 
     def _endpoint(self, operations: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method
             try:
-                call = await read(request, operations[method])
+                call = await read(request, operations[method], self._revision)
             except ClientDisconnect:
                 return Dropped()
             return await self._answer(call)
@@ -247,27 +290,29 @@ class Emulator:
         return endpoint
 
     async def _answer(self, call: Call) -> Response:
-        """Do what was asked, unless or until a fault has it otherwise. A client that has gone changes nothing."""
-        fault = self.faults.take(call.operation)
+        """Perform the operation, unless or until a fault prevents it. A client that has left changes nothing."""
+        fault = self.faults.take(call.operation, key=call.claimed_key, account=call.api_key or call.claimed_key)
         if fault is not None:
             await _sleep(fault.delay_of_work)
-        works, stale = fault is None or fault.works, fault is not None and fault.name == "stale"
-        reply = await self._perform(call, stale=stale) if works else _Reply(Response(), call.secret_id)
-        response = reply.response if fault is None else _spoil(call, reply.response, fault)
-        self._note(call, reply, None if isinstance(response, Dropped) else response.status_code)
+        works = fault is None or fault.works
+        reply = await self._perform(call) if works else _Reply(Response(), call.secret_id)
+        response = reply.response if fault is None else self._spoil(call, reply.response, fault)
+        self._note(call, reply, None if isinstance(response, _Unanswered) else response.status_code)
         await _sleep(self._latency + (fault.delay_of_answer if fault is not None else timedelta()))
         return response
 
-    async def _perform(self, call: Call, *, stale: bool) -> _Reply:
-        login = None
+    async def _perform(self, call: Call) -> _Reply:
+        login = budget = None
         try:
             login = self._log_in(call)
-            self._profiles.admit(login)
+            budget = self._limits.admit(login)
             if call.api_key is not None:
                 self._accounts.require_right(login, call.api_key)
-            return replace(await self._do(call, call.api_key or login, stale=stale), authenticated_as=login)
+            reply = await self._do(call, login, call.api_key or login)
         except ProblemError as problem:
-            return _Reply(refuse(call, problem), call.secret_id, login)
+            reply = _Reply(refuse(call, problem), call.secret_id)
+        reply.response.headers.update(self._limit_headers.of_answer(budget))
+        return replace(reply, authenticated_as=login)
 
     def _log_in(self, call: Call) -> str:
         if call.credentials is None:
@@ -277,7 +322,8 @@ class Emulator:
             raise BadCredentialsError
         return api_key
 
-    async def _do(self, call: Call, api_key: str, *, stale: bool) -> _Reply:
+    async def _do(self, call: Call, login: str, api_key: str) -> _Reply:
+        fault = self.faults.take_content(call.operation, key=login, account=api_key)
         match call.operation:
             case Operation.BALANCE:
                 return _Reply(answer(call, _balance(self._profiles.of(api_key))))
@@ -285,17 +331,18 @@ class Emulator:
                 if not require_form(call).get("trx"):
                     raise MissingTransactionError
                 self._profiles.top_up(api_key)
-                return _Reply(answer(call, _TOPPED_UP))
+                said = _TOPPED_UP if call.revision == Revision.V1_0_4 else {"response": "success"} | _TOPPED_UP
+                return _Reply(answer(call, said))
             case Operation.SETTINGS:
-                return _Reply(answer(call, self._settings(await self._change_settings(call, api_key))))
+                settings = self._settings(await self._change_settings(call, api_key))
+                return _Reply(answer(call, settings if fault is None else _without_limits(settings)))
             case Operation.LIST:
-                listed = self._accounts.secrets(api_key)
-                listed = listed[:-1] if stale and len(listed) > 1 else listed
-                secrets = [represent(api_key, secret) for secret in listed]
+                secrets = [represent(api_key, secret) for secret in self._accounts.listed(api_key, fault)]
                 links = link(f"/accounts/{api_key}/secrets")
                 return _Reply(answer(call, {"_links": links, "_embedded": {"secrets": secrets}}))
             case Operation.CREATE:
-                secret = self._accounts.create(api_key, parse_secret(call.body))
+                propagation = None if fault is None else fault.delay or FOREVER
+                secret = self._accounts.create(api_key, parse_secret(call.body), propagation=propagation)
                 return _Reply(answer(call, represent(api_key, secret), 201), secret.id)
             case Operation.GET:
                 secret = self._accounts.secret(api_key, call.secret_id or "")
@@ -305,8 +352,11 @@ class Emulator:
                 return _Reply(Response(status_code=204), call.secret_id)
 
     async def _change_settings(self, call: Call, api_key: str) -> Profile:
-        """Both callbacks or, if one is refused, neither."""
+        """Change all settings of the form or, if one is refused, none."""
         form = require_form(call)
+        method = form.get("httpForwardMethod") if call.revision == Revision.V1_0_4 else None
+        if method is not None and method not in FORWARD_METHODS:
+            raise ValidationError("httpForwardMethod", f"Is none of {', '.join(FORWARD_METHODS)}")
         given = [(name, form[name]) for name in (*_MO_CALLBACK, *_DR_CALLBACK) if form.get(name)]
         for name, url in given:
             require_url(name, url)
@@ -314,86 +364,67 @@ class Emulator:
             for name, url in given:
                 await require_answer(name, url)
         mo, dr = (next((form[name] for name in names if name in form), None) for names in (_MO_CALLBACK, _DR_CALLBACK))
-        return self._profiles.change(api_key, mo_callback_url=mo, dr_callback_url=dr)
+        return self._profiles.change(api_key, mo_callback_url=mo, dr_callback_url=dr, http_forward_method=method)
 
     def _settings(self, profile: Profile) -> dict[str, str | int]:
         return {
             "mo-callback-url": profile.mo_callback_url,
             "dr-callback-url": profile.dr_callback_url,
-            "max-outbound-request": _USUAL_LIMIT,
-            "max-inbound-request": _USUAL_LIMIT,
-            "max-calls-per-second": self._max_calls_per_second or _USUAL_LIMIT,
+            "max-outbound-request": USUAL_CALLS,
+            "max-inbound-request": USUAL_CALLS,
+            "max-calls-per-second": self._max_calls_per_second or USUAL_CALLS,
         }
+
+    def _spoil(self, call: Call, response: Response, fault: Fault) -> Response:
+        """The answer that the client gets instead."""
+        if fault.drops:
+            return Dropped()
+        if fault.hangs:
+            return _Unanswered()
+        if fault.name in _REFUSALS:
+            return refuse(call, _REFUSALS[fault.name]())
+        if fault.name == "429":
+            return refuse(call, RateLimitedError(self._headers_of_limit(fault)))
+        return response if fault.status is None else HTMLResponse(_PAGE.format(fault.status), fault.status)
+
+    def _headers_of_limit(self, fault: Fault) -> Mapping[str, str]:
+        """The headers that a fault of 429 asks for, or else those that the emulator sends anyway."""
+        ahead = fault.reset or fault.delay
+        if ahead is None:
+            return {}
+        calls = USUAL_CALLS if self._limit is None else self._limit.calls
+        budget = Budget(calls, 0, self._clock() + ahead)
+        if fault.reset_unit is None:
+            return self._limit_headers.of_refusal(ahead, budget)
+        return budget.headers(fault.reset_unit) | ({} if fault.delay is None else retry_after_header(fault.delay))
 
     def _note(self, call: Call, reply: _Reply, status: int | None) -> None:
         api_key = call.api_key
         if api_key is None:
             # Only the caller says which account is meant. What is no key may be a secret in the wrong place.
-            claimed = call.credentials[0] if call.credentials is not None else ""
-            api_key = claimed if claimed in self._accounts.api_keys else ""
-        entry = LoggedRequest(self._clock(), call.operation, api_key, reply.secret_id, status, reply.authenticated_as)
+            api_key = call.claimed_key if call.claimed_key in self._accounts.api_keys else ""
+        request_id = str(uuid.UUID(call.trace_id)) if call.revision == Revision.V1_0_4 else None
+        entry = LoggedRequest(
+            self._clock(), call.operation, api_key or "", reply.secret_id, status, reply.authenticated_as, request_id
+        )
         with self._lock:
             self._requests.append(entry)
         _log.info("emulator.answered", operation=str(call.operation), api_key=api_key, status=status)
 
-    # --- the control interface -----------------------------------------------------------------------------
+    async def _unknown_path(self, request: Request, error: Exception) -> Response:  # noqa: ARG002
+        return answer_problem(UnknownPathError(), trace_id_of(request), self._revision)
 
-    async def _change_faults(self, request: Request) -> Response:
-        if request.method == "DELETE":
-            self.faults.clear()
-            return Response(status_code=204)
-        try:
-            self.faults.add(*(str(fault) for fault in (await request.json())["faults"]))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            return _problem(ValidationError("faults", str(error)))
-        return JSONResponse({"faults": [str(fault) for fault in self.faults.pending()]}, 201)
-
-    async def _change_account(self, request: Request) -> Response:
-        api_key = request.path_params["api_key"]
-        try:
-            changes = _AccountChange.model_validate_json(await request.body() or b"{}")
-            profile = self.change_account(api_key, balance=changes.balance, auto_reload=changes.auto_reload)
-        except pydantic.ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            return _problem(ValidationError(".".join(map(str, first["loc"])) or "body", first["msg"]))
-        except UnknownAccountError as problem:
-            return _problem(problem)
-        return JSONResponse({"balance": str(profile.balance), "auto_reload": profile.auto_reload})
-
-    async def _show_requests(self, request: Request) -> Response:  # noqa: ARG002
-        return JSONResponse({"requests": [asdict(entry) | {"time": stamp(entry.time)} for entry in self.requests]})
-
-
-# --- answers -------------------------------------------------------------------------------------------------
-
-
-def _spoil(call: Call, response: Response, fault: Fault) -> Response:
-    """What the client gets instead."""
-    if fault.drops:
-        return Dropped()
-    if fault.status is None:
-        return response
-    if fault.status == BadCredentialsError.status:
-        return refuse(call, BadCredentialsError())
-    if fault.status == RateLimitedError.status:
-        return refuse(call, RateLimitedError(fault.delay))
-    return HTMLResponse(_PAGE.format(fault.status), fault.status)
+    async def _unknown_method(self, request: Request, error: Exception) -> Response:
+        allowed = getattr(error, "headers", None)  # from the router
+        return answer_problem(UnknownMethodError(), trace_id_of(request), self._revision, allowed)
 
 
 def _balance(profile: Profile) -> dict[str, float | bool]:
     return {"value": float(profile.balance), "autoReload": profile.auto_reload}
 
 
-def _problem(problem: ProblemError, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(problem.document(), problem.status, headers=headers)
-
-
-async def _unknown_path(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    return _problem(UnknownPathError())
-
-
-async def _unknown_method(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    return _problem(UnknownMethodError(), getattr(error, "headers", None))  # Allow, from the router
+def _without_limits(settings: Mapping[str, str | int]) -> Mapping[str, str | int]:
+    return {name: value for name, value in settings.items() if not name.startswith("max-")}
 
 
 async def _sleep(duration: timedelta) -> None:

@@ -1,10 +1,15 @@
-"""What the provider refuses, as exceptions that become the body of an answer; imports errors.
+"""Refusals of the provider, as exceptions that become the body of an answer; imports revisions and errors.
 
-The operations on secrets answer with RFC 7807 documents, those on the account itself with a code and a label.
+The operations on secrets answer with RFC 7807 documents. The operations on the account itself answer with a code and a
+label in revision 1.0.0, and with RFC 7807 documents in 1.0.4.
 
 ProblemError
 ├── MalformedCredentialsError  401, no key and secret, or none that can be read
 ├── BadCredentialsError        401, a key and a secret that do not belong together
+├── UnprovisionedError         401, a fault: the key has no access to the product
+├── ForbiddenError             403, a fault: forbidden by permissions
+├── BadRequestError            400, a fault
+├── ServerError                500, a fault: the provider's own failure
 ├── UnknownAccountError        404, no such key, or one that the caller has no right over
 ├── UnknownSecretError         404, no such id in the account
 ├── ValidationError            400, a body that is not what the operation needs
@@ -19,12 +24,10 @@ ProblemError
 └── UnknownMethodError         405, something is, but not for this method
 """
 
-import math
-import secrets
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, ClassVar
 
+from rotator.emulator.revisions import Revision
 from rotator.errors import RotatorError
 
 _ERRORS = "https://developer.nexmo.com/api-errors"
@@ -56,13 +59,17 @@ class ProblemError(RotatorError):
     def headers(self) -> Mapping[str, str]:
         return {}
 
-    def document(self) -> dict[str, Any]:
-        """The body of the answer, under a trace id of its own."""
+    def reference_in(self, revision: Revision) -> str:  # noqa: ARG002 - the other revision has another one for some
+        """The document's `type`."""
+        return self.reference
+
+    def document(self, trace_id: str, revision: Revision) -> dict[str, Any]:
+        """The body of the answer to the request of that id."""
         body: dict[str, Any] = {
-            "type": self.reference,
+            "type": self.reference_in(revision),
             "title": self.title,
             "detail": self.what,
-            "instance": secrets.token_hex(16),
+            "instance": trace_id,
         }
         if self.invalid:
             body["invalid_parameters"] = [{"name": name, "reason": reason} for name, reason in self.invalid]
@@ -84,6 +91,10 @@ class _CredentialsError(ProblemError):
     def headers(self) -> Mapping[str, str]:
         return {"WWW-Authenticate": "Basic"}
 
+    def reference_in(self, revision: Revision) -> str:
+        # The misspelling is the provider's.
+        return f"{_ERRORS}/#unathorized" if revision == Revision.V1_0_4 else self.reference
+
 
 class MalformedCredentialsError(_CredentialsError):
     """No credentials, or not in a form that holds a key and a secret."""
@@ -97,6 +108,45 @@ class BadCredentialsError(_CredentialsError):
 
     def __init__(self) -> None:
         super().__init__("The API key and the API secret do not belong together")
+
+
+class UnprovisionedError(_CredentialsError):
+    """The credentials are right, but the key has no access to the product. Revision 1.0.0 has one kind of 401 only."""
+
+    title = "Unprovisioned"
+
+    def __init__(self) -> None:
+        super().__init__("You do not have access to the requested product. Check that your API key is whitelisted")
+
+    def reference_in(self, revision: Revision) -> str:  # noqa: ARG002
+        return f"{_ERRORS}/#unprovisioned"
+
+
+class ForbiddenError(ProblemError):
+    """The caller's permissions do not suffice."""
+
+    status, title, reference = 403, "Forbidden", f"{_ERRORS}#forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("The permissions of this API key do not allow this operation")
+
+
+class BadRequestError(ProblemError):
+    """The provider does not understand the request."""
+
+    status, title, reference = 400, "Bad Request", f"{_ERRORS}#bad-request"
+
+    def __init__(self) -> None:
+        super().__init__("The request cannot be processed")
+
+
+class ServerError(ProblemError):
+    """The provider itself fails."""
+
+    status, title, reference = 500, "Internal Error", f"{_ERRORS}#internal-error"
+
+    def __init__(self) -> None:
+        super().__init__("An error occurred on the server")
 
 
 class UnknownAccountError(ProblemError):
@@ -190,17 +240,17 @@ class InvalidCallbackError(ProblemError):
 
 
 class RateLimitedError(ProblemError):
-    """Too many requests; the answer says when to come back."""
+    """Too many requests; the headers of the answer may say when to come back."""
 
     status, title, reference = 429, "Rate Limit Hit", f"{_ERRORS}#throttled"
 
-    def __init__(self, retry_after: timedelta) -> None:
+    def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__("Too many requests, retry later")
-        self._retry_after = retry_after
+        self._headers = headers
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(math.ceil(self._retry_after.total_seconds()))}
+        return self._headers
 
 
 class UnknownPathError(ProblemError):

@@ -90,6 +90,7 @@ class _Server(uvicorn.Server):
             log_config=None,
             access_log=False,  # the emulator has its own, which knows what must not stand there
             server_header=False,
+            date_header=False,  # the emulator has its own clock
             ssl_certfile=certfile,
             ssl_keyfile=keyfile,
         )
@@ -116,7 +117,7 @@ class _Server(uvicorn.Server):
         self.stop()
 
     async def main_loop(self) -> None:
-        """Keep the Date header fresh, and wake up when told to instead of looking ten times a second."""
+        """Wake up when told to instead of looking ten times a second."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):

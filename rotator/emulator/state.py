@@ -1,4 +1,4 @@
-"""The accounts and their secrets as the provider keeps them, in memory; imports problems.
+"""The accounts and their secrets as the provider keeps them, in memory; imports history, faults and problems.
 
 Every public method is one transaction under a lock, so that a test may look in from another thread.
 """
@@ -14,6 +14,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from rotator.emulator.faults import Fault
+from rotator.emulator.history import History, listed
 from rotator.emulator.problems import (
     InvalidSecretError,
     LastSecretError,
@@ -23,6 +25,9 @@ from rotator.emulator.problems import (
 )
 
 Clock = Callable[[], datetime]
+
+FOREVER = timedelta(days=36_500)
+"""The propagation of a secret that never authenticates."""
 
 API_KEY = r"[A-Za-z0-9_-]+"
 SHORTEST, LONGEST = 8, 25
@@ -107,7 +112,7 @@ class Accounts:
         self.propagation = propagation
         self._clock = clock
         self._lock = threading.Lock()
-        self._accounts: dict[str, dict[str, Secret]] = {}
+        self._accounts: dict[str, History[Secret]] = {}
         self._primary_of: dict[str, str] = {}
         for account in accounts:
             self.open(account)
@@ -127,9 +132,11 @@ class Accounts:
             ValueError: If the account would have too many secrets.
         """
         with self._lock:
-            if len(self._accounts.get(account.api_key, {})) >= self._max_secrets:
+            history = self._accounts.get(account.api_key, History[Secret]())
+            if len(history.current) >= self._max_secrets:
                 raise ValueError(f"account {account.api_key} starts with more than {self._max_secrets} secrets")
-            self._add(account.api_key, account.secret, timedelta())
+            secret = self._secret(account.secret, timedelta())
+            self._accounts[account.api_key] = history.add(secret.id, secret)
 
     def relate(self, primary: Primary) -> None:
         """Let one account act for another.
@@ -152,18 +159,29 @@ class Accounts:
         with self._lock:
             return tuple(self._of(api_key).values())
 
+    def listed(self, api_key: str, fault: Fault | None = None) -> tuple[Secret, ...]:
+        """The secrets that a list shows, oldest first; all live ones without a fault."""
+        with self._lock:
+            self._of(api_key)
+            return tuple(listed(self._accounts[api_key], fault, self._clock()).values())
+
     def secret(self, api_key: str, secret_id: str) -> Secret:
         """One live secret."""
         with self._lock:
             return self._find(api_key, secret_id)
 
-    def create(self, api_key: str, value: SecretStr) -> Secret:
-        """Add a secret. A value that the account already has is taken: nothing documented forbids it."""
+    def create(self, api_key: str, value: SecretStr, *, propagation: timedelta | None = None) -> Secret:
+        """Add a secret, with a propagation of its own if that is given.
+
+        A value that the account already has is accepted: nothing documented forbids it.
+        """
         _require_valid(value)
         with self._lock:
             if len(self._of(api_key)) >= self._max_secrets:
                 raise TooManySecretsError(self._max_secrets, self._too_many_status)
-            return self._add(api_key, value, self.propagation)
+            secret = self._secret(value, self.propagation if propagation is None else propagation)
+            self._accounts[api_key] = self._accounts[api_key].add(secret.id, secret, since=secret.created_at)
+            return secret
 
     def revoke(self, api_key: str, secret_id: str, *, force: bool = False) -> None:
         """Remove a secret, which stops authenticating at once; the last one only by force."""
@@ -171,14 +189,15 @@ class Accounts:
             self._find(api_key, secret_id)
             if len(self._of(api_key)) == 1 and not force:
                 raise LastSecretError
-            del self._accounts[api_key][secret_id]
+            self._accounts[api_key] = self._accounts[api_key].remove(secret_id, self._clock())
 
     def authenticates(self, api_key: str, value: SecretStr) -> bool:
         """Whether this key and this secret belong together right now."""
         candidate = value.get_secret_value().encode()
         with self._lock:
             now = self._clock()
-            working = [secret for secret in self._accounts.get(api_key, {}).values() if secret.works_from <= now]
+            secrets = self._accounts.get(api_key, History[Secret]()).current.values()
+            working = [secret for secret in secrets if secret.works_from <= now]
         # All of them, whatever the first says: the time this takes must not tell which secret was hit.
         hits = [hmac.compare_digest(candidate, secret.value.get_secret_value().encode()) for secret in working]
         return True in hits
@@ -193,7 +212,7 @@ class Accounts:
     def _of(self, api_key: str) -> dict[str, Secret]:
         if api_key not in self._accounts:
             raise UnknownAccountError(api_key)
-        return self._accounts[api_key]
+        return self._accounts[api_key].current
 
     def _find(self, api_key: str, secret_id: str) -> Secret:
         secret = self._of(api_key).get(secret_id)
@@ -201,11 +220,9 @@ class Accounts:
             raise UnknownSecretError(secret_id)
         return secret
 
-    def _add(self, api_key: str, value: SecretStr, propagation: timedelta) -> Secret:
+    def _secret(self, value: SecretStr, propagation: timedelta) -> Secret:
         now = self._clock()
-        secret = Secret(str(uuid.uuid4()), value, created_at=now, works_from=now + propagation)
-        self._accounts.setdefault(api_key, {})[secret.id] = secret
-        return secret
+        return Secret(str(uuid.uuid4()), value, created_at=now, works_from=now + propagation)
 
 
 def _require_valid(value: SecretStr) -> None:

@@ -1,16 +1,17 @@
-"""Calls as they come off the wire, and answers as they go onto it; imports operations, problems and state.
+"""Calls as they come off the wire, and answers as they go onto it; imports operations, problems, revisions and state.
 
-The two families of operations differ here and nowhere else:
+The two families of operations differ here and nowhere else, and so do the revisions in what they have in common:
 
                  of the account itself                        of its secrets
-credentials      query, Basic, or a form                      Basic
+credentials      query, Basic, or a form; 1.0.4: Basic        Basic
 body             a form                                       JSON
 answer           JSON, or XML if the client likes it better   JSON
-error            a code and a label                           an RFC 7807 document
+error            a code and a label; 1.0.4: RFC 7807          an RFC 7807 document
 """
 
 import base64
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +25,11 @@ from starlette.responses import JSONResponse, Response
 
 from rotator.emulator.operations import Operation
 from rotator.emulator.problems import ProblemError, ValidationError
+from rotator.emulator.revisions import Revision
 from rotator.emulator.state import Secret
 
 _FORM = "application/x-www-form-urlencoded"
-_JSON, _XML = "application/json", "application/xml"
+_JSON, _XML, _PROBLEM = "application/json", "application/xml", "application/problem+json"
 _MOST_FIELDS = 100
 _ROOTS = {
     Operation.BALANCE: "accountBalance",
@@ -48,6 +50,8 @@ class Call:
         body: As it came: it may hold a secret.
         form: The body's fields but for the credentials; None if it is no form.
         prefers_xml: Whether the client likes XML better than JSON.
+        revision: The revision in which the call is answered.
+        trace_id: The id of the request, as the provider knows it.
     """
 
     operation: Operation
@@ -57,9 +61,16 @@ class Call:
     body: SecretStr
     form: Mapping[str, str] | None
     prefers_xml: bool
+    revision: Revision
+    trace_id: str
+
+    @property
+    def claimed_key(self) -> str | None:
+        """The key that the call says it authenticates with."""
+        return self.credentials[0] if self.credentials is not None else None
 
 
-async def read(request: Request, operation: Operation) -> Call:
+async def read(request: Request, operation: Operation, revision: Revision = Revision.V1_0_0) -> Call:
     """Take everything off the wire first: what is done late must not need the client any more.
 
     Raises:
@@ -72,7 +83,10 @@ async def read(request: Request, operation: Operation) -> Call:
         credentials = _parse_basic(basic) if basic else None
     else:
         fields = _parse_form(request.headers.get("content-type", _FORM), body)
-        credentials = _agreed(basic, request.query_params.multi_items(), fields or [])
+        if revision == Revision.V1_0_4:
+            credentials = _parse_basic(basic) if basic else None
+        else:
+            credentials = _agreed(basic, request.query_params.multi_items(), fields or [])
         if fields is not None:
             form = {name: value for name, value in fields if name not in ("api_key", "api_secret")}
     return Call(
@@ -83,7 +97,15 @@ async def read(request: Request, operation: Operation) -> Call:
         SecretStr(body.decode(errors="surrogateescape")),
         form,
         not operation.is_of_secrets and _prefers_xml(",".join(request.headers.getlist("accept"))),
+        revision,
+        trace_id_of(request),
     )
+
+
+def trace_id_of(request: Request) -> str:
+    """The id that the emulator gave to a request, or a new one if it was not asked to give any."""
+    found: str | None = getattr(request.state, "trace_id", None)
+    return found or uuid.uuid4().hex
 
 
 # --- requests ------------------------------------------------------------------------------------------------
@@ -181,9 +203,19 @@ def answer(
 
 
 def refuse(call: Call, problem: ProblemError) -> Response:
-    """What the provider says instead of doing it."""
-    document = problem.document() if call.operation.is_of_secrets else problem.code_and_label()
-    return answer(call, document, problem.status, problem.headers)
+    """The answer of the provider that refuses the call."""
+    if call.revision == Revision.V1_0_4 or call.operation.is_of_secrets:
+        return answer_problem(problem, call.trace_id, call.revision)
+    return answer(call, problem.code_and_label(), problem.status, problem.headers)
+
+
+def answer_problem(
+    problem: ProblemError, trace_id: str, revision: Revision, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A problem document, which is always in JSON."""
+    document = problem.document(trace_id, revision)
+    media_type = _PROBLEM if revision == Revision.V1_0_4 else _JSON
+    return JSONResponse(document, problem.status, headers={**problem.headers, **(headers or {})}, media_type=media_type)
 
 
 def represent(api_key: str, secret: Secret) -> dict[str, Any]:

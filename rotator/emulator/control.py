@@ -1,0 +1,120 @@
+"""The control interface over HTTP, for whoever runs the emulator; imports account, faults, problems and wire.
+
+It is never hit by faults and open to everybody who reaches it:
+
+    POST   /_emulator/faults    {"faults": ["create:drop-after:2"]} adds faults, answers with all pending ones
+    DELETE /_emulator/faults    forgets them
+    GET    /_emulator/requests  the requests so far, without any secret
+    PATCH  /_emulator/accounts/KEY  {"balance": "2.5", "auto_reload": true} sets either or both; GET shows the account
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Protocol
+
+import pydantic
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from rotator.emulator.account import Profile
+from rotator.emulator.faults import Faults
+from rotator.emulator.operations import Operation
+from rotator.emulator.problems import UnknownAccountError, ValidationError
+from rotator.emulator.revisions import Revision
+from rotator.emulator.wire import answer_problem, stamp, trace_id_of
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """A request and its answer; logged once its operation is done, before it is answered.
+
+    Attributes:
+        api_key: The account it is about; empty if the request does not name one that exists.
+        secret_id: The id asked for, or the one created.
+        status: The status of the answer; None if the connection was dropped or hangs instead.
+        authenticated_as: The key that logged in; None if none did.
+        request_id: The X-Request-Id of the answer; None in revisions that have none.
+    """
+
+    time: datetime
+    operation: Operation
+    api_key: str
+    secret_id: str | None
+    status: int | None
+    authenticated_as: str | None
+    request_id: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The entry as the control interface shows it."""
+        shown = asdict(self) | {"time": stamp(self.time)}
+        if self.request_id is None:
+            del shown["request_id"]
+        return shown
+
+
+class Controlled(Protocol):
+    """The parts of an emulator that the control interface reaches."""
+
+    @property
+    def faults(self) -> Faults: ...
+
+    @property
+    def requests(self) -> Sequence[LoggedRequest]: ...
+
+    def change_account(
+        self, api_key: str, *, balance: Decimal | None = None, auto_reload: bool | None = None
+    ) -> Profile: ...
+
+
+class _AccountChange(BaseModel, extra="forbid", strict=True):
+    balance: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=8)] | None = None
+    auto_reload: bool | None = None
+
+
+def routes(emulator: Controlled) -> list[Route]:
+    """The routes of the interface."""
+
+    async def change_faults(request: Request) -> Response:
+        if request.method == "DELETE":
+            emulator.faults.clear()
+            return Response(status_code=204)
+        try:
+            emulator.faults.add(*(str(fault) for fault in (await request.json())["faults"]))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            return _refuse(request, ValidationError("faults", str(error)))
+        return JSONResponse({"faults": [str(fault) for fault in emulator.faults.pending()]}, 201)
+
+    async def change_account(request: Request) -> Response:
+        try:
+            changes = _AccountChange.model_validate_json(await request.body() or b"{}")
+            profile = emulator.change_account(
+                request.path_params["api_key"], balance=changes.balance, auto_reload=changes.auto_reload
+            )
+        except pydantic.ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            return _refuse(request, ValidationError(".".join(map(str, first["loc"])) or "body", first["msg"]))
+        except UnknownAccountError as problem:
+            return _refuse(request, problem)
+        return JSONResponse(_represent(profile))
+
+    async def show_requests(request: Request) -> Response:  # noqa: ARG001
+        return JSONResponse({"requests": [entry.document() for entry in emulator.requests]})
+
+    return [
+        Route("/_emulator/faults", change_faults, methods=["POST", "DELETE"]),
+        Route("/_emulator/requests", show_requests, methods=["GET"]),
+        Route("/_emulator/accounts/{api_key}", change_account, methods=["GET", "PATCH"]),
+    ]
+
+
+def _represent(profile: Profile) -> Mapping[str, object]:
+    shown: dict[str, object] = {"balance": str(profile.balance), "auto_reload": profile.auto_reload}
+    return shown | ({"http_forward_method": profile.http_forward_method} if profile.http_forward_method else {})
+
+
+def _refuse(request: Request, problem: UnknownAccountError | ValidationError) -> Response:
+    return answer_problem(problem, trace_id_of(request), Revision.V1_0_0)
