@@ -274,7 +274,7 @@ class Emulator:
             by_path.setdefault(operation.path, {})[operation.method] = operation
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
-            *docs.routes(),
+            *docs.routes(self._revision),
             *control.routes(self),
         ]
 

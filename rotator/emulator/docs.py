@@ -1,4 +1,4 @@
-"""The emulator's description for tools and for people: /openapi.json and /docs; imports openapi.
+"""The emulator's description for tools and for people: /openapi.json and /docs; imports openapi and revisions.
 
 The page is static, needs nothing from outside, and may load and do nothing but what it needs.
 """
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rotator.emulator.openapi import document
+from rotator.emulator.revisions import Revision
 
 _PAGE = {
     "/docs": ("index.html", "text/html; charset=utf-8"),
@@ -27,13 +28,13 @@ _SECURITY = {
 }
 
 
-def routes() -> list[Route]:
-    """Where they are."""
-    return [Route("/openapi.json", _openapi), *(Route(path, _static(*file)) for path, file in _PAGE.items())]
+def routes(revision: Revision) -> list[Route]:
+    """The routes of the description of a revision."""
 
+    async def openapi(request: Request) -> Response:  # noqa: ARG001
+        return JSONResponse(document(revision), headers=_SECURITY)
 
-async def _openapi(request: Request) -> Response:  # noqa: ARG001
-    return JSONResponse(document(), headers=_SECURITY)
+    return [Route("/openapi.json", openapi), *(Route(path, _static(*file)) for path, file in _PAGE.items())]
 
 
 def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
