@@ -379,17 +379,15 @@ def emulator(
         str | None,
         typer.Option(metavar="CALLS/PERIOD", help="Calls that each key may make, such as 30/h. Default: no limit."),
     ] = None,
-    reset_unit: Annotated[
-        Literal["s", "ms"], typer.Option(help="Unit of X-RateLimit-Reset in revision 1.0.4. Default: ms.")
-    ] = "ms",
+    reset_unit: Annotated[Literal["s", "ms"], typer.Option(help="Unit of X-RateLimit-Reset in revision 1.0.4.")] = "ms",
     retry_after: Annotated[
-        bool, typer.Option("--retry-after/--no-retry-after", help="Send Retry-After with a 429. Default: yes.")
+        bool, typer.Option("--retry-after/--no-retry-after", help="Send Retry-After with a 429.")
     ] = True,
     check_callbacks: Annotated[
         bool, typer.Option("--check-callbacks", help="Take a callback only if it answers, on this machine.")
     ] = False,
     revision: Annotated[
-        Literal["1.0.0", "1.0.4"], typer.Option(help="Revision of the Account API to serve. Default: 1.0.0.")
+        Literal["1.0.0", "1.0.4"], typer.Option(help="Revision of the Account API to serve.")
     ] = "1.0.0",
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,

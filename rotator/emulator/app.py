@@ -8,18 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from email.utils import format_datetime
 from typing import Literal
 
 import structlog
 from pydantic import SecretStr
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rotator.emulator import control, docs
 from rotator.emulator.account import FORWARD_METHODS, Profile, Profiles
@@ -42,6 +39,7 @@ from rotator.emulator.problems import (
     UnprovisionedError,
     ValidationError,
 )
+from rotator.emulator.responses import Dropped, Stamping, Unanswered
 from rotator.emulator.revisions import Revision
 from rotator.emulator.state import FOREVER, Account, Accounts, Clock, Primary, utc_now
 from rotator.emulator.wire import (
@@ -56,9 +54,6 @@ from rotator.emulator.wire import (
     require_form,
     trace_id_of,
 )
-
-TRANSPORT = "emulator.transport"
-"""Under this name the server puts a connection's transport into the ASGI scope's state, see `Dropped`."""
 
 _LOG_LENGTH = 100_000  # the oldest entries of a long run make room, so that its memory stays bounded
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>gateway</body></html>\n"
@@ -86,47 +81,6 @@ class _Reply:
     response: Response
     secret_id: str | None = None
     authenticated_as: str | None = None
-
-
-class _Unanswered(Response):
-    """No answer at all, until the client leaves."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Wait until the server knows that the client has left, or it would answer 500 for us."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-
-class Dropped(_Unanswered):
-    """Closes the connection under the client's feet."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Abort the connection."""
-        scope["state"][TRANSPORT].abort()
-        await super().__call__(scope, receive, send)
-
-
-class _Stamping:
-    """Adds the headers of every answer: the date by the emulator's own clock and, in 1.0.4, the request's id."""
-
-    def __init__(self, app: ASGIApp, clock: Clock, revision: Revision) -> None:
-        self._app = app
-        self._clock = clock
-        self._revision = revision
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = uuid.uuid4()
-        scope.setdefault("state", {})["trace_id"] = request_id.hex
-
-        async def send_stamped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Date"] = format_datetime(self._clock(), usegmt=True)
-                if self._revision == Revision.V1_0_4:
-                    headers["X-Request-Id"] = str(request_id)
-            await send(message)
-
-        await self._app(scope, receive, send_stamped)
 
 
 class Emulator:
@@ -194,7 +148,7 @@ class Emulator:
         self.app = Starlette(
             routes=self._routes(),
             exception_handlers={404: self._unknown_path, 405: self._unknown_method},
-            middleware=[Middleware(_Stamping, clock, revision)],
+            middleware=[Middleware(Stamping, clock, revision)],
         )
         self.app.router.redirect_slashes = False  # a path is right or wrong
 
@@ -297,7 +251,7 @@ class Emulator:
         works = fault is None or fault.works
         reply = await self._perform(call) if works else _Reply(Response(), call.secret_id)
         response = reply.response if fault is None else self._spoil(call, reply.response, fault)
-        self._note(call, reply, None if isinstance(response, _Unanswered) else response.status_code)
+        self._note(call, reply, None if isinstance(response, Unanswered) else response.status_code)
         await _sleep(self._latency + (fault.delay_of_answer if fault is not None else timedelta()))
         return response
 
@@ -380,7 +334,7 @@ class Emulator:
         if fault.drops:
             return Dropped()
         if fault.hangs:
-            return _Unanswered()
+            return Unanswered()
         if fault.name in _REFUSALS:
             return refuse(call, _REFUSALS[fault.name]())
         if fault.name == "429":

@@ -1,4 +1,4 @@
-"""Serves an emulator on a loopback socket, for a terminal or for a test; imports app.
+"""Serves an emulator on a loopback socket, for a terminal or for a test; imports app and responses.
 
 uvicorn does the work. What is added: the application gets at its connection, to drop it, and the server stops
 at once, requests under way or not, where uvicorn would wait for its clients.
@@ -16,7 +16,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rotator.emulator.app import TRANSPORT, Emulator
+from rotator.emulator.app import Emulator
+from rotator.emulator.responses import TRANSPORT
 
 # Loopback and nothing else: the control interface asks nobody for a password.
 _HOST = "127.0.0.1"
