@@ -1,4 +1,4 @@
-"""The provider's Account API as a server with faults to inject; imports errors of rotator.
+"""The provider's Account API as a server with faults to inject.
 
     with running(Emulator([parse_account("abcd1234:Secret12345")])) as base_url:
         ...
@@ -6,7 +6,7 @@
 Nothing imports this package unless it is wanted: Starlette and uvicorn come with the `emulator` extra.
 """
 
-from rotator.emulator.account import Profile, parse_euros
+from rotator.emulator.accounts import Account, Primary, parse_account, parse_primary
 from rotator.emulator.app import Emulator
 from rotator.emulator.control import LoggedRequest
 from rotator.emulator.faults import Fault, Faults, parse_fault
@@ -21,9 +21,9 @@ from rotator.emulator.problems import (
     UnknownAccountError,
     UnknownSecretError,
 )
+from rotator.emulator.profiles import Profile, parse_euros
 from rotator.emulator.revisions import Revision
 from rotator.emulator.server import running, serve
-from rotator.emulator.state import Account, Primary, parse_account, parse_primary
 
 __all__ = [
     "Account",

@@ -1,4 +1,4 @@
-"""The Account API over HTTP: routes, authentication, operations, faults; imports the rest of the package but server."""
+"""The Account API over HTTP: routes, authentication, operations, faults."""
 
 import asyncio
 import threading
@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from rotator.emulator import control, docs
-from rotator.emulator.account import FORWARD_METHODS, Profile, Profiles
+from rotator.emulator import api_docs, control
+from rotator.emulator.accounts import FOREVER, Account, Accounts, Clock, Primary, utc_now
 from rotator.emulator.callbacks import require_answer, require_url
 from rotator.emulator.control import LoggedRequest
 from rotator.emulator.faults import Fault, Faults
@@ -39,9 +39,9 @@ from rotator.emulator.problems import (
     UnprovisionedError,
     ValidationError,
 )
+from rotator.emulator.profiles import FORWARD_METHODS, Profile, Profiles
 from rotator.emulator.responses import Dropped, Stamping, Unanswered
 from rotator.emulator.revisions import Revision
-from rotator.emulator.state import FOREVER, Account, Accounts, Clock, Primary, utc_now
 from rotator.emulator.wire import (
     Call,
     answer,
@@ -228,7 +228,7 @@ class Emulator:
             by_path.setdefault(operation.path, {})[operation.method] = operation
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
-            *docs.routes(self._revision),
+            *api_docs.routes(self._revision),
             *control.routes(self),
         ]
 

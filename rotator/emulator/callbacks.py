@@ -1,4 +1,4 @@
-"""Whether a callback URL may be taken: its form, and whether it answers; imports problems."""
+"""Whether a callback URL may be taken: its form, and whether it answers."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""The control interface over HTTP, for whoever runs the emulator; imports account, faults, problems and wire.
+"""The control interface over HTTP, for whoever runs the emulator.
 
 It is never hit by faults and open to everybody who reaches it:
 
@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rotator.emulator.account import Profile
 from rotator.emulator.faults import Faults
 from rotator.emulator.operations import Operation
 from rotator.emulator.problems import UnknownAccountError, ValidationError
+from rotator.emulator.profiles import Profile
 from rotator.emulator.revisions import Revision
 from rotator.emulator.wire import answer_problem, stamp, trace_id_of
 

@@ -1,4 +1,4 @@
-"""Faults to inject, by name and count; imports operations.
+"""Faults to inject, by name and count.
 
     OPERATION:FAULT[:COUNT][@DETAIL]...
 

@@ -1,4 +1,4 @@
-"""The secrets of an account at any instant, and the lists that faults make of them; imports faults.
+"""The secrets of an account at any instant, and the lists that faults make of them.
 
 A history is immutable, so that it fits into the states of a search as well as into the emulator:
 

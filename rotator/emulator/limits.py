@@ -1,4 +1,4 @@
-"""How many calls a key may make, and the headers that tell about it; imports problems."""
+"""How many calls a key may make, and the headers that tell about it."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The emulated API as an OpenAPI 3.1 document; imports operations, revisions, schemas, state and the version.
+"""The emulated API as an OpenAPI 3.1 document.
 
 It is stricter than what the provider publishes: it says which values are taken, every way to be refused, and that
 answers hold nothing else. The tests send whatever it allows, and what it does not, and compare.
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rotator import __version__
+from rotator.emulator.accounts import API_KEY
 from rotator.emulator.operations import Operation
 from rotator.emulator.revisions import Revision
 from rotator.emulator.schemas import Json, object_of, ref, schemas, settings_form
-from rotator.emulator.state import API_KEY
 
 _OVERVIEW = (
     "An emulator of the Account API of Nexmo, now Vonage, with both of its hosts on one port. It keeps everything in "

@@ -1,4 +1,4 @@
-"""The seven operations of the Account API and where each is found; imports nothing of rotator.
+"""The seven operations of the Account API and where each is found.
 
 Two families: the three of the account itself, which the provider keeps on another host and answers in an older
 dialect, and the four of its secrets. The emulator has both on one port.

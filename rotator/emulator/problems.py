@@ -1,4 +1,4 @@
-"""Refusals of the provider, as exceptions that become the body of an answer; imports revisions and errors.
+"""Refusals of the provider, as exceptions that become the body of an answer.
 
 The operations on secrets answer with RFC 7807 documents. The operations on the account itself answer with a code and a
 label in revision 1.0.0, and with RFC 7807 documents in 1.0.4.

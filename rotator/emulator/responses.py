@@ -1,4 +1,4 @@
-"""Responses that are never sent, and the headers of those that are; imports revisions and state."""
+"""Responses that are never sent, and the headers of those that are."""
 
 import uuid
 from email.utils import format_datetime
@@ -7,8 +7,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rotator.emulator.accounts import Clock
 from rotator.emulator.revisions import Revision
-from rotator.emulator.state import Clock
 
 TRANSPORT = "emulator.transport"
 """Under this name the server puts a connection's transport into the ASGI scope's state, see `Dropped`."""

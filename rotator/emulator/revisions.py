@@ -1,4 +1,4 @@
-"""The revisions of the provider's specification that the emulator speaks; imports nothing of rotator.
+"""The revisions of the provider's specification that the emulator speaks.
 
                       1.0.0                                   1.0.4
 credentials           Basic; query or form for the account    Basic

@@ -1,12 +1,12 @@
-"""The schemas of the emulated API's OpenAPI document; imports callbacks, account, revisions and state."""
+"""The schemas of the emulated API's OpenAPI document."""
 
 from typing import Any
 
-from rotator.emulator.account import FORWARD_METHODS
+from rotator.emulator.accounts import COMPLEXITY, LONGEST, SHORTEST
 from rotator.emulator.callbacks import LONGEST as LONGEST_CALLBACK
 from rotator.emulator.callbacks import URL
+from rotator.emulator.profiles import FORWARD_METHODS
 from rotator.emulator.revisions import Revision
-from rotator.emulator.state import COMPLEXITY, LONGEST, SHORTEST
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Serves an emulator on a loopback socket, for a terminal or for a test; imports app and responses.
+"""Serves an emulator on a loopback socket, for a terminal or for a test.
 
 uvicorn does the work. What is added: the application gets at its connection, to drop it, and the server stops
 at once, requests under way or not, where uvicorn would wait for its clients.

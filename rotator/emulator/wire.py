@@ -1,4 +1,4 @@
-"""Calls as they come off the wire, and answers as they go onto it; imports operations, problems, revisions and state.
+"""Calls as they come off the wire, and answers as they go onto it.
 
 The two families of operations differ here and nowhere else, and so do the revisions in what they have in common:
 
@@ -23,10 +23,10 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from rotator.emulator.accounts import Secret
 from rotator.emulator.operations import Operation
 from rotator.emulator.problems import ProblemError, ValidationError
 from rotator.emulator.revisions import Revision
-from rotator.emulator.state import Secret
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON, _XML, _PROBLEM = "application/json", "application/xml", "application/problem+json"

@@ -1,4 +1,4 @@
-"""The accounts and their secrets as the provider keeps them, in memory; imports history, faults and problems.
+"""The accounts and their secrets as the provider keeps them, in memory.
 
 Every public method is one transaction under a lock, so that a test may look in from another thread.
 """

@@ -1,4 +1,4 @@
-"""The emulator's description for tools and for people: /openapi.json and /docs; imports openapi and revisions.
+"""The emulator's description for tools and for people: /openapi.json and /docs.
 
 The page is static, needs nothing from outside, and may load and do nothing but what it needs.
 """

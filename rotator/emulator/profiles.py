@@ -1,6 +1,6 @@
-"""The balance and the settings of every account; imports problems.
+"""The balance and the settings of every account.
 
-Every public method is one transaction under a lock, as in the state module.
+Every public method is one transaction under a lock, as in the accounts module.
 """
 
 import re
