@@ -82,3 +82,12 @@ def test_a_person_reads_every_operation_by_day_and_by_night(browser: Browser, sc
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nothing sticks out on a telephone"
         assert SECRET not in page.content()
     assert complaints == []
+
+
+def test_page_describes_the_served_revision(browser: Browser) -> None:
+    with world(revision=Revision.V1_0_4) as w, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{w.url}/docs#settings")
+        expect(page.locator("main div#operations > details")).to_have_count(len(Operation))
+        expect(page.locator("details#settings")).to_contain_text("httpForwardMethod")
+        expect(page.locator("details#settings")).not_to_contain_text("query parameter")

@@ -1,9 +1,11 @@
 """Faults for one key, for one server and for one secret, lists that lag, and rate limits: over real sockets."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -342,6 +344,14 @@ def test_fault_is_read_from_its_text_and_back(text: str, fault: Fault) -> None:
 def test_unreadable_fault_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_fault(text)
+
+
+def test_documented_faults_can_be_read() -> None:
+    page = Path(__file__).parent.parent / "docs" / "emulator.md"
+    documented = re.findall(r"--fault '?([a-z-]+:[^' ]+)|`(list:lag[^`]*)`", page.read_text())
+    assert len(documented) > 7
+    for texts in documented:
+        assert parse_fault("".join(texts))
 
 
 def test_fault_without_duration_cannot_be_made_in_code() -> None:
