@@ -116,6 +116,16 @@ def test_fault_of_a_key_hits_requests_that_authenticate_with_it() -> None:
         assert w.client.get(PATH).status_code == 200
 
 
+def test_content_fault_of_a_key_spares_its_primary() -> None:
+    accounts = (f"{KEY}:{SECRET}", f"{CHILD}:{CHILD_SECRET}")
+    relation = [parse_primary(f"{KEY}={CHILD}")]
+    with world(*accounts, primaries=relation, max_secrets=3, faults=[f"list:stale:*@key={CHILD}"]) as w:
+        w.client.post(CHILD_PATH, json={"secret": NEW})
+        assert len(ids(w, CHILD_PATH)) == 2
+        own = w.client.get(CHILD_PATH, auth=(CHILD, CHILD_SECRET)).json()
+        assert len(own["_embedded"]["secrets"]) == 1
+
+
 def test_fault_of_an_account_hits_requests_about_it() -> None:
     accounts = (f"{KEY}:{SECRET}", f"{CHILD}:{CHILD_SECRET}")
     relation = [parse_primary(f"{KEY}={CHILD}")]
