@@ -361,7 +361,8 @@ def test_documented_faults_can_be_read() -> None:
     documented = re.findall(r"--fault '?([a-z-]+:[^' ]+)|`(list:lag[^`]*)`", page.read_text())
     assert len(documented) > 7
     for texts in documented:
-        assert parse_fault("".join(texts))
+        fault = parse_fault("".join(texts))
+        assert parse_fault(str(fault)) == fault
 
 
 def test_fault_without_duration_cannot_be_made_in_code() -> None:
