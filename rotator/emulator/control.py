@@ -1,6 +1,6 @@
-"""The control interface over HTTP, for whoever runs the emulator.
+"""The control interface over HTTP.
 
-It is never hit by faults and open to everybody who reaches it:
+Faults never hit it. It has no authentication:
 
     POST   /_emulator/faults    {"faults": ["create:drop-after:2"]} adds faults, answers with all pending ones
     DELETE /_emulator/faults    forgets them

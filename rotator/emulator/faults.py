@@ -40,7 +40,7 @@ DETAIL      2s, 500ms, 5m, 1h, or a bare number of seconds
 
     create:drop-after                       the next create is done and its answer lost
     list:503:3                              three lists fail, the fourth works
-    any:429:*@5s                            every request is told to come back in five seconds
+    any:429:*@5s                            every request is limited, with Retry-After: 5
     any:unprovisioned:*@key=abcd1234        every request of one key is refused
     list:lag:20s@in-turn                    two servers, one of them 20 seconds behind
     list:lacks:3@account=abcd1234           three lists of one account lack its oldest secret

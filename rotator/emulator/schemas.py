@@ -47,7 +47,7 @@ def _callback(of: str, **more: Any) -> Json:
         "type": "string",
         "maxLength": LONGEST_CALLBACK,
         "pattern": f"^(?:{URL})?$",
-        "description": f"Who is told of {of}. Empty: nobody. Left out: as before.",
+        "description": f"The callback for {of}. Empty unsets it, omitted keeps it.",
         **more,
     }
 
@@ -83,7 +83,7 @@ _SCHEMAS = {
         "allOf": [{"pattern": pattern, "description": f"At least {name}."} for pattern, name in COMPLEXITY],
         "examples": ["Example-4-a-secret"],
         "description": f"{SHORTEST} to {LONGEST} characters, among them {', '.join(name for _, name in COMPLEXITY)}. "
-        "The caller chooses it, and nobody can read it back.",
+        "The caller chooses it. It cannot be read back.",
     },
     "Secret": object_of(
         {
@@ -103,7 +103,7 @@ _SCHEMAS = {
         {
             "type": {"type": "string", "format": "uri", "description": "Where the provider explains it."},
             "title": {"type": "string"},
-            "detail": {"type": "string", "description": "What is wrong this time; never with a secret in it."},
+            "detail": {"type": "string", "description": "The cause of this refusal, without any secret."},
             "instance": {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "This answer's own id."},
             "invalid_parameters": {
                 "type": "array",

@@ -118,7 +118,7 @@ class _Server(uvicorn.Server):
         self.stop()
 
     async def main_loop(self) -> None:
-        """Wake up when told to instead of looking ten times a second."""
+        """Wait until `stop` is called instead of polling ten times a second."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
