@@ -1,4 +1,4 @@
-"""What the provider's answers mean: values or errors, nothing is sent here; imports errors.
+"""What the provider's answers mean: values or errors, nothing is sent here; imports errors and the rate limiter.
 
 The two families of operations answer in two dialects: those on secrets in JSON, with errors after RFC 7807, those on
 the account itself in JSON or XML, as the Content-Type says, with errors of a code and a label. Every text in an answer
@@ -20,10 +20,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, TypeVar
 
 import httpx
@@ -31,10 +30,11 @@ from defusedxml import ElementTree
 from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, ValidationError
 
 from rotator.errors import Code, RotatorError
+from rotator.provider.rate_limiter import HEADERS, requested_wait
 
 STATUS_PAGE = "If it goes on, look at the provider's status page"
+_TOO_FAST = "If this happens often, lower account_api.max_calls_per_second"
 _MAX_TEXT = 300
-_LONGEST_WAIT = timedelta(days=1)
 _XML_TYPES = ("application/xml", "text/xml")
 _DONE = "200"  # the error-code of what worked
 M = TypeVar("M", bound=BaseModel)
@@ -124,14 +124,18 @@ class RateLimited(Refused):
     """429: too many requests.
 
     Attributes:
-        retry_after: How long the provider asks to wait, if it says so; never more than a day.
+        retry_after: How long to wait before the next request, a day at most. Every error that AccountApi raises has it,
+            whether or not the provider's answer does.
+        local: Whether rotator itself refused, because of an earlier 429. Nothing was sent then, so the error is no
+            evidence about the provider or the account.
     """
 
     code = Code.RATE_LIMITED
 
-    def __init__(self, what: str, *, retry_after: timedelta | None, **details: Any) -> None:
+    def __init__(self, what: str, *, retry_after: timedelta | None, local: bool = False, **details: Any) -> None:
         super().__init__(what, **details)
         self.retry_after = retry_after
+        self.local = local
 
 
 _BY_STATUS: dict[int, type[Refused]] = {
@@ -194,17 +198,17 @@ class Reply:
     """A whole answer. The body may repeat what was sent.
 
     Attributes:
-        headers: Those that are looked at: Content-Type and Retry-After, by their names in lower case.
+        headers: Those that are looked at, by their names in lower case.
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: SecretBytes
 
     @classmethod
     def of(cls, response: httpx.Response, content: bytes) -> "Reply":
         """What is needed of a response, and its body."""
-        headers = {name: response.headers[name] for name in ("content-type", "retry-after") if name in response.headers}
+        headers = {name: response.headers[name] for name in ("content-type", *HEADERS) if name in response.headers}
         return cls(response.status_code, headers, SecretBytes(content))
 
 
@@ -372,7 +376,7 @@ def _refusal(request: str, reply: Reply, status: int, hidden: Sequence[str], set
         next_step = f"Put the Account API's own address into {setting}: redirects are never followed"
         return Refused(what, status=status, next_step=next_step)
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return RateLimited(what, status=status, retry_after=_retry_after(reply.headers.get("retry-after")))
+        return RateLimited(what, status=status, retry_after=requested_wait(reply.headers), next_step=_TOO_FAST)
     if status == httpx.codes.UNAUTHORIZED:
         for word, kind, next_step in _BY_LABEL:
             if word in label.lower():
@@ -427,17 +431,3 @@ def clean(text: str, hidden: Sequence[str] = ()) -> str:
     for value in hidden:
         text = text.replace(value, "********")
     return re.sub(r"[^\x20-\x7e]+", " ", text)[:_MAX_TEXT].strip()
-
-
-def _retry_after(header: str | None) -> timedelta | None:
-    """Both forms of the header, seconds and date; None for anything else."""
-    if header is None:
-        return None
-    if re.fullmatch(r"[0-9]+", header):
-        return timedelta(seconds=min(int(header[:9]), _LONGEST_WAIT.total_seconds()))
-    try:
-        at = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max(at - datetime.now(UTC), timedelta()), _LONGEST_WAIT)

@@ -8,12 +8,12 @@ account_answers' business; the errors and values can be imported from here.
 
 import itertools
 import logging
+import math
 import re
 import ssl
 import threading
 import time
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -51,6 +51,7 @@ from rotator.account_answers import (
 from rotator.config import AccountApiSettings, in_plain_text
 from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
+from rotator.provider.rate_limiter import RateLimiter
 
 __all__ = [
     "KEPT",
@@ -83,8 +84,6 @@ KEPT = timedelta(seconds=2)
 _POOL = 8
 
 _MAX_BODY = 1 << 20
-# A 429 may be about one key only: for the sake of the others the host is asked again after this at the latest.
-_LONGEST_HOLD = timedelta(minutes=1)
 _log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -165,50 +164,29 @@ class _InQuery(httpx.Auth):
         yield request
 
 
-class _Pace:
-    """When a request may go: so many a second and no more, and none while the host has asked to be left alone."""
-
-    def __init__(self, calls_per_second: float) -> None:
-        self._sent: deque[float] = deque(maxlen=max(1, int(calls_per_second)))
-        self._window = (self._sent.maxlen or 1) / calls_per_second
-        self._held_until = 0.0
-        self._lock = threading.Lock()
-
-    def turn(self) -> float:
-        """Take the next turn; how many seconds to wait for it."""
-        with self._lock:
-            now = time.monotonic()
-            full = len(self._sent) == self._sent.maxlen
-            at = max(now, self._sent[0] + self._window) if full else now
-            self._sent.append(at)
-            return at - now
-
-    def hold(self, duration: timedelta) -> None:
-        """Send nothing for so long."""
-        with self._lock:
-            self._held_until = max(self._held_until, time.monotonic() + min(duration, _LONGEST_HOLD).total_seconds())
-
-    def held(self) -> timedelta | None:
-        """How long nothing may be sent yet; None if it may."""
-        left = self._held_until - time.monotonic()
-        return timedelta(seconds=left) if left > 0 else None
-
-
 class _Host:
-    """One host of the provider: the connections to it, its pace, and what to say when it cannot be reached.
+    """One host of the provider: the connections to it, its rate limiter, and the errors for what is not answered.
 
     Attributes:
         setting: Where its address stands.
         url: Its address.
         name: Its name, or IP address.
+        limiter: When a request to it may be sent.
     """
 
     def __init__(
-        self, setting: str, url: str, settings: AccountApiSettings, tls: ssl.SSLContext, connections: int
+        self,
+        setting: str,
+        url: str,
+        settings: AccountApiSettings,
+        tls: ssl.SSLContext,
+        *,
+        connections: int,
+        limiter: RateLimiter,
     ) -> None:
         self.setting, self.url = setting, url
         self.name = httpx.URL(url).host
-        self.pace = _Pace(settings.max_calls_per_second)
+        self.limiter = limiter
         self._clients = tuple(_client(settings, tls, connections) for _ in range(-(-connections // _POOL)))
         self._turns = itertools.count()
         self._thread = threading.local()
@@ -229,6 +207,20 @@ class _Host:
         """Close every connection."""
         for client in self._clients:
             client.close()
+
+    def local_refusal(self, call: _Call) -> RateLimited | None:
+        """The refusal of a request that must not be sent now; None if it may be sent."""
+        hold = self.limiter.hold(call.auth.api_key)
+        if hold is None:
+            return None
+        limited = "several API keys" if hold.of_host else f"API key {call.auth.api_key}"
+        return RateLimited(
+            f"{self.name} has limited {limited}, so rotator did not send {call}",
+            status=httpx.codes.TOO_MANY_REQUESTS,
+            retry_after=hold.left,
+            local=True,
+            next_step=f"Wait {math.ceil(hold.left.total_seconds())} s",
+        )
 
     def unanswered(self, call: _Call, deadline: Deadline, error: Exception) -> ApiError:
         """The error that no answer means."""
@@ -270,14 +262,16 @@ class AccountApi(AbstractContextManager["AccountApi"]):
     not answered; changing ones never, because that is the protocol's to decide.
 
     No more than `settings.max_calls_per_second` are sent to a host in any second, and waiting for a turn is part of the
-    timeout. After a 429 that says when to come back, nothing is sent to that host until then (a minute at most):
-    RateLimited at once instead.
+    timeout. After a 429 nothing is sent to that host with the same authenticating key until the wait is over, which the
+    provider asks for: RateLimited at once instead, with `local` set. The whole host is held for a minute at most, after
+    three different keys were limited within a minute.
 
     Args:
         settings: Where the provider is and how long to wait for it.
         connections: How many requests to a host may be under way at once, each by a thread.
         retries: How often an unanswered reading request is repeated.
         on_request: Told of each request that was tried.
+        monotonic: Tells the time for the pace and for the holds after a 429, in seconds.
 
     Raises:
         ConfigError: If `settings.ca_cert` holds no certificate.
@@ -290,6 +284,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         connections: int = 8,
         retries: int = 2,
         on_request: OnRequest | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = settings.timeout.total_seconds()
         self._retries = retries
@@ -297,10 +292,15 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._closed = threading.Event()
         self._in_query = settings.rest_auth == "query"
         tls = _tls(settings)
-        self._api = _Host("account_api.api_url", settings.api_url, settings, tls, connections)
+
+        def connect(setting: str, url: str) -> _Host:
+            limiter = RateLimiter(settings.max_calls_per_second, monotonic=monotonic)
+            return _Host(setting, url, settings, tls, connections=connections, limiter=limiter)
+
+        self._api = connect("account_api.api_url", settings.api_url)
         self._rest = self._api  # both on one host, as an emulator or a gateway has them, are one host
         if settings.rest_url != settings.api_url:
-            self._rest = _Host("account_api.rest_url", settings.rest_url, settings, tls, connections)
+            self._rest = connect("account_api.rest_url", settings.rest_url)
         if self._in_query:
             # Its debug lines show where a redirect leads to, which may repeat the whole URL.
             logging.getLogger("httpcore.http11").setLevel(logging.INFO)
@@ -415,15 +415,16 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         It is raised here, where no local variable and no earlier exception holds a secret in the clear.
         """
         host = self._api if call.of_secrets else self._rest
-        held = host.pace.held()
-        if held is not None:
-            raise RateLimited(f"{host.name} has asked to be left alone for a while", status=429, retry_after=held)
         begun = time.monotonic()
-        outcome = self._exchange(host, call)
+        outcome = host.local_refusal(call) or self._exchange(host, call)
+        if isinstance(outcome, RateLimited) and outcome.local:
+            raise outcome
         if self._on_request is not None:
             self._on_request(call.operation, _code(outcome), time.monotonic() - begun)
-        if isinstance(outcome, RateLimited) and outcome.retry_after is not None:
-            host.pace.hold(outcome.retry_after)
+        if isinstance(outcome, RateLimited):
+            outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
+        elif isinstance(outcome, Reply | Refused):
+            host.limiter.record_answer(call.auth.api_key)
         if isinstance(outcome, ApiError):
             raise outcome
         return outcome
@@ -436,7 +437,10 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             if self._in_query and not call.of_secrets:
                 login = _InQuery(call.auth)
             with deadline:
-                self._closed.wait(host.pace.turn())
+                self._closed.wait(host.limiter.take_turn())
+                refusal = host.local_refusal(call)  # another thread may have met a 429 during the wait
+                if refusal is not None:
+                    return refusal
                 with host.client.stream(
                     call.method,
                     host.url + call.path,

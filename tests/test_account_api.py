@@ -13,14 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import stamina
 import trustme
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -174,12 +173,13 @@ def client(
     retries: int = 0,
     connections: int = 8,
     on_request: OnRequest | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
     **more: Any,
 ) -> AccountApi:
     url = server if isinstance(server, str) else server.url
     more = {"max_calls_per_second": 10_000} | more
     settings = AccountApiSettings(api_url=url, timeout=timedelta(seconds=timeout), **more)
-    return AccountApi(settings, retries=retries, connections=connections, on_request=on_request)
+    return AccountApi(settings, retries=retries, connections=connections, on_request=on_request, monotonic=monotonic)
 
 
 def list_(api: AccountApi) -> tuple[SecretInfo, ...]:
@@ -421,33 +421,26 @@ def test_a_redirect_is_not_followed_so_that_no_credential_travels(status: int, o
     assert "account_api.api_url" in str(error)
 
 
-def retry_after(header: str) -> timedelta | None:
-    error = failure(says(429, b"", f"Retry-After: {header}\r\n"))
+def retry_after(headers: str) -> timedelta | None:
+    error = failure(says(429, b"", headers))
     assert isinstance(error, RateLimited)
+    assert not error.local
     return error.retry_after
 
 
-def test_the_time_to_wait_is_read_in_seconds_and_as_a_date() -> None:
-    assert retry_after("120") == timedelta(minutes=2)
-    in_a_minute = retry_after(format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True))
-    assert in_a_minute is not None
-    assert timedelta(seconds=50) < in_a_minute <= timedelta(minutes=1)
-    without_a_zone = retry_after(datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S -0000"))
-    assert without_a_zone == timedelta()
+def test_rate_limit_waits_by_the_date_of_the_answer() -> None:
+    """The answer is years away from the local clock."""
+    date = "Date: Sat, 03 Feb 2001 04:05:06 GMT\r\n"
+    assert retry_after(f"{date}Retry-After: 120\r\n") == timedelta(minutes=2)
+    assert retry_after(f"{date}Retry-After: Sat, 03 Feb 2001 04:06:06 GMT\r\n") == timedelta(minutes=1)
+    reset = int(datetime(2001, 2, 3, 4, 5, 36, tzinfo=UTC).timestamp())
+    assert retry_after(f"{date}X-RateLimit-Reset: {reset}\r\n") == timedelta(seconds=30)
+    assert retry_after(f"{date}X-RateLimit-Reset: {reset}000\r\n") == timedelta(seconds=30)
 
 
-def test_no_header_makes_anybody_wait_longer_than_a_day() -> None:
-    day = timedelta(days=1)
-    assert retry_after("9" * 40) == day
-    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT") == day
-    assert retry_after("Sat, 01 Jan 2000 00:00:00 GMT") == timedelta()
-
-
-@pytest.mark.parametrize(
-    "header", ["", "soon", "-1", "1.5", "Mon", "Mon, 99 Foo 2026", "Thu, 01 Jan 2026 00:00:00 +" + "9" * 30]
-)
-def test_a_time_to_wait_that_cannot_be_read_is_none(header: str) -> None:
-    assert retry_after(header) is None
+@pytest.mark.parametrize("headers", ["", "Retry-After: soon\r\n", "X-RateLimit-Reset: 1\r\nX-RateLimit-Limit: 30\r\n"])
+def test_rate_limit_that_names_no_time_waits_a_second(headers: str) -> None:
+    assert retry_after(headers) == timedelta(seconds=1)
 
 
 # --- nothing secret, nothing untidy ------------------------------------------------------------------------------
@@ -866,18 +859,6 @@ def test_whatever_is_answered_comes_out_as_a_value_or_as_one_of_its_errors(
     assert is_well_formed(outcome(api, operation))
 
 
-@given(header=st.text(st.characters(min_codepoint=32, max_codepoint=126)) | st.from_regex(r"\A\w{3}, [\d +:-]{,40}\Z"))
-@example("Mon, 01 Jan 2026 00:00:00 +99999999999999999999")
-def test_whatever_stands_in_retry_after_is_a_time_or_none(fuzzed: tuple[Provider, AccountApi], header: str) -> None:
-    server, _ = fuzzed
-    value = header.encode("ascii", "ignore").decode()
-    server.answer = says(429, b"", f"Retry-After: {value}\r\n")
-    with client(server, verify=False) as api, pytest.raises(RateLimited) as caught:
-        list_(api)  # a client of its own: the next request of this one would not be sent for a while
-    wait = caught.value.retry_after
-    assert wait is None or timedelta() <= wait <= timedelta(days=1)
-
-
 @given(answer=st.binary(max_size=200), operation=st.sampled_from([list_, create, revoke]))
 def test_bytes_that_are_not_even_http_are_a_lost_answer(
     fuzzed: tuple[Provider, AccountApi], answer: bytes, operation: Operation
@@ -921,18 +902,103 @@ def test_whoever_does_not_get_a_turn_in_time_did_not_send_anything() -> None:
         assert len(server.requests) == 1
 
 
-def test_a_host_that_asks_to_be_left_alone_is_left_alone_but_not_for_ever() -> None:
-    with provider() as server, client(server) as api:
-        server.answer = says(429, b"", "Retry-After: 1\r\n")
-        with pytest.raises(RateLimited):
-            list_(api)
+class Clock:
+    """Monotonic seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    def wait(self, error: RateLimited) -> None:
+        assert error.retry_after is not None
+        self.at += error.retry_after.total_seconds()
+
+
+def limited(api: AccountApi, key: str = KEY, *, of: str | None = None) -> RateLimited:
+    """The refusal of a list that this key authenticates."""
+    with pytest.raises(RateLimited) as caught:
+        api.list_secrets(Credentials(key, SecretStr(OLD)), of or key)
+    return caught.value
+
+
+def test_limited_key_is_refused_locally_until_the_wait_is_over() -> None:
+    counted: list[str] = []
+    clock = Clock()
+    with (
+        provider(says(429, b"", "Retry-After: 86400\r\n")) as server,
+        client(server, monotonic=clock, on_request=lambda what, code, took: counted.append(code)) as api,
+    ):
+        told = limited(api)
         server.answer = lists(INFO)
-        with pytest.raises(RateLimited, match="left alone") as caught:
-            create(api)
-        assert len(server.requests) == 1
-        assert caught.value.retry_after is not None
-        time.sleep(caught.value.retry_after.total_seconds() + 0.01)
+        clock.at += 86399
+        for operation in (list_, get, create, revoke):
+            with pytest.raises(RateLimited, match=f"API key {KEY}.* did not send .*Wait 1 s") as caught:
+                operation(api)
+            assert (caught.value.local, caught.value.retry_after) == (True, timedelta(seconds=1))
+        assert (len(server.requests), counted) == (1, ["429"]), "a request that was not sent is not counted"
+        clock.at += 1
         assert list_(api)
+    assert (told.local, told.retry_after) == (False, timedelta(days=1))
+
+
+def test_rate_limits_without_a_time_are_asked_about_less_and_less() -> None:
+    """Eleven requests in 13 seconds were sent before."""
+    clock = Clock()
+    with provider(says(429)) as server, client(server, monotonic=clock) as api:
+        while clock.at < 1000 + 13:
+            clock.wait(limited(api))
+        assert len(server.requests) == 4  # after 0, 1, 3 and 7 seconds
+
+
+def test_one_limited_key_does_not_stop_the_others() -> None:
+    with provider(says(429, b"", "Retry-After: 86400\r\n")) as server, client(server, monotonic=Clock()) as api:
+        limited(api)
+        server.answer = lists(INFO)
+        for number in range(15):
+            assert api.list_secrets(Credentials(f"key{number}", SecretStr(OLD)), f"key{number}")
+        assert limited(api).local
+        assert len(server.requests) == 16
+
+
+def test_three_limited_keys_stop_all_others_for_a_minute() -> None:
+    clock = Clock()
+    with provider(says(429, b"", "Retry-After: 3600\r\n")) as server, client(server, monotonic=clock) as api:
+        assert [limited(api, key).local for key in ("key1", "key2", "key3")] == [False] * 3
+        server.answer = lists(INFO)
+        other = limited(api, "key4")
+        assert (other.local, other.retry_after) == (True, timedelta(minutes=1))
+        assert "127.0.0.1 has limited several API keys" in str(other)
+        assert len(server.requests) == 3
+        clock.wait(other)
+        assert api.list_secrets(Credentials("key4", SecretStr(OLD)), "key4")
+        assert limited(api, "key1").retry_after == timedelta(minutes=59)
+
+
+def test_secondary_accounts_share_the_limit_of_their_primary() -> None:
+    with provider(says(429, b"", "Retry-After: 60\r\n")) as server, client(server, monotonic=Clock()) as api:
+        limited(api, "primary1", of="child1")
+        assert limited(api, "primary1", of="child2").local
+        assert limited(api, "primary1").local
+        server.answer = lists(INFO)
+        assert api.list_secrets(Credentials("child1", SecretStr(OLD)), "child1"), "its own secret is another key"
+
+
+def test_request_that_waits_for_its_turn_is_refused_after_a_limit() -> None:
+    answer_now = threading.Event()
+
+    def late(connection: socket.socket) -> None:
+        answer_now.wait(10)
+        says(429, b"", "Retry-After: 60\r\n")(connection)
+
+    with provider(late) as server, client(server, max_calls_per_second=0.5) as api, ThreadPoolExecutor() as pool:
+        first, second = pool.submit(limited, api), pool.submit(limited, api)
+        while not server.requests:
+            time.sleep(0.01)
+        answer_now.set()
+        assert sorted([first.result().local, second.result().local]) == [False, True]
+        assert len(server.requests) == 1
 
 
 def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -> None:

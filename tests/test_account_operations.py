@@ -192,7 +192,7 @@ def test_each_operation_goes_to_its_own_host_and_each_host_has_its_own_pace() ->
         with pytest.raises(RateLimited):
             balance(api)
         assert wire.list_(api) == ()
-        with pytest.raises(RateLimited, match="left alone"):
+        with pytest.raises(RateLimited, match="did not send POST /account/top-up"):
             top_up(api)
         assert (len(rest.requests), len(secrets.requests)) == (1, 1)
 

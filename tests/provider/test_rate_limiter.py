@@ -1,0 +1,252 @@
+"""The wait that a 429 asks for, and who is held because of it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rotator.provider.rate_limiter import Budget, Hold, RateLimiter, remaining_budget, requested_wait
+
+# Years away from the local clock: no result depends on that one.
+ANSWERED = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+DATE = {"date": format_datetime(ANSWERED, usegmt=True)}
+DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+
+
+def in_(wait: timedelta) -> str:
+    return format_datetime(ANSWERED + wait, usegmt=True)
+
+
+def seconds(wait: timedelta) -> str:
+    return str(int((ANSWERED + wait).timestamp()))
+
+
+def milliseconds(wait: timedelta) -> str:
+    return str(int((ANSWERED + wait).timestamp() * 1000))
+
+
+# --- what a 429 asks for ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("120", 2 * MINUTE),
+        ("0", SECOND),
+        ("86401", DAY),
+        ("9" * 40, DAY),
+        (in_(5 * MINUTE), 5 * MINUTE),
+        (in_(5 * MINUTE).replace("GMT", "-0000"), 5 * MINUTE),
+        (in_(2 * DAY), DAY),
+        (in_(-HOUR), SECOND),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", DAY),
+    ],
+)
+def test_retry_after_bounds_the_wait_to_a_day(header: str, wait: timedelta) -> None:
+    assert requested_wait(DATE | {"retry-after": header}) == wait
+
+
+@pytest.mark.parametrize("unix_time", [seconds, milliseconds])
+@pytest.mark.parametrize(
+    ("reset", "wait"),
+    [
+        (12 * MINUTE, 12 * MINUTE),
+        (SECOND, SECOND),
+        (61 * MINUTE, HOUR),
+        (365 * DAY, HOUR),
+        (timedelta(), None),
+        (-MINUTE, None),
+    ],
+)
+def test_reset_counts_from_the_date_of_the_answer(
+    unix_time: Callable[[timedelta], str], reset: timedelta, wait: timedelta | None
+) -> None:
+    assert requested_wait(DATE | {"x-ratelimit-reset": unix_time(reset)}) == wait
+
+
+def test_reset_below_a_second_waits_a_second() -> None:
+    assert requested_wait(DATE | {"x-ratelimit-reset": milliseconds(timedelta(milliseconds=20))}) == SECOND
+
+
+def test_retry_after_precedes_reset() -> None:
+    both = DATE | {"retry-after": "7", "x-ratelimit-reset": seconds(HOUR)}
+    assert requested_wait(both) == timedelta(seconds=7)
+
+
+def test_unreadable_retry_after_leaves_the_wait_to_reset() -> None:
+    assert requested_wait(DATE | {"retry-after": "soon", "x-ratelimit-reset": seconds(MINUTE)}) == MINUTE
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after": in_(MINUTE)},
+        {"x-ratelimit-reset": seconds(MINUTE)},
+        {"retry-after": in_(MINUTE), "date": "yesterday"},
+    ],
+)
+def test_instant_without_a_date_is_no_wait(headers: dict[str, str]) -> None:
+    assert requested_wait(headers) is None
+
+
+UNREADABLE = ["", "soon", "-1", "1.5", "1, 2", "Mon", "Mon, 99 Foo 2026", "\u0661", "9" * 16]
+UNREADABLE += ["Thu, 01 Jan 2026 00:00:00 +" + "9" * 30]
+
+
+@pytest.mark.parametrize("header", UNREADABLE)
+def test_unreadable_headers_are_no_wait(header: str) -> None:
+    assert requested_wait(DATE | {"x-ratelimit-reset": header}) is None
+    if header != "9" * 16:
+        assert requested_wait(DATE | {"retry-after": header}) is None
+    assert requested_wait({"date": header, "x-ratelimit-reset": seconds(MINUTE)}) is None
+
+
+@given(
+    headers=st.fixed_dictionaries(
+        {name: st.text() | st.from_regex(r"\A\w{3}, [\d +:-]{,40}\Z") for name in ("retry-after", "date")}
+        | {"x-ratelimit-reset": st.text() | st.integers(0).map(str)}
+    )
+)
+@example({"retry-after": "Mon, 01 Jan 2026 00:00:00 +99999999999999999999", "date": "", "x-ratelimit-reset": ""})
+def test_any_header_gives_a_bounded_wait_or_none(headers: dict[str, str]) -> None:
+    for one in (headers, headers | DATE):
+        wait = requested_wait(one)
+        assert wait is None or SECOND <= wait <= DAY
+
+
+@pytest.mark.parametrize(
+    ("headers", "budget"),
+    [
+        ({"x-ratelimit-remaining": "3", "x-ratelimit-limit": "30"}, Budget(3, 30)),
+        ({"x-ratelimit-remaining": "0"}, Budget(0, None)),
+        ({"x-ratelimit-limit": "30"}, None),
+        ({"x-ratelimit-remaining": "-1", "x-ratelimit-limit": "30"}, None),
+        ({"x-ratelimit-remaining": "3", "x-ratelimit-limit": "many"}, Budget(3, None)),
+        ({}, None),
+    ],
+)
+def test_budget_is_read_where_the_answer_tells_it(headers: dict[str, str], budget: Budget | None) -> None:
+    assert remaining_budget(headers) == budget
+
+
+# --- who is held --------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Monotonic seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    def pass_(self, time: timedelta) -> None:
+        self.at += time.total_seconds()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limiter(clock: Clock) -> RateLimiter:
+    return RateLimiter(10, monotonic=clock)
+
+
+def test_limited_key_is_held_alone_for_the_whole_wait(limiter: RateLimiter, clock: Clock) -> None:
+    assert limiter.record_limit("a", DAY) == DAY
+    assert limiter.hold("a") == Hold(DAY, of_host=False)
+    assert limiter.hold("b") is None
+    clock.pass_(DAY - SECOND)
+    assert limiter.hold("a") == Hold(SECOND, of_host=False)
+    clock.pass_(SECOND)
+    assert limiter.hold("a") is None
+
+
+def test_shorter_wait_does_not_shorten_a_hold(limiter: RateLimiter) -> None:
+    limiter.record_limit("a", HOUR)
+    assert limiter.record_limit("a", MINUTE) == HOUR
+    assert limiter.hold("a") == Hold(HOUR, of_host=False)
+
+
+def test_default_wait_doubles_to_a_minute_per_key(limiter: RateLimiter, clock: Clock) -> None:
+    waits = []
+    for _ in range(8):
+        waits.append(limiter.record_limit("a", None).total_seconds())
+        clock.pass_(timedelta(seconds=waits[-1]))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert limiter.record_limit("b", None) == SECOND
+
+
+def test_default_wait_grows_once_for_requests_sent_together(limiter: RateLimiter, clock: Clock) -> None:
+    for _ in range(8):
+        limiter.record_limit("a", None)
+    clock.pass_(SECOND)
+    assert limiter.record_limit("a", None) == 2 * SECOND
+
+
+def test_answer_resets_the_default_wait(limiter: RateLimiter, clock: Clock) -> None:
+    for _ in range(2):
+        clock.pass_(limiter.record_limit("a", None))
+    limiter.record_answer("a")
+    assert limiter.record_limit("a", None) == SECOND
+
+
+def test_late_answer_does_not_end_a_hold(limiter: RateLimiter, clock: Clock) -> None:
+    """Its request was sent before the 429."""
+    limiter.record_limit("a", MINUTE)
+    limiter.record_answer("a")
+    assert limiter.hold("a") == Hold(MINUTE, of_host=False)
+
+
+def limit(limiter: RateLimiter, *keys: str, wait: timedelta = MINUTE) -> None:
+    for key in keys:
+        limiter.record_limit(key, wait)
+
+
+def test_three_limited_keys_hold_the_host(limiter: RateLimiter, clock: Clock) -> None:
+    limit(limiter, "a", "b", wait=30 * SECOND)
+    assert limiter.hold("d") is None
+    clock.pass_(10 * SECOND)
+    limit(limiter, "c", wait=30 * SECOND)
+    assert limiter.hold("d") == Hold(30 * SECOND, of_host=True)
+    clock.pass_(30 * SECOND)
+    assert limiter.hold("d") is None
+
+
+def test_host_is_held_a_minute_at_most(limiter: RateLimiter, clock: Clock) -> None:
+    limit(limiter, "a", "b", "c", wait=DAY)
+    assert limiter.hold("d") == Hold(MINUTE, of_host=True)
+    assert limiter.hold("a") == Hold(DAY, of_host=False)
+    clock.pass_(MINUTE)
+    assert limiter.hold("d") is None
+
+
+def test_one_key_limited_often_does_not_hold_the_host(limiter: RateLimiter, clock: Clock) -> None:
+    for _ in range(9):
+        limit(limiter, "a", "b", wait=SECOND)
+        clock.pass_(SECOND)
+    assert limiter.hold("d") is None
+
+
+def test_keys_limited_over_more_than_a_minute_do_not_hold_the_host(limiter: RateLimiter, clock: Clock) -> None:
+    for key in "abcdefg":
+        limit(limiter, key)
+        clock.pass_(31 * SECOND)
+    assert limiter.hold("z") is None
+
+
+def test_fewer_than_three_keys_are_each_held_by_themselves(limiter: RateLimiter) -> None:
+    limit(limiter, "a", "b")
+    assert (limiter.hold("a"), limiter.hold("b")) == (Hold(MINUTE, of_host=False),) * 2
+
+
+def test_pace_gives_a_turn_in_each_part_of_the_window(limiter: RateLimiter, clock: Clock) -> None:
+    assert [limiter.take_turn() for _ in range(12)] == [0] * 10 + [1, 1]
+    clock.pass_(2 * SECOND)
+    assert limiter.take_turn() == 0
