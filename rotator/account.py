@@ -116,9 +116,9 @@ def refused(account: AccountSettings) -> Iterator[None]:
     """Say of a 401 whose secret it was that the provider refuses."""
     try:
         yield
-    except Unauthorized:
+    except Unauthorized as error:
         raise RotatorError(
-            f"The provider refuses the published secret of {account.name} ({account.api_key})",
+            f"The provider refuses the published secret of {account.name} ({account.api_key}){error.reference}",
             unchanged="Nothing was changed",
             next_step=f"Find out why: rotator check {account.name}",
         ) from None

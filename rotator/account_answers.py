@@ -9,6 +9,7 @@ ApiError
 ├── LostAnswer         it may have been carried out: no answer, a cut one, an unreadable one, or a 5xx
 └── Refused            the provider answered that it did not do it
     ├── Unauthorized   401, the credential does not work
+    ├── Unprovisioned  401, the account has no access to the product; says nothing about the credential
     ├── Forbidden      403
     ├── NotFound       404, the key or the secret's id is unknown
     ├── InvalidRequest 400, 420 or 422
@@ -23,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import httpx
 from defusedxml import ElementTree
@@ -33,17 +34,45 @@ from rotator.errors import Code, RotatorError
 from rotator.provider.rate_limiter import HEADERS, requested_wait
 
 STATUS_PAGE = "If it goes on, look at the provider's status page"
+_NO_ACCESS = "Ask the provider to give this API key access to the Account API; the secret need not be wrong"
 _TOO_FAST = "If this happens often, lower account_api.max_calls_per_second"
 _MAX_TEXT = 300
+_MAX_REFERENCE = 100
 _XML_TYPES = ("application/xml", "text/xml")
 _DONE = "200"  # the error-code of what worked
 M = TypeVar("M", bound=BaseModel)
 
 
+class _Ids(TypedDict, total=False):
+    request_id: str
+    instance: str
+
+
+class _Details(_Ids, total=False):
+    next_step: str
+
+
 class ApiError(RotatorError):
-    """The provider answered badly, or not at all."""
+    """The provider answered badly, or not at all.
+
+    Attributes:
+        request_id: The `X-Request-Id` of the answer, for the provider's support; empty if there was none.
+        instance: The `instance` of the answer's problem document, likewise.
+    """
 
     code = Code.PROVIDER_ERROR
+
+    def __init__(self, what: str, *, next_step: str = "", request_id: str = "", instance: str = "") -> None:
+        self.request_id = request_id
+        self.instance = instance
+        super().__init__(what + self.reference, next_step=next_step)
+
+    @property
+    def reference(self) -> str:
+        """Both ids in brackets, for the end of a sentence; empty if there are none."""
+        ids = (("request id", self.request_id), ("instance", self.instance))
+        text = ", ".join(f"{name} {value}" for name, value in ids if value)
+        return f" ({text})" if text else ""
 
 
 class NotSent(ApiError):
@@ -62,8 +91,8 @@ class LostAnswer(ApiError):
     maybe_done = True
     code = Code.ANSWER_LOST
 
-    def __init__(self, what: str, *, status: int | None = None, next_step: str = "") -> None:
-        super().__init__(what, next_step=next_step)
+    def __init__(self, what: str, *, status: int | None = None, **details: Unpack[_Details]) -> None:
+        super().__init__(what, **details)
         self.status = status
 
 
@@ -78,9 +107,14 @@ class Refused(ApiError):
     code = Code.UNEXPECTED_STATUS
 
     def __init__(
-        self, what: str, *, status: int, invalid_parameters: tuple[tuple[str, str], ...] = (), next_step: str = ""
+        self,
+        what: str,
+        *,
+        status: int,
+        invalid_parameters: tuple[tuple[str, str], ...] = (),
+        **details: Unpack[_Details],
     ) -> None:
-        super().__init__(what, next_step=next_step)
+        super().__init__(what, **details)
         self.status = status
         self.invalid_parameters = invalid_parameters
 
@@ -94,6 +128,12 @@ class Unauthorized(Refused):
     """401: the key or the secret it was authenticated with does not work."""
 
     code = Code.UNAUTHORIZED
+
+
+class Unprovisioned(Refused):
+    """401: the account has no access to the product. This is no evidence that the secret works, or that it does not."""
+
+    code = Code.UNPROVISIONED
 
 
 class Forbidden(Refused):
@@ -132,8 +172,16 @@ class RateLimited(Refused):
 
     code = Code.RATE_LIMITED
 
-    def __init__(self, what: str, *, retry_after: timedelta | None, local: bool = False, **details: Any) -> None:
-        super().__init__(what, **details)
+    def __init__(
+        self,
+        what: str,
+        *,
+        status: int,
+        retry_after: timedelta | None,
+        local: bool = False,
+        **details: Unpack[_Details],
+    ) -> None:
+        super().__init__(what, status=status, **details)
         self.retry_after = retry_after
         self.local = local
 
@@ -199,17 +247,24 @@ class Reply:
 
     Attributes:
         headers: Those that are looked at, by their names in lower case.
+        request_id: The `X-Request-Id`, fit for an error's text; empty if there is none.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: SecretBytes
+    request_id: str = ""
 
     @classmethod
-    def of(cls, response: httpx.Response, content: bytes) -> "Reply":
+    def of(cls, response: httpx.Response, content: bytes, request_id: str) -> "Reply":
         """What is needed of a response, and its body."""
         headers = {name: response.headers[name] for name in ("content-type", *HEADERS) if name in response.headers}
-        return cls(response.status_code, headers, SecretBytes(content))
+        return cls(response.status_code, headers, SecretBytes(content), request_id)
+
+
+def request_id(response: httpx.Response, hidden: Sequence[str]) -> str:
+    """The provider's id of a request, fit for an error's text; empty if it told none."""
+    return _reference(response.headers.get("x-request-id"), hidden)
 
 
 # --- values -------------------------------------------------------------------------------------------------------
@@ -291,14 +346,14 @@ def parse_list(reply: Reply) -> tuple[SecretInfo, ...]:
         secrets = _Secrets.model_validate_json(reply.content.get_secret_value()).embedded.secrets
         if len({secret.id for secret in secrets}) == len(secrets):
             return tuple(secret.info() for secret in secrets)
-    raise unreadable("the list of secrets", "account_api.api_url")
+    raise unreadable("the list of secrets", "account_api.api_url", reply)
 
 
 def parse_secret(reply: Reply) -> SecretInfo:
     """One secret."""
     with suppress(ValidationError, OverflowError):
         return _Secret.model_validate_json(reply.content.get_secret_value()).info()
-    raise unreadable("a secret's id and date", "account_api.api_url")
+    raise unreadable("a secret's id and date", "account_api.api_url", reply)
 
 
 def parse_balance(reply: Reply) -> Balance:
@@ -306,7 +361,7 @@ def parse_balance(reply: Reply) -> Balance:
     found = _validate(_Balance, reply)
     if isinstance(found, _Balance):
         return Balance(found.value, found.auto_reload)
-    raise unreadable(f"the balance: {found}", "account_api.rest_url")
+    raise unreadable(f"the balance: {found}", "account_api.rest_url", reply)
 
 
 def parse_settings(reply: Reply) -> CallbackSettings:
@@ -314,20 +369,21 @@ def parse_settings(reply: Reply) -> CallbackSettings:
     found = _validate(_Settings, reply)
     if isinstance(found, _Settings):
         return CallbackSettings(**found.model_dump())
-    raise unreadable(f"the account's settings: {found}", "account_api.rest_url")
+    raise unreadable(f"the account's settings: {found}", "account_api.rest_url", reply)
 
 
 def parse_top_up(reply: Reply) -> None:
     """Nothing, if it says that the account was topped up."""
     if not getattr(_validate(_ToppedUp, reply), "done", False):  # what it holds instead must not be a local here
-        raise unreadable("the word that the account was topped up", "account_api.rest_url")
+        raise unreadable("the word that the account was topped up", "account_api.rest_url", reply)
 
 
-def unreadable(what: str, setting: str) -> LostAnswer:
+def unreadable(what: str, setting: str, reply: Reply) -> LostAnswer:
     """The error for an answer without what it should hold."""
     return LostAnswer(
         f"The provider's answer does not hold {what}",
         next_step=f"Make sure that {setting} is the Account API's, not a proxy's login page",
+        request_id=reply.request_id,
     )
 
 
@@ -370,19 +426,24 @@ def _refusal(request: str, reply: Reply, status: int, hidden: Sequence[str], set
     texts = (_text(problem.get("title"), hidden), _text(problem.get("detail"), hidden), label)
     said = ": ".join(text for text in texts if text)
     what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
+    ids: _Ids = {"request_id": reply.request_id, "instance": _reference(problem.get("instance"), hidden)}
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return LostAnswer(what, status=status, next_step=STATUS_PAGE)
+        return LostAnswer(what, status=status, next_step=STATUS_PAGE, **ids)
     if status in (301, 302, 303, 307, 308):
         next_step = f"Put the Account API's own address into {setting}: redirects are never followed"
-        return Refused(what, status=status, next_step=next_step)
+        return Refused(what, status=status, next_step=next_step, **ids)
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return RateLimited(what, status=status, retry_after=requested_wait(reply.headers), next_step=_TOO_FAST)
+        retry_after = requested_wait(reply.headers)
+        return RateLimited(what, status=status, retry_after=retry_after, next_step=_TOO_FAST, **ids)
     if status == httpx.codes.UNAUTHORIZED:
+        type_ = problem.get("type")
+        if isinstance(type_, str) and type_.endswith("unprovisioned"):
+            return Unprovisioned(what, status=status, next_step=_NO_ACCESS, **ids)
         for word, kind, next_step in _BY_LABEL:
             if word in label.lower():
-                return kind(what, status=status, next_step=next_step)
+                return kind(what, status=status, next_step=next_step, **ids)
     wrong = _invalid_parameters(problem, hidden)
-    return _BY_STATUS.get(status, Refused)(what, status=status, invalid_parameters=wrong)
+    return _BY_STATUS.get(status, Refused)(what, status=status, invalid_parameters=wrong, **ids)
 
 
 def _invalid_parameters(problem: dict[str, Any], hidden: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -424,6 +485,10 @@ def _xml(content: bytes) -> str | dict[str, str]:
 
 def _text(value: object, hidden: Sequence[str]) -> str:
     return clean(value, hidden) if isinstance(value, str) else ""
+
+
+def _reference(value: object, hidden: Sequence[str]) -> str:
+    return _text(value, hidden)[:_MAX_REFERENCE]
 
 
 def clean(text: str, hidden: Sequence[str] = ()) -> str:

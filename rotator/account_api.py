@@ -45,6 +45,7 @@ from rotator.account_answers import (
     Reply,
     SecretInfo,
     Unauthorized,
+    Unprovisioned,
     clean,
     unreadable,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "Refused",
     "SecretInfo",
     "Unauthorized",
+    "Unprovisioned",
 ]
 
 # The longest that one request takes once it is being sent, in units of the configured timeout: a busy machine may be
@@ -222,10 +224,11 @@ class _Host:
             next_step=f"Wait {math.ceil(hold.left.total_seconds())} s",
         )
 
-    def unanswered(self, call: _Call, deadline: Deadline, error: Exception) -> ApiError:
-        """The error that no answer means."""
+    def unanswered(self, call: _Call, deadline: Deadline, error: Exception, request_id: str) -> ApiError:
+        """The error that no answer means, or one that was cut off after its headers."""
         if deadline.sent:
-            return LostAnswer(f"{self.name} did not answer {call} ({type(error).__name__})", next_step=STATUS_PAGE)
+            what = f"{self.name} did not answer {call} ({type(error).__name__})"
+            return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
         text = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in text:
             reason = re.sub(r".*certificate verify failed: | \(_ssl.*", "", text)
@@ -431,6 +434,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
 
     def _exchange(self, host: _Host, call: _Call) -> Reply | ApiError:
         deadline = Deadline(self._timeout)
+        request_id = ""
         try:
             hidden = call.in_the_clear()
             login: httpx.Auth = httpx.BasicAuth(call.auth.api_key, call.auth.api_secret.get_secret_value())
@@ -450,22 +454,24 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                     headers=call.headers,
                     extensions={"trace": deadline},
                 ) as response:
+                    request_id = account_answers.request_id(response, hidden)
                     content = _read(response)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
         except httpx.InvalidURL:
             return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         except (httpx.RequestError, httpx.StreamError) as error:
-            return host.unanswered(call, deadline, error)
+            return host.unanswered(call, deadline, error, request_id)
         if content is None:
-            return LostAnswer(f"The answer to {call} is longer than any of the Account API's", next_step=STATUS_PAGE)
-        reply = Reply.of(response, content)
+            what = f"The answer to {call} is longer than any of the Account API's"
+            return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
+        reply = Reply.of(response, content, request_id)
         if not response.is_success:
             return account_answers.refusal(str(call), reply, hidden, setting=host.setting)
         if not call.of_secrets:
             return account_answers.refusal_within(str(call), reply, hidden, setting=host.setting) or reply
         if call.method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
-            return unreadable("the word that the secret is revoked (204)", host.setting)
+            return unreadable("the word that the secret is revoked (204)", host.setting, reply)
         return reply
 
 

@@ -223,9 +223,9 @@ def show(
         try:
             with refused(account):
                 info = fleet.provider.get_secret(published_credentials(fleet, account), account.api_key, secret_id)
-        except NotFound:
+        except NotFound as error:
             raise RotatorError(
-                f"The provider knows no secret {secret_id} of {name}",
+                f"The provider knows no secret {secret_id} of {name}{error.reference}",
                 next_step=f"Look at what it lists: rotator account secrets list {name}",
             ) from None
         (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]

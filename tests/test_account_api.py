@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator import __version__
+from rotator import __version__, account_api
 from rotator.account_api import (
     KEPT,
     AccountApi,
@@ -39,6 +39,7 @@ from rotator.account_api import (
     Refused,
     SecretInfo,
     Unauthorized,
+    Unprovisioned,
 )
 from rotator.config import AccountApiSettings
 from rotator.errors import ConfigError
@@ -50,6 +51,7 @@ BASIC = base64.b64encode(f"{KEY}:{OLD}".encode()).decode()
 ID = "01234567-aaaa-bbbb-cccc-defdefdefdef"
 INFO = {"id": ID, "created_at": "2018-12-03T10:07:23Z"}
 CREATED = datetime(2018, 12, 3, 10, 7, 23, tzinfo=UTC)
+OUR_CODE = Path(account_api.__file__).parent
 TIMEOUT = 0.4  # where it is to be met; elsewhere it is long, because a busy machine may stop for a second
 
 Answer = Callable[[socket.socket], None]
@@ -410,6 +412,86 @@ def test_a_refusal_is_known_by_its_status_whatever_its_body_holds(body: bytes) -
     assert type(failure(says(401, body))) is Unauthorized
 
 
+TYPES = "https://developer.nexmo.com/api-errors"
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind"),
+    [
+        (f"{TYPES}/#unprovisioned", Unprovisioned),
+        (f"{TYPES}#unprovisioned", Unprovisioned),
+        ("x" * 1000 + "unprovisioned", Unprovisioned),
+        (f"{TYPES}/#unathorized", Unauthorized),
+        (f"{TYPES}/#unauthorized", Unauthorized),
+        (f"{TYPES}/#unprovisioned-yet", Unauthorized),
+        ("", Unauthorized),
+        (None, Unauthorized),
+        (["unprovisioned"], Unauthorized),
+    ],
+)
+@OPERATIONS
+def test_unprovisioned_is_no_refusal_of_the_secret(type_: object, kind: type[Refused], operation: Operation) -> None:
+    error = failure(says(401, {"type": type_, "title": "Unauthorized", "detail": "No access."}), operation)
+    assert type(error) is kind
+    assert isinstance(error, Unauthorized) == (kind is Unauthorized)
+    assert "(Unauthorized: No access.)" in str(error), "the provider's own words are kept"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+@pytest.mark.parametrize("media_type", ["application/json", "application/problem+json; charset=utf-8"])
+@OPERATIONS
+def test_problem_documents_are_read_in_both_media_types(status: int, media_type: str, operation: Operation) -> None:
+    problem = {"type": f"{TYPES}#any", "title": "Some title", "detail": "Some detail"}
+    error = failure(says(status, problem, f"Content-Type: {media_type}\r\n"), operation)
+    assert f"answered {status}" in str(error)
+    assert "(Some title: Some detail)" in str(error)
+
+
+REQUEST_ID, INSTANCE = "5f2c1d9e-1111-4222-8333-444455556666", "797a8f199c45014ab7b08bfe9cc1c12c"
+ID_HEADER = f"X-Request-Id: {REQUEST_ID}\r\n"
+
+
+@pytest.mark.parametrize("type_", ["#unathorized", "#unprovisioned"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 302])
+@OPERATIONS
+def test_every_refusal_names_request_id_and_instance(status: int, type_: str, operation: Operation) -> None:
+    problem = {"type": type_, "title": "Some title", "instance": INSTANCE}
+    error = failure(says(status, problem, ID_HEADER), operation)
+    assert (error.request_id, error.instance) == (REQUEST_ID, INSTANCE)
+    assert error.what.endswith(f"(Some title) (request id {REQUEST_ID}, instance {INSTANCE})")
+
+
+WITH_AN_ID: dict[str, Answer] = {
+    "no JSON": says(200, b"<html>", ID_HEADER),
+    "too long": says(200, b"x" * (1 << 21), ID_HEADER),
+    "cut off": raw(f"HTTP/1.1 200 X\r\n{ID_HEADER}Content-Length: 999\r\n\r\n".encode()),
+    "refused without a document": says(503, b"", ID_HEADER),
+}
+
+
+@pytest.mark.parametrize("answer", WITH_AN_ID.values(), ids=WITH_AN_ID)
+@OPERATIONS
+def test_unreadable_answers_name_their_request_id(answer: Answer, operation: Operation) -> None:
+    error = failure(answer, operation)
+    assert isinstance(error, LostAnswer)
+    assert (error.request_id, error.instance) == (REQUEST_ID, "")
+    assert error.what.endswith(f" (request id {REQUEST_ID})")
+
+
+def test_errors_without_ids_do_not_mention_them() -> None:
+    for answer in (says(400), says(500), lambda connection: connection.close()):
+        assert "request id" not in str(failure(answer))
+
+
+def test_ids_are_cleaned_masked_and_short() -> None:
+    error = failure(
+        says(400, {"instance": f"\x1b[31m{NEW}" + "i" * 1000}, f"X-Request-Id: \x07{OLD} {BASIC}{'r' * 1000}\r\n")
+    )
+    assert error.request_id.startswith("******** ********==rrr")
+    assert error.instance.startswith("[31m********iii")
+    assert (len(error.request_id), len(error.instance)) == (100, 100)
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @OPERATIONS
 def test_a_redirect_is_not_followed_so_that_no_credential_travels(status: int, operation: Operation) -> None:
@@ -450,7 +532,7 @@ def everything_about(error: BaseException) -> str:
     """Text, repr, attributes, chained errors as printed, and the locals of every frame in our own code."""
     shown = [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if Path(frame.f_code.co_filename).parent.name == "rotator":
+        if OUR_CODE in Path(frame.f_code.co_filename).parents:
             shown += [repr(value) for value in frame.f_locals.values()]
     return "\n".join(shown)
 
@@ -463,6 +545,8 @@ ECHOES: dict[str, Answer] = {
     "in a readable answer of the wrong shape": says(201, {"id": [OLD], "created_at": NEW}),
     "in an unreadable answer": says(201, f'{{"id": "{NEW}'.encode()),
     "in a rate limit": says(429, {"detail": ECHO}, f"Retry-After: {OLD}\r\n"),
+    "in an id": says(400, {"instance": ECHO}, f"X-Request-Id: {ECHO}\r\n"),
+    "in the id of an unreadable answer": says(201, b"<html>", f"X-Request-Id: {ECHO}\r\n"),
     "in a redirect": says(302, b"", f"Location: http://{KEY}:{OLD}@elsewhere/{NEW}\r\n"),
     "in something that is not HTTP": raw(ECHO.encode()),
     "in a bad header": raw(f"HTTP/1.1 200 {BASIC}\r\n{OLD}\r\n\r\n{NEW}".encode()),

@@ -27,6 +27,7 @@ from rotator.account_api import (
     RateLimited,
     Refused,
     Unauthorized,
+    Unprovisioned,
     _Unshown,
 )
 from rotator.config import AccountApiSettings
@@ -343,6 +344,25 @@ def test_a_refusal_has_a_kind_says_why_and_is_not_repeated(
         assert type(caught.value) is kind
         assert caught.value.status == status
         assert label in str(caught.value)
+
+
+@OPERATIONS
+def test_unprovisioned_account_is_told_apart_by_type(operation: Operation) -> None:
+    problem = {"type": "https://developer.vonage.com/api-errors/#unprovisioned", "title": "Unauthorized"}
+    error = failure(says(401, problem, "X-Request-Id: 4711\r\n"), operation)
+    assert type(error) is Unprovisioned
+    assert error.what.endswith("(request id 4711)")
+
+
+@OPERATIONS
+def test_error_code_in_a_good_answer_names_the_request_id(operation: Operation) -> None:
+    error = failure(says(200, {"error-code": "420"}, "X-Request-Id: 4711\r\n"), operation)
+    assert error.what.endswith("(request id 4711)")
+
+
+@OPERATIONS
+def test_unreadable_answer_names_the_request_id(operation: Operation) -> None:
+    assert failure(says(200, b"<html>", "X-Request-Id: 4711\r\n"), operation).what.endswith("(request id 4711)")
 
 
 UNDOCUMENTED: dict[str, Answer] = {
