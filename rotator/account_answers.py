@@ -224,21 +224,21 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class CallbackSettings:
-    """Whom the provider calls, and how often it lets itself be called.
+    """Webhooks and limits of an account; None for each value that the answer does not contain.
 
     Attributes:
-        mo_callback_url: Who is told of inbound messages; empty if nobody.
-        dr_callback_url: Who is told of delivery receipts; empty if nobody.
-        max_outbound_request: Messages sent, a second.
-        max_inbound_request: Messages received, a second.
-        max_calls_per_second: Calls of the API.
+        mo_callback_url: URL for inbound messages; empty if unset.
+        dr_callback_url: URL for delivery receipts; empty if unset.
+        max_outbound_request: Messages sent per second.
+        max_inbound_request: Messages received per second.
+        max_calls_per_second: API calls per second.
     """
 
-    mo_callback_url: str
-    dr_callback_url: str
-    max_outbound_request: int
-    max_inbound_request: int
-    max_calls_per_second: int
+    mo_callback_url: str | None
+    dr_callback_url: str | None
+    max_outbound_request: int | None
+    max_inbound_request: int | None
+    max_calls_per_second: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +308,13 @@ def _url(value: object) -> object:
     return value
 
 
-_Url = Annotated[str, BeforeValidator(_url), Field(max_length=8192)]
-_Limit = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+def _limit(value: object) -> object:
+    """An empty XML element contains no limit."""
+    return None if value == "" else value
+
+
+_Url = Annotated[Annotated[str, Field(max_length=8192)] | None, BeforeValidator(_url)]
+_Limit = Annotated[Annotated[int, Field(gt=-(2**31), lt=2**31)] | None, BeforeValidator(_limit)]
 
 
 class _Balance(BaseModel):
@@ -318,11 +323,13 @@ class _Balance(BaseModel):
 
 
 class _Settings(BaseModel):
-    mo_callback_url: _Url = Field(alias="mo-callback-url")
-    dr_callback_url: _Url = Field(alias="dr-callback-url")
-    max_outbound_request: _Limit = Field(alias="max-outbound-request")
-    max_inbound_request: _Limit = Field(alias="max-inbound-request")
-    max_calls_per_second: _Limit = Field(alias="max-calls-per-second")
+    """Every field is optional: the provider does not always return all of them."""
+
+    mo_callback_url: _Url = Field(None, alias="mo-callback-url")
+    dr_callback_url: _Url = Field(None, alias="dr-callback-url")
+    max_outbound_request: _Limit = Field(None, alias="max-outbound-request")
+    max_inbound_request: _Limit = Field(None, alias="max-inbound-request")
+    max_calls_per_second: _Limit = Field(None, alias="max-calls-per-second")
 
 
 class _ToppedUp(BaseModel):
@@ -365,11 +372,12 @@ def parse_balance(reply: Reply) -> Balance:
 
 
 def parse_settings(reply: Reply) -> CallbackSettings:
-    """The settings."""
+    """The settings; one field at least, or the answer is another document."""
     found = _validate(_Settings, reply)
-    if isinstance(found, _Settings):
+    if isinstance(found, _Settings) and found.model_fields_set:
         return CallbackSettings(**found.model_dump())
-    raise unreadable(f"the account's settings: {found}", "account_api.rest_url", reply)
+    wrong = f": {found}" if isinstance(found, str) else ""
+    raise unreadable(f"the account's settings{wrong}", "account_api.rest_url", reply)
 
 
 def parse_top_up(reply: Reply) -> None:

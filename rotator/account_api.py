@@ -52,6 +52,7 @@ from rotator.account_answers import (
 from rotator.config import AccountApiSettings, in_plain_text
 from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
+from rotator.provider.models import HttpForwardMethod
 from rotator.provider.rate_limiter import RateLimiter
 
 __all__ = [
@@ -384,21 +385,33 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         account_answers.parse_top_up(self._send(_Call("top_up", "POST", "/account/top-up", auth, {"trx": trx})))
 
     def change_settings(
-        self, auth: Credentials, *, mo_callback_url: str | None = None, dr_callback_url: str | None = None
+        self,
+        auth: Credentials,
+        *,
+        mo_callback_url: str | None = None,
+        dr_callback_url: str | None = None,
+        http_forward_method: HttpForwardMethod | None = None,
     ) -> CallbackSettings:
-        """Change whom the provider calls; returns all settings. Sent once, unless it changes nothing.
+        """Change the webhooks; return all settings. Sent once, unless it changes nothing.
+
+        None leaves a setting as it is.
 
         Args:
             auth: The account's own credentials.
-            mo_callback_url: Who is told of inbound messages: None leaves it as it is, "" unsets it.
-            dr_callback_url: Who is told of delivery receipts, likewise.
+            mo_callback_url: URL for inbound messages; "" unsets it.
+            dr_callback_url: URL for delivery receipts; "" unsets it.
+            http_forward_method: How the provider calls both. Revision 1.0.0 ignores it, and no revision returns it.
 
         Raises:
-            ApiError: InvalidRequest if the provider does not take a URL, which changes neither; LostAnswer if they may
-                have been changed all the same.
+            ApiError: InvalidRequest if the provider rejects a value, and then nothing is changed; LostAnswer if the
+                settings might have been changed.
         """
-        given = {"moCallBackUrl": mo_callback_url, "drCallBackUrl": dr_callback_url}
-        fields = {name: SecretStr(url) for name, url in given.items() if url is not None}
+        given = {
+            "moCallBackUrl": mo_callback_url,
+            "drCallBackUrl": dr_callback_url,
+            "httpForwardMethod": http_forward_method,
+        }
+        fields = {name: SecretStr(value) for name, value in given.items() if value is not None}
         call = _Call("settings", "POST", "/account/settings", auth, fields)
         if fields:
             return account_answers.parse_settings(self._send(call))

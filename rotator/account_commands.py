@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from rotator.command import (
     require_one_source,
 )
 from rotator.errors import ConfigError, RotatorError, visible
+from rotator.provider.models import HttpForwardMethod
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,18 +132,23 @@ def top_up(
 @account_app.command(
     short_help="Show or set the callbacks.",
     epilog="Examples: `rotator account settings payments` shows them; "
-    "`rotator account settings payments --mo-callback-url https://example.com/in --dr-callback-url ''`.",
+    "`rotator account settings payments --mo-callback-url https://example.com/in --dr-callback-url ''`; "
+    "`rotator account settings payments --http-forward-method POST_JSON`.",
 )
 def settings(
     ctx: typer.Context,
     name: NameArgument,
     mo_callback_url: Annotated[
         str | None,
-        typer.Option("--mo-callback-url", metavar="URL", help="Told of inbound messages; '' for nobody."),
+        typer.Option("--mo-callback-url", metavar="URL", help="URL for inbound messages; '' unsets it."),
     ] = None,
     dr_callback_url: Annotated[
         str | None,
-        typer.Option("--dr-callback-url", metavar="URL", help="Told of delivery receipts; '' for nobody."),
+        typer.Option("--dr-callback-url", metavar="URL", help="URL for delivery receipts; '' unsets it."),
+    ] = None,
+    http_forward_method: Annotated[
+        HttpForwardMethod | None,
+        typer.Option("--http-forward-method", help="HTTP request with which the provider calls both URLs."),
     ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -149,31 +156,34 @@ def settings(
 ) -> None:
     """Show an account's callbacks and limits; with options, set callbacks first.
 
-    What is not named stays as it is.
+    A setting without an option stays as it is.
     """
-    named = {"inbound messages": mo_callback_url, "delivery receipts": dr_callback_url}
-    changes = {what: url for what, url in named.items() if url is not None}
-    if changes:
+    questions = [
+        *(f"send {what} to {url or 'nobody'}" for what, url in _urls(mo_callback_url, dr_callback_url)),
+        *([f"call webhooks with {http_forward_method}"] if http_forward_method else []),
+    ]
+    if questions:
         _require_asking(yes=yes)
-    from contextlib import nullcontext
     from dataclasses import asdict
 
-    from rotator.account import by_hand, published_credentials, refused
-    from rotator.audit import Act
+    from rotator.account import published_credentials, refused
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
-        if changes:
+        if questions:
             fleet.audit.check()
-        for what, url in changes.items():
-            _ask(f"{name}: send {what} to {url or 'nobody'}?", yes=yes)
+        for question in questions:
+            _ask(f"{name}: {question}?", yes=yes)
         credentials = published_credentials(fleet, account)
-        with refused(account), by_hand(fleet, account, Act.CALLBACKS) if changes else nullcontext():
+        with refused(account), _changing_settings(fleet, account) if questions else nullcontext():
             found = fleet.provider.change_settings(
-                credentials, mo_callback_url=mo_callback_url, dr_callback_url=dr_callback_url
+                credentials,
+                mo_callback_url=mo_callback_url,
+                dr_callback_url=dr_callback_url,
+                http_forward_method=http_forward_method,
             )
-    row = {"account": name} | asdict(found)
-    cells = [(key.replace("_", " "), str(value) or "-") for key, value in row.items()]
+    row = {"account": name} | asdict(found) | {"http_forward_method": http_forward_method}
+    cells = [(key.replace("_", " "), "not told" if value is None else str(value) or "-") for key, value in row.items()]
     _show(row, ("setting", "value"), cells, as_json=as_json)
 
 
@@ -339,6 +349,30 @@ def revoke(
 
 
 # --- shared by the commands ----------------------------------------------------------------------------------
+
+
+def _urls(mo_callback_url: str | None, dr_callback_url: str | None) -> list[tuple[str, str]]:
+    named = {"inbound messages": mo_callback_url, "delivery receipts": dr_callback_url}
+    return [(what, url) for what, url in named.items() if url is not None]
+
+
+@contextmanager
+def _changing_settings(fleet: "Fleet", account: "AccountSettings") -> Iterator[None]:
+    """Record a change of settings, and say of a failure whether anything was changed."""
+    from rotator.account import by_hand
+    from rotator.account_api import LostAnswer, Refused
+    from rotator.audit import Act
+
+    try:
+        with by_hand(fleet, account, Act.CALLBACKS):
+            yield
+    except LostAnswer as error:
+        error.unchanged = f"Whether the settings of {account.name} were changed is not known"
+        error.next_step = f"Look before you try again: rotator account settings {account.name}"
+        raise
+    except Refused as error:
+        error.unchanged = f"The settings of {account.name} were not changed"
+        raise
 
 
 def _each(

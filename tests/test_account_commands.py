@@ -22,6 +22,7 @@ from rotator.generator import Recipe, generate
 from rotator.rotation import Result
 from rotator.vault import Vault
 from tests.support import Cluster, Finished
+from tests.test_account_api import provider, says
 from tests.test_cli import Here, Payments, everything, here, opened, payments, said  # noqa: F401
 
 TRX = "payment-reference-4711"
@@ -163,11 +164,58 @@ def test_callbacks_are_shown_set_and_unset(adopted: Payments, here: Here) -> Non
     assert re.search(r"max calls per second +30", shown.out), shown
 
 
+def test_forward_method_is_set_and_missing_limits_are_not_told(adopted: Payments, here: Here) -> None:
+    url = "https://example.com/inbound"
+    with provider(says(200, {"mo-callback-url": url, "dr-callback-url": ""})) as rest:
+        adopted.cluster.configure([adopted.entry()], account_api={"rest_url": rest.url})
+        args = ("account", "settings", "payments")
+        finished = here(*args, "--http-forward-method", "POST_JSON", "--yes", "--json")
+        assert rest.requests[-1].endswith(b"\r\n\r\nhttpForwardMethod=POST_JSON")
+        assert (finished.code, finished.json) == (
+            0,
+            {
+                "account": "payments",
+                "mo_callback_url": url,
+                "dr_callback_url": "",
+                "max_outbound_request": None,
+                "max_inbound_request": None,
+                "max_calls_per_second": None,
+                "http_forward_method": "POST_JSON",
+            },
+        )
+        shown = here(*args)
+    assert shown.code == 0, shown
+    for setting in ("max outbound request", "max inbound request", "max calls per second", "http forward method"):
+        assert re.search(rf"{setting} +not told", shown.out), shown
+    assert re.search(r"dr callback url +-", shown.out), shown
+
+
+def test_unknown_forward_method_is_a_usage_error(adopted: Payments, here: Here) -> None:
+    finished = here("account", "settings", "payments", "--http-forward-method", "PUT_XML", "--yes")
+    assert finished.code == 2
+    assert "POST_JSON" in finished.err
+    assert asked_for(adopted, Operation.SETTINGS) == 0
+
+
+def test_settings_change_without_an_answer_says_where_to_look(adopted: Payments, here: Here) -> None:
+    adopted.cluster.emulator.faults.add("settings:drop-after")
+    line = said(here("account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--yes"))
+    assert "Whether the settings of payments were changed is not known. Look before you try again: rotator acc" in line
+    assert asked_for(adopted, Operation.SETTINGS) == 1
+
+
+def test_refused_settings_change_says_that_nothing_changed(adopted: Payments, here: Here) -> None:
+    line = said(here("account", "settings", "payments", "--mo-callback-url", "nowhere", "--yes"))
+    assert "420" in line
+    assert "The settings of payments were not changed" in line
+
+
 # --- asking first --------------------------------------------------------------------------------------------
 
 CHANGING = [
     "top-up payments --trx-env MY_TRX",
     "settings payments --mo-callback-url https://example.com/in",
+    "settings payments --http-forward-method POST_JSON",
     "secrets create payments --out new",
     f"secrets revoke payments {NOBODY}",
 ]

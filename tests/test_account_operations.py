@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus
@@ -32,6 +33,7 @@ from rotator.account_api import (
 )
 from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
+from rotator.provider.models import HttpForwardMethod
 from tests import test_account_api as wire
 from tests.test_account_api import AUTH, BASIC, KEY, OLD, Answer, Provider, everything_about, in_turn, provider, says
 
@@ -178,9 +180,10 @@ def test_the_transaction_travels_in_the_form_of_the_top_up_alone() -> None:
         ({"mo_callback_url": MO}, {"moCallBackUrl": [MO]}),
         ({"dr_callback_url": ""}, {"drCallBackUrl": [""]}),
         ({"mo_callback_url": "", "dr_callback_url": DR}, {"moCallBackUrl": [""], "drCallBackUrl": [DR]}),
+        *(({"http_forward_method": method}, {"httpForwardMethod": [method]}) for method in HttpForwardMethod),
     ],
 )
-def test_only_what_is_to_change_is_sent(given: dict[str, str], sent: dict[str, list[str]]) -> None:
+def test_only_what_is_to_change_is_sent(given: dict[str, Any], sent: dict[str, list[str]]) -> None:
     with provider(says(200, SETTINGS)) as server, client(server) as api:
         assert api.change_settings(AUTH, **given) == READ
         assert server.requests[0].startswith(b"POST /account/settings HTTP/1.1\r\n")
@@ -300,9 +303,32 @@ def test_an_error_code_in_an_answer_that_looks_well_is_believed(
 
 
 @pytest.mark.parametrize("missing", SETTINGS)
-def test_what_is_missing_is_named(missing: str) -> None:
-    error = failure(says(200, {name: value for name, value in SETTINGS.items() if name != missing}), change)
-    assert f"does not hold the account's settings: {missing} missing" in str(error)
+@pytest.mark.parametrize("operation", [change, look])
+def test_settings_without_a_field_do_not_tell_it(missing: str, operation: Operation) -> None:
+    answer = {name: value for name, value in SETTINGS.items() if name != missing}
+    assert told(says(200, answer), operation) == replace(READ, **{missing.replace("-", "_"): None})
+
+
+def test_settings_with_callbacks_only_are_settings() -> None:
+    """Real answers are like that; a change was taken for lost because of it."""
+    answer = {"mo-callback-url": MO, "dr-callback-url": ""}
+    assert told(says(200, answer), change) == CallbackSettings(MO, "", None, None, None)
+    empty = xml(f"<r><mo-callback-url>{DR}</mo-callback-url><max-calls-per-second/></r>")
+    assert told(empty, look) == CallbackSettings(DR, None, None, None, None)
+    assert told(says(200, SETTINGS | {"max-calls-per-second": None}), look) == replace(READ, max_calls_per_second=None)
+
+
+@pytest.mark.parametrize("answer", [says(200, {}), says(200, {"title": "Log in"}), xml("<r><new>7</new></r>")])
+def test_answer_without_any_setting_is_no_settings(answer: Answer) -> None:
+    error = failure(answer, change)
+    assert isinstance(error, LostAnswer)
+    assert "does not hold the account's settings." in str(error)
+
+
+@pytest.mark.parametrize("limit", ["many", -(2**31), [7], 1.5])
+def test_unreadable_limit_is_named(limit: object) -> None:
+    error = failure(says(200, SETTINGS | {"max-calls-per-second": limit}), change)
+    assert "does not hold the account's settings: max-calls-per-second missing or not readable" in str(error)
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "\x1b[31m", "x" * 8193, 7])

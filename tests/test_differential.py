@@ -270,7 +270,8 @@ def through_ours(act: Act, side: Side, api: AccountApi) -> object:
                 api.top_up(auth, SecretStr("8ef2447e"))
                 return True
             case "settings":
-                return asdict(api.change_settings(auth, **act.urls))
+                mo, dr = act.urls.get("mo_callback_url"), act.urls.get("dr_callback_url")
+                return asdict(api.change_settings(auth, mo_callback_url=mo, dr_callback_url=dr))
             case "list":
                 return [side.number(act.api_key, info.id) for info in api.list_secrets(auth, act.api_key)]
             case "create":

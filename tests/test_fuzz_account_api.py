@@ -104,7 +104,7 @@ def is_well_formed(value: object) -> bool:
         case Balance():
             return value.euros.is_finite() and abs(value.euros) < 10**15 and len(str(value.euros)) < 80
         case CallbackSettings():
-            return (value.mo_callback_url + value.dr_callback_url).isprintable()
+            return f"{value.mo_callback_url}{value.dr_callback_url}".isprintable()
         case ApiError():
             text = str(value)
             return text.isprintable() and text.isascii() and len(text) < 1500 and CANARY not in text
