@@ -53,7 +53,7 @@ from rotator.config import AccountApiSettings, in_plain_text
 from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
 from rotator.provider.models import HttpForwardMethod
-from rotator.provider.rate_limiter import RateLimiter
+from rotator.provider.rate_limiter import Budget, RateLimiter, remaining_budget
 
 __all__ = [
     "KEPT",
@@ -62,6 +62,7 @@ __all__ = [
     "ApiError",
     "AutoReloadDisabled",
     "Balance",
+    "Budget",
     "CallbackSettings",
     "Credentials",
     "Forbidden",
@@ -69,6 +70,7 @@ __all__ = [
     "LostAnswer",
     "NotFound",
     "NotSent",
+    "OnBudget",
     "OnRequest",
     "RateLimited",
     "Refused",
@@ -92,6 +94,9 @@ T = TypeVar("T")
 
 OnRequest = Callable[[str, str, float], None]
 """Told of each request: the operation, the HTTP status or what came instead of one, the seconds it took."""
+
+OnBudget = Callable[[str, Budget], None]
+"""Receives the budget of an authenticating key from each answer that contains one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +280,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         connections: How many requests to a host may be under way at once, each by a thread.
         retries: How often an unanswered reading request is repeated.
         on_request: Told of each request that was tried.
+        on_budget: Receives the remaining requests of a key from each answer that contains them.
         monotonic: Tells the time for the pace and for the holds after a 429, in seconds.
 
     Raises:
@@ -288,11 +294,14 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         connections: int = 8,
         retries: int = 2,
         on_request: OnRequest | None = None,
+        on_budget: OnBudget | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = settings.timeout.total_seconds()
         self._retries = retries
         self._on_request = on_request
+        self._on_budget = on_budget
+        self._budgets: dict[str, Budget] = {}
         self._closed = threading.Event()
         self._in_query = settings.rest_auth == "query"
         tls = _tls(settings)
@@ -320,6 +329,10 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._closed.set()
         self._api.close()
         self._rest.close()
+
+    def budget(self, api_key: str) -> Budget | None:
+        """The remaining requests of an authenticating key, as last told by either host; None if never told."""
+        return self._budgets.get(api_key)
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
         """The account's live secrets.
@@ -479,6 +492,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             what = f"The answer to {call} is longer than any of the Account API's"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
         reply = Reply.of(response, content, request_id)
+        self._record_budget(call, reply)
         if not response.is_success:
             return account_answers.refusal(str(call), reply, hidden, setting=host.setting)
         if not call.of_secrets:
@@ -486,6 +500,14 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         if call.method == "DELETE" and response.status_code != httpx.codes.NO_CONTENT:
             return unreadable("the word that the secret is revoked (204)", host.setting, reply)
         return reply
+
+    def _record_budget(self, call: _Call, reply: Reply) -> None:
+        budget = remaining_budget(reply.headers)
+        if budget is None:
+            return
+        self._budgets[call.auth.api_key] = budget
+        if self._on_budget is not None:
+            self._on_budget(call.auth.api_key, budget)
 
 
 def _tls(settings: AccountApiSettings) -> ssl.SSLContext:

@@ -802,7 +802,12 @@ class Daemon:
             self.metrics.request("provider", operation, code, seconds)
 
         # One more than visits need, for the teller.
-        return AccountApi(settings.account_api, connections=settings.daemon.concurrency + 1, on_request=note)
+        return AccountApi(
+            settings.account_api,
+            connections=settings.daemon.concurrency + 1,
+            on_request=note,
+            on_budget=self.metrics.record_budget,
+        )
 
     def _connect_vault(self, settings: Settings) -> Vault:
         def note(operation: str, code: str, seconds: float) -> None:

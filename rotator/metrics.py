@@ -8,7 +8,7 @@ them all with the questions that they answer.
 import platform
 import re
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ from rotator import __version__
 from rotator.balance import TopUp
 from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
+from rotator.provider.rate_limiter import Budget
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 
@@ -90,6 +91,7 @@ class Metrics:
     def __init__(self, clock: Callable[[], datetime] = _utc_now) -> None:
         self._clock = clock
         self._token_expiry: datetime | None = None
+        self._budgets: dict[str, Budget] = {}
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info("rotator_build", "The running rotator; always 1.", registry=registry).info(
@@ -271,6 +273,10 @@ class Metrics:
         """When the Vault token in use ends; None if it never does, or there is none."""
         self._token_expiry = at
 
+    def record_budget(self, api_key: str, budget: Budget) -> None:
+        """Keep the remaining requests of an API key, as the provider's last answer told them."""
+        self._budgets[api_key] = budget
+
     # --- what Prometheus asks ---------------------------------------------------------------------------------
 
     def exposition(self, status: FleetStatus, accept: str = "") -> tuple[bytes, str]:
@@ -286,7 +292,8 @@ class Metrics:
         # Versions and escapings that a client may ask for besides change nothing here, all names being plain.
         encode, content_type = choose_encoder(f"{_OPENMETRICS}; version=1.0.0" if _OPENMETRICS in accept else "")
         counted = encode(_WithoutCreated(self._registry))
-        gauges = "".join(_fleet(status, self._token_expiry)).encode()
+        fleet = (*_fleet(status, self._token_expiry), *_rate_limits(status.accounts, self._budgets))
+        gauges = "".join(fleet).encode()
         ending = _END if counted.endswith(_END) else b""
         return counted.removesuffix(_END) + gauges + ending, content_type
 
@@ -413,6 +420,22 @@ def _accounts(accounts: tuple[AccountStatus, ...], at: datetime) -> Iterator[str
         [f'{labels},reason="{account.failure.value}"}} 1' for labels, account in rows if account.failure],
     )
     yield from _balances([(labels, account.balance) for labels, account in rows if account.balance])
+
+
+def _rate_limits(accounts: tuple[AccountStatus, ...], budgets: Mapping[str, Budget]) -> Iterator[str]:
+    """Both by the account's name: the key of an account that is gone from the configuration has no series."""
+    rows = [(account.name.translate(_ESCAPES), budgets.get(account.api_key)) for account in accounts]
+    known = [(f'{{account="{name}"}}', budget) for name, budget in rows if budget is not None]
+    yield _gauge(
+        "rotator_api_rate_limit_remaining",
+        "Requests that the provider still allows the account's API key, as last told; absent if it does not tell.",
+        [f"{labels} {budget.remaining}" for labels, budget in known],
+    )
+    yield _gauge(
+        "rotator_api_rate_limit_requests",
+        "Requests that the provider allows the account's API key from one reset of its limit to the next.",
+        [f"{labels} {budget.limit}" for labels, budget in known if budget.limit is not None],
+    )
 
 
 def _balances(watched: list[tuple[str, BalanceStatus]]) -> Iterator[str]:

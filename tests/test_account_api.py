@@ -28,12 +28,14 @@ from rotator.account_api import (
     KEPT,
     AccountApi,
     ApiError,
+    Budget,
     Credentials,
     Forbidden,
     InvalidRequest,
     LostAnswer,
     NotFound,
     NotSent,
+    OnBudget,
     OnRequest,
     RateLimited,
     Refused,
@@ -175,13 +177,21 @@ def client(
     retries: int = 0,
     connections: int = 8,
     on_request: OnRequest | None = None,
+    on_budget: OnBudget | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     **more: Any,
 ) -> AccountApi:
     url = server if isinstance(server, str) else server.url
     more = {"max_calls_per_second": 10_000} | more
     settings = AccountApiSettings(api_url=url, timeout=timedelta(seconds=timeout), **more)
-    return AccountApi(settings, retries=retries, connections=connections, on_request=on_request, monotonic=monotonic)
+    return AccountApi(
+        settings,
+        retries=retries,
+        connections=connections,
+        on_request=on_request,
+        on_budget=on_budget,
+        monotonic=monotonic,
+    )
 
 
 def list_(api: AccountApi) -> tuple[SecretInfo, ...]:
@@ -1083,6 +1093,21 @@ def test_request_that_waits_for_its_turn_is_refused_after_a_limit() -> None:
         answer_now.set()
         assert sorted([first.result().local, second.result().local]) == [False, True]
         assert len(server.requests) == 1
+
+
+def test_remaining_requests_are_kept_by_authenticating_key() -> None:
+    received: list[tuple[str, Budget]] = []
+
+    def tells(status: int, remaining: int) -> Answer:
+        return says(status, INFO, f"X-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Limit: 30\r\n")
+
+    with provider() as server, client(server, on_budget=lambda *told: received.append(told)) as api:
+        for answer in (tells(200, 12), says(200, INFO), tells(500, 11), tells(429, 0)):
+            server.answer = answer
+            with suppress(ApiError):
+                api.get_secret(Credentials("primary1", SecretStr(OLD)), "child567", ID)
+        assert (api.budget("primary1"), api.budget("child567")) == (Budget(0, 30), None)
+    assert received == [("primary1", Budget(remaining, 30)) for remaining in (12, 11, 0)]
 
 
 def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -> None:

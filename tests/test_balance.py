@@ -27,6 +27,7 @@ from rotator.generator import Recipe, generate
 from rotator.rotation import Result
 from rotator.vault import Document, Vault
 from tests.support import Cluster, Running
+from tests.test_account_api import provider, says
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -365,6 +366,20 @@ def test_a_balance_that_cannot_be_read_is_no_failed_run_and_shows_nothing_that_i
         assert len(daemon.find("balance.failed")) == 1
         assert not daemon.find("rotation.failed")
         assert daemon.end() == 0
+
+
+def test_daemon_exports_the_remaining_requests_of_a_key(shop: Cluster) -> None:
+    headers = "X-RateLimit-Remaining: 12\r\nX-RateLimit-Limit: 30\r\n"
+    with provider(says(200, {"value": 10.5, "autoReload": False}, headers)) as rest:
+        shop.configure(
+            [{"name": "shop", "api_key": "ef567890", "path": "apps/shop"}],
+            balance={"every": "1s"},
+            account_api={"rest_url": rest.url},
+        )
+        with shop.daemon() as daemon:
+            daemon.eventually(lambda: metric(daemon, "rotator_api_rate_limit_remaining", account="shop") == 12)
+            assert metric(daemon, "rotator_api_rate_limit_requests", account="shop") == 30
+            assert daemon.end() == 0
 
 
 def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:

@@ -24,6 +24,7 @@ from rotator import __version__
 from rotator.core.protocol import Phase, Reason, Retiring, Trigger
 from rotator.errors import Code
 from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
+from rotator.provider.rate_limiter import Budget
 from rotator.rotation import Outcome, Result
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
@@ -392,6 +393,7 @@ def busy() -> Metrics:
         metrics.finished(outcome, 2)
     metrics.request("provider", "list", "2xx", 0.1)
     metrics.token_expires(NOW)
+    metrics.record_budget(HEALTHY.api_key, Budget(remaining=3, limit=30))
     return metrics
 
 
@@ -483,6 +485,20 @@ def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> N
         ("rotator_account_low_balance_euros", "unread"): 7.5,
         ("rotator_account_auto_reload", "known"): 0.0,
         ("rotator_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
+    }
+
+
+@BOTH
+def test_rate_limits_are_shown_as_last_told_by_account(accept: str, parse: Parse) -> None:
+    metrics = Metrics()
+    for key, budget in (("k1", Budget(9, 30)), ("k1", Budget(0, 30)), ("k2", Budget(7, None)), ("gone", Budget(1, 2))):
+        metrics.record_budget(key, budget)
+    accounts = [replace(HEALTHY, name=f"a-{key}", api_key=key) for key in ("k1", "k2", "k3")]
+    samples = scrape(metrics, fleet(*accounts), accept, parse)
+    assert {key: value for key, value in samples.items() if "rate_limit" in key[0]} == {
+        series("api_rate_limit_remaining", account="a-k1"): 0,
+        series("api_rate_limit_requests", account="a-k1"): 30,
+        series("api_rate_limit_remaining", account="a-k2"): 7,
     }
 
 
