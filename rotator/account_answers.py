@@ -263,7 +263,7 @@ class Reply:
 
 
 def request_id(response: httpx.Response, hidden: Sequence[str]) -> str:
-    """The provider's id of a request, fit for an error's text; empty if it told none."""
+    """The provider's id of a request, fit for an error's text; empty if there is none."""
     return _reference(response.headers.get("x-request-id"), hidden)
 
 

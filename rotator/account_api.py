@@ -281,7 +281,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         retries: How often an unanswered reading request is repeated.
         on_request: Told of each request that was tried.
         on_budget: Receives the remaining requests of a key from each answer that contains them.
-        monotonic: Tells the time for the pace and for the holds after a 429, in seconds.
+        monotonic: Clock for the pace and for the holds after a 429, in seconds.
 
     Raises:
         ConfigError: If `settings.ca_cert` holds no certificate.
@@ -331,7 +331,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._rest.close()
 
     def budget(self, api_key: str) -> Budget | None:
-        """The remaining requests of an authenticating key, as last told by either host; None if never told."""
+        """The remaining requests of an authenticating key, by the last answer of either host; None if unknown."""
         return self._budgets.get(api_key)
 
     def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:

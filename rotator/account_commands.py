@@ -159,7 +159,7 @@ def settings(
     A setting without an option stays as it is.
     """
     questions = [
-        *(f"send {what} to {url or 'nobody'}" for what, url in _urls(mo_callback_url, dr_callback_url)),
+        *(_question(what, url) for what, url in _urls(mo_callback_url, dr_callback_url)),
         *([f"call webhooks with {http_forward_method}"] if http_forward_method else []),
     ]
     if questions:
@@ -183,7 +183,9 @@ def settings(
                 http_forward_method=http_forward_method,
             )
     row = {"account": name} | asdict(found) | {"http_forward_method": http_forward_method}
-    cells = [(key.replace("_", " "), "not told" if value is None else str(value) or "-") for key, value in row.items()]
+    cells = [
+        (key.replace("_", " "), "not reported" if value is None else str(value) or "-") for key, value in row.items()
+    ]
     _show(row, ("setting", "value"), cells, as_json=as_json)
 
 
@@ -354,6 +356,10 @@ def revoke(
 def _urls(mo_callback_url: str | None, dr_callback_url: str | None) -> list[tuple[str, str]]:
     named = {"inbound messages": mo_callback_url, "delivery receipts": dr_callback_url}
     return [(what, url) for what, url in named.items() if url is not None]
+
+
+def _question(what: str, url: str) -> str:
+    return f"send {what} to {url}" if url else f"unset the URL for {what}"
 
 
 @contextmanager

@@ -274,7 +274,7 @@ class Metrics:
         self._token_expiry = at
 
     def record_budget(self, api_key: str, budget: Budget) -> None:
-        """Keep the remaining requests of an API key, as the provider's last answer told them."""
+        """Keep the remaining requests of an API key, by the provider's last answer."""
         self._budgets[api_key] = budget
 
     # --- what Prometheus asks ---------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ def _rate_limits(accounts: tuple[AccountStatus, ...], budgets: Mapping[str, Budg
     known = [(f'{{account="{name}"}}', budget) for name, budget in rows if budget is not None]
     yield _gauge(
         "rotator_api_rate_limit_remaining",
-        "Requests that the provider still allows the account's API key, as last told; absent if it does not tell.",
+        "Requests that the provider still allows the account's API key, by its last answer; absent if unknown.",
         [f"{labels} {budget.remaining}" for labels, budget in known],
     )
     yield _gauge(

@@ -1024,7 +1024,7 @@ def test_limited_key_is_refused_locally_until_the_wait_is_over() -> None:
         provider(says(429, b"", "Retry-After: 86400\r\n")) as server,
         client(server, monotonic=clock, on_request=lambda what, code, took: counted.append(code)) as api,
     ):
-        told = limited(api)
+        first = limited(api)
         server.answer = lists(INFO)
         clock.at += 86399
         for operation in (list_, get, create, revoke):
@@ -1034,7 +1034,7 @@ def test_limited_key_is_refused_locally_until_the_wait_is_over() -> None:
         assert (len(server.requests), counted) == (1, ["429"]), "a request that was not sent is not counted"
         clock.at += 1
         assert list_(api)
-    assert (told.local, told.retry_after) == (False, timedelta(days=1))
+    assert (first.local, first.retry_after) == (False, timedelta(days=1))
 
 
 def test_rate_limits_without_a_time_are_asked_about_less_and_less() -> None:
@@ -1044,6 +1044,10 @@ def test_rate_limits_without_a_time_are_asked_about_less_and_less() -> None:
         while clock.at < 1000 + 13:
             clock.wait(limited(api))
         assert len(server.requests) == 4  # after 0, 1, 3 and 7 seconds
+        server.answer = lists(INFO)
+        assert list_(api)
+        server.answer = says(429)
+        assert limited(api).retry_after == timedelta(seconds=1), "an answer begins the waits again"
 
 
 def test_one_limited_key_does_not_stop_the_others() -> None:
@@ -1098,11 +1102,11 @@ def test_request_that_waits_for_its_turn_is_refused_after_a_limit() -> None:
 def test_remaining_requests_are_kept_by_authenticating_key() -> None:
     received: list[tuple[str, Budget]] = []
 
-    def tells(status: int, remaining: int) -> Answer:
+    def with_budget(status: int, remaining: int) -> Answer:
         return says(status, INFO, f"X-RateLimit-Remaining: {remaining}\r\nX-RateLimit-Limit: 30\r\n")
 
-    with provider() as server, client(server, on_budget=lambda *told: received.append(told)) as api:
-        for answer in (tells(200, 12), says(200, INFO), tells(500, 11), tells(429, 0)):
+    with provider() as server, client(server, on_budget=lambda *pair: received.append(pair)) as api:
+        for answer in (with_budget(200, 12), says(200, INFO), with_budget(500, 11), with_budget(429, 0)):
             server.answer = answer
             with suppress(ApiError):
                 api.get_secret(Credentials("primary1", SecretStr(OLD)), "child567", ID)

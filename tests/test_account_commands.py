@@ -164,7 +164,7 @@ def test_callbacks_are_shown_set_and_unset(adopted: Payments, here: Here) -> Non
     assert re.search(r"max calls per second +30", shown.out), shown
 
 
-def test_forward_method_is_set_and_missing_limits_are_not_told(adopted: Payments, here: Here) -> None:
+def test_forward_method_is_set_and_missing_limits_are_not_reported(adopted: Payments, here: Here) -> None:
     url = "https://example.com/inbound"
     with provider(says(200, {"mo-callback-url": url, "dr-callback-url": ""})) as rest:
         adopted.cluster.configure([adopted.entry()], account_api={"rest_url": rest.url})
@@ -186,7 +186,7 @@ def test_forward_method_is_set_and_missing_limits_are_not_told(adopted: Payments
         shown = here(*args)
     assert shown.code == 0, shown
     for setting in ("max outbound request", "max inbound request", "max calls per second", "http forward method"):
-        assert re.search(rf"{setting} +not told", shown.out), shown
+        assert re.search(rf"{setting} +not reported", shown.out), shown
     assert re.search(r"dr callback url +-", shown.out), shown
 
 

@@ -304,7 +304,7 @@ def test_an_error_code_in_an_answer_that_looks_well_is_believed(
 
 @pytest.mark.parametrize("missing", SETTINGS)
 @pytest.mark.parametrize("operation", [change, look])
-def test_settings_without_a_field_do_not_tell_it(missing: str, operation: Operation) -> None:
+def test_settings_without_a_field_leave_it_unknown(missing: str, operation: Operation) -> None:
     answer = {name: value for name, value in SETTINGS.items() if name != missing}
     assert told(says(200, answer), operation) == replace(READ, **{missing.replace("-", "_"): None})
 
@@ -373,7 +373,7 @@ def test_a_refusal_has_a_kind_says_why_and_is_not_repeated(
 
 
 @OPERATIONS
-def test_unprovisioned_account_is_told_apart_by_type(operation: Operation) -> None:
+def test_unprovisioned_account_is_known_by_type(operation: Operation) -> None:
     problem = {"type": "https://developer.vonage.com/api-errors/#unprovisioned", "title": "Unauthorized"}
     error = failure(says(401, problem, "X-Request-Id: 4711\r\n"), operation)
     assert type(error) is Unprovisioned

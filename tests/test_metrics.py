@@ -489,7 +489,7 @@ def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> N
 
 
 @BOTH
-def test_rate_limits_are_shown_as_last_told_by_account(accept: str, parse: Parse) -> None:
+def test_rate_limits_are_exported_by_account(accept: str, parse: Parse) -> None:
     metrics = Metrics()
     for key, budget in (("k1", Budget(9, 30)), ("k1", Budget(0, 30)), ("k2", Budget(7, None)), ("gone", Budget(1, 2))):
         metrics.record_budget(key, budget)

@@ -1,9 +1,9 @@
-"""When a request to the provider may be sent: a pace for each host, and a hold after each 429.
+"""Pace of the requests to one host of the provider, and holds after a 429.
 
-The size and the scope of the provider's limits are documented nowhere. So a 429 holds only the API key that
-authenticated the request: the other keys usually have limits of their own. Three different keys that are limited within
-a minute are evidence of a limit of the host, and then no key is sent. With fewer than three keys in use the number of
-keys does not matter: each limited key is held by itself.
+The provider documents neither the size nor the scope of its limits. So a 429 holds only the API key that authenticated
+the request, because other keys usually have limits of their own. Three different keys that are limited within a minute
+are evidence of a limit of the host, and then the limiter holds all keys. With one or two keys in use it need not know
+their number: it holds each limited key anyway.
 """
 
 import re
@@ -32,11 +32,11 @@ _MILLISECONDS_FROM = 10**11
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Requests that the provider still allows an API key, as its last answer told.
+    """Requests that the provider still allows an API key, by its last answer.
 
     Attributes:
         remaining: Requests left until the limit is reset.
-        limit: Requests that the provider allows from one reset to the next; None if it does not tell.
+        limit: Requests that the provider allows from one reset to the next; None if unknown.
     """
 
     remaining: int
@@ -76,7 +76,7 @@ def requested_wait(headers: Mapping[str, str]) -> timedelta | None:
 
 
 def remaining_budget(headers: Mapping[str, str]) -> Budget | None:
-    """The budget that an answer tells; None if it tells none."""
+    """The budget that an answer contains; None if it contains none."""
     remaining, limit = (_count(headers.get(f"x-ratelimit-{name}", "")) for name in ("remaining", "limit"))
     return None if remaining is None else Budget(remaining, limit)
 
@@ -93,7 +93,7 @@ class RateLimiter:
 
     Args:
         calls_per_second: Requests that may be sent in any second.
-        monotonic: Tells the time in seconds, from any start; it never jumps.
+        monotonic: Clock in seconds, from any start; it never jumps.
     """
 
     def __init__(self, calls_per_second: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -127,7 +127,7 @@ class RateLimiter:
             now = self._monotonic()
             key = self._limited.setdefault(api_key, _LimitedKey(now))
             if wait is None:
-                # A request that was under way when the hold began tells nothing new.
+                # A request that was under way when the hold began is no new evidence.
                 if key.held_until <= now:
                     key.default = min(max(key.default * 2, _SHORTEST_HOLD), _LONGEST_DEFAULT)
                 wait = max(key.default, _SHORTEST_HOLD)

@@ -128,7 +128,7 @@ def test_any_header_gives_a_bounded_wait_or_none(headers: dict[str, str]) -> Non
         ({}, None),
     ],
 )
-def test_budget_is_read_where_the_answer_tells_it(headers: dict[str, str], budget: Budget | None) -> None:
+def test_budget_is_read_where_the_answer_contains_it(headers: dict[str, str], budget: Budget | None) -> None:
     assert remaining_budget(headers) == budget
 
 
