@@ -531,7 +531,7 @@ def test_rate_limit_waits_by_the_date_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize("headers", ["", "Retry-After: soon\r\n", "X-RateLimit-Reset: 1\r\nX-RateLimit-Limit: 30\r\n"])
-def test_rate_limit_that_names_no_time_waits_a_second(headers: str) -> None:
+def test_rate_limit_without_a_time_waits_one_second(headers: str) -> None:
     assert retry_after(headers) == timedelta(seconds=1)
 
 
@@ -1017,7 +1017,7 @@ def limited(api: AccountApi, key: str = KEY, *, of: str | None = None) -> RateLi
     return caught.value
 
 
-def test_limited_key_is_refused_locally_until_the_wait_is_over() -> None:
+def test_limited_key_is_refused_locally_until_hold_ends() -> None:
     counted: list[str] = []
     clock = Clock()
     with (
@@ -1037,7 +1037,7 @@ def test_limited_key_is_refused_locally_until_the_wait_is_over() -> None:
     assert (first.local, first.retry_after) == (False, timedelta(days=1))
 
 
-def test_rate_limits_without_a_time_are_asked_about_less_and_less() -> None:
+def test_waits_without_a_time_grow_per_limit() -> None:
     """Eleven requests in 13 seconds were sent before."""
     clock = Clock()
     with provider(says(429)) as server, client(server, monotonic=clock) as api:
@@ -1060,7 +1060,7 @@ def test_one_limited_key_does_not_stop_the_others() -> None:
         assert len(server.requests) == 16
 
 
-def test_three_limited_keys_stop_all_others_for_a_minute() -> None:
+def test_three_limited_keys_stop_the_other_keys() -> None:
     clock = Clock()
     with provider(says(429, b"", "Retry-After: 3600\r\n")) as server, client(server, monotonic=clock) as api:
         assert [limited(api, key).local for key in ("key1", "key2", "key3")] == [False] * 3
@@ -1083,7 +1083,7 @@ def test_secondary_accounts_share_the_limit_of_their_primary() -> None:
         assert api.list_secrets(Credentials("child1", SecretStr(OLD)), "child1"), "its own secret is another key"
 
 
-def test_request_that_waits_for_its_turn_is_refused_after_a_limit() -> None:
+def test_request_waiting_for_turn_is_refused_after_limit() -> None:
     answer_now = threading.Event()
 
     def late(connection: socket.socket) -> None:

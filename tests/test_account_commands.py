@@ -164,7 +164,7 @@ def test_callbacks_are_shown_set_and_unset(adopted: Payments, here: Here) -> Non
     assert re.search(r"max calls per second +30", shown.out), shown
 
 
-def test_forward_method_is_set_and_missing_limits_are_not_reported(adopted: Payments, here: Here) -> None:
+def test_forward_method_is_set_without_reported_limits(adopted: Payments, here: Here) -> None:
     url = "https://example.com/inbound"
     with provider(says(200, {"mo-callback-url": url, "dr-callback-url": ""})) as rest:
         adopted.cluster.configure([adopted.entry()], account_api={"rest_url": rest.url})
@@ -197,7 +197,7 @@ def test_unknown_forward_method_is_a_usage_error(adopted: Payments, here: Here) 
     assert asked_for(adopted, Operation.SETTINGS) == 0
 
 
-def test_settings_change_without_an_answer_says_where_to_look(adopted: Payments, here: Here) -> None:
+def test_unanswered_settings_change_says_where_to_look(adopted: Payments, here: Here) -> None:
     adopted.cluster.emulator.faults.add("settings:drop-after")
     line = said(here("account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--yes"))
     assert "Whether the settings of payments were changed is not known. Look before you try again: rotator acc" in line

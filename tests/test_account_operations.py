@@ -381,7 +381,7 @@ def test_unprovisioned_account_is_known_by_type(operation: Operation) -> None:
 
 
 @OPERATIONS
-def test_error_code_in_a_good_answer_names_the_request_id(operation: Operation) -> None:
+def test_error_code_in_good_answer_names_request_id(operation: Operation) -> None:
     error = failure(says(200, {"error-code": "420"}, "X-Request-Id: 4711\r\n"), operation)
     assert error.what.endswith("(request id 4711)")
 

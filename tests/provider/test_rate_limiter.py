@@ -158,7 +158,7 @@ def limiter(clock: Clock) -> RateLimiter:
     return RateLimiter(10, monotonic=clock)
 
 
-def test_limited_key_is_held_alone_for_the_whole_wait(limiter: RateLimiter, clock: Clock) -> None:
+def test_limited_key_is_held_for_the_whole_wait(limiter: RateLimiter, clock: Clock) -> None:
     assert limiter.record_limit("a", DAY) == DAY
     assert limiter.hold("a") == Hold(DAY, of_host=False)
     assert limiter.hold("b") is None
@@ -227,26 +227,26 @@ def test_host_is_held_a_minute_at_most(limiter: RateLimiter, clock: Clock) -> No
     assert limiter.hold("d") is None
 
 
-def test_one_key_limited_often_does_not_hold_the_host(limiter: RateLimiter, clock: Clock) -> None:
+def test_repeated_limits_of_two_keys_leave_host_free(limiter: RateLimiter, clock: Clock) -> None:
     for _ in range(9):
         limit(limiter, "a", "b", wait=SECOND)
         clock.pass_(SECOND)
     assert limiter.hold("d") is None
 
 
-def test_keys_limited_over_more_than_a_minute_do_not_hold_the_host(limiter: RateLimiter, clock: Clock) -> None:
+def test_limits_spread_over_minutes_do_not_hold_host(limiter: RateLimiter, clock: Clock) -> None:
     for key in "abcdefg":
         limit(limiter, key)
         clock.pass_(31 * SECOND)
     assert limiter.hold("z") is None
 
 
-def test_fewer_than_three_keys_are_each_held_by_themselves(limiter: RateLimiter) -> None:
+def test_fewer_than_three_keys_are_held_separately(limiter: RateLimiter) -> None:
     limit(limiter, "a", "b")
     assert (limiter.hold("a"), limiter.hold("b")) == (Hold(MINUTE, of_host=False),) * 2
 
 
-def test_pace_gives_a_turn_in_each_part_of_the_window(limiter: RateLimiter, clock: Clock) -> None:
+def test_pace_delays_turns_beyond_the_rate(limiter: RateLimiter, clock: Clock) -> None:
     assert [limiter.take_turn() for _ in range(12)] == [0] * 10 + [1, 1]
     clock.pass_(2 * SECOND)
     assert limiter.take_turn() == 0
