@@ -3,27 +3,27 @@
 python -m benchmarks.chaos 75 --seed 102 --calm 5 --accounts 30 --module benchmarks.broken
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from rotator.cli import main
-from rotator.core.protocol import Credential, Listing
-from rotator.rotation import Rotation
+from rotator.core.protocol import Credential, List, Listing, Step
+from rotator.rotation.executor import Executor
 
 
 def unverified() -> None:
     """Publishes what the provider says it created, without a try."""
-    look = Rotation._list
+    perform = Executor.perform
 
-    def pretend(self: Rotation, using: Credential) -> None:
-        created = self.seen.created_id
-        if using is not Credential.CANDIDATE or created is None:
-            look(self, using)
+    def pretend(self: Executor, step: Step) -> None:
+        state = self.state
+        answered = state.seen.answered
+        if not isinstance(step, List) or step.using is not Credential.CANDIDATE or answered is None:
+            perform(self, step)
             return
-        ids = {*self.journal.ids_before, created}
-        self.seen = replace(self.seen, listing=Listing(using, dict.fromkeys(ids, datetime.now(UTC))))
+        ids = {*state.journal.ids_before, answered.id}
+        state.learn_listing(Listing(step.using, dict.fromkeys(ids, datetime.now(UTC))))
 
-    Rotation._list = pretend  # type: ignore[method-assign]
+    Executor.perform = pretend  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

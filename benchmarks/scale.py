@@ -22,7 +22,7 @@ from benchmarks.results import Bar, Spread, spread
 from benchmarks.servers import ROTATOR, among_servers, cpu, start
 from rotator import logs
 from rotator.config import VaultSettings
-from rotator.core.protocol import Journal
+from rotator.core.protocol import Identity, Journal, Learned
 from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
@@ -104,7 +104,7 @@ def _fill(bao: OpenBao, emulator: Emulator, count: int) -> None:
         published = {"api_key": f"key{number:06}", "api_secret": secret, "secret_id": id_}
         vault.write(f"apps/{number:06}", published, cas=0)
         rotated_at = now - timedelta(days=20 * _share(number))
-        journal = Journal(current_id=id_, rotated_at=rotated_at, published_version=1)
+        journal = Journal(current=Identity(id_, Learned.ANSWERED), rotated_at=rotated_at, published_version=1)
         vault.write(f"rotator/journal/account-{number:06}", render_journal(journal), cas=0)
 
     with ThreadPoolExecutor(16) as pool:

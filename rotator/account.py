@@ -17,13 +17,26 @@ from pydantic import SecretStr
 from rotator.account_api import Credentials, LostAnswer, SecretInfo, Unauthorized
 from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
-from rotator.core import protocol
-from rotator.core.protocol import Journal, Published
-from rotator.documents.journal import parse_journal, render_journal
+from rotator.core.protocol import (
+    Credential,
+    Fail,
+    Journal,
+    Listing,
+    Observation,
+    Policy,
+    Published,
+    Situation,
+    has_lease,
+    is_recorded,
+    leased_elsewhere,
+    transitions,
+)
+from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
+from rotator.documents.journal import StoredJournal, load_journal, render_journal
 from rotator.documents.published import parse_published
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.rotation import Operator, Outcome, audited_fingerprint
+from rotator.rotation import Operator, Outcome, RotationError, audited_fingerprint
 from rotator.vault import CasConflict, VaultError
 
 _RUN = Request(Wanted.NOTHING_NEW)
@@ -44,6 +57,7 @@ class Standing(StrEnum):
     RETIRING = "retiring"  # replaced, and recorded to be revoked
     NEW = "new"  # on its way to being published, or added meanwhile
     UNKNOWN = "unknown"  # rotator cannot account for it
+    IN_DOUBT = "in doubt"  # one of these is the published secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,13 @@ class View:
     current_id: str | None
     created: Mapping[str, datetime]
 
+    def situation(self, policy: Policy, now: datetime) -> Situation:
+        """Return the account's situation as the protocol sees it."""
+        seen = Observation(
+            self.published, journal_at=self.journal_at, listing=Listing(Credential.PUBLISHED, self.created)
+        )
+        return Situation.of(seen, self.journal, policy, now)
+
     @property
     def secrets(self) -> tuple[LiveSecret, ...]:
         """Every live secret, oldest first."""
@@ -95,6 +116,8 @@ class View:
             return Standing.PUBLISHED
         if id_ in self.journal.retiring_ids:
             return Standing.RETIRING
+        if self.current_id is None:
+            return Standing.IN_DOUBT
         if self.journal.candidate is None:
             return Standing.UNKNOWN
         if id_ == self.journal.current_id:
@@ -108,7 +131,23 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
     Raises:
         RotatorError: If nothing is published, or Vault cannot be asked.
     """
-    return _credentials(account, parse_published(fleet.vault.read(account.path), account.fields))
+    stored = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+    published = parse_published(fleet.vault.read(account.path), account.fields)
+    _require_own_documents(fleet, account, stored, published)
+    return _credentials(account, published)
+
+
+def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published) -> None:
+    """Refuse documents that name another account, and a journal that was deleted.
+
+    Raises:
+        RotatorError: Then.
+    """
+    seen = Observation(published, journal_lost=stored.is_lost)
+    case = Situation.of(seen, stored.journal, fleet.policy(account, _RUN), fleet.now())
+    fail = refuse_foreign(case) or refuse_lost_journal(case)
+    if isinstance(fail, Fail):
+        raise RotationError(fail, unchanged="Nothing was changed")
 
 
 @contextmanager
@@ -131,8 +170,9 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         RotatorError: If one of them cannot be had.
     """
     document = fleet.vault.read(fleet.settings.journal_path(account))
-    journal = parse_journal(document)
-    published = parse_published(fleet.vault.read(account.path), account.fields)
+    stored = load_journal(document)
+    journal, published = stored.journal, parse_published(fleet.vault.read(account.path), account.fields)
+    _require_own_documents(fleet, account, stored, published)
     credentials = _credentials(account, published)
     with refused(account):
         infos = fleet.provider.list_secrets(credentials, account.api_key)
@@ -161,13 +201,9 @@ def _current_id(
         return published.secret_id if published.secret_id in listed else None
     if journal.current_id not in listed:
         return None
-    if not protocol.is_recorded(journal, published):
+    if not is_recorded(journal, published):
         recorded = parse_published(fleet.vault.read(account.path, journal.published_version), account.fields)
-        if (
-            not protocol.is_recorded(journal, recorded)
-            or recorded.secret is None
-            or recorded.secret != published.secret
-        ):
+        if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != published.secret:
             return None
     return journal.current_id
 
@@ -183,7 +219,7 @@ def require_room(fleet: Fleet, view: View) -> None:
     """
     name, journal, limit = view.account.name, view.journal, fleet.settings.account_api.max_secrets
     _require_rest(fleet, view)
-    if journal.current_id is None:
+    if journal.current is None:
         raise RotatorError(
             f"rotator has not taken {name} on yet: with a second secret it could not tell which one is published",
             unchanged="Nothing was changed",
@@ -221,25 +257,29 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     credentials = _credentials(account, view.published)
     policy, settings = fleet.policy(account, _RUN), fleet.settings
     path, version = settings.journal_path(account), view.journal_version
-    journal = replace(view.journal, holder=fleet.runner, lease_until=fleet.now() + policy.lease)
-    # Its success means that nobody has moved the account since it was looked at.
+    journal = transitions.claimed(view.situation(policy, fleet.now()))
+    # If this succeeds, no other instance has changed the account since it was read.
     version = fleet.vault.write(path, render_journal(journal), cas=version)
     try:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
-            if not protocol.has_lease(journal, policy, fleet.now()):  # to note it may have taken a while
+            if not has_lease(journal, policy, fleet.now()):  # to note it may have taken a while
                 raise NotNowError(f"The time for {account.name} was over before the secret could be added")
             info = fleet.provider.create_secret(credentials, account.api_key, value)
             found.secret_id = info.id
+            journal = transitions.created_by_hand(
+                replace(view, journal=journal).situation(policy, fleet.now()), info.id
+            )
             return info
     except LostAnswer:
         # Nothing is revoked while it may still be carried out: the full account would refuse it.
         late = fleet.now() + policy.request_timeout + policy.window
-        journal = replace(journal, create_until=max(late, journal.create_until or late))
+        journal = transitions.late_create(journal, late)
         raise
     finally:
         try:
-            fleet.vault.write(path, render_journal(replace(journal, holder=None, lease_until=None)), cas=version)
+            released = transitions.released(replace(view, journal=journal).situation(policy, fleet.now()))
+            fleet.vault.write(path, render_journal(released), cas=version)
         except (CasConflict, VaultError) as error:
             _log.info("account.lease_not_given_back", account=account.name, error=str(error))  # it runs out by itself
 
@@ -298,13 +338,11 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
             raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")
         return operator.resolve(frozenset({secret_id}))
     now = fleet.now()
-    retiring = tuple(
-        replace(entry, not_before=min(now, entry.not_before)) if entry.id == secret_id else entry
-        for entry in view.journal.retiring
-    )
+    case = view.situation(fleet.policy(account, _RUN), now)
+    retired = transitions.retired_by_hand(case, frozenset({secret_id}), not_before=now)
     path = fleet.settings.journal_path(account)
     with by_hand(fleet, account, Act.RETIRE, secret_id=secret_id):
-        fleet.vault.write(path, render_journal(replace(view.journal, retiring=retiring)), cas=view.journal_version)
+        fleet.vault.write(path, render_journal(retired), cas=view.journal_version)
     _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
     return rotation.run()
 
@@ -317,7 +355,7 @@ def _require_rest(fleet: Fleet, view: View) -> None:
     """
     name, journal = view.account.name, view.journal
     policy = fleet.policy(view.account, _RUN)
-    until = protocol.leased_elsewhere(journal, policy, fleet.now(), journal_at=view.journal_at)
+    until = leased_elsewhere(journal, policy, fleet.now(), journal_at=view.journal_at)
     if until is not None:
         raise NotNowError(
             f"{journal.holder} is at work on {name} until {until:%H:%M:%S} UTC",

@@ -74,6 +74,8 @@ class Code(StrEnum):
     JOURNAL_NEWER = "journal_newer", Blame.ACCOUNT
     AUDIT_LOG_UNWRITABLE = "audit_log_unwritable", Blame.CONFIGURATION
     CONFIGURATION = "configuration", Blame.CONFIGURATION
+    CONTENTION = "contention", Blame.ACCOUNT
+    COMMAND_REFUSED = "command_refused", Blame.ACCOUNT
     LEASED = "leased", Blame.ACCOUNT
     STOPPED = "stopped", Blame.ACCOUNT
     OTHER = "other", Blame.ACCOUNT

@@ -29,7 +29,7 @@ from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
 from rotator.generator import Recipe
-from rotator.rotation import Result
+from rotator.rotation import Operator, Result
 from tests.model import World
 from tests.support import Cluster
 from tests.test_cli import Payments, opened
@@ -468,7 +468,7 @@ def test_after_a_crash_the_next_run_notes_what_it_does_and_what_it_finds(
     run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=then_perform)
     assert acts(file) == first
     world.clock.wait(timedelta(hours=1))
-    world.rotation().run()
+    world.rotation(patience=timedelta(days=1)).run()
     assert acts(file) == first + then
     assert len({line["rotation_id"] for line in fields(file)}) == 1
     assert {line["fingerprint"] for line in fields(file)[len(first) :]} <= {None}, "the value may be of any recipe"
@@ -519,13 +519,13 @@ def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path,
     rotation = world.rotation()
     run_until(rotation, kind, then_perform=False)
     step, live, published = rotation.decide(), dict(world.live), world.published
-    slow = rotation._audit._append
+    slow = world.audit._append
 
     def append(*args: Any) -> Any:
         world.clock.wait(rotation.policy.lease)
         return slow(*args)
 
-    rotation._audit._append = append  # type: ignore[method-assign, assignment]
+    world.audit._append = append  # type: ignore[method-assign, assignment]
     rotation.perform(step)
     assert (world.live, world.published) == (live, published)
     assert acts(file)[-2:] == [f"{kind.__name__.lower()} begun", f"{kind.__name__.lower()} not_done"]
@@ -546,7 +546,7 @@ def test_a_rescue_says_that_it_is_one(file: Path) -> None:
 def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
     world = World(audit=AuditLog(file))
     world.provider.add("shopkey", FIRST)
-    world.rotation().adopt(SecretStr(FIRST), None, force=False)
+    Operator(world.rotation()).adopt(SecretStr(FIRST), None)
     assert [(line["event"], line["result"], line["trigger"]) for line in fields(file)] == [
         ("publish", "begun", "adopt"),
         ("publish", "done", "adopt"),
@@ -556,10 +556,12 @@ def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
 
 def test_what_a_person_resolves_is_noted_before_it_is_revoked(file: Path) -> None:
     world = audited(file)
+    first_id = str(world.journal.current_id)
     world.provider.add("shopkey", "ByHandSecret01")
-    rotation = world.rotation()
-    (unknown,) = rotation.unaccounted()
-    rotation.resolve(frozenset({unknown}))
+    Operator(world.rotation()).adopt(SecretStr(FIRST), first_id)
+    operator = Operator(world.rotation())
+    (unknown,) = operator.unknown()
+    operator.resolve(frozenset({unknown}))
     assert acts(file) == ["retire begun", "retire done", "revoke begun", "revoke done"]
     assert {line["secret_id"] for line in fields(file)} == {unknown}
     assert {line["trigger"] for line in fields(file)[:2]} == {"resolve"}
@@ -591,7 +593,7 @@ def test_what_is_under_way_is_finished_without_the_log(file: Path, kind: Any) ->
     run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=False)
     world.clock.wait(timedelta(hours=1))
     with no_room(file), capture_logs() as logs:
-        world.rotation().run()
+        world.rotation(patience=timedelta(days=1)).run()
     assert world.journal.phase is Phase.IDLE
     assert world.published != FIRST
     assert list(world.live.values()) == [world.published]

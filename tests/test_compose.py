@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from rotator.config import Settings, load
+from rotator.core.protocol import RequestKind
 from rotator.fleet import Request, Wanted
 from rotator.openbao import free_port, running_openbao
 from rotator.rotation import Result
@@ -184,7 +185,7 @@ def answers(port: int, api_key: str, secret: str) -> bool:
 
 def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack: Stack, tmp_path: Path) -> None:
     for _ in range(2):  # the secondary is brought in, then all are rotated
-        request = Request(Wanted.NOW, compromised=True, patience=timedelta(seconds=20))
+        request = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, max_wait=timedelta(seconds=20))
         with fleet(stack.settings) as session:
             outcomes = list(session.run(stack.settings.accounts, request))
         assert [outcome.result for outcome in outcomes] == [Result.OK, Result.OK], [one.error for one in outcomes]

@@ -20,6 +20,7 @@ import yaml
 from pydantic import SecretStr
 
 from rotator.config import load
+from rotator.core.protocol import RequestKind
 from rotator.fleet import Request, Wanted
 from rotator.rotation import Result
 from tests.support import Cluster, eventually
@@ -45,7 +46,8 @@ def rotate(cluster: Cluster, *, compromised: bool = False) -> str:
     """One rotation, with a grace of an hour or none at all; the secret that is published then."""
     cluster.configure([{"name": "main", "api_key": "keymain", "path": "nexmo/main"}], defaults={"grace": "1h"})
     settings = load(cluster.config)
-    request = Request(Wanted.NOW, compromised=compromised, patience=timedelta(seconds=20))
+    kind = RequestKind.COMPROMISED if compromised else None
+    request = Request(Wanted.NOW, kind=kind, max_wait=timedelta(seconds=20))
     with fleet(settings) as session:
         [outcome] = session.run(settings.accounts, request)
     assert (outcome.result, outcome.published) == (Result.OK, True), outcome.error

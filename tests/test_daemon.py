@@ -21,7 +21,7 @@ from pydantic import SecretStr
 import rotator.daemon
 from rotator.brake import LONGEST_HOLD, Trouble
 from rotator.config import load
-from rotator.core.protocol import Journal, Retiring
+from rotator.core.protocol import Identity, Journal, Learned, Retiring
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
@@ -80,7 +80,7 @@ def visit(journal: Journal, due_at: datetime | None = NOW + 30 * DAY) -> datetim
     return next_visit(journal, due_at, tried_at=NOW, recheck=DAY, now=NOW)
 
 
-AT_REST = Journal(current_id="a", rotated_at=NOW)
+AT_REST = Journal(current=Identity("a", Learned.ANSWERED), rotated_at=NOW)
 
 
 def test_an_account_is_visited_when_it_is_due_or_was_not_tried_for_long_whatever_comes_first() -> None:
@@ -90,13 +90,16 @@ def test_an_account_is_visited_when_it_is_due_or_was_not_tried_for_long_whatever
 
 def test_what_is_unfinished_or_was_never_taken_on_is_visited_at_once() -> None:
     assert visit(Journal(), None) < NOW
-    assert visit(Journal(current_id="a", rotated_at=NOW, candidate=SecretStr("Candidate0001"))) < NOW
+    assert (
+        visit(Journal(current=Identity("a", Learned.ANSWERED), rotated_at=NOW, candidate=SecretStr("Candidate0001")))
+        < NOW
+    )
 
 
 def test_a_revocation_is_visited_when_it_is_due_and_no_create_can_land_any_more() -> None:
     retiring = (Retiring("b", NOW + DAY / 3), Retiring("c", NOW + DAY / 2))
-    assert visit(Journal(current_id="a", retiring=retiring)) == NOW + DAY / 3
-    late = Journal(current_id="a", retiring=retiring, create_until=NOW + DAY / 4 * 3)
+    assert visit(Journal(current=Identity("a", Learned.ANSWERED), retiring=retiring)) == NOW + DAY / 3
+    late = Journal(current=Identity("a", Learned.ANSWERED), retiring=retiring, create_until=NOW + DAY / 4 * 3)
     assert visit(late) == NOW + DAY / 4 * 3
 
 
@@ -517,7 +520,7 @@ def test_who_was_held_by_the_brake_still_waits_for_a_turn(cluster: Cluster, monk
     now = daemon.now()
     a, b, c = daemon._accounts.values()
     for account in (a, b, c):
-        account.journal = Journal(current_id="id", rotated_at=now - 40 * DAY)
+        account.journal = Journal(current=Identity("id", Learned.ANSWERED), rotated_at=now - 40 * DAY)
     off = daemon._brake
     daemon._brake = replace(off, engaged=Trouble.PROVIDER, until=now + timedelta(minutes=1))
     assert not any(daemon._may_begin(account, now) for account in (a, b, c))

@@ -10,7 +10,7 @@ import pytest
 
 from rotator.account_answers import RateLimited
 from rotator.config import AccountSettings
-from rotator.core.protocol import Fail, Failure
+from rotator.core.protocol import Command, Fail, Failure
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError, stored_code
 from rotator.fleet import Fleet
@@ -46,7 +46,7 @@ def test_each_error_class_has_a_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("failure", Failure)
 def test_each_failure_of_the_protocol_has_a_code(failure: Failure) -> None:
-    error = RotationError(Fail(failure, "what", "next"), unchanged="")
+    error = RotationError(Fail(failure, "what", Command.of("status", "shop"), "Look at it"), unchanged="")
     assert error.code.value == failure.value
     assert error.blame is error.code.blame
 

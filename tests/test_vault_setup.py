@@ -152,7 +152,7 @@ def test_with_this_policy_every_check_is_passed_and_an_account_is_rotated(site: 
     assert "without this in the policy" not in finished.out
     settings = load(cluster.config)
     with fleet(settings) as session:
-        [outcome] = session.run(settings.accounts, Request(Wanted.NOW, patience=timedelta(seconds=20)))
+        [outcome] = session.run(settings.accounts, Request(Wanted.NOW, max_wait=timedelta(seconds=20)))
     assert (outcome.result, outcome.published, outcome.error) == (Result.OK, True, None)
     assert cluster.document("nexmo/main")["api_secret"] != FIRST
     assert not cluster.emulator.authenticates("keymain", SecretStr(FIRST))

@@ -21,6 +21,8 @@ class RotationError(RotatorError):
 class OperatorError(RotatorError):
     """A person's command cannot be carried out as it was given."""
 
+    code = Code.COMMAND_REFUSED
+
     def __init__(self, what: str, *, unchanged: str, advice: str = "", next_command: Command | None = None) -> None:
         step = f"{advice}: {next_command}" if next_command and advice else str(next_command or advice)
         super().__init__(what, unchanged=unchanged, next_step=step)
@@ -30,7 +32,7 @@ class OperatorError(RotatorError):
 class ContentionError(RotatorError):
     """Other writers changed the account again and again."""
 
-    code = Code.CONFLICT
+    code = Code.CONTENTION
 
 
 class StoppedError(RotatorError):

@@ -121,8 +121,8 @@ class Executor:
             if using is Credential.CANDIDATE and state.account.verify_balance:
                 # The provider's other host has servers of its own, which might learn of a new secret later.
                 self.provider.get_balance(self.credentials(using))
-        except Unauthorized:
-            state.log.info("provider.refused", credential=using.value)
+        except Unauthorized as error:
+            state.log.info("provider.refused", credential=using.value, request_id=error.request_id)
             state.learn_refusal(using)
             return
         state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}))

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rotator.account_api import RateLimited
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
+from rotator.core.jitter import backoff
 from rotator.core.protocol import (
     Command,
     Failure,
@@ -129,6 +130,8 @@ class Rotation:
         except StoppedError as error:
             self.release()
             return self._ended(Result.DEFERRED, Reason.STOPPED.value, error=str(error))
+        except RateLimited as limited:
+            return self._deferred(limited)
         except RotatorError as error:
             self._park(error)
             return self._failed(error)
@@ -195,6 +198,28 @@ class Rotation:
         self._limits += 1
         self.state.learn(listing=None)
         self.state.forget_if_moved()
+
+    def _deferred(self, limited: RateLimited) -> Outcome:
+        """End the run until the provider accepts requests of this key again. A rate limit is no failure.
+
+        The journal says until when, for other instances and after a restart.
+        """
+        state = self.state
+        now = state.clock()
+        delay = limited.retry_after or timedelta()
+        if self._limits >= MAX_LIMITS:
+            delay = max(delay, backoff(self.account.name, 1))
+        leased = leased_elsewhere(self.journal, self.policy, now, journal_at=state.seen.journal_at)
+        if state.journal_version and leased is None and not state.seen.journal_lost:
+            self.write_if_possible(transitions.limited(state.situation, now + delay))
+        state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
+        return self._ended(
+            Result.DEFERRED,
+            Reason.RATE_LIMITED.value,
+            until=now + delay,
+            error=str(limited),
+            next_command=Command.of("rotate-now", self.account.name),
+        )
 
     def _rested(self, rest: Rest) -> Outcome:
         if rest.journal is not None:
@@ -271,11 +296,6 @@ class Rotation:
             return
         if state.journal_version == 0 and not ambiguous:
             return
-        not_before = timedelta()
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            not_before = error.retry_after
-        if error.code is Code.UNPROVISIONED:
-            not_before = UNPROVISIONED_BACKOFF
         self.write_if_possible(
             transitions.failed(
                 state.seen,
@@ -285,7 +305,7 @@ class Rotation:
                 str(error),
                 failure=error.code.value,
                 ambiguous=ambiguous,
-                not_before=not_before,
+                not_before=UNPROVISIONED_BACKOFF if error.code is Code.UNPROVISIONED else timedelta(),
             )
         )
 

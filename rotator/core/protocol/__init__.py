@@ -47,6 +47,7 @@ from rotator.core.protocol.steps import (
     Step,
     TryEarlier,
 )
+from rotator.core.protocol.wake import wake_at
 
 __all__ = [
     "CHANGING_STEPS",
@@ -99,4 +100,5 @@ __all__ = [
     "leased_elsewhere",
     "requests",
     "transitions",
+    "wake_at",
 ]

@@ -139,7 +139,7 @@ def clear(case: Situation) -> Step | None:
     if journal.strangers and case.in_doubt:
         return None  # a stranger has been missing for a moment only
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
-    if failed or journal.request != at_rest.request:
+    if failed or journal.next_attempt_at is not None or journal.request != at_rest.request:
         return Record(Event.CLEARED, at_rest)
     if journal.holder == case.policy.runner:
         return Record(Event.RELEASED, at_rest)

@@ -57,6 +57,13 @@ def wait_for_backoff(case: Situation) -> Step | None:
         return None
     if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
         return None
+    if not case.journal.attempts:
+        return Rest(
+            Reason.RATE_LIMITED,
+            at,
+            "the provider limits the requests of this key",
+            Command.of("rotate-now", case.policy.account),
+        )
     return Rest(
         Reason.BACKOFF,
         at,

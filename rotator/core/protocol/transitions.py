@@ -335,6 +335,20 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
     return replace(_noted(case), retiring=tuple(entries.values()), unknown_ids=case.journal.unknown_ids - ids)
 
 
+def created_by_hand(case: Situation, id_: str) -> Journal:
+    """With an id that the provider answered to a create which a person asked for: it is not the published secret's."""
+    current = case.journal.current
+    if current is None:
+        return _noted(case)
+    known = replace(current, beside=current.beside | {id_}, foreign_ids=current.foreign_ids | {id_})
+    return replace(_noted(case), current=known)
+
+
+def late_create(journal: Journal, until: datetime) -> Journal:
+    """With a create of a person's that might still be carried out."""
+    return replace(journal, create_until=max(until, journal.create_until or until))
+
+
 # --- late writes -------------------------------------------------------------------------------------------------
 
 
@@ -444,6 +458,11 @@ def failed(
         ambiguity=error if ambiguous else parked.ambiguity,
         unknown_ids=case.unknown if ambiguous else parked.unknown_ids,
     )
+
+
+def limited(case: Situation, until: datetime) -> Journal:
+    """Without the lease, because the provider limits the requests of the key. That is no failure."""
+    return replace(released(case), next_attempt_at=until)
 
 
 def rested(case: Situation, *, withdraw: bool) -> Journal:
