@@ -1,8 +1,9 @@
-"""What the provider's answers mean: values or errors, nothing is sent here; imports errors and the rate limiter.
+"""What the provider's answers mean: values or errors, nothing is sent here; imports provider, net, errors and logs.
 
 The two families of operations answer in two dialects: those on secrets in JSON, with errors after RFC 7807, those on
 the account itself in JSON or XML, as the Content-Type says, with errors of a code and a label. Every text in an answer
-is somebody else's: it is never trusted, and what of it gets into an error is cleaned.
+is foreign: an error repeats known fields of a document of the right media type, masked and cleaned, and of anything
+else only the size and the media type.
 
 ApiError
 ├── NotSent            the request certainly did not reach the provider
@@ -17,7 +18,6 @@ ApiError
     └── RateLimited    429
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,17 +28,19 @@ from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
 import httpx
 from defusedxml import ElementTree
-from pydantic import BaseModel, BeforeValidator, Field, SecretBytes, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretBytes, ValidationError
 
 from rotator.errors import Code, RotatorError
+from rotator.logs import MASK, foreign, redact
+from rotator.net.answers import JSON, PROBLEM, XML, check_structure, described, media_type, parse_json
 from rotator.provider.rate_limiter import HEADERS, requested_wait
 
 STATUS_PAGE = "If it goes on, look at the provider's status page"
 _NO_ACCESS = "Ask the provider to give this API key access to the Account API; the secret need not be wrong"
 _TOO_FAST = "If this happens often, lower account_api.max_calls_per_second"
-_MAX_TEXT = 300
 _MAX_REFERENCE = 100
-_XML_TYPES = ("application/xml", "text/xml")
+# The longest real answer lists a handful of secrets.
+_MOST_VALUES = 10_000
 _DONE = "200"  # the error-code of what worked
 M = TypeVar("M", bound=BaseModel)
 
@@ -255,6 +257,11 @@ class Reply:
     content: SecretBytes
     request_id: str = ""
 
+    @property
+    def media_type(self) -> str:
+        """What kind of document the body is said to be."""
+        return media_type(self.headers.get("content-type"))
+
     @classmethod
     def of(cls, response: httpx.Response, content: bytes, request_id: str) -> "Reply":
         """What is needed of a response, and its body."""
@@ -270,9 +277,20 @@ def request_id(response: httpx.Response, hidden: Sequence[str]) -> str:
 # --- values -------------------------------------------------------------------------------------------------------
 
 
+def _without_secret(text: str) -> str:
+    """Ids are shown everywhere, to everybody: one that repeats a secret is none."""
+    if redact(text) != text:
+        raise ValueError("repeats a secret")
+    return text
+
+
 class _Secret(BaseModel):
     # Ids become part of a path: one character at least is not a dot, or the path would be another one.
-    id: str = Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$")
+    id: Annotated[
+        str,
+        Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$"),
+        AfterValidator(_without_secret),
+    ]
     created_at: datetime
 
     def info(self) -> SecretInfo:
@@ -349,8 +367,8 @@ def parse_list(reply: Reply) -> tuple[SecretInfo, ...]:
     Raises:
         LostAnswer: If that is not what the answer holds; and so for all the others.
     """
-    with suppress(ValidationError, OverflowError):
-        secrets = _Secrets.model_validate_json(reply.content.get_secret_value()).embedded.secrets
+    with suppress(ValueError, OverflowError):  # a ValidationError is a ValueError
+        secrets = _Secrets.model_validate_json(_bounded(reply)).embedded.secrets
         if len({secret.id for secret in secrets}) == len(secrets):
             return tuple(secret.info() for secret in secrets)
     raise unreadable("the list of secrets", "account_api.api_url", reply)
@@ -358,8 +376,8 @@ def parse_list(reply: Reply) -> tuple[SecretInfo, ...]:
 
 def parse_secret(reply: Reply) -> SecretInfo:
     """One secret."""
-    with suppress(ValidationError, OverflowError):
-        return _Secret.model_validate_json(reply.content.get_secret_value()).info()
+    with suppress(ValueError, OverflowError):
+        return _Secret.model_validate_json(_bounded(reply)).info()
     raise unreadable("a secret's id and date", "account_api.api_url", reply)
 
 
@@ -429,11 +447,12 @@ def refusal_within(request: str, reply: Reply, hidden: Sequence[str], *, setting
 
 
 def _refusal(request: str, reply: Reply, status: int, hidden: Sequence[str], setting: str) -> ApiError:
-    problem = _document(reply)
+    problem = _document(reply) if reply.media_type in (JSON, PROBLEM, *XML) else {}
     label = _text(problem.get("error-code-label"), hidden)
-    texts = (_text(problem.get("title"), hidden), _text(problem.get("detail"), hidden), label)
-    said = ": ".join(text for text in texts if text)
-    what = f"The provider answered {status} to {request}" + (f" ({said})" if said else "")
+    texts = [] if reply.media_type in XML else [_text(problem.get(name), hidden) for name in ("title", "detail")]
+    said = ": ".join(text for text in (*texts, label) if text)
+    said = said or described(reply.media_type, len(reply.content.get_secret_value()))
+    what = f"The provider answered {status} to {request} ({said})"
     ids: _Ids = {"request_id": reply.request_id, "instance": _reference(problem.get("instance"), hidden)}
     if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return LostAnswer(what, status=status, next_step=STATUS_PAGE, **ids)
@@ -467,11 +486,9 @@ def _invalid_parameters(problem: dict[str, Any], hidden: Sequence[str]) -> tuple
 
 def _document(reply: Reply) -> dict[str, Any]:
     """An answer's fields; none if it cannot be read. A bare word is taken for the field `response`."""
-    content = reply.content.get_secret_value()
-    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        document = _xml(content) if kind in _XML_TYPES else _json(content)
-    # Numbers beyond all limits are an ArithmeticError, codecs that nobody knows a LookupError.
+        document = _xml(_bounded(reply)) if reply.media_type in XML else _json(_bounded(reply))
+    # Numbers beyond all limits are an ArithmeticError, unknown codecs a LookupError.
     except (ValueError, SyntaxError, ArithmeticError, LookupError, RecursionError):
         return {}
     if isinstance(document, str):
@@ -479,9 +496,20 @@ def _document(reply: Reply) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def _bounded(reply: Reply) -> bytes:
+    """The body, if no more can be parsed from it than from any of this API's.
+
+    Raises:
+        ValueError: If it is another one's.
+    """
+    content = reply.content.get_secret_value()
+    check_structure(content, _MOST_VALUES)
+    return content
+
+
 def _json(content: bytes) -> Any:
     # An amount that passes through a float is another amount.
-    return json.loads(content, parse_float=Decimal)
+    return parse_json(content, _MOST_VALUES, parse_float=Decimal)
 
 
 def _xml(content: bytes) -> str | dict[str, str]:
@@ -500,7 +528,12 @@ def _reference(value: object, hidden: Sequence[str]) -> str:
 
 
 def clean(text: str, hidden: Sequence[str] = ()) -> str:
-    """Somebody else's text, fit for one line of ours: no control characters, no secret of ours, not too long."""
+    """Foreign text, fit for one line of an error: no control characters, no secret, not too long.
+
+    Args:
+        text: The text.
+        hidden: Values of the request, which can be too short to be registered.
+    """
     for value in hidden:
-        text = text.replace(value, "********")
-    return re.sub(r"[^\x20-\x7e]+", " ", text)[:_MAX_TEXT].strip()
+        text = text.replace(value, MASK)
+    return re.sub(r"[^\x20-\x7e]+", " ", foreign(text)).strip()

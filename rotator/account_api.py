@@ -52,6 +52,8 @@ from rotator.account_answers import (
 from rotator.config import AccountApiSettings, in_plain_text
 from rotator.deadline import Deadline, bound
 from rotator.errors import ConfigError
+from rotator.logs import register_proxies, register_secret
+from rotator.net.answers import is_encoded
 from rotator.provider.models import HttpForwardMethod
 from rotator.provider.rate_limiter import Budget, RateLimiter, remaining_budget
 
@@ -136,6 +138,12 @@ class _Call:
         has just created it.
         """
         return {"Connection": "close"} if self.operation == "create" else {}
+
+    def register(self) -> None:
+        """Have every secret of it masked wherever its answer is repeated."""
+        callbacks = self.operation == "settings"
+        for value in (self.auth.api_secret, *(() if callbacks else self.fields.values())):
+            register_secret(value, passing=True)
 
     def in_the_clear(self) -> list[str]:
         """What a provider that echoes a request could show: the credential as it was sent, and every value."""
@@ -235,15 +243,17 @@ class _Host:
         if deadline.sent:
             what = f"{self.name} did not answer {call} ({type(error).__name__})"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
-        text = str(error)
+        # Only the system and OpenSSL write the text of a ConnectError. Other errors repeat what a proxy sent.
+        text = str(error) if isinstance(error, httpx.ConnectError) else ""
         if "CERTIFICATE_VERIFY_FAILED" in text:
             reason = re.sub(r".*certificate verify failed: | \(_ssl.*", "", text)
             return NotSent(
                 f"The certificate of {self.name} cannot be verified ({clean(reason)})",
                 next_step="If a proxy with a CA of its own stands between, name that CA in account_api.ca_cert",
             )
+        reason = ": ".join(part for part in (type(error).__name__, clean(text)) if part)
         return NotSent(
-            f"{self.name} cannot be reached ({type(error).__name__}: {clean(text)})",
+            f"{self.name} cannot be reached ({reason})",
             next_step=f"Look at the network and at {self.setting}",
         )
 
@@ -251,7 +261,11 @@ class _Host:
 def _client(settings: AccountApiSettings, tls: ssl.SSLContext, connections: int) -> httpx.Client:
     timeout = settings.timeout.total_seconds()
     client = httpx.Client(
-        headers={"Accept": "application/json", "User-Agent": f"rotator/{__version__}"},
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a small encoded body can decode to gigabytes
+            "User-Agent": f"rotator/{__version__}",
+        },
         verify=tls,
         # The deadline ends the whole; these leave most of the time to the answer.
         timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
@@ -304,6 +318,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._budgets: dict[str, Budget] = {}
         self._closed = threading.Event()
         self._in_query = settings.rest_auth == "query"
+        register_proxies()
         tls = _tls(settings)
 
         def connect(setting: str, url: str) -> _Host:
@@ -461,6 +476,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
     def _exchange(self, host: _Host, call: _Call) -> Reply | ApiError:
         deadline = Deadline(self._timeout)
         request_id = ""
+        call.register()
         try:
             hidden = call.in_the_clear()
             login: httpx.Auth = httpx.BasicAuth(call.auth.api_key, call.auth.api_secret.get_secret_value())
@@ -481,13 +497,20 @@ class AccountApi(AbstractContextManager["AccountApi"]):
                     extensions={"trace": deadline},
                 ) as response:
                     request_id = account_answers.request_id(response, hidden)
-                    content = _read(response)
+                    encoded = is_encoded(response.headers.get("Content-Encoding"))
+                    content = None if encoded else _read(response)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
         except httpx.InvalidURL:
             return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         except (httpx.RequestError, httpx.StreamError) as error:
             return host.unanswered(call, deadline, error, request_id)
+        if encoded:
+            return LostAnswer(
+                f"The answer to {call} is compressed, although rotator asked for one that is not",
+                next_step=f"Switch off compression in the proxy in front of {host.name}, or look at {host.setting}",
+                request_id=request_id,
+            )
         if content is None:
             what = f"The answer to {call} is longer than any of the Account API's"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
@@ -535,7 +558,7 @@ def _path(api_key: str, secret_id: str | None = None) -> str:
 def _read(response: httpx.Response) -> bytes | None:
     """The whole body; None if it is too long to be any of this API's."""
     content = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         content += chunk
         if len(content) > _MAX_BODY:
             return None

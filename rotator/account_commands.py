@@ -278,13 +278,13 @@ def create(
     from rotator import account as accounts
     from rotator.generator import generate as make_up
     from rotator.generator import is_compliant
-    from rotator.logs import conceal
+    from rotator.logs import register_secret
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
         accounts.require_room(fleet, accounts.look(fleet, account))
         if out is not None:
-            value = conceal(make_up(account.recipe))
+            value = register_secret(make_up(account.recipe))
         else:
             prompt = f"New API secret of {name} (with --out FILE one is made up)"
             value = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)

@@ -22,7 +22,7 @@ from rotator.balance import Reading, Rules, TopUp, Withheld
 from rotator.config import AccountSettings
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
-from rotator.logs import conceal
+from rotator.logs import register_secret
 from rotator.vault import CasConflict, Document
 
 _log = structlog.get_logger()
@@ -117,7 +117,7 @@ class Cashier:
                 unchanged="Nothing was topped up",
                 next_step="Put it there, or set top_up.per_day = 0",
             )
-        return conceal(SecretStr(value.strip()), passing=True)
+        return register_secret(SecretStr(value.strip()), passing=True)
 
 
 def _noted(document: Document, path: str) -> list[_Entry]:

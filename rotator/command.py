@@ -106,7 +106,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
 
     from pydantic import SecretStr
 
-    from rotator.logs import conceal
+    from rotator.logs import register_secret
 
     if file is not None:
         try:
@@ -124,4 +124,4 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     secret = text.strip("\r\n")
     if not secret.strip():
         raise ConfigError("The value is empty")
-    return conceal(SecretStr(secret))
+    return register_secret(SecretStr(secret))

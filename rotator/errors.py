@@ -1,4 +1,4 @@
-"""The root of rotator's errors, the list of failure codes, and how error text is shown; imports nothing of rotator.
+"""The root of rotator's errors, the list of failure codes, and the masking of their text; imports logs.
 
 Each error class has a `code`. The code is stored in journals, shown to users and used as a metric label. It also says
 whose failure it is (`Blame`). Behavior depends on codes and blame only, never on class names or message texts.
@@ -11,6 +11,11 @@ RotatorError
 """
 
 from enum import StrEnum
+
+from rotator.logs import escape_control as visible
+from rotator.logs import redact
+
+__all__ = ["Blame", "Code", "ConfigError", "RotatorError", "stored_code", "visible"]
 
 
 class Blame(StrEnum):
@@ -113,21 +118,8 @@ def stored_code(failure: str) -> Code:
     return _STORED.get(failure, Code.OTHER)
 
 
-def visible(text: str) -> str:
-    """A text in which whatever would act on a terminal is spelled out; only a plain line break stays one.
-
-    Errors hold other people's words: an id, a holder's name, what a server said. None of them clears a screen, turns
-    the direction of writing around or makes a line look like another.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in text
-    )
-
-
 class RotatorError(Exception):
-    """Something an operator can act on.
+    """Something an operator can act on. Every registered secret in its text is masked when the error is made.
 
     Args:
         what: One sentence: what happened.
@@ -142,10 +134,10 @@ class RotatorError(Exception):
     """Whether what it ended may have been carried out all the same."""
 
     def __init__(self, what: str, *, unchanged: str = "", next_step: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.unchanged = unchanged
-        self.next_step = next_step
+        self.what = redact(what)
+        self.unchanged = redact(unchanged)
+        self.next_step = redact(next_step)
+        super().__init__(self.what)
 
     @property
     def blame(self) -> Blame:

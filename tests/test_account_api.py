@@ -1,6 +1,7 @@
 """The client of the Account API, against real sockets that answer well, badly, slowly or not at all."""
 
 import base64
+import gzip
 import json
 import socket
 import ssl
@@ -127,6 +128,8 @@ def raw(*parts: bytes, pause: float = 0) -> Answer:
 def says(status: int, body: object = b"", headers: str = "") -> Answer:
     """A whole answer; the connection stays open for another request, as a real server would leave it."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    if not isinstance(body, bytes) and "content-type" not in headers.lower():
+        headers += "Content-Type: application/json\r\n"
     # 1xx, 204 and 304 have no body by definition.
     length = "" if status < 200 or status in (204, 304) else f"Content-Length: {len(content)}\r\n"
     head = f"HTTP/1.1 {status} X\r\n{length}{headers}\r\n".encode()
@@ -602,6 +605,68 @@ def test_the_provider_s_text_stays_on_one_line_and_short() -> None:
     assert str(error).isascii()
     assert len(str(error)) < 800
     assert "(a b [31m c: ddd" in str(error)
+
+
+WORDS = {"title": "Title0fTheirs", "detail": "Detail0fTheirs", "error-code-label": "Label0fTheirs"}
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/problem+json", "Application/JSON; charset=utf-8"])
+def test_a_refusal_repeats_a_document_of_the_right_media_type(kind: str) -> None:
+    assert "(Title0fTheirs: Detail0fTheirs: Label0fTheirs)" in str(
+        failure(says(403, WORDS, f"Content-Type: {kind}\r\n"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (says(403, WORDS, "Content-Type: text/html\r\n"), "with 91 bytes of text/html"),
+        (says(503, json.dumps(WORDS).encode()), "with 91 bytes of no media type"),
+        (says(429, WORDS, "Content-Type: text/Theirs\r\n"), "with 91 bytes of another media type"),
+        (says(401, b"<html>Theirs</html>", "Content-Type: application/json\r\n"), "with 19 bytes of application/json"),
+        (says(404, ["Theirs"]), "with 10 bytes of application/json"),
+        (says(403), "without content"),
+        (says(403, b"<r><title>Theirs</title></r>", "Content-Type: text/xml\r\n"), "with 28 bytes of text/xml"),
+    ],
+)
+def test_a_refusal_tells_size_and_media_type_of_anything_else(answer: Answer, told: str) -> None:
+    shown = str(failure(answer))
+    assert told in shown
+    assert "Theirs" not in shown
+
+
+def test_an_id_that_repeats_a_secret_is_refused() -> None:
+    for answer in (lists({"id": OLD, "created_at": "2026-01-01T00:00:00Z"}), lists(INFO | {"id": f"x-{BASIC}"})):
+        error = failure(answer, list_)
+        assert isinstance(error, LostAnswer)
+        assert OLD not in str(error)
+
+
+def test_a_secret_of_another_account_is_masked_in_a_refusal() -> None:
+    other = "Another0Accounts9Secret"
+    with provider(says(403, {"detail": f"not {other}"})) as server, client(server) as api:
+        for secret in (other, OLD):
+            with pytest.raises(Forbidden) as caught:
+                api.list_secrets(Credentials(KEY, SecretStr(secret)), KEY)
+    assert other not in everything_about(caught.value)
+
+
+# --- large answers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "unknown"])
+@OPERATIONS
+def test_a_compressed_answer_is_refused_before_it_is_decoded(encoding: str, operation: Operation) -> None:
+    error = failure(says(200, gzip.compress(b"{}"), f"Content-Encoding: {encoding}\r\n"), operation)
+    assert isinstance(error, LostAnswer)
+    assert "is compressed" in str(error)
+
+
+def test_an_answer_that_is_not_compressed_can_say_so() -> None:
+    headers = "Content-Encoding: identity\r\nContent-Type: application/json\r\n"
+    with provider(says(201, INFO, headers)) as server, client(server) as api:
+        assert create(api).id == ID
+        assert b"accept-encoding: identity\r\n" in server.requests[0].lower()
 
 
 def test_credentials_do_not_show_their_secret() -> None:

@@ -1,0 +1,87 @@
+"""The log: structlog and standard-library loggers through one chain, on standard error; imports redaction.
+
+No code logs a secret. A library or a server's answer can still put one into an event, so the formatter masks every
+registered secret in the finished line.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from io import StringIO
+from typing import Any, Literal, TextIO
+
+import structlog
+
+from rotator.logs.redaction import escape_control, redact
+
+
+def configure(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> None:
+    """Send every logger of the process through one chain.
+
+    Args:
+        level: The lowest level that is written: debug, info, warning or error.
+        form: One JSON object a line, or text for people.
+        stream: Where to; standard error if not given.
+    """
+    out = stream or sys.stderr
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(out)
+    handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_renderers(form, colors=out.isatty())))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # A line a request or job, of interest only to who debugs.
+    for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    # It has a line for whatever anybody sends to the port that is no request.
+    logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+
+
+def _renderers(form: str, *, colors: bool) -> list[Any]:
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if form == "json":
+        return [remove, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [remove, _on_one_line, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_indented)]
+
+
+def _on_one_line(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
+    """Other people's words neither begin a line nor act on a terminal; whatever is no text is shown by its repr."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = escape_control(value).replace("\n", "\\n")
+    return event
+
+
+def _indented(out: TextIO, error: Any) -> None:
+    """An exception's lines, which may be other people's words as well, cannot be taken for the log's own."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(escape_control(text.getvalue()).replace("\n", "\n  | "))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A record that cannot be formatted: say where it comes from, never what it holds.
+
+        Where not even that can be said, as on a disk that is full, the work goes on all the same.
+        """
+        with suppress(OSError, ValueError):
+            self.stream.write(f"a log line of {record.name} at {record.pathname}:{record.lineno} cannot be written\n")
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Redacts the finished line: nothing is added to it after that."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))

@@ -1,0 +1,65 @@
+"""What both clients check of an HTTP answer before they use its body; imports nothing of rotator.
+
+An answer can come from another program than the one that was asked: a proxy's error page, a login page. Its text is
+repeated only from documents of the media type that the server itself uses. Of anything else `described` tells the size
+and the media type.
+"""
+
+import json
+from typing import Any
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+XML = ("application/xml", "text/xml")
+# A media type is foreign text as well: these are named, any other is not repeated.
+_NAMED = (JSON, PROBLEM, *XML, "text/html", "text/plain", "application/octet-stream")
+_STRUCTURE = b",[{<"
+
+
+def media_type(header: str | None) -> str:
+    """The media type that a Content-Type header names, without parameters; empty if there is none."""
+    return (header or "").partition(";")[0].strip().lower()
+
+
+def is_encoded(header: str | None) -> bool:
+    """Whether a Content-Encoding header says that the body is compressed: a small one can decode to gigabytes."""
+    return (header or "").strip().lower() not in {"", "identity"}
+
+
+def described(kind: str, size: int) -> str:
+    """A body in words that contain nothing of it."""
+    if not size:
+        return "without content"
+    named = kind if kind in _NAMED else "another media type" if kind else "no media type"
+    return f"with {size} bytes of {named}"
+
+
+def check_structure(content: bytes, most: int) -> None:
+    """Check that a JSON or XML document can become no more than this many values.
+
+    A parsed value takes up to 150 bytes, however short it is in the document. Characters in strings count, too, so the
+    limit has to be far above what any real document contains.
+
+    Raises:
+        ValueError: If it can become more.
+    """
+    if sum(content.count(sign) for sign in _STRUCTURE) > most:
+        raise ValueError("the document contains too many values")
+
+
+def parse_json(content: bytes, most: int, **options: Any) -> Any:
+    """Parse a document that can become no more than this many values.
+
+    Args:
+        content: The document.
+        most: See `check_structure`.
+        options: For `json.loads`.
+
+    Raises:
+        ValueError: If it is no JSON, nested too deeply or can become too many values.
+    """
+    check_structure(content, most)
+    try:
+        return json.loads(content, **options)
+    except RecursionError:
+        raise ValueError("the document is nested too deeply") from None
