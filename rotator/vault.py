@@ -36,7 +36,8 @@ from pydantic import SecretStr
 
 from rotator.config import VaultSettings, in_plain_text
 from rotator.errors import Code, RotatorError
-from rotator.logs import conceal
+from rotator.logs import foreign, register_secret
+from rotator.net.answers import JSON, described, parse_json
 from rotator.vault_http import Answer, Http, OnRequest, Unanswered
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -57,6 +58,10 @@ _FRESH = timedelta(minutes=1)
 _SHORTEST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 # How often somebody is reminded of a token that ends.
 _REMINDER = timedelta(days=1)
+# What a document, or an answer about the rights at 500 paths, contains at most.
+_MOST_VALUES = 100_000
+# Of an answer's errors these are repeated.
+_MOST_ERRORS = 5
 _log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -282,12 +287,14 @@ class _Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its s
             Unanswered: If there is none.
         """
         answer = self._ask(method.upper(), url, body=what.get("json"), params=what.get("params"))
-        content = _parsed(answer.text)
+        content = _parsed(answer.content)
         if 200 <= answer.status < 300:  # noqa: PLR2004
             return content
-        said = content.get("errors")
-        errors = [str(line) for line in said] if isinstance(said, list) else None
-        raise answers.VaultError.from_status(answer.status, f"HTTP {answer.status}", errors=errors, text=answer.text)
+        said = content.get("errors") if answer.media_type == JSON else None
+        errors = [str(line) for line in said[:_MOST_ERRORS]] if isinstance(said, list) else None
+        summary = f"HTTP {answer.status} {described(answer.media_type, len(answer.content))}"
+        text = answer.content.decode("utf-8", "replace")
+        raise answers.VaultError.from_status(answer.status, summary, errors=errors, text=text)
 
 
 class Vault:
@@ -348,20 +355,17 @@ class Vault:
     def _document(self, path: str, version: int | None, until: float) -> Document:
         api_path = self.data_path(path)
 
-        def request(wire: _Wire) -> Any:
+        def request(wire: _Wire) -> Document:
             try:
-                return wire.get(f"/v1/{api_path}", params=None if version is None else {"version": version})
+                return _document(wire.get(f"/v1/{api_path}", params=None if version is None else {"version": version}))
             except answers.InvalidPath as error:
-                answer = _absent(error)
-                if answer is None:
+                found = _absent(error)
+                if found is None:
                     raise
-                return answer
+                return found
 
-        answer = self._read(_Call("read", f"read {api_path}", until), "read", api_path, request)
-        try:
-            return _document(answer["data"])
-        except (TypeError, KeyError, ValueError):
-            pass
+        with suppress(TypeError, KeyError, ValueError):
+            return self._read(_Call("read", f"read {api_path}", until), "read", api_path, request)
         raise self._unreadable(api_path)
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
@@ -415,7 +419,7 @@ class Vault:
                     path=path, secret=secret, cas=cas, mount_point=self._settings.mount
                 )
             except answers.InvalidRequest as error:
-                if "check-and-set" not in _said(error):
+                if "check-and-set" not in _words(error):
                     raise
                 return None
 
@@ -513,7 +517,9 @@ class Vault:
                 raise answers.VaultDown(errors=["it is the standby of another cluster, for a disaster"])
             if answer["sealed"] and not alone:
                 raise answers.VaultDown(errors=["Vault is sealed"])
-            return Health(wire.address, str(answer["version"]), bool(answer["sealed"]), bool(answer["standby"]))
+            return Health(
+                wire.address, foreign(str(answer["version"]), 40), bool(answer["sealed"]), bool(answer["standby"])
+            )
 
         # Asked within a namespace the server answers 400.
         call = _Call("health", "read sys/health", self._until(LONGEST_READ), everywhere=True)
@@ -537,7 +543,7 @@ class Vault:
                 return wire.get(f"/v1/{api_path}")
             except answers.Forbidden as error:
                 # So it answers, to root as well, where there is no mount, and where the policy shows nothing of it.
-                if "preflight" not in _said(error):
+                if "preflight" not in _words(error):
                     raise
                 return None
 
@@ -553,9 +559,12 @@ class Vault:
         if path is None:
             raise self._unreadable(api_path)
         if kind != "kv" or version != "2" or path != mount:
-            described = f"KV version {version or 1}" if kind == "kv" else f'of type "{kind}"'
+            found = (
+                f"KV version {foreign(str(version or 1), 20)}" if kind == "kv" else f'of type "{foreign(str(kind))}"'
+            )
             raise self._wrong_mount(
-                f'Vault\'s mount "{path}" is {described}, and vault.mount ("{mount}") has to name a KV version 2 one'
+                f'Vault\'s mount "{foreign(path)}" is {found}, '
+                f'and vault.mount ("{mount}") has to name a KV version 2 one'
             )
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -716,17 +725,17 @@ class Vault:
                 maybe_done=error.sent,
                 next_step="Look at the server and the network: rotator check",
             )
-        said = _said(error)
+        said, words = _said(error), _words(error)
         if isinstance(error, answers.Forbidden):
             return _Forbidden(said)
         if isinstance(error, answers.InvalidPath):
             found_nothing = self._wrong_mount(f"Vault finds nothing to {what}: {said}")
             return found_nothing if isinstance(error.errors, list) else self._unreadable(what)
         # A mount that was made a moment ago; a standby that knows of no leader to pass a request on to.
-        not_yet = "non-versioned to versioned" in said or "active cluster node not found" in said
+        not_yet = "non-versioned to versioned" in words or "active cluster node not found" in words
         if isinstance(error, (answers.InvalidRequest, answers.Unauthorized)) and not not_yet:
             return VaultError(f"Vault refuses to {what}: {said}", unchanged="Nothing was written there")
-        if isinstance(error, answers.VaultDown) and "sealed" in said:
+        if isinstance(error, answers.VaultDown) and "sealed" in words:
             return VaultSealed(
                 f"Vault at {address} is sealed", maybe_done=False, next_step="Unseal it: vault operator unseal"
             )
@@ -895,7 +904,7 @@ class Vault:
             return {"token": _content(auth.token_file, "token_file").get_secret_value()}
         if auth.method == "approle":
             secret_id = auth.secret_id or _content(auth.secret_id_file, "secret_id_file")
-            return {"role_id": auth.role_id, "secret_id": conceal(secret_id).get_secret_value()}
+            return {"role_id": auth.role_id, "secret_id": register_secret(secret_id).get_secret_value()}
         if auth.method == "cert":
             return {"name": auth.role} if auth.role else {}
         jwt = _content(auth.jwt_file or KUBERNETES_JWT, "jwt_file")
@@ -927,7 +936,7 @@ class Vault:
     def _granted(self, answer: Any) -> _Grant:
         """What a login gave."""
         auth = answer["auth"]
-        token = conceal(SecretStr(str(auth["client_token"] or ""))).get_secret_value()
+        token = register_secret(SecretStr(str(auth["client_token"] or ""))).get_secret_value()
         if not token:
             raise ValueError("no token")
         _refuse_limited(auth)
@@ -994,7 +1003,8 @@ class Vault:
         except VaultUnreachable:
             raise
         except (VaultError, TypeError, KeyError, ValueError) as error:
-            _log.warning("vault.renewal_refused", error=_said(error))
+            error_text = error.what if isinstance(error, VaultError) else "the answer is not one of Vault's"
+            _log.warning("vault.renewal_refused", error=error_text)
             return None
         # Towards the longest life that its role allows, a token is renewed for less and less.
         return None if renewed.shrunk(now) else renewed
@@ -1025,9 +1035,10 @@ def _left(answer: Any) -> int:
 
 def _refuse_limited(token: Mapping[str, Any]) -> None:
     """A token for a few requests would end in the middle of a rotation, again and again."""
-    if token.get("num_uses"):
+    uses = token.get("num_uses")
+    if uses:
         raise _Limited(
-            f"rotator's token is good for {token['num_uses']} requests only",
+            f"rotator's token is good for {uses if isinstance(uses, int) else 'a few'} requests only",
             unchanged="Nothing was written",
             next_step="Have it made without a limit: token_num_uses=0 for the role, or no -use-limit for a token",
         )
@@ -1065,7 +1076,7 @@ def _untrusted(address: str, error: Unanswered) -> VaultUntrusted | None:
     """What is wrong with the certificates, if that is what is wrong."""
     text = error.reason
     if found := re.search(r"certificate verify failed: ([^(\"]+)", text):
-        what = f"The certificate of {address} cannot be verified ({found[1].strip()})"
+        what = f"The certificate of {address} cannot be verified ({foreign(found[1])})"
         next_step = "Name the CA that signed it in vault.ca_cert, and its own name in vault.address"
     elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", text):
         what = f"There is no TLS connection to {address} ({found[1]})"
@@ -1078,42 +1089,73 @@ def _untrusted(address: str, error: Unanswered) -> VaultUntrusted | None:
     return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)
 
 
-def _said(error: Exception) -> str:
-    """The server's words in one line; never the request."""
-    errors = getattr(error, "errors", None)
-    text = "; ".join(map(str, errors)) if isinstance(errors, list) else getattr(error, "what", "")
-    return " ".join(text.split())[:300] or type(error).__name__
+def _words(error: answers.VaultError) -> str:
+    """What the server says, to be recognized: not for an error, a log or a decision between accounts."""
+    return "; ".join(error.errors) if isinstance(error.errors, list) else ""
 
 
-def _parsed(text: str | None) -> dict[str, Any]:
+def _said(error: answers.VaultError) -> str:
+    """What the server says, to be repeated: its errors, or the size and the media type of anything else."""
+    errors = error.errors if isinstance(error.errors, list) else []
+    return "; ".join(filter(None, map(foreign, errors)))[:300] or str(error.args[0])
+
+
+def _parsed(content: bytes | str | None) -> dict[str, Any]:
     """The object that a body holds; an empty one if it holds none."""
     try:
-        answer = json.loads(text or "")
-    except (ValueError, RecursionError):
+        answer = parse_json(content.encode() if isinstance(content, str) else content or b"", _MOST_VALUES)
+    except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
-def _absent(error: answers.InvalidPath) -> Any:
+def _absent(error: answers.InvalidPath) -> Document | None:
     """What a 404 says of a document.
 
     The server answers 404 for one that was never written, for a version that is deleted or destroyed (then with
     its number), but also for a mount or a namespace that does not exist: None then, and for what is not Vault's.
+
+    Raises:
+        ValueError: If it cannot be read; or a TypeError or KeyError.
     """
-    answer = _parsed(error.text)
-    if answer.get("errors") == []:
-        return {"data": None}
-    return answer if answer.get("data") else None
-
-
-def _document(found: Any) -> Document:
-    if found is None:
+    if error.errors == []:
         return Document(version=0, data=None)
-    metadata, data = found["metadata"], found["data"]
+    answer = _parsed(error.text)
+    return _document(answer) if answer.get("data") else None
+
+
+def _document(answer: Mapping[str, Any]) -> Document:
+    """The document in an answer.
+
+    Raises:
+        VaultDenied: If it is wrapped.
+        ValueError: If there is none; or a TypeError or KeyError.
+    """
+    _refuse_wrapped(answer)
+    metadata, data = answer["data"]["metadata"], answer["data"]["data"]
     created = datetime.fromisoformat(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = datetime.fromisoformat(ends) if ends and isinstance(data, dict) else None
     return Document(int(metadata["version"]), data if isinstance(data, dict) else None, created, expires_at)
+
+
+def _refuse_wrapped(answer: Mapping[str, Any]) -> None:
+    """A wrapped answer contains a token in place of the data, which is no sign that there are none.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    wrapped = answer.get("wrap_info")
+    if not wrapped:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(wrapped, dict) and isinstance(wrapped.get(name), str):
+            register_secret(SecretStr(wrapped[name]))
+    raise VaultDenied(
+        "Vault wraps its answer to rotator (response wrapping or a control group) instead of giving it",
+        unchanged="Nothing was written",
+        next_step="Remove min_wrapping_ttl, max_wrapping_ttl and control_group from the policies of rotator's token",
+    )
 
 
 def _content(file: Path | None, setting: str) -> SecretStr:
@@ -1136,7 +1178,7 @@ def _clean(secret: SecretStr | None, where: str) -> SecretStr:
         raise VaultUnauthorized(
             f"{where} is empty or holds more than one word", unchanged="Nothing was written", next_step="Look at it"
         )
-    return conceal(secret)
+    return register_secret(secret)
 
 
 def _reveal(data: Mapping[str, Any]) -> dict[str, Any]:

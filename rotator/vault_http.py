@@ -1,4 +1,4 @@
-"""One HTTP request to a Vault server, in bounded time; imports config and the version.
+"""One HTTP request to a Vault server, in bounded time; imports config, net, logs and the version.
 
 hvac asks through an adapter, and this is what that adapter sends with: urllib3 itself, which costs half of what
 requests costs on top of it. A request is over when its time is up, however slowly bytes drip in. Only the system's name
@@ -25,11 +25,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rotator import __version__
 from rotator.config import VaultSettings, is_loopback
+from rotator.errors import ConfigError
+from rotator.logs import register_proxies
+from rotator.net.answers import is_encoded, media_type
 
 OnRequest = Callable[[str, str, float], None]
 """Told of each request: the operation, the HTTP status or the name of what came instead of one, the seconds it took."""
 
-_MAX_BODY = 16 << 20
+# The servers keep no document above 1 MiB by default; what a token may do at 500 paths takes 0.2 MiB.
+_MAX_BODY = 4 << 20
 _MAX_REDIRECTS = 3
 _KEEP_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_KEEP_METHOD)
@@ -45,10 +49,17 @@ _NOT_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered: the HTTP status and the body."""
+    """What a server, or a proxy in front of it, answered.
+
+    Attributes:
+        status: The HTTP status.
+        content: The body, still compressed if the server compressed it unasked.
+        media_type: What kind of document the body is said to be; empty if it is compressed.
+    """
 
     status: int
-    text: str = field(repr=False)
+    content: bytes = field(repr=False)
+    media_type: str = field(default="", repr=False)
 
 
 class Unanswered(Exception):
@@ -78,6 +89,7 @@ class Http:
     def __init__(self, settings: VaultSettings, *, pool_size: int, on_request: OnRequest) -> None:
         self._timeout = settings.timeout.total_seconds()
         self._on_request = on_request
+        register_proxies()
         self._managers = {address: _manager(settings, address, pool_size) for address in settings.addresses}
         # What a server answered last is to be known to whichever server this thread asks next.
         self._seen = threading.local()
@@ -113,14 +125,14 @@ class Http:
         content = None if body is None else json.dumps(body).encode()
         until = min(until, time.monotonic() + self._timeout)
         for _ in range(_MAX_REDIRECTS):
-            status, text, location = self._exchange(
+            answer, location = self._exchange(
                 operation, method, url, address=address, headers=headers, content=content, until=until
             )
-            target = urljoin(url, location) if location and status in _REDIRECTS else None
-            if target is None or not (status in _KEEP_METHOD or method == "GET") or not _as_safe(url, target):
+            target = _joined(url, location) if location and answer.status in _REDIRECTS else None
+            if target is None or not (answer.status in _KEEP_METHOD or method == "GET") or not _as_safe(url, target):
                 break
             url = target
-        return Answer(status, text)
+        return answer
 
     def _exchange(
         self,
@@ -132,7 +144,7 @@ class Http:
         headers: Mapping[str, str],
         content: bytes | None,
         until: float,
-    ) -> tuple[int, str, str | None]:
+    ) -> tuple[Answer, str | None]:
         begun = time.monotonic()
         left = until - begun
         if left <= 0:
@@ -150,17 +162,22 @@ class Http:
                 redirect=False,
                 preload_content=False,
             )
-            text = _text(response)
+            received = _content(response)
         except (failures.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             problem = _unanswered(error)
         self._on_request(operation, problem.kind if problem else str(response.status), time.monotonic() - begun)
         if problem:
             raise problem  # here, so that it carries nothing of the library's
         self._seen.index = response.headers.get("X-Vault-Index") or getattr(self._seen, "index", None)
-        return response.status, text, response.headers.get("Location")
+        kind = None if is_encoded(response.headers.get("Content-Encoding")) else response.headers.get("Content-Type")
+        return Answer(response.status, received, media_type(kind)), response.headers.get("Location")
 
     def _headers(self, given: Mapping[str, str], content: bytes | None) -> dict[str, str]:
-        headers = {"User-Agent": f"rotator/{__version__}", "X-Vault-Request": "true", **given}
+        headers = {
+            "User-Agent": f"rotator/{__version__}",
+            "X-Vault-Request": "true",
+            **given,
+        }
         if content is not None:
             headers["Content-Type"] = "application/json"
         index = getattr(self._seen, "index", None)
@@ -243,13 +260,24 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
             options |= {"cert_file": str(settings.client_cert), "key_file": str(settings.client_key)}
     proxies = {} if is_loopback(address) else requests.utils.get_environ_proxies(address)
     proxy = requests.utils.select_proxy(address, proxies)
+    credentials, manager = None, None
     if proxy:
         proxy = proxy if "://" in proxy else f"http://{proxy}"
         user, password = requests.utils.get_auth_from_url(proxy)
         credentials = urllib3.make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
-        manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=credentials, **options)
-    else:
-        manager = urllib3.PoolManager(**options)
+    try:
+        manager = (
+            urllib3.ProxyManager(proxy, proxy_headers=credentials, **options)
+            if proxy
+            else urllib3.PoolManager(**options)
+        )
+    except (failures.HTTPError, ValueError):  # their text contains the URL, and with it the password
+        manager = None
+    if manager is None:
+        raise ConfigError(
+            f"The proxy for {address} in the environment is not the URL of an HTTP proxy",
+            next_step="Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY",
+        )
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
 
@@ -259,13 +287,21 @@ def _as_safe(url: str, target: str) -> bool:
     return urlsplit(target).scheme in (("https",) if url.startswith("https:") else ("http", "https"))
 
 
-def _text(response: urllib3.BaseHTTPResponse) -> str:
-    content = response.read(_MAX_BODY, decode_content=False)
+def _joined(url: str, location: str) -> str | None:
+    """Where a redirect leads; None if the header is not a URL."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return None
+
+
+def _content(response: urllib3.BaseHTTPResponse) -> bytes:
+    content: bytes = response.read(_MAX_BODY, decode_content=False)
     if len(content) == _MAX_BODY:
         response.close()
         raise failures.ResponseError("the answer is too long")
     response.release_conn()
-    return content.decode("utf-8", "replace")
+    return content
 
 
 def _unanswered(error: Exception) -> Unanswered:
