@@ -260,19 +260,27 @@ class _Host:
 
 def _client(settings: AccountApiSettings, tls: ssl.SSLContext, connections: int) -> httpx.Client:
     timeout = settings.timeout.total_seconds()
-    client = httpx.Client(
-        headers={
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # a small encoded body can decode to gigabytes
-            "User-Agent": f"rotator/{__version__}",
-        },
-        verify=tls,
-        # The deadline ends the whole; these leave most of the time to the answer.
-        timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
-        limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEPT.total_seconds()),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-    )
+    try:
+        client = httpx.Client(
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a small encoded body can decode to gigabytes
+                "User-Agent": f"rotator/{__version__}",
+            },
+            verify=tls,
+            # The deadline ends the whole; these leave most of the time to the answer.
+            timeout=httpx.Timeout(timeout, connect=timeout * 0.2, pool=timeout * 0.1),
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=KEPT.total_seconds()),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+        )
+    except (ValueError, ImportError, httpx.InvalidURL):  # their text contains the proxy's URL, and with it the password
+        client = None
+    if client is None:
+        raise ConfigError(
+            "A proxy in the environment is not the URL of an HTTP proxy",
+            next_step="Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the provider's hosts in NO_PROXY",
+        )
     return bound(client)
 
 

@@ -29,6 +29,7 @@ from rotator.core.protocol import (
 )
 from rotator.errors import visible
 from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
+from rotator.logs import redact
 from rotator.rotation import Outcome, Preview, Result
 
 # A forecast's table has so many events, its calendar so many days before it tells months instead.
@@ -77,7 +78,7 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "revoked": list(outcome.revoked),
                 "reason": outcome.reason,
                 "until": outcome.until,
-                "error": outcome.error,
+                "error": _masked(outcome.error),
                 "rotation_id": outcome.rotation_id,
             }
             for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
@@ -95,7 +96,7 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime) -> None:
     for outcome in outcomes:
         if outcome.error:
             style = _STYLES[outcome.result]
-            console.print(Text.assemble((outcome.account, style), ": ", visible(outcome.error)), soft_wrap=True)
+            console.print(Text.assemble((outcome.account, style), ": ", visible(redact(outcome.error))), soft_wrap=True)
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
@@ -112,14 +113,14 @@ def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None
 def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
     """One account of a plan, for programs."""
     if isinstance(preview, Outcome):
-        return {"account": preview.account, "step": "fail", "why": preview.error, "until": None}
+        return {"account": preview.account, "step": "fail", "why": _masked(preview.error), "until": None}
     step, why = _explained(preview, now)
     return {
         "account": preview.account,
         "phase": preview.journal.phase.value,
         "rotated_at": preview.journal.rotated_at,
         "step": step,
-        "why": why,
+        "why": _masked(why),
         "until": preview.step.until if isinstance(preview.step, Rest) else None,
     }
 
@@ -137,12 +138,17 @@ def status_json(account: AccountSettings, journal: Journal, *, published: bool) 
         "rotated_at": journal.rotated_at,
         "due_at": _due_at(account, journal),
         "retiring": [{"id": entry.id, "not_before": entry.not_before} for entry in journal.retiring],
-        "holder": journal.holder,
+        "holder": _masked(journal.holder),
         "lease_until": journal.lease_until,
         "attempts": journal.attempts,
         "next_attempt_at": journal.next_attempt_at,
-        "last_error": journal.ambiguity or journal.last_error,
+        "last_error": _masked(journal.ambiguity or journal.last_error),
     }
+
+
+def _masked(text: str | None) -> str | None:
+    """Text of a journal, which another version or another instance can have written."""
+    return redact(text) if text is not None else None
 
 
 def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:

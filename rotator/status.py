@@ -6,6 +6,7 @@ from datetime import datetime
 from rotator.config import AccountSettings
 from rotator.core.protocol import Journal, Phase, Retiring
 from rotator.errors import Code, stored_code
+from rotator.logs import redact
 from rotator.schedule import Due
 
 
@@ -140,10 +141,15 @@ def describe(
         retiring=known.retiring,
         live_secrets=len(ids),
         unknown_secrets=len(known.unknown_ids),
-        holder=known.holder,
+        holder=_masked(known.holder),
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
-        last_error=error or known.ambiguity or known.last_error,
+        last_error=_masked(error or known.ambiguity or known.last_error),
         failure=failure if error else recorded,
         balance=balance,
     )
+
+
+def _masked(text: str | None) -> str | None:
+    """Text of a journal, which another version or another instance can have written."""
+    return redact(text) if text is not None else None

@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +43,8 @@ def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Loggers are the process's; the redactor is a fresh one, that knows the canaries alone."""
     names = (None, "httpx", "httpcore", "urllib3", "uvicorn")
     before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(redaction, "_redactor", Redactor())
     yield
     structlog.reset_defaults()
@@ -324,3 +328,19 @@ def test_a_value_that_is_forgotten_leaves_nothing_behind_and_is_known_again_when
     redactor.add("SameStart1")
     redactor.add("Another001", passing=True)
     assert redactor.redact("SameStart1 Another001") == "******** ********"
+
+
+def test_an_exception_that_nothing_caught_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
+    started("json", "info", PLAIN)
+    error = raised(PLAIN)
+    sys.excepthook(type(error), error, error.__traceback__)
+    thread = threading.Thread(target=lambda: raise_(error))
+    thread.start()
+    thread.join()
+    printed = capsys.readouterr().err
+    assert printed.count(f"ValueError: the server said: {MASK}") == 2
+    assert PLAIN not in printed
+
+
+def raise_(error: Exception) -> None:
+    raise error

@@ -6,9 +6,12 @@ registered secret in the finished line.
 
 import logging
 import sys
+import threading
+import traceback
 from collections.abc import MutableMapping
 from contextlib import suppress
 from io import StringIO
+from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -17,7 +20,7 @@ from rotator.logs.redaction import escape_control, redact
 
 
 def configure(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> None:
-    """Send every logger of the process through one chain.
+    """Send every logger of the process through one chain, and mask secrets in the tracebacks of internal errors.
 
     Args:
         level: The lowest level that is written: debug, info, warning or error.
@@ -38,6 +41,8 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     )
     handler = _Handler(out)
     handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_renderers(form, colors=out.isatty())))
+    sys.excepthook = _print_masked
+    threading.excepthook = lambda failed: _print_masked(failed.exc_type, failed.exc_value, failed.exc_traceback)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -46,6 +51,12 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     # It has a line for whatever anybody sends to the port that is no request.
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+
+
+def _print_masked(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+    """Print an exception that nothing caught: a library's can repeat what it was given."""
+    with suppress(OSError, ValueError):
+        print(redact("".join(traceback.format_exception(kind, error, where))), file=sys.stderr, end="")  # noqa: T201
 
 
 def _renderers(form: str, *, colors: bool) -> list[Any]:
