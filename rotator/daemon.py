@@ -32,7 +32,7 @@ from enum import Enum, auto
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import structlog
 from apscheduler.events import (
@@ -60,6 +60,7 @@ from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.metrics import Metrics
+from rotator.planning import Planning
 from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
 from rotator.shard import Shard
@@ -89,6 +90,8 @@ LOST_AFTER = timedelta(minutes=2)
 TELLERS_SHARE = 0.5
 # How many read the journals of a fleet that starts: more would wait for each other.
 READERS = 8
+# How long the planner waits before it tries again to set a job that it could not set.
+PLANNING_RETRY = timedelta(seconds=10)
 # How many names a log line holds.
 NAMES = 20
 
@@ -105,6 +108,7 @@ class _Why(Enum):
     CHANGED = auto()  # what is known of it, or what is wanted of it
     ENDED = auto()  # its visit
     MISSED = auto()  # its job, which was left out or lost
+    BROKEN = auto()  # its visit ended with an internal error
 
 
 @dataclass(slots=True)
@@ -120,6 +124,7 @@ class _Account:
         error: What went wrong where the journal could not tell it.
         failure: Code of that failure.
         failures: How many runs in a row could not even note their failure.
+        not_planned: Why its job could not be set; None if it could.
         vault_failed: The last run failed because of Vault.
         retry_at: It is not visited before.
         begin_at: Its rotation does not begin before, be it due.
@@ -140,6 +145,7 @@ class _Account:
     error: str | None = None
     failure: Code | None = None
     failures: int = 0
+    not_planned: str | None = None
     vault_failed: bool = False
     retry_at: datetime | None = None
     begin_at: datetime | None = None
@@ -198,6 +204,8 @@ class Daemon:
         self._announced = False
         self._readers = min(READERS, settings.daemon.concurrency)
         self._brake = _brake(settings)
+        self._planning = Planning()
+        self._planning_retry_at = 0.0  # by the monotonic clock
         self._vault_trouble: str | None = "Vault was not asked yet"
         self._systemd = Systemd()
         self.metrics = Metrics()
@@ -223,7 +231,8 @@ class Daemon:
         with self._lock:
             accounts = tuple(account.status for account in self._accounts.values())
             unread = sum(_is_unread(account) for account in self._accounts.values())
-            brake, trouble = self._brake, self._vault_trouble
+            enabled = sum(account.settings.enabled for account in self._accounts.values())
+            brake, trouble = self._brake, self._vault_trouble or self._planning.trouble(enabled)
         not_read = f"{unread} of {len(accounts)} journals were not read yet" if unread else None
         return FleetStatus(
             at=self.now(),
@@ -248,7 +257,7 @@ class Daemon:
         with ExitStack() as stack:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
             stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-            self._signals = Signals()
+            self._signals = stack.enter_context(contextlib.closing(Signals()))
             app = create_app(self.status, self.metrics)
             address = stack.enter_context(serving(app, self._settings.daemon.listen))
             self._set_accounts(self._settings)
@@ -557,23 +566,58 @@ class Daemon:
     # --- when ------------------------------------------------------------------------------------------------
 
     def _plan_jobs(self) -> None:
-        """The planner's work, until it is handed None."""
-        while (item := self._to_plan.get()) is not None:
+        """The planner's work, until it is handed None. While nothing else is to be done, it tries again what failed."""
+        while (item := self._next_to_plan()) is not None:
+            name, why = item
             try:
-                self._plan(*item)
+                job_set = self._plan(name, why)
             except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
-                log_mistake(error)
+                self._not_planned(name, error)
+            else:
+                if name in self._planning.failed:
+                    self._planning_retry_at = 0.0  # the others at once
+                with self._lock:
+                    self._planning = self._planning.after_success(name, job_set=job_set)
 
-    def _plan(self, name: str, why: _Why) -> None:
-        """Set an account's one job to when it needs somebody next, and bring its status up to date."""
+    def _next_to_plan(self) -> tuple[str, _Why] | None:
+        failed = self._planning.failed
+        if not failed:
+            return self._to_plan.get()
+        try:
+            return self._to_plan.get(timeout=max(0.0, self._planning_retry_at - time.monotonic()))
+        except Empty:
+            return failed[0], _Why.CHANGED
+
+    def _not_planned(self, name: str, error: Exception) -> None:
+        """Show an account that has no job now, and count it; the planner tries again."""
+        with structlog.contextvars.bound_contextvars(account=name):
+            reason = f"rotator could not set a job: internal error ({type(error).__name__} at {log_mistake(error)})"
+        self.metrics.not_planned()
+        self._planning_retry_at = time.monotonic() + PLANNING_RETRY.total_seconds()
+        with self._lock:
+            self._planning = self._planning.after_failure(name, reason)
+            account = self._accounts.get(name)
+            if account is not None:
+                account.planned, account.not_planned = None, reason
+                account.status = replace(account.status, last_error=reason, failure=Code.INTERNAL_ERROR)
+
+    def _plan(self, name: str, why: _Why) -> bool:
+        """Set an account's one job to when it needs somebody next, and bring its status up to date.
+
+        Returns:
+            Whether a job was set.
+        """
         at = None
         with self._lock:
             account = self._accounts.get(name)
             if account is not None:
-                if why is _Why.ENDED:
+                if why in (_Why.ENDED, _Why.BROKEN):
                     account.visit = None
                 if account.visit is not None or self._stop.is_set():
-                    return  # it is planned when the visit is over
+                    return False  # it is planned when the visit is over
+                account.not_planned = None
+                if why is _Why.BROKEN:
+                    self._failed(account, "A mistake in rotator ended the run. See the log", Code.INTERNAL_ERROR)
                 if why is _Why.MISSED:
                     account.retry_at = self.now() + SHORTEST_REST
                 begins_any_moment = account.planned is not None and account.planned <= self.now()
@@ -582,15 +626,16 @@ class Daemon:
                     self._to_read.put(name)
                     at = None
                 if why is _Why.CHANGED and begins_any_moment and at is not None:
-                    return  # its job is on its way, and sees what changed
+                    return False  # its job is on its way, and sees what changed
                 account.planned = at
         if at is not None:
-            self._scheduler.add_job(
-                self._visit, DateTrigger(at), args=[name], id=name, name=name, replace_existing=True
-            )
-        else:
-            with contextlib.suppress(JobLookupError):
-                self._scheduler.remove_job(name)
+            # A trigger without a time zone asks for the machine's, which need not be a valid one.
+            trigger = DateTrigger(at, timezone=UTC)
+            self._scheduler.add_job(self._visit, trigger, args=[name], id=name, name=name, replace_existing=True)
+            return True
+        with contextlib.suppress(JobLookupError):
+            self._scheduler.remove_job(name)
+        return False
 
     def _follow(self, account: _Account, journal: Journal) -> None:
         """A run under way wrote this: how far it is can be seen while it lasts."""
@@ -602,8 +647,8 @@ class Daemon:
             account.settings,
             journal,
             _first_due(account),
-            error=account.error,
-            failure=account.failure,
+            error=account.not_planned or account.error,
+            failure=Code.INTERNAL_ERROR if account.not_planned else account.failure,
             retry_at=account.retry_at,
             balance=self._balance_status(account),
         )
@@ -634,7 +679,9 @@ class Daemon:
         """Only now is the visit over: until now its job counted as running, and another would have been skipped."""
         if event.code == EVENT_JOB_ERROR:
             self.metrics.job_failed()
-        self._to_plan.put((event.job_id, _Why.ENDED))
+            self._to_plan.put((event.job_id, _Why.BROKEN))
+        else:
+            self._to_plan.put((event.job_id, _Why.ENDED))
 
     def _job_missed(self, event: JobEvent) -> None:
         _log.warning("job.missed", account=event.job_id)

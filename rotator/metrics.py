@@ -162,6 +162,11 @@ class Metrics:
             "Jobs that ended with a mistake in rotator; each was set again.",
             registry=registry,
         )
+        self._not_planned = Counter(
+            "rotator_planning_failures",
+            "Jobs that could not be set because of an internal error; rotator tries again.",
+            registry=registry,
+        )
         self._top_ups = Counter(
             "rotator_top_ups",
             "Automatic top-ups, by whether they were done (ok), certainly not (failed) or maybe (unanswered).",
@@ -262,6 +267,10 @@ class Metrics:
         """A job ended with an exception."""
         self._job_failures.inc()
 
+    def not_planned(self) -> None:
+        """A job could not be set."""
+        self._not_planned.inc()
+
     def reloaded(self, *, ok: bool) -> None:
         """The configuration was read again; not ok: it was refused, and the one before stays in force."""
         self._reloads.labels((Result.OK if ok else Result.FAILED).value).inc()
@@ -326,7 +335,7 @@ def _fleet(status: FleetStatus, token_expiry: datetime | None) -> Iterator[str]:
     states = Tally(state(account, status.at) for account in status.accounts)
     yield _gauge(
         "rotator_ready",
-        "1 if Vault was reachable when last asked and every journal was read, otherwise 0; what /readyz answers.",
+        "1 if Vault is available, jobs can be set and every journal was read, otherwise 0; what /readyz answers.",
         [f" {int(status.ready)}"],
     )
     yield _gauge(

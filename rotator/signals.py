@@ -57,11 +57,22 @@ class Signals:
 
     def __init__(self) -> None:
         self._received: SimpleQueue[int] = SimpleQueue()
-        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._wait, name="signals", daemon=True)
+        self._thread.start()
 
     def _wait(self) -> None:
         while True:
-            self._received.put(signal.sigwait(HANDLED))
+            number = signal.sigwait(HANDLED)
+            if self._closed:
+                return  # not before: `close` sends a signal to a thread that has to exist
+            self._received.put(number)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed = True
+        signal.pthread_kill(self._thread.ident or 0, signal.SIGHUP)
+        self._thread.join()
 
     def take(self, timeout: float) -> int | None:
         """Return the next signal, or None if there is none within so many seconds."""

@@ -85,7 +85,7 @@ class FleetStatus:
         version: rotator's version.
         runner: The daemon's name, as leases carry it.
         started_at: When it started.
-        ready: Whether Vault was reachable when last asked and every journal was read.
+        ready: Whether Vault is available, jobs can be set and every journal was read.
         not_ready: Why not, in one sentence; None if it is.
         shard: "0/4" if the daemon looks after a part of the fleet only.
         brake: Why no new rotation is begun at the moment; None: the brake is off.

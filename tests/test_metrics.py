@@ -244,7 +244,10 @@ def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
         *(series("revocations_total", reason=reason) for reason in ("grace_over", "compromised")),
         *(series("deferrals_total", reason=reason) for reason in (*Reason, BRAKE) if reason not in ("idle", "grace")),
         *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
-        *(series(name) for name in ("lease_conflicts_total", "jobs_missed_total", "jobs_failed_total")),
+        *(
+            series(name)
+            for name in ("lease_conflicts_total", "jobs_missed_total", "jobs_failed_total", "planning_failures_total")
+        ),
         series("audit_lines_lost_total"),
         series("rotation_duration_seconds_count"),
         series("schedule_lateness_seconds_count"),
