@@ -59,7 +59,7 @@ from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Pub
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
-from rotator.metrics import Metrics
+from rotator.metrics import BRAKE, VAULT_UNAVAILABLE, Metrics
 from rotator.planning import Planning
 from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
@@ -67,7 +67,7 @@ from rotator.shard import Shard
 from rotator.signals import HANDLED, Signals
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus, describe
 from rotator.systemd import Systemd
-from rotator.vault import Vault, VaultUnreachable
+from rotator.vault import Vault
 from rotator.web import create_app, serving
 
 # How often the main thread looks at the clock and at the configuration file.
@@ -92,6 +92,10 @@ TELLERS_SHARE = 0.5
 READERS = 8
 # How long the planner waits before it tries again to set a job that it could not set.
 PLANNING_RETRY = timedelta(seconds=10)
+# A run that failed because of Vault is tried again so soon, doubled each time; so often, if Vault is available for
+# others meanwhile. After that it counts as a failure.
+VAULT_RETRY = timedelta(seconds=1)
+VAULT_RETRIES = 3
 # How many names a log line holds.
 NAMES = 20
 
@@ -125,7 +129,7 @@ class _Account:
         failure: Code of that failure.
         failures: How many runs in a row could not even note their failure.
         not_planned: Why its job could not be set; None if it could.
-        vault_failed: The last run failed because of Vault.
+        vault_deferrals: How many runs in a row were deferred because of Vault.
         retry_at: It is not visited before.
         begin_at: Its rotation does not begin before, be it due.
         turn: Its place among the rotations that are min_spacing apart; None: it has none yet.
@@ -146,7 +150,7 @@ class _Account:
     failure: Code | None = None
     failures: int = 0
     not_planned: str | None = None
-    vault_failed: bool = False
+    vault_deferrals: int = 0
     retry_at: datetime | None = None
     begin_at: datetime | None = None
     turn: datetime | None = None
@@ -155,13 +159,14 @@ class _Account:
 
 
 def next_visit(
-    journal: Journal, due_at: datetime | None, *, tried_at: datetime, recheck: timedelta, now: datetime
+    journal: Journal, due_at: datetime | None, *, runner: str, tried_at: datetime, recheck: timedelta, now: datetime
 ) -> datetime:
     """When an account needs somebody next: as early as it wants it, as late as a failure or a lease makes it wait.
 
     Args:
         journal: Its journal.
         due_at: When it is to rotate; None if that is not known, because it was not taken on yet.
+        runner: This process, which does not wait for its own lease: a run that Vault interrupted left it.
         tried_at: When its published secret was last tried at the provider.
         recheck: For how long that is good.
         now: The present. What is to wait for longer than anything can was written by a clock that is wrong.
@@ -169,7 +174,8 @@ def next_visit(
     unfinished = due_at is None or journal.candidate is not None
     wishes = [_LONG_AGO if unfinished else due_at, tried_at + recheck]
     wishes += [max(entry.not_before, journal.create_until or _LONG_AGO) for entry in journal.retiring]
-    waits = (journal.next_attempt_at, journal.lease_until if journal.holder else None)
+    leased = journal.holder not in (None, runner)
+    waits = (journal.next_attempt_at, journal.lease_until if leased else None)
     longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
     believed = [until for until in waits if until is not None and until <= longest]
     return max([min(wish for wish in wishes if wish), *believed])
@@ -392,14 +398,16 @@ class Daemon:
 
     def _ask_vault(self) -> None:
         """Without Vault nothing can be done for any account: then none is visited, and none is said to have failed."""
-        trouble, before = None, self._vault_trouble
+        trouble, before, vault = None, self._vault_trouble, self._vault
         try:
-            self._vault.keep_alive()
-            if before is not None:
-                self._vault.check_mount()
+            vault.keep_alive()
+            vault.check_mount()  # its documents may be gone while the server and the token are as they were
         except RotatorError as error:
             trouble = str(error)
-        self.metrics.token_expires(self._vault.token_expiry())
+        if vault is not self._vault:
+            self._nudge.set()
+            return  # a reload has replaced it: what was asked says nothing about the one in use
+        self.metrics.token_expires(vault.token_expiry())
         if self._stop.is_set() or trouble == before:
             return
         self._vault_trouble = trouble
@@ -411,17 +419,37 @@ class Daemon:
         elif before is not None:
             _log.info("vault.ready")
             self._vault_works.set()
-            self._forgive_vault()
+            self._resume_deferred()
             with contextlib.suppress(SchedulerNotRunningError):
                 self._scheduler.resume()
 
-    def _forgive_vault(self) -> None:
-        """What only failed because Vault was away is tried again at once."""
+    @property
+    def _vault_is_available(self) -> bool:
+        return self._vault_trouble is None
+
+    def _resume_deferred(self) -> None:
+        """What was deferred because Vault was unavailable goes on at once."""
         with self._lock:
             for name, account in self._accounts.items():
-                if account.vault_failed:
-                    account.vault_failed, account.retry_at = False, None
+                if account.vault_deferrals:
+                    account.vault_deferrals = 0
+                    account.error = account.retry_at = None
                     self._replan(name)
+
+    def _deferred_by_vault(self, account: _Account) -> timedelta | None:
+        """How long to wait after a run that Vault made fail; None if that counts as a failure.
+
+        While Vault is unavailable, no run fails because of it. Vault might be available again before the keeper
+        noticed, so the account is tried a few times more. After that the failure is one of this account's documents.
+        """
+        with self._lock:
+            account.vault_deferrals += 1
+            deferrals = account.vault_deferrals
+        self._nudge.set()
+        if deferrals > VAULT_RETRIES and self._vault_is_available:
+            return None
+        doublings = min(deferrals - 1, VAULT_RETRIES)
+        return VAULT_RETRY * (1 << doublings)
 
     def _sweep(self) -> None:
         """Look for what happened without this daemon: other runners, changes by hand, a job that was lost."""
@@ -440,10 +468,11 @@ class Daemon:
                 return
             try:
                 self._look_again(account)
-            except VaultUnreachable:
-                self._nudge.set()
-                return
             except RotatorError as error:
+                if error.blame is Blame.VAULT:
+                    self._ask_vault()
+                    if not self._vault_is_available:
+                        return
                 with self._lock:
                     account.looked_at = self.now()
                 _log.warning("sweep.failed", account=account.settings.name, error=str(error))
@@ -454,7 +483,8 @@ class Daemon:
         Raises:
             RotatorError: If they cannot be read.
         """
-        fleet, settings, last_look = self._fleet, account.settings, account.looked_at
+        with self._lock:
+            fleet, settings, last_look = self._fleet, account.settings, account.looked_at
         # In this order what another runner publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(settings.path)
         journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
@@ -462,8 +492,8 @@ class Daemon:
             document = fleet.vault.read(settings.path)
         with self._lock:
             visited = account.visit is not None or account.looked_at != last_look
-            if visited or self._accounts.get(settings.name) is not account:
-                return  # a visit knows better
+            if visited or not self._has_these_documents(account, settings, fleet):
+                return  # a visit knows better, or a reload has the documents elsewhere
             account.looked_at = self.now()
             recorded = is_recorded(journal, Published(document.version, document.created))
             by_hand = journal.candidate is None and not recorded
@@ -637,10 +667,20 @@ class Daemon:
             self._scheduler.remove_job(name)
         return False
 
-    def _follow(self, account: _Account, journal: Journal) -> None:
+    def _follow(self, account: _Account, settings: AccountSettings, fleet: Fleet, journal: Journal) -> None:
         """A run under way wrote this: how far it is can be seen while it lasts."""
         with self._lock:
-            account.status = self._status(account, journal)
+            if self._has_these_documents(account, settings, fleet):
+                account.status = self._status(account, journal)
+
+    def _has_these_documents(self, account: _Account, settings: AccountSettings, fleet: Fleet) -> bool:
+        """Whether the account's documents are still those that these settings name; for who holds the lock.
+
+        A run or a look takes a while, and a reload may come meanwhile: a fact is about today's settings, or nothing.
+        """
+        known = self._accounts.get(settings.name) is account
+        same_account = (account.settings.api_key, account.settings.path) == (settings.api_key, settings.path)
+        return known and same_account and _same_place(self._settings, fleet.settings)
 
     def _status(self, account: _Account, journal: Journal | None) -> AccountStatus:
         return describe(
@@ -670,7 +710,8 @@ class Daemon:
             turn = STAGGER * _share(f"{self._fleet.runner}/{account.settings.name}")
             due_at = max(due_at + turn, account.begin_at or due_at)
         recheck = self._settings.daemon.recheck
-        return next_visit(journal, due_at, tried_at=account.tried_at, recheck=recheck, now=self.now())
+        runner, tried_at = self._fleet.runner, account.tried_at
+        return next_visit(journal, due_at, runner=runner, tried_at=tried_at, recheck=recheck, now=self.now())
 
     def _replan(self, name: str) -> None:
         self._to_plan.put((name, _Why.CHANGED))
@@ -700,7 +741,7 @@ class Daemon:
             return False
         if not self._brake.lets_begin(name, now):
             account.begin_at, account.turn = max(self._brake.until or now, now) + FAMILY_WAIT, None
-            self.metrics.deferred("brake")
+            self.metrics.deferred(BRAKE)
             return False
         if account.turn is None:
             account.turn = max(now, self._next_turn)
@@ -763,60 +804,87 @@ class Daemon:
                 account = self._accounts.get(name)
                 if self._stop.is_set() or account is None or account.journal is not None:
                     continue
+                settings, fleet = account.settings, self._fleet
             with structlog.contextvars.bound_contextvars(account=name):
                 try:
-                    self._first_look(account, account.settings)
+                    self._first_look(account, settings, fleet)
                 except Exception as error:  # noqa: BLE001 - a mistake about one account must not end the others
                     self._failed(account, f"A mistake in rotator at {log_mistake(error)}", Code.INTERNAL_ERROR)
             self._to_plan.put((name, _Why.CHANGED))
 
-    def _first_look(self, account: _Account, settings: AccountSettings) -> None:
+    def _first_look(self, account: _Account, settings: AccountSettings, fleet: Fleet) -> None:
         """Read the journal and do no more: a start begins nothing."""
-        fleet = self._fleet
         try:
             journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
         except RotatorError as error:
-            _log.error("journal.unreadable", error=str(error))
-            self._failed(account, str(error), error.code)
+            with self._lock:
+                if self._has_these_documents(account, settings, fleet):
+                    self._not_read(account, error)
             return
         with self._lock:
-            if account.journal is not None or account.settings is not settings:
+            if account.journal is not None or not self._has_these_documents(account, settings, fleet):
                 return  # somebody else was first, or it is another account by now
             account.looked_at = self.now()
             account.journal = journal
-            account.error, account.failures, account.retry_at, account.vault_failed = None, 0, None, False
+            account.error, account.failures, account.retry_at, account.vault_deferrals = None, 0, None, 0
+
+    def _not_read(self, account: _Account, error: RotatorError) -> None:
+        """The journal could not be read; for who holds the lock."""
+        delay = self._deferred_by_vault(account) if error.blame is Blame.VAULT else None
+        if delay is not None:
+            account.retry_at = self.now() + delay
+            return
+        _log.error("journal.unreadable", error=str(error))
+        self._failed(account, str(error), error.code)
 
     def _attend(self, account: _Account, stop: threading.Event) -> None:
         """Do whatever there is to do for an account."""
-        settings, now = account.settings, self.now()
+        now = self.now()
         with self._lock:
+            settings, fleet = account.settings, self._fleet
             begins = self._may_begin(account, now)
             others = _NEVER if _due(account, now) else None
             if not begins and self._next_visit(account, others) > now:
                 return  # what it was called for has to wait
             late = now - (account.planned or now)
             request = Request(Wanted.DUE if begins else Wanted.NOTHING_NEW, revoke=self._brake.lets_revoke)
-            fleet = self._fleet
         self.metrics.late(late)
         rotation = fleet.rotation(
             settings,
             request,
             stop=stop,
             halt=lambda: self._halt.is_set() or not account.settings.enabled,
-            on_journal=partial(self._follow, account),
+            on_journal=partial(self._follow, account, settings, fleet),
         )
         begun = time.monotonic()
-        outcome = fleet.guarded(settings.name, rotation.run)
+        outcome = self._with_deferral(account, fleet.guarded(settings.name, rotation.run))
         self.metrics.finished(outcome, time.monotonic() - begun)
-        self._note(account, outcome)
+        self._note(account, settings, fleet, outcome)
 
-    def _note(self, account: _Account, outcome: Outcome) -> None:
+    def _with_deferral(self, account: _Account, outcome: Outcome) -> Outcome:
+        """The outcome, or a deferral in place of a failure that is only Vault's."""
+        if outcome.blame is not Blame.VAULT:
+            return outcome
+        delay = self._deferred_by_vault(account)
+        if delay is None:
+            return outcome
+        return replace(outcome, result=Result.DEFERRED, reason=VAULT_UNAVAILABLE, until=self.now() + delay)
+
+    def _note(self, account: _Account, settings: AccountSettings, fleet: Fleet, outcome: Outcome) -> None:
         now = self.now()
         with self._lock:
-            before, self._brake = self._brake, self._brake.noted(outcome, now)
-            _log_brake(before, self._brake)
+            if (fleet.provider, fleet.vault) == (self._provider, self._vault):
+                before, self._brake = self._brake, self._brake.noted(outcome, now)
+                _log_brake(before, self._brake)
+            if not self._has_these_documents(account, settings, fleet):
+                account.journal = None  # a reload has its documents elsewhere: they are to be read
+                return
             if outcome.journal is not None:
                 account.journal = outcome.journal
+            if account.settings != settings:
+                return  # how long an account rests, and what is wrong with it, is for the next run to say
+            if outcome.blame is not Blame.VAULT and outcome.reason != VAULT_UNAVAILABLE:
+                account.vault_deferrals = 0
             if outcome.code is not None:
                 next_attempt = outcome.journal.next_attempt_at if outcome.journal else None
                 if next_attempt is None or next_attempt <= now:
@@ -826,21 +894,18 @@ class Daemon:
             rest_until = now + SHORTEST_REST if changed_nothing else None
             waits_until = outcome.until or now + timedelta(minutes=1)
             account.looked_at = now
-            account.error, account.failures, account.vault_failed = None, 0, False
+            account.error, account.failures = None, 0
             account.retry_at = waits_until if outcome.result is Result.DEFERRED else rest_until
             if outcome.result is Result.OK:
                 account.tried_at = now
 
     def _failed(self, account: _Account, error: str, failure: Code) -> None:
         """A failure that the journal does not tell of."""
-        of_vault = failure.blame is Blame.VAULT
         with self._lock:
             now = account.looked_at = self.now()
-            account.error, account.failure, account.vault_failed = error, failure, of_vault
+            account.error, account.failure = error, failure
             account.failures += 1
             account.retry_at = now + backoff(account.settings.name, account.failures)
-        if of_vault:
-            self._nudge.set()
 
     # --- the configuration -----------------------------------------------------------------------------------
 
@@ -895,6 +960,13 @@ class Daemon:
             runner = self._fleet.runner
             self._fleet = self._new_fleet(settings, provider, vault)
             self._fleet.runner = runner
+            if settings.daemon.min_spacing != before.daemon.min_spacing:
+                self._next_turn = min(self._next_turn, self.now() + settings.daemon.min_spacing)
+                for account in self._accounts.values():
+                    account.begin_at = account.turn = None
+            if not _same_place(settings, before):
+                for account in self._accounts.values():
+                    account.journal = account.error = account.retry_at = None
             self._set_accounts(settings)
         self._log_changes(before, settings)
         self.metrics.reloaded(ok=True)
@@ -948,6 +1020,16 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _same_place(one: Settings, other: Settings) -> bool:
+    """Whether both have rotator's documents at one place in one Vault."""
+    return _place(one) == _place(other)
+
+
+def _place(settings: Settings) -> tuple[object, ...]:
+    vault = settings.vault
+    return vault.addresses, vault.namespace, vault.mount, vault.journal_prefix
 
 
 def _due(account: _Account, now: datetime) -> Due | None:

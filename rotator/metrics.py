@@ -27,8 +27,11 @@ from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 OVERDUE_AFTER = timedelta(hours=1)
 
 BRAKE = "brake"
-"""The reason of a deferral that the brake is the cause of; the others are protocol.Reason's."""
-_DEFERRING = [reason.value for reason in Reason if reason not in (Reason.IDLE, Reason.GRACE)] + [BRAKE]
+"""The reason of a deferral by the circuit breaker."""
+VAULT_UNAVAILABLE = "vault_unavailable"
+"""The reason of a deferral because Vault is unavailable. The other reasons are those of protocol.Reason."""
+_DEFERRING = [reason.value for reason in Reason if reason not in (Reason.IDLE, Reason.GRACE)]
+_DEFERRING += [BRAKE, VAULT_UNAVAILABLE]
 _GRACE_OVER, _COMPROMISED = "grace_over", "compromised"
 
 _OPENMETRICS = "application/openmetrics-text"
