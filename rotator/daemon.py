@@ -50,7 +50,7 @@ from apscheduler.triggers.date import DateTrigger
 
 from rotator import __version__, audit, balance, logs
 from rotator.account_api import AccountApi
-from rotator.balance import News, Rules, TopUp, Watch
+from rotator.balance import News, Reading, Rules, TopUp, Watch
 from rotator.brake import Brake
 from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
@@ -529,7 +529,7 @@ class Daemon:
         rules = cashier.rules(settings)
         if rules is not None:
             with structlog.contextvars.bound_contextvars(account=settings.name):
-                self._look_at_balance(cashier, account, settings, rules)
+                self._look_at_balance(cashier, account, settings)
         return timedelta(seconds=1 / TELLERS_SHARE / self._settings.account_api.max_calls_per_second)
 
     def _queue_readings(self, settings: Settings, now: datetime) -> None:
@@ -554,35 +554,68 @@ class Daemon:
                 return account
         return None
 
-    def _look_at_balance(self, cashier: Cashier, account: _Account, settings: AccountSettings, rules: Rules) -> None:
+    def _look_at_balance(self, cashier: Cashier, account: _Account, settings: AccountSettings) -> None:
         withheld: str | None = None
         try:
             reading = cashier.read(settings)
-            watch, news = balance.answered(settings.name, account.watch, reading, rules)
-            self._know_balance(account, settings, watch)
-            if news is not None:
-                level = logging.WARNING if news is News.LOW else logging.INFO
-                _log.log(level, news.value, euros=str(reading.euros), low=str(rules.low))
-            if watch.low and rules.top_ups_per_day:
-                done = cashier.top_up(settings, reading, rules)
-                if isinstance(done, TopUp):
-                    self.metrics.topped_up(done)
-                else:
-                    withheld = done.value
-                    if withheld != account.withheld:
-                        _log.warning("balance.top_up_withheld", reason=withheld)
+            self._know_balance(account, settings, reading)
+            withheld = self._top_up(account, settings, reading)
         except RotatorError as error:
             withheld = error.code.value
-            self._know_balance(account, settings, balance.failed(settings.name, account.watch, rules.every, self.now()))
+            self._balance_failed(account, settings, error)
             if withheld != account.withheld:
                 _log.warning("balance.failed", error=str(error))
         account.withheld = withheld
 
-    def _know_balance(self, account: _Account, settings: AccountSettings, watch: Watch) -> None:
+    def _know_balance(self, account: _Account, settings: AccountSettings, reading: Reading) -> None:
         with self._lock:
-            if account.settings.api_key == settings.api_key:
-                account.watch = watch
-                account.status = replace(account.status, balance=self._balance_status(account))
+            rules = self._rules(account, settings)
+            if rules is None:
+                return
+            account.watch, news = balance.answered(settings.name, account.watch, reading, rules)
+            account.status = replace(account.status, balance=self._balance_status(account))
+        if news is not None:
+            level = logging.WARNING if news is News.LOW else logging.INFO
+            _log.log(level, news.value, euros=str(reading.euros), low=str(rules.low))
+
+    def _balance_failed(self, account: _Account, settings: AccountSettings, error: RotatorError) -> None:
+        with self._lock:
+            rules, now = self._rules(account, settings), self.now()
+            if rules is None:
+                return
+            if error.blame is Blame.VAULT:
+                self._nudge.set()
+                account.watch = replace(account.watch, next_at=now + min(rules.every, HEARTBEAT))
+                return
+            account.watch = balance.failed(settings.name, account.watch, rules.every, now)
+            account.status = replace(account.status, balance=self._balance_status(account))
+
+    def _rules(self, account: _Account, settings: AccountSettings) -> Rules | None:
+        """Today's rules for an account whose balance was asked for; None if there are none, or its key is another.
+
+        Asking takes a while, and a reload might come meanwhile: with another period, or without top-ups.
+        """
+        known = self._accounts.get(settings.name) is account and account.settings.api_key == settings.api_key
+        return Cashier(self._fleet).rules(account.settings) if known else None
+
+    def _top_up(self, account: _Account, settings: AccountSettings, reading: Reading) -> str | None:
+        """Top an account up if its balance is low and that is allowed; why it was withheld.
+
+        Raises:
+            RotatorError: If nothing was sent.
+        """
+        with self._lock:
+            rules = self._rules(account, settings)
+            cashier, settings = Cashier(self._fleet), account.settings
+        if rules is None or not rules.top_ups_per_day or not balance.is_low(reading, rules.low):
+            return None
+        done = cashier.top_up(settings, reading, rules)
+        if isinstance(done, TopUp):
+            self.metrics.topped_up(done)
+            return None
+        if done.value != account.withheld:
+            _log.warning("balance.top_up_withheld", reason=done.value)
+        return done.value
 
     def _balance_status(self, account: _Account) -> BalanceStatus | None:
         rules, reading = Cashier(self._fleet).rules(account.settings), account.watch.reading

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ from rotator.rotation import Result
 from rotator.vault import Document, Vault
 from tests.support import Cluster, Running
 from tests.test_account_api import provider, says
+from tests.test_daemon import open_accounts
+from tests.test_reload import held, reload
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+SOON = timedelta(seconds=3)
+READING = ("GET", "/account/get-balance")
 RULES = Rules(HOUR, Decimal(5), top_ups_per_day=2)
 LOW, ENOUGH = Reading(Decimal("4.99"), True, NOW), Reading(Decimal(5), True, NOW)
 TRX = "payment-reference-4711"
@@ -413,3 +418,54 @@ def test_a_shorter_period_holds_from_the_reload_on_and_a_new_key_is_another_acco
     shop.configure([entry | {"api_key": "another1"}])
     daemon._set_accounts(load(shop.config))
     assert known.watch.reading is None
+
+
+def test_a_reload_during_a_slow_reading_is_not_lost(cluster: Cluster) -> None:
+    half_a_day = timedelta(hours=12)
+    early = (name for name in map("n{}".format, count()) if balance.begun(name, half_a_day, NOW).next_at < NOW + SOON)
+    entries = open_accounts(cluster, next(early))
+    with held(cluster.api_url, *READING) as slow:
+        provider = {"rest_url": slow.address, "timeout": "30s"}
+        cluster.base = {"account_api": provider, "daemon": {"lease": "100s"}}
+        cluster.configure(entries, balance={"every": half_a_day})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(40)
+            cluster.configure(entries, balance={"every": "1s"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: read(cluster) > 2)
+
+
+def test_a_reload_during_a_slow_reading_ends_readings(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a")
+    with held(cluster.api_url, *READING) as slow:
+        provider = {"rest_url": slow.address, "timeout": "30s"}
+        cluster.base = {"account_api": provider, "daemon": {"lease": "100s"}}
+        cluster.configure(entries, balance={"every": "1s"})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(40)
+            cluster.configure(entries, balance={"every": "off"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: read(cluster) == 1)
+            assert daemon.status("a")["balance"] is None
+            assert daemon.end() == 0
+    assert read(cluster) == 1
+
+
+def test_a_reload_during_a_slow_reading_can_forbid_the_top_up(shop: Cluster) -> None:
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    with held(shop.api_url, *READING) as slow:
+        shop.base = {"account_api": {"rest_url": slow.address, "timeout": "30s"}, "daemon": {"lease": "100s"}}
+        top_up: dict[str, Any] = {"per_day": 1, "trx_path": "money/shop"}
+        shop.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
+        with shop.daemon() as daemon:
+            assert slow.asked.wait(40)
+            shop.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up | {"per_day": 0}})
+            reload(daemon)
+            slow.release.set()
+            daemon.wait_for("balance.low", account="shop")
+            daemon.eventually(lambda: read(shop) > 1)  # the first one is settled by then
+            assert daemon.end() == 0
+    assert topped_up(shop) == 0
+    assert noted(shop) == []
