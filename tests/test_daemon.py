@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from base64 import b64decode
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from rotator.core.protocol import Identity, Journal, Learned, Retiring
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
+from tests import proxy
 from tests.support import KILL_AFTER, Cluster, Consumer, Finished, Running, Tape, WallClock, eventually, proxied
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -489,6 +491,37 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
         daemon.wait_for("brake.released", timeout=30)
         daemon.wait_for("rotation.published", count=5)
         assert daemon.get("/api/status").json()["brake"] is None
+
+
+def test_a_rate_limited_key_is_deferred_and_no_evidence(cluster: Cluster) -> None:
+    names = [f"n{number}" for number in range(8)]
+    entries = open_accounts(cluster, *names)
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "--all").code == 0
+    limited: list[str] = []
+
+    def limit(call: proxy.Call) -> proxy.Action | proxy.Answer:
+        user = b64decode(call.headers["Authorization"].split()[1]).decode().split(":")[0]
+        if user != "keyn0":
+            return proxy.FORWARD
+        limited.append(str(call))
+        return proxy.Answer(429, b"{}", (("Content-Type", "application/json"), ("Retry-After", "86400")))
+
+    sections: dict[str, Any] = {"daemon.brake": {"failures": 1, "of_last": 1}}
+    with proxy.FaultProxy(cluster.api_url, limit).running() as between:
+        cluster.configure(
+            entries, account_api={"api_url": between.address}, defaults=QUICK | {"every": "1s"}, **sections
+        )
+        with cluster.daemon() as daemon:
+            daemon.wait_for("account.deferred", account="n0", reason="rate_limited")
+            assert daemon.find("brake.engaged") == []
+            daemon.eventually(lambda: metric(daemon, "rotator_deferrals_total", reason="rate_limited") >= 1)
+            assert metric(daemon, "rotator_failures_total") == 0
+            status = daemon.status("n0")
+            assert (status["failure"], status["last_error"], status["attempts"]) == (None, None, 0)
+            until = datetime.fromisoformat(status["next_attempt_at"])
+            assert DAY / 2 < until - datetime.now(UTC) <= DAY
+    assert len(limited) == 1
 
 
 def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mended(cluster: Cluster) -> None:

@@ -204,8 +204,10 @@ def test_a_back_off_is_obeyed_before_its_end_by_all_but_the_holder_and_no_furthe
 
 
 def test_who_is_at_work_comes_before_the_back_off_and_that_before_anything_is_written() -> None:
-    backing_off = replace(PREPARED, candidate=OLD, next_attempt_at=LATER, holder=None)
+    backing_off = replace(PREPARED, candidate=OLD, attempts=1, next_attempt_at=LATER, holder=None)
     assert reason_of(step_of(backing_off, seen(), explicit=False)) is Reason.BACKOFF
+    limited = replace(backing_off, attempts=0)
+    assert reason_of(step_of(limited, seen(), explicit=False)) is Reason.RATE_LIMITED
     held = replace(backing_off, holder="other", lease_until=LATER)
     assert reason_of(step_of(held, seen(), explicit=False)) is Reason.LEASED
 

@@ -1439,3 +1439,83 @@ def test_a_failure_after_publishing_does_not_say_that_nothing_changed() -> None:
     assert outcome.published
     assert outcome.reason == "ambiguous"
     assert "the new secret is published and works" in (outcome.error or "")
+
+
+# --- rate limits -------------------------------------------------------------------------------------------------
+
+
+def limit(world: World, retry_after: timedelta | None, *, times: int = 1000) -> None:
+    """Have the provider answer 429 to the next requests."""
+    left, real = [times], world.provider._enter
+
+    def entering(auth: Credentials, api_key: str) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RateLimited("slow down", status=429, retry_after=retry_after)
+        real(auth, api_key)
+
+    world.provider._enter = entering  # type: ignore[method-assign]
+
+
+def test_rate_limit_defers_the_run_until_the_provider_says() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    outcome = rotate(world)
+    assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
+    journal = world.journal
+    assert (journal.attempts, journal.last_error, journal.failure) == (0, None, None)
+    assert (journal.holder, journal.next_attempt_at) == (None, world.clock() + DAY)
+
+
+def test_rate_limited_account_is_left_alone_by_every_instance_until_then() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    asked_at = world.clock()
+    rotate(world)
+    world.clock.wait(DAY - timedelta(seconds=1))
+    early = world.rotation(fresh_after=asked_at, explicit=False).run()
+    assert (early.result, early.reason, early.until) == (Result.DEFERRED, "rate_limited", asked_at + DAY)
+    assert "limits the requests" in (early.error or "")
+    world.clock.wait(timedelta(seconds=2))
+    assert world.rotation(fresh_after=asked_at, explicit=False).run().published
+    assert world.journal.next_attempt_at is None
+
+
+def test_rate_limit_that_is_over_is_forgotten_when_nothing_is_due() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    rotate(world)
+    world.clock.wait(2 * DAY)
+    assert world.rotation(explicit=False).run().result is Result.OK
+    assert world.journal.next_attempt_at is None
+
+
+def test_rate_limit_in_the_middle_of_a_rotation_releases_the_lease_and_keeps_the_candidate() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=True)
+    limit(world, DAY, times=1)
+    outcome = rotation.run()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
+    assert (world.journal.holder, world.journal.phase) == (None, Phase.PREPARED)
+    world.clock.wait(DAY + timedelta(seconds=1))
+    assert world.rotation(explicit=False).run().published
+
+
+def test_rate_limit_again_and_again_is_not_asked_about_every_second() -> None:
+    world = adopted()
+    limit(world, timedelta(seconds=1))
+    outcome = rotate(world)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
+    assert outcome.until is not None
+    assert outcome.until >= world.clock() + timedelta(seconds=45)
+
+
+def test_rate_limit_before_an_account_is_adopted_writes_no_journal() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    limit(world, DAY, times=1)
+    outcome = world.rotation().run()
+    assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
+    assert world.rotation().run().result is Result.OK
