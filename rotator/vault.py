@@ -311,7 +311,7 @@ class Vault:
         pool_size: How many requests may be under way at once without a connection of their own.
         clock: Tells the time, aware UTC.
         on_request: Told of each HTTP request: the operation (read, write, metadata, login, renew, lookup, capabilities,
-            mounts or health), the status or the name of what came instead of one, and the seconds it took.
+            mounts or health), the HTTP status or `not_sent` or `no_answer`, and the seconds it took.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ from rotator.logs import register_proxies
 from rotator.net.answers import is_encoded, media_type
 
 OnRequest = Callable[[str, str, float], None]
-"""Told of each request: the operation, the HTTP status or the name of what came instead of one, the seconds it took."""
+"""Told of each request: the operation, the HTTP status or what came instead of one, the seconds it took."""
 
 # The servers keep no document above 1 MiB by default; what a token may do at 500 paths takes 0.2 MiB.
 _MAX_BODY = 4 << 20
@@ -75,6 +75,11 @@ class Unanswered(Exception):
     def __init__(self, kind: str, reason: str = "", *, sent: bool, cut: bool = False) -> None:
         super().__init__(kind)
         self.kind, self.reason, self.sent, self.cut = kind, reason, sent, cut
+
+    @property
+    def code(self) -> str:
+        """What metrics say in place of an HTTP status."""
+        return "no_answer" if self.sent else "not_sent"
 
 
 class Http:
@@ -165,7 +170,7 @@ class Http:
             received = _content(response)
         except (failures.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             problem = _unanswered(error)
-        self._on_request(operation, problem.kind if problem else str(response.status), time.monotonic() - begun)
+        self._on_request(operation, problem.code if problem else str(response.status), time.monotonic() - begun)
         if problem:
             raise problem  # here, so that it carries nothing of the library's
         self._seen.index = response.headers.get("X-Vault-Index") or getattr(self._seen, "index", None)

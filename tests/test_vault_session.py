@@ -601,11 +601,22 @@ def test_every_request_is_told_with_its_operation_and_outcome_and_nothing_else(p
         ("capabilities", "200"),
         ("mounts", "200"),
         ("health", "200"),
-        ("read", "ProtocolError"),
+        ("read", "no_answer"),
         ("read", "404"),
     ]
     assert all(0 < seconds < 5 for _, _, seconds in told)
     assert len(told) == len(proxy.calls), "once each"
+
+
+def test_request_that_is_not_sent_is_counted_as_such(place: Place) -> None:
+    codes: set[str] = set()
+    vault = Vault(
+        place.settings(address=f"http://127.0.0.1:{free_port()}"),
+        on_request=lambda operation, code, seconds: codes.add(code),
+    )
+    with pytest.raises(VaultUnreachable):
+        vault.read("apps/shop")
+    assert codes == {"not_sent"}
 
 
 @pytest.mark.parametrize("status", [200, 429, 472, 473, 501, 503])
