@@ -493,7 +493,7 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
         assert daemon.get("/api/status").json()["brake"] is None
 
 
-def test_a_rate_limited_key_is_deferred_and_no_evidence(cluster: Cluster) -> None:
+def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(8)]
     entries = open_accounts(cluster, *names)
     cluster.configure(entries)
@@ -514,6 +514,8 @@ def test_a_rate_limited_key_is_deferred_and_no_evidence(cluster: Cluster) -> Non
         )
         with cluster.daemon() as daemon:
             daemon.wait_for("account.deferred", account="n0", reason="rate_limited")
+            for name in names[1:]:
+                daemon.wait_for("rotation.published", account=name, count=2)
             assert daemon.find("brake.engaged") == []
             daemon.eventually(lambda: metric(daemon, "rotator_deferrals_total", reason="rate_limited") >= 1)
             assert metric(daemon, "rotator_failures_total") == 0
