@@ -901,6 +901,7 @@ class Daemon:
         delay = self._deferred_by_vault(account)
         if delay is None:
             return outcome
+        _log.warning("account.deferred", reason=VAULT_UNAVAILABLE, error=outcome.error)
         return replace(outcome, result=Result.DEFERRED, reason=VAULT_UNAVAILABLE, until=self.now() + delay)
 
     def _note(self, account: _Account, settings: AccountSettings, fleet: Fleet, outcome: Outcome) -> None:

@@ -47,6 +47,7 @@ def cluster(bao: OpenBao, tmp_path: Path) -> Iterator[Cluster]:
     with running(emulator) as url:
         made = Cluster(bao, emulator, url, tmp_path, mount=f"kv{next(_MOUNTS)}")
         made.vault("POST", f"sys/mounts/{made.mount}", {"type": "kv", "options": {"version": "2"}})
+        made.await_mount()
         yield made
         if made.outputs:
             made.assert_nothing_leaked()

@@ -207,7 +207,9 @@ class Cluster:
     def journal(self, account: str) -> dict[str, Any]:
         return self.document(f"rotator/journal/{account}")
 
-    def vault(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
+    def vault(
+        self, method: str, path: str, body: Any = None, *, missing_ok: bool = False, upgrading_ok: bool = False
+    ) -> Any:
         """Ask OpenBao as root."""
         answer = httpx.request(
             method,
@@ -219,8 +221,14 @@ class Cluster:
         )
         if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
             return None
+        if upgrading_ok and answer.status_code == httpx.codes.BAD_REQUEST:
+            return None
         answer.raise_for_status()
         return answer.json() if answer.content else None
+
+    def await_mount(self) -> None:
+        """Wait until the mount takes documents: a new one upgrades itself to version 2 first."""
+        eventually(lambda: self.vault("GET", f"{self.mount}/config", upgrading_ok=True) is not None)
 
     def remember(self, *secrets: str) -> None:
         """Values that must never appear in anything printed."""
