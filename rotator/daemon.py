@@ -55,12 +55,12 @@ from rotator.brake import Brake
 from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.core.jitter import backoff
+from rotator.core.planning import Planning
 from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, is_recorded
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.metrics import BRAKE, VAULT_UNAVAILABLE, Metrics
-from rotator.planning import Planning
 from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
 from rotator.shard import Shard

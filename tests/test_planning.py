@@ -11,9 +11,9 @@ import pytest
 
 import rotator.daemon
 from rotator.config import load
+from rotator.core.planning import Planning
 from rotator.daemon import Daemon
 from rotator.errors import Code
-from rotator.planning import Planning
 from tests.support import Cluster, eventually
 from tests.test_daemon import QUICK, creates, open_accounts
 
