@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.journal import Journal, Phase, Trigger
 from rotator.core.protocol.steps import Command
-from rotator.errors import Blame, Code, stored_code
 
 
 class Result(StrEnum):
