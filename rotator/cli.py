@@ -147,14 +147,17 @@ def rotate_now(
             show_default=False,
         ),
     ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Withdraw the recorded request of these accounts instead.")
+    ] = False,
     shard: ShardOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Rotate accounts now: create, verify and publish a new secret, revoke the old one after its grace.
 
-    An unfinished rotation is finished first. Once a secret younger than this command is published, by whoever,
-    an account is done.
+    An unfinished rotation is finished first. What you ask for is recorded in the account's journal: if this command
+    fails or is killed, a running daemon or the next `rotate-now --due` carries it out.
     """
     if bool(names) + everything + (due and not names) != 1:
         raise ConfigError("Say which accounts: names, --all, or --due for what is due")
@@ -162,6 +165,8 @@ def rotate_now(
         raise ConfigError("--shard is for --all and --due: a name says which account by itself")
     if due and compromised:
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
+    if cancel and (due or force or compromised or dry_run):
+        raise ConfigError("--cancel goes with accounts and nothing else")
     from rotator.core.protocol import RequestKind
     from rotator.fleet import Request, Wanted
 
@@ -175,8 +180,11 @@ def rotate_now(
             _plan(fleet, accounts, request, as_json=as_json)
             return
         fleet.preflight(accounts)
+        if cancel:
+            _cancel(fleet, accounts, as_json=as_json)
+            return
         outcomes = _with_progress(fleet.run(accounts, request), len(accounts), quiet=as_json)
-        _finish(fleet, outcomes, as_json=as_json)
+        _finish(fleet, outcomes, as_json=as_json, asked=not due or force)
 
 
 @app.command(
@@ -276,6 +284,7 @@ def adopt(
     The value is tried at the provider, then published. It never appears among the process's arguments.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+    from rotator import report
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
@@ -292,6 +301,8 @@ def adopt(
             replace_foreign=replace_foreign,
             retire=frozenset(retire or ()),
         )
+        if not as_json:
+            report.print_adoption(outcome)
         _finish(fleet, [outcome], as_json=as_json)
 
 
@@ -569,13 +580,30 @@ def _with_progress(outcomes: Iterator["Outcome"], total: int, *, quiet: bool) ->
     return list(track(outcomes, total=total, description="rotating", console=Console(stderr=True), transient=True))
 
 
-def _finish(fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool) -> None:
+def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json: bool) -> None:
+    from rotator import report
+    from rotator.fleet import Request, Wanted
+    from rotator.rotation import Operator
+
+    withdrawn = {
+        account.name: Operator(fleet.rotation(account, Request(Wanted.NOTHING_NEW))).cancel() for account in accounts
+    }
+    if as_json:
+        rows = [{"account": name, "withdrawn": report.request_json(request)} for name, request in withdrawn.items()]
+        report.print_json({"accounts": rows})
+        return
+    for name, request in withdrawn.items():
+        what = f"the request ({request.kind.value}) is withdrawn" if request else "no request is recorded"
+        typer.echo(f"{name}: {what}")
+
+
+def _finish(fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool, asked: bool = False) -> None:
     from rotator import report
 
     if as_json:
         report.print_json(report.outcomes_json(outcomes))
     else:
-        report.print_outcomes(outcomes, fleet.now())
+        report.print_outcomes(outcomes, fleet.now(), asked=asked)
     code = report.exit_code(outcomes)
     if code:
         raise typer.Exit(code)

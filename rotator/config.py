@@ -612,6 +612,11 @@ class Settings(BaseSettings):
         """Where the account's journal stands, below vault.mount."""
         return f"{self.vault.journal_prefix}/{account.name}"
 
+    @property
+    def fleet_path(self) -> str:
+        """The path of the fleet document, below vault.mount: no account's name begins with an underscore."""
+        return f"{self.vault.journal_prefix}/_fleet"
+
     def top_ups_path(self, account: AccountSettings) -> str:
         """Where the account's automatic top-ups are noted, below vault.mount: no journal's name has a slash in it."""
         return f"{self.vault.journal_prefix}/{account.name}/top-ups"

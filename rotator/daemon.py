@@ -56,7 +56,8 @@ from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.core.jitter import backoff
 from rotator.core.planning import Planning
-from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, is_recorded
+from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, is_recorded, wake_at
+from rotator.documents.fleet import parse_fleet
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
@@ -159,7 +160,14 @@ class _Account:
 
 
 def next_visit(
-    journal: Journal, due_at: datetime | None, *, runner: str, tried_at: datetime, recheck: timedelta, now: datetime
+    journal: Journal,
+    due_at: datetime | None,
+    *,
+    runner: str,
+    tried_at: datetime,
+    recheck: timedelta,
+    window: timedelta,
+    now: datetime,
 ) -> datetime:
     """When an account needs somebody next: as early as it wants it, as late as a failure or a lease makes it wait.
 
@@ -169,11 +177,10 @@ def next_visit(
         runner: This process, which does not wait for its own lease: a run that Vault interrupted left it.
         tried_at: When its published secret was last tried at the provider.
         recheck: For how long that is good.
+        window: The consistency window.
         now: The present. What is to wait for longer than anything can was written by a clock that is wrong.
     """
-    unfinished = due_at is None or journal.candidate is not None
-    wishes = [_LONG_AGO if unfinished else due_at, tried_at + recheck]
-    wishes += [max(entry.not_before, journal.create_until or _LONG_AGO) for entry in journal.retiring]
+    wishes = [_LONG_AGO if due_at is None else due_at, tried_at + recheck, wake_at(journal, window)]
     leased = journal.holder not in (None, runner)
     waits = (journal.next_attempt_at, journal.lease_until if leased else None)
     longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
@@ -208,6 +215,7 @@ class Daemon:
         self._to_tell: list[tuple[datetime, str]] = []  # whose balance is read next, as a heap
         self._next_turn = self._started_at
         self._announced = False
+        self._heard: int | None = None  # the fleet document's sequence number that was read last
         self._readers = min(READERS, settings.daemon.concurrency)
         self._brake = _brake(settings)
         self._planning = Planning()
@@ -370,6 +378,7 @@ class Daemon:
             try:
                 self._ask_vault()
                 self._announce()
+                self._hear()
                 if (
                     self._vault_trouble is None
                     and time.monotonic() >= swept + self._settings.daemon.sweep.total_seconds()
@@ -382,6 +391,31 @@ class Daemon:
             next_sweep = swept + self._settings.daemon.sweep.total_seconds()
             self._nudge.wait(max(0.1, min(heartbeat.total_seconds(), next_sweep - time.monotonic())))
             self._nudge.clear()
+
+    def _hear(self) -> None:
+        """Look again at the accounts whose journals a command changed: somebody asked for a rotation."""
+        if not self._vault_is_available or not self._announced:
+            return
+        try:
+            fleet = parse_fleet(self._vault.read(self._settings.fleet_path))
+        except RotatorError as error:
+            _log.info("fleet.not_heard", error=str(error))
+            return
+        heard, self._heard = self._heard, fleet.sequence
+        if heard is None or heard == fleet.sequence:
+            return
+        changed = fleet.changed_since(heard)
+        with self._lock:
+            accounts = [
+                account
+                for account in self._accounts.values()
+                if account.journal is not None and (changed is None or account.settings.api_key in changed)
+            ]
+        for account in accounts[:SWEEP_ACCOUNTS]:
+            try:
+                self._look_again(account)
+            except RotatorError as error:
+                _log.warning("sweep.failed", account=account.settings.name, error=str(error))
 
     def _announce(self) -> None:
         """Say once that every journal was read; to systemd also how things are now."""
@@ -744,7 +778,15 @@ class Daemon:
             due_at = max(due_at + turn, account.begin_at or due_at)
         recheck = self._settings.daemon.recheck
         runner, tried_at = self._fleet.runner, account.tried_at
-        return next_visit(journal, due_at, runner=runner, tried_at=tried_at, recheck=recheck, now=self.now())
+        return next_visit(
+            journal,
+            due_at,
+            runner=runner,
+            tried_at=tried_at,
+            recheck=recheck,
+            window=self._settings.account_api.settle,
+            now=self.now(),
+        )
 
     def _replan(self, name: str) -> None:
         self._to_plan.put((name, _Why.CHANGED))
@@ -1079,7 +1121,7 @@ def _first_due(account: _Account) -> Due | None:
 
 
 def _is_taken_on(account: _Account) -> bool:
-    return account.journal is not None and account.journal.current_id is not None
+    return account.journal is not None and account.journal.current is not None
 
 
 def _is_unread(account: _Account) -> bool:

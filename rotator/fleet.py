@@ -28,6 +28,7 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
+from rotator.documents.fleet import ring
 from rotator.errors import Code, ConfigError, RotatorError
 from rotator.rotation import Outcome, Preview, Result, Rotation, preview
 from rotator.rotation.state import MakeRequest
@@ -238,8 +239,17 @@ class Fleet:
 
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run them, secondaries before their primaries; outcomes come as accounts are done."""
-        for wave in waves(accounts):
-            yield from self._run_wave(wave, request)
+        unfinished: list[str] = []
+        api_keys = {account.name: account.api_key for account in accounts}
+        try:
+            for wave in waves(accounts):
+                for outcome in self._run_wave(wave, request):
+                    if outcome.journal is not None and outcome.journal.request is not None:
+                        unfinished.append(api_keys[outcome.account])
+                    yield outcome
+        finally:
+            if unfinished:
+                ring(self.vault, self.settings.fleet_path, unfinished)
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run accounts, some at a time. A run that waits for its candidate ends, and another one continues later.

@@ -17,12 +17,15 @@ from rotator.core.protocol import (
     Create,
     Fail,
     Journal,
+    Learned,
     Pause,
     Phase,
     Prepare,
     Publish,
     Reason,
     Record,
+    Refresh,
+    Request,
     Rest,
     Revoke,
     TryEarlier,
@@ -79,6 +82,8 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "reason": outcome.reason,
                 "until": outcome.until,
                 "error": _masked(outcome.error),
+                "next_command": list(outcome.next_command.args) if outcome.next_command else None,
+                "request": request_json(outcome.journal.request) if outcome.journal else None,
                 "rotation_id": outcome.rotation_id,
             }
             for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
@@ -86,8 +91,21 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def print_outcomes(outcomes: Sequence[Outcome], now: datetime) -> None:
-    """What a run did, for people: a line an account, then in full whatever did not end well."""
+def request_json(request: Request | None) -> dict[str, Any] | None:
+    """What a person asked for and is not done yet, for programs."""
+    if request is None:
+        return None
+    return {"kind": request.kind.value, "by": _masked(request.by), "at": request.at, "id": request.id}
+
+
+def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False) -> None:
+    """Print what a run did: one line for each account, then every failure and every request that is not done.
+
+    Args:
+        outcomes: How the runs ended.
+        now: The time.
+        asked: Whether the command asked for a rotation.
+    """
     table = _table("account", "result", "what happened", "phase")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         table.add_row(outcome.account, _styled(outcome.result), _happened(outcome, now), _styled(outcome.phase))
@@ -97,6 +115,47 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime) -> None:
         if outcome.error:
             style = _STYLES[outcome.result]
             console.print(Text.assemble((outcome.account, style), ": ", visible(redact(outcome.error))), soft_wrap=True)
+        if outcome.result is not Result.OK and asked:
+            console.print(f"{outcome.account}: {visible(_recorded(outcome))}", soft_wrap=True)
+
+
+def _recorded(outcome: Outcome) -> str:
+    """What became of the request of a run that did not end well, and who carries it out."""
+    request = outcome.journal.request if outcome.journal else None
+    if request is not None:
+        return (
+            f"The request ({request.kind.value}, by {request.by}) is recorded. "
+            "A running daemon carries it out, or run: rotator rotate-now --due"
+        )
+    if outcome.published:
+        return "The new secret is published. Nothing of the request is left to record"
+    return "The request is not recorded. Run the command again"
+
+
+def print_adoption(outcome: Outcome) -> None:
+    """Print which id an adoption took for the published secret's own, and how rotator knows."""
+    journal = outcome.journal
+    if journal is None or journal.current is None:
+        return
+    current = journal.current
+    how = {
+        Learned.PERSON: "you named it",
+        Learned.ANSWERED: "the provider answered it when the secret was created",
+        Learned.ELIMINATED: "several lists show no other id",
+        Learned.PENDING: "rotator confirms it with three more lists, before it revokes anything",
+    }[current.learned]
+    console = _console()
+    console.print(
+        f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})", soft_wrap=True
+    )
+    others = sorted(journal.unknown_ids)
+    if others:
+        options = " ".join(f"--retire {id_}" for id_ in others)
+        console.print(
+            f"{outcome.account}: other secrets stay: {', '.join(others)}. To revoke them after the grace period: "
+            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}",
+            soft_wrap=True,
+        )
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
@@ -135,7 +194,9 @@ def status_json(account: AccountSettings, journal: Journal, *, published: bool) 
         "published": published,
         "phase": journal.phase.value,
         "secret_id": journal.current_id,
+        "secret_id_learned": journal.current.learned.value if journal.current else None,
         "rotated_at": journal.rotated_at,
+        "request": request_json(journal.request),
         "due_at": _due_at(account, journal),
         "retiring": [{"id": entry.id, "not_before": entry.not_before} for entry in journal.retiring],
         "holder": _masked(journal.holder),
@@ -158,7 +219,8 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
         retiring = ", ".join(_when(entry["not_before"], now) for entry in row["retiring"]) or "-"
         due = _when(row["due_at"], now) if row["enabled"] else "disabled"
         failed = f"failed {row['attempts']} times, see below" if row["last_error"] else ""
-        trouble = failed or ("" if row["published"] else "nothing published")
+        asked = f"requested: {row['request']['kind']}" if row["request"] else ""
+        trouble = failed or ("" if row["published"] else "nothing published") or asked
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
         table.add_row(row["account"], _styled(phase), _age(row["rotated_at"], now), due, retiring, trouble)
     console = _console()
@@ -166,6 +228,10 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     for row in rows:
         if row["last_error"]:
             console.print(Text.assemble((row["account"], "bold red"), ": ", visible(row["last_error"])), soft_wrap=True)
+        if row["request"]:
+            asked, at = row["request"], f"{row['request']['at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            who = visible(f"{row['account']}: {asked['by']} requested a rotation ({asked['kind']}) at {at}")
+            console.print(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel", soft_wrap=True)
 
 
 def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
@@ -281,6 +347,8 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Record():
             unfinished = "the work that is under way" if journal.candidate or journal.retiring else "the account"
             return "record", f"take up {unfinished} ({step.event.value})"
+        case Refresh():
+            return "rewrite", f"write the published document again, unchanged: {step.why}"
         case TryEarlier():
             return "restore", "the published secret does not work; look for an earlier version that does"
         case Fail():
@@ -301,10 +369,13 @@ def _happened(outcome: Outcome, now: datetime) -> str:
         parts.append(f"{len(outcome.revoked)} old revoked")
     if outcome.reason == Reason.GRACE:
         parts.append(f"old one revoked {_when(outcome.until, now)}")
-    elif outcome.result is not Result.OK:
+    elif outcome.reason == Reason.IDENTIFYING:
+        parts.append("the published secret's id is confirmed later")
+    elif outcome.result is Result.DEFERRED:
+        until = f" until {outcome.until.astimezone(UTC):%H:%M:%S} UTC" if outcome.until else ""
+        parts.append(f"deferred{until}: {(outcome.reason or '').replace('_', ' ')}")
+    elif outcome.result is Result.FAILED:
         parts.append((outcome.reason or "").replace("_", " "))
-        if outcome.until:
-            parts.append(f"again {_when(outcome.until, now)}")
     return ", ".join(parts) or "nothing to do"
 
 

@@ -19,8 +19,10 @@ from rotator.core.protocol import (
     Outcome,
     Published,
     Refresh,
+    Request,
     is_recorded,
     leased_elsewhere,
+    requests,
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign
@@ -323,6 +325,35 @@ class Operator:
             transitions.retired_by_hand(state.situation, ids, not_before=state.clock() + state.policy.grace), ids
         )
         return replace(outcome, phase=state.journal.phase, journal=state.journal)
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    def cancel(self) -> Request | None:
+        """Withdraw the request that the journal contains, also under another instance's lease.
+
+        Returns:
+            The request; None if there was none.
+
+        Raises:
+            RotatorError: If the journal could not be read or written.
+        """
+        state = self._state
+        for _ in range(MAX_CLAIMS):
+            state.observe()
+            request = state.journal.request
+            if request is None:
+                return None
+            try:
+                state.write_journal(requests.withdrawn(state.journal))
+            except CasConflict:
+                continue
+            state.log.warning("request.withdrawn", kind=request.kind.value, by=request.by)
+            return request
+        raise ContentionError(
+            f"Other instances keep working on {self._name}",
+            unchanged="The request stays",
+            next_step=f"Try again: {Command.of('rotate-now', self._name, '--cancel')}",
+        )
 
     # --- resolve -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
+from rotator.core.failures import Blame, stored_code
 from rotator.core.jitter import backoff
 from rotator.core.protocol.journal import (
     Answered,
@@ -27,7 +28,7 @@ from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import followed, is_done, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
 
-# An account with an urgent request is retried this soon after a failure.
+# An account with an urgent request is retried this soon after a failure of the provider's.
 URGENT_BACKOFF = timedelta(seconds=30)
 # How many lists have to agree before an id counts as eliminated.
 LOOKS = 3
@@ -443,7 +444,8 @@ def failed(
     parked = released(case)
     attempts = parked.attempts + 1
     delay = backoff(policy.account, attempts)
-    if parked.request is not None and parked.request.kind is not RequestKind.MANUAL:
+    urgent = parked.request is not None and parked.request.kind is not RequestKind.MANUAL
+    if urgent and stored_code(failure).blame is Blame.PROVIDER:
         delay = min(delay, URGENT_BACKOFF)
     if ambiguous and seen.listing is not None and case.in_doubt:
         parked = replace(parked, strangers=Strangers(case.strangers, now))

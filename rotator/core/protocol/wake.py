@@ -3,19 +3,18 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.core.protocol.journal import Journal, Retiring
-from rotator.core.protocol.lease import CLOCK_TOLERANCE
-from rotator.core.protocol.leasing import LONGEST_BACKOFF
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
-def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | None:
+def wake_at(journal: Journal, window: timedelta) -> datetime | None:
     """Return the earliest instant at which a run has something to do; None if nothing is left to do.
+
+    Backoff and leases are not considered.
 
     Args:
         journal: The account's journal.
         window: The consistency window.
-        now: The time. An instant that is further away than it can be was written by a wrong clock, and counts as past.
     """
     current, verification, request = journal.current, journal.verification, journal.request
     wishes: list[datetime | None] = [_wish_of(journal, entry, window) for entry in journal.retiring]
@@ -28,11 +27,7 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(AT_ONCE)
     if request is not None and request.of.id in (None, journal.current_id):
         wishes.append(AT_ONCE)
-    first = min((wish for wish in wishes if wish is not None), default=None)
-    waits_for = (journal.next_attempt_at, journal.lease_until if journal.holder else None)
-    longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
-    blocked = [until for until in waits_for if until is not None and until <= longest]
-    return None if first is None else max([first, *blocked])
+    return min((wish for wish in wishes if wish is not None), default=None)
 
 
 def _wish_of(journal: Journal, entry: Retiring, window: timedelta) -> datetime:
