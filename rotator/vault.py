@@ -154,12 +154,14 @@ class Document:
         data: What it holds; None if it was never written, or this version was deleted or destroyed.
         created: When this version was written.
         expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
+        read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
     """
 
     version: int
     data: Mapping[str, Any] | None = field(repr=False)
     created: datetime | None = None
     expires_at: datetime | None = None
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +367,8 @@ class Vault:
                 return found
 
         with suppress(TypeError, KeyError, ValueError):
-            return self._read(_Call("read", f"read {api_path}", until), "read", api_path, request)
+            document = self._read(_Call("read", f"read {api_path}", until), "read", api_path, request)
+            return replace(document, read_at=self._http.answered_at)
         raise self._unreadable(api_path)
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -139,6 +141,12 @@ class Http:
             url = target
         return answer
 
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the server sent the last answer that this thread got, by the server's clock; None if it did not say."""
+        at: datetime | None = getattr(self._seen, "answered_at", None)
+        return at
+
     def _exchange(
         self,
         operation: str,
@@ -174,6 +182,7 @@ class Http:
         if problem:
             raise problem  # here, so that it carries nothing of the library's
         self._seen.index = response.headers.get("X-Vault-Index") or getattr(self._seen, "index", None)
+        self._seen.answered_at = _date(response.headers.get("Date"))
         kind = None if is_encoded(response.headers.get("Content-Encoding")) else response.headers.get("Content-Type")
         return Answer(response.status, received, media_type(kind)), response.headers.get("Location")
 
@@ -285,6 +294,14 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
         )
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _as_safe(url: str, target: str) -> bool:

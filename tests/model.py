@@ -201,7 +201,8 @@ class ModelVault:
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
             return Document(version=0, data=None)
-        return Document(version=at, data=dict(versions[at - 1]), created=self._created(versions[at - 1]))
+        data, created = dict(versions[at - 1]), self._created(versions[at - 1])
+        return Document(version=at, data=data, created=created, read_at=self.clock())
 
     def taken_at(self, version: dict[str, Any], at: datetime) -> None:
         """Say when Vault took a version that a test puts there."""

@@ -1,7 +1,7 @@
 """The fleet document: a bell that tells daemons which journals changed. Losing it costs time, nothing else.
 
-The document contains the last changes as (API key, sequence number), newest last. API keys tell which deployment a change
-belongs to: two deployments can share a journal prefix. If more changed than the document holds, it says "all".
+The document contains the last changes as (API key, sequence number), newest last. API keys tell which deployment a
+change belongs to: two deployments can share a journal prefix. If more changed than the document holds, it says "all".
 """
 
 from collections.abc import Iterable, Mapping

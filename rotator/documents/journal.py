@@ -54,6 +54,7 @@ class StoredJournal:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         has_data: Whether that version contains anything.
+        read_at: When Vault answered, by Vault's clock; None if it did not say.
     """
 
     journal: Journal
@@ -61,6 +62,7 @@ class StoredJournal:
     written_at: datetime | None
     expires_at: datetime | None
     has_data: bool
+    read_at: datetime | None
 
     @property
     def is_lost(self) -> bool:
@@ -75,7 +77,12 @@ def load_journal(document: Document) -> StoredJournal:
         JournalError: As `parse_journal`.
     """
     return StoredJournal(
-        parse_journal(document), document.version, document.created, document.expires_at, document.data is not None
+        parse_journal(document),
+        document.version,
+        document.created,
+        document.expires_at,
+        document.data is not None,
+        document.read_at,
     )
 
 

@@ -26,9 +26,7 @@ def settle(case: Situation) -> Step | None:
         gone |= {
             entry.id
             for entry in case.journal.retiring
-            if entry.id in due_and_absent
-            and entry.missing_since is not None
-            and case.now - entry.missing_since >= case.policy.window
+            if entry.id in due_and_absent and (gone_at := case.gone_at(entry)) is not None and gone_at <= case.now
         }
         if not gone and {entry.id for entry in case.journal.retiring if entry.missing_since} != due_and_absent:
             return Record(Event.MISSED, transitions.missed(case, frozenset(due_and_absent)))
@@ -117,7 +115,7 @@ def _next_of(case: Situation, entry: Retiring) -> datetime:
         case.may_retire(entry),
         case.look_at(case.journal.current),
         case.look_at(entry.identity),
-        None if entry.missing_since is None else entry.missing_since + case.policy.window,
+        case.gone_at(entry),
         strangers.seen_at + case.policy.window if strangers is not None and case.in_doubt else None,
     ]
     return max(at for at in instants if at is not None)

@@ -164,7 +164,26 @@ class Situation:
         """Return when the next list counts for a pending identity; None if it is not pending."""
         if identity is None or not identity.is_pending or identity.next_look is None:
             return None
-        return believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
+        at = believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
+        spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2
+        return None if at is None else self.not_before(at, spacing)
+
+    def gone_at(self, entry: Retiring) -> datetime | None:
+        """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
+        if entry.missing_since is None:
+            return None
+        return self.not_before(entry.missing_since + self.policy.window, self.policy.window)
+
+    def not_before(self, at: datetime, span: timedelta) -> datetime:
+        """Return the instant, or a later one if the journal is not as old as this span by Vault's clock.
+
+        Another instance can have written the journal by a clock that is hours away from this one's.
+        """
+        written_at, read_at = self.seen.journal_at, self.seen.journal_read_at
+        if written_at is None or read_at is None:
+            return at
+        left = span - (read_at - written_at) - timedelta(seconds=1)  # Vault's time of reading has whole seconds
+        return max(at, self.now + left) if left > timedelta() else at
 
     @property
     def unknown(self) -> frozenset[str]:
