@@ -499,7 +499,8 @@ def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":
     from rotator.config import parse_duration
 
     if wait is None:
-        return fleet.settings.daemon.lease + fleet.settings.account_api.settle + timedelta(seconds=1)
+        # A lease that a killed run left behind, after the lists that make an id certain.
+        return fleet.settings.daemon.lease + 4 * fleet.settings.account_api.settle + timedelta(seconds=1)
     return _parsed("--wait", parse_duration, [wait])[0]
 
 

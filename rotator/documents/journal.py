@@ -30,6 +30,7 @@ _JOURNAL = TypeAdapter(Journal)
 # Derived when a journal is stored, so that people and dashboards can read them. Nothing reads them back.
 _DERIVED = ("format", "phase")
 _UNKNOWN = "unknown_fields"
+_PENDING_FIELDS: Mapping[str, object] = {"foreign_ids": [], "looks": 0, "next_look": None, "restarts": 0}
 
 
 class JournalError(RotatorError):
@@ -194,6 +195,8 @@ def _spread(value: Any) -> Any:
         return value
     unknown = value.get(_UNKNOWN)
     known = {key: _spread(one) for key, one in value.items() if key != _UNKNOWN}
+    if _PENDING_FIELDS.items() <= known.items():  # of an id that is certain, they say nothing
+        known = {key: one for key, one in known.items() if key not in _PENDING_FIELDS}
     return {**json.loads(unknown), **known} if unknown else known
 
 
