@@ -17,20 +17,22 @@ class Held:
 
     method: str
     part: str
+    then: proxy.Action | proxy.Answer = proxy.FORWARD
     address: str = ""
     asked: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
-    def on_request(self, call: proxy.Call) -> proxy.Action:
+    def on_request(self, call: proxy.Call) -> proxy.Action | proxy.Answer:
         if call.method == self.method and self.part in call.path and not self.asked.is_set():
             self.asked.set()
             assert self.release.wait(30)
+            return self.then
         return proxy.FORWARD
 
 
 @contextmanager
-def held(target: str, method: str, part: str) -> Iterator[Held]:
-    made = Held(method, part)
+def held(target: str, method: str, part: str, then: proxy.Action | proxy.Answer = proxy.FORWARD) -> Iterator[Held]:
+    made = Held(method, part, then)
     with proxy.FaultProxy(target, made.on_request).running() as between:
         made.address = between.address
         yield made
@@ -73,6 +75,21 @@ def test_a_look_that_began_before_the_journals_moved_is_no_news_of_them(cluster:
             slow.release.set()
             daemon.eventually(lambda: cluster.document("elsewhere/a").get("current_id") is not None)
             assert daemon.end() == 0
+
+
+def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluster) -> None:
+    """The first look of the daemon at Vault is under way when a reload names another address."""
+    entries = open_accounts(cluster, "a")
+    sealed = proxy.Answer(503, b'{"errors": ["Vault is sealed"]}')
+    with held(cluster.bao.address, "GET", "/sys/internal/ui/mounts/", sealed) as slow:
+        cluster.configure(entries, vault={"address": slow.address, "timeout": "30s"})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(20)
+            cluster.configure(entries)
+            reload(daemon)
+            slow.release.set()
+            daemon.wait_until_ready()
+            assert daemon.find("vault.away") == []
 
 
 def test_a_shorter_spacing_holds_for_accounts_that_wait_for_their_turn(cluster: Cluster) -> None:
