@@ -106,7 +106,7 @@ def test_a_revocation_is_visited_when_it_is_due_and_no_create_can_land_any_more(
 
 
 def test_a_failure_or_another_runner_is_waited_for() -> None:
-    unfinished: dict[str, Any] = {"current_id": "a", "candidate": SecretStr("Candidate0001")}
+    unfinished: dict[str, Any] = {"current": Identity("a", Learned.ANSWERED), "candidate": SecretStr("Candidate0001")}
     assert visit(Journal(**unfinished, next_attempt_at=NOW + DAY)) == NOW + DAY
     assert visit(Journal(**unfinished, holder="other", lease_until=NOW + DAY)) == NOW + DAY
     assert visit(Journal(**unfinished, holder=None, lease_until=NOW + DAY)) < NOW
@@ -115,7 +115,7 @@ def test_a_failure_or_another_runner_is_waited_for() -> None:
 
 
 def test_what_a_clock_a_year_ahead_wrote_keeps_nobody_away() -> None:
-    unfinished: dict[str, Any] = {"current_id": "a", "candidate": SecretStr("Candidate0001")}
+    unfinished: dict[str, Any] = {"current": Identity("a", Learned.ANSWERED), "candidate": SecretStr("Candidate0001")}
     assert visit(Journal(**unfinished, next_attempt_at=NOW + 365 * DAY)) < NOW
     assert visit(Journal(**unfinished, holder="other", lease_until=NOW + 365 * DAY)) < NOW
 
