@@ -846,6 +846,8 @@ class Daemon:
             return False
         if account.visit is not None:
             return True
+        if journal.candidate is not None and journal.next_attempt_at is None:
+            return True  # its run has ended to wait for the candidate
         # Whoever has just been visited rests for a moment, which is no trouble.
         waits = account.retry_at is not None and account.retry_at > now + SHORTEST_REST
         return not (account.error or journal.attempts or waits)
