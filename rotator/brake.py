@@ -35,8 +35,8 @@ _OF_NEW_SECRETS = (Code.INVALID_REQUEST, Code.REFUSED, Code.UNVERIFIED)
 
 def trouble(outcome: Outcome) -> Trouble | None:
     """What a failed run says about the fleet; None if it did not fail, or for a reason of its account's own."""
-    if outcome.code is None:
-        return None
+    if outcome.code is None or outcome.code is Code.VAULT_RATE_LIMITED:
+        return None  # a quota is no outage
     return Trouble.NEW_SECRETS if outcome.code in _OF_NEW_SECRETS else _BY_BLAME.get(outcome.code.blame)
 
 

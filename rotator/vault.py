@@ -7,6 +7,7 @@ VaultError
 ├── VaultUnreachable    no usable answer: a write may or may not have happened
 │   ├── VaultSealed     the server is there, but sealed
 │   └── VaultUntrusted  the certificates do not fit: nothing was sent
+├── VaultRateLimited    a quota of Vault: the operation would have had to wait too long
 ├── VaultDenied         the policy lacks something
 │   └── VaultUnauthorized  the token or the login is refused
 ├── WrongMount          the mount does not exist or is not KV version 2 (exit code 2)
@@ -39,6 +40,7 @@ from rotator.errors import Code, RotatorError
 from rotator.logs import foreign, register_secret
 from rotator.net.answers import JSON, described, parse_json
 from rotator.vault_http import Answer, Http, OnRequest, Unanswered
+from rotator.vault_throttle import Throttle
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 # How long an operation takes at most, in units of vault.timeout, logging in and asking again included; the pause before
@@ -48,6 +50,12 @@ _LONGEST_PAUSE = 1.0
 # Together with the pauses about three seconds: a cluster takes two or three to elect another leader.
 _ATTEMPTS = 5
 _WRITE_ATTEMPTS = 3
+# How long one operation waits for turns at most while Vault limits the rate: a minute is a common interval of a quota.
+# Together with the longest write it has to stay below daemon.lease.
+LONGEST_THROTTLING = 65.0
+# How long a document is known to be no older than this session's own write. After a restore of a snapshot it can be.
+WRITES_REMEMBERED = 300.0
+_MOST_REMEMBERED = 10_000
 # How often a document is looked at that must be newer than a server says.
 _LOOKS = 10
 # A token is renewed when so much of its life is over: not all replicas at once, and at two thirds at the latest.
@@ -62,6 +70,7 @@ _REMINDER = timedelta(days=1)
 _MOST_VALUES = 100_000
 # Of an answer's errors these are repeated.
 _MOST_ERRORS = 5
+_TOO_MANY_REQUESTS = 429
 _log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -101,6 +110,12 @@ class VaultUntrusted(VaultUnreachable):
 
 def _worth_repeating(error: VaultUnreachable) -> bool:
     return not isinstance(error, (VaultSealed, VaultUntrusted))
+
+
+class VaultRateLimited(VaultError):
+    """Vault limits the rate of requests, and the operation would have had to wait too long. Nothing was written."""
+
+    code = Code.VAULT_RATE_LIMITED
 
 
 class VaultDenied(VaultError):
@@ -162,6 +177,21 @@ class Document:
     created: datetime | None = None
     expires_at: datetime | None = None
     read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What this session wrote to a document last.
+
+    Attributes:
+        version: The KV version.
+        created: Vault's time of that.
+        at: The same, by the monotonic clock.
+    """
+
+    version: int
+    created: datetime | None
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +336,8 @@ class Vault:
     until that one is of no use, and then goes on with the next.
 
     An operation that only reads takes no longer than LONGEST_READ times `settings.timeout`, one that writes no longer
-    than LONGEST_WRITE times; up to a second comes on top, and what the system takes to look up a name.
+    than LONGEST_WRITE times; up to a second comes on top, and what the system takes to look up a name. While Vault
+    limits the rate of requests, all threads wait for their turns, an operation for LONGEST_THROTTLING seconds at most.
 
     Args:
         settings: Where Vault is and how to log in.
@@ -332,6 +363,10 @@ class Vault:
         self._lock = threading.Lock()  # held while logging in or renewing
         self._current: _Grant | None = None
         self._failure: _Failure | None = None
+        self._throttle = Throttle(self._slowed)
+        self._throttled = threading.local()  # how long this thread waited for turns, and how long it still may
+        self._written: dict[str, _Written] = {}  # the oldest write first
+        self._remembering = threading.Lock()
         self._http = Http(settings, pool_size=pool_size, on_request=on_request or _nobody)
         if any(map(in_plain_text, settings.addresses)):
             _log.warning("vault.in_plain_text", address=settings.address, next_step="Use https: the token goes along")
@@ -352,7 +387,8 @@ class Vault:
             WrongMount: If there is no such mount or namespace.
             VaultError: If it could not be read. That it does not exist is no error.
         """
-        return self._document(path, version, self._until(LONGEST_READ))
+        until = self._until(LONGEST_READ)
+        return self._latest(path, until) if version is None else self._document(path, version, until)
 
     def _document(self, path: str, version: int | None, until: float) -> Document:
         api_path = self.data_path(path)
@@ -395,15 +431,19 @@ class Vault:
         lost: VaultUnreachable | None = None
         for _ in range(_WRITE_ATTEMPTS):
             try:
-                version = self._write(path, data, cas, until - self._timeout)  # so that there is time to look
+                written = self._write(path, data, cas, until - self._timeout)  # so that there is time to look
             except VaultUnreachable as error:
                 if lost is None and not error.maybe_done:
                     raise
                 lost = error
+            except VaultError:
+                if lost is None:
+                    raise
+                break  # it says nothing of the request before, which was lost and can still be carried out
             else:
-                if version is not None:
-                    return version
-                return self._own(path, data, cas, until, self._document(path, None, until))
+                if written is not None:
+                    return self._remember(path, written)
+                return self._own(path, data, cas, until, self._latest(path, until))
             current = self._read_back(path, until)
             if current.version != cas:
                 return self._own(path, data, cas, until, current)
@@ -411,7 +451,7 @@ class Vault:
         lost.unchanged = "It is either as it was or as it was to be; the next run finds out"
         raise lost
 
-    def _write(self, path: str, data: Mapping[str, Any], cas: int, until: float) -> int | None:
+    def _write(self, path: str, data: Mapping[str, Any], cas: int, until: float) -> Document | None:
         """The new version, or None if the document is not at the version that was given."""
         api_path = self.data_path(path)
         secret = _reveal(data)
@@ -434,10 +474,10 @@ class Vault:
         )
         if answer is None:
             return None
-        try:
-            return int(answer["data"]["version"])
-        except (TypeError, KeyError, ValueError):
-            pass
+        with suppress(TypeError, KeyError, ValueError):
+            written = _document({"data": {"metadata": answer["data"], "data": None}})
+            if written.version == cas + 1:
+                return written
         raise self._unreadable(api_path)
 
     def _own(self, path: str, data: Mapping[str, Any], cas: int, until: float, current: Document) -> int:
@@ -450,17 +490,65 @@ class Vault:
             if current.version != cas:
                 break
             time.sleep(_LONGEST_PAUSE / _LOOKS)  # it was changed: the server that answers lags behind
-            current = self._document(path, None, until)
+            current = self._latest(path, until)
         if current.version > cas + 1:
             current = self._document(path, cas + 1, until)  # somebody has gone on from there
         if current.version == cas + 1 and _same(current.data, data):
             _log.info("vault.lost_answer_made_up_for", path=path, version=current.version)
-            return current.version
+            return self._remember(path, current)
+        if current.version == cas or self._is_before(path, current, cas, until):
+            raise self._of_the_past(path)
         raise CasConflict(path)
+
+    def _is_before(self, path: str, current: Document, cas: int, until: float) -> bool:
+        """Whether this is older than the version that the write was based on.
+
+        A document that was deleted with all of its versions and written again has a lower number, too.
+        """
+        if not 0 < current.version < cas or current.created is None:
+            return False
+        base = self._document(path, cas, until)
+        return base.created is not None and current.created < base.created
+
+    def _latest(self, path: str, until: float) -> Document:
+        """The newest version of a document, which is no older than what this session wrote a moment ago.
+
+        Raises:
+            VaultUnreachable: If only older ones are to be had.
+        """
+        for _ in range(_LOOKS):
+            document = self._document(path, None, until)
+            if not self._is_older(path, document):
+                return document
+            time.sleep(_LONGEST_PAUSE / _LOOKS)
+        raise self._of_the_past(path)
+
+    def _is_older(self, path: str, document: Document) -> bool:
+        written = self._written.get(path)
+        if written is None or document.version >= written.version or time.monotonic() - written.at > WRITES_REMEMBERED:
+            return False
+        # A document that was deleted with all of its versions has none, and is newer if it was written again.
+        return document.created is not None and written.created is not None and document.created < written.created
+
+    def _remember(self, path: str, written: Document) -> int:
+        """Note the version that this session wrote; returns its number."""
+        with self._remembering:
+            self._written.pop(path, None)
+            self._written[path] = _Written(written.version, written.created, time.monotonic())
+            while len(self._written) > _MOST_REMEMBERED:
+                del self._written[next(iter(self._written))]
+        return written.version
+
+    def _of_the_past(self, path: str) -> VaultUnreachable:
+        return VaultUnreachable(
+            f"Vault returns an older version of {path} than the one that rotator wrote or read before",
+            unchanged="Whether this write was applied is not known; the next run finds out",
+            next_step=f"Make sure that no cache stands in front of {self._settings.address}",
+        )
 
     def _read_back(self, path: str, until: float) -> Document:
         try:
-            return self._document(path, None, until)
+            return self._latest(path, until)
         except VaultError as error:
             what, next_step = error.what, error.next_step
         raise VaultUnreachable(
@@ -606,7 +694,8 @@ class Vault:
             VaultError: Why nothing can be read or written at the moment.
         """
         until = self._until(LONGEST_READ)
-        self._repeat(lambda: self._kept_alive(until), until)
+        with suppress(VaultRateLimited):  # a server that limits the rate is there and unsealed
+            self._repeat(lambda: self._kept_alive(until), until)
 
     def _kept_alive(self, until: float) -> None:
         grant = self._newest(self._grant(until), until)
@@ -632,7 +721,36 @@ class Vault:
     # --- requests ----------------------------------------------------------------------------------------------
 
     def _until(self, times: int) -> float:
-        return time.monotonic() + times * self._timeout
+        """When an operation of this thread has to be over, by `_now`."""
+        self._throttled.left = LONGEST_THROTTLING
+        return self._now() + times * self._timeout
+
+    def _now(self) -> float:
+        """The monotonic time, less the time that this thread waited because of Vault's rate limit."""
+        return time.monotonic() - self._waited
+
+    @property
+    def _waited(self) -> float:
+        waited: float = getattr(self._throttled, "waited", 0.0)
+        return waited
+
+    @property
+    def _may_wait(self) -> float:
+        left: float = getattr(self._throttled, "left", LONGEST_THROTTLING)
+        return left
+
+    def _wait_for_turn(self) -> bool:
+        """Wait until Vault's rate limit leaves room for a request of this thread; whether that was in time."""
+        waited = self._throttle.admit(self._may_wait)
+        if waited is None:
+            return False
+        self._stand_still(waited)
+        return True
+
+    def _stand_still(self, seconds: float) -> None:
+        """This thread waited so long because of Vault's rate limit."""
+        self._throttled.waited = self._waited + seconds
+        self._throttled.left = self._may_wait - seconds
 
     def _read(self, call: _Call, capability: str, api_path: str, request: Callable[[_Wire], T]) -> T:
         """A request that changes nothing: repeated a few times if it is not answered."""
@@ -647,7 +765,7 @@ class Vault:
         for attempt in stamina.retry_context(
             on=lambda error: isinstance(error, VaultUnreachable) and worth(error),
             attempts=_ATTEMPTS,
-            timeout=max(0.001, until - time.monotonic()),
+            timeout=max(0.001, until - self._now()),
             wait_initial=0.2,
             wait_max=_LONGEST_PAUSE,
             wait_jitter=0.2,
@@ -705,15 +823,36 @@ class Vault:
         headers = {"X-Vault-Token": token} if token else {}
         if self._settings.namespace and not call.everywhere:
             headers["X-Vault-Namespace"] = self._settings.namespace
-        send = partial(
-            self._http.send, call.operation, method, address, path, headers=headers, until=call.until, **what
+        while self._wait_for_turn():
+            sent_at = time.monotonic()
+            send = partial(
+                self._http.send,
+                call.operation,
+                method,
+                address,
+                path,
+                headers=headers,
+                until=call.until + self._waited,
+                **what,
+            )
+            try:
+                answer = send()
+            except Unanswered as error:
+                if not (error.cut and call.repeatable):
+                    raise
+                answer = send()  # the server may have closed a connection that was kept; a fresh one comes at once
+            if not _is_limited(answer):
+                self._throttle.accepted()
+                return answer
+            self._throttle.limited(sent_at, answer.retry_after)
+        raise answers.RateLimitExceeded("the rate is limited")
+
+    def _slowed(self, rate: float) -> None:
+        _log.warning(
+            "vault.rate_limited",
+            requests_per_second=round(rate, 1),
+            next_step="Raise the rate limit quota for rotator in Vault, or lower daemon.concurrency",
         )
-        try:
-            return send()
-        except Unanswered as error:
-            if not (error.cut and call.repeatable):
-                raise
-        return send()  # the server may have closed a connection that was kept; a fresh one comes at once
 
     def _stay(self, at: int, problems: Sequence[VaultUnreachable]) -> None:
         """Say once that it is another address from now on."""
@@ -727,6 +866,12 @@ class Vault:
                 f"Vault at {address} does not answer ({error.kind})",
                 maybe_done=error.sent,
                 next_step="Look at the server and the network: rotator check",
+            )
+        if isinstance(error, answers.RateLimitExceeded):
+            return VaultRateLimited(
+                f"Vault limits the rate of requests, and rotator would have to wait too long to {what}",
+                unchanged="Nothing was written there",
+                next_step="Lower daemon.concurrency, or raise the quota: vault list sys/quotas/rate-limit",
             )
         said, words = _said(error), _words(error)
         if isinstance(error, answers.Forbidden):
@@ -744,7 +889,7 @@ class Vault:
             )
         return VaultUnreachable(
             f"Vault at {address} is in trouble: {said}",
-            maybe_done=not (not_yet or isinstance(error, answers.RateLimitExceeded)),
+            maybe_done=not not_yet,
             next_step="Look at the server: rotator check",
         )
 
@@ -789,7 +934,12 @@ class Vault:
     @contextmanager
     def _turn(self, until: float) -> Iterator[None]:
         """Only one thread at a time logs in or renews; who waits for it does so for as long as it has time."""
-        if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        begun, left = time.monotonic(), max(0.0, until - self._now())
+        acquired = self._lock.acquire(timeout=left)
+        if self._throttle.rate is not None:  # the other thread waits for its turn
+            acquired = acquired or self._lock.acquire(timeout=max(0.0, self._may_wait))
+            self._stand_still(time.monotonic() - begun)
+        if not acquired:
             raise VaultUnreachable("Another thread is still logging in to Vault", maybe_done=False)
         try:
             yield
@@ -924,7 +1074,7 @@ class Vault:
             call = _Call("login", f"log in at {where}", until)
             answer = self._send(call, lambda wire: wire.post(f"/v1/{where}", json=credentials), "")
             return self._granted(answer)
-        except (VaultUnreachable, _Limited):
+        except (VaultUnreachable, VaultRateLimited, _Limited):
             raise
         except VaultError as error:
             said = error.what
@@ -1003,7 +1153,7 @@ class Vault:
         try:
             auth = self._send(_Call("renew", "renew the token", until), _renew, grant.token)["auth"]
             renewed = grant.lasting(now, int(auth["lease_duration"]), renewable=bool(auth["renewable"]))
-        except VaultUnreachable:
+        except (VaultUnreachable, VaultRateLimited):
             raise
         except (VaultError, TypeError, KeyError, ValueError) as error:
             error_text = error.what if isinstance(error, VaultError) else "the answer is not one of Vault's"
@@ -1090,6 +1240,11 @@ def _untrusted(address: str, error: Unanswered) -> VaultUntrusted | None:
     else:
         return None
     return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)
+
+
+def _is_limited(answer: Answer) -> bool:
+    """Whether a quota refused the request. A standby answers sys/health with the same status, and says what it is."""
+    return answer.status == _TOO_MANY_REQUESTS and "sealed" not in _parsed(answer.content)
 
 
 def _words(error: answers.VaultError) -> str:

@@ -30,6 +30,7 @@ from rotator.config import VaultSettings, is_loopback
 from rotator.errors import ConfigError
 from rotator.logs import register_proxies
 from rotator.net.answers import is_encoded, media_type
+from rotator.vault_throttle import parse_retry_after
 
 OnRequest = Callable[[str, str, float], None]
 """Told of each request: the operation, the HTTP status or what came instead of one, the seconds it took."""
@@ -57,11 +58,13 @@ class Answer:
         status: The HTTP status.
         content: The body, still compressed if the server compressed it unasked.
         media_type: What kind of document the body is said to be; empty if it is compressed.
+        retry_after: The seconds that the answer asks to wait.
     """
 
     status: int
     content: bytes = field(repr=False)
     media_type: str = field(default="", repr=False)
+    retry_after: float = 0.0
 
 
 class Unanswered(Exception):
@@ -184,7 +187,8 @@ class Http:
         self._seen.index = response.headers.get("X-Vault-Index") or getattr(self._seen, "index", None)
         self._seen.answered_at = _date(response.headers.get("Date"))
         kind = None if is_encoded(response.headers.get("Content-Encoding")) else response.headers.get("Content-Type")
-        return Answer(response.status, received, media_type(kind)), response.headers.get("Location")
+        retry_after = parse_retry_after(response.headers.get("Retry-After"))
+        return Answer(response.status, received, media_type(kind), retry_after), response.headers.get("Location")
 
     def _headers(self, given: Mapping[str, str], content: bytes | None) -> dict[str, str]:
         headers = {

@@ -55,6 +55,7 @@ class Code(StrEnum):
     VAULT_UNREACHABLE = "vault_unreachable", Blame.VAULT
     VAULT_SEALED = "vault_sealed", Blame.VAULT
     VAULT_UNTRUSTED = "vault_untrusted", Blame.VAULT
+    VAULT_RATE_LIMITED = "vault_rate_limited", Blame.VAULT  # no evidence that Vault is unavailable
     VAULT_WRONG_MOUNT = "vault_wrong_mount", Blame.VAULT
     VAULT_UNAUTHORIZED = "vault_unauthorized", Blame.VAULT
     VAULT_DENIED = "vault_denied", Blame.CONFIGURATION  # a policy that lacks a path concerns that path only
