@@ -243,4 +243,4 @@ def test_a_vault_s_words_stay_words(payments: Payments, here: Here, status: int)
 def test_a_vault_that_says_it_is_well_in_many_words(payments: Payments, here: Here) -> None:
     said = {"version": EVERYTHING, "sealed": False, "initialized": True, "standby": False}
     with Server(200, said).running() as url:
-        assert_plain(here, "check", codes=(1,), shows="[2J", ROTATOR_VAULT__ADDRESS=url)
+        assert_plain(here, "check", codes=(1,), shows=":skull:", ROTATOR_VAULT__ADDRESS=url)
