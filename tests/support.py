@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from rotator.emulator import Emulator
 from rotator.openbao import OpenBao
 from tests import proxy
 
-FORWARD, KILL_BEFORE, KILL_AFTER, LOSE, LATE = "forward", "kill before", "kill after", "lose", "late"
+FORWARD, KILL_BEFORE, KILL_AFTER, LOSE = "forward", "kill before", "kill after", "lose"
+# Maximum time to wait for an event, in seconds. Only a failing test waits this long, also on a busy machine.
+PATIENCE = 60.0
 
 # Made once: it takes longer than the requests it is for.
 _TLS = ssl.create_default_context()
@@ -47,19 +49,19 @@ class Tape:
     """Every call that a process made to either server, in order, and what is to happen at which.
 
     Attributes:
-        plan: By a call's number: KILL_BEFORE or KILL_AFTER the victim, LOSE the answer, or carry it out LATE.
+        plan: By a call's number: KILL_BEFORE or KILL_AFTER the victim, or LOSE the answer.
         when: The same, by looking at the call.
+        hold: Runs before the server gets the call, in the call's own thread, and can wait for an event.
         victim: The process to kill.
         secrets: The values that were sent to the provider.
-        late: How much later.
     """
 
     calls: list[Call] = field(default_factory=list)
     plan: dict[int, str] = field(default_factory=dict)
     when: Callable[[Call], str | None] = lambda call: None
+    hold: Callable[[Call], object] = lambda call: None
     victim: int | None = None
     secrets: set[str] = field(default_factory=set)
-    late: timedelta = timedelta(seconds=2.5)
     _fates: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,8 +73,7 @@ class Tape:
                 self.secrets.add(json.loads(request.body)["secret"])
             fate = self.plan.get(len(self.calls) - 1) or self.when(call) or FORWARD
             self._fates[id(request)] = fate
-        if fate == LATE:
-            threading.Event().wait(self.late.total_seconds())
+        self.hold(call)
         if fate == KILL_BEFORE:
             self._kill()
             return proxy.DROP_BEFORE
@@ -139,12 +140,16 @@ class Cluster:
         return self.folder / "config.toml"
 
     def configure(self, accounts: Sequence[dict[str, Any]], **sections: Mapping[str, Any]) -> None:
-        """Write the configuration; short leases and waits, so that a crash costs seconds."""
+        """Write the configuration.
+
+        Timeouts and the lease are long enough for a busy machine. A test that kills a process calls `end_lease`, and a
+        test that waits for the end of a grace period calls `end_grace`.
+        """
         merged: dict[str, dict[str, Any]] = {
-            "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "5s"},
-            "account_api": {"api_url": self.api_url, "rest_url": self.api_url, "timeout": "2s", "settle": "1s"},
-            "defaults": {"grace": "0s", "verify_timeout": "10s"},
-            "daemon": {"lease": "6s", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
+            "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "20s"},
+            "account_api": {"api_url": self.api_url, "rest_url": self.api_url, "timeout": "20s", "settle": "1s"},
+            "defaults": {"grace": "0s", "verify_timeout": "1m"},
+            "daemon": {"lease": "5m", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
             "log": {"level": "debug", "format": "json"},
         }
         for name, values in (*self.base.items(), *sections.items()):
@@ -207,6 +212,26 @@ class Cluster:
     def journal(self, account: str) -> dict[str, Any]:
         return self.document(f"rotator/journal/{account}")
 
+    def change_journal(self, account: str, **fields: Any) -> None:
+        """Write fields of a journal by hand, as if time had passed or another instance had written them."""
+        self.put(f"rotator/journal/{account}", self.journal(account) | fields)
+
+    def end_grace(self, account: str) -> None:
+        """Let the grace period of each previous secret end now."""
+        now = datetime.now(UTC).isoformat()
+        retiring = [entry | {"not_before": now} for entry in self.journal(account)["retiring"]]
+        assert retiring, "the account has no previous secret"
+        self.change_journal(account, retiring=retiring)
+
+    def end_lease(self, account: str) -> None:
+        """Let the lease of a process that was killed expire, if it had one."""
+        if self.journal(account).get("holder"):
+            self.change_journal(account, lease_until=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+
+    def age(self, account: str, age: timedelta) -> None:
+        """Let the published secret be older."""
+        self.change_journal(account, rotated_at=(datetime.now(UTC) - age).isoformat())
+
     def vault(
         self, method: str, path: str, body: Any = None, *, missing_ok: bool = False, upgrading_ok: bool = False
     ) -> Any:
@@ -216,7 +241,7 @@ class Cluster:
             f"{self.bao.address}/v1/{path}",
             json=body,
             headers={"X-Vault-Token": self.bao.root_token.get_secret_value()},
-            timeout=20,
+            timeout=PATIENCE,
             verify=_TLS,
         )
         if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
@@ -253,7 +278,7 @@ class Process:
     popen: "subprocess.Popen[str]"
 
     def finish(self, text: str | None = None) -> Finished:
-        out, err = self.popen.communicate(text, timeout=90)
+        out, err = self.popen.communicate(text, timeout=2 * PATIENCE)
         self.cluster.outputs += [out, err]
         return Finished(self.args, self.popen.returncode, out, err)
 
@@ -282,7 +307,7 @@ class Running:
         """The events of that name with these fields."""
         return [one for one in self.events if one["event"] == event and fields.items() <= one.items()]
 
-    def wait_for(self, event: str, *, count: int = 1, timeout: float = 20, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, *, count: int = 1, timeout: float = PATIENCE, **fields: Any) -> dict[str, Any]:
         """Wait until it was logged so often; the last one."""
         with self._grown:
             if not self._grown.wait_for(lambda: len(self.find(event, **fields)) >= count, timeout):
@@ -294,7 +319,7 @@ class Running:
         return f"http://{self.wait_for('daemon.started')['listen']}"
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=10)
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE)
 
     def status(self, account: str) -> dict[str, Any]:
         accounts: list[dict[str, Any]] = self.get("/api/status").json()["accounts"]
@@ -311,18 +336,18 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         self.process.popen.send_signal(number)
 
-    def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """End it; its exit code."""
         self.send(number)
         code = self.process.popen.wait(timeout)
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return code
 
     def __str__(self) -> str:
         return "\n".join(json.dumps(event) for event in self.events if event.get("level") != "debug")[-40000:]
 
 
-def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda: "", timeout: float = 20) -> None:
+def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda: "", timeout: float = PATIENCE) -> None:
     """Wait until something is so.
 
     Raises:
@@ -332,6 +357,19 @@ def eventually(true: Callable[[], bool], *, what: Callable[[], object] = lambda:
     while not true():
         assert time.monotonic() < ends, what()
         time.sleep(0.05)
+
+
+def at_best(limit: float, attempt: Callable[[], object], *, attempts: int = 20) -> None:
+    """Hold the quickest of several attempts to a limit in seconds.
+
+    A busy machine makes some attempts slow. A mistake makes each of them slow.
+    """
+    took: list[float] = []
+    while not took or took[-1] >= limit:
+        assert len(took) < attempts, f"the quickest of {attempts} attempts took {min(took):.2f} s, not under {limit} s"
+        begun = time.monotonic()
+        attempt()
+        took.append(time.monotonic() - begun)
 
 
 @dataclass
@@ -358,7 +396,7 @@ class Consumer:
         with httpx.Client(
             base_url=f"{self.cluster.bao.address}/v1/",
             headers={"X-Vault-Token": self.cluster.bao.root_token.get_secret_value()},
-            timeout=20,
+            timeout=PATIENCE,
         ) as vault:
             while not self._stop.wait(0.1):
                 answer = vault.get(f"{self.cluster.mount}/data/{self.path}")

@@ -27,7 +27,7 @@ EACH_PAGE = pytest.mark.parametrize("page", [*PAGES.values(), MONITORING], ids=l
 
 def promtool(*arguments: str | Path) -> str:
     """What promtool has to say; it must be content."""
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

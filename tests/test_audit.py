@@ -303,12 +303,22 @@ def test_whoever_keeps_the_file_locked_keeps_no_rotation_waiting(file: Path, mon
 WRITER = """
 import sys
 from pathlib import Path
+from datetime import timedelta
+from rotator import audit
 from rotator.audit import Act, AuditLog, Entry, Result
+audit._LOCK_TIMEOUT = timedelta(minutes=1)
 for number in range(40):
     AuditLog(Path(sys.argv[1])).note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.DONE)
 """
 
 
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the lock for as long as a busy machine may take."""
+    monkeypatch.setattr(audit, "_LOCK_TIMEOUT", timedelta(minutes=1))
+
+
+@pytest.mark.usefixtures("_patient")
 def test_threads_and_processes_write_one_chain(file: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(file), f"process-{number}"], stdout=subprocess.DEVNULL)
@@ -354,6 +364,7 @@ def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file
     assert verify([moved, file]).problem == f"{file}:1 starts anew: what was between it and seq 2 is missing"
 
 
+@pytest.mark.usefixtures("_patient")
 def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_one(file: Path) -> None:
     written(file, 1)
     with file.open() as held:
@@ -363,7 +374,7 @@ def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_on
         waiting.join(0.2)
         assert waiting.is_alive()
         moved = file.rename(f"{file}.1")
-    waiting.join(10)
+    waiting.join(60)
     assert [len(fields(one)) for one in (moved, file)] == [1, 1]
     assert verify([moved, file]).problem is None
 

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.chaos import GRACE, PAST_EVERYTHING, SETTLE, TIMEOUT, Fault, Plan, Sent, Stops, draw, missed
 from benchmarks.links import Link, Network, Owners, State
+from tests.support import PATIENCE
 
 NAMES = [f"n{number}" for number in range(50)]
 GOOD = {
@@ -120,15 +121,15 @@ def is_broken(client: socket.socket) -> bool:
 
 def test_a_link_carries_what_is_sent_both_ways_until_it_is_cut(network: Network, echo: int) -> None:
     link, port, _ = linked(network, echo)
-    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
         client.sendall(b"hello")
         assert client.recv(100) == b"HELLO"
         link.become(State.CUT)
         assert is_broken(client)
-    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
         assert is_broken(client)
     link.become(State.OPEN)
-    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
         client.sendall(b"again")
         assert client.recv(100) == b"AGAIN"
 
@@ -136,19 +137,19 @@ def test_a_link_carries_what_is_sent_both_ways_until_it_is_cut(network: Network,
 def test_what_is_sent_on_a_held_link_arrives_later_though_the_sender_has_gone(network: Network, echo: int) -> None:
     link, port, sent = linked(network, echo)
     link.become(State.HELD)
-    with closing(socket.create_connection(("127.0.0.1", port), 5)) as client:
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
         client.sendall(b"hello")
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.recv(100)
     assert not sent.is_set()
     link.become(State.OPEN)
-    assert sent.wait(5)
+    assert sent.wait(PATIENCE)
 
 
 def test_a_socket_is_told_by_whose_it_is(echo: int) -> None:
     mine = Path("/proc/self/cmdline").read_text()
-    with closing(socket.create_connection(("127.0.0.1", echo), 5)) as client:
+    with closing(socket.create_connection(("127.0.0.1", echo), PATIENCE)) as client:
         port = client.getsockname()[1]
         assert Owners({mine: "mine"}).of(port) == "mine"
         assert Owners({"no such command": "somebody's"}).of(port) is None

@@ -23,7 +23,7 @@ from rotator.config import load
 from rotator.core.protocol import RequestKind
 from rotator.fleet import Request, Wanted
 from rotator.rotation import Result
-from tests.support import Cluster, eventually
+from tests.support import PATIENCE, Cluster, eventually
 from tests.vault_site import FILES as VAULT_FILES
 from tests.vault_site import FIRST, Site, fleet, published_account, running_site
 
@@ -47,7 +47,7 @@ def rotate(cluster: Cluster, *, compromised: bool = False) -> str:
     cluster.configure([{"name": "main", "api_key": "keymain", "path": "nexmo/main"}], defaults={"grace": "1h"})
     settings = load(cluster.config)
     kind = RequestKind.COMPROMISED if compromised else None
-    request = Request(Wanted.NOW, kind=kind, max_wait=timedelta(seconds=20))
+    request = Request(Wanted.NOW, kind=kind, max_wait=timedelta(seconds=PATIENCE))
     with fleet(settings) as session:
         [outcome] = session.run(settings.accounts, request)
     assert (outcome.result, outcome.published) == (Result.OK, True), outcome.error
@@ -82,7 +82,7 @@ def agent(site: Site, cluster: Cluster) -> Iterator[Path]:
         yield folder / "nexmo.env"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
         log.close()
         cluster.outputs.append((folder / "agent.log").read_text())
 

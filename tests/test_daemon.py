@@ -9,7 +9,6 @@ from base64 import b64decode
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -27,7 +26,19 @@ from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from rotator.generator import Recipe, generate
 from tests import proxy
-from tests.support import KILL_AFTER, Cluster, Consumer, Finished, Running, Tape, WallClock, eventually, proxied
+from tests.support import (
+    KILL_AFTER,
+    PATIENCE,
+    Call,
+    Cluster,
+    Consumer,
+    Finished,
+    Running,
+    Tape,
+    WallClock,
+    eventually,
+    proxied,
+)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -129,9 +140,9 @@ def test_it_rotates_again_and_again_on_time_and_consumers_never_notice(cluster: 
         daemon.wait_until_ready()
         daemon.wait_for("rotation.published", count=4, account="a")
         daemon.wait_for("rotation.published", count=4, account="b")
+        eventually(lambda: consumer.checks > 20)
         assert daemon.end() == 0
     assert consumer.failures == []
-    assert consumer.checks > 20
     for name in "ab":
         assert versions(cluster, name) == 1 + creates(cluster, name)
         assert works(cluster, name)
@@ -167,8 +178,9 @@ def test_a_daemon_killed_after_a_create_leaves_nothing_that_the_next_one_does_no
         cluster.configure([entry | {"every": "1s"}], account_api={"api_url": addresses["provider"]}, defaults=QUICK)
         with cluster.daemon() as daemon:
             tape.victim = daemon.process.popen.pid
-            assert daemon.process.popen.wait(20) == -signal.SIGKILL
+            assert daemon.process.popen.wait(PATIENCE) == -signal.SIGKILL
     assert cluster.journal("a")["phase"] == "prepared"
+    cluster.end_lease("a")
     made = creates(cluster, "a")
     cluster.configure([entry | {"every": "30d"}])
     with cluster.daemon() as daemon:
@@ -182,13 +194,15 @@ def test_what_is_overdue_rotates_spread_out(cluster: Cluster) -> None:
     entries = open_accounts(cluster, *names)
     cluster.configure(entries)
     assert cluster.run("rotate-now", "--all").code == 0
-    cluster.configure(entries, defaults={"every": "1s"} | QUICK, daemon={"min_spacing": "600ms"})
-    time.sleep(2)
+    cluster.configure(entries, defaults=QUICK | {"every": "12h"}, daemon={"min_spacing": "600ms"})
+    for name in names:
+        cluster.age(name, DAY)
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.prepared", count=5)
     begun = sorted(datetime.fromisoformat(event["timestamp"]) for event in daemon.find("rotation.prepared"))
-    for early, late in pairwise(begun[:5]):
-        assert late - early > timedelta(milliseconds=250)
+    # A busy machine delays each rotation by a different time, so the test holds each one to its own turn.
+    first = datetime.fromisoformat(daemon.find("vault.ready")[0]["timestamp"])
+    assert [at for turn, at in enumerate(begun) if at < first + timedelta(milliseconds=600) * turn] == []
 
 
 def test_a_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
@@ -196,8 +210,10 @@ def test_a_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
     entries = [parent, *(child | {"primary": "parent"} for child in children)]
     cluster.configure(entries)
     assert cluster.run("rotate-now", "--all").code == 0
-    cluster.configure(entries, defaults=QUICK | {"every": "1s"}, daemon={"concurrency": 1})
-    time.sleep(1.5)
+    # Each is due once: a secondary that is due again would come before its primary on a slow machine.
+    cluster.configure(entries, defaults=QUICK | {"every": "12h"}, daemon={"concurrency": 1})
+    for name in ("parent", "child1", "child2"):
+        cluster.age(name, DAY)
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.published", account="parent")
     order = [event["account"] for event in daemon.find("rotation.published")]
@@ -211,14 +227,14 @@ def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_o
     [entry] = open_accounts(cluster, "a")
     cluster.configure([entry])
     assert cluster.run("rotate-now", "a").code == 0
-    cluster.emulator.propagation = timedelta(seconds=60)
-    cluster.configure([entry], defaults=QUICK | {"every": "1s", "verify_timeout": "60s"})
+    cluster.emulator.propagation = timedelta(hours=1)
+    # It could wait for the secret, or for the run, far longer than `end` waits.
+    patient = {"every": "1s", "verify_timeout": "1h"}
+    cluster.configure([entry], defaults=QUICK | patient, daemon={"shutdown_timeout": "10m"})
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.created")
         assert daemon.status("a")["phase"] == "prepared"
-        begun = time.monotonic()
         assert daemon.end() == 0
-        assert time.monotonic() - begun < 5
     journal = cluster.journal("a")
     assert (journal["phase"], journal["holder"]) == ("prepared", None)
     daemon.wait_for("daemon.stopped")
@@ -240,18 +256,16 @@ def test_a_process_that_was_stopped_for_a_while_goes_on(cluster: Cluster) -> Non
 
 
 def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: Cluster) -> None:
-    cluster.emulator.faults.add("list:slow:*@20s")
+    cluster.emulator.faults.add("list:slow:*@3600s")
     cluster.configure(
         open_accounts(cluster, "a"),
-        account_api={"timeout": "30s"},
-        daemon={"lease": "100s", "shutdown_timeout": "2s"},
+        account_api={"timeout": "1h"},
+        daemon={"lease": "3h", "shutdown_timeout": "2s"},
     )
     with cluster.daemon() as daemon:
-        daemon.eventually(lambda: len(cluster.emulator.requests) > 0 or bool(daemon.find("daemon.started")))
-        time.sleep(1)
-        begun = time.monotonic()
+        daemon.eventually(lambda: len(cluster.emulator.requests) > 0)
+        daemon.wait_for("daemon.started")
         assert daemon.end() == 0
-        assert time.monotonic() - begun < 4
     assert daemon.find("daemon.stopped_hard", accounts=["a"])
 
 
@@ -259,14 +273,22 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b])
     assert cluster.run("rotate-now", "--all").code == 0
-    cluster.emulator.faults.add("create:slow:2@2s")
+    paused = threading.Event()
+
+    def hold(call: Call) -> None:
+        if call.method == "POST" and "/keya/" in call.path:
+            assert paused.wait(PATIENCE)
+
     quick = QUICK | {"every": "1s"}
-    cluster.configure([a, b], defaults=quick)
-    with cluster.daemon() as daemon:
+    with proxied({"provider": cluster.api_url}, Tape(hold=hold)) as addresses, ExitStack() as stack:
+        cluster.base = {"account_api": {"api_url": addresses["provider"], "timeout": "90s"}, "daemon": {"lease": "5m"}}
+        cluster.configure([a, b], defaults=quick)
+        daemon = stack.enter_context(cluster.daemon())
         daemon.wait_for("rotation.prepared", account="a")
         cluster.configure([a | {"enabled": False}, b], defaults=quick)
         daemon.send(signal.SIGHUP)
         daemon.wait_for("config.changed", setting="accounts.enabled", old=True, new=False, accounts=["a"])
+        paused.set()
         # The request that is on its way is answered; nothing comes after it.
         daemon.eventually(lambda: cluster.journal("a")["holder"] is None)
         daemon.wait_for("rotation.published", account="b", count=3)
@@ -317,7 +339,7 @@ def test_a_clock_that_is_set_between_two_rotations_does_not_bring_them_together(
     cluster.configure(
         open_accounts(cluster, "a", "b"),
         defaults={"every": "12h", "jitter": "0s"},
-        daemon={"min_spacing": "4s"},
+        daemon={"min_spacing": "15s"},  # the clock has to be set before the second one begins
     )
     clock = WallClock(cluster.folder)
     with cluster.daemon(env=clock.environment) as daemon:
@@ -331,7 +353,7 @@ def test_a_clock_that_is_set_between_two_rotations_does_not_bring_them_together(
         daemon.wait_for("rotation.published", count=2)
         set_back = datetime.fromisoformat(daemon.find("clock.stepped")[1]["timestamp"])
         second = datetime.fromisoformat(daemon.find("rotation.prepared")[1]["timestamp"])
-        assert second >= set_back + timedelta(seconds=4)
+        assert second >= set_back + timedelta(seconds=15)
 
 
 def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -> None:
@@ -361,9 +383,10 @@ def test_what_is_asked_by_a_clock_far_ahead_or_behind_ends_well_or_with_a_word(c
 
     assert asked(timedelta(days=400)).code == 0
     assert datetime.fromisoformat(cluster.journal("a")["rotated_at"]) > datetime.now(UTC) + timedelta(days=399)
+    begun = datetime.now(UTC) - timedelta(seconds=1)  # the clock is set by whole seconds
     assert asked(timedelta(), "--compromised").code == 0
     assert creates(cluster, "a") == 2
-    assert abs(datetime.fromisoformat(cluster.journal("a")["rotated_at"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert begun <= datetime.fromisoformat(cluster.journal("a")["rotated_at"]) <= datetime.now(UTC)
     behind = asked(-timedelta(days=400), "--compromised")
     assert behind.code == 3
     assert re.search(r"which is ahead of this machine's clock: nothing was rotated; set the clock right", behind.out)
@@ -443,29 +466,33 @@ def jobs_begun(daemon: Running) -> list[str]:
     return [event["event"] for event in daemon.events if event["event"].startswith("Running job")]
 
 
+def jobs_ended(daemon: Running) -> list[str]:
+    return [event["event"] for event in daemon.events if event["event"].endswith("executed successfully")]
+
+
 def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b")
     away = False
     tape = Tape(when=lambda call: KILL_AFTER if away else None)  # without a victim: the answer is lost
     with proxied({"vault": cluster.bao.address}, tape) as addresses:
-        cluster.configure(entries, vault={"address": addresses["vault"], "timeout": "1s"}, defaults=QUICK)
+        cluster.configure(entries, vault={"address": addresses["vault"]}, defaults=QUICK)
         with Consumer(cluster, "keya", "apps/a") as consumer, cluster.daemon() as daemon:
             daemon.wait_until_ready()
             daemon.wait_for("rotation.published", count=2)
             away = True
-            error = daemon.wait_for("vault.away", timeout=40)["error"]
+            error = daemon.wait_for("vault.away")["error"]
             assert "does not answer" in error or "in trouble" in error
             not_ready = daemon.get("/readyz")
             assert not_ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
-            time.sleep(1)
+            daemon.eventually(lambda: len(jobs_ended(daemon)) == len(jobs_begun(daemon)))
             requests, jobs = len(cluster.emulator.requests), len(jobs_begun(daemon))
             time.sleep(2)
             assert len(cluster.emulator.requests) == requests, "the provider was asked while Vault was away"
             assert len(jobs_begun(daemon)) == jobs, "accounts were visited while Vault was away"
             away = False
-            daemon.wait_for("vault.ready", count=2, timeout=40)
+            daemon.wait_for("vault.ready", count=2)
             before = len(daemon.find("rotation.published"))
-            daemon.wait_for("rotation.published", count=before + 2, timeout=40)
+            daemon.wait_for("rotation.published", count=before + 2)
         assert consumer.failures == []
 
 
@@ -476,19 +503,22 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
     assert cluster.run("rotate-now", "--all").code == 0
     cluster.emulator.faults.add("create:503:*")
     sections: dict[str, Any] = {
-        "daemon.brake": {"failures": 3, "of_last": 5, "hold": "3s"},
+        "daemon.brake": {"failures": 3, "of_last": 5, "hold": "1h"},
         "daemon": {"concurrency": 1},
     }
-    cluster.configure(entries, defaults=QUICK | {"every": "1s"}, **sections)
-    time.sleep(1.5)
-    with cluster.daemon() as daemon:
+    cluster.configure(entries, defaults=QUICK | {"every": "12h"}, **sections)
+    for name in names:
+        cluster.age(name, DAY)
+    clock = WallClock(cluster.folder)
+    with cluster.daemon(env=clock.environment) as daemon:
         engaged = daemon.wait_for("brake.engaged", why="provider")
         assert "3 of the last 3 accounts failed" in engaged["error"]
-        time.sleep(1.5)  # every account is overdue by now
+        time.sleep(1)  # each of the others is overdue
         assert len(daemon.find("rotation.prepared")) == 3
         assert daemon.get("/api/status").json()["brake"]
         cluster.emulator.faults.clear()
-        daemon.wait_for("brake.released", timeout=30)
+        clock.set(timedelta(hours=1, minutes=1))
+        daemon.wait_for("brake.released")
         daemon.wait_for("rotation.published", count=5)
         assert daemon.get("/api/status").json()["brake"] is None
 
@@ -577,7 +607,7 @@ def test_the_scheduler_never_waits_for_the_daemon(cluster: Cluster, monkeypatch:
         for tell, code in ((daemon._job_ended, EVENT_JOB_EXECUTED), (daemon._job_missed, EVENT_JOB_MISSED)):
             teller = threading.Thread(target=tell, args=(JobEvent(code, "a", "default"),), daemon=True)
             teller.start()
-            teller.join(5)
+            teller.join(PATIENCE)
             assert not teller.is_alive()
 
 
@@ -601,7 +631,7 @@ def test_a_job_that_was_lost_is_set_again_by_the_sweep(
     finally:
         [waits] = [each for each in threading.enumerate() if each.name == "signals"]
         signal.pthread_kill(waits.ident or 0, signal.SIGTERM)
-        thread.join(20)
+        thread.join(PATIENCE)
     assert not thread.is_alive()
     assert works(cluster, "a")
 
@@ -612,6 +642,7 @@ def test_a_job_that_was_lost_is_set_again_by_the_sweep(
 def test_its_metrics_count_what_it_did_and_end_with_its_accounts(cluster: Cluster) -> None:
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b], defaults=QUICK)
+    begun = time.time()
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.revoked", account="b")
         daemon.wait_for("rotation.revoked", account="a")
@@ -621,7 +652,7 @@ def test_its_metrics_count_what_it_did_and_end_with_its_accounts(cluster: Cluste
         assert metric(daemon, "rotator_api_requests_total", target="provider", operation="create", code="201") >= 2
         assert metric(daemon, "rotator_api_requests_total", target="vault", operation="write", code="200") >= 2
         rotated_at = metric(daemon, "rotator_account_last_rotation_timestamp_seconds", account="a")
-        assert abs(rotated_at - time.time()) < 20
+        assert begun <= rotated_at <= time.time()
         cluster.configure([b], defaults=QUICK)
         daemon.send(signal.SIGHUP)
         daemon.wait_for("config.reloaded")
@@ -649,7 +680,8 @@ def test_a_closed_window_is_waited_for_unless_the_secret_is_too_old(cluster: Clu
     tomorrow = f"{NEVER_TODAY} 00:00-24:00"
     quick = {"every": "1s", "jitter": "0s", "windows": [tomorrow]}
     cluster.configure([a | quick, b | quick | {"max_age": "2s"}])
-    time.sleep(2.5)
+    for name in "ab":
+        cluster.age(name, DAY)
     [waits, due] = cluster.run("rotate-now", "--due", "--dry-run", "--json").json["accounts"]
     assert (waits["step"], due["step"]) == ("nothing", "rotate")
     finished = cluster.run("rotate-now", "--due", "a", "--json")
@@ -674,7 +706,7 @@ def test_two_daemons_on_one_fleet_create_nothing_twice_and_lose_nothing(cluster:
         for daemon in daemons:
             daemon.wait_until_ready()
         # Cycles of two seconds, whoever does them.
-        eventually(lambda: all(versions(cluster, name) >= 5 for name in names), timeout=60)
+        eventually(lambda: all(versions(cluster, name) >= 5 for name in names), timeout=4 * PATIENCE)
         assert [daemon.end() for daemon in daemons] == [0, 0]
     assert consumer.failures == []
     for name in names:

@@ -15,7 +15,7 @@ from rotator.rotation import Rotation
 from tests.explore import TICK, Scenario, search
 from tests.model import ModelVault
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_words_that_somebody_put_into_vault_stay_words(payments: Payments, here:
     payments.cluster.put(payments.path, {"api_secret": secret, "secret_id": words, "rotated_at": words})
     journal = {
         "holder": words,
-        "lease_until": f"{datetime.now(UTC) + timedelta(minutes=5):%FT%TZ}",
+        "lease_until": f"{datetime.now(UTC) + timedelta(minutes=4):%FT%TZ}",
         "last_error": words,
         "attempts": 3,
     }

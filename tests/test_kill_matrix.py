@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,27 @@ from pydantic import SecretStr
 
 from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
-from tests.support import KILL_AFTER, KILL_BEFORE, LATE, LOSE, Call, Cluster, Consumer, Finished, Tape, proxied
+from tests.support import (
+    KILL_AFTER,
+    KILL_BEFORE,
+    LOSE,
+    PATIENCE,
+    Call,
+    Cluster,
+    Consumer,
+    Finished,
+    Tape,
+    WallClock,
+    eventually,
+    proxied,
+)
 
-pytestmark = pytest.mark.timeout(280)
+
+@pytest.fixture
+def cluster(cluster: Cluster) -> Cluster:
+    """With a short timeout and lease: a rotation waits for them after a lost create, and for another instance."""
+    cluster.base = {"account_api": {"timeout": "4s"}, "daemon": {"lease": "12s"}}
+    return cluster
 
 
 @dataclass
@@ -99,6 +117,7 @@ def survive(patient: Patient, index: int, action: str) -> str | None:
         hit = through(patient.cluster, tape, patient.name)
         if action in (KILL_BEFORE, KILL_AFTER) and hit.code != -9:
             return f"was not killed: {hit}"
+        patient.cluster.end_lease(patient.name)
         after = patient.cluster.run("rotate-now", patient.name)
         if after.code != 0:
             return f"the next run failed: {after}"
@@ -181,29 +200,42 @@ def test_two_runs_at_once_never_both_create(cluster: Cluster, round_: int) -> No
 
 
 def test_a_create_that_lands_late_is_refused_by_the_full_account(cluster: Cluster) -> None:
-    """The first create is held back until long after its sender gave up and the value was published."""
+    """The first create is held back until its sender gave up and the value was published, but not revoked yet."""
     (patient,) = patients(cluster, 1)
     held: list[Call] = []
+    revoking = threading.Event()
 
-    def hold_the_first(call: Call) -> str | None:
+    def created() -> list[int | None]:
+        return [request.status for request in cluster.emulator.requests if request.operation == "create"]
+
+    def lose_the_first(call: Call) -> str | None:
         if call.server == "provider" and call.method == "POST" and not held:
             held.append(call)
-            return LATE
+            return LOSE
         return None
 
+    def hold(call: Call) -> None:
+        if held and call is held[0]:
+            assert revoking.wait(PATIENCE)
+        elif call.method == "DELETE":
+            revoking.set()
+            eventually(lambda: len(created()) == 2)
+
     with Consumer(cluster, patient.api_key, patient.path) as consumer:
-        finished = through(cluster, Tape(when=hold_the_first), patient.name)
+        finished = through(cluster, Tape(when=lose_the_first, hold=hold), patient.name)
     assert finished.code == 0, finished
     assert not consumer.failures
-    created = [request.status for request in cluster.emulator.requests if request.operation == "create"]
-    assert created == [201, 400], "the late one met a full account"
+    assert created() == [201, 400], "the late one met a full account"
     patient.assert_healthy()
 
 
 def test_a_process_stopped_past_its_lease_does_nothing_when_it_wakes(cluster: Cluster) -> None:
-    """SIGSTOP right before the create, another runner does the work, SIGCONT: one create, one new secret."""
+    """SIGSTOP right before the create, another runner does the work, SIGCONT: one create, one new secret.
+
+    The lease expires because the journal says so, and because the clock of the process moves on while it is stopped.
+    """
     (patient,) = patients(cluster, 1)
-    tape, stopped = Tape(), threading.Event()
+    tape, stopped, clock = Tape(), threading.Event(), WallClock(cluster.folder)
 
     def stop_when_prepared(call: Call) -> str | None:
         # The first journal write is the adoption, the second prepares the candidate; its answer finds a sleeper.
@@ -219,10 +251,12 @@ def test_a_process_stopped_past_its_lease_does_nothing_when_it_wakes(cluster: Cl
         proxied({"vault": cluster.bao.address, "provider": cluster.api_url}, tape) as urls,
     ):
         env = {"ROTATOR_VAULT__ADDRESS": urls["vault"], "ROTATOR_ACCOUNT_API__API_URL": urls["provider"]}
-        sleeper = cluster.start("rotate-now", patient.name, env=env)
+        sleeper = cluster.start("rotate-now", patient.name, env=env | clock.environment)
         tape.victim = sleeper.popen.pid
-        assert stopped.wait(30), "the process was never stopped"
+        assert stopped.wait(PATIENCE), "the process was never stopped"
+        cluster.end_lease(patient.name)
         other = cluster.run("rotate-now", patient.name)
+        clock.set(timedelta(minutes=10))
         os.kill(sleeper.popen.pid, signal.SIGCONT)
         woken = sleeper.finish()
     cluster.remember(*tape.secrets)
@@ -244,12 +278,22 @@ def test_the_scan_for_secrets_would_find_one(cluster: Cluster) -> None:
 
 def test_a_slow_provider_is_waited_for(cluster: Cluster) -> None:
     """What is created does not authenticate for a while: it is published only when it does."""
-    cluster.emulator = Emulator([], propagation=timedelta(seconds=1.5))
+    tried_too_early = threading.Event()
+
+    def provider_time() -> datetime:
+        return datetime.now(UTC) + (timedelta(hours=2) if tried_too_early.is_set() else timedelta())
+
+    def refused() -> bool:
+        return 401 in [request.status for request in cluster.emulator.requests]
+
+    cluster.emulator = Emulator([], propagation=timedelta(hours=1), clock=provider_time)
     with running(cluster.emulator) as cluster.api_url:
         (patient,) = patients(cluster, 1)
         with Consumer(cluster, patient.api_key, patient.path) as consumer:
-            finished = cluster.run("rotate-now", patient.name)
+            process = cluster.start("rotate-now", patient.name)
+            eventually(refused)
+            tried_too_early.set()
+            finished = process.finish()
     assert finished.code == 0, finished
     assert not consumer.failures
-    assert 401 in [request.status for request in cluster.emulator.requests], "it was tried too early, and again"
     patient.assert_healthy()

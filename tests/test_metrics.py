@@ -404,7 +404,7 @@ def test_promtool_has_nothing_to_say() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
     text = busy().exposition(fleet(HEALTHY, IN_OVERLAP, NEVER_SEEN))[0]
-    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=30, check=False)
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
@@ -432,7 +432,7 @@ def prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
             yield probe
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def free_port() -> int:
@@ -440,7 +440,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def answer(client: httpx.Client, query: str, within: float = 30) -> list[dict[str, Any]]:
+def answer(client: httpx.Client, query: str, within: float = 60) -> list[dict[str, Any]]:
     """What the query gives, once it gives anything."""
     ends = time.monotonic() + within
     while time.monotonic() < ends:

@@ -5,7 +5,6 @@ import shlex
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 from pydantic import SecretStr
 
@@ -33,7 +32,6 @@ def test_it_takes_no_more_than_twelve_commands_and_each_is_accounted_for() -> No
     assert all(re.match(r"kubectl --namespace rotator (exec|rollout status) ", command) for command in rest)
 
 
-@pytest.mark.timeout(120)
 def test_the_page_leads_from_nothing_to_a_rotating_account(tmp_path: Path) -> None:
     (helm,) = (shlex.split(command) for command in commands("helm "))
     assert helm[:5] == ["helm", "upgrade", "--install", "rotator", "deploy/helm/rotator"]

@@ -22,10 +22,11 @@ from rotator.emulator import Account, Emulator, running
 from rotator.generator import Recipe, generate
 from rotator.openbao import free_port, running_openbao
 from tests.monitoring import RULES, SCRAPING, dashboard, queries
-from tests.support import Cluster, Running, WallClock, eventually
+from tests.support import PATIENCE, Cluster, Running, WallClock, eventually
 
 # A minute of the rules is half a second here: scrapes, evaluations, windows and every `for` alike.
 SPEED = 120
+ABSENT = ("RotatorAbsent", "")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -76,19 +77,34 @@ class Prometheus:
         self.fire({(alert, account)})
 
     def fire(self, expected: set[tuple[str, str]]) -> None:
-        """Wait until these alerts fire together, and see that no other did since it was calm."""
-        eventually(
-            lambda: expected <= {alert for alert, state in self.alerts().items() if state == "firing"},
-            what=self.alerts,
-            timeout=60,
-        )
+        """Wait until these alerts fired together, and see that no other did since it was calm.
+
+        The history decides: a busy machine can look too late at an alert that fires for a few seconds.
+        """
+        for _ in range(3):
+            eventually(
+                lambda: any(expected <= firing for firing in self.fired()), what=self.alerts, timeout=2 * PATIENCE
+            )
+            others = set().union(*self.fired()) - expected
+            if others != {ABSENT}:
+                break
+            # A busy machine kept the daemon from answering any scrape in time. The alert is right, so look again.
+            self.calm_since = time.time()
+        assert not others
+
+    def fired(self) -> list[set[tuple[str, str]]]:
+        """The alerts that fired since it was calm, by instant."""
         window = {"start": str(self.calm_since), "end": str(time.time()), "step": "0.25"}
         found = self.client.get("/api/v1/query_range", params={"query": 'ALERTS{alertstate="firing"}'} | window).json()
-        assert {_about(series["metric"]) for series in found["data"]["result"]} <= expected
+        by_instant: dict[float, set[tuple[str, str]]] = {}
+        for series in found["data"]["result"]:
+            for instant, _ in series["values"]:
+                by_instant.setdefault(instant, set()).add(_about(series["metric"]))
+        return list(by_instant.values())
 
     def calms(self) -> None:
         """Wait until no alert fires or is about to."""
-        eventually(lambda: not self.alerts(), what=self.alerts, timeout=30)
+        eventually(lambda: not self.alerts(), what=self.alerts, timeout=2 * PATIENCE)
         self.calm_since = time.time()
 
 
@@ -118,13 +134,13 @@ def prometheus(folder: Path, daemon: Running) -> Iterator[Prometheus]:
     with (
         open(folder / "prometheus.log", "w", encoding="utf-8") as log,
         subprocess.Popen(command, stdout=log, stderr=log) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
     ):
         try:
             made = Prometheus(client)
             eventually(lambda: _knows_the_fleet(made), what=(folder / "prometheus.log").read_text)
             # It takes seconds to find its first target, and says that nobody is there until then.
-            eventually(lambda: ("RotatorAbsent", "") not in made.alerts(), what=made.alerts)
+            eventually(lambda: ABSENT not in made.alerts(), what=made.alerts)
             made.calm_since = time.time()
             yield made
         finally:
@@ -261,30 +277,38 @@ def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
     cluster.configure(accounts, defaults={"jitter": "0s"})
     token = new_token(cluster, ttl="14m", renewable=False)
     daemon = cluster.daemon("--shard", "0/2", env={"VAULT_TOKEN": token})
-    with daemon as running, prometheus(tmp_path, running.wait_until_ready()) as server:
-        server.fire(
-            {
-                ("RotatorShardMissing", ""),
-                ("RotatorVaultTokenEnding", ""),
-                ("RotatorAccountOverdue", "shop"),
-                ("RotatorRotationStuck", "child"),
-                ("RotatorAccountFailing", "alerts"),
-            }
-        )
-        [why] = server.ask('rotator_account_failure{account="alerts"}')
-        assert why["metric"]["reason"] == "not_adopted"
+    with daemon as running:
+        # Until its rotation has begun, the child would be overdue.
+        running.wait_for("rotation.prepared", account="child")
+        with prometheus(tmp_path, running.wait_until_ready()) as server:
+            server.fire(
+                {
+                    ("RotatorShardMissing", ""),
+                    ("RotatorVaultTokenEnding", ""),
+                    ("RotatorAccountOverdue", "shop"),
+                    ("RotatorRotationStuck", "child"),
+                    ("RotatorAccountFailing", "alerts"),
+                }
+            )
+            [why] = server.ask('rotator_account_failure{account="alerts"}')
+            assert why["metric"]["reason"] == "not_adopted"
 
 
 def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluster: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
-    # What was replaced is revoked while the file is away: that is not put off, and its lines are lost.
+    # The grace period ends when the test says so: no start of a process can outlast it.
     cluster.configure(
-        [open_account(cluster, "shop", every="30d")], defaults={"grace": "15s"}, audit={"file": str(file)}
+        [open_account(cluster, "shop", every="30d")],
+        defaults={"grace": "24h"},
+        daemon={"sweep": "1s"},
+        audit={"file": str(file)},
     )
     assert cluster.run("rotate-now", "shop", "--wait", "0s").code == 0
     with cluster.daemon() as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
         file.rename(tmp_path / "audit.jsonl.1")
         file.mkdir()
+        # rotator revokes the previous secret although it cannot write the lines that say so.
+        cluster.end_grace("shop")
         daemon.wait_for("rotation.revoked", account="shop")
         server.fires("RotatorAuditIncomplete")
         assert daemon.wait_for("audit.lost")
@@ -300,8 +324,11 @@ def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: C
     cluster.emulator.faults.add("create:503:*")
     brake = {"daemon.brake": {"failures": 3, "of_last": 3}}
     cluster.configure(accounts, defaults={"jitter": "0s"}, **brake)
-    with cluster.daemon() as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
-        server.fires("RotatorBrakeEngaged")
+    with cluster.daemon() as daemon:
+        # Before that, the accounts could fail for long enough to fire an alert of their own.
+        daemon.wait_for("brake.engaged")
+        with prometheus(tmp_path, daemon.wait_until_ready()) as server:
+            server.fires("RotatorBrakeEngaged")
 
 
 def test_a_daemon_that_is_suspended_again_and_again_is_late_and_says_so(cluster: Cluster, tmp_path: Path) -> None:

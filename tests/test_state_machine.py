@@ -13,7 +13,7 @@ from rotator.core.protocol import Phase
 from rotator.rotation import Outcome, Result, Rotation
 from tests.model import World
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(1200)
 
 FIRST = "FirstSecret001"
 DAY = 86_400
