@@ -1,7 +1,7 @@
 """The status page in a real Chromium: what a person sees, does and is spared."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,9 @@ from rotator.core.protocol import Phase, Retiring
 from rotator.metrics import Metrics
 from rotator.status import AccountStatus, BalanceStatus, FleetStatus
 from rotator.web import create_app, serving
+from tests.support import PATIENCE
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
@@ -109,7 +112,7 @@ def visited(browser: Browser, *accounts: AccountStatus, **options: Any) -> Itera
     fragment = options.pop("fragment", "")
     context = browser.new_context(**{"viewport": DESKTOP} | options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE * 1000)
     site = Site(fleet(*accounts, **changes), page)
     page.on("console", lambda message: site.complaints.append(message.text))
     page.on("pageerror", lambda error: site.complaints.append(str(error)))
@@ -165,14 +168,14 @@ def test_what_is_wrong_stands_below_with_the_command_to_run(browser: Browser) ->
 
 
 def test_an_account_in_full_tells_what_it_has_left_if_that_is_known(browser: Browser) -> None:
-    read_at = now() - timedelta(minutes=20)
+    read_at = now() - timedelta(hours=20)
     low = account("low", balance=BalanceStatus(5.0, 4.5, auto_reload=True, low=True, read_at=read_at))
     unread = account("unread", balance=BalanceStatus(5.0))
     with visited(browser, low, unread) as site:
         for name in ("low", "unread"):
             site.page.get_by_role("button", name=name, exact=True).click()
         full = site.page.locator("tr.full")
-        expect(full.first).to_contain_text("4.50 euros, can be topped up low, below 5.00 read 20 min ago")
+        expect(full.first).to_contain_text("4.50 euros, can be topped up low, below 5.00 read 20 h ago")
         expect(full.last).to_contain_text("API key")
         expect(full.last).not_to_contain_text("euros")
 
@@ -499,27 +502,38 @@ def test_who_does_not_like_motion_gets_none(browser: Browser) -> None:
 PAINTED = """async (change) => {
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
   await painted();
-  const begun = performance.now();
   const search = document.getElementById('search');
   search.value = change;
   search.dispatchEvent(new InputEvent('input', { bubbles: true }));
   await painted();
-  return performance.now() - begun;
 }"""
 
 
+def processor_seconds(site: Site) -> Callable[[], float]:
+    """Measure the page by the processor's time, which is the same on a busy machine."""
+    session = site.page.context.new_cdp_session(site.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
+
+    return used
+
+
 def test_ten_thousand_accounts_stay_quick(browser: Browser) -> None:
-    """The bounds are those of a machine that four other tests keep busy; alone it takes a fifth of them."""
     many = [account(f"account-{number:05}", due_at=now() + timedelta(minutes=4 * number)) for number in range(10_000)]
     with visited(browser, *many) as site:
+        used = processor_seconds(site)
+        site.page.reload()
         expect(site.page.locator("#count")).to_have_text("10,000 accounts")
-        first = site.page.evaluate(
-            "performance.getEntriesByName('rotator:first')[0].startTime"
-            " - performance.getEntriesByType('resource').find((each) => each.name.endsWith('api/status')).responseEnd"
-        )
-        assert first < 3000
-        typed = sorted(site.page.evaluate(PAINTED, text) for text in ("0", "09", "099", "0999", "099", "", "nexmo"))
-        assert typed[len(typed) // 2] < 400
+        assert 0 < used() < 1
+        typed = []
+        for text in ("0", "09", "099", "0999", "099", "", "nexmo"):
+            begun = used()
+            site.page.evaluate(PAINTED, text)
+            typed.append(used() - begun)
+        assert 0 < sorted(typed)[len(typed) // 2] < 0.2
         assert site.page.locator("#rows tr").count() <= 300
         site.page.keyboard.press("End")
         expect(site.page.locator("#rows tr").nth(100)).to_be_attached()
