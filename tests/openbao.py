@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from pydantic import SecretStr
 
 from rotator.openbao import OpenBao, free_port, serving
+from tests.support import eventually
 
 
 @dataclass
@@ -70,12 +72,12 @@ class TlsOpenBao:
     def unseal(self) -> None:
         """Unseal it, and wait until it is active."""
         self.admin("PUT", "sys/unseal", {"key": self.unseal_key})
-        for _ in range(400):
-            with httpx.Client(verify=self.admin.tls or False, trust_env=False) as client:
-                if client.get(f"{self.bao.address}/v1/sys/health").status_code == httpx.codes.OK:
-                    return
-            time.sleep(0.02)
-        raise AssertionError("the server stays sealed")
+
+        def active() -> bool:
+            with httpx.Client(verify=self.admin.tls or False, trust_env=False, timeout=20) as client:
+                return client.get(f"{self.bao.address}/v1/sys/health").status_code == httpx.codes.OK
+
+        eventually(active, what=lambda: "the server stays sealed")
 
 
 @contextmanager
@@ -154,7 +156,7 @@ class Node:
     def health(self) -> int:
         """200: active, 429: standby, 503: sealed; 0: no answer."""
         try:
-            return httpx.get(f"{self.address}/v1/sys/health", trust_env=False, timeout=2).status_code
+            return httpx.get(f"{self.address}/v1/sys/health", trust_env=False, timeout=5).status_code
         except httpx.HTTPError:
             return 0
 
@@ -169,7 +171,7 @@ class RaftCluster:
     nodes: list[Node]
     admin: Admin
     unseal_key: str
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=5))
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=20))
 
     @property
     def addresses(self) -> list[str]:
@@ -189,16 +191,12 @@ class RaftCluster:
 
     def await_health(self, node: Node, *statuses: int) -> None:
         """Wait until it is one of these: 200 (active), 429 (standby)."""
-        for _ in range(1000):
-            if node.health() in statuses:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{node.address} does not become {statuses}")
+        eventually(lambda: node.health() in statuses, what=lambda: f"{node.address} does not become {statuses}")
 
     def ask(self, method: str, path: str) -> dict[str, Any]:
         """Read as root from any server that answers, while none leads a bit later; empty if there is nothing."""
         headers = {"X-Vault-Token": self.admin.root_token.get_secret_value()}
-        for _ in range(200):
+        for _ in range(600):
             for address in self.addresses:
                 with contextlib.suppress(httpx.HTTPError):
                     answer = self._client.request(method, f"{address}/v1/{path}", headers=headers)
@@ -209,22 +207,19 @@ class RaftCluster:
 
     def await_votes(self) -> None:
         """Wait until each of them has a vote: then one may fail."""
-        for _ in range(1000):
+
+        def all_vote() -> bool:
             servers = self.ask("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]
-            if sum(server["voter"] for server in servers) == len(self.nodes):
-                return
-            time.sleep(0.02)
-        raise AssertionError("not everybody may vote")
+            return bool(sum(server["voter"] for server in servers) == len(self.nodes))
+
+        eventually(all_vote, what=lambda: "not everybody may vote")
 
     def await_mount(self) -> None:
         """Wait until the mount has upgraded itself to version 2, everywhere."""
         headers = {"X-Vault-Token": self.admin.root_token.get_secret_value()}
         for address in self.addresses:
-            for _ in range(500):
-                answer = httpx.get(f"{address}/v1/secret/config", headers=headers, trust_env=False)
-                if answer.is_success:
-                    break
-                time.sleep(0.02)
+            ask = partial(httpx.get, f"{address}/v1/secret/config", headers=headers, trust_env=False, timeout=20)
+            eventually(lambda ask=ask: ask().is_success)  # type: ignore[misc]
 
 
 @contextmanager

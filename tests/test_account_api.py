@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +46,7 @@ from rotator.account_api import (
 )
 from rotator.config import AccountApiSettings
 from rotator.errors import ConfigError
+from tests.support import PATIENCE, eventually
 
 KEY = "abcd1234"
 OLD, NEW = "OldCanary1aaaaaaaaaaaaaaa", "NewCanary2bbbbbbbbbbbbbbb"
@@ -55,7 +56,7 @@ ID = "01234567-aaaa-bbbb-cccc-defdefdefdef"
 INFO = {"id": ID, "created_at": "2018-12-03T10:07:23Z"}
 CREATED = datetime(2018, 12, 3, 10, 7, 23, tzinfo=UTC)
 OUR_CODE = Path(account_api.__file__).parent
-TIMEOUT = 0.4  # where it is to be met; elsewhere it is long, because a busy machine may stop for a second
+TIMEOUT = 0.4  # in tests of the time limit; elsewhere it is long, because a busy machine may stop for a second
 
 Answer = Callable[[socket.socket], None]
 Operation = Callable[[AccountApi], object]
@@ -88,7 +89,7 @@ class Provider:
 
     def talk(self, plain: socket.socket) -> None:
         with suppress(OSError), plain:
-            plain.settimeout(10)
+            plain.settimeout(PATIENCE)
             connection = self.tls.wrap_socket(plain, server_side=True) if self.tls else plain
             with connection:
                 while request := read_request(connection):
@@ -170,13 +171,13 @@ def provider(answer: Answer = hang, tls: ssl.SSLContext | None = None) -> Iterat
         thread.start()
         yield made
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def client(
     server: Provider | str,
     *,
-    timeout: float = 10,
+    timeout: float = PATIENCE,
     retries: int = 0,
     connections: int = 8,
     on_request: OnRequest | None = None,
@@ -676,6 +677,12 @@ def test_credentials_do_not_show_their_secret() -> None:
 # --- not sent, or perhaps carried out -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep idle connections for as long as a busy machine may need between two requests."""
+    monkeypatch.setattr("rotator.account_api.KEPT", timedelta(seconds=PATIENCE))
+
+
 @OPERATIONS
 def test_a_refused_connection_was_certainly_not_sent(operation: Operation) -> None:
     with provider() as closed:
@@ -694,13 +701,20 @@ def test_a_host_that_has_no_address_was_certainly_not_reached(monkeypatch: pytes
 
 
 def test_a_request_that_found_no_free_connection_was_certainly_not_sent() -> None:
-    with provider(hang) as server, client(server, timeout=1, connections=1) as api, ThreadPoolExecutor() as pool:
+    go_on = threading.Event()
+
+    def later(connection: socket.socket) -> None:
+        assert go_on.wait(PATIENCE)
+        says(201, INFO)(connection)
+
+    # A free connection is waited for during a tenth of the timeout.
+    with provider(later) as server, client(server, timeout=20, connections=1) as api, ThreadPoolExecutor() as pool:
         first = pool.submit(create, api)
-        while not server.requests:
-            time.sleep(0.01)
+        eventually(lambda: len(server.requests) == 1)
         with pytest.raises(NotSent):
             create(api)
-        assert isinstance(first.exception(), LostAnswer)
+        go_on.set()
+        assert first.result().id == ID
         assert len(server.requests) == 1
 
 
@@ -747,6 +761,7 @@ def test_a_read_is_not_repeated_for_ever(retries: int) -> None:
         assert len(server.requests) == retries + 1
 
 
+@pytest.mark.usefixtures("_kept_for_long")
 def test_a_connection_is_used_again() -> None:
     with provider(lists()) as server, client(server) as api:
         list_(api)
@@ -754,6 +769,7 @@ def test_a_connection_is_used_again() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.usefixtures("_kept_for_long")
 @pytest.mark.parametrize(("connections", "pools"), [(8, 1), (9, 2)])
 def test_eight_threads_share_a_pool_and_each_keeps_to_its_own(connections: int, pools: int) -> None:
     with (
@@ -776,6 +792,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.usefixtures("_kept_for_long")
 def test_a_new_secret_is_tried_on_another_connection_than_the_one_that_created_it() -> None:
     """One connection may lead to one of many servers, and the others may not know the secret yet."""
     with provider(in_turn(lists(), says(201, INFO), lists(INFO))) as server, client(server) as api:
@@ -823,33 +840,53 @@ SLOW: dict[str, Answer] = {
 }
 
 
+def lose_in_time(server: Provider, prepared: Callable[[], AccountApi], limit: float, *, connections: int = 1) -> None:
+    """Create a secret until a create is sent once and loses its answer within the limit, in seconds.
+
+    A busy machine makes some attempts slow, or ends their time before they are sent. A mistake makes each of them slow.
+    """
+    for _ in range(10):
+        api = prepared()
+        before = server.connections, len(server.requests)
+        begun = time.monotonic()
+        with pytest.raises((LostAnswer, NotSent)) as caught:
+            create(api)
+        took = time.monotonic() - begun
+        made = server.connections - before[0], len(server.requests) - before[1]
+        assert made <= (1, 1)
+        if isinstance(caught.value, LostAnswer) and took < limit and made == (connections, 1):
+            return
+    raise AssertionError(f"no create was over in {limit} s")
+
+
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
 def test_the_time_limit_holds_for_the_whole_request(answer: Answer) -> None:
     with provider(answer) as server, client(server, timeout=TIMEOUT) as api:
-        started = time.monotonic()
-        with pytest.raises(LostAnswer):
-            create(api)
-        assert time.monotonic() - started < TIMEOUT + 1.5
-        assert len(server.requests) == 1
+        lose_in_time(server, lambda: api, TIMEOUT + 1.5)
 
 
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
 def test_the_time_limit_holds_on_a_connection_that_was_kept(answer: Answer) -> None:
-    with provider(in_turn(lists(), answer)) as server, client(server, timeout=TIMEOUT) as api:
-        list_(api)
-        started = time.monotonic()
-        with pytest.raises(LostAnswer):
-            create(api)
-        assert time.monotonic() - started < TIMEOUT + 1.5
-        assert (server.connections, len(server.requests)) == (1, 2)
+    with provider() as server, ExitStack() as stack:
+
+        def connected() -> AccountApi:
+            server.answer = lists()
+            while True:
+                api = stack.enter_context(client(server, timeout=TIMEOUT))
+                with suppress(ApiError):
+                    list_(api)
+                    server.answer = answer
+                    return api
+
+        lose_in_time(server, connected, TIMEOUT + 1.5, connections=0)
 
 
 def test_a_slow_answer_is_waited_for_until_the_limit() -> None:
     def slowly(connection: socket.socket) -> None:
-        time.sleep(1.4)
+        time.sleep(7)
         says(201, INFO)(connection)
 
-    with provider(slowly) as server, client(server, timeout=2) as api:
+    with provider(slowly) as server, client(server, timeout=10) as api:
         assert create(api).id == ID
 
 
@@ -878,7 +915,7 @@ def test_a_proxy_that_opens_no_tunnel_gets_neither_request_nor_credential(
 ) -> None:
     with provider(answer) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with client("https://api.example", timeout=TIMEOUT) as api, pytest.raises(NotSent):
+        with client("https://api.example", timeout=3) as api, pytest.raises(NotSent):
             create(api)
         assert len(proxy.requests) == 1
         assert proxy.requests[0].startswith(b"CONNECT api.example:443 ")
@@ -944,10 +981,7 @@ def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
 def test_the_time_limit_holds_inside_tls(answer: Answer, authority: trustme.CA, ca_cert: Path) -> None:
     tls = server_side(authority)
     with provider(answer, tls) as server, client(server, timeout=1, ca_cert=ca_cert) as api:
-        started = time.monotonic()
-        with pytest.raises(LostAnswer):
-            create(api)
-        assert time.monotonic() - started < 3
+        lose_in_time(server, lambda: api, 3)
 
 
 def test_a_ca_file_that_holds_no_certificate_is_a_configuration_error(tmp_path: Path) -> None:
@@ -1038,23 +1072,25 @@ def test_no_second_sees_more_requests_than_allowed_whoever_sends_them() -> None:
         arrived.append(time.monotonic())
         lists(INFO)(connection)
 
+    begun = time.monotonic()
     with provider(note) as server, client(server, max_calls_per_second=20) as api, ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: list_(api), range(45)))
     assert len(arrived) == 45
-    for early, late in zip(arrived, arrived[20:], strict=False):
-        assert late - early > 0.5  # a second, less what the way to the server may differ on a busy machine
+    # A busy machine delays each arrival by a different time, so the test holds each one to its own second.
+    assert [at for turn, at in enumerate(sorted(arrived)) if at - begun < turn // 20] == []
 
 
 def test_a_slow_pace_is_kept_too() -> None:
     with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.5) as api:
-        list_(api)
         begun = time.monotonic()
         list_(api)
-        assert 1.8 < time.monotonic() - begun < 4
+        sent = time.monotonic()
+        list_(api)
+        assert time.monotonic() - sent > 1.8 - (sent - begun)
 
 
 def test_whoever_does_not_get_a_turn_in_time_did_not_send_anything() -> None:
-    with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.1, timeout=0.5) as api:
+    with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.1, timeout=3) as api:
         list_(api)
         with pytest.raises(NotSent):
             create(api)
@@ -1152,10 +1188,10 @@ def test_request_waiting_for_turn_is_refused_after_limit() -> None:
     answer_now = threading.Event()
 
     def late(connection: socket.socket) -> None:
-        answer_now.wait(10)
+        answer_now.wait(PATIENCE)
         says(429, b"", "Retry-After: 60\r\n")(connection)
 
-    with provider(late) as server, client(server, max_calls_per_second=0.5) as api, ThreadPoolExecutor() as pool:
+    with provider(late) as server, client(server, max_calls_per_second=0.2) as api, ThreadPoolExecutor() as pool:
         first, second = pool.submit(limited, api), pool.submit(limited, api)
         while not server.requests:
             time.sleep(0.01)

@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from rotator.emulator import Emulator, Operation, Profile, UnknownAccountError, parse_euros, running
 from rotator.emulator.wire import read
+from tests.support import PATIENCE
 from tests.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, problem, world
 
 BALANCE, TOP_UP, SETTINGS = "/account/get-balance", "/account/top-up", "/account/settings"
@@ -329,7 +330,7 @@ def test_a_callback_that_never_answers_is_given_up_on(monkeypatch: pytest.Monkey
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         started = time.monotonic()
         assert "does not answer" in refusal(w.client.post(SETTINGS, data={"moCallBackUrl": url}), 420)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < PATIENCE / 2
 
 
 # --- limits and faults -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 
 from rotator.config import load
 from rotator.systemd import Systemd
-from tests.support import Cluster, eventually
+from tests.support import PATIENCE, Cluster, eventually
 from tests.test_daemon import open_accounts
 
 UNIT = Path(__file__).parent.parent / "deploy" / "systemd" / "rotator.service"
@@ -57,7 +57,7 @@ class Manager:
         self.bound = threading.Event()
         self._thread = threading.Thread(target=self.listen)
         self._thread.start()
-        assert self.bound.wait(5)
+        assert self.bound.wait(PATIENCE)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -86,15 +86,16 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 def test_a_daemon_tells_when_it_is_ready_reloads_stops_and_that_it_lives(cluster: Cluster, manager: Manager) -> None:
     cluster.configure(open_accounts(cluster, "a", "b"))
+    begun = time.monotonic()
     with cluster.daemon(env={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}) as daemon:
         manager.wait_for(lambda: "READY=1" in manager.received)
         assert daemon.get("/readyz").status_code == 200
         assert manager.states == ["READY"]
         manager.wait_for(lambda: "STATUS=2 accounts" in manager.received)
-        # Half of WATCHDOG_USEC is 0.2 s: in a second there are five, or a few less on a busy machine.
+        # Half of WATCHDOG_USEC is 0.2 s. Beats can be late on a busy machine, but never early.
         before = manager.beats
-        time.sleep(1)
-        assert 2 <= manager.beats - before <= 6
+        manager.wait_for(lambda: manager.beats >= before + 5)
+        assert manager.beats <= (time.monotonic() - begun) / 0.2 + 1
         cluster.configure(open_accounts(cluster, "a", "b", "c"))
         manager.wait_for(lambda: len(manager.states) == 3)
         daemon.wait_for("config.reloaded")
@@ -104,7 +105,7 @@ def test_a_daemon_tells_when_it_is_ready_reloads_stops_and_that_it_lives(cluster
         assert daemon.end() == 0
     assert manager.states == ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"]
     [reload, _] = [message for message in manager.received if message.startswith("RELOADING=1")]
-    assert 0 < time.monotonic() - int(reload.split("\nMONOTONIC_USEC=")[1]) / 1e6 < 30
+    assert begun < int(reload.split("\nMONOTONIC_USEC=")[1]) / 1e6 < time.monotonic()
     cluster.outputs += manager.received
 
 
@@ -141,10 +142,9 @@ def test_a_daemon_whose_keeper_or_planner_died_lets_the_watchdog_bite(
     try:
         while "daemon.started" not in process.stderr.readline():
             assert process.poll() is None
-        time.sleep(0.3)  # the last look may have been before its death
-        before = manager.beats
-        time.sleep(0.5)
-        assert (before, manager.beats) in {(0, 0), (1, 1)}
+        time.sleep(0.8)
+        assert manager.beats <= 1  # one look may have been before its death
+        assert process.poll() is None
     finally:
         process.kill()
         process.communicate()

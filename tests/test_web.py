@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import os
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from rotator.errors import ConfigError
 from rotator.metrics import Metrics
 from rotator.status import AccountStatus, FleetStatus
 from rotator.web import create_app, serving
+from tests.support import PATIENCE, at_best, eventually
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 SHOP = AccountStatus(
@@ -62,7 +64,7 @@ class Served:
 
 def connect(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout=10)
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
 
 
 @contextmanager
@@ -150,15 +152,15 @@ def test_health_is_answered_while_all_renderers_are_busy() -> None:
 
     def slow() -> FleetStatus:
         begun.release()
-        assert go_on.wait(20)
+        assert go_on.wait(2 * PATIENCE)
         return CALM
 
     with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
         try:
-            asked = [pool.submit(httpx.get, f"http://{address}/metrics", timeout=20) for _ in range(6)]
-            assert begun.acquire(timeout=10)
-            assert begun.acquire(timeout=10)
-            assert httpx.get(f"http://{address}/healthz", timeout=5).status_code == 200
+            asked = [pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE) for _ in range(6)]
+            assert begun.acquire(timeout=PATIENCE)
+            assert begun.acquire(timeout=PATIENCE)
+            assert httpx.get(f"http://{address}/healthz", timeout=PATIENCE).status_code == 200
             assert not begun.acquire(timeout=0.2), "more renderers than there are cores for"
         finally:
             go_on.set()
@@ -235,29 +237,37 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
     return True
 
 
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def refuses(connection: socket.socket, line: bytes) -> bool:
+    try:
+        connection.sendall(line)
+    except ConnectionError:
+        return True
+    return False
+
+
 def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "PATIENCE", 0.5)
     with serving(LONG_ANSWER, "127.0.0.1:0") as address:
         with closing(connect(address)) as silent:
-            assert closed_within(silent, 5)
+            assert closed_within(silent, PATIENCE)
         with closing(connect(address)) as slow:
-            begun = time.monotonic()
             slow.sendall(b"GET / HTTP/1.1\r\n")
-            while time.monotonic() < begun + 5:
-                try:
-                    slow.sendall(b"X-A: b\r\n")
-                except ConnectionError:
-                    break
-                time.sleep(0.1)
-            assert time.monotonic() < begun + 3
+            eventually(lambda: refuses(slow, b"X-A: b\r\n"))
         with closing(connect(address)) as reluctant:
             reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(1.5)  # takes nothing, and there is more to take than fits into the buffers
-            taken = 0
+            # It takes nothing, and there is more to take than fits into the buffers.
+            taken = len(reluctant.recv(1))
+            accepted = open_files()
+            eventually(lambda: open_files() < accepted)  # the server closes its end
             with suppress(ConnectionResetError):
                 while chunk := reluctant.recv(1 << 20):
                     taken += len(chunk)
             assert 0 < taken < len(LONG_ANSWER.body)
+        monkeypatch.setattr(web, "PATIENCE", PATIENCE)
         with closing(connect(address)) as quick:
             quick.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert quick.recv(100).startswith(b"HTTP/1.1 200")
@@ -270,10 +280,16 @@ def test_the_time_for_an_answer_begins_with_its_request(monkeypatch: pytest.Monk
         time.sleep(0.7)
         return CALM
 
-    with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, closing(connect(address)) as patient:
-        time.sleep(0.6)
-        patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert patient.recv(100).startswith(b"HTTP/1.1 200")
+    def is_answered() -> bool:
+        with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, closing(connect(address)) as patient:
+            time.sleep(0.6)
+            with suppress(ConnectionError):
+                patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+                return patient.recv(100).startswith(b"HTTP/1.1 200")
+            return False
+
+    # A busy machine can take longer than either time. If both counted together, no attempt would be answered.
+    assert any(is_answered() for _ in range(20))
 
 
 def test_there_is_room_for_so_many_connections_and_headers(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +300,7 @@ def test_there_is_room_for_so_many_connections_and_headers(server: Served, monke
     with served() as small, ExitStack() as stack:
         waiting = [stack.enter_context(closing(connect(small.address))) for _ in range(3)]
         assert small.client.get("/healthz").status_code == 200
-        assert closed_within(waiting[0], 5), "who was waited for for longest made room"
+        assert closed_within(waiting[0], PATIENCE), "who was waited for for longest made room"
         assert not closed_within(waiting[1], 0.1)
 
 
@@ -335,27 +351,31 @@ def test_an_address_that_is_not_this_machines_is_one_too() -> None:
 
 def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with served() as server, closing(connect(server.address)) as half:
-        half.sendall(b"GET / HT")
-        server.client.get("/healthz")  # keeps its connection
-        address = server.address
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 3
+    addresses = []
+
+    def start_and_stop() -> None:
+        with served() as server, closing(connect(server.address)) as half:
+            half.sendall(b"GET / HT")
+            server.client.get("/healthz")  # keeps its connection
+            addresses.append(server.address)
+
+    at_best(3, start_and_stop)
     assert not [thread.name for thread in threading.enumerate() if thread.name == "web"]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    with serving(create_app(lambda: CALM, Metrics()), address) as again:
-        assert again == address
+    with serving(create_app(lambda: CALM, Metrics()), addresses[-1]) as again:
+        assert again == addresses[-1]
 
 
 def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
-    with ExitStack() as stack:
-        address = stack.enter_context(serving(LONG_ANSWER, "127.0.0.1:0"))
-        with closing(connect(address)) as reluctant:
-            reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert reluctant.recv(1)
-            begun = time.monotonic()
-            stack.close()
-            assert time.monotonic() - begun < 4
+    def start_and_stop() -> None:
+        with ExitStack() as stack:
+            address = stack.enter_context(serving(LONG_ANSWER, "127.0.0.1:0"))
+            with closing(connect(address)) as reluctant:
+                reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert reluctant.recv(1)
+                stack.close()
+
+    at_best(4, start_and_stop)
     assert not [record for record in caplog.records if record.exc_info]
 
 

@@ -5,9 +5,7 @@ the code, and no number of clients takes the files away that rotations need.
 """
 
 import logging
-import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -23,7 +21,8 @@ from rotator import web
 from rotator.metrics import Metrics
 from rotator.status import FleetStatus
 from rotator.web import create_app, serving
-from tests.test_web import CALM, MANY, connect, served
+from tests.support import PATIENCE, eventually
+from tests.test_web import CALM, MANY, connect, open_files, served
 
 ANSWERS = {200, 304, 400, 404, 405, 413}
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -123,14 +122,12 @@ def test_whatever_is_sent_is_answered_in_kind_and_health_as_ever(address: str, s
 )
 def test_nobody_s_endless_request_is_read_to_its_end(address: str, sent: bytes) -> None:
     with no_complaint(), closing(connect(address)) as connection:
-        connection.settimeout(5)
-        begun = time.monotonic()
+        connection.settimeout(PATIENCE)
         answer = b""
         with suppress(ConnectionError):
             connection.sendall(sent)
             answer = connection.recv(100)
         assert answer[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 405", b"HTTP/1.1 413")
-        assert time.monotonic() - begun < 5
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
 
 
@@ -175,17 +172,13 @@ class Crowd:
                     members[number] = stack.enter_context(closing(connect(self._address)))
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_a_crowd_of_slow_clients_keeps_nobody_from_being_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "_CONNECTIONS", 16)
     with no_complaint(), served() as server, Crowd(server.address, 64).there() as crowd:
         for path in ["/healthz", "/metrics", "/readyz", "/api/status"] * 10:
-            asked = httpx.get(f"http://{server.address}{path}", timeout=5, trust_env=False)
+            asked = httpx.get(f"http://{server.address}{path}", timeout=PATIENCE, trust_env=False)
             assert asked.status_code == 200
-    assert crowd.evicted > 0
+        eventually(lambda: crowd.evicted > 0)
 
 
 def test_who_is_being_answered_is_not_sent_away_for_those_who_only_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +187,13 @@ def test_who_is_being_answered_is_not_sent_away_for_those_who_only_wait(monkeypa
 
     def slow() -> FleetStatus:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(2 * PATIENCE)
         return CALM
 
     with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, ExitStack() as stack:
         patient = stack.enter_context(closing(connect(address)))
         patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE)
         for _ in range(12):
             stack.enter_context(closing(connect(address)))
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
