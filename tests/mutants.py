@@ -2,20 +2,21 @@
 
 python -m tests.mutants [WORD…]
 
-A mutant is rotator/protocol.py with one expression changed. The tests of the protocol run against it, in a process
-of its own, until the first one fails. One that none fails on has survived: either a test is missing, or the mutant
-does the same as the original. Those are listed in tests/equivalent.txt with the reason. Exits with 1 if any other
-survives, or if one that is listed does not.
+A mutant is one module of the protocol with one expression changed. The tests of the protocol run against it, in a
+process of its own, up to the first test that fails. If no test fails, the mutant survives: either a test is missing, or
+the mutant does the same as the original. tests/equivalent.txt lists those with the reason. The exit code is 1 if
+another mutant survives, or if a listed one does not.
 
-What was found stands in build/mutants.jsonl, and a run that is started again goes on from there. Once the protocol
-has changed all of it counts for nothing; once the tests have, survivors are tried again. With words, only mutants
-whose description has one of them are tried.
+build/mutants.jsonl contains the verdicts, and the next run continues from there. If a module changes, its verdicts
+are dropped; if the tests change, survivors are tried again. With words, only mutants whose name contains one of them
+are tried. A name begins with the module and the function: requests.is_done.
 """
 
 # ruff: noqa: T201 - what it finds is told on the terminal
 import ast
 import copy
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -31,12 +32,11 @@ from typing import Any
 
 import pytest
 
-from rotator.core import protocol
-
 ROOT = Path(__file__).parent.parent
-SOURCE = ROOT / "rotator/protocol.py"
+SOURCES = [ROOT / "rotator/core/jitter.py", *sorted((ROOT / "rotator/core/protocol").glob("[a-z]*.py"))]
 # The quickest first.
-TESTS = [ROOT / f"tests/test_{name}.py" for name in ("rotation", "state_machine", "protocol")]
+TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: path.name == "test_decide.py")
+TESTS += [ROOT / "tests/test_rotation.py", ROOT / "tests/test_state_machine.py"]
 EQUIVALENT = ROOT / "tests/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"
 AT_ONCE = 2
@@ -70,30 +70,42 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.LShift: ast.RShift,
 }
 FUNCTIONS = {"min": "max", "max": "min", "any": "all", "all": "any"}
-ENUMS = ("Awaited", "Credential", "Event", "Failure", "Phase", "Reason", "Trigger")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """The module with one change: where, what it was and what it is now."""
+    """A module with one change: where, what it was and what it is now."""
 
     name: str
+    path: Path
     source: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
+def every_mutant() -> Iterator[Mutant]:
+    """Every mutant of every module, in the order of its lines."""
+    members = _enums()
+    for path in SOURCES:
+        yield from mutants(path, members)
+
+
+def _enums() -> dict[str, list[str]]:
+    """The members of every enumeration, by its name."""
+    classes = [node for path in SOURCES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    return {node.name: _members(node) for node in classes if any("Enum" in ast.unparse(base) for base in node.bases)}
+
+
+def mutants(path: Path, members: dict[str, list[str]]) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its lines."""
-    tree = ast.parse(source)
-    members = {node.name: _members(node) for node in tree.body if isinstance(node, ast.ClassDef) and node.name in ENUMS}
+    tree = ast.parse(path.read_text())
     names: Counter[str] = Counter()
     for function, parent, field, at, node in list(_places(tree, "module")):
         for changed in _changes(node, members):
             _put(parent, field, at, changed)
             text = ast.unparse(tree)
             _put(parent, field, at, node)
-            name = f"{function}: {_difference(node, changed)}"
+            name = f"{path.stem}.{function}: {_difference(node, changed)}"
             names[name] += 1
-            yield Mutant(name if names[name] == 1 else f"{name} ({names[name]})", text)
+            yield Mutant(name if names[name] == 1 else f"{name} ({names[name]})", path, text)
 
 
 Place = tuple[str, ast.AST, str, int | None, ast.AST]
@@ -168,7 +180,7 @@ def _changes(node: ast.AST, members: dict[str, list[str]]) -> Iterator[ast.AST]:
         case ast.Tuple(elts=[*elts]) if len(elts) > 2:
             for at in range(len(elts)):
                 yield _with(node, elts=elts[:at] + elts[at + 1 :])
-        case ast.AnnAssign(target=ast.Name(id="_RULES"), value=ast.Tuple(elts=[*elts]) as rules):
+        case ast.AnnAssign(target=ast.Name(id="RULES"), value=ast.Tuple(elts=[*elts]) as rules):
             for at in range(len(elts) - 1):
                 swapped = [*elts[:at], elts[at + 1], elts[at], *elts[at + 2 :]]
                 yield _with(node, value=_with(rules, elts=swapped))
@@ -265,7 +277,7 @@ class Campaign:
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         try:
-            transplant(mutant.source)
+            transplant(mutant)
         except Exception as error:  # noqa: BLE001 - whatever keeps the module from being imported kills the mutant
             self._end(1, f"{type(error).__name__} at import")
         for at, item in enumerate(session.items):
@@ -278,29 +290,41 @@ class Campaign:
         os._exit(status)
 
 
-def transplant(source: str) -> None:
-    """Give the protocol, as it was imported by everybody, the code, the defaults and the constants of this source."""
-    donor = types.ModuleType(protocol.__name__)
-    exec(compile(source, str(SOURCE), "exec"), donor.__dict__)  # the project's own source, but for one expression
+def transplant(mutant: Mutant) -> None:
+    """Give a module, as everything imported it, the code, the defaults and the constants of the mutant."""
+    name = ".".join(mutant.path.relative_to(ROOT).with_suffix("").parts)
+    module, donor = importlib.import_module(name), types.ModuleType(name)
+    exec(compile(mutant.source, str(mutant.path), "exec"), donor.__dict__)  # the project's own source, but for one node
     for name, new in vars(donor).items():
-        old = getattr(protocol, name)
-        if isinstance(new, types.FunctionType) and new.__module__ == donor.__name__:
-            old.__code__ = new.__code__
-        elif isinstance(new, type) and new.__module__ == donor.__name__:
-            _transplant_class(old, new)
-        elif name.isupper() and not isinstance(new, type):
-            _replace_everywhere(name, old, _ours(new))
+        old = getattr(module, name)
+        if getattr(new, "__module__", None) != donor.__name__:
+            if name.isupper():
+                _replace_everywhere(name, old, _ours(module, new))
+        elif isinstance(new, types.FunctionType):
+            _transplant_function(module, old, new)
+        elif isinstance(new, type):
+            _transplant_class(module, old, new)
 
 
-def _transplant_class(old: type, new: type) -> None:
+def _transplant_function(module: types.ModuleType, old: Any, new: types.FunctionType) -> None:
+    old.__code__ = new.__code__
+    old.__defaults__ = _ours(module, new.__defaults__)
+    old.__kwdefaults__ = new.__kwdefaults__
+
+
+def _transplant_class(module: types.ModuleType, old: type, new: type) -> None:
     for name, member in vars(new).items():
         mine = vars(old).get(name)
         if isinstance(member, property) and isinstance(mine, property):
             mine.fget.__code__ = member.fget.__code__  # type: ignore[union-attr]
+        elif isinstance(member, classmethod) and isinstance(mine, classmethod):
+            mine.__func__.__code__ = member.__func__.__code__
         elif isinstance(member, types.FunctionType) and isinstance(mine, types.FunctionType):
             if name == "__init__":
-                mine.__defaults__ = member.__defaults__ and tuple(map(_ours, member.__defaults__))
-            elif not name.startswith("__"):
+                mine.__defaults__ = _ours(module, member.__defaults__)
+            elif name == "__repr__":
+                setattr(old, name, member)
+            elif name == "__str__" or not name.startswith("__"):
                 mine.__code__ = member.__code__
 
 
@@ -310,21 +334,25 @@ def _replace_everywhere(name: str, old: object, new: object) -> None:
             setattr(module, name, new)
 
 
-def _ours(value: Any) -> Any:
-    """The original's function, class or member of the same name: for others it is the only one."""
+def _ours(module: types.ModuleType, value: Any) -> Any:
+    """The original's function, class or member of the same name: everything else compares with that one."""
     if isinstance(value, tuple):
-        return tuple(map(_ours, value))
+        return tuple(_ours(module, each) for each in value)
+    if getattr(value, "__module__", None) != module.__name__:
+        return value
     if isinstance(value, Enum):
-        return getattr(protocol, type(value).__name__)[value.name]
-    if isinstance(value, types.FunctionType | type) and value.__module__ == protocol.__name__:
-        return getattr(protocol, value.__name__)
-    return value
+        return getattr(module, type(value).__name__)[value.name]
+    return getattr(module, value.__name__) if isinstance(value, types.FunctionType | type) else value
 
 
-def _known(protocol: str, tests: str) -> dict[str, Verdict]:
+def _known(sources: dict[str, str], tests: str) -> dict[str, Verdict]:
     lines = [json.loads(line) for line in FOUND.read_text().splitlines()] if FOUND.exists() else []
-    found = [(Verdict(**line), of, by) for line in lines for of, by in [(line.pop("protocol"), line.pop("tests"))]]
-    return {each.mutant: each for each, of, by in found if of == protocol and (each.killed_by or by == tests)}
+    found = [(Verdict(**line), of, by) for line in lines for of, by in [(line.pop("source"), line.pop("tests"))]]
+    return {
+        each.mutant: each
+        for each, of, by in found
+        if of == sources.get(each.mutant.split(".")[0]) and (each.killed_by or by == tests)
+    }
 
 
 def _digest(*paths: Path) -> str:
@@ -333,13 +361,12 @@ def _digest(*paths: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Try every mutant, tell which survived; returns the exit code."""
-    source = SOURCE.read_text()
-    of = {"protocol": _digest(SOURCE), "tests": _digest(*TESTS)}
-    every = [mutant for mutant in mutants(source) if not words or any(word in mutant.name for word in words)]
-    every.sort(key=lambda mutant: mutant.name[0].isupper())  # what the functions do comes before the fields' defaults
-    known = _known(**of)
+    sources, tests = {path.stem: _digest(path) for path in SOURCES}, _digest(*TESTS)
+    every = [mutant for mutant in every_mutant() if not words or any(word in mutant.name for word in words)]
+    known = _known(sources, tests)
     todo = [mutant for mutant in every if mutant.name not in known]
     print(f"{len(every)} mutants, {len(every) - len(todo)} known already", flush=True)
+    unchanged = Mutant(UNCHANGED, SOURCES[0], SOURCES[0].read_text())
     FOUND.parent.mkdir(exist_ok=True)
     with FOUND.open("a") as found:
 
@@ -347,11 +374,12 @@ def main(words: list[str]) -> int:
             known[verdict.mutant] = verdict
             if verdict.mutant == UNCHANGED:
                 return
+            of = {"source": sources[verdict.mutant.split(".")[0]], "tests": tests}
             print(json.dumps(of | asdict(verdict), ensure_ascii=False), file=found, flush=True)
             if verdict.killed_by is None:
                 print(f"survived: {verdict.mutant}", file=sys.stderr, flush=True)
 
-        pytest.main([*OPTIONS, *map(str, TESTS)], plugins=[Campaign([Mutant(UNCHANGED, source), *todo], note)])
+        pytest.main([*OPTIONS, *map(str, TESTS)], plugins=[Campaign([unchanged, *todo], note)])
     if known[UNCHANGED].killed_by:
         print(f"The tests fail on the protocol as it is: {known[UNCHANGED].killed_by}")
         return 2

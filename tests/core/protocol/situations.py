@@ -1,0 +1,129 @@
+"""Situations that the tests of the protocol begin with."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.core.protocol import (
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    Identity,
+    Journal,
+    Learned,
+    Listing,
+    Observation,
+    Policy,
+    Published,
+    Reason,
+    Record,
+    Request,
+    RequestKind,
+    Rest,
+    Retiring,
+    Situation,
+    Target,
+    decide,
+)
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+MOMENT = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+LATER = NOW + timedelta(minutes=1)
+YESTERDAY = NOW - timedelta(days=1)
+WINDOW = timedelta(seconds=30)
+OLD, NEW, OTHER = SecretStr("OldSecret000001"), SecretStr("NewSecret000001"), SecretStr("OtherSecret0001")
+
+
+def daily(rotated_at: datetime) -> datetime:
+    """Return when a schedule of one rotation a day replaces a secret."""
+    return rotated_at + timedelta(days=1)
+
+
+POLICY = Policy(runner="me", account="shop", api_key="key1", due_at=daily)
+MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
+
+
+def answered(id_: str, *beside: str) -> Identity:
+    """Return an id that the provider answered to a create."""
+    return Identity(id_, Learned.ANSWERED, beside=frozenset(beside))
+
+
+def eliminated(id_: str, *beside: str) -> Identity:
+    """Return an id that lists left over."""
+    return Identity(id_, Learned.ELIMINATED, beside=frozenset({id_, *beside}))
+
+
+def pending(id_: str | None = None, **facts: Any) -> Identity:
+    """Return an id that is being eliminated; its next list counts now."""
+    return Identity(id_, Learned.PENDING, **({"next_look": NOW} | facts))
+
+
+def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
+    """Return a list of ids that were created a day ago."""
+    return Listing(via, dict.fromkeys(ids, YESTERDAY))
+
+
+def published(**facts: Any) -> Published:
+    """Return the published document that the journals below speak of."""
+    return Published(**({"version": 1, "secret": OLD} | facts))
+
+
+def seen(*ids: str, **facts: Any) -> Observation:
+    """Return an observation; with ids, the published secret has listed them."""
+    listed = {"listing": listing(*ids)} if ids else {}
+    return Observation(**({"published": published()} | listed | facts))
+
+
+def request(kind: RequestKind = RequestKind.MANUAL, of: Target | None = None, **facts: Any) -> Request:
+    """Return a request for the secret of `AT_REST`."""
+    return Request(kind, of or Target(id="b"), NOW, "ana", **({"id": "request-1"} | facts))
+
+
+# The published secret has the id b, and nothing is to be done.
+AT_REST = Journal(api_key="key1", current=answered("b"), rotated_at=NOW, published_version=1)
+# The same, but the schedule replaces it now.
+DUE = replace(AT_REST, rotated_at=YESTERDAY)
+# The previous secret has the id a, and may be revoked.
+RETIRING = replace(AT_REST, retiring=(Retiring("a", NOW),))
+# A candidate is in hand, and the published secret has the id a.
+PREPARED = replace(
+    AT_REST,
+    current=answered("a"),
+    rotation_id="rotation-1",
+    candidate=NEW,
+    ids_before=frozenset({"a"}),
+    **MINE,
+)
+CANDIDATE_REFUSED = frozenset({Credential.CANDIDATE})
+
+
+def case_of(journal: Journal, observation: Observation, now: datetime = NOW, **policy: Any) -> Situation:
+    """Return the situation of a run."""
+    return Situation.of(observation, journal, replace(POLICY, **policy), now)
+
+
+def step_of(journal: Journal, observation: Observation, now: datetime = NOW, **policy: Any) -> Any:
+    """Return what the protocol decides."""
+    return decide(observation, journal, replace(POLICY, **policy), now)
+
+
+def event_of(step: Any) -> Event:
+    """Return what a journal write means."""
+    assert isinstance(step, Record), step
+    return step.event
+
+
+def failure_of(step: Any) -> Failure:
+    """Return the code of a failure."""
+    assert isinstance(step, Fail), step
+    return step.failure
+
+
+def reason_of(step: Any) -> Reason:
+    """Return why there is nothing to do."""
+    assert isinstance(step, Rest), step
+    return step.reason

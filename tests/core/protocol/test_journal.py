@@ -1,0 +1,144 @@
+"""What rotator remembers, and what a caller can leave out."""
+
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Identity,
+    Journal,
+    Learned,
+    Observation,
+    Phase,
+    Policy,
+    Published,
+    Publishing,
+    Retiring,
+    Target,
+    Trigger,
+    ids_of,
+    is_recorded,
+)
+from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, published, request
+
+RETIRING = (Retiring("a", NOW), Retiring("c", LATER))
+
+
+@pytest.mark.parametrize(
+    ("journal", "phase"),
+    [
+        (Journal(), Phase.IDLE),
+        (Journal(retiring=RETIRING), Phase.OVERLAP),
+        (Journal(candidate=NEW, retiring=RETIRING), Phase.PREPARED),
+        (Journal(candidate=NEW, ambiguity="two"), Phase.AMBIGUOUS),
+    ],
+)
+def test_phase_follows_from_the_fields(journal: Journal, phase: Phase) -> None:
+    assert journal.phase is phase
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [(None, None), (pending("b"), None), (answered("b"), "b"), (eliminated("b"), "b"), (pending(), None)],
+)
+def test_current_id_is_certain(identity: Identity | None, expected: str | None) -> None:
+    assert Journal(current=identity).current_id == expected
+
+
+@pytest.mark.parametrize("learned", Learned)
+def test_identity_is_answered_pending_or_neither(learned: Learned) -> None:
+    identity = Identity("b", learned)
+    assert identity.is_answered is (learned is Learned.ANSWERED)
+    assert identity.is_pending is (learned is Learned.PENDING)
+    assert Retiring("b", NOW, identity=identity).is_pending is (learned is Learned.PENDING)
+    assert not Retiring("b", NOW).is_pending
+
+
+def test_retiring_ids_can_be_taken_out() -> None:
+    journal = Journal(retiring=RETIRING)
+    assert journal.retiring_ids == {"a", "c"}
+    assert journal.without_retiring(frozenset({"a"})) == Journal(retiring=RETIRING[1:])
+    assert journal.without_retiring(frozenset({"x"})) == journal
+
+
+def test_ids_of_leaves_out_unknown_ones() -> None:
+    assert ids_of("a", None, "b") == {"a", "b"}
+    assert ids_of(None) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("journal", "document", "expected"),
+    [
+        (Journal(published_version=1), Published(version=1, written_at=NOW), True),
+        (Journal(published_version=1, published_at=NOW), Published(version=1), True),
+        (Journal(published_version=1, published_at=NOW), Published(version=1, written_at=NOW), True),
+        (Journal(published_version=1, published_at=LATER), Published(version=1, written_at=NOW), False),
+        (Journal(published_version=1), Published(version=2), False),
+    ],
+)
+def test_document_is_recorded_by_version_and_time(journal: Journal, document: Published, expected: bool) -> None:
+    assert is_recorded(journal, document) is expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        replace(AT_REST, unknown_fields="something newer"),
+        replace(answered("b"), unknown_fields="something newer"),
+        Retiring("a", NOW, unknown_fields="something newer"),
+        Publishing(1, unknown_fields="something newer"),
+        request(unknown_fields="something newer"),
+    ],
+)
+def test_unknown_fields_are_not_shown(value: object) -> None:
+    """They can contain a secret of a newer version."""
+    assert "something newer" not in repr(value)
+
+
+def test_journal_is_empty_by_default() -> None:
+    filled: dict[str, Any] = {"attempts": 0, "published_version": 0, "retiring": (), "gone": ()}
+    filled |= {"ids_before": frozenset(), "unknown_ids": frozenset(), "unknown_fields": ""}
+    names = [field.name for field in fields(Journal)]
+    assert {name: getattr(Journal(), name) for name in names} == dict.fromkeys(names) | filled
+
+
+def test_parts_are_empty_by_default() -> None:
+    identity = Identity("a", Learned.PENDING)
+    assert (identity.looks, identity.restarts, identity.next_look) == (0, 0, None)
+    assert (identity.beside, identity.foreign_ids) == (frozenset(), frozenset())
+    entry = Retiring("a", NOW)
+    assert (entry.compromised, entry.identity, entry.missing_since) == (False, None, None)
+    assert Publishing(1).entry is None
+    assert Target() == Target(id=None, version=0, written_at=None)
+
+
+def test_observation_knows_nothing_by_default() -> None:
+    fresh = Observation(Published())
+    facts = [getattr(fresh, field.name) for field in fields(Observation)[1:]]
+    assert not any(facts)
+    assert (dict(fresh.created), fresh.via) == ({}, None)
+    document = Published()
+    assert document.version == 0
+    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 6
+    assert published().version == 1
+
+
+def test_policy_defaults_are_documented_ones() -> None:
+    assert Policy("me", "shop") == Policy(
+        runner="me",
+        account="shop",
+        api_key=None,
+        due_at=None,
+        explicit=False,
+        revoke=True,
+        trigger=Trigger.SCHEDULE,
+        has_primary=False,
+        grace=timedelta(days=1),
+        verify_timeout=timedelta(minutes=5),
+        max_secrets=2,
+        lease=timedelta(minutes=2),
+        request_timeout=timedelta(seconds=10),
+        window=timedelta(seconds=30),
+    )

@@ -1,0 +1,192 @@
+"""Rules about the lease and backoff."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from rotator.core.protocol import (
+    CLOCK_TOLERANCE,
+    LONGEST_BACKOFF,
+    Event,
+    Fail,
+    Failure,
+    Journal,
+    Prepare,
+    Reason,
+    RequestKind,
+    Rest,
+    Revoke,
+    Trigger,
+    has_lease,
+    leased_elsewhere,
+)
+from rotator.core.protocol.leasing import record_request, wait_for_backoff, wait_for_lease, with_lease
+from tests.core.protocol.situations import (
+    AT_REST,
+    DUE,
+    LATER,
+    MINE,
+    MOMENT,
+    NOW,
+    POLICY,
+    PREPARED,
+    RETIRING,
+    case_of,
+    event_of,
+    failure_of,
+    reason_of,
+    request,
+    seen,
+    step_of,
+)
+
+COMPROMISED = request(RequestKind.COMPROMISED)
+OTHERS = {"holder": "other", "lease_until": LATER}
+
+
+# --- the lease ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("holder", "left", "held"),
+    [
+        ("me", POLICY.request_timeout + MOMENT, True),
+        ("me", POLICY.request_timeout, False),
+        ("other", timedelta(hours=1), False),
+        ("me", None, False),
+    ],
+)
+def test_lease_covers_one_more_request(holder: str, left: timedelta | None, held: bool) -> None:
+    journal = Journal(holder=holder, lease_until=None if left is None else NOW + left)
+    assert has_lease(journal, POLICY, NOW) is held
+
+
+def test_lease_is_renewed_before_a_change() -> None:
+    short = NOW + POLICY.request_timeout
+    renewed = step_of(replace(RETIRING, holder="me", lease_until=short), seen("a", "b"))
+    assert event_of(renewed) is Event.CLAIMED
+    assert renewed.journal.lease_until == NOW + POLICY.lease
+    assert step_of(replace(RETIRING, holder="me", lease_until=short + MOMENT), seen("a", "b")) == Revoke("a")
+
+
+@pytest.mark.parametrize("step", [Prepare(Trigger.MANUAL), Rest(Reason.IDLE, None, ""), None])
+def test_step_without_a_change_needs_no_lease(step: Prepare | Rest | None) -> None:
+    wanted = step or failure()
+    assert with_lease(case_of(AT_REST, seen()), wanted) is wanted
+
+
+def failure() -> Fail:
+    step = step_of(AT_REST, seen(journal_lost=True))
+    assert failure_of(step) is Failure.JOURNAL_LOST
+    return step  # type: ignore[no-any-return]
+
+
+def test_lease_waits_for_another_holder() -> None:
+    step = step_of(replace(AT_REST, **OTHERS), seen())
+    assert (reason_of(step), step.until) == (Reason.LEASED, LATER)
+    assert step.detail == "other holds the lease"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [AT_REST, replace(AT_REST, **MINE), replace(AT_REST, holder="other", lease_until=NOW)],
+    ids=["nobody's", "own", "expired"],
+)
+def test_lease_is_not_awaited_when_free(journal: Journal) -> None:
+    assert wait_for_lease(case_of(journal, seen())) is None
+
+
+def test_lease_without_an_end_is_free() -> None:
+    journal = Journal(holder="other")
+    assert leased_elsewhere(journal, POLICY, NOW, journal_at=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "written_at", "expected"),
+    [
+        (CLOCK_TOLERANCE, NOW, NOW + POLICY.lease + CLOCK_TOLERANCE),
+        (CLOCK_TOLERANCE + MOMENT, NOW, NOW + POLICY.lease),
+        (CLOCK_TOLERANCE + MOMENT, None, NOW + POLICY.lease + CLOCK_TOLERANCE + MOMENT),
+        (CLOCK_TOLERANCE + MOMENT, NOW + timedelta(days=1), NOW + POLICY.lease + CLOCK_TOLERANCE + MOMENT),
+    ],
+)
+def test_lease_of_a_wrong_clock_ends_early(
+    ahead: timedelta, written_at: datetime | None, expected: datetime
+) -> None:
+    journal = Journal(holder="other", lease_until=NOW + POLICY.lease + ahead)
+    assert leased_elsewhere(journal, POLICY, NOW, journal_at=written_at) == expected
+
+
+# --- requests are written down -----------------------------------------------------------------------------------
+
+
+def test_compromised_request_is_recorded_before_the_provider() -> None:
+    step = step_of(AT_REST, seen(request=COMPROMISED))
+    assert event_of(step) is Event.REQUESTED
+    assert step.journal == replace(AT_REST, request=COMPROMISED)
+
+
+@pytest.mark.parametrize("kind", [RequestKind.MANUAL, RequestKind.FORCE])
+def test_request_is_recorded_under_anothers_lease(kind: RequestKind) -> None:
+    asked = request(kind)
+    assert record_request(case_of(AT_REST, seen(request=asked))) is None
+    assert record_request(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen(request=asked))) is None
+    leased = replace(AT_REST, **OTHERS)
+    step = step_of(leased, seen(request=asked))
+    assert event_of(step) is Event.REQUESTED
+    assert step.journal == replace(leased, request=asked), "the other instance keeps its lease"
+
+
+def test_request_under_a_wrong_clocks_lease_waits_for_it() -> None:
+    far = replace(AT_REST, holder="other", lease_until=NOW + timedelta(days=9))
+    expired = seen(request=request(), journal_at=NOW - POLICY.lease)
+    assert record_request(case_of(far, expired)) is None
+    assert event_of(step_of(far, replace(expired, journal_at=NOW))) is Event.REQUESTED
+
+
+def test_recorded_request_is_not_written_again() -> None:
+    recorded = replace(AT_REST, request=COMPROMISED, **OTHERS)
+    assert record_request(case_of(recorded, seen())) is None
+    assert record_request(case_of(recorded, seen(request=request(RequestKind.COMPROMISED, id="request-2")))) is None
+
+
+def test_run_without_a_request_records_none() -> None:
+    assert record_request(case_of(replace(AT_REST, **OTHERS), seen())) is None
+
+
+# --- backoff -----------------------------------------------------------------------------------------------------
+
+FURTHEST = NOW + LONGEST_BACKOFF + CLOCK_TOLERANCE
+FAILED = replace(DUE, attempts=2, last_error="it failed")
+
+
+@pytest.mark.parametrize(
+    ("at", "waits"),
+    [(None, False), (NOW, False), (NOW + MOMENT, True), (FURTHEST, True), (FURTHEST + MOMENT, False)],
+)
+def test_backoff_is_awaited_within_its_bounds(at: datetime | None, waits: bool) -> None:
+    step = wait_for_backoff(case_of(replace(FAILED, next_attempt_at=at), seen()))
+    if not waits:
+        assert step is None
+        return
+    assert (reason_of(step), step.until) == (Reason.BACKOFF, at)
+    assert step.detail == "attempt 2 failed: it failed"
+    assert step.next_command.args == ("rotate-now", "shop")
+
+
+def test_backoff_does_not_bind_explicit_commands() -> None:
+    backing_off = replace(FAILED, next_attempt_at=LATER)
+    assert wait_for_backoff(case_of(backing_off, seen(), explicit=True)) is None
+    assert wait_for_backoff(case_of(replace(backing_off, **MINE), seen())) is None
+
+
+def test_lease_comes_before_backoff_and_writes() -> None:
+    backing_off = replace(PREPARED, candidate=seen().published.secret, next_attempt_at=LATER, holder=None)
+    assert reason_of(step_of(backing_off, seen())) is Reason.BACKOFF
+    assert reason_of(step_of(replace(backing_off, **OTHERS), seen())) is Reason.LEASED
+
+
+def test_longest_backoff_is_a_day() -> None:
+    assert (LONGEST_BACKOFF, CLOCK_TOLERANCE) == (timedelta(days=1), timedelta(hours=1))

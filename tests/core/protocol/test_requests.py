@@ -1,0 +1,164 @@
+"""Requests: a person's wish stays in the journal until it is done."""
+
+from dataclasses import replace
+
+import pytest
+
+from rotator.core.protocol import Journal, Published, RequestKind, Retiring, Target, requests
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    NEW,
+    NOW,
+    PREPARED,
+    answered,
+    eliminated,
+    pending,
+    published,
+    request,
+    seen,
+)
+
+MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
+OF_VERSION = Target(version=1, written_at=NOW)
+
+
+def test_kinds_grow_in_strength() -> None:
+    assert RequestKind.MANUAL.strength < RequestKind.FORCE.strength < RequestKind.COMPROMISED.strength
+
+
+# --- the secret that a request speaks of -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identity", [answered("b"), eliminated("b")])
+def test_target_is_the_certain_id(identity: object) -> None:
+    assert requests.target_of(replace(AT_REST, current=identity), published()) == Target(id="b")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("journal", "version"),
+    [(AT_REST, 2), (replace(AT_REST, current=pending("b")), 1), (replace(AT_REST, current=None), 1)],
+    ids=["edited", "pending", "unknown"],
+)
+def test_target_is_the_version_without_an_id(journal: Journal, version: int) -> None:
+    document = published(version=version, written_at=NOW)
+    assert requests.target_of(journal, document) == Target(version=version, written_at=NOW)
+
+
+def test_target_is_none_when_nothing_is_published() -> None:
+    assert requests.target_of(AT_REST, Published()) is None
+    assert requests.target_of(AT_REST, published(secret=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "document", "expected"),
+    [
+        (Target(id="b"), published(version=7), True),
+        (Target(id="a"), published(), False),
+        (OF_VERSION, published(written_at=NOW), True),
+        (OF_VERSION, published(written_at=LATER), False),
+        (OF_VERSION, published(), True),
+        (Target(version=1), published(written_at=LATER), True),
+        (OF_VERSION, published(version=2, written_at=NOW), False),
+        (OF_VERSION, published(secret=None, written_at=NOW), False),
+    ],
+)
+def test_target_is_published_or_replaced(target: Target, document: Published, expected: bool) -> None:
+    assert requests.is_published(target, AT_REST, document) is expected
+
+
+def test_target_with_an_id_needs_a_certain_id() -> None:
+    assert not requests.is_published(Target(id="b"), replace(AT_REST, current=pending("b")), published())
+
+
+# --- the caller's request ----------------------------------------------------------------------------------------
+
+
+def test_request_enters_the_journal() -> None:
+    assert requests.requested(seen(request=MANUAL), AT_REST, NOW) == replace(AT_REST, request=MANUAL)
+    assert requests.requested(seen(), AT_REST, NOW) is AT_REST
+
+
+def test_request_that_is_too_late_is_dropped() -> None:
+    late = request(RequestKind.COMPROMISED, Target(id="a"))
+    assert requests.requested(seen(request=late), AT_REST, NOW) is AT_REST
+
+
+@pytest.mark.parametrize("asked", [MANUAL, FORCE, COMPROMISED])
+@pytest.mark.parametrize("known", [MANUAL, FORCE, COMPROMISED])
+def test_stronger_request_replaces_a_weaker_one(known: object, asked: object) -> None:
+    journal = replace(AT_REST, request=known)  # type: ignore[arg-type]
+    again = replace(asked, id="request-2")  # type: ignore[type-var]
+    found = requests.requested(seen(request=again), journal, NOW).request
+    assert found == (again if asked.kind.strength > known.kind.strength else known)  # type: ignore[attr-defined]
+
+
+def test_request_replaces_one_for_another_secret() -> None:
+    journal = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(id="a")))
+    assert requests.requested(seen(request=MANUAL), journal, NOW).request == MANUAL
+
+
+def test_compromised_request_makes_every_entry_due() -> None:
+    entries = (Retiring("a", LATER), Retiring("c", NOW.replace(year=2025)))
+    journal = replace(AT_REST, retiring=entries)
+    found = requests.requested(seen(request=COMPROMISED), journal, NOW)
+    assert found.retiring == (
+        Retiring("a", NOW, compromised=True),
+        Retiring("c", NOW.replace(year=2025), compromised=True),
+    )
+    assert found.request == COMPROMISED
+    for weaker in (MANUAL, FORCE):
+        assert requests.requested(seen(request=weaker), journal, NOW).retiring == entries
+
+
+# --- following the document --------------------------------------------------------------------------------------
+
+
+def test_request_follows_an_edit_of_other_fields() -> None:
+    journal = replace(AT_REST, request=request(of=OF_VERSION))
+    edited = published(version=2, written_at=LATER)
+    followed = requests.followed(journal, edited)
+    assert followed == replace(journal, request=request(of=Target(version=2, written_at=LATER)))
+    assert requests.is_published(Target(version=2, written_at=LATER), followed, edited)
+
+
+@pytest.mark.parametrize("journal", [AT_REST, replace(AT_REST, request=MANUAL)], ids=["none", "by id"])
+def test_request_by_id_needs_no_following(journal: Journal) -> None:
+    assert requests.followed(journal, published(version=2, written_at=LATER)) is journal
+
+
+def test_request_gets_another_target() -> None:
+    target = Target(id="c")
+    assert requests.with_target(AT_REST, target) is AT_REST
+    assert requests.with_target(replace(AT_REST, request=MANUAL), target).request == request(of=target)
+
+
+# --- when it is done ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("journal", "done"),
+    [
+        (AT_REST, False),
+        (replace(AT_REST, request=MANUAL), False),
+        (replace(AT_REST, request=request(of=Target(id="a"))), True),
+        (replace(AT_REST, request=request(of=Target(id="a")), retiring=(Retiring("a", LATER),)), False),
+        (replace(AT_REST, request=request(of=Target(id="a")), retiring=(Retiring("c", LATER),)), True),
+        (replace(PREPARED, request=request(of=Target(id="c"))), False),
+    ],
+    ids=["none", "published", "gone", "retiring", "another is retiring", "candidate"],
+)
+def test_request_is_done_when_its_secret_is_gone(journal: Journal, done: bool) -> None:
+    assert requests.is_done(journal, published()) is done
+
+
+def test_request_by_version_is_done_when_replaced() -> None:
+    journal = replace(AT_REST, request=request(of=OF_VERSION))
+    assert not requests.is_done(journal, published(written_at=NOW))
+    assert requests.is_done(journal, published(version=2, secret=NEW, written_at=LATER))
+
+
+def test_withdrawn_request_leaves_the_rest() -> None:
+    assert requests.withdrawn(replace(AT_REST, request=MANUAL)) == AT_REST
+
+
