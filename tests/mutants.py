@@ -1,6 +1,6 @@
 """Breaks the protocol in every small way there is, one at a time, and sees whether the tests notice.
 
-python -m tests.mutants [WORD…]
+python -m tests.mutants [--unit] [WORD…]
 
 A mutant is one module of the protocol with one expression changed. The tests of the protocol run against it, in a
 process of its own, up to the first test that fails. If no test fails, the mutant survives: either a test is missing, or
@@ -9,7 +9,8 @@ another mutant survives, or if a listed one does not.
 
 build/mutants.jsonl contains the verdicts, and the next run continues from there. If a module changes, its verdicts
 are dropped; if the tests change, survivors are tried again. With words, only mutants whose name contains one of them
-are tried. A name begins with the module and the function: requests.is_done.
+are tried. A name begins with the module and the function: requests.is_done. With --unit, only tests/core is run: that is
+quick, and survivors are tried again without the option.
 """
 
 # ruff: noqa: T201 - what it finds is told on the terminal
@@ -34,9 +35,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT / "rotator/core/jitter.py", *sorted((ROOT / "rotator/core/protocol").glob("[a-z]*.py"))]
-# The quickest first.
-TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: path.name == "test_decide.py")
-TESTS += [ROOT / "tests/test_rotation.py", ROOT / "tests/test_state_machine.py"]
+# The quickest first: those with properties come last.
+UNIT_TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: "@given" in path.read_text())
+TESTS = [*UNIT_TESTS, ROOT / "tests/test_rotation.py", ROOT / "tests/test_state_machine.py"]
 EQUIVALENT = ROOT / "tests/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"
 AT_ONCE = 2
@@ -361,8 +362,10 @@ def _digest(*paths: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Try every mutant, tell which survived; returns the exit code."""
-    sources, tests = {path.stem: _digest(path) for path in SOURCES}, _digest(*TESTS)
-    every = [mutant for mutant in every_mutant() if not words or any(word in mutant.name for word in words)]
+    used = UNIT_TESTS if "--unit" in words else TESTS
+    words = [word for word in words if word != "--unit"]
+    sources, tests = {path.stem: _digest(path) for path in SOURCES}, _digest(*used)
+    every = [mutant for mutant in every_mutant() if not words or any(word in mutant.name.split(":")[0] for word in words)]
     known = _known(sources, tests)
     todo = [mutant for mutant in every if mutant.name not in known]
     print(f"{len(every)} mutants, {len(every) - len(todo)} known already", flush=True)
@@ -379,7 +382,7 @@ def main(words: list[str]) -> int:
             if verdict.killed_by is None:
                 print(f"survived: {verdict.mutant}", file=sys.stderr, flush=True)
 
-        pytest.main([*OPTIONS, *map(str, TESTS)], plugins=[Campaign([unchanged, *todo], note)])
+        pytest.main([*OPTIONS, *map(str, used)], plugins=[Campaign([unchanged, *todo], note)])
     if known[UNCHANGED].killed_by:
         print(f"The tests fail on the protocol as it is: {known[UNCHANGED].killed_by}")
         return 2

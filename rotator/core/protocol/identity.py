@@ -88,9 +88,12 @@ def eliminate_retiring(case: Situation) -> Step | None:
         if identity is None or not identity.is_pending or not _counts(case, identity):
             continue
         others = case.explained - {entry.id} | {case.journal.current_id} | identity.foreign_ids
-        identity = transitions.counted(case, identity, entry.id) if case.listed - others == {entry.id} else None
-        event = Event.LOOKED if identity is None or identity.is_pending else Event.IDENTIFIED
-        return Record(event, transitions.looked_at_retiring(case, entry, identity))
+        if entry.id not in case.listed:
+            found = transitions.restarted(case, identity, entry.id)  # a list that lacks an id is no reason to forget it
+        else:
+            found = transitions.counted(case, identity, entry.id) if case.listed - others == {entry.id} else None
+        event = Event.LOOKED if found is None or found.is_pending else Event.IDENTIFIED
+        return Record(event, transitions.looked_at_retiring(case, entry, found))
     return None
 
 
@@ -127,14 +130,20 @@ def name_doubt(case: Situation) -> Step | None:
 
 
 def _doubtful(case: Situation) -> Fail:
-    current = case.journal.current
-    ids = case.strangers | ids_of(current.id if current is not None else None)
-    account = case.policy.account
+    current, account = case.journal.current, case.policy.account
+    if current is not None and current.is_pending:
+        ids = case.pool_of(current)
+    else:
+        ids = case.strangers | ids_of(current.id if current is not None else None)
+    if ids:
+        what = f"one of these ids is the published secret's: {names_of(ids)}"
+    else:
+        what = f"the provider lists no id that can be the published secret's; it lists {names_of(case.listed)}"
     if case.full:
         command, advice = Command.of("adopt", account, "--secret-id", "ID"), "Name the published secret's id"
     else:
         command, advice = Command.of("rotate-now", account), "Publish a secret whose id is certain"
-    return Fail(Failure.AMBIGUOUS, f"one of these ids is the published secret's: {names_of(ids)}", command, advice)
+    return Fail(Failure.AMBIGUOUS, what, command, advice)
 
 
 def name_unknown(case: Situation) -> Step | None:

@@ -98,7 +98,8 @@ def rest(case: Situation) -> Rest:
         return Rest(Reason.IDLE, None, "nothing is due")
     until, ids = _next(case, entries), names_of(case.journal.retiring_ids)
     if until <= case.now:
-        return Rest(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now")
+        command = Command.of("rotate-now", case.policy.account, "--due")
+        return Rest(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now", command)
     if any(case.may_retire(entry) <= case.now for entry in entries):
         return Rest(Reason.IDENTIFYING, until, f"{ids} is revoked when its id and the published one are certain")
     return Rest(Reason.GRACE, until, f"{ids} is revoked then")

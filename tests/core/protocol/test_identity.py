@@ -1,0 +1,511 @@
+"""Rules about ids: which one is the published secret's, and how far that can be trusted."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Answered,
+    Awaited,
+    Credential,
+    Event,
+    Failure,
+    Gone,
+    Identity,
+    Journal,
+    Learned,
+    Observation,
+    Pause,
+    Prepare,
+    ReadRecorded,
+    Reason,
+    Record,
+    RequestKind,
+    Retiring,
+    Target,
+    Trigger,
+)
+from rotator.core.protocol.identity import (
+    await_listed,
+    await_look,
+    eliminate,
+    eliminate_retiring,
+    name_doubt,
+    name_unknown,
+    recognize,
+)
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    MINE,
+    MOMENT,
+    NEW,
+    NOW,
+    OLD,
+    PREPARED,
+    RETIRING,
+    SECOND,
+    WINDOW,
+    answered,
+    case_of,
+    eliminated,
+    event_of,
+    failure_of,
+    listing,
+    pending,
+    published,
+    reason_of,
+    request,
+    seen,
+    step_of,
+)
+
+EDITED = published(version=2, secret=NEW, secret_id="b")
+CHANGED: dict[str, Any] = {"published": EDITED, "recorded": OLD, "recorded_read": True}
+
+
+def adopted_of(step: Any) -> Journal:
+    """Return the journal of an adoption."""
+    assert event_of(step) is Event.ADOPTED
+    journal: Journal = step.journal
+    return journal
+
+
+# --- a document that the journal does not speak of ---------------------------------------------------------------
+
+
+def test_first_secret_is_adopted_with_a_pending_id() -> None:
+    journal = adopted_of(step_of(Journal(), seen("b")))
+    assert journal.current == pending("b", beside=frozenset({"b"}), next_look=NOW + WINDOW)
+    assert journal.current_id is None
+    assert journal.retiring == ()
+    assert (journal.published_version, journal.api_key) == (1, "key1")
+
+
+def test_first_secret_among_several_needs_its_id() -> None:
+    step = step_of(Journal(), seen("a", "b"))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == "the published secret authenticates, but one of several ids is its own: a, b"
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+    assert step.advice
+
+
+@pytest.mark.parametrize(("version", "secret_id", "taken"), [(1, "b", True), (2, "b", False), (1, "x", False)])
+def test_id_written_with_the_first_value_is_taken(version: int, secret_id: str, taken: bool) -> None:
+    named = seen("a", "b", published=published(version=version, secret_id=secret_id))
+    step = step_of(Journal(), named)
+    if taken:
+        assert adopted_of(step).current == Identity("b", Learned.PERSON, beside=frozenset({"a", "b"}))
+        assert adopted_of(step).retiring == ()
+    else:
+        assert failure_of(step) is Failure.AMBIGUOUS
+
+
+def test_list_without_any_possible_id_leaves_it_open() -> None:
+    gone = replace(Journal(), gone=(Gone("g", NOW),))
+    journal = adopted_of(step_of(gone, seen("g")))
+    assert journal.current == pending(None, beside=frozenset({"g"}), next_look=NOW + WINDOW)
+
+
+def test_recorded_version_is_read_before_a_takeover() -> None:
+    assert step_of(AT_REST, seen("b", published=EDITED)) == ReadRecorded()
+    assert recognize(case_of(replace(AT_REST, current=None), seen("b", published=EDITED))) != ReadRecorded()
+
+
+def test_edit_of_other_fields_is_followed() -> None:
+    edited = seen("b", published=replace(EDITED, secret=OLD, written_at=LATER), recorded=OLD, recorded_read=True)
+    step = step_of(AT_REST, edited)
+    assert event_of(step) is Event.CAUGHT_UP
+    assert step.journal == replace(AT_REST, published_version=2, published_at=LATER)
+
+
+def test_changed_value_is_adopted_and_the_previous_retires() -> None:
+    journal = adopted_of(step_of(AT_REST, seen("b", "c", **CHANGED)))
+    expected = pending("c", beside=frozenset({"b", "c"}), foreign_ids=frozenset({"b"}), next_look=NOW + WINDOW)
+    assert journal.current == expected
+    assert [entry.id for entry in journal.retiring] == ["b"]
+    assert journal.published_version == 2
+
+
+def test_changed_value_does_not_retire_an_unanswered_id() -> None:
+    journal = adopted_of(step_of(replace(AT_REST, current=eliminated("b")), seen("c", **CHANGED)))
+    assert journal.retiring == ()
+    assert journal.current == pending("c", beside=frozenset({"c"}), next_look=NOW + WINDOW)
+
+
+def test_changed_value_might_have_an_unanswered_id() -> None:
+    """An id that was only inferred might be another secret's."""
+    step = step_of(replace(AT_REST, current=eliminated("b")), seen("b", "c", **CHANGED))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what.endswith("b, c")
+
+
+def test_value_of_an_unreadable_version_retires_nothing() -> None:
+    journal = adopted_of(step_of(AT_REST, seen("b", **(CHANGED | {"recorded": None}))))
+    assert journal.retiring == ()
+    assert journal.current == pending("b", beside=frozenset({"b"}), next_look=NOW + WINDOW)
+
+
+def test_id_left_over_from_the_previous_value_is_not_taken() -> None:
+    fresh: dict[str, Any] = {"published": published(version=1, secret=NEW, secret_id="b", written_at=LATER)}
+    journal = replace(AT_REST, published_version=3)
+    unknown = {"recorded": None, "recorded_read": True}
+    assert failure_of(step_of(journal, seen("b", "c", **fresh, **unknown))) is Failure.AMBIGUOUS
+    other = {"published": replace(fresh["published"], secret_id="c")}
+    taken = adopted_of(step_of(journal, seen("b", "c", **other, **unknown)))
+    assert taken.current == Identity("c", Learned.PERSON, beside=frozenset({"b", "c"}))
+
+
+def test_named_first_value_retires_an_answered_previous_one() -> None:
+    journal = replace(AT_REST, published_version=3)
+    named = published(version=1, secret=NEW, secret_id="c", written_at=LATER)
+    facts = {"published": named, "recorded": OLD, "recorded_read": True}
+    taken = adopted_of(step_of(journal, seen("b", "c", "d", **facts), max_secrets=3))
+    assert taken.current == Identity("c", Learned.PERSON, beside=frozenset({"b", "c", "d"}))
+    assert taken.retiring_ids == {"b"}
+
+
+def test_answered_candidate_is_not_the_published_one() -> None:
+    journal = replace(AT_REST, current=None, rotation_id="rotation-1", candidate_id=Answered("rotation-1", "c"))
+    taken = adopted_of(recognize(case_of(journal, seen("b", "c"))))
+    assert taken.current is not None
+    assert taken.current.id == "b"
+
+
+@pytest.mark.parametrize("via", [Credential.CANDIDATE, Credential.PRIMARY])
+def test_nothing_is_recognized_through_another_credential(via: Credential) -> None:
+    assert recognize(case_of(Journal(), seen(listing=listing("b", via=via)))) is None
+    assert recognize(case_of(Journal(), seen())) is None
+
+
+def test_recorded_document_with_an_id_is_recognized() -> None:
+    assert recognize(case_of(AT_REST, seen("b"))) is None
+    taken = adopted_of(recognize(case_of(replace(AT_REST, current=None), seen("b"))))
+    assert taken.current == pending("b", beside=frozenset({"b"}), next_look=NOW + WINDOW)
+
+
+# --- an id that this run knows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_known_identity_is_adopted(replaced: bool) -> None:
+    own = answered("c")
+    journal = adopted_of(step_of(AT_REST, seen("b", "c", published=EDITED, identified=own, replaced=replaced)))
+    assert journal.current == own
+    assert journal.retiring_ids == ({"b"} if replaced else frozenset())
+
+
+def test_known_identity_is_adopted_once() -> None:
+    known = seen("b", "c", identified=answered("b"))
+    assert recognize(case_of(AT_REST, known)) is None
+    assert adopted_of(recognize(case_of(AT_REST, replace(known, identified=answered("c"))))).current == answered("c")
+    edited = replace(known, published=replace(EDITED, secret=OLD))
+    assert adopted_of(recognize(case_of(AT_REST, edited))).current == answered("b")
+
+
+# --- elimination -------------------------------------------------------------------------------------------------
+
+
+def test_pending_id_needs_three_lists_in_two_windows() -> None:
+    """The lists that count are those at W, 1.5 W and 2 W."""
+    journal = adopted_of(step_of(Journal(), seen("b")))
+    looks = []
+    for milliseconds in range(0, 90_000, 500):
+        now = NOW + timedelta(milliseconds=milliseconds)
+        step = step_of(journal, seen("b"), now=now, due_at=None)
+        if isinstance(step, Record):
+            looks.append((milliseconds / 1000, step.event))
+            journal = step.journal
+        else:
+            assert reason_of(step) is Reason.IDENTIFYING or journal.current_id == "b"
+    assert looks == [(30, Event.LOOKED), (45, Event.LOOKED), (60, Event.IDENTIFIED)]
+    assert journal.current == eliminated("b")
+
+
+def test_list_that_disagrees_starts_again() -> None:
+    looked = pending("b", looks=2, restarts=1)
+    step = eliminate(case_of(replace(AT_REST, current=looked), seen("c")))
+    assert event_of(step) is Event.LOOKED
+    expected = replace(looked, id="c", looks=0, restarts=2, next_look=NOW + WINDOW)
+    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+
+
+def test_first_list_replaces_the_guess() -> None:
+    step = eliminate(case_of(replace(AT_REST, current=pending("b")), seen("c")))
+    expected = pending("c", looks=1, next_look=NOW + WINDOW / 2)
+    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+
+
+def test_empty_pool_starts_again() -> None:
+    foreign = pending("b", foreign_ids=frozenset({"c"}), looks=1)
+    step = eliminate(case_of(replace(AT_REST, current=foreign), seen("c")))
+    expected = replace(foreign, id=None, looks=0, restarts=1, next_look=NOW + WINDOW)
+    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+
+
+def test_lists_disagree_three_times_at_most() -> None:
+    for restarts, fails in ((2, False), (3, True)):
+        current = pending("b", looks=1, restarts=restarts)
+        step = eliminate(case_of(replace(AT_REST, current=current), seen("c")))
+        if fails:
+            assert failure_of(step) is Failure.AMBIGUOUS
+        else:
+            assert event_of(step) is Event.LOOKED
+
+
+def test_agreeing_list_counts_after_restarts() -> None:
+    current = pending("b", looks=1, restarts=3)
+    assert event_of(eliminate(case_of(replace(AT_REST, current=current), seen("b")))) is Event.LOOKED
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation"),
+    [
+        (AT_REST, seen("b")),
+        (replace(AT_REST, current=None), seen("b")),
+        (replace(AT_REST, current=pending("b", next_look=NOW + MOMENT)), seen("b")),
+        (replace(AT_REST, current=pending("b")), seen(listing=listing("b", via=Credential.PRIMARY))),
+        (replace(PREPARED, current=pending("b")), seen("b")),
+    ],
+    ids=["certain", "unknown", "early", "primary", "candidate"],
+)
+def test_list_does_not_count_otherwise(journal: Journal, observation: Observation) -> None:
+    assert eliminate(case_of(journal, observation)) is None
+
+
+def test_list_counts_without_an_instant() -> None:
+    """A journal of a person's hand can lack it."""
+    assert event_of(eliminate(case_of(replace(AT_REST, current=pending("b", next_look=None)), seen("b")))) is Event.LOOKED
+
+
+def test_several_possible_ids_are_named() -> None:
+    step = eliminate(case_of(replace(AT_REST, current=pending("b")), seen("b", "c")))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == "one of these ids is the published secret's: b, c"  # type: ignore[union-attr]
+
+
+def test_retiring_ids_can_be_the_published_one() -> None:
+    """A person might have published a retiring secret again."""
+    journal = replace(AT_REST, current=pending(), retiring=(Retiring("r", LATER), Retiring("s", LATER)))
+    step = eliminate(case_of(journal, seen("r", "s")))
+    assert step.what == "one of these ids is the published secret's: r, s"  # type: ignore[union-attr]
+
+
+def test_no_possible_id_is_reported() -> None:
+    journal = replace(AT_REST, current=pending(restarts=3, foreign_ids=frozenset("xy")))
+    step = eliminate(case_of(journal, seen("x", "y")))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == (  # type: ignore[union-attr]
+        "the provider lists no id that can be the published secret's; it lists x, y"
+    )
+
+
+# --- elimination of a retiring id --------------------------------------------------------------------------------
+
+
+def retiring_pending(**facts: Any) -> Journal:
+    """Return a journal with a retiring secret whose id is pending."""
+    return replace(RETIRING, retiring=(Retiring("x", LATER), Retiring("a", NOW, identity=pending("a", **facts))))
+
+
+def test_retiring_id_needs_three_lists() -> None:
+    journal, events = retiring_pending(), []
+    for at in (NOW, NOW + WINDOW / 2, NOW + WINDOW):
+        step = eliminate_retiring(case_of(journal, seen("a", "b", "x"), now=at))
+        events.append(event_of(step))
+        journal = step.journal  # type: ignore[union-attr]
+    assert events == [Event.LOOKED, Event.LOOKED, Event.IDENTIFIED]
+    assert journal.retiring[1] == Retiring("a", NOW, identity=eliminated("a", "b", "x"))
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), ("a", "b", "x")], ids=["without the others", "with a retiring one"])
+def test_retiring_id_agrees_beside_explained_ones(ids: tuple[str, ...]) -> None:
+    step = eliminate_retiring(case_of(retiring_pending(foreign_ids=frozenset({"f"})), seen(*ids, "f")))
+    assert event_of(step) is Event.LOOKED
+    assert step.journal.retiring_ids == {"a", "x"}  # type: ignore[union-attr]
+
+
+def test_retiring_id_beside_a_stranger_becomes_unknown() -> None:
+    step = eliminate_retiring(case_of(retiring_pending(), seen("a", "b", "s")))
+    assert event_of(step) is Event.LOOKED
+    assert step.journal.retiring == (Retiring("x", LATER),)  # type: ignore[union-attr]
+
+
+def test_unlisted_retiring_id_is_not_forgotten() -> None:
+    """One list without it is no proof: before it is due an entry is never forgotten."""
+    journal = retiring_pending(looks=2)
+    step = eliminate_retiring(case_of(journal, seen("b", "x")))
+    assert event_of(step) is Event.LOOKED
+    restarted = pending("a", restarts=1, next_look=NOW + WINDOW)
+    assert step.journal.retiring[1] == Retiring("a", NOW, identity=restarted)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation"),
+    [
+        (RETIRING, seen("a", "b")),
+        (retiring_pending(next_look=NOW + MOMENT), seen("a", "b")),
+        (retiring_pending(), seen("a", "x")),
+        (replace(retiring_pending(), current=pending("b")), seen("a", "b")),
+        (replace(retiring_pending(), current=None), seen("a", "b")),
+        (retiring_pending(), seen(listing=listing("a", "b", via=Credential.PRIMARY))),
+        (replace(retiring_pending(), candidate=NEW), seen("a", "b")),
+    ],
+    ids=["certain", "early", "published id unlisted", "pending", "unknown", "primary", "candidate"],
+)
+def test_list_does_not_count_for_retiring_otherwise(journal: Journal, observation: Observation) -> None:
+    assert eliminate_retiring(case_of(journal, observation)) is None
+
+
+def test_every_pending_retiring_id_has_its_turn() -> None:
+    first = Retiring("x", LATER, identity=pending("x", next_look=LATER))
+    journal = replace(RETIRING, retiring=(first, Retiring("a", NOW, identity=pending("a"))))
+    step = eliminate_retiring(case_of(journal, seen("a", "b", "x")))
+    assert event_of(step) is Event.LOOKED
+    assert step.journal.retiring[0] == first  # type: ignore[union-attr]
+
+
+# --- waiting for the next list -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "entry", "paused", "delay"),
+    [
+        (NOW + 2 * SECOND, None, 0, 2),
+        (None, NOW + 3 * SECOND, 0, 3),
+        (NOW + 2 * SECOND, NOW + 3 * SECOND, 0, 3),
+        (NOW + 5 * SECOND, None, 0, 5),
+        (NOW + 5 * SECOND + MOMENT, None, 0, None),
+        (NOW + 3 * SECOND, None, 2, 3),
+        (NOW + 3 * SECOND, None, 2.1, None),
+        (None, None, 0, None),
+    ],
+)
+def test_look_in_a_moment_is_awaited(
+    own: datetime | None, entry: datetime | None, paused: float, delay: float | None
+) -> None:
+    current = answered("b") if own is None else pending("b", next_look=own)
+    identity = None if entry is None else pending("a", next_look=entry)
+    journal = replace(AT_REST, current=current, retiring=(Retiring("a", NOW, identity=identity),))
+    step = await_look(case_of(journal, seen("a", "b", paused=paused * SECOND)))
+    assert step == (None if delay is None else Pause(delay * SECOND, Awaited.LOOK))
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation"),
+    [
+        (AT_REST, seen("b")),
+        (replace(AT_REST, retiring=(Retiring("a", NOW + MOMENT),)), seen("a", "b")),
+        (replace(PREPARED, retiring=RETIRING.retiring), seen("a", "b")),
+        (RETIRING, seen(listing=listing("a", "b", via=Credential.PRIMARY))),
+    ],
+    ids=["nothing retiring", "nothing due", "candidate", "primary"],
+)
+def test_look_is_not_awaited_otherwise(journal: Journal, observation: Observation) -> None:
+    soon = replace(journal, current=pending("b", next_look=NOW + SECOND))
+    assert await_look(case_of(soon, observation)) is None
+
+
+def test_look_of_an_entry_in_grace_is_not_awaited() -> None:
+    entries = (Retiring("a", NOW), Retiring("c", LATER, identity=pending("c", next_look=NOW + SECOND)))
+    assert await_look(case_of(replace(AT_REST, retiring=entries), seen("a", "b", "c"))) is None
+
+
+# --- doubt and unknown ids ---------------------------------------------------------------------------------------
+
+DOUBTFUL = replace(AT_REST, current=eliminated("b"))
+
+
+def test_doubt_names_the_ids_and_leads_out() -> None:
+    step = step_of(DOUBTFUL, seen("b", "s"))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == "one of these ids is the published secret's: b, s"
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+    roomy = step_of(DOUBTFUL, seen("b", "s"), max_secrets=3)
+    assert roomy.next_command.args == ("rotate-now", "shop")
+    assert step.advice != roomy.advice
+
+
+def test_request_leads_out_of_doubt_where_there_is_room() -> None:
+    asked = seen("b", "s", request=request())
+    assert step_of(DOUBTFUL, asked, max_secrets=3) == Prepare(Trigger.MANUAL)
+    assert failure_of(step_of(DOUBTFUL, asked)) is Failure.AMBIGUOUS
+    other = seen("b", "s", request=request(RequestKind.FORCE, Target(id="x")))
+    assert failure_of(step_of(DOUBTFUL, other, max_secrets=3)) is Failure.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation"),
+    [
+        (AT_REST, seen("b", "s")),
+        (DOUBTFUL, seen("b")),
+        (DOUBTFUL, seen(listing=listing("b", "s", via=Credential.PRIMARY))),
+        (replace(AT_REST, current=None), seen()),
+    ],
+    ids=["answered", "no stranger", "primary", "no list"],
+)
+def test_no_doubt_is_named_otherwise(journal: Journal, observation: Observation) -> None:
+    assert name_doubt(case_of(journal, observation)) is None
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [
+        ("c", "the account holds a secret that rotator did not create: c"),
+        ("cd", "the account holds 2 secrets that rotator did not create: c, d"),
+    ],
+)
+def test_unknown_ids_are_named(ids: str, what: str) -> None:
+    step = step_of(AT_REST, seen("b", *ids))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == what
+    assert step.next_command.args == ("resolve", "shop")
+    assert step.advice
+
+
+def test_unknown_ids_are_not_named_in_doubt() -> None:
+    assert name_unknown(case_of(DOUBTFUL, seen("b", "s"))) is None
+    assert name_unknown(case_of(AT_REST, seen("b"))) is None
+    assert name_unknown(case_of(AT_REST, seen())) is None
+
+
+@pytest.mark.parametrize("identity", [answered("b"), eliminated("b"), Identity("b", Learned.PERSON)])
+def test_published_id_is_never_called_unknown(identity: Identity) -> None:
+    assert "b" not in case_of(replace(AT_REST, current=identity), seen("b", "c")).unknown
+
+
+# --- the published id is not listed ------------------------------------------------------------------------------
+
+
+def test_unlisted_id_is_awaited_then_reported() -> None:
+    waiting = {Awaited.LISTED: NOW - WINDOW + MOMENT}
+    step = await_listed(case_of(AT_REST, seen("a", waiting_since=waiting)))
+    assert step == Pause(5 * SECOND, Awaited.LISTED)
+    failed = await_listed(case_of(AT_REST, seen("a", "c", waiting_since={Awaited.LISTED: NOW - WINDOW})))
+    assert failure_of(failed) is Failure.UNLISTED
+    assert failed.what == (  # type: ignore[union-attr]
+        "the published secret authenticates, but the provider does not list its id b; it lists a, c"
+    )
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation"),
+    [
+        (AT_REST, seen("b")),
+        (replace(AT_REST, current=pending("b")), seen("a")),
+        (replace(AT_REST, current=None), seen("a")),
+        (AT_REST, seen(listing=listing("a", via=Credential.PRIMARY))),
+    ],
+    ids=["listed", "pending", "unknown", "primary"],
+)
+def test_unlisted_id_is_not_awaited_otherwise(journal: Journal, observation: Observation) -> None:
+    assert await_listed(case_of(journal, observation)) is None
+
+
+def test_unlisted_published_id_is_no_doubt() -> None:
+    explained = replace(AT_REST, retiring=(Retiring("a", LATER),), **MINE)
+    case = case_of(explained, seen("a"))
+    assert not case.in_doubt
+    assert isinstance(step_of(explained, seen("a")), Pause)
