@@ -1,0 +1,401 @@
+"""Rules about the candidate: created, verified, published, recorded."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Answered,
+    Awaited,
+    Create,
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    Journal,
+    List,
+    Observation,
+    Pause,
+    Prepare,
+    Publish,
+    Publishing,
+    Reason,
+    RequestKind,
+    Retiring,
+    Revoke,
+    Target,
+    Trigger,
+    Verification,
+)
+from rotator.core.protocol.candidate import (
+    commit,
+    finish,
+    make_room,
+    recover,
+    send_new_candidate,
+    wait_for_candidate,
+)
+from rotator.core.protocol.decide import ask_provider
+from tests.core.protocol.situations import (
+    AT_REST,
+    CANDIDATE_REFUSED,
+    DUE,
+    LATER,
+    MINE,
+    MOMENT,
+    NEW,
+    NOW,
+    POLICY,
+    PREPARED,
+    SECOND,
+    answered,
+    case_of,
+    event_of,
+    failure_of,
+    listing,
+    pending,
+    published,
+    reason_of,
+    request,
+    seen,
+    step_of,
+)
+
+# The candidate is refused, and the published secret lists its own id.
+WAITS: dict[str, Any] = {"listing": listing("a"), "refused": CANDIDATE_REFUSED}
+WORKS = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
+NOT_HELD = replace(PREPARED, holder=None, lease_until=None)
+ANSWERED = replace(PREPARED, candidate_id=Answered("rotation-1", "c"))
+IN_GRACE = (Retiring("r", LATER),)
+FORCED = request(RequestKind.FORCE, Target(id="a"))
+TIME_IS_UP = {Awaited.CANDIDATE: NOW - POLICY.verify_timeout}
+BY_PRIMARY = listing("a", via=Credential.PRIMARY)
+
+
+def waits(**facts: Any) -> Observation:
+    """Return an observation in which the candidate does not authenticate."""
+    return seen(**(WAITS | facts))
+
+
+# --- published ---------------------------------------------------------------------------------------------------
+
+
+def test_published_candidate_is_committed() -> None:
+    assert event_of(step_of(PREPARED, seen(published=published(version=2, secret=NEW)))) is Event.COMMITTED
+    assert commit(case_of(PREPARED, seen())) is None
+
+
+def test_working_candidate_is_published_with_the_answered_id_only() -> None:
+    assert step_of(ANSWERED, WORKS) == Publish("c")
+    assert step_of(PREPARED, WORKS) == Publish(None)
+    unlisted = seen(listing=listing("a", via=Credential.CANDIDATE))
+    assert step_of(ANSWERED, unlisted) == Publish("c"), "a lagging list never stops a publish"
+    assert event_of(step_of(NOT_HELD, WORKS)) is Event.CLAIMED
+
+
+def test_candidate_is_published_in_doubt() -> None:
+    strange = seen(listing=listing("a", "c", "s", via=Credential.CANDIDATE))
+    assert step_of(replace(PREPARED, current=pending()), strange) == Publish(None)
+
+
+# --- sent --------------------------------------------------------------------------------------------------------
+
+
+def test_new_candidate_is_sent_at_once() -> None:
+    chosen = seen(listing=listing("a"), prepared_here=True)
+    assert step_of(PREPARED, chosen) == Create(Credential.PUBLISHED)
+    assert step_of(PREPARED, replace(chosen, listing=BY_PRIMARY)) == Create(Credential.PRIMARY)
+    assert event_of(step_of(NOT_HELD, chosen)) is Event.CLAIMED
+    late = replace(PREPARED, create_until=LATER)
+    assert step_of(late, chosen, max_secrets=3) == Create(Credential.PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("journal", "facts"),
+    [
+        (PREPARED, {"prepared_here": False}),
+        (PREPARED, {"creates": 1}),
+        (PREPARED, {"listing": None}),
+        (AT_REST, {}),
+        (PREPARED, {"listing": listing("a", "b")}),
+    ],
+    ids=["not new", "sent", "no list", "no candidate", "full"],
+)
+def test_candidate_is_not_sent_blindly(journal: Journal, facts: dict[str, Any]) -> None:
+    chosen: dict[str, Any] = {"listing": listing("a"), "prepared_here": True}
+    assert send_new_candidate(case_of(journal, seen(**(chosen | facts)))) is None
+
+
+def test_candidate_that_is_not_live_is_sent_again() -> None:
+    assert step_of(PREPARED, waits()) == Create(Credential.PUBLISHED)
+    assert step_of(PREPARED, waits(creates=2)) == Create(Credential.PUBLISHED)
+    primary = waits(listing=BY_PRIMARY)
+    assert step_of(PREPARED, primary) == Create(Credential.PRIMARY)
+    assert event_of(step_of(NOT_HELD, waits())) is Event.CLAIMED
+
+
+def test_candidate_is_sent_three_times_at_most() -> None:
+    step = step_of(PREPARED, waits(creates=3))
+    assert failure_of(step) is Failure.UNANSWERED
+    assert step.what == "the provider did not carry out 3 requests to create the new secret"
+    assert step.next_command.args == ("rotate-now", "shop")
+    assert step.advice
+
+
+@pytest.mark.parametrize(("late", "max_secrets", "sent"), [(NOW, 3, True), (NOW + MOMENT, 3, False), (LATER, 2, True)])
+def test_late_create_is_awaited_where_there_is_room(late: Any, max_secrets: int, sent: bool) -> None:
+    """With two slots, a create that lands late is refused by the provider itself."""
+    step = step_of(replace(NOT_HELD, create_until=late, **MINE), waits(), max_secrets=max_secrets)
+    if sent:
+        assert step == Create(Credential.PUBLISHED)
+        return
+    assert (reason_of(step), step.until) == (Reason.LATE_CREATE, late)
+    assert step.detail == "an earlier create might still be carried out"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+
+
+# --- refused -----------------------------------------------------------------------------------------------------
+
+
+def test_refused_value_is_replaced_twice() -> None:
+    refused = waits(value_refused=True, create_refused="bad value", creates=1, prepared_here=True)
+    assert step_of(PREPARED, replace(refused, values=2)) == Prepare(POLICY.trigger)
+    assert step_of(replace(PREPARED, trigger=Trigger.RESCUE), replace(refused, values=2)) == Prepare(Trigger.RESCUE)
+    step = step_of(PREPARED, replace(refused, values=3))
+    assert failure_of(step) is Failure.REFUSED
+    assert step.what == "the provider refused the new secret: bad value"
+    assert step.next_command.args == ("status", "shop")
+    assert step.advice
+
+
+def test_refused_candidate_names_what_makes_room() -> None:
+    """Fewer secrets are allowed than `max_secrets` says."""
+    refused = waits(create_refused="too many", creates=1)
+    step = step_of(replace(PREPARED, retiring=IN_GRACE), refused)
+    assert failure_of(step) is Failure.REFUSED
+    assert step.next_command.args == ("rotate-now", "shop", "--force")
+    assert "revoke r before the grace period ends" in step.advice
+    value = replace(refused, value_refused=True, values=3)
+    assert step_of(replace(PREPARED, retiring=IN_GRACE), value).next_command.args == ("status", "shop")
+    assert step_of(PREPARED, refused).next_command.args == ("status", "shop")
+
+
+def test_due_entry_makes_room_for_the_candidate() -> None:
+    """A waiting candidate never hides a revocation."""
+    journal = replace(PREPARED, retiring=(Retiring("r", NOW),))
+    full = waits(listing=listing("a", "r"))
+    assert step_of(journal, full) == Revoke("r")
+    step = step_of(replace(PREPARED, retiring=IN_GRACE), full)
+    assert (reason_of(step), step.until) == (Reason.FULL, LATER)
+
+
+def test_room_is_made_after_a_refusal() -> None:
+    journal = replace(PREPARED, retiring=(Retiring("r", NOW),))
+    assert step_of(journal, waits(listing=listing("a", "r")), max_secrets=3) == Create(Credential.PUBLISHED)
+    refused = waits(listing=listing("a", "r"), create_refused="too many", creates=1)
+    assert step_of(journal, refused, max_secrets=3) == Revoke("r")
+    value = replace(refused, value_refused=True, values=3)
+    assert failure_of(step_of(journal, value, max_secrets=3)) is Failure.REFUSED
+
+
+def test_force_makes_room_before_the_grace_period_ends() -> None:
+    journal = replace(PREPARED, retiring=IN_GRACE, request=FORCED)
+    step = step_of(journal, waits(listing=listing("a", "r")))
+    assert event_of(step) is Event.CLAIMED
+    assert step.journal.retiring == (Retiring("r", NOW),)
+    other = replace(journal, request=request(RequestKind.FORCE, Target(id="x")))
+    assert reason_of(step_of(other, waits(listing=listing("a", "r")))) is Reason.FULL
+
+
+def test_full_account_without_entries_needs_a_person() -> None:
+    known = replace(PREPARED, ids_before=frozenset({"a", "b"}))
+    step = step_of(known, waits(listing=listing("a", "b")))
+    assert failure_of(step) is Failure.FULL
+    assert step.what == "the account has 2 of 2 secrets, there is no room for the new one"
+    assert step.next_command.args == ("resolve", "shop")
+    assert step.advice
+
+
+def test_no_room_is_made_without_entries() -> None:
+    assert make_room(case_of(PREPARED, waits(listing=listing("a", "b")))) is None
+    assert make_room(case_of(replace(PREPARED, retiring=IN_GRACE), waits())) is None
+
+
+# --- a candidate that does not authenticate yet ------------------------------------------------------------------
+
+
+def test_answered_candidate_is_awaited() -> None:
+    refused = seen(refused=CANDIDATE_REFUSED)
+    assert step_of(ANSWERED, refused) == Pause(SECOND / 10, Awaited.CANDIDATE)
+    assert step_of(PREPARED, refused) == List(Credential.PUBLISHED)
+    late = replace(refused, waiting_since=TIME_IS_UP)
+    assert step_of(ANSWERED, late) == List(Credential.PUBLISHED)
+
+
+def test_waiting_run_ends_and_a_later_one_continues() -> None:
+    since = NOW - 9 * SECOND
+    waiting = seen(refused=CANDIDATE_REFUSED, waiting_since={Awaited.CANDIDATE: since}, paused=5 * SECOND)
+    step = step_of(ANSWERED, waiting)
+    assert (reason_of(step), step.until, step.resumes) == (Reason.VERIFYING, NOW + 5 * SECOND, True)
+    assert step.detail == "the new secret does not authenticate yet"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    assert step.journal.verification == Verification("rotation-1", since, NOW + 5 * SECOND)
+    assert (step.journal.holder, step.journal.lease_until) == (None, None)
+    fresh = wait_for_candidate(case_of(ANSWERED, replace(waiting, waiting_since={})))
+    assert fresh.journal.verification.since == NOW  # type: ignore[union-attr]
+
+
+def test_verify_timeout_counts_across_runs() -> None:
+    verification = Verification("rotation-1", NOW - POLICY.verify_timeout, NOW)
+    journal = replace(ANSWERED, verification=verification)
+    assert step_of(journal, seen(refused=CANDIDATE_REFUSED)) == List(Credential.PUBLISHED)
+    younger = replace(journal, verification=replace(verification, since=verification.since + MOMENT))
+    assert isinstance(step_of(younger, seen(refused=CANDIDATE_REFUSED)), Pause)
+
+
+def test_unverified_candidate_can_be_given_up() -> None:
+    step = step_of(ANSWERED, waits(listing=listing("a", "c"), waiting_since=TIME_IS_UP))
+    assert failure_of(step) is Failure.UNVERIFIED
+    assert step.what == "the provider created the new secret c, but it did not authenticate in time"
+    assert step.next_command.args == ("resolve", "shop", "--revoke", "c")
+    assert step.advice
+
+
+def test_unlisted_answered_candidate_is_sent_again() -> None:
+    assert step_of(ANSWERED, waits(waiting_since=TIME_IS_UP)) == Create(Credential.PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("refused", "creates", "here", "awaited"),
+    [
+        (None, 1, True, True),
+        ("too many", 1, True, False),
+        ("too many", 2, True, True),
+        ("too many", 1, False, True),
+    ],
+)
+def test_new_id_is_awaited_if_it_can_be_the_candidates(
+    refused: str | None, creates: int, here: bool, awaited: bool
+) -> None:
+    strange = waits(listing=listing("a", "c"), create_refused=refused, creates=creates, prepared_here=here)
+    step = step_of(PREPARED, strange)
+    if awaited:
+        assert isinstance(step, Pause)
+        return
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == (
+        "a secret appeared while a new one was being created, and the new one does not authenticate: c"
+    )
+    assert step.next_command.args == ("resolve", "shop")
+    assert step.advice
+
+
+def test_new_id_is_not_awaited_for_ever() -> None:
+    strange = waits(listing=listing("a", "c"))
+    assert failure_of(step_of(PREPARED, replace(strange, waiting_since=TIME_IS_UP))) is Failure.AMBIGUOUS
+    known = replace(PREPARED, ambiguity="found before")
+    assert failure_of(step_of(known, strange)) is Failure.AMBIGUOUS
+
+
+def test_nothing_is_finished_without_a_candidate() -> None:
+    assert finish(case_of(AT_REST, seen("b", "c"))) is None
+
+
+def test_pending_id_is_no_new_one() -> None:
+    """The published secret's own id is unknown yet: it is not taken for the candidate's."""
+    journal = replace(PREPARED, current=pending("a", foreign_ids=frozenset({"x"})))
+    assert step_of(journal, waits(listing=listing("a"))) == Create(Credential.PUBLISHED)
+
+
+# --- through the primary account ---------------------------------------------------------------------------------
+
+RESCUE: dict[str, Any] = {"listing": BY_PRIMARY, "refused": frozenset({Credential.PUBLISHED})}
+
+
+@pytest.mark.parametrize(
+    ("document", "trigger"),
+    [(published(), Trigger.RESCUE), (published(version=0, secret=None), Trigger.BOOTSTRAP)],
+)
+def test_primary_account_brings_a_new_secret(document: Any, trigger: Trigger) -> None:
+    assert step_of(AT_REST, seen(published=document, **RESCUE)) == Prepare(trigger)
+
+
+def test_primary_account_is_not_needed_otherwise() -> None:
+    assert recover(case_of(AT_REST, seen("b"))) is None
+    assert recover(case_of(AT_REST, seen())) is None
+
+
+def primary_room(*ids: str, **facts: Any) -> Observation:
+    """Return what the primary account lists while everything else is refused."""
+    return seen(**(RESCUE | {"listing": listing(*ids, via=Credential.PRIMARY)} | facts))
+
+
+FULL = replace(AT_REST, retiring=(Retiring("r", NOW), Retiring("a", NOW)), **MINE)
+
+
+def test_primary_account_makes_room_with_what_is_due() -> None:
+    full = primary_room("r", "x")
+    assert step_of(FULL, full) == Revoke("r", using=Credential.PRIMARY)
+    assert step_of(FULL, primary_room("r", "a")) == Revoke("a", using=Credential.PRIMARY)
+    assert event_of(step_of(replace(FULL, holder=None), full)) is Event.CLAIMED
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation", "policy"),
+    [
+        (replace(FULL, retiring=(Retiring("r", LATER),)), primary_room("r", "x"), {}),
+        (FULL, primary_room("x", "y"), {}),
+        (FULL, primary_room("r", "x", earlier_ids=frozenset({"r"})), {}),
+        (replace(FULL, retiring=(Retiring("r", NOW, identity=pending("r")),)), primary_room("r", "x"), {}),
+        (FULL, primary_room("r"), {"max_secrets": 1}),
+        (replace(FULL, publishing=Publishing(1)), primary_room("r", "x"), {}),
+        (FULL, primary_room("r", "x"), {"revoke": False}),
+        (replace(FULL, retiring=()), primary_room("r", "x"), {}),
+        (replace(FULL, current=answered("r")), primary_room("r", "x"), {}),
+        (replace(FULL, current=pending("r")), primary_room("r", "x"), {}),
+        (replace(FULL, create_until=LATER), primary_room("r", "x"), {}),
+    ],
+    ids=[
+        "in its grace period",
+        "unlisted",
+        "named by an earlier version",
+        "pending",
+        "the last one",
+        "publishing",
+        "not allowed",
+        "not recorded",
+        "the published id itself",
+        "perhaps the published id",
+        "late create",
+    ],
+)
+def test_primary_account_revokes_nothing_otherwise(
+    journal: Journal, observation: Observation, policy: dict[str, Any]
+) -> None:
+    assert make_room(case_of(journal, observation, **policy)) is None
+    step = recover(case_of(journal, observation, **policy))
+    assert isinstance(step, Fail)
+    assert step.failure is Failure.FULL
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert "rotator knows the value of none that authenticates" in step.what
+    assert step.advice
+
+
+def test_primary_account_leaves_a_candidate_in_hand() -> None:
+    journal = replace(PREPARED, retiring=(Retiring("r", NOW),))
+    refused = frozenset({Credential.PUBLISHED, Credential.CANDIDATE})
+    step = step_of(journal, primary_room("a", "r", refused=refused))
+    assert step == Revoke("r", using=Credential.PRIMARY)
+
+
+# --- which credential --------------------------------------------------------------------------------------------
+
+
+def test_candidate_is_asked_first() -> None:
+    assert step_of(PREPARED, seen()) == List(Credential.CANDIDATE)
+    assert step_of(AT_REST, seen()) == List(Credential.PUBLISHED)
+    assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)
+    assert ask_provider(case_of(PREPARED, seen(listing=listing("b", via=Credential.CANDIDATE)))) is None
+    assert ask_provider(case_of(DUE, seen("b"))) is None
+    assert ask_provider(case_of(PREPARED, seen("b"))) is None
