@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol.journal import Journal, RequestKind, Target
+from rotator.core.protocol.journal import Journal, Publishing, RequestKind, Retiring, Target
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 
@@ -28,6 +28,14 @@ def is_published(target: Target, journal: Journal, published: Published) -> bool
     return published.secret is not None and published.version == target.version and same_time
 
 
+def is_of_current(journal: Journal) -> bool:
+    """Return whether the recorded request speaks of the secret that the journal calls the published one."""
+    if journal.request is None:
+        return False
+    target = journal.request.of
+    return target.version == journal.published_version if target.id is None else target.id == journal.current_id
+
+
 def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     """Return the journal with the caller's request in it, unless it is too late or not needed.
 
@@ -46,8 +54,22 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         return journal
     if asked.kind is not RequestKind.COMPROMISED:
         return replace(journal, request=asked)
-    due = tuple(replace(entry, not_before=min(entry.not_before, now), compromised=True) for entry in journal.retiring)
-    return replace(journal, request=asked, retiring=due)
+    return replace(
+        journal,
+        request=asked,
+        retiring=tuple(_compromised(entry, now) for entry in journal.retiring),
+        publishing=_with_compromised_entry(journal.publishing, now),
+    )
+
+
+def _compromised(entry: Retiring, now: datetime) -> Retiring:
+    return replace(entry, not_before=min(entry.not_before, now), compromised=True)
+
+
+def _with_compromised_entry(mark: Publishing | None, now: datetime) -> Publishing | None:
+    if mark is None or mark.entry is None:
+        return mark
+    return replace(mark, entry=_compromised(mark.entry, now))
 
 
 def with_target(journal: Journal, target: Target) -> Journal:

@@ -25,7 +25,7 @@ from rotator.core.protocol.journal import (
 )
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import followed, is_done, with_target, withdrawn
+from rotator.core.protocol.requests import followed, is_done, is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
 
 # An account with an urgent request is retried this soon after a failure of the provider's.
@@ -195,14 +195,19 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         identity: The published secret's id, or what is known of it.
         retire_previous: Whether the current id belongs to another value, so that it was replaced.
     """
-    old = case.journal.current
-    unmarked = _unmarked(caught_up(case), case)
-    entries = {entry.id: entry for entry in unmarked.retiring if identity.is_pending or entry.id != identity.id}
+    old, asked = case.journal.current, case.journal.request
+    journal = _unmarked(caught_up(case), case)
+    if retire_previous:
+        journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
+    entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
-        entries[old.id] = Retiring(old.id, case.now + case.policy.grace, identity=old)
+        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(case.journal)
+        not_before = case.now if at_once else case.now + case.policy.grace
+        entries[old.id] = Retiring(old.id, not_before, compromised=at_once, identity=old)
+        journal = with_target(journal, Target(id=old.id)) if at_once else journal
     known = identity.id if identity.id in case.seen.created else None
     return replace(
-        unmarked,
+        journal,
         current=identity,
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
@@ -323,9 +328,13 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
 
 
 def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
-    """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then."""
+    """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
+
+    The published secret's own id never becomes retiring.
+    """
+    current = case.journal.current
     entries = {entry.id: entry for entry in case.journal.retiring}
-    for id_ in sorted(ids):
+    for id_ in sorted(ids - ids_of(current.id if current is not None else None)):
         known = entries.get(id_)
         identity = Identity(id_, Learned.PERSON, beside=case.listed)
         entries[id_] = (
@@ -358,14 +367,14 @@ def marked(case: Situation, id_: str | None) -> Journal:
 
     Args:
         case: The situation.
-        id_: The value's id, if it is known. Its retiring entry moves into the mark.
+        id_: The value's id, if it is known. Its retiring entry moves into the mark. The entry of an earlier mark is
+            retiring again then; otherwise it stays in the mark.
     """
-    entry = next((entry for entry in case.journal.retiring if entry.id == id_), None)
-    before = case.journal.publishing
-    if entry is None and before is not None:
-        entry = before.entry
-    moved = claimed(case) if entry is None else claimed(case).without_retiring(frozenset({entry.id}))
-    return replace(moved, publishing=Publishing(case.seen.published.version, entry))
+    journal, before = _unmarked(claimed(case), case), case.journal.publishing
+    if id_ not in journal.retiring_ids:
+        id_ = before.entry.id if before is not None and before.entry is not None else None
+    entry = next((entry for entry in journal.retiring if entry.id == id_), None)
+    return replace(journal.without_retiring(ids_of(id_)), publishing=Publishing(case.seen.published.version, entry))
 
 
 def unmarked(case: Situation, *, rewritten: bool) -> Journal:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.core.protocol import Journal, Published, RequestKind, Retiring, Target, requests
+from rotator.core.protocol import Journal, Published, Publishing, Request, RequestKind, Retiring, Target, requests
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
@@ -69,6 +69,22 @@ def test_target_is_published_or_replaced(target: Target, document: Published, ex
 
 def test_target_with_an_id_needs_a_certain_id() -> None:
     assert not requests.is_published(Target(id="b"), replace(AT_REST, current=pending("b")), published())
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, False),
+        (request(), True),
+        (request(of=Target(id="a")), False),
+        (request(of=Target(version=1)), True),
+        (request(of=Target(version=2)), False),
+    ],
+)
+def test_request_speaks_of_the_current_secret(asked: Request | None, expected: bool) -> None:
+    assert requests.is_of_current(replace(AT_REST, request=asked)) is expected
+    pending_id = replace(AT_REST, current=pending("b"), request=request())
+    assert not requests.is_of_current(pending_id)
 
 
 # --- the caller's request ----------------------------------------------------------------------------------------
@@ -162,3 +178,12 @@ def test_withdrawn_request_leaves_the_rest() -> None:
     assert requests.withdrawn(replace(AT_REST, request=MANUAL)) == AT_REST
 
 
+
+
+def test_compromised_request_reaches_a_marked_entry() -> None:
+    """A write of its value might be under way: it is retiring all the same."""
+    marked = replace(AT_REST, publishing=Publishing(1, Retiring("m", LATER)))
+    found = requests.requested(seen(request=COMPROMISED), marked, NOW)
+    assert found.publishing == Publishing(1, Retiring("m", NOW, compromised=True))
+    bare = replace(AT_REST, publishing=Publishing(1))
+    assert requests.requested(seen(request=COMPROMISED), bare, NOW).publishing == Publishing(1)
