@@ -1,6 +1,6 @@
 """Breaks the protocol in every small way there is, one at a time, and sees whether the tests notice.
 
-python -m tests.mutants [--unit] [WORD…]
+python -m tests.mutants [--quick] [WORD…]
 
 A mutant is one module of the protocol with one expression changed. The tests of the protocol run against it, in a
 process of its own, up to the first test that fails. If no test fails, the mutant survives: either a test is missing, or
@@ -9,8 +9,8 @@ another mutant survives, or if a listed one does not.
 
 build/mutants.jsonl contains the verdicts, and the next run continues from there. If a module changes, its verdicts
 are dropped; if the tests change, survivors are tried again. With words, only mutants whose name contains one of them
-are tried. A name begins with the module and the function: requests.is_done. With --unit, only tests/core is run: that is
-quick, and survivors are tried again without the option.
+are tried. A name begins with the module and the function: requests.is_done. With --quick, only the tests of
+tests/core without properties run: survivors are tried again without the option.
 """
 
 # ruff: noqa: T201 - what it finds is told on the terminal
@@ -35,8 +35,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT / "rotator/core/jitter.py", *sorted((ROOT / "rotator/core/protocol").glob("[a-z]*.py"))]
-# The quickest first: those with properties come last.
+# The quickest first: those with properties come after the others.
 UNIT_TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: "@given" in path.read_text())
+QUICK_TESTS = [path for path in UNIT_TESTS if "@given" not in path.read_text()]
 TESTS = [*UNIT_TESTS, ROOT / "tests/test_rotation.py", ROOT / "tests/test_state_machine.py"]
 EQUIVALENT = ROOT / "tests/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"
@@ -362,8 +363,8 @@ def _digest(*paths: Path) -> str:
 
 def main(words: list[str]) -> int:
     """Try every mutant, tell which survived; returns the exit code."""
-    used = UNIT_TESTS if "--unit" in words else TESTS
-    words = [word for word in words if word != "--unit"]
+    used = QUICK_TESTS if "--quick" in words else TESTS
+    words = [word for word in words if word != "--quick"]
     sources, tests = {path.stem: _digest(path) for path in SOURCES}, _digest(*used)
     every = [mutant for mutant in every_mutant() if not words or any(word in mutant.name.split(":")[0] for word in words)]
     known = _known(sources, tests)

@@ -370,7 +370,9 @@ def marked(case: Situation, id_: str | None) -> Journal:
         id_: The value's id, if it is known. Its retiring entry moves into the mark. The entry of an earlier mark is
             retiring again then; otherwise it stays in the mark.
     """
-    journal, before = _unmarked(claimed(case), case), case.journal.publishing
+    journal, before = claimed(case), case.journal.publishing
+    if before is not None:
+        journal = _with_returned_entry(journal, before)
     if id_ not in journal.retiring_ids:
         id_ = before.entry.id if before is not None and before.entry is not None else None
     entry = next((entry for entry in journal.retiring if entry.id == id_), None)
@@ -389,11 +391,17 @@ def unmarked(case: Situation, *, rewritten: bool) -> Journal:
 
 
 def _unmarked(journal: Journal, case: Situation) -> Journal:
+    """Without the mark, if the published document has moved past the version that the marked write replaces."""
     mark = journal.publishing
-    if mark is None:
+    if mark is None or case.seen.published.version <= mark.over_version:
         return journal
+    return _with_returned_entry(journal, mark)
+
+
+def _with_returned_entry(journal: Journal, mark: Publishing) -> Journal:
+    """Without the mark, and with its entry retiring again, unless that is the published secret's."""
     entries = {entry.id: entry for entry in journal.retiring}
-    if mark.entry is not None and mark.entry.id != case.journal.current_id:
+    if mark.entry is not None and mark.entry.id != journal.current_id:
         entries.setdefault(mark.entry.id, mark.entry)
     return replace(journal, publishing=None, retiring=tuple(entries.values()))
 

@@ -597,12 +597,23 @@ def test_removed_mark_returns_its_entry(rewritten: bool) -> None:
 
 
 def test_removed_mark_returns_no_published_or_known_entry() -> None:
+    moved = seen(published=published(version=2))
     for id_ in ("b", "a"):
         before = replace(RETIRING, publishing=Publishing(1, Retiring(id_, LATER)))
-        assert transitions.unmarked(case_of(before, seen()), rewritten=False) == RETIRING
+        assert transitions.unmarked(case_of(before, moved), rewritten=False) == RETIRING
     empty = replace(RETIRING, publishing=Publishing(1))
-    assert transitions.unmarked(case_of(empty, seen()), rewritten=False) == RETIRING
-    assert transitions.unmarked(case_of(RETIRING, seen()), rewritten=False) == RETIRING
+    assert transitions.unmarked(case_of(empty, moved), rewritten=False) == RETIRING
+    assert transitions.unmarked(case_of(RETIRING, moved), rewritten=False) == RETIRING
+
+
+@pytest.mark.parametrize("version", [5, 6])
+def test_mark_stays_until_the_document_moved_past_it(version: int) -> None:
+    """A document that was deleted with its history counts its versions from 1 again."""
+    marked = replace(RETIRING, publishing=Publishing(6, Retiring("m", LATER)))
+    document = published(version=version, secret=NEW)
+    case = case_of(marked, seen("a", "b", published=document))
+    assert transitions.adopted(case, pending("b"), retire_previous=False).publishing == marked.publishing
+    assert transitions.unmarked(case, rewritten=False).publishing == marked.publishing
 
 
 # --- how a run ends ----------------------------------------------------------------------------------------------

@@ -1,0 +1,387 @@
+"""The table of rules, and the rules that stand beside it."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    CLOCK_TOLERANCE,
+    Answered,
+    Awaited,
+    Create,
+    Credential,
+    Event,
+    Failure,
+    Journal,
+    List,
+    Observation,
+    Pause,
+    Prepare,
+    Published,
+    Publishing,
+    Reason,
+    Record,
+    Refresh,
+    RequestKind,
+    Retiring,
+    Revoke,
+    Strangers,
+    Target,
+    Trigger,
+    TryEarlier,
+)
+from rotator.core.protocol.decide import ask_provider, begin, clear, correct_date, done
+from tests.core.protocol.situations import (
+    AT_REST,
+    CANDIDATE_REFUSED,
+    DUE,
+    LATER,
+    MINE,
+    MOMENT,
+    NEW,
+    NOW,
+    OLD,
+    PREPARED,
+    RETIRING,
+    SECOND,
+    WINDOW,
+    YESTERDAY,
+    case_of,
+    eliminated,
+    event_of,
+    failure_of,
+    listing,
+    pending,
+    published,
+    reason_of,
+    request,
+    seen,
+    step_of,
+)
+
+PUBLISHED_REFUSED = frozenset({Credential.PUBLISHED})
+REFUSED: dict[str, Any] = {"refused": PUBLISHED_REFUSED, "waiting_since": {Awaited.PUBLISHED: NOW - WINDOW}}
+LOST = replace(AT_REST, **MINE)
+
+
+# --- which credential authenticates ------------------------------------------------------------------------------
+
+
+def test_refusal_is_believed_after_the_window() -> None:
+    refused = seen(refused=PUBLISHED_REFUSED)
+    assert step_of(AT_REST, refused) == Pause(SECOND / 10, Awaited.PUBLISHED)
+    waiting = {Awaited.PUBLISHED: NOW - WINDOW + MOMENT}
+    assert isinstance(step_of(AT_REST, replace(refused, waiting_since=waiting)), Pause)
+    assert failure_of(step_of(AT_REST, seen(**REFUSED))) is Failure.CREDENTIALS
+
+
+def test_earlier_versions_are_tried_under_the_lease() -> None:
+    refused = seen(published=published(version=2), **REFUSED)
+    assert step_of(replace(LOST, published_version=2), refused) == TryEarlier()
+    assert event_of(step_of(AT_REST, refused)) is Event.CLAIMED
+    tried = replace(refused, earlier_tried=True)
+    assert failure_of(step_of(LOST, tried)) is Failure.CREDENTIALS
+    first = replace(refused, published=published(version=1))
+    assert failure_of(step_of(LOST, first)) is Failure.CREDENTIALS
+    deleted = replace(refused, published=published(version=2, secret=None), waiting_since={})
+    assert step_of(LOST, deleted) == TryEarlier()
+
+
+def test_primary_account_is_asked_last() -> None:
+    assert step_of(LOST, seen(**REFUSED), has_primary=True) == List(Credential.PRIMARY)
+    both = REFUSED | {"refused": PUBLISHED_REFUSED | {Credential.PRIMARY}}
+    assert failure_of(step_of(LOST, seen(**both), has_primary=True)) is Failure.CREDENTIALS
+    new = seen(published=Published())
+    assert step_of(Journal(), new, has_primary=True) == List(Credential.PRIMARY)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize(
+    ("document", "failure", "what"),
+    [
+        (
+            published(),
+            Failure.CREDENTIALS,
+            "the provider refuses the published secret (401){}; no earlier version of it authenticates",
+        ),
+        (
+            published(secret=None),
+            Failure.NOT_ADOPTED,
+            "the newest version of the published document is deleted{}",
+        ),
+        (Published(), Failure.NOT_ADOPTED, "nothing is published for the account yet{}"),
+    ],
+)
+def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failure, what: str, refuses: bool) -> None:
+    refused = PUBLISHED_REFUSED | ({Credential.PRIMARY} if refuses else set())
+    step = step_of(AT_REST, seen(**(REFUSED | {"refused": refused, "published": document})), has_primary=refuses)
+    assert failure_of(step) is failure
+    assert step.what == what.format(", and it refuses the primary account's credentials" if refuses else "")
+    assert step.next_command.args == ("adopt", "shop")
+    assert step.advice
+
+
+def test_deleted_document_can_be_restored() -> None:
+    step = step_of(AT_REST, seen(published=published(secret=None)))
+    assert "vault kv undelete" in step.advice
+
+
+def test_candidate_without_an_answer_is_not_awaited() -> None:
+    assert ask_provider(case_of(PREPARED, seen(refused=CANDIDATE_REFUSED))) == List(Credential.PUBLISHED)
+    answered = seen(refused=CANDIDATE_REFUSED, answered=Answered("rotation-1", "c"))
+    assert isinstance(ask_provider(case_of(PREPARED, answered)), Pause)
+
+
+# --- dates -------------------------------------------------------------------------------------------------------
+
+AHEAD = NOW + CLOCK_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("rotated_at", "written_at", "corrected"),
+    [
+        (AHEAD + MOMENT, NOW, True),
+        (AHEAD + MOMENT, AHEAD, True),
+        (AHEAD, NOW, False),
+        (AHEAD + MOMENT, AHEAD + MOMENT, False),
+        (AHEAD + MOMENT, None, False),
+        (None, NOW, False),
+    ],
+)
+def test_date_ahead_of_every_clock_is_corrected(
+    rotated_at: datetime | None, written_at: datetime | None, corrected: bool
+) -> None:
+    journal = replace(AT_REST, rotated_at=rotated_at)
+    step = correct_date(case_of(journal, seen("b", published=published(written_at=written_at))))
+    assert step == (Record(Event.REDATED, replace(journal, rotated_at=written_at)) if corrected else None)
+
+
+# --- beginning ---------------------------------------------------------------------------------------------------
+
+
+def test_due_rotation_begins() -> None:
+    assert step_of(DUE, seen("b")) == Prepare(Trigger.SCHEDULE)
+    assert step_of(DUE, seen("b"), trigger=Trigger.MANUAL) == Prepare(Trigger.MANUAL)
+    assert reason_of(step_of(AT_REST, seen("b"))) is Reason.IDLE
+
+
+@pytest.mark.parametrize(
+    ("kind", "trigger"),
+    [
+        (RequestKind.MANUAL, Trigger.MANUAL),
+        (RequestKind.FORCE, Trigger.MANUAL),
+        (RequestKind.COMPROMISED, Trigger.COMPROMISED),
+    ],
+)
+def test_requested_rotation_begins(kind: RequestKind, trigger: Trigger) -> None:
+    assert step_of(replace(AT_REST, request=request(kind)), seen("b"), due_at=None) == Prepare(trigger)
+
+
+def test_request_of_a_replaced_secret_begins_nothing() -> None:
+    """What is left of it is revocation only: it is done once that is over."""
+    asked = request(RequestKind.COMPROMISED, Target(id="a"))
+    retiring = replace(AT_REST, request=asked, retiring=(Retiring("a", LATER),))
+    assert reason_of(step_of(retiring, seen("a", "b"))) is Reason.GRACE
+    over = step_of(replace(AT_REST, request=asked), seen("b"))
+    assert event_of(over) is Event.CLEARED
+    assert over.journal == AT_REST
+
+
+def test_full_account_begins_nothing() -> None:
+    step = begin(case_of(replace(DUE, retiring=(Retiring("a", LATER),)), seen("a", "b")))
+    assert reason_of(step) is Reason.FULL
+    step = begin(case_of(DUE, seen("a", "b")))
+    assert failure_of(step) is Failure.FULL
+    assert step.what == "the account has 2 of 2 secrets, there is no room for a new one"  # type: ignore[union-attr]
+    assert step.next_command.args == ("resolve", "shop")  # type: ignore[union-attr]
+    assert step.advice  # type: ignore[union-attr]
+    assert begin(case_of(DUE, seen("a", "b"), max_secrets=3)) == Prepare(Trigger.SCHEDULE)
+
+
+# --- the end -----------------------------------------------------------------------------------------------------
+
+
+def test_last_revocation_ends_the_run() -> None:
+    gone = seen(revoked=frozenset({"a"}))
+    assert reason_of(step_of(AT_REST, gone)) is Reason.IDLE
+    assert event_of(step_of(LOST, gone)) is Event.RELEASED
+
+
+@pytest.mark.parametrize(
+    ("journal", "facts"),
+    [
+        (AT_REST, {"revoked": frozenset()}),
+        (AT_REST, {"listing": listing("b")}),
+        (PREPARED, {}),
+        (RETIRING, {}),
+        (DUE, {}),
+    ],
+    ids=["nothing revoked", "listed", "candidate", "retiring", "due"],
+)
+def test_run_does_not_end_otherwise(journal: Journal, facts: dict[str, Any]) -> None:
+    assert done(case_of(journal, seen(**({"revoked": frozenset({"x"})} | facts)))) is None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"ambiguity": "two"},
+        {"attempts": 1},
+        {"last_error": "it failed"},
+        {"strangers": Strangers(frozenset({"s"}), YESTERDAY)},
+    ],
+)
+def test_failure_is_cleared_when_nothing_is_wrong(failure: dict[str, Any]) -> None:
+    step = step_of(replace(AT_REST, **failure), seen("b"))
+    assert event_of(step) is Event.CLEARED
+    assert step.journal == AT_REST
+    assert step_of(replace(DUE, **failure), seen("b")) == Prepare(Trigger.SCHEDULE)
+
+
+def test_doubt_is_not_cleared_too_early() -> None:
+    noted = Strangers(frozenset({"s"}), NOW - SECOND)
+    doubtful = replace(AT_REST, current=eliminated("b"), strangers=noted, attempts=1, holder="me")
+    assert clear(case_of(doubtful, seen("b"))) is None
+    assert reason_of(step_of(doubtful, seen("b"))) is Reason.IDLE
+    assert event_of(clear(case_of(replace(doubtful, strangers=None), seen("b")))) is Event.CLEARED
+
+
+def test_unneeded_lease_is_released() -> None:
+    step = step_of(LOST, seen("b"))
+    assert event_of(step) is Event.RELEASED
+    assert step.journal == AT_REST
+    assert clear(case_of(AT_REST, seen("b"))) is None
+    assert clear(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen("b"))) is None
+
+
+# --- the order of the rules --------------------------------------------------------------------------------------
+
+EXPIRES = {"written_at": YESTERDAY, "expires_at": NOW + SECOND}
+LATE = Publishing(1, Retiring("m", LATER))
+
+
+@pytest.mark.parametrize(
+    ("journal", "observation", "expected"),
+    [
+        # an urgent request is written down before anything is awaited
+        (
+            replace(AT_REST, holder="other", lease_until=LATER),
+            seen(request=request(RequestKind.COMPROMISED)),
+            Event.REQUESTED,
+        ),
+        # an expiring journal is refreshed before a backoff is awaited
+        (
+            replace(AT_REST, attempts=1, next_attempt_at=LATER),
+            seen(journal_at=YESTERDAY, journal_expires_at=NOW + SECOND),
+            Event.REFRESHED,
+        ),
+        # a backoff comes before a write of a dead instance
+        (replace(AT_REST, attempts=1, next_attempt_at=LATER, publishing=LATE), seen(), Reason.BACKOFF),
+        # a mark is removed before the journal follows the rewrite
+        (replace(LOST, publishing=LATE), seen(published=published(version=2), rewritten_over=1), Event.UNMARKED),
+        # the published document is followed before the candidate is committed
+        (
+            PREPARED,
+            seen(published=published(version=2, secret=NEW), rewritten_over=1),
+            Event.CAUGHT_UP,
+        ),
+        # a candidate is committed before a revocation is settled
+        (
+            replace(PREPARED, candidate=OLD, retiring=(Retiring("r", NOW),)),
+            seen(revoked=frozenset({"r"})),
+            Event.COMMITTED,
+        ),
+        # the document is recognized before its id is looked at
+        (
+            replace(AT_REST, current=pending("b", next_look=NOW)),
+            seen("b", published=published(version=2), recorded=OLD, recorded_read=True),
+            Event.CAUGHT_UP,
+        ),
+        # the published id is looked at before a retiring one
+        (
+            replace(AT_REST, current=pending("b"), retiring=(Retiring("a", LATER, identity=pending("a")),)),
+            seen("b"),
+            Event.LOOKED,
+        ),
+        # a retiring id is looked at before the document is completed
+        (
+            replace(LOST, retiring=(Retiring("a", LATER, identity=pending("a")),)),
+            seen("a", "b", published=published(rotated_at=NOW)),
+            Event.LOOKED,
+        ),
+        # a doubtful id is named before a wrong date is corrected
+        (
+            replace(AT_REST, current=eliminated("b"), rotated_at=AHEAD + MOMENT),
+            seen("b", "s", published=published(written_at=NOW)),
+            Failure.AMBIGUOUS,
+        ),
+        # an unknown id is named before a wrong date is corrected
+        (
+            replace(AT_REST, rotated_at=AHEAD + MOMENT),
+            seen("b", "s", published=published(written_at=NOW)),
+            Failure.AMBIGUOUS,
+        ),
+        # a wrong date is corrected before anything is revoked
+        (
+            replace(RETIRING, rotated_at=AHEAD + MOMENT),
+            seen("a", "b", published=published(written_at=NOW)),
+            Event.REDATED,
+        ),
+        # an unknown id is named before anything is revoked
+        (RETIRING, seen("a", "b", "s"), Failure.AMBIGUOUS),
+    ],
+)
+def test_rules_have_their_order(journal: Journal, observation: Observation, expected: Event | Failure | Reason) -> None:
+    step = step_of(journal, observation)
+    match expected:
+        case Event():
+            assert event_of(step) is expected
+        case Failure():
+            assert failure_of(step) is expected
+        case Reason():
+            assert reason_of(step) is expected
+
+
+def test_document_is_completed_before_a_revocation() -> None:
+    both = seen("a", "b", published=published(rotated_at=NOW))
+    assert step_of(replace(RETIRING, **MINE), both) == Refresh("its id is certain now", secret_id="b")
+
+
+def test_revocation_comes_before_a_new_rotation() -> None:
+    both = replace(RETIRING, rotated_at=YESTERDAY, **MINE)
+    assert step_of(both, seen("a", "b"), max_secrets=3) == Revoke("a")
+
+
+def test_unlisted_id_does_not_delay_a_rotation() -> None:
+    assert step_of(DUE, seen("x"), max_secrets=3, due_at=None) != Prepare(Trigger.SCHEDULE)
+    explained = replace(DUE, retiring=(Retiring("x", LATER),))
+    assert step_of(explained, seen("x")) == Prepare(Trigger.SCHEDULE)
+
+
+def test_unlisted_id_is_awaited_before_failures_are_cleared() -> None:
+    explained = replace(AT_REST, attempts=1, retiring=(Retiring("x", LATER),))
+    assert step_of(explained, seen("x")) == Pause(SECOND / 10, Awaited.LISTED)
+
+
+def test_pending_look_is_awaited_before_a_rotation() -> None:
+    soon = pending("a", next_look=NOW + SECOND)
+    journal = replace(DUE, retiring=(Retiring("a", NOW, identity=soon),))
+    assert step_of(journal, seen("a", "b"), max_secrets=3) == Pause(SECOND, Awaited.LOOK)
+
+
+def test_candidate_is_finished_before_ids_are_named() -> None:
+    strange = seen(listing=listing("a"), refused=CANDIDATE_REFUSED)
+    doubtful = replace(PREPARED, current=eliminated("x"), ids_before=frozenset({"a", "x"}))
+    assert step_of(doubtful, strange) == Create(Credential.PUBLISHED)
+
+
+def test_rescue_comes_before_ids_are_named() -> None:
+    strange = seen(**(REFUSED | {"listing": listing("s", via=Credential.PRIMARY)}))
+    assert step_of(AT_REST, strange) == Prepare(Trigger.RESCUE)
+
+
+def test_sent_candidate_is_not_sent_before_it_is_listed() -> None:
+    here = seen(prepared_here=True)
+    assert step_of(PREPARED, here) == List(Credential.CANDIDATE)
