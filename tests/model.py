@@ -189,6 +189,7 @@ class ModelVault:
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fault: str | None = None
     interruption: Interruption = field(default_factory=Interruption)
+    deleted: set[tuple[str, int]] = field(default_factory=set)  # versions that keep their numbers; undelete brings back
     _taken: dict[int, tuple[dict[str, Any], datetime]] = field(default_factory=dict)
 
     def read(self, path: str, version: int | None = None) -> Document:
@@ -201,7 +202,8 @@ class ModelVault:
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
             return Document(version=0, data=None)
-        data, created = dict(versions[at - 1]), self._created(versions[at - 1])
+        data = None if (path, at) in self.deleted else dict(versions[at - 1])
+        created = self._created(versions[at - 1])
         return Document(version=at, data=data, created=created, read_at=self.clock())
 
     def taken_at(self, version: dict[str, Any], at: datetime) -> None:

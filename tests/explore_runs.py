@@ -1,0 +1,159 @@
+"""The real interpreter, stopped right before each request that it sends."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from pydantic import SecretStr
+
+from rotator.account_api import Balance, Credentials, SecretInfo
+from rotator.core.protocol import Step
+from rotator.errors import RotatorError
+from rotator.rotation import Operator, Outcome, Result, Rotation, executor
+from rotator.vault import Document
+from tests.explore_states import TICK, Request
+from tests.model import START, ModelVault
+
+
+class Suspended(BaseException):
+    """A run has come to a request that it has no answer to yet. Not an error that it could handle."""
+
+
+class Run(Rotation):
+    """The real interpreter, which also tells what it was about to do when it was stopped.
+
+    Attributes:
+        at_hand: The step that it does; None while it looks at Vault.
+        adopts: The value and the id that it adopts before everything else; all of that is one step.
+    """
+
+    at_hand: Step | None = None
+    adopts: tuple[str, str | None] | None = None
+    _adopting = False
+
+    @property
+    def conflicts_in_a_row(self) -> int:
+        """How often in a row another writer was ahead."""
+        return self._conflicts_in_a_row
+
+    def decide(self) -> Step:
+        """Return the next step."""
+        self.at_hand = super().decide()
+        return self.at_hand
+
+    def step(self) -> Outcome | None:
+        """Do one thing."""
+        if self.adopts is None:
+            return super().step()
+        (value, id_), self.adopts, self._adopting = self.adopts, None, True
+        try:
+            return Operator(self).adopt(SecretStr(value), id_, replace_working=True) and None
+        except RotatorError as error:
+            return Outcome(self.account.name, Result.FAILED, reason=error.code.value, error=str(error))
+        finally:
+            self._adopting = False
+
+    def run(self) -> Outcome:
+        """Do whatever there is to do; for an adoption that comes later, step by step."""
+        return Outcome(self.account.name, Result.OK) if self._adopting else super().run()
+
+
+class Versions(ModelVault):
+    """A Vault whose versions tell one from another by their numbers alone."""
+
+    def _created(self, version: dict[str, Any]) -> datetime:
+        return START
+
+
+class Desk:
+    """What a run sees of the world: it repeats what was told before, and stops the run at what is new."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.at = 0
+        self.now = START
+        self.chosen = 0
+        self.pending: Request | None = None
+
+    def patched(self) -> AbstractContextManager[Any]:
+        """New values and names come from here meanwhile."""
+        named = SimpleNamespace(token_hex=self.name)
+        return patch.multiple(executor, generate=self.generate, secrets=named)
+
+    def _again(self) -> bool:
+        self.at += 1
+        return self.at <= len(self.told)
+
+    def _ask(self, name: str, *args: Any) -> Any:
+        if not self._again():
+            looks = (told for told in reversed(self.told) if isinstance(told, datetime))
+            self.pending = Request(name, args, next(looks, self.now))
+            raise Suspended
+        answer = self.told[self.at - 1]
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def clock(self) -> datetime:
+        if not self._again():
+            self.told.append(self.now)
+        at: datetime = self.told[self.at - 1]
+        return at
+
+    def generate(self, recipe: object) -> SecretStr:
+        if not self._again():
+            self.chosen += 1
+            self.told.append(SecretStr(f"Candidate{self.chosen:03}"))
+        value: SecretStr = self.told[self.at - 1]
+        return value
+
+    def name(self, size: int) -> str:
+        """A rotation's id."""
+        if not self._again():
+            self.told.append(f"rotation-{self.chosen}")
+        name: str = self.told[self.at - 1]
+        return name
+
+    def wait(self, delay: timedelta) -> bool:
+        """Until the next tick after that; an instant that the interpreter lets pass on purpose is none."""
+        ticks = -(-(delay - timedelta(milliseconds=5)) // TICK)
+        return bool(self._ask("wait", self.now + ticks * TICK)) if ticks > 0 else False
+
+    def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos: tuple[SecretInfo, ...] = self._ask("list_secrets", auth, api_key)
+        return infos
+
+    def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        info: SecretInfo = self._ask("create_secret", auth, api_key, secret)
+        return info
+
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+        self._ask("revoke_secret", auth, api_key, secret_id)
+
+    def get_balance(self, auth: Credentials) -> Balance:
+        raise AssertionError("nobody wants the balance")
+
+    def read(self, path: str, version: int | None = None) -> Document:
+        document: Document = self._ask("read", path, version)
+        return document
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        version: int = self._ask("write", path, data, cas)
+        return version
+
+    def keep_versions(self, path: str, count: int) -> bool:
+        return False
+
+
+class Silence:
+    """Nobody reads the logs of millions of runs."""
+
+    def bind(self, **_: Any) -> "Silence":
+        return self
+
+    def info(self, *_: Any, **__: Any) -> None: ...
+
+    warning = error = info
