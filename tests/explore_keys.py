@@ -44,12 +44,12 @@ class Scale:
 
     Attributes:
         paths: Of the journal and of the published document.
-        asked_at: From when on a secret is young enough.
+        began_at: From when on a secret is young enough.
         longest: After this, no rule looks at how long ago something was.
     """
 
     paths: tuple[str, str]
-    asked_at: datetime
+    began_at: datetime
     longest: timedelta
 
 
@@ -135,7 +135,7 @@ class Key:
 
     def due(self, instant: datetime | None) -> bool:
         """Whether a secret of that instant is due to be replaced."""
-        return instant is not None and instant < self.scale.asked_at
+        return instant is not None and instant < self.scale.began_at
 
     def value(self, value: SecretStr | str | None) -> int | None:
         """A number for a value."""

@@ -6,20 +6,20 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Trigger
+from rotator.core.protocol import Publishing, Trigger
 from rotator.documents.journal import render_journal
-from tests.explore_states import FIRST, KEY, REQUEST_TIMEOUT, SECOND, WINDOW
+from tests.explore_runs import Versions
+from tests.explore_states import FIRST, KEY, REQUEST_TIMEOUT, SECOND, TICK, WINDOW, Request
 from tests.model import World
 
 STUCK = "StuckSecret001"
 
 
-def begin(name: str, grace: timedelta, max_secrets: int) -> World:
-    """Return the world in which a scenario begins, with clock, provider and Vault."""
-    world = World(grace=grace, max_secrets=max_secrets)
+def begin(name: str, grace: timedelta, max_secrets: int) -> tuple[World, Request | None]:
+    """Return the world in which a scenario begins, with clock, provider and Vault, and a write that is under way."""
+    world = World(grace=grace, max_secrets=max_secrets, vault=Versions())
     world.provider.request_timeout, world.provider.settle = REQUEST_TIMEOUT, WINDOW
-    _STARTS[name](world)
-    return world
+    return world, _STARTS[name](world)
 
 
 def _idle(world: World) -> None:
@@ -27,12 +27,14 @@ def _idle(world: World) -> None:
     world.provider.add(KEY, FIRST)
     world.publish(FIRST)
     world.identify()
+    world.clock.wait(TICK)
 
 
 def _replaced(world: World) -> None:
     """The first secret was replaced a moment ago: it is in its grace period. The new one's id was answered."""
     _idle(world)
     world.rotation(fresh_after=world.clock()).run()
+    world.clock.wait(TICK)
 
 
 def _own(world: World) -> None:
@@ -40,6 +42,7 @@ def _own(world: World) -> None:
     _replaced(world)
     world.rotation(patience=timedelta(days=1)).run()
     assert len(world.live) == 1
+    world.clock.wait(TICK)
 
 
 def _added(world: World) -> None:
@@ -88,7 +91,18 @@ def _foreign(world: World) -> None:
     versions.append(versions[-1] | {"api_key": "otherkey"})
 
 
-_STARTS: dict[str, Callable[[World], None]] = {
+def _held_up(world: World) -> Request:
+    """An instance died while it published the retiring secret again. The write might be applied at any time."""
+    _replaced(world)
+    path, versions = world.settings.journal_path(world.account), world.vault.versions[world.account.path]
+    mark = Publishing(len(versions), world.journal.retiring[0])
+    journal = replace(world.journal, retiring=(), publishing=mark)
+    world.vault.write(path, render_journal(journal), cas=len(world.vault.versions[path]))
+    data = versions[-1] | {"api_secret": FIRST, "secret_id": mark.entry.id if mark.entry is not None else None}
+    return Request("write", (world.account.path, data, len(versions)), world.clock())
+
+
+_STARTS: dict[str, Callable[[World], Request | None]] = {
     "idle": _idle,
     "own": _own,
     "replaced": _replaced,
@@ -98,4 +112,5 @@ _STARTS: dict[str, Callable[[World], None]] = {
     "refused": _refused,
     "stuck": _stuck,
     "foreign": _foreign,
+    "held up": _held_up,
 }

@@ -68,7 +68,7 @@ class Explorer:
         self.vault = Versions(self.clock)
         self.world = World(grace=scenario.grace, max_secrets=scenario.max_secrets)
         self.paths = (self.world.settings.journal_path(self.world.account), self.world.account.path)
-        self.began_at = self.asked_at = START
+        self.began_at = START
         self.verify_timeout = max(VERIFY_TIMEOUT, scenario.propagation + TICK)
         self.longest = max(REQUEST_TIMEOUT + WINDOW, self.verify_timeout, scenario.lag)
         self.exceptions: set[bytes] = set()
@@ -89,10 +89,9 @@ class Explorer:
         """The account as the scenario has it, and the runners about to send their first request."""
         scenario = self.scenario
         self.desk.told, self.desk.at = [], 0
-        world = begin(scenario.start, scenario.grace, scenario.max_secrets)
+        world, held_up = begin(scenario.start, scenario.grace, scenario.max_secrets)
+        # What was published before is due, and nothing that comes later.
         self.began_at = world.clock()
-        # What is published now is due, and nothing that comes later.
-        self.asked_at = self.began_at + TICK
         versions = world.vault.versions
         state = State(
             now=self.began_at,
@@ -103,6 +102,7 @@ class Explorer:
             faults=scenario.faults,
             by_hand=scenario.by_hand,
             chosen=self.desk.chosen,
+            flights=(Flight(held_up, None),) if held_up is not None else (),
         )
         self.first = state.value
         self.refused = None if self._works(state, state.value) else state.value
@@ -133,7 +133,7 @@ class Explorer:
             runner=runner,
             account="shop",
             api_key=KEY,
-            due_at=(lambda rotated_at: START if always or rotated_at < self.asked_at else START + 2 * FOREVER)
+            due_at=(lambda rotated_at: START if always or rotated_at < self.began_at else START + 2 * FOREVER)
             if scheduled
             else None,
             explicit=True,
@@ -149,7 +149,7 @@ class Explorer:
             """Ask for a secret that is younger than the scenario."""
             target = requests.target_of(journal, published)
             rotated_at = published.rotated_at if published.rotated_at is not None else journal.rotated_at
-            if target is None or asks is None or (rotated_at is not None and rotated_at >= self.asked_at):
+            if target is None or asks is None or (rotated_at is not None and rotated_at >= self.began_at):
                 return None
             return Asked(asks, target, self.began_at, "somebody", f"of {runner}")
 
@@ -479,9 +479,24 @@ class Explorer:
             raise Broken(f"I5: {' and '.join(unpublished)} are live, and neither was ever published")
         if not state.touched and len(ever) > self._most_values:
             raise Broken(f"requests: {len(ever)} different secrets were published for one request")
+        if state.journal and not state.touched:
+            self._judge_identity(state)
         active = any(runner.outcome is None for runner in state.runners)
         if not active and not state.hidden and all(flight.until is None for flight in state.flights):
             self._judge_quiet(state)
+
+    @staticmethod
+    def _judge_identity(state: State) -> None:
+        """A certain id belongs to the value of the version that the journal speaks of; no own id is called unknown."""
+        journal, version = parsed(state.journal[-1]), parsed(state.journal[-1]).published_version
+        if not version:
+            return
+        value = state.published[version - 1]["api_secret"]
+        if journal.current_id is not None and state.live.get(journal.current_id, value) != value:
+            raise Broken(f"identity: the journal calls {journal.current_id} the published secret's, which it is not")
+        own = {id_ for id_, known in state.live.items() if known == state.value}
+        if own & journal.unknown_ids:
+            raise Broken(f"identity: the published secret's id is called unknown: {sorted(own)}")
 
     def _judge_quiet(self, state: State) -> None:
         """I6: from here, runs that nothing disturbs converge, or say why a person is needed."""
@@ -541,7 +556,7 @@ class Explorer:
 
     def key(self, state: State) -> bytes:
         """Equal for two states from which the same can happen: it knows no absolute time, no history, no names."""
-        scale = Scale(self.paths, self.asked_at, self.longest)
+        scale = Scale(self.paths, self.began_at, self.longest)
         world = Key(scale, state)
         seen = world.state()
         runners = sorted(

@@ -3,16 +3,38 @@
 The whole search takes minutes and is `make model`; here are its small scenarios and a part of the large ones.
 """
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rotator.core import protocol
-from rotator.core.protocol import Credential, Listing, Prepare, Revoke, Step, Trigger
-from rotator.rotation import Rotation
-from tests.explore import TICK, Scenario, search
+from rotator.core.protocol import (
+    Credential,
+    Event,
+    Identity,
+    Journal,
+    Learned,
+    Listing,
+    Prepare,
+    Record,
+    RequestKind,
+    Revoke,
+    Situation,
+    Step,
+    Trigger,
+    requests,
+    transitions,
+)
+from rotator.core.protocol import candidate as candidate_rules
+from rotator.core.protocol import documents as document_rules
+from rotator.core.protocol import identity as identity_rules
+from rotator.core.protocol import retirement as retirement_rules
+from rotator.rotation import audited
+from rotator.rotation.executor import Executor
+from tests.explore import search
+from tests.explore_states import DELETE, TICK, WINDOW, Scenario
 from tests.model import ModelVault
 
 pytestmark = pytest.mark.timeout(1200)
@@ -43,66 +65,71 @@ def test_two_runners_keep_every_invariant_as_far_as_a_few_seconds_reach() -> Non
 
 # --- worse protocols -----------------------------------------------------------------------------------------
 
+# The package offers the function of the same name.
+DECIDE = importlib.import_module("rotator.core.protocol.decide")
+Rule = Callable[[Situation], Step | None]
 
-def broken(scenario: Scenario) -> str:
-    found = search(scenario, most=20_000)
+
+def replace_rule(monkeypatch: pytest.MonkeyPatch, old: Rule, new: Rule) -> None:
+    assert old in DECIDE.RULES
+    monkeypatch.setattr(DECIDE, "RULES", tuple(new if rule is old else rule for rule in DECIDE.RULES))
+
+
+def broken(scenario: Scenario, most: int = 20_000) -> str:
+    found = search(scenario, most=most)
     assert found.broken is not None, "the search noticed nothing"
     assert found.trace
     return found.told()
 
 
-def test_it_finds_a_protocol_that_does_not_wait_for_late_creates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol._Case, "late_create_until", None)
+def test_search_finds_missing_wait_for_late_creates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Situation, "late_create_until", None)
     told = broken(Scenario("no fence", runners=1, crashes=0))
     assert "I6" in told
     assert "lands late: creates" in told
 
 
-def test_it_finds_a_takeover_that_forgets_the_create_of_a_dead_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    def claimed(case: protocol._Case) -> protocol.Journal:
+def test_search_finds_takeover_that_forgets_a_create(monkeypatch: pytest.MonkeyPatch) -> None:
+    def claimed(case: Situation) -> Journal:
         lease_until = case.now + case.policy.lease
         return replace(case.journal, holder=case.policy.runner, lease_until=lease_until)
 
-    monkeypatch.setattr(protocol, "_claimed", claimed)
+    monkeypatch.setattr(transitions, "claimed", claimed)
     assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0))
 
 
-def test_it_finds_a_lost_answer_that_leads_to_another_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = protocol._continue
-
-    def hasty(case: Any) -> Step | None:
-        if case.journal.candidate is not None and case.seen.create_lost_at is not None and case.seen.creates == 1:
+def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(case: Situation) -> Step | None:
+        lost = case.seen.create_lost_at is not None and case.seen.creates == 1
+        if case.journal.candidate is not None and lost and not case.candidate_works:
             return Prepare(Trigger.SCHEDULE)
-        return original(case)
+        return candidate_rules.finish(case)
 
-    rules = tuple(hasty if rule is original else rule for rule in protocol._RULES)
-    monkeypatch.setattr(protocol, "_RULES", rules)
+    replace_rule(monkeypatch, candidate_rules.finish, hasty)
     assert "I6" in broken(Scenario("another candidate", runners=1, crashes=0))
 
 
-def test_it_finds_a_candidate_that_is_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believing(self: Rotation, using: Credential) -> None:
+def test_search_finds_candidate_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believing(self: Executor, using: Credential) -> None:
         known = using if using is not Credential.CANDIDATE else Credential.PUBLISHED
-        infos = self._list_as(known)
-        self.seen = replace(self.seen, listing=Listing(using, {info.id: info.created_at for info in infos}))
+        infos = self.provider.list_secrets(self.credentials(known), self.state.account.api_key)
+        self.state.learn(listing=Listing(using, {info.id: info.created_at for info in infos}))
 
-    monkeypatch.setattr(Rotation, "_list", believing)
+    monkeypatch.setattr(Executor, "_list", believing)
     assert "I1" in broken(Scenario("unverified", runners=1, crashes=0, faults=0, propagation=TICK))
 
 
-def test_it_finds_a_revocation_of_whatever_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tidy(case: Any) -> Step | None:
-        strangers = protocol.unaccounted(case.seen, case.journal)
-        return Revoke(min(strangers)) if strangers else None
+def test_search_finds_revocation_of_unknown_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tidy(case: Situation) -> Step | None:
+        return Revoke(min(case.unknown)) if case.unknown else None
 
-    rules = tuple(tidy if rule is protocol._unaccounted else rule for rule in protocol._RULES)
-    monkeypatch.setattr(protocol, "_RULES", rules)
-    monkeypatch.setattr(Rotation, "_refuse_unsafe_revocation", lambda self, id_: None)
-    monkeypatch.setattr(protocol, "has_lease", lambda journal, policy, now: True)
+    replace_rule(monkeypatch, identity_rules.name_unknown, tidy)
+    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
+    monkeypatch.setattr(audited, "has_lease", lambda journal, policy, now: True)
     assert "I4" in broken(Scenario("tidy", runners=1, crashes=0, faults=0, by_hand=1))
 
 
-def test_it_finds_that_nothing_holds_without_check_and_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_finds_missing_check_and_set(monkeypatch: pytest.MonkeyPatch) -> None:
     write = ModelVault.write
 
     def careless(self: ModelVault, path: str, data: Mapping[str, Any], cas: int) -> int:
@@ -110,3 +137,61 @@ def test_it_finds_that_nothing_holds_without_check_and_set(monkeypatch: pytest.M
 
     monkeypatch.setattr(ModelVault, "write", careless)
     assert "I5" in broken(Scenario("no check-and-set", crashes=0, faults=0, max_secrets=3))
+
+
+def test_search_finds_elimination_by_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pending(case: Situation, *, foreign_ids: frozenset[str], guess: str | None = None) -> Identity:
+        return Identity(guess, Learned.ELIMINATED, beside=case.listed)
+
+    monkeypatch.setattr(transitions, "pending", pending)
+    assert "identity" in broken(
+        Scenario("one list", start="new", runners=1, scheduled=False, crashes=0, faults=0, lag=WINDOW)
+    )
+
+
+HELD_UP = Scenario(
+    "a write that is held up",
+    start="held up",
+    runners=1,
+    scheduled=False,
+    grace=2 * TICK,
+    crashes=0,
+    by_hand=1,
+    hand=(DELETE,),
+    needs_person=True,
+)
+
+
+def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(case: Situation) -> Step | None:
+        mark = case.journal.publishing
+        retiring = case.journal.retiring + ((mark.entry,) if mark is not None and mark.entry is not None else ())
+        step = retirement_rules.revoke(replace(case, journal=replace(case.journal, publishing=None, retiring=retiring)))
+        if isinstance(step, Record):
+            return Record(step.event, replace(step.journal, publishing=mark, retiring=case.journal.retiring))
+        return step or document_rules.end_late_write(case)
+
+    monkeypatch.setattr(DECIDE, "RULES", tuple(rule for rule in DECIDE.RULES if rule is not document_rules.end_late_write))
+    replace_rule(monkeypatch, retirement_rules.revoke, hasty)
+    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
+    assert "I9" in broken(HELD_UP)
+
+
+def test_search_finds_mark_dropped_over_a_deleted_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(case: Situation) -> Step | None:
+        if case.journal.publishing is not None and case.seen.published.secret is None:
+            return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=False))
+        return document_rules.end_late_write(case)
+
+    replace_rule(monkeypatch, document_rules.end_late_write, forgetful)
+    assert "I9" in broken(HELD_UP)
+
+
+def test_search_finds_request_that_outlives_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unfinished(case: Situation) -> bool:
+        return case.journal.request is not None and not requests.is_done(case.journal, case.seen.published)
+
+    monkeypatch.setattr(Situation, "requested", property(unfinished))
+    assert "requests" in broken(
+        Scenario("while not done", runners=1, scheduled=False, requests=(RequestKind.COMPROMISED,), crashes=0)
+    )

@@ -74,7 +74,7 @@ def end_late_write(case: Situation) -> Step | None:
     if mark is None or case.seen.identified is not None:
         return None
     if published.version > mark.over_version:
-        rewritten = case.seen.rewritten_over == mark.over_version
+        rewritten = case.seen.rewritten_over == mark.over_version == case.journal.published_version
         return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
     if published.version < mark.over_version or published.secret is None:
         return None
