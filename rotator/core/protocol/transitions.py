@@ -38,9 +38,15 @@ LOOKS = 3
 
 
 def claimed(case: Situation) -> Journal:
-    """With this instance's lease. What an earlier holder might have sent counts as under way until it cannot be."""
+    """With this instance's lease. What an earlier holder might have sent counts as under way until it cannot be.
+
+    The id of a candidate that authenticates is not unknown any more.
+    """
+    journal = _noted(case)
+    if case.candidate_works:
+        journal = replace(journal, ambiguity=None, unknown_ids=frozenset())
     return replace(
-        _noted(case),
+        journal,
         holder=case.policy.runner,
         lease_until=case.now + case.policy.lease,
         create_until=case.late_create_until,
