@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from tests.explore_keys import plain
+from tests.explore_runs import plain
 from tests.explore_scenarios import SCENARIOS
 from tests.explore_states import Action, Request, Scenario, State
 from tests.explore_worlds import Explorer

@@ -6,9 +6,9 @@ world's values have numbers that both runners share: a value that only a runner 
 """
 
 import marshal
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -32,8 +32,8 @@ from rotator.core.protocol import (
     Revoke,
     Step,
 )
-from rotator.documents.journal import parse_journal
 from rotator.vault import Document
+from tests.explore_runs import parsed
 from tests.explore_states import TICK, WINDOW, Runner, State
 from tests.explore_states import Request as Sent
 
@@ -51,6 +51,12 @@ class Scale:
     paths: tuple[str, str]
     began_at: datetime
     longest: timedelta
+
+
+@lru_cache(maxsize=100_000)
+def ordered(ids: frozenset[str]) -> tuple[str, ...]:
+    """Return ids in an order that all states share."""
+    return tuple(sorted(ids))
 
 
 @dataclass
@@ -72,7 +78,12 @@ class Key:
             state.issued,
             self.journal(parsed(state.journal[-1])) if state.journal else None,
             tuple(
-                (self.value(version["api_secret"]), version.get("secret_id"), version.get("api_key"), "rotated_at" in version)
+                (
+                    self.value(version["api_secret"]),
+                    version.get("secret_id"),
+                    version.get("api_key"),
+                    "rotated_at" in version,
+                )
                 for version in state.published
             ),
             sorted(state.deleted),
@@ -174,7 +185,7 @@ class Key:
             self.value(journal.candidate),
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),
-            tuple(sorted(journal.ids_before)),
+            ordered(journal.ids_before),
             self.at(journal.create_until),
             mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
             tuple(self.retiring(entry) for entry in journal.retiring),
@@ -182,8 +193,8 @@ class Key:
             self.holder(journal.holder),
             self.at(journal.lease_until),
             (bool(journal.attempts), bool(journal.last_error), bool(journal.ambiguity)),
-            tuple(sorted(journal.unknown_ids)),
-            strangers and (tuple(sorted(strangers.ids)), self.since(strangers.seen_at)),
+            ordered(journal.unknown_ids),
+            strangers and (ordered(strangers.ids), self.since(strangers.seen_at)),
         )
 
     def identity(self, identity: Identity | None) -> Any:
@@ -193,8 +204,8 @@ class Key:
         return (
             identity.id,
             identity.learned.value,
-            tuple(sorted(identity.beside)),
-            tuple(sorted(identity.foreign_ids)),
+            ordered(identity.beside),
+            ordered(identity.foreign_ids),
             identity.looks,
             self.at(identity.next_look),
             identity.restarts,
@@ -233,11 +244,11 @@ class Key:
             tuple(sorted(credential.value for credential in seen.refused)),
             self.value(seen.recorded),
             (seen.recorded_read, seen.earlier_tried, seen.prepared_here, seen.value_refused),
-            tuple(sorted(seen.earlier_ids)),
+            ordered(seen.earlier_ids),
             bool(seen.create_refused),
             seen.values,
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),
-            (seen.revokes, tuple(sorted(seen.revoked)), tuple(sorted(seen.absent))),
+            (seen.revokes, ordered(seen.revoked), ordered(seen.absent)),
             seen.rewritten_over,
         )
 
@@ -311,21 +322,3 @@ class Key:
             case "read", (path, version):
                 return "read", path, version
         return (request.name,)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as Vault stores it."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-_PARSED: dict[int, tuple[Mapping[str, Any], Journal]] = {}
-_MOST_PARSED = 100_000
-
-
-def parsed(data: Mapping[str, Any]) -> Journal:
-    """Return a version of the journal; it is parsed once, as it stands in very many states."""
-    if id(data) not in _PARSED:
-        if len(_PARSED) > _MOST_PARSED:
-            _PARSED.clear()
-        _PARSED[id(data)] = data, parse_journal(Document(1, {key: plain(value) for key, value in data.items()}))
-    return _PARSED[id(data)][1]

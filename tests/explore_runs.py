@@ -1,7 +1,8 @@
 """The real interpreter, stopped right before each request that it sends."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ from unittest.mock import patch
 from pydantic import SecretStr
 
 from rotator.account_api import Balance, Credentials, SecretInfo
-from rotator.core.protocol import Step
+from rotator.core.protocol import Journal, Step
+from rotator.documents import journal as documents
+from rotator.documents import published
 from rotator.errors import RotatorError
-from rotator.rotation import Operator, Outcome, Result, Rotation, executor
+from rotator.rotation import Operator, Outcome, Result, Rotation, executor, state
 from rotator.vault import Document
 from tests.explore_states import TICK, Request
 from tests.model import START, ModelVault
@@ -64,6 +67,11 @@ class Run(Rotation):
 class Versions(ModelVault):
     """A Vault whose versions tell one from another by their numbers alone."""
 
+    def peek(self, path: str, version: int | None = None) -> Document:
+        """What stands there. It is not copied: nobody changes it, and equal journals are parsed once."""
+        document = super().peek(path, version)
+        return document if document.data is None else replace(document, data=self.versions[path][document.version - 1])
+
     def _created(self, version: dict[str, Any]) -> datetime:
         return START
 
@@ -80,8 +88,13 @@ class Desk:
 
     def patched(self) -> AbstractContextManager[Any]:
         """New values and names come from here meanwhile."""
-        named = SimpleNamespace(token_hex=self.name)
-        return patch.multiple(executor, generate=self.generate, secrets=named)
+        with ExitStack() as stack:
+            named = SimpleNamespace(token_hex=self.name)
+            stack.enter_context(patch.multiple(executor, generate=self.generate, secrets=named, conceal=_keep))
+            stack.enter_context(patch.object(published, "conceal", _keep))
+            stack.enter_context(patch.object(documents, "parse_journal", _parse))
+            stack.enter_context(patch.object(state, "render_journal", _render))
+            return stack.pop_all()
 
     def _again(self) -> bool:
         self.at += 1
@@ -157,3 +170,41 @@ class Silence:
     def info(self, *_: Any, **__: Any) -> None: ...
 
     warning = error = info
+
+
+# --- journals: each is parsed and rendered once, as it stands in very many states -------------------------------
+
+_MOST = 100_000
+_PARSED: dict[int, tuple[Mapping[str, Any], Journal]] = {}
+_RENDERED: dict[Journal, dict[str, Any]] = {}
+_PARSE, _RENDER = documents.parse_journal, documents.render_journal
+
+
+def _keep(secret: SecretStr, *, passing: bool) -> SecretStr:
+    return secret
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Vault stores it."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def parsed(data: Mapping[str, Any]) -> Journal:
+    """Return a version of the journal."""
+    if id(data) not in _PARSED:
+        if len(_PARSED) > _MOST:
+            _PARSED.clear()
+        _PARSED[id(data)] = data, _PARSE(Document(1, {key: plain(value) for key, value in data.items()}))
+    return _PARSED[id(data)][1]
+
+
+def _parse(document: Document) -> Journal:
+    return _PARSE(document) if document.data is None else parsed(document.data)
+
+
+def _render(journal: Journal) -> dict[str, Any]:
+    if journal not in _RENDERED:
+        if len(_RENDERED) > _MOST:
+            _RENDERED.clear()
+        _RENDERED[journal] = _RENDER(journal)
+    return _RENDERED[journal]

@@ -171,7 +171,9 @@ def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyP
             return Record(step.event, replace(step.journal, publishing=mark, retiring=case.journal.retiring))
         return step or document_rules.end_late_write(case)
 
-    monkeypatch.setattr(DECIDE, "RULES", tuple(rule for rule in DECIDE.RULES if rule is not document_rules.end_late_write))
+    monkeypatch.setattr(
+        DECIDE, "RULES", tuple(rule for rule in DECIDE.RULES if rule is not document_rules.end_late_write)
+    )
     replace_rule(monkeypatch, retirement_rules.revoke, hasty)
     monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
     assert "I9" in broken(HELD_UP)

@@ -38,7 +38,6 @@ from rotator.core.protocol import (
     Trigger,
     TryEarlier,
     ids_of,
-    is_recorded,
     transitions,
 )
 from rotator.documents.published import parse_published
@@ -380,7 +379,7 @@ class Executor:
         state = self.state
         identity = self._identity_of(earlier.secret_id)
         published = state.seen.published
-        recorded = is_recorded(state.journal, published)
+        recorded = state.speaks_of_published()
         if state.journal.retiring or state.journal.publishing is not None:
             state.write_journal(transitions.marked(state.situation, earlier.secret_id))
         if not self.publish(earlier, trigger=Trigger.RESCUE.value, base=base):

@@ -253,7 +253,7 @@ class Operator:
         identity = self._identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
-        was_recorded = is_recorded(state.journal, state.seen.published)
+        was_recorded = state.speaks_of_published()
         published = Published(
             secret=secret, secret_id=secret_id, rotated_at=info.created_at if info is not None else state.clock()
         )

@@ -153,6 +153,14 @@ class AccountState:
             recorded = then.secret if known else None
         self.learn(recorded=recorded, recorded_read=True)
 
+    def speaks_of_published(self) -> bool:
+        """Return whether the journal speaks of the published secret, also if another field of it was edited since."""
+        published = self.seen.published
+        if is_recorded(self.journal, published):
+            return True
+        self.read_recorded()
+        return self.seen.recorded is not None and self.seen.recorded == published.secret
+
     def know(self, journal: Journal) -> None:
         """Take a journal over that was read or written."""
         self.journal = journal

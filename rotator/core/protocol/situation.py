@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, Trigger, ids_of
 from rotator.core.protocol.lease import believed, has_lease
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.observation import Observation, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_published, requested
 from rotator.core.protocol.steps import Awaited, Credential, Pause
@@ -149,10 +149,11 @@ class Situation:
     def in_doubt(self) -> bool:
         """Whether rotator cannot tell the published secret's id from others. Nothing is revoked then.
 
-        A stranger counts until it has been missing for the consistency window.
+        A stranger counts until it has been missing for the consistency window. The journal's id says nothing about a
+        published version of which the journal does not speak.
         """
         current, before = self.journal.current, self.journal.strangers
-        if current is None:
+        if current is None or not (self.candidate_published or is_recorded(self.journal, self.seen.published)):
             return True
         if current.is_answered:
             return False

@@ -481,13 +481,18 @@ def failed(
         last_error=error,
         failure=failure,
         ambiguity=error if ambiguous else parked.ambiguity,
-        unknown_ids=case.unknown if ambiguous else parked.unknown_ids,
+        unknown_ids=_named_unknown(case) if ambiguous else parked.unknown_ids,
     )
 
 
 def limited(case: Situation, until: datetime) -> Journal:
     """Without the lease, because the provider limits the requests of the key. That is no failure."""
     return replace(released(case), next_attempt_at=until)
+
+
+def _named_unknown(case: Situation) -> frozenset[str]:
+    """The unknown ids; none while one of them might be the published secret's."""
+    return frozenset() if case.in_doubt else case.unknown
 
 
 def rested(case: Situation, *, withdraw: bool) -> Journal:
