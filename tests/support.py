@@ -399,11 +399,22 @@ class Consumer:
             timeout=PATIENCE,
         ) as vault:
             while not self._stop.wait(0.1):
-                answer = vault.get(f"{self.cluster.mount}/data/{self.path}")
-                secret = answer.json()["data"]["data"]["api_secret"]
+                secret = self._read(vault)
+                if secret is None:
+                    continue  # a test deleted the document
                 self.checks += 1
-                if not self.cluster.emulator.authenticates(self.api_key, SecretStr(secret)):
+                if self._works(secret):
+                    continue
+                if self._read(vault) == secret:  # otherwise it was replaced and revoked between the two requests
                     self.failures.append(f"check {self.checks}: the published secret does not work")
+
+    def _read(self, vault: httpx.Client) -> str | None:
+        answer = vault.get(f"{self.cluster.mount}/data/{self.path}").json().get("data") or {}
+        secret: str | None = (answer.get("data") or {}).get("api_secret")
+        return secret
+
+    def _works(self, secret: str) -> bool:
+        return self.cluster.emulator.authenticates(self.api_key, SecretStr(secret))
 
 
 class WallClock:
