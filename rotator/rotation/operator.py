@@ -91,7 +91,7 @@ class Operator:
                 raise
         state.learn(identified=identity, journal_lost=False)
         outcome = self._rotation.run()
-        return self._with_retiring(outcome, frozenset(retire)) if retire else outcome
+        return self._with_retiring(frozenset(retire)) if retire else outcome
 
     def _take_foreign(self, replace_foreign: str | None) -> None:
         """Refuse another account's document or journal, unless a person named that account.
@@ -319,12 +319,12 @@ class Operator:
             return True
         return bool(journal.retiring) if secret_id is None else secret_id in journal.retiring_ids
 
-    def _with_retiring(self, outcome: Outcome, ids: frozenset[str]) -> Outcome:
+    def _with_retiring(self, ids: frozenset[str]) -> Outcome:
         state = self._state
-        self._write_retiring(
-            transitions.retired_by_hand(state.situation, ids, not_before=state.clock() + state.policy.grace), ids
-        )
-        return replace(outcome, phase=state.journal.phase, journal=state.journal)
+        not_before = state.clock() + state.policy.grace
+        self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
+        state.forget()
+        return self._rotation.run()
 
     # --- requests ------------------------------------------------------------------------------------------------
 

@@ -179,7 +179,8 @@ class Rotation:
         return until is not None and until <= self.waits_until
 
     def _may_wait(self, rest: Rest) -> bool:
-        return not rest.resumes and self.may_wait_until(rest.until)
+        nothing_due = rest.reason is Reason.IDENTIFYING and not self.journal.retiring
+        return not rest.resumes and not nothing_due and self.may_wait_until(rest.until)
 
     def _wait_for(self, rest: Rest) -> bool:
         """Wait for the rest's end; true if the process is to stop instead."""

@@ -120,27 +120,35 @@ class Shop:
         """Run until the published secret's id is certain."""
 
         def certain() -> bool:
-            self.run("rotate-now", self.name, "--due", "--wait", "3s")
-            return self.journal["current_id"]["learned"] != "pending"
+            if self.journal["current_id"].get("learned") == "pending":
+                self.run("rotate-now", self.name, "--due")
+            return self.journal["current_id"].get("learned") != "pending"
 
         eventually(certain, timeout=ENOUGH, what=lambda: self.journal)
 
     def adopted(self) -> "Shop":
         """Adopt the account with its first value, until the id is certain."""
-        finished = self.adopt(self.first)
-        assert finished.code == 0, finished
+        assert_ok(self.adopt(self.first))
         self.identify()
         return self
 
     # --- advice ----------------------------------------------------------------------------------------------------
 
-    def follow(self, finished: Finished, answers: Mapping[str, str] | None = None, *, limit: int = 2) -> list[Finished]:
+    def follow(
+        self,
+        finished: Finished,
+        answers: Mapping[str, str] | None = None,
+        *,
+        limit: int = 2,
+        until_idle: bool = True,
+    ) -> list[Finished]:
         """Do what the messages of commands advise, until the account is idle.
 
         Args:
             finished: The command that failed or was deferred.
             answers: What only a person knows: "ID", an id that may be chosen, and "VALUE", a value that authenticates.
             limit: How many commands may be needed.
+            until_idle: Whether the last command has to end well.
 
         Returns:
             Every command that was run.
@@ -157,6 +165,8 @@ class Shop:
             advised.add(case)
             finished = self._carry_out(command, answers or {})
             done.append(finished)
+            if len(done) == limit and not until_idle:
+                break
         return done
 
     @property
@@ -169,12 +179,12 @@ class Shop:
     def _carry_out(self, command: list[str], answers: Mapping[str, str]) -> Finished:
         args = [answers["ID"] if arg == "ID" else arg for arg in command]
         if args[0] == "adopt":
-            return self.adopt(answers["VALUE"], *[arg for arg in args[1:] if arg != self.name])
+            return self.adopt(answers["VALUE"], *[arg for arg in args[1:] if arg != self.name], "--json")
         if args[0] == "resolve" and "--revoke" not in args:
             args += ["--revoke", answers["ID"]]
         if "secrets" in args and "revoke" in args:
             args.append("--yes")
-        return self.run(*args)
+        return self.run(*args, "--json")
 
 
 
@@ -183,8 +193,8 @@ def next_command(finished: Finished) -> list[str]:
     text = finished.err + finished.out
     if finished.out.startswith("{"):
         (row,) = finished.json["accounts"]
-        if row.get("next_command"):
-            return [arg for arg in row["next_command"] if arg != "rotator"]
+        if "next_command" in row:
+            return list(row["next_command"] or ())
         text = row["error"] or ""
     _, found, command = text.rpartition("rotator ")
     return shlex.split(command.strip().splitlines()[0].rstrip(".")) if found else []
@@ -254,6 +264,12 @@ class Gate:
         """Let everything through, and wait until it was carried out."""
         self.open()
         assert self.carried_out.wait(ENOUGH), self.calls
+
+
+def assert_ok(finished: Finished) -> None:
+    """Fail with everything that was printed, but for debug lines."""
+    said = [line for line in finished.err.splitlines() if '"debug"' not in line]
+    assert finished.code == 0, "\n".join([str(finished.args), str(finished.code), finished.out, *said])
 
 
 def kill(process: Process) -> None:

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from rotator.emulator import Emulator, running
 from tests.model import World
 from tests.support import Cluster, eventually
-from tests.system.shop import ENOUGH, Shop, new_secret, next_command
+from tests.system.shop import ENOUGH, Shop, assert_ok, new_secret, next_command
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -35,28 +35,30 @@ def assert_never_named(shop: Shop, text: str, secret_id: str) -> None:
             assert "did not create" not in sentence and "If you do not need it" not in sentence, sentence
 
 
-@pytest.mark.parametrize("lists", [1, 2, 3, 5])
+@pytest.mark.parametrize("lists", [1, 3])
 def test_adopting_a_new_secret_survives_stale_lists(shop: Shop, lists: int) -> None:
     """B1: whatever the documented commands are told, the published secret stays."""
     old_id = shop.id_of(shop.first)
     value, new_id = add_secret(shop)
     shop.cluster.emulator.faults.add(f"list:stale:{lists}")
-    adopted = shop.adopt(value)
-    if adopted.code:
+    adopted = shop.adopt(value, "--json")
+    if lists == 1:  # the second list, under the lease, shows both
         assert next_command(adopted)[-2:] == ["--secret-id", "ID"], adopted
-        adopted = shop.adopt(value, "--secret-id", new_id)
-        assert adopted.code == 0, adopted
+        shop.adopt(value, "--secret-id", new_id)
+    else:
+        assert shop.published == value
     with shop.consumer():
-        rotated = shop.rotate()
-        status = shop.run("status", shop.name)
-        assert_never_named(shop, rotated.out + rotated.err + status.out, new_id)
-        for id_ in (new_id, old_id):
-            shop.run("resolve", shop.name, "--revoke", id_)
-            shop.run("account", "secrets", "revoke", shop.name, id_, "--yes")
-            assert new_id in shop.live
-        if rotated.code:
-            shop.follow(shop.rotate(), {"ID": new_id if old_id in shop.live else old_id, "VALUE": value}, limit=3)
+        rotated = shop.rotate("--json")
+        assert_never_named(shop, rotated.out + shop.run("status").out, new_id)
+        assert shop.run("resolve", shop.name, "--revoke", new_id).code != 0
+        assert shop.run("account", "secrets", "revoke", shop.name, new_id, "--yes").code != 0
+        assert set(shop.live) == {old_id, new_id}
+        answers = iter([new_id, old_id]) if lists > 1 else iter([old_id])
+        while rotated.code:
+            (done,) = shop.follow(rotated, {"ID": next(answers), "VALUE": value}, limit=1, until_idle=False)
+            rotated = done
     assert shop.published in shop.live.values()
+    assert old_id not in shop.live
 
 
 def test_adoption_of_the_only_listed_secret_needs_no_id(shop: Shop) -> None:
@@ -82,8 +84,8 @@ def test_adopt_with_a_wrong_id_retires_nothing(shop: Shop) -> None:
     shop.configure(grace="0s")
     old_id = shop.id_of(shop.first)
     value, new_id = add_secret(shop)
-    adopted = shop.adopt(value, "--secret-id", old_id)
-    assert adopted.code == 0, adopted
+    shop.adopt(value, "--secret-id", old_id)
+    assert shop.journal["current_id"]["id"] == old_id
     assert shop.journal["retiring"] == []
     with shop.consumer():
         shop.rotate("--due")
@@ -105,8 +107,7 @@ def test_adopt_retires_only_what_a_person_names(shop: Shop) -> None:
     shop.configure(grace="0s")
     old_id = shop.id_of(shop.first)
     value, new_id = add_secret(shop)
-    adopted = shop.adopt(value, "--secret-id", new_id, "--retire", old_id)
-    assert adopted.code == 0, adopted
+    assert_ok(shop.adopt(value, "--secret-id", new_id, "--retire", old_id))
     with shop.consumer():
         eventually(lambda: shop.rotate("--due").code == 0 and old_id not in shop.live, timeout=ENOUGH)
     assert list(shop.live) == [new_id]
@@ -143,7 +144,7 @@ def test_a_lost_create_answer_never_publishes_a_strangers_id(cluster: Cluster, h
         shop.adopted()
         _, stranger = add_secret(shop)
         if how == "stale":
-            emulator.faults.add(f"list:lacks:1@id={stranger}", "list:stale:4", "create:drop-after")
+            emulator.faults.add(f"list:lacks:1@id={stranger}", "list:stale:2", "create:drop-after")
         else:
             emulator.faults.add("list:lag:1200ms", "create:drop-after")
         with shop.consumer():
@@ -174,7 +175,8 @@ def test_bootstrap_retires_nothing(cluster: Cluster) -> None:
     parent.adopted()
     in_use = child.id_of(child.first)
     with child.consumer():
-        assert child.rotate().code == 0
+        child.rotate()
+        assert child.cluster.document("apps/chidl")["api_secret"] in child.live.values()
         assert child.journal["retiring"] == []
         child.rotate("--due")
         child.rotate("--due")

@@ -27,6 +27,7 @@ from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import followed, is_done, is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Credential
 
 # An account with an urgent request is retried this soon after a failure of the provider's.
 URGENT_BACKOFF = timedelta(seconds=30)
@@ -481,18 +482,18 @@ def failed(
         last_error=error,
         failure=failure,
         ambiguity=error if ambiguous else parked.ambiguity,
-        unknown_ids=_named_unknown(case) if ambiguous else parked.unknown_ids,
+        unknown_ids=_unknown_ids(case) if ambiguous else parked.unknown_ids,
     )
+
+
+def _unknown_ids(case: Situation) -> frozenset[str]:
+    """The ids that can go if nobody needs them. While in doubt there are none: one is the published secret's own."""
+    return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else case.unknown
 
 
 def limited(case: Situation, until: datetime) -> Journal:
     """Without the lease, because the provider limits the requests of the key. That is no failure."""
     return replace(released(case), next_attempt_at=until)
-
-
-def _named_unknown(case: Situation) -> frozenset[str]:
-    """The unknown ids; none while one of them might be the published secret's."""
-    return frozenset() if case.in_doubt else case.unknown
 
 
 def rested(case: Situation, *, withdraw: bool) -> Journal:
