@@ -368,6 +368,13 @@ class Operator:
         """
         step = look(self._rotation)
         case = self._state.situation
+        if case.journal.publishing is not None and not isinstance(step, Fail):
+            raise OperatorError(
+                f"A write to {self._rotation.account.path} was interrupted and might still be applied",
+                unchanged="Nothing was changed",
+                advice="End it first",
+                next_command=Command.of("rotate-now", self._name, "--due"),
+            )
         if isinstance(step, Fail):
             created = case.seen.created
             if step.failure is Failure.UNVERIFIED and case.candidate_id in created:
@@ -381,14 +388,15 @@ class Operator:
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unknown` named, as retiring, and revoke them by the ordinary rules.
 
-        A candidate is given up with them. A write of it to the published document might still be under way: so the
-        document is written again, unchanged, before the candidate's id becomes retiring (I9).
+        A candidate is given up with them. A write of one of these values to the published document might still be under
+        way, from a run or an adoption that died: so the document is written again, unchanged, before an id becomes
+        retiring (I9).
         """
         state = self._state
-        if state.journal.candidate is not None and state.seen.published.secret is not None:
+        if state.seen.published.secret is not None:
             listing = state.seen.listing
             state.write_journal(transitions.claimed(state.situation))
-            self._executor.rewrite(Refresh("a candidate is given up"))
+            self._executor.rewrite(Refresh("secrets are given up"))
             state.learn(listing=listing, rewritten_over=None)
         self._write_retiring(transitions.resolved(state.situation, revoke), revoke)
         state.log.warning("account.resolved", revoke=sorted(revoke))

@@ -1,0 +1,242 @@
+"""A write to the published document that lands late never publishes a revoked secret (invariant I9)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.errors import RotatorError
+from rotator.rotation import Operator, Result
+from tests.model import World
+from tests.support import Cluster, eventually
+from tests.system.deaths import check_revocations, die
+from tests.system.shop import ENOUGH, Gate, Shop, kill, writes_to
+
+pytestmark = pytest.mark.timeout(280)
+
+FIRST, OTHER = "FirstSecret001", "OtherSecret001"
+
+
+def test_an_interrupted_adoption_never_publishes_a_revoked_secret(cluster: Cluster) -> None:
+    """B3: `adopt` of a retiring secret, its write held up, the process killed; another instance revokes what is due."""
+    shop = Shop(cluster).open()
+    shop.configure(grace="0s")
+    shop.adopted()
+    shop.configure(grace="1h")
+    retiring = shop.id_of(shop.first)
+    shop.rotate()
+    gate = Gate(hold=writes_to(shop.path))
+    with shop.consumer(), gate.before(cluster) as env:
+        adoption = shop.start_adopt(shop.first, "--replace", "--secret-id", retiring, env=env)
+        gate.wait_until_held(adoption)
+        kill(adoption)
+        assert shop.journal["publishing"]["entry"]["id"] == retiring
+        assert shop.journal["format"] == 2
+        # The retiring secret is due by now, and another instance takes over.
+        shop.rotate("--due", "--wait", "20s")
+        shop.run("account", "secrets", "revoke", shop.name, retiring, "--yes")
+        assert shop.journal["publishing"] is None
+        gate.open_and_wait()
+        assert shop.published != shop.first
+        eventually(lambda: shop.rotate("--due").code == 0 and not shop.journal["retiring"], timeout=ENOUGH)
+    assert list(shop.live.values()) == [shop.published]
+
+
+# --- with a clock of its own -------------------------------------------------------------------------------------
+
+
+def overlap(*, compromised: bool = False) -> World:
+    """One hour after a rotation: the first secret is retiring and due, the second one is published."""
+    world = World(grace=timedelta(hours=1))
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.identify()
+    world.rotation(fresh_after=world.clock(), compromised=compromised, revoke=False).run()
+    assert [entry.id for entry in world.journal.retiring] == ["id-001"]
+    world.clock.wait(timedelta(hours=2))
+    check_revocations(world)
+    return world
+
+
+def adopt(world: World, value: str = FIRST, secret_id: str | None = "id-001") -> None:
+    try:
+        Operator(world.rotation()).adopt(SecretStr(value), secret_id, replace_working=True)
+    except RotatorError:
+        pass
+
+
+def resolve(world: World) -> None:
+    """Revoke whatever may be revoked by hand."""
+    try:
+        operator = Operator(world.rotation())
+        unknown = frozenset(operator.unknown())
+        if unknown:
+            operator.resolve(unknown)
+    except RotatorError:
+        pass
+
+
+def settle(world: World) -> None:
+    """Run now and then until nothing is left to do."""
+    for _ in range(12):
+        world.rotation(explicit=False).run()
+        assert world.consumer_works()
+        world.clock.wait(timedelta(minutes=10))
+    outcome = world.rotation().run()
+    assert outcome.result is Result.OK or outcome.reason in ("ambiguous", "full"), outcome
+    assert world.journal.publishing is None
+
+
+def others(world: World) -> None:
+    """What other instances do after the lease of the dead one has ended."""
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation(explicit=False).run()
+    resolve(world)
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation().run()
+
+
+def land_at_every_request(make: Callable[[], World], act: Callable[[World], None]) -> int:
+    """Let an act die at each request, and carry that request out before each request of others; count the cases."""
+    cases = 0
+    for at in count():
+        for landing in count():
+            world = make()
+            death = die(world, at, lambda: act(world))  # noqa: B023
+            if death is None:
+                return cases
+            assert death.last is not None
+            world.interruption.after, world.interruption.happen = landing, death.last
+            others(world)
+            over = world.interruption.happen is not None
+            world.interruption.happen = None
+            if over:
+                death.last()  # later than everything
+            assert world.consumer_works(), (at, death.name, landing)
+            settle(world)
+            cases += 1
+            if over or death.name in ("read", "list_secrets"):
+                break
+    return cases
+
+
+@pytest.mark.parametrize("secret_id", ["id-001", None], ids=["named", "unnamed"])
+@pytest.mark.parametrize("compromised", [False, True])
+def test_a_dying_adoption_of_a_retiring_secret_is_harmless(secret_id: str | None, compromised: bool) -> None:
+    """It dies at each request; a write that it sent lands before each request of two other instances, or after."""
+    cases = land_at_every_request(
+        lambda: overlap(compromised=compromised), lambda world: adopt(world, secret_id=secret_id)
+    )
+    assert cases > 20
+
+
+def stranger() -> World:
+    """Beside the published secret, whose id is certain, there is one that rotator knows nothing of."""
+    world = overlap()
+    world.rotation().run()
+    assert list(world.live) == ["id-002"]
+    world.provider.add("shopkey", OTHER)
+    world.rotation().run()
+    return world
+
+
+@pytest.mark.parametrize("secret_id", ["id-003", None], ids=["named", "unnamed"])
+def test_a_dying_adoption_of_an_unknown_secret_is_harmless(secret_id: str | None) -> None:
+    """The same, where a person then gives the secret up with `resolve`."""
+    cases = land_at_every_request(stranger, lambda world: adopt(world, OTHER, secret_id))
+    assert cases > 10
+
+
+def refused() -> World:
+    """The published secret was deleted by hand; an earlier version's secret still authenticates, and is due."""
+    world = overlap()
+    world.provider.remove("shopkey", world.journal.current_id)
+    world.clock.wait(timedelta(minutes=1))
+    return world
+
+
+def test_a_dying_restore_of_an_earlier_secret_is_harmless() -> None:
+    """What is published does not work to begin with: once it does, it stays so."""
+    for at in count():
+        world = refused()
+        death = die(world, at, lambda: world.rotation().run())  # noqa: B023
+        if death is None:
+            break
+        assert death.last is not None
+        world.interruption.after, world.interruption.happen = at % 7, death.last
+        world.clock.wait(timedelta(minutes=5))
+        world.rotation().run()
+        if world.interruption.happen is not None:
+            world.interruption.happen = None
+            death.last()
+        world.clock.wait(timedelta(minutes=5))
+        world.rotation().run()
+        assert world.consumer_works()
+        settle(world)
+
+
+@pytest.mark.parametrize("edit", ["same version deleted", "another value"])
+def test_a_persons_edit_in_the_middle_is_harmless(edit: str) -> None:
+    """A dead adoption's mark, and a person who deletes and undeletes the document, or writes another value."""
+    for landing in range(40):
+        world = overlap()
+        at = next(at for at in count() if _is_publish(at))
+        death = die(world, at, lambda: adopt(world))  # noqa: B023
+        assert death is not None and death.last is not None
+        world.clock.wait(timedelta(minutes=5))
+        versions = world.vault.versions["apps/shop"]
+        kept = versions[-1]
+        if edit == "another value":
+            versions.append(dict(kept))
+        else:
+            versions[-1] = {}
+            world.vault.taken_at(versions[-1], world.clock())
+            world.rotation().run()
+            assert "id-001" in world.live, "nothing is revoked while the marked version holds no value"
+            versions[-1] = kept
+        world.interruption.after, world.interruption.happen = landing, death.last
+        others(world)
+        if world.interruption.happen is not None:
+            world.interruption.happen = None
+            death.last()
+        assert world.consumer_works(), landing
+        settle(world)
+
+
+def _is_publish(at: int) -> bool:
+    """Whether a dying adoption's request of this number is the write of the published document."""
+    world = overlap()
+    before = len(world.vault.versions["apps/shop"])
+    death = die(world, at, lambda: adopt(world))
+    if death is None or death.name != "write" or death.last is None:
+        return False
+    death.last()
+    return len(world.vault.versions["apps/shop"]) > before
+
+
+def test_two_deaths_in_a_row_are_harmless() -> None:
+    """The instance that ends a dead adoption's write dies as well, and both writes land late, in either order."""
+    at = next(at for at in count() if _is_publish(at))
+    for second_at in count():
+        ended = False
+        for order in (0, 1):
+            world = overlap()
+            first = die(world, at, lambda: adopt(world))  # noqa: B023
+            world.clock.wait(timedelta(minutes=5))
+            second = die(world, second_at, lambda: world.rotation().run())  # noqa: B023
+            assert first is not None and first.last is not None
+            landings = [first.last, second.last if second is not None else None]
+            ended = second is None
+            for land in landings[::-1] if order else landings:
+                if land is not None:
+                    land()
+                assert world.consumer_works(), (second_at, order)
+                world.clock.wait(timedelta(minutes=5))
+                world.rotation().run()
+                assert world.consumer_works(), (second_at, order)
+            settle(world)
+        if ended:
+            break
+
