@@ -366,7 +366,9 @@ def main(words: list[str]) -> int:
     used = QUICK_TESTS if "--quick" in words else TESTS
     words = [word for word in words if word != "--quick"]
     sources, tests = {path.stem: _digest(path) for path in SOURCES}, _digest(*used)
-    every = [mutant for mutant in every_mutant() if not words or any(word in mutant.name.split(":")[0] for word in words)]
+    every = [
+        mutant for mutant in every_mutant() if not words or any(word in mutant.name.split(":")[0] for word in words)
+    ]
     known = _known(sources, tests)
     todo = [mutant for mutant in every if mutant.name not in known]
     print(f"{len(every)} mutants, {len(every) - len(todo)} known already", flush=True)

@@ -378,7 +378,6 @@ class Executor:
         """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""
         state = self.state
         identity = self._identity_of(earlier.secret_id)
-        published = state.seen.published
         recorded = state.speaks_of_published()
         if state.journal.retiring or state.journal.publishing is not None:
             state.write_journal(transitions.marked(state.situation, earlier.secret_id))

@@ -321,6 +321,7 @@ class Operator:
 
     def _with_retiring(self, ids: frozenset[str]) -> Outcome:
         state = self._state
+        self._end_writes_in_flight("secrets are given up")
         not_before = state.clock() + state.policy.grace
         self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
         state.forget()
@@ -394,14 +395,19 @@ class Operator:
         """
         state = self._state
         if state.seen.published.secret is not None:
-            listing = state.seen.listing
-            state.write_journal(transitions.claimed(state.situation))
-            self._executor.rewrite(Refresh("secrets are given up"))
-            state.learn(listing=listing, rewritten_over=None)
+            self._end_writes_in_flight("secrets are given up")
         self._write_retiring(transitions.resolved(state.situation, revoke), revoke)
         state.log.warning("account.resolved", revoke=sorted(revoke))
         state.forget()
         return self._rotation.run()
+
+    def _end_writes_in_flight(self, why: str) -> None:
+        """Write the published document again, unchanged: a write that was sent before can no longer be applied."""
+        state = self._state
+        listing = state.seen.listing
+        state.write_journal(transitions.claimed(state.situation))
+        self._executor.rewrite(Refresh(why))
+        state.learn(listing=listing)
 
     def _write_retiring(self, journal: Journal, ids: frozenset[str]) -> None:
         """Write a journal in which a person has recorded these ids as retiring."""

@@ -31,4 +31,4 @@ def test_backoff_spreads_accounts_over_a_quarter() -> None:
 
 
 def test_backoff_bounds_are_documented_ones() -> None:
-    assert (BACKOFF_FIRST, BACKOFF_CAP) == (timedelta(minutes=1), timedelta(hours=1))
+    assert (timedelta(minutes=1), timedelta(hours=1)) == (BACKOFF_FIRST, BACKOFF_CAP)

@@ -187,7 +187,6 @@ class Shop:
         return self.run(*args, "--json")
 
 
-
 def next_command(finished: Finished) -> list[str]:
     """Return the command that a failure or a deferral advises, from the JSON output or from the text."""
     text = finished.err + finished.out

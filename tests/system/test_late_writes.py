@@ -239,4 +239,3 @@ def test_two_deaths_in_a_row_are_harmless() -> None:
             settle(world)
         if ended:
             break
-

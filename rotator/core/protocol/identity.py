@@ -88,10 +88,11 @@ def eliminate_retiring(case: Situation) -> Step | None:
         if identity is None or not identity.is_pending or not _counts(case, identity):
             continue
         others = case.explained - {entry.id} | {case.journal.current_id} | identity.foreign_ids
+        found: Identity | None = None
         if entry.id not in case.listed:
             found = transitions.restarted(case, identity, entry.id)  # a list that lacks an id is no reason to forget it
-        else:
-            found = transitions.counted(case, identity, entry.id) if case.listed - others == {entry.id} else None
+        elif case.listed - others == {entry.id}:
+            found = transitions.counted(case, identity, entry.id)
         event = Event.LOOKED if found is None or found.is_pending else Event.IDENTIFIED
         return Record(event, transitions.looked_at_retiring(case, entry, found))
     return None

@@ -232,7 +232,9 @@ class Situation:
         """The recorded ids that may be revoked now, as far as time goes; never the published secret's own."""
         current = self.journal.current
         recorded = self.journal.retiring_ids - ids_of(current.id if current is not None else None)
-        return {entry.id for entry in self.journal.retiring if entry.id in recorded and self.may_retire(entry) <= self.now}
+        return {
+            entry.id for entry in self.journal.retiring if entry.id in recorded and self.may_retire(entry) <= self.now
+        }
 
     # --- waiting -------------------------------------------------------------------------------------------------
 

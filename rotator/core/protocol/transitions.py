@@ -270,6 +270,17 @@ def caught_up(case: Situation) -> Journal:
     )
 
 
+def _rewritten(case: Situation) -> Journal:
+    """Speaking of the version that this run wrote again, if the journal spoke of the version before."""
+    over = case.seen.rewritten_over
+    follows = over is not None and over == case.journal.published_version
+    return (
+        caught_up(case)
+        if follows and case.seen.published.version == case.journal.published_version + 1
+        else case.journal
+    )
+
+
 def redated(case: Situation, rotated_at: datetime) -> Journal:
     """With another date of the published secret."""
     return replace(_noted(case), rotated_at=rotated_at)
@@ -323,9 +334,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
     )
     return replace(
-        _recovered(released(case)),
-        published_version=case.seen.published.version,
-        published_at=case.seen.published.written_at,
+        _recovered(released(replace_journal(case, _rewritten(case)))),
         candidate=None,
         candidate_id=None,
         verification=None,
@@ -349,7 +358,8 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
             if known is None
             else replace(known, not_before=min(known.not_before, not_before))
         )
-    return replace(_noted(case), retiring=tuple(entries.values()), unknown_ids=case.journal.unknown_ids - ids)
+    journal = released(replace_journal(case, _rewritten(case)))
+    return replace(journal, retiring=tuple(entries.values()), unknown_ids=case.journal.unknown_ids - ids)
 
 
 def created_by_hand(case: Situation, id_: str) -> Journal:

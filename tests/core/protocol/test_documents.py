@@ -225,7 +225,9 @@ def test_journal_follows_a_rewrite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "over"), [(1, 1), (2, None), (3, 1), (2, 0), (3, 2)], ids=["unmoved", "none", "edited", "other", "not of"]
+    ("version", "over"),
+    [(1, 1), (2, None), (3, 1), (2, 0), (3, 2)],
+    ids=["unmoved", "none", "edited", "other", "not of"],
 )
 def test_journal_follows_only_the_rewrite_itself(version: int, over: int | None) -> None:
     observation = seen(published=published(version=version), rewritten_over=over)

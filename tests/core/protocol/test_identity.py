@@ -277,7 +277,9 @@ def test_list_does_not_count_otherwise(journal: Journal, observation: Observatio
 
 def test_list_counts_without_an_instant() -> None:
     """A journal of a person's hand can lack it."""
-    assert event_of(eliminate(case_of(replace(AT_REST, current=pending("b", next_look=None)), seen("b")))) is Event.LOOKED
+    assert (
+        event_of(eliminate(case_of(replace(AT_REST, current=pending("b", next_look=None)), seen("b")))) is Event.LOOKED
+    )
 
 
 def test_several_possible_ids_are_named() -> None:

@@ -32,7 +32,6 @@ from rotator.core.protocol import (
     Retiring,
     Revoke,
     Situation,
-    Step,
     Trigger,
     TryEarlier,
     decide,

@@ -112,9 +112,7 @@ def test_lease_without_an_end_is_free() -> None:
         (CLOCK_TOLERANCE + MOMENT, NOW + timedelta(days=1), NOW + POLICY.lease + CLOCK_TOLERANCE + MOMENT),
     ],
 )
-def test_lease_of_a_wrong_clock_ends_early(
-    ahead: timedelta, written_at: datetime | None, expected: datetime
-) -> None:
+def test_lease_of_a_wrong_clock_ends_early(ahead: timedelta, written_at: datetime | None, expected: datetime) -> None:
     journal = Journal(holder="other", lease_until=NOW + POLICY.lease + ahead)
     assert leased_elsewhere(journal, POLICY, NOW, journal_at=written_at) == expected
 
@@ -189,4 +187,4 @@ def test_lease_comes_before_backoff_and_writes() -> None:
 
 
 def test_longest_backoff_is_a_day() -> None:
-    assert (LONGEST_BACKOFF, CLOCK_TOLERANCE) == (timedelta(days=1), timedelta(hours=1))
+    assert (timedelta(days=1), timedelta(hours=1)) == (LONGEST_BACKOFF, CLOCK_TOLERANCE)

@@ -178,8 +178,6 @@ def test_withdrawn_request_leaves_the_rest() -> None:
     assert requests.withdrawn(replace(AT_REST, request=MANUAL)) == AT_REST
 
 
-
-
 def test_compromised_request_reaches_a_marked_entry() -> None:
     """A write of its value might be under way: it is retiring all the same."""
     marked = replace(AT_REST, publishing=Publishing(1, Retiring("m", LATER)))

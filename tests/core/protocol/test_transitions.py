@@ -368,9 +368,7 @@ def test_adoption_returns_a_marked_entry_but_its_own() -> None:
 def test_pending_identity_begins_with_the_listed_ids() -> None:
     case = case_of(AT_REST, seen("b", "c"))
     identity = transitions.pending(case, foreign_ids=frozenset({"c"}), guess="b")
-    assert identity == pending(
-        "b", beside=frozenset({"b", "c"}), foreign_ids=frozenset({"c"}), next_look=NOW + WINDOW
-    )
+    assert identity == pending("b", beside=frozenset({"b", "c"}), foreign_ids=frozenset({"c"}), next_look=NOW + WINDOW)
     assert transitions.pending(case, foreign_ids=frozenset()).id is None
 
 
@@ -679,9 +677,7 @@ def test_ambiguity_is_recorded_or_kept() -> None:
         (None, "", True, False),
     ],
 )
-def test_doubt_is_noted_with_its_strangers(
-    current: Identity | None, ids: str, ambiguous: bool, noted: bool
-) -> None:
+def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
     journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
     assert journal.strangers == (Strangers(frozenset({"s"}), NOW) if noted else None)
 
