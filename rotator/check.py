@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from rotator.config import AccountSettings
+from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
@@ -60,6 +61,33 @@ def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
                 yield Finding(ok=True, what=f"without this in the policy {worse}: {wish.stanza}")
 
 
+# A document that expires must survive this many resync intervals of a daemon that is away.
+_SAFE_RESYNCS = 3
+
+
+def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
+    """What it means that Vault deletes the account's documents by itself (`delete_version_after`)."""
+    seen = preview.seen
+    spans = [
+        expires_at - written_at
+        for written_at, expires_at in (
+            (seen.published.written_at, seen.published.expires_at),
+            (seen.journal_at, seen.journal_expires_at),
+        )
+        if written_at is not None and expires_at is not None
+    ]
+    if not spans:
+        return
+    life, resync = min(spans), fleet.settings.daemon.sweep
+    what = f"account {preview.account}: Vault deletes its documents {format_duration(life)} after each write"
+    if life / 2 < _SAFE_RESYNCS * resync:
+        limit = format_duration(2 * _SAFE_RESYNCS * resync)
+        yield Finding(ok=False, what=f"{what}. Set delete_version_after to at least {limit}, or to 0s")
+        return
+    often = format_duration(timedelta(seconds=int(life.total_seconds() / 2)))
+    yield Finding(ok=True, what=f"{what}; a daemon or a command must run at least every {often}")
+
+
 def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
     for preview in fleet.preview(accounts, Request(Wanted.NOTHING_NEW)):
         if not isinstance(preview, Preview):
@@ -70,6 +98,7 @@ def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Fin
             what = "the provider refuses the published secret (401); the next run looks for what still works"
             yield Finding(ok=False, what=f"account {preview.account}: {what}")
         elif preview.seen.listing is not None:
+            yield from _expiry(fleet, preview)
             count = len(preview.seen.listing.created)
             yield Finding(ok=True, what=f"account {preview.account}: the provider accepts its secret, {count} live")
         else:

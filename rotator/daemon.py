@@ -57,11 +57,12 @@ from rotator.config import AccountSettings, Settings, changes, format_duration, 
 from rotator.core.jitter import backoff
 from rotator.core.planning import Planning
 from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, is_recorded, wake_at
+from rotator.core.protocol.documents import expires_soon
 from rotator.documents.fleet import parse_fleet
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
-from rotator.metrics import BRAKE, VAULT_UNAVAILABLE, Metrics
+from rotator.metrics import BRAKE, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics
 from rotator.rotation import Outcome, Result
 from rotator.schedule import Due
 from rotator.shard import Shard
@@ -81,6 +82,8 @@ CLOCK_STEP = timedelta(seconds=5)
 SWEEP_ACCOUNTS = 300
 # How long a primary waits before it looks again whether its secondaries are done.
 FAMILY_WAIT = timedelta(seconds=1)
+# While this many candidates per worker wait until they authenticate, no scheduled rotation begins.
+VERIFYING_SHARE, VERIFYING_WAIT = 4, timedelta(seconds=30)
 # Over how long the replicas of one fleet are spread.
 STAGGER = timedelta(milliseconds=500)
 # A visit that changed nothing is not made again sooner.
@@ -521,7 +524,8 @@ class Daemon:
             fleet, settings, last_look = self._fleet, account.settings, account.looked_at
         # In this order what another runner publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(settings.path)
-        journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(settings)))
+        journal_document = fleet.vault.read(fleet.settings.journal_path(settings))
+        journal = parse_journal(journal_document)
         if document.version < journal.published_version:
             document = fleet.vault.read(settings.path)
         with self._lock:
@@ -529,6 +533,9 @@ class Daemon:
             if visited or not self._has_these_documents(account, settings, fleet):
                 return  # a visit knows better, or a reload has the documents elsewhere
             account.looked_at = self.now()
+            if any(expires_soon(one.created, one.expires_at, self.now()) for one in (document, journal_document)):
+                account.tried_at = _LONG_AGO  # a run writes it again
+                self._replan(settings.name)
             recorded = is_recorded(journal, Published(document.version, document.created))
             by_hand = journal.candidate is None and not recorded
             if not by_hand and journal == account.journal:
@@ -818,6 +825,10 @@ class Daemon:
             account.begin_at, account.turn = max(self._brake.until or now, now) + FAMILY_WAIT, None
             self.metrics.deferred(BRAKE)
             return False
+        if self._verifying() >= VERIFYING_SHARE * self._settings.daemon.concurrency:
+            account.begin_at, account.turn = now + VERIFYING_WAIT, None
+            self.metrics.deferred(PROVIDER_SLOW)
+            return False
         if account.turn is None:
             account.turn = max(now, self._next_turn)
             self._next_turn = account.turn + self._settings.daemon.min_spacing
@@ -830,6 +841,11 @@ class Daemon:
             max_age = format_duration(account.settings.schedule.max_age or timedelta())
             _log.warning("schedule.overridden", error=f"No window was open before the secret's max_age ({max_age})")
         return True
+
+    def _verifying(self) -> int:
+        """How many accounts wait for a candidate that does not authenticate yet."""
+        journals = (account.journal for account in self._accounts.values())
+        return sum(journal is not None and journal.verification is not None for journal in journals)
 
     def _comes_first(self, secondary: str, primary: _Account, now: datetime) -> bool:
         """Whether a primary waits for this secondary: one that is due, or at it, or not taken on yet, and no trouble.

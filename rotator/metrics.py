@@ -28,10 +28,12 @@ OVERDUE_AFTER = timedelta(hours=1)
 
 BRAKE = "brake"
 """The reason of a deferral by the circuit breaker."""
+PROVIDER_SLOW = "provider_slow"
+"""The reason of a deferral because many candidates do not authenticate yet."""
 VAULT_UNAVAILABLE = "vault_unavailable"
 """The reason of a deferral because Vault is unavailable. The other reasons are those of protocol.Reason."""
-_DEFERRING = [reason.value for reason in Reason if reason not in (Reason.IDLE, Reason.GRACE)]
-_DEFERRING += [BRAKE, VAULT_UNAVAILABLE]
+_DEFERRING = [reason.value for reason in Reason if reason not in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING)]
+_DEFERRING += [BRAKE, PROVIDER_SLOW, VAULT_UNAVAILABLE]
 _GRACE_OVER, _COMPROMISED = "grace_over", "compromised"
 
 _OPENMETRICS = "application/openmetrics-text"
