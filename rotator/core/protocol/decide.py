@@ -126,9 +126,11 @@ def begin(case: Situation) -> Step | None:
 
 
 def done(case: Situation) -> Step | None:
-    """The last recorded secret was just revoked, by a list fetched just before: there is no more to look at."""
-    nothing_left = case.journal.candidate is None and not case.journal.retiring and not case.wanted
-    if case.seen.listing is None and case.seen.revoked and nothing_left:
+    """The last recorded secret was just revoked with the published one: there is no more to look at."""
+    seen, journal = case.seen, case.journal
+    works = seen.published.secret is not None and Credential.PUBLISHED not in seen.refused
+    nothing_left = journal.candidate is None and not journal.retiring and not case.wanted
+    if seen.listing is None and seen.revoked and works and nothing_left:
         return clear(case) or retirement.rest(case)
     return None
 

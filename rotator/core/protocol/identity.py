@@ -149,7 +149,7 @@ def _doubtful(case: Situation) -> Fail:
 
 def name_unknown(case: Situation) -> Step | None:
     """Listed ids that rotator cannot account for."""
-    if case.in_doubt or not case.unknown or case.seen.listing is None:
+    if case.in_doubt or not case.unknown:
         return None
     return Fail(
         Failure.AMBIGUOUS,

@@ -163,7 +163,7 @@ class Situation:
 
     def look_at(self, identity: Identity | None) -> datetime | None:
         """Return when the next list counts for a pending identity; None if it is not pending."""
-        if identity is None or not identity.is_pending or identity.next_look is None:
+        if identity is None or not identity.is_pending:
             return None
         at = believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
         spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2

@@ -240,12 +240,22 @@ def test_failure_is_cleared_when_nothing_is_wrong(failure: dict[str, Any]) -> No
     assert step_of(replace(DUE, **failure), seen("b")) == Prepare(Trigger.SCHEDULE)
 
 
+def test_rescue_continues_after_a_revocation() -> None:
+    """The published secret is refused: room was made for another one, and the run is not over."""
+    room_was_made = seen(**REFUSED, revoked=frozenset({"r"}))
+    assert step_of(AT_REST, room_was_made, has_primary=True) == List(Credential.PRIMARY)
+    deleted = seen(published=published(secret=None), revoked=frozenset({"r"}))
+    assert step_of(AT_REST, deleted, has_primary=True) == List(Credential.PRIMARY)
+
+
 def test_doubt_is_not_cleared_too_early() -> None:
     noted = Strangers(frozenset({"s"}), NOW - SECOND)
     doubtful = replace(AT_REST, current=eliminated("b"), strangers=noted, attempts=1, holder="me")
     assert clear(case_of(doubtful, seen("b"))) is None
     assert reason_of(step_of(doubtful, seen("b"))) is Reason.IDLE
     assert event_of(clear(case_of(replace(doubtful, strangers=None), seen("b")))) is Event.CLEARED
+    nameless = replace(AT_REST, current=None, attempts=1)
+    assert event_of(clear(case_of(nameless, seen()))) is Event.CLEARED
 
 
 def test_unneeded_lease_is_released() -> None:
@@ -363,6 +373,12 @@ def test_unlisted_id_does_not_delay_a_rotation() -> None:
 def test_unlisted_id_is_awaited_before_failures_are_cleared() -> None:
     explained = replace(AT_REST, attempts=1, retiring=(Retiring("x", LATER),))
     assert step_of(explained, seen("x")) == Pause(SECOND / 10, Awaited.LISTED)
+
+
+def test_revocation_comes_before_a_pending_look() -> None:
+    soon = pending("c", next_look=NOW + SECOND)
+    journal = replace(RETIRING, retiring=(Retiring("a", NOW), Retiring("c", NOW, identity=soon)), **MINE)
+    assert step_of(journal, seen("a", "b", "c"), max_secrets=3) == Revoke("a")
 
 
 def test_pending_look_is_awaited_before_a_rotation() -> None:

@@ -24,6 +24,7 @@ from rotator.core.protocol import (
     Record,
     RequestKind,
     Retiring,
+    Strangers,
     Target,
     Trigger,
 )
@@ -112,6 +113,14 @@ def test_list_without_any_possible_id_leaves_it_open() -> None:
 def test_recorded_version_is_read_before_a_takeover() -> None:
     assert step_of(AT_REST, seen("b", published=EDITED)) == ReadRecorded()
     assert recognize(case_of(replace(AT_REST, current=None), seen("b", published=EDITED))) != ReadRecorded()
+
+
+def test_unknown_id_is_eliminated_whatever_was_recorded() -> None:
+    nameless = replace(AT_REST, current=None, request=request(of=Target(version=1)))
+    same = seen("b", published=replace(EDITED, secret=OLD), recorded=OLD, recorded_read=True)
+    assert adopted_of(recognize(case_of(nameless, same))).current_id is None
+    changed = adopted_of(recognize(case_of(nameless, seen("b", **CHANGED))))
+    assert changed.request == request(of=Target(version=2))
 
 
 def test_edit_of_other_fields_is_followed() -> None:
@@ -348,6 +357,7 @@ def test_unlisted_retiring_id_is_not_forgotten() -> None:
     ("journal", "observation"),
     [
         (RETIRING, seen("a", "b")),
+        (replace(RETIRING, retiring=(Retiring("a", NOW, identity=answered("a")),)), seen("a", "b")),
         (retiring_pending(next_look=NOW + MOMENT), seen("a", "b")),
         (retiring_pending(), seen("a", "x")),
         (replace(retiring_pending(), current=pending("b")), seen("a", "b")),
@@ -355,7 +365,7 @@ def test_unlisted_retiring_id_is_not_forgotten() -> None:
         (retiring_pending(), seen(listing=listing("a", "b", via=Credential.PRIMARY))),
         (replace(retiring_pending(), candidate=NEW), seen("a", "b")),
     ],
-    ids=["certain", "early", "published id unlisted", "pending", "unknown", "primary", "candidate"],
+    ids=["old journal", "certain", "early", "published id unlisted", "pending", "unknown", "primary", "candidate"],
 )
 def test_list_does_not_count_for_retiring_otherwise(journal: Journal, observation: Observation) -> None:
     assert eliminate_retiring(case_of(journal, observation)) is None
@@ -378,6 +388,7 @@ def test_every_pending_retiring_id_has_its_turn() -> None:
         (NOW + 2 * SECOND, None, 0, 2),
         (None, NOW + 3 * SECOND, 0, 3),
         (NOW + 2 * SECOND, NOW + 3 * SECOND, 0, 3),
+        (NOW + 2 * SECOND, NOW + 6 * SECOND, 0, None),
         (NOW + 5 * SECOND, None, 0, 5),
         (NOW + 5 * SECOND + MOMENT, None, 0, None),
         (NOW + 3 * SECOND, None, 2, 3),
@@ -430,6 +441,16 @@ def test_doubt_names_the_ids_and_leads_out() -> None:
     assert step.advice != roomy.advice
 
 
+def test_doubt_names_no_explained_id() -> None:
+    beside = replace(AT_REST, current=eliminated("b", "x"), retiring=(Retiring("r", LATER),))
+    step = name_doubt(case_of(beside, seen("b", "r", "s", "x")))
+    assert step is not None
+    assert step.what.endswith(": b, s")  # type: ignore[union-attr]
+    nameless = name_doubt(case_of(replace(beside, current=None), seen("b", "r")))
+    assert nameless is not None
+    assert nameless.what.endswith(": b")  # type: ignore[union-attr]
+
+
 def test_request_leads_out_of_doubt_where_there_is_room() -> None:
     asked = seen("b", "s", request=request())
     assert step_of(DOUBTFUL, asked, max_secrets=3) == Prepare(Trigger.MANUAL)
@@ -445,8 +466,9 @@ def test_request_leads_out_of_doubt_where_there_is_room() -> None:
         (DOUBTFUL, seen("b")),
         (DOUBTFUL, seen(listing=listing("b", "s", via=Credential.PRIMARY))),
         (replace(AT_REST, current=None), seen()),
+        (replace(DOUBTFUL, strangers=Strangers(frozenset({"s"}), NOW)), seen("b")),
     ],
-    ids=["answered", "no stranger", "primary", "no list"],
+    ids=["answered", "no stranger", "primary", "no list", "just gone"],
 )
 def test_no_doubt_is_named_otherwise(journal: Journal, observation: Observation) -> None:
     assert name_doubt(case_of(journal, observation)) is None

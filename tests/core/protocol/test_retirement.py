@@ -111,7 +111,7 @@ def test_ids_are_noted_one_by_one() -> None:
     [
         (replace(RETIRING, current=answered("x")), seen("b")),
         (replace(RETIRING, current=None), seen("b")),
-        (replace(PREPARED, retiring=RETIRING.retiring), seen("b")),
+        (replace(PREPARED, current=answered("b"), retiring=RETIRING.retiring), seen("b")),
         (RETIRING, seen()),
     ],
     ids=["without the published id", "without an id", "with a candidate", "without a list"],
@@ -203,6 +203,13 @@ def test_early_revocation_is_written_down_first() -> None:
     assert step_of(step.journal, seen("a", "b")) == Revoke("a")
 
 
+def test_early_revocation_among_due_ones_is_written_down() -> None:
+    journal = replace(HELD, retiring=(Retiring("a", NOW), Retiring("c", LATER)), request=FORCED)
+    step = step_of(journal, seen("a", "b", "c"), max_secrets=3)
+    assert event_of(step) is Event.CLAIMED
+    assert step.journal.retiring == (Retiring("a", NOW), Retiring("c", NOW))
+
+
 def test_early_entry_that_is_not_due_changes_nothing() -> None:
     entries = (Retiring("a", NOW), Retiring("c", LATER))
     assert step_of(replace(HELD, retiring=entries), seen("a", "b", "c")) == Revoke("a")
@@ -284,6 +291,12 @@ def test_entry_waits_for_the_last_of_its_conditions() -> None:
     for at, look, until in ((LATER, later, later), (later, LATER, later)):
         journal = replace(AT_REST, retiring=(Retiring("a", at, identity=pending("a", next_look=look)),))
         assert rest(case_of(journal, seen("a", "b"))).until == until
+
+
+def test_first_due_entry_waits_until_it_is_certain() -> None:
+    soon = Retiring("a", NOW, identity=pending("a", next_look=NOW + SECOND))
+    step = rest(case_of(replace(AT_REST, retiring=(soon, Retiring("c", LATER))), seen("a", "b", "c")))
+    assert (step.reason, step.until) == (Reason.IDENTIFYING, NOW + SECOND)
 
 
 def test_strangers_that_are_explained_delay_nothing() -> None:

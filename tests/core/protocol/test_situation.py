@@ -230,7 +230,7 @@ def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> 
     [
         replace(AT_REST, current=answered("b")),
         replace(AT_REST, current=eliminated("b", "s")),
-        replace(AT_REST, current=eliminated("s")),
+        replace(AT_REST, current=Identity("s", Learned.ELIMINATED)),
         replace(RETIRING, current=eliminated("b"), retiring=(Retiring("s", NOW),)),
     ],
     ids=["answered", "beside", "own", "retiring"],
@@ -241,6 +241,12 @@ def test_stranger_explained_since_is_no_doubt(journal: Journal) -> None:
     assert current is not None
     assert current.id is not None
     assert not case_of(replace(journal, strangers=noted), seen(current.id)).in_doubt
+
+
+def test_new_stranger_is_doubt_beside_an_explained_one() -> None:
+    journal = replace(AT_REST, current=eliminated("b", "s"), strangers=Strangers(frozenset({"s"}), NOW))
+    assert not case_of(journal, seen("b", "s")).in_doubt
+    assert case_of(journal, seen("b", "x")).in_doubt
 
 
 @pytest.mark.parametrize(
@@ -264,6 +270,7 @@ def test_next_look_of_a_pending_id_is_bounded(identity: Identity | None, expecte
         (AT_REST, {"a", "r", "s"}),
         (replace(AT_REST, ids_before=frozenset({"a"})), {"a", "r", "s"}),
         (replace(AT_REST, retiring=(Retiring("r", LATER),)), {"a", "s"}),
+        (replace(AT_REST, current=None, retiring=(Retiring("r", LATER),)), {"a", "b", "s"}),
         (replace(PREPARED, current=None), {"b", "r", "s"}),
         (replace(PREPARED, current=None, candidate=None), {"a", "b", "r", "s"}),
         (replace(PREPARED, current=eliminated("b")), {"r", "s"}),

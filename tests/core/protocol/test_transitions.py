@@ -223,8 +223,9 @@ def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request 
         (request(RequestKind.COMPROMISED, Target(id="x")), request(RequestKind.COMPROMISED, Target(id="x"))),
         (request(of=Target(version=7)), request(of=Target(id="c"))),
         (request(of=Target(version=8)), request(of=Target(version=8))),
+        (request(of=Target(id="x", version=7)), request(of=Target(id="x", version=7))),
     ],
-    ids=["none", "manual", "force", "compromised", "by version", "of another", "of the candidate", "of a later one"],
+    ids=["none", "manual", "force", "compromised", "by version", "of another", "of the candidate", "later", "by both"],
 )
 def test_commit_moves_the_request_to_the_retired_id(asked: Request | None, expected: Request | None) -> None:
     assert committed(replace(PREPARED, request=asked)).request == expected
@@ -254,6 +255,7 @@ def test_commit_keeps_a_request_of_a_candidate_without_an_id() -> None:
         ({"published": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
         ({}, {"retiring": (Retiring("r", NOW),)}, MOMENT, True),
         ({}, {"current": None}, timedelta(), False),
+        ({}, {"holder": None, "lease_until": None}, timedelta(), True),
     ],
 )
 def test_commit_keeps_the_lease_for_what_is_due(
@@ -263,6 +265,10 @@ def test_commit_keeps_the_lease_for_what_is_due(
     after = transitions.committed(case_of(replace(PREPARED, **journal), observation, grace=grace))
     assert after.holder == ("me" if keeps else None)
     assert after.lease_until == (NOW + POLICY.lease if keeps else None)
+
+
+def test_commit_notes_a_late_create() -> None:
+    assert committed(create_lost_at=NOW).create_until == NOW + POLICY.request_timeout + WINDOW
 
 
 def test_verification_is_left_to_a_later_run() -> None:
@@ -422,6 +428,11 @@ def test_identified_secret_is_not_retiring() -> None:
 def test_request_speaks_of_the_identified_id(asked: Request | None, expected: Request | None) -> None:
     before = replace(AT_REST, current=pending("b"), request=asked)
     assert transitions.identified(case_of(before, seen("b")), eliminated("b")).request == expected
+
+
+def test_request_of_a_known_id_stays_when_identified() -> None:
+    before = replace(AT_REST, request=request())
+    assert transitions.identified(case_of(before, seen("b")), eliminated("c")).request == request()
 
 
 def test_journal_catches_up_with_its_request() -> None:
