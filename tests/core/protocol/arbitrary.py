@@ -121,6 +121,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         Observation,
         published=documents_like(typical.published),
         journal_at=mostly(None, times),
+        journal_read_at=mostly(None, times),
         journal_expires_at=mostly(None, times),
         journal_lost=mostly(typical=False, anything=st.just(value=True)),
         request=mostly(None, requests),

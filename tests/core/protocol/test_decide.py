@@ -230,6 +230,7 @@ def test_run_does_not_end_otherwise(journal: Journal, facts: dict[str, Any]) -> 
         {"ambiguity": "two"},
         {"attempts": 1},
         {"last_error": "it failed"},
+        {"next_attempt_at": YESTERDAY},
         {"strangers": Strangers(frozenset({"s"}), YESTERDAY)},
     ],
 )

@@ -29,6 +29,7 @@ from tests.core.protocol.situations import (
     MINE,
     MOMENT,
     NOW,
+    OLD,
     POLICY,
     PREPARED,
     RETIRING,
@@ -174,6 +175,13 @@ def test_backoff_is_awaited_within_its_bounds(at: datetime | None, waits: bool) 
     assert step.next_command.args == ("rotate-now", "shop")
 
 
+def test_rate_limit_is_awaited_without_a_failure() -> None:
+    step = step_of(replace(AT_REST, next_attempt_at=LATER), seen())
+    assert (reason_of(step), step.until) == (Reason.RATE_LIMITED, LATER)
+    assert step.detail == "the provider limits the requests of this key"
+    assert step.next_command.args == ("rotate-now", "shop")
+
+
 def test_backoff_does_not_bind_explicit_commands() -> None:
     backing_off = replace(FAILED, next_attempt_at=LATER)
     assert wait_for_backoff(case_of(backing_off, seen(), explicit=True)) is None
@@ -181,7 +189,7 @@ def test_backoff_does_not_bind_explicit_commands() -> None:
 
 
 def test_lease_comes_before_backoff_and_writes() -> None:
-    backing_off = replace(PREPARED, candidate=seen().published.secret, next_attempt_at=LATER, holder=None)
+    backing_off = replace(PREPARED, candidate=OLD, attempts=1, next_attempt_at=LATER, holder=None)
     assert reason_of(step_of(backing_off, seen())) is Reason.BACKOFF
     assert reason_of(step_of(replace(backing_off, **OTHERS), seen())) is Reason.LEASED
 

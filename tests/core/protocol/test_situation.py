@@ -17,6 +17,7 @@ from rotator.core.protocol import (
     Learned,
     Observation,
     Pause,
+    Published,
     Publishing,
     Request,
     RequestKind,
@@ -39,6 +40,7 @@ from tests.core.protocol.situations import (
     RETIRING,
     SECOND,
     WINDOW,
+    YESTERDAY,
     answered,
     case_of,
     eliminated,
@@ -262,6 +264,55 @@ def test_new_stranger_is_doubt_beside_an_explained_one() -> None:
 )
 def test_next_look_of_a_pending_id_is_bounded(identity: Identity | None, expected: datetime | None) -> None:
     assert case_of(AT_REST, seen(journal_at=NOW)).look_at(identity) == expected
+
+
+@pytest.mark.parametrize(
+    ("journal", "document", "doubt"),
+    [
+        (AT_REST, published(), False),
+        (AT_REST, published(version=2), True),
+        (PREPARED, published(version=2, secret=NEW), False),
+    ],
+    ids=["recorded", "edited", "candidate"],
+)
+def test_id_says_nothing_about_an_unrecorded_version(journal: Journal, document: Published, doubt: bool) -> None:
+    assert case_of(journal, seen("a", "b", published=document)).in_doubt is doubt
+
+
+# --- instants of other clocks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, NOW),
+        ({"journal_at": YESTERDAY}, NOW),
+        ({"journal_read_at": YESTERDAY}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW - SECOND}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + 9 * SECOND}, NOW + 20 * SECOND),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}, NOW + 29 * SECOND),
+    ],
+)
+def test_instant_of_another_clock_waits_by_vaults(facts: dict[str, Any], expected: datetime) -> None:
+    """Vault's time of reading has whole seconds, so one second is granted."""
+    case = case_of(AT_REST, seen(**facts))
+    assert case.not_before(NOW, WINDOW) == expected
+    assert case.not_before(LATER, WINDOW) == LATER
+
+
+def test_missing_id_is_gone_a_window_later() -> None:
+    read = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
+    entry = Retiring("a", NOW, missing_since=NOW - WINDOW)
+    assert case_of(AT_REST, seen()).gone_at(entry) == NOW
+    assert case_of(AT_REST, seen(**read)).gone_at(entry) == NOW + WINDOW - SECOND
+    assert case_of(AT_REST, seen(**read)).gone_at(Retiring("a", NOW)) is None
+
+
+@pytest.mark.parametrize(("looks", "waits"), [(0, 29), (1, 14), (2, 14)])
+def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
+    case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=YESTERDAY))
+    assert case.look_at(pending("b", looks=looks)) == NOW + waits * SECOND
 
 
 @pytest.mark.parametrize(

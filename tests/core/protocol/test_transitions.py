@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rotator.core.failures import Blame, Code
 from rotator.core.jitter import backoff
 from rotator.core.protocol import (
     Answered,
@@ -82,6 +83,15 @@ def test_claim_over_a_candidate_notes_its_late_create() -> None:
     journal = transitions.claimed(case_of(replace(PREPARED, **OTHERS), seen()))
     assert journal.create_until == NOW + WINDOW
     assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+
+
+def test_claim_of_a_working_candidate_ends_its_ambiguity() -> None:
+    troubled = replace(PREPARED, ambiguity="two", unknown_ids=frozenset({"c"}))
+    works = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
+    journal = transitions.claimed(case_of(troubled, works))
+    assert (journal.ambiguity, journal.unknown_ids) == (None, frozenset())
+    kept = transitions.claimed(case_of(troubled, seen("a", "c")))
+    assert (kept.ambiguity, kept.unknown_ids) == ("two", frozenset({"c"}))
 
 
 def test_release_notes_what_a_later_run_needs() -> None:
@@ -519,7 +529,8 @@ def test_resolved_ids_retire_at_once() -> None:
         create_until=LATER,
         **FAILURE,
     )
-    observation = seen("a", "c", "s", "t", published=published(version=7, written_at=NOW, secret_id="t"))
+    rewritten = published(version=2, written_at=LATER, secret_id="t")
+    observation = seen("a", "c", "s", "t", published=rewritten, rewritten_over=1)
     journal = transitions.resolved(case_of(before, observation), frozenset({"s", "c", "t", "r", "a", "x"}))
     by_hand = [Identity(id_, Learned.PERSON, beside=frozenset({"a", "c", "s", "t"})) for id_ in ("c", "s")]
     entries = (kept, *(Retiring(str(own.id), NOW, identity=own) for own in by_hand))
@@ -527,12 +538,26 @@ def test_resolved_ids_retire_at_once() -> None:
         api_key="key1",
         current=answered("a"),
         rotated_at=NOW,
-        published_version=7,
-        published_at=NOW,
+        published_version=2,
+        published_at=LATER,
         rotation_id="rotation-1",
         create_until=LATER,
         retiring=entries,
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "over", "follows"),
+    [(2, 1, True), (2, None, False), (3, 1, False), (3, 2, False), (1, 1, False), (2, 0, False)],
+)
+def test_persons_retirement_speaks_of_the_own_rewrite_only(version: int, over: int | None, follows: bool) -> None:
+    """Another version is recognized by the ordinary rules."""
+    case = case_of(AT_REST, seen("b", "s", published=published(version=version), rewritten_over=over))
+    for journal in (
+        transitions.resolved(case, frozenset({"s"})),
+        transitions.retired_by_hand(case, frozenset({"s"}), not_before=NOW),
+    ):
+        assert journal.published_version == (2 if follows else 1)
 
 
 def test_resolving_notes_a_late_create_of_the_candidate() -> None:
@@ -542,7 +567,7 @@ def test_resolving_notes_a_late_create_of_the_candidate() -> None:
 
 def test_ids_retire_by_hand() -> None:
     entries = (Retiring("a", LATER, compromised=True), Retiring("r", YESTERDAY))
-    before = replace(AT_REST, api_key=None, retiring=entries, unknown_ids=frozenset({"s", "t"}))
+    before = replace(AT_REST, api_key=None, retiring=entries, unknown_ids=frozenset({"s", "t"}), **MINE)
     case = case_of(before, seen("a", "b", "s"))
     journal = transitions.retired_by_hand(case, frozenset({"a", "r", "s"}), not_before=NOW)
     own = Identity("s", Learned.PERSON, beside=frozenset({"a", "b", "s"}))
@@ -552,6 +577,21 @@ def test_ids_retire_by_hand() -> None:
         Retiring("s", NOW, identity=own),
     )
     assert (journal.unknown_ids, journal.api_key) == (frozenset({"t"}), "key1")
+    assert (journal.holder, journal.lease_until) == (None, None)
+
+
+def test_id_created_by_hand_is_not_the_published_one() -> None:
+    before = replace(AT_REST, api_key=None, current=pending("b", beside=frozenset("b"), foreign_ids=frozenset("f")))
+    journal = transitions.created_by_hand(case_of(before, seen("b")), "n")
+    assert journal == replace(AT_REST, current=pending("b", beside=frozenset("bn"), foreign_ids=frozenset("fn")))
+    nameless = replace(before, current=None)
+    assert transitions.created_by_hand(case_of(nameless, seen("b")), "n") == replace(AT_REST, current=None)
+
+
+@pytest.mark.parametrize(("before", "expected"), [(None, NOW), (LATER, LATER), (YESTERDAY, NOW)])
+def test_create_by_hand_might_be_late(before: datetime | None, expected: datetime) -> None:
+    journal = transitions.late_create(replace(AT_REST, create_until=before), NOW)
+    assert journal == replace(AT_REST, create_until=expected)
 
 
 @pytest.mark.parametrize("current", [answered("b"), pending("b")])
@@ -644,14 +684,14 @@ def test_recovered_journal_has_no_done_request(of: str, kept: bool) -> None:
 
 def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:
     """Return the journal after a failure."""
-    options: dict[str, Any] = {"failure": "code", "ambiguous": False}
+    options: dict[str, Any] = {"failure": Code.UNANSWERED.value, "ambiguous": False}
     return transitions.failed(observation, journal, POLICY, NOW, "it failed", **(options | facts))
 
 
 def test_failure_is_recorded_without_the_lease() -> None:
     journal = failed(replace(AT_REST, attempts=2, **MINE), seen())
     backs_off = {"attempts": 3, "next_attempt_at": NOW + backoff("shop", 3)}
-    assert journal == replace(AT_REST, last_error="it failed", failure="code", **backs_off)
+    assert journal == replace(AT_REST, last_error="it failed", failure="unanswered", **backs_off)
 
 
 @pytest.mark.parametrize(
@@ -668,6 +708,12 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
     longer = timedelta(minutes=90)
     assert failed(before, seen(), not_before=longer).next_attempt_at == NOW + longer
     assert failed(before, seen(), not_before=SECOND).next_attempt_at == NOW + delay
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code.blame is not Blame.PROVIDER])
+def test_urgent_request_waits_where_the_provider_is_not_the_cause(code: Code) -> None:
+    before = replace(AT_REST, attempts=4, request=request(RequestKind.FORCE))
+    assert failed(before, seen(), failure=code.value).next_attempt_at == NOW + backoff("shop", 5)
 
 
 def test_ambiguity_is_recorded_or_kept() -> None:
@@ -691,6 +737,19 @@ def test_ambiguity_is_recorded_or_kept() -> None:
 def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
     journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
     assert journal.strangers == (Strangers(frozenset({"s"}), NOW) if noted else None)
+
+
+def test_ids_in_doubt_are_not_called_unknown() -> None:
+    """One of them is the published secret's own."""
+    doubtful = failed(replace(AT_REST, current=eliminated("b")), seen("b", "s"), ambiguous=True)
+    assert doubtful.unknown_ids == frozenset()
+    primary = seen(listing=listing("b", "s", via=Credential.PRIMARY))
+    assert failed(replace(AT_REST, current=None), primary, ambiguous=True).unknown_ids == {"b", "s"}
+
+
+def test_rate_limit_is_no_failure() -> None:
+    journal = transitions.limited(case_of(replace(AT_REST, **MINE), seen()), LATER)
+    assert journal == replace(AT_REST, next_attempt_at=LATER)
 
 
 def test_ambiguity_starts_an_elimination_again() -> None:
