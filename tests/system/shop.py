@@ -127,9 +127,8 @@ class Shop:
         eventually(certain, timeout=ENOUGH, what=lambda: self.journal)
 
     def adopted(self) -> "Shop":
-        """Adopt the account with its first value, until the id is certain."""
-        assert_ok(self.adopt(self.first))
-        self.identify()
+        """Adopt the account with its first value and the id of that."""
+        assert_ok(self.adopt(self.first, "--secret-id", self.id_of(self.first)))
         return self
 
     # --- advice ----------------------------------------------------------------------------------------------------
