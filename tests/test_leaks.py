@@ -7,7 +7,6 @@ sent. Every place where rotator shows text is searched by value.
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from pydantic import SecretStr
 
 from rotator.emulator import Account
 from rotator.generator import Recipe, generate
@@ -398,9 +396,8 @@ def test_a_wrapped_token_is_masked_and_no_sign_of_an_absent_document(scene: Scen
 
 def test_leaks_finds_every_spelling() -> None:
     """The search of these tests itself."""
-    secret = SecretStr("Canary0Plain9Value").get_secret_value()
+    secret = "Canary0Plain9Value"
     for name, spelling in SPELLINGS.items():
         assert leaks(json.dumps({"error": f"it is {spelling(f'X-Vault-Token: {secret}')}"}), secret), name
     assert leaks(f"it is {secret[:10]}", secret)
     assert not leaks("it is ********", secret)
-    assert threading.active_count() >= 1

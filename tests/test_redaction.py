@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator.account_api import RateLimited, Refused
+from rotator.account_api import Refused
 from rotator.errors import ConfigError, RotatorError
 from rotator.logs import MASK, Redactor, foreign, redact, redaction, register_proxies, register_secret
 
@@ -228,9 +229,13 @@ def test_every_error_class_masks_its_text() -> None:
         if next(iter(parameters.values())).annotation not in {str, "str"}:
             continue  # made from another error
         details = {"status": 400, "retry_after": None}
-        needed = {name: given for name, given in details.items() if name in parameters or issubclass(kind, Refused)}
-        if not issubclass(kind, RateLimited):
-            needed.pop("retry_after", None)
+        needed: dict[str, Any] = {
+            name: details.get(name, value)
+            for name, parameter in parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        }
+        if issubclass(kind, Refused):
+            needed["status"] = 400
         made: Callable[..., RotatorError] = kind
         error = made(value, **needed)
         assert value not in f"{error} {error.args}", kind
