@@ -201,5 +201,20 @@ def hours(forecast: Forecast, zone: ZoneInfo) -> dict[datetime, int]:
     return dict(calls)
 
 
+def busiest_account(forecast: Forecast) -> tuple[str, datetime, int] | None:
+    """Return the account that needs the most requests in one hour, that hour and their number; None without events.
+
+    The provider can limit the requests of each key per hour.
+    """
+    calls: Counter[tuple[str, datetime]] = Counter()
+    for event in forecast.events:
+        hour = event.at.replace(minute=0, second=0, microsecond=0)
+        calls[event.account, hour] += CALLS[event.kind]
+    if not calls:
+        return None
+    (account, hour), most = max(calls.items(), key=lambda item: item[1])
+    return account, hour, most
+
+
 def _first(local: datetime, *, monthly: bool) -> date:
     return local.date().replace(day=1) if monthly else local.date()

@@ -31,7 +31,7 @@ from rotator.core.protocol import (
     TryEarlier,
 )
 from rotator.errors import visible
-from rotator.forecast import CALLS, Event, Forecast, Kind, Load, hours, loads
+from rotator.forecast import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.logs import redact
 from rotator.rotation import Outcome, Preview, Result
 
@@ -245,6 +245,7 @@ def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, 
         "rotations": counts[Kind.ROTATE],
         "revocations": counts[Kind.REVOKE],
         "busiest_hour": max(calls, key=lambda hour: calls[hour], default=None),
+        "busiest_account": _busiest_account_json(forecast),
         "hours": [{"at": hour, "calls": count} for hour, count in calls.items()],
         "events": [
             {"at": event.at, "account": event.account, "kind": event.kind.value, "overridden": event.overridden}
@@ -252,6 +253,14 @@ def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, 
         ],
         "left_out": [{"account": account, "why": why} for account, why in left_out.items()],
     }
+
+
+def _busiest_account_json(forecast: Forecast) -> dict[str, Any] | None:
+    busiest = busiest_account(forecast)
+    if busiest is None:
+        return None
+    account, hour, calls = busiest
+    return {"account": account, "at": hour, "calls": calls}
 
 
 def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneInfo, calls_per_second: float) -> None:
@@ -325,6 +334,9 @@ def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Ite
             f"busiest hour: {busiest.astimezone(zone):%Y-%m-%d %a %H:%M}, "
             f"calls {calls[busiest]:,} ({allowed:,.0f} are allowed)"
         )
+    most = busiest_account(forecast)
+    if most is not None:
+        yield f"one account in one hour: calls {most[2]:,} at most ({most[0]})"
     if forecast.cut:
         yield "after that there is too much to tell: ask for less time or for fewer accounts"
 

@@ -284,6 +284,7 @@ def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
         "until 2026-12-15 Tue 18:00 (Europe/Berlin)",
         "in all: rotations 3, revocations 3, calls 15",
         "busiest hour: 2026-11-24 Tue 18:00, calls 3 (36,000 are allowed)",
+        "one account in one hour: calls 3 at most (alerts)",
         "left out, not taken on yet: new",
     ]
 
@@ -317,6 +318,16 @@ def test_a_forecast_of_nothing_has_no_tables(printed: Printed) -> None:
     lines = printed(ahead([member("shop", DAY)], DAY))
     assert lines == ["until 2026-11-24 Tue 18:00 (Europe/Berlin)", "in all: rotations 0, revocations 0, calls 0"]
     assert forecast_json(ahead([], DAY), {})["busiest_hour"] is None
+    assert forecast_json(ahead([], DAY), {})["busiest_account"] is None
+
+
+def test_forecast_counts_the_requests_of_each_account() -> None:
+    """Two rotations of one account in one hour need more of its hourly limit than one each of two accounts."""
+    hourly = replace(MONTHLY, every=timedelta(minutes=20))
+    fleet = [member("busy", HOUR, hourly), *(member(f"a{number}", 29 * DAY) for number in range(5))]
+    busiest = forecast_json(ahead(fleet, 3 * HOUR, max_secrets=20), {})["busiest_account"]
+    assert busiest["account"] == "busy"
+    assert busiest["calls"] >= 6
 
 
 def test_what_was_cut_and_what_was_forced_is_said(printed: Printed) -> None:
