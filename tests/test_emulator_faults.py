@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from rotator.emulator import Fault, Faults, History, Limit, Operation, listed, parse_fault, parse_limit, parse_primary
 from rotator.emulator.revisions import Revision
+from tests.support import PATIENCE
 from tests.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, problem, world
 
 CHILD, CHILD_SECRET = "child001", "Secret54321"
@@ -153,7 +154,8 @@ def test_faults_of_exchange_and_content_hit_the_same_request() -> None:
 def test_hanging_request_is_never_answered(fault: str, values: list[str]) -> None:
     with world(faults=[fault]) as w:
         with pytest.raises(httpx.ReadTimeout):
-            w.client.post(PATH, json={"secret": NEW}, timeout=0.2)
+            w.client.post(PATH, json={"secret": NEW}, timeout=httpx.Timeout(PATIENCE, read=0.2))
+        assert eventually(lambda: len(w.emulator.requests) == 1)
         assert w.live() == values
         assert w.client.get(PATH).status_code == 200
         assert [request.status for request in w.emulator.requests] == [None, 200]
@@ -162,10 +164,10 @@ def test_hanging_request_is_never_answered(fault: str, values: list[str]) -> Non
 def test_server_stops_at_once_while_a_request_hangs() -> None:
     with ThreadPoolExecutor(1) as pool:
         with world(faults=["list:hang"]) as w:
-            answer = pool.submit(httpx.get, w.url + PATH, auth=(KEY, SECRET), trust_env=False, timeout=30)
+            answer = pool.submit(httpx.get, w.url + PATH, auth=(KEY, SECRET), trust_env=False, timeout=2 * PATIENCE)
             assert eventually(lambda: w.emulator.faults.pending() == ())
             started = time.monotonic()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < PATIENCE
         with pytest.raises(httpx.RemoteProtocolError):
             answer.result()
 

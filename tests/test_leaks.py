@@ -154,7 +154,7 @@ class Scene:
     def environment(self) -> dict[str, str]:
         return {
             "ROTATOR_VAULT__ADDRESS": self.vault.address,
-            "ROTATOR_VAULT__TIMEOUT": "2s",
+            "ROTATOR_VAULT__TIMEOUT": "10s",
             "ROTATOR_ACCOUNT_API__API_URL": self.provider.address,
             "ROTATOR_ACCOUNT_API__REST_URL": self.provider.address,
         }

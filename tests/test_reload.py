@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests import proxy
-from tests.support import Cluster, Running
+from tests.support import PATIENCE, Cluster, Running
 from tests.test_daemon import QUICK, creates, open_accounts, works
 
 
@@ -25,7 +25,7 @@ class Held:
     def on_request(self, call: proxy.Call) -> proxy.Action | proxy.Answer:
         if call.method == self.method and self.part in call.path and not self.asked.is_set():
             self.asked.set()
-            assert self.release.wait(30)
+            assert self.release.wait(PATIENCE)
             return self.then
         return proxy.FORWARD
 
@@ -46,12 +46,12 @@ def reload(daemon: Running) -> None:
 
 def test_a_run_that_began_before_the_journals_moved_is_no_news_of_them(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a")
-    cluster.base = {"daemon": {"lease": "100s"}}
+    cluster.base = {"daemon": {"lease": "6m"}}
     with held(cluster.api_url, "GET", "/accounts/keya/secrets") as slow:
-        provider = {"api_url": slow.address, "timeout": "30s"}
+        provider = {"api_url": slow.address, "timeout": "2m"}
         cluster.configure(entries, account_api=provider)
         with cluster.daemon() as daemon:
-            assert slow.asked.wait(20)
+            assert slow.asked.wait(PATIENCE)
             cluster.configure(entries, account_api=provider, vault={"journal_prefix": "elsewhere"})
             reload(daemon)
             slow.release.set()
@@ -66,10 +66,10 @@ def test_a_look_that_began_before_the_journals_moved_is_no_news_of_them(cluster:
     cluster.configure(entries)
     assert cluster.run("rotate-now", "a").code == 0
     with held(cluster.bao.address, "GET", "/rotator/journal/a") as slow:
-        vault = {"address": slow.address, "timeout": "30s"}
+        vault = {"address": slow.address, "timeout": "2m"}
         cluster.configure(entries, vault=vault)
         with cluster.daemon() as daemon:
-            assert slow.asked.wait(20)
+            assert slow.asked.wait(PATIENCE)
             cluster.configure(entries, vault=vault | {"journal_prefix": "elsewhere"})
             reload(daemon)
             slow.release.set()

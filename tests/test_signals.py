@@ -53,7 +53,7 @@ def test_early_stop_exits_with_0_and_a_line(cluster: Cluster, moment: str, numbe
     cluster.configure(open_accounts(cluster, "a"))
     with cluster.daemon(env=FROM_THE_START) as daemon:
         wait_until(daemon, moment)
-        assert daemon.end(number, timeout=10) == 0
+        assert daemon.end(number) == 0
     line = f"rotator: {number.name}: stopped. Nothing was in progress.\n"
     assert daemon.find(line) or daemon.find("daemon.stopped")
 
