@@ -13,6 +13,7 @@ vault     GET    token
 vault     POST   capabilities
 vault     GET    mount
 """
+# Before the previous secret is revoked, three lists have to show that its id is its own.
 FIRST_ROTATION = """
 vault     GET    journal/a
 vault     GET    published/a
@@ -25,7 +26,19 @@ provider  GET    secrets/a
 vault     POST   published/a
 vault     GET    published/a
 vault     POST   journal/a
+vault     GET    journal/a
+vault     GET    published/a
 provider  GET    secrets/a
+vault     POST   journal/a
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+vault     POST   journal/a
 vault     GET    published/a
 provider  DELETE secret/a
 vault     POST   journal/a
@@ -33,6 +46,23 @@ vault     POST   journal/a
 ROTATION = """
 vault     GET    journal/a
 vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
+provider  POST   secrets/a
+provider  GET    secrets/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
+provider  GET    secrets/a
+vault     GET    published/a
+provider  DELETE secret/a
+vault     POST   journal/a
+"""
+# The request is written before the provider is asked.
+COMPROMISED = """
+vault     GET    journal/a
+vault     GET    published/a
+vault     POST   journal/a
 provider  GET    secrets/a
 vault     POST   journal/a
 provider  POST   secrets/a
@@ -65,6 +95,7 @@ vault     GET    published/a
 provider  DELETE secret/a
 vault     POST   journal/a
 """
+# The secrets that the account had before stay: a person decides about them.
 SECONDARY_COMES_IN = """
 vault     GET    journal/a
 vault     GET    published/a
@@ -77,7 +108,19 @@ provider  GET    secrets/a
 vault     POST   published/a
 vault     GET    published/a
 vault     POST   journal/a
+vault     GET    journal/a
+vault     GET    published/a
+vault     POST   journal/a
+"""
+RESOLVE = """
+vault     GET    journal/a
+vault     GET    published/a
 provider  GET    secrets/a
+vault     POST   journal/a
+vault     GET    journal/a
+vault     GET    published/a
+provider  GET    secrets/a
+vault     POST   journal/a
 vault     GET    published/a
 provider  DELETE secret/a
 vault     POST   journal/a
@@ -95,6 +138,11 @@ provider  GET    secrets/a
 SWEEP = """
 vault     GET    published/a
 vault     GET    journal/a
+"""
+# A daemon's, every 10 seconds, besides the token's renewal.
+HEARTBEAT = """
+vault     GET    mount
+vault     GET    journal/_fleet
 """
 STATUS = """
 vault     GET    journal/a
@@ -119,7 +167,7 @@ WAYS = {
     "a rotation without grace, by hand or by the daemon": ROTATION,
     "a rotation with grace": ROTATION_WITH_GRACE,
     "its revocation later": REVOCATION,
-    "a compromised secret replaced and revoked at once": ROTATION,
+    "a compromised secret replaced and revoked at once": COMPROMISED,
     "the first rotation of an account": FIRST_ROTATION,
     "the first one of a secondary, through its primary": SECONDARY_COMES_IN,
     "`rotate-now --due`, an account that is not due": NOTHING_DUE,
@@ -127,4 +175,5 @@ WAYS = {
     "`status`, an account": STATUS,
     "the daemon's recheck of an account, once a day": RECHECK,
     "the daemon's sweep, an account": SWEEP,
+    "the daemon's heartbeat, every 10 seconds": HEARTBEAT,
 }

@@ -12,13 +12,16 @@ import trustme
 
 from benchmarks import bare
 from benchmarks.calls import (
+    COMPROMISED,
     DRY_RUN,
     FIRST_ROTATION,
+    HEARTBEAT,
     LOGIN,
     NOTHING_DUE,
     RECHECK,
     REFERENCE,
     REFERENCE_AT_THE_PROVIDER,
+    RESOLVE,
     REVOCATION,
     ROTATION,
     ROTATION_WITH_GRACE,
@@ -48,11 +51,11 @@ class Counted:
             self.cluster.remember(first.get_secret_value())
             self.cluster.put(f"apps/{name}", {"api_secret": first.get_secret_value()})
 
-    def calls(self, *args: str) -> str:
+    def calls(self, *args: str, code: int = 0) -> str:
         """What a command asks the servers, one request a line."""
         begun = len(self.tape.calls)
         finished = self.cluster.run(*args)
-        assert finished.code == 0, finished
+        assert finished.code == code, finished
         return self.since(begun)
 
     def since(self, begun: int) -> str:
@@ -108,8 +111,9 @@ def test_a_rotation_without_grace_asks_the_same_however_it_is_asked_for(counted:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     counted.calls("rotate-now", "a")
-    for options in (["a"], ["--all"], ["a", "--compromised"], ["a", "--force"]):
+    for options in (["a"], ["--all"], ["a", "--force"]):
         assert counted.calls("rotate-now", *options) == listed(START, ROTATION)
+    assert counted.calls("rotate-now", "a", "--compromised") == listed(START, COMPROMISED)
 
 
 def test_with_grace_the_revocation_comes_later(counted: Counted) -> None:
@@ -127,14 +131,17 @@ def test_a_compromised_secret_is_revoked_at_once_in_spite_of_its_grace(counted: 
     counted.open("a")
     counted.cluster.configure([entry("a")], defaults={"grace": "1h"})
     counted.calls("rotate-now", "a", "--compromised")
-    assert counted.calls("rotate-now", "a", "--compromised") == listed(START, ROTATION)
+    assert counted.calls("rotate-now", "a", "--compromised") == listed(START, COMPROMISED)
 
 
 def test_a_secondary_comes_in_through_its_primary(counted: Counted) -> None:
     counted.open("main")
     counted.cluster.emulator.open_account(Account("keya", generate(Recipe())), primary="keymain")
+    [first] = counted.cluster.emulator.live("keya")
     counted.cluster.configure([entry("main"), entry("a", primary="main")])
-    assert counted.calls("rotate-now", "a") == listed(START, SECONDARY_COMES_IN)
+    assert counted.calls("rotate-now", "a", code=1) == listed(START, SECONDARY_COMES_IN)
+    assert first in counted.cluster.emulator.live("keya")
+    assert counted.calls("resolve", "a", "--revoke", first) == listed(START, RESOLVE)
     assert counted.calls("rotate-now", "a") == listed(START, ROTATION)
 
 
@@ -163,8 +170,9 @@ def test_what_a_daemon_asks_again_and_again(
     counted.calls("rotate-now", "a")
     calls = listed(block)
 
-    def seen() -> str:
-        return "".join(line for line in counted.since(begun).splitlines(keepends=True) if not line.endswith("token\n"))
+    def seen(*, heartbeats: bool = False) -> str:
+        lines = (line for line in counted.since(begun).splitlines(keepends=True) if not line.endswith("token\n"))
+        return "".join(line for line in lines if (line in HEARTBEAT) is heartbeats)
 
     with counted.cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -172,6 +180,8 @@ def test_what_a_daemon_asks_again_and_again(
         eventually(lambda: seen().count(calls) >= 4, what=seen)
     rounds = seen()[seen().index(calls) :]
     assert (calls * len(rounds)).startswith(rounds), "something else was asked between two rounds"
+    heartbeats = seen(heartbeats=True)
+    assert heartbeats in listed(HEARTBEAT) * (len(heartbeats) + 1), "a heartbeat asked for something else"
 
 
 def scripted(counted: Counted, name: str, provider: str, **environment: str) -> str:
