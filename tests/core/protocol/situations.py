@@ -59,7 +59,8 @@ def eliminated(id_: str, *beside: str) -> Identity:
 
 def pending(id_: str | None = None, **facts: Any) -> Identity:
     """Return an id that is being eliminated; its next list counts now."""
-    return Identity(id_, Learned.PENDING, **({"next_look": NOW} | facts))
+    known: dict[str, Any] = {"next_look": NOW}
+    return Identity(id_, Learned.PENDING, **(known | facts))
 
 
 def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
@@ -69,18 +70,22 @@ def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
 
 def published(**facts: Any) -> Published:
     """Return the published document that the journals below speak of."""
-    return Published(**({"version": 1, "secret": OLD} | facts))
+    known: dict[str, Any] = {"version": 1, "secret": OLD}
+    return Published(**(known | facts))
 
 
 def seen(*ids: str, **facts: Any) -> Observation:
     """Return an observation; with ids, the published secret has listed them."""
-    listed = {"listing": listing(*ids)} if ids else {}
-    return Observation(**({"published": published()} | listed | facts))
+    known: dict[str, Any] = {"published": published()}
+    if ids:
+        known["listing"] = listing(*ids)
+    return Observation(**(known | facts))
 
 
 def request(kind: RequestKind = RequestKind.MANUAL, of: Target | None = None, **facts: Any) -> Request:
     """Return a request for the secret of `AT_REST`."""
-    return Request(kind, of or Target(id="b"), NOW, "ana", **({"id": "request-1"} | facts))
+    known: dict[str, Any] = {"id": "request-1"}
+    return Request(kind, of or Target(id="b"), NOW, "ana", **(known | facts))
 
 
 # The published secret has the id b, and nothing is to be done.

@@ -236,14 +236,14 @@ def test_answered_candidate_is_awaited() -> None:
 def test_waiting_run_ends_and_a_later_one_continues() -> None:
     since = NOW - 9 * SECOND
     waiting = seen(refused=CANDIDATE_REFUSED, waiting_since={Awaited.CANDIDATE: since}, paused=5 * SECOND)
-    step = step_of(ANSWERED, waiting)
+    step: Any = step_of(ANSWERED, waiting)
     assert (reason_of(step), step.until, step.resumes) == (Reason.VERIFYING, NOW + 5 * SECOND, True)
     assert step.detail == "the new secret does not authenticate yet"
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
     assert step.journal.verification == Verification("rotation-1", since, NOW + 5 * SECOND)
     assert (step.journal.holder, step.journal.lease_until) == (None, None)
-    fresh = wait_for_candidate(case_of(ANSWERED, replace(waiting, waiting_since={})))
-    assert fresh.journal.verification.since == NOW  # type: ignore[union-attr]
+    fresh: Any = wait_for_candidate(case_of(ANSWERED, replace(waiting, waiting_since={})))
+    assert fresh.journal.verification.since == NOW
 
 
 def test_verify_timeout_counts_across_runs() -> None:

@@ -190,13 +190,13 @@ def test_request_of_a_replaced_secret_begins_nothing() -> None:
 
 
 def test_full_account_begins_nothing() -> None:
-    step = begin(case_of(replace(DUE, retiring=(Retiring("a", LATER),)), seen("a", "b")))
+    step: Any = begin(case_of(replace(DUE, retiring=(Retiring("a", LATER),)), seen("a", "b")))
     assert reason_of(step) is Reason.FULL
     step = begin(case_of(DUE, seen("a", "b")))
     assert failure_of(step) is Failure.FULL
-    assert step.what == "the account has 2 of 2 secrets, there is no room for a new one"  # type: ignore[union-attr]
-    assert step.next_command.args == ("resolve", "shop")  # type: ignore[union-attr]
-    assert step.advice  # type: ignore[union-attr]
+    assert step.what == "the account has 2 of 2 secrets, there is no room for a new one"
+    assert step.next_command.args == ("resolve", "shop")
+    assert step.advice
     assert begin(case_of(DUE, seen("a", "b"), max_secrets=3)) == Prepare(Trigger.SCHEDULE)
 
 

@@ -292,25 +292,23 @@ def test_list_counts_without_an_instant() -> None:
 
 
 def test_several_possible_ids_are_named() -> None:
-    step = eliminate(case_of(replace(AT_REST, current=pending("b")), seen("b", "c")))
+    step: Any = eliminate(case_of(replace(AT_REST, current=pending("b")), seen("b", "c")))
     assert failure_of(step) is Failure.AMBIGUOUS
-    assert step.what == "one of these ids is the published secret's: b, c"  # type: ignore[union-attr]
+    assert step.what == "one of these ids is the published secret's: b, c"
 
 
 def test_retiring_ids_can_be_the_published_one() -> None:
     """A person might have published a retiring secret again."""
     journal = replace(AT_REST, current=pending(), retiring=(Retiring("r", LATER), Retiring("s", LATER)))
-    step = eliminate(case_of(journal, seen("r", "s")))
-    assert step.what == "one of these ids is the published secret's: r, s"  # type: ignore[union-attr]
+    step: Any = eliminate(case_of(journal, seen("r", "s")))
+    assert step.what == "one of these ids is the published secret's: r, s"
 
 
 def test_no_possible_id_is_reported() -> None:
     journal = replace(AT_REST, current=pending(restarts=3, foreign_ids=frozenset("xy")))
-    step = eliminate(case_of(journal, seen("x", "y")))
+    step: Any = eliminate(case_of(journal, seen("x", "y")))
     assert failure_of(step) is Failure.AMBIGUOUS
-    assert step.what == (  # type: ignore[union-attr]
-        "the provider lists no id that can be the published secret's; it lists x, y"
-    )
+    assert step.what == ("the provider lists no id that can be the published secret's; it lists x, y")
 
 
 # --- elimination of a retiring id --------------------------------------------------------------------------------
@@ -324,33 +322,33 @@ def retiring_pending(**facts: Any) -> Journal:
 def test_retiring_id_needs_three_lists() -> None:
     journal, events = retiring_pending(), []
     for at in (NOW, NOW + WINDOW / 2, NOW + WINDOW):
-        step = eliminate_retiring(case_of(journal, seen("a", "b", "x"), now=at))
+        step: Any = eliminate_retiring(case_of(journal, seen("a", "b", "x"), now=at))
         events.append(event_of(step))
-        journal = step.journal  # type: ignore[union-attr]
+        journal = step.journal
     assert events == [Event.LOOKED, Event.LOOKED, Event.IDENTIFIED]
     assert journal.retiring[1] == Retiring("a", NOW, identity=eliminated("a", "b", "x"))
 
 
 @pytest.mark.parametrize("ids", [("a", "b"), ("a", "b", "x")], ids=["without the others", "with a retiring one"])
 def test_retiring_id_agrees_beside_explained_ones(ids: tuple[str, ...]) -> None:
-    step = eliminate_retiring(case_of(retiring_pending(foreign_ids=frozenset({"f"})), seen(*ids, "f")))
+    step: Any = eliminate_retiring(case_of(retiring_pending(foreign_ids=frozenset({"f"})), seen(*ids, "f")))
     assert event_of(step) is Event.LOOKED
-    assert step.journal.retiring_ids == {"a", "x"}  # type: ignore[union-attr]
+    assert step.journal.retiring_ids == {"a", "x"}
 
 
 def test_retiring_id_beside_a_stranger_becomes_unknown() -> None:
-    step = eliminate_retiring(case_of(retiring_pending(), seen("a", "b", "s")))
+    step: Any = eliminate_retiring(case_of(retiring_pending(), seen("a", "b", "s")))
     assert event_of(step) is Event.LOOKED
-    assert step.journal.retiring == (Retiring("x", LATER),)  # type: ignore[union-attr]
+    assert step.journal.retiring == (Retiring("x", LATER),)
 
 
 def test_unlisted_retiring_id_is_not_forgotten() -> None:
     """One list without it is no proof: before it is due an entry is never forgotten."""
     journal = retiring_pending(looks=2)
-    step = eliminate_retiring(case_of(journal, seen("b", "x")))
+    step: Any = eliminate_retiring(case_of(journal, seen("b", "x")))
     assert event_of(step) is Event.LOOKED
     restarted = pending("a", restarts=1, next_look=NOW + WINDOW)
-    assert step.journal.retiring[1] == Retiring("a", NOW, identity=restarted)  # type: ignore[union-attr]
+    assert step.journal.retiring[1] == Retiring("a", NOW, identity=restarted)
 
 
 @pytest.mark.parametrize(
@@ -374,9 +372,9 @@ def test_list_does_not_count_for_retiring_otherwise(journal: Journal, observatio
 def test_every_pending_retiring_id_has_its_turn() -> None:
     first = Retiring("x", LATER, identity=pending("x", next_look=LATER))
     journal = replace(RETIRING, retiring=(first, Retiring("a", NOW, identity=pending("a"))))
-    step = eliminate_retiring(case_of(journal, seen("a", "b", "x")))
+    step: Any = eliminate_retiring(case_of(journal, seen("a", "b", "x")))
     assert event_of(step) is Event.LOOKED
-    assert step.journal.retiring[0] == first  # type: ignore[union-attr]
+    assert step.journal.retiring[0] == first
 
 
 # --- waiting for the next list -----------------------------------------------------------------------------------
@@ -443,12 +441,12 @@ def test_doubt_names_the_ids_and_leads_out() -> None:
 
 def test_doubt_names_no_explained_id() -> None:
     beside = replace(AT_REST, current=eliminated("b", "x"), retiring=(Retiring("r", LATER),))
-    step = name_doubt(case_of(beside, seen("b", "r", "s", "x")))
+    step: Any = name_doubt(case_of(beside, seen("b", "r", "s", "x")))
     assert step is not None
-    assert step.what.endswith(": b, s")  # type: ignore[union-attr]
-    nameless = name_doubt(case_of(replace(beside, current=None), seen("b", "r")))
+    assert step.what.endswith(": b, s")
+    nameless: Any = name_doubt(case_of(replace(beside, current=None), seen("b", "r")))
     assert nameless is not None
-    assert nameless.what.endswith(": b")  # type: ignore[union-attr]
+    assert nameless.what.endswith(": b")
 
 
 def test_request_leads_out_of_doubt_where_there_is_room() -> None:
@@ -507,11 +505,9 @@ def test_unlisted_id_is_awaited_then_reported() -> None:
     waiting = {Awaited.LISTED: NOW - WINDOW + MOMENT}
     step = await_listed(case_of(AT_REST, seen("a", waiting_since=waiting)))
     assert step == Pause(5 * SECOND, Awaited.LISTED)
-    failed = await_listed(case_of(AT_REST, seen("a", "c", waiting_since={Awaited.LISTED: NOW - WINDOW})))
+    failed: Any = await_listed(case_of(AT_REST, seen("a", "c", waiting_since={Awaited.LISTED: NOW - WINDOW})))
     assert failure_of(failed) is Failure.UNLISTED
-    assert failed.what == (  # type: ignore[union-attr]
-        "the published secret authenticates, but the provider does not list its id b; it lists a, c"
-    )
+    assert failed.what == ("the published secret authenticates, but the provider does not list its id b; it lists a, c")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ from tests.core.protocol.situations import (
 )
 
 COMPROMISED = request(RequestKind.COMPROMISED)
-OTHERS = {"holder": "other", "lease_until": LATER}
+OTHERS: dict[str, Any] = {"holder": "other", "lease_until": LATER}
 
 
 # --- the lease ---------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ FAILED = replace(DUE, attempts=2, last_error="it failed")
     [(None, False), (NOW, False), (NOW + MOMENT, True), (FURTHEST, True), (FURTHEST + MOMENT, False)],
 )
 def test_backoff_is_awaited_within_its_bounds(at: datetime | None, waits: bool) -> None:
-    step = wait_for_backoff(case_of(replace(FAILED, next_attempt_at=at), seen()))
+    step: Any = wait_for_backoff(case_of(replace(FAILED, next_attempt_at=at), seen()))
     if not waits:
         assert step is None
         return

@@ -690,7 +690,7 @@ def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:
 
 def test_failure_is_recorded_without_the_lease() -> None:
     journal = failed(replace(AT_REST, attempts=2, **MINE), seen())
-    backs_off = {"attempts": 3, "next_attempt_at": NOW + backoff("shop", 3)}
+    backs_off: dict[str, Any] = {"attempts": 3, "next_attempt_at": NOW + backoff("shop", 3)}
     assert journal == replace(AT_REST, last_error="it failed", failure="unanswered", **backs_off)
 
 
