@@ -236,6 +236,8 @@ class Gate:
             if self.hold(call) and not self._opened.is_set():
                 self.held.set()
                 self._opened.wait(ENOUGH)
+                if self.refuse(call):
+                    return proxy.DROP_BEFORE
             return proxy.FORWARD
 
         def on_response(request: proxy.Call, answer: proxy.Answer) -> proxy.Action:

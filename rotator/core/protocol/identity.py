@@ -26,7 +26,7 @@ def recognize(case: Situation) -> Step | None:
     if seen.via is not Credential.PUBLISHED:
         return None
     recorded = is_recorded(journal, seen.published)
-    if seen.identified is not None and (not recorded or journal.current_id != seen.identified.id):
+    if seen.identified is not None and not (recorded and _says_nothing_new(journal.current, seen.identified)):
         return Record(Event.ADOPTED, transitions.adopted(case, seen.identified, retire_previous=seen.replaced))
     if recorded:
         return _take_over(case) if journal.current is None else None
@@ -35,6 +35,11 @@ def recognize(case: Situation) -> Step | None:
     if journal.current is not None and seen.recorded == seen.published.secret:
         return Record(Event.CAUGHT_UP, transitions.caught_up(case))
     return _take_over(case)
+
+
+def _says_nothing_new(known: Identity | None, identified: Identity) -> bool:
+    """Whether an identity is known already. The provider's own answer is worth more than anything else."""
+    return known is not None and known.id == identified.id and (known.is_answered or known == identified)
 
 
 def _take_over(case: Situation) -> Step:
@@ -62,7 +67,11 @@ def _take_over(case: Situation) -> Step:
 
 
 def eliminate(case: Situation) -> Step | None:
-    """Count a list for the published secret's pending id."""
+    """Count a list for the published secret's pending id.
+
+    A candidate in hand does not authenticate when this is asked. A list that shows one possible id counts all the same:
+    otherwise a candidate that has no room would wait for an id that waits for the candidate.
+    """
     current = case.journal.current
     if current is None or not current.is_pending or not _counts(case, current):
         return None
@@ -74,6 +83,8 @@ def eliminate(case: Situation) -> Step | None:
         if identity.is_pending:
             return Record(Event.LOOKED, transitions.looked(case, identity))
         return Record(Event.IDENTIFIED, transitions.identified(case, identity))
+    if case.journal.candidate is not None:
+        return None
     if len(pool) > 1 or current.restarts >= MAX_RESTARTS:
         return _doubtful(case)
     return Record(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
@@ -83,7 +94,7 @@ def eliminate_retiring(case: Situation) -> Step | None:
     """Count a list for a retiring secret whose id was pending when it was replaced."""
     if case.journal.current_id not in case.listed:
         return None
-    for entry in case.journal.retiring:
+    for entry in case.journal.retiring if case.journal.candidate is None else ():
         identity = entry.identity
         if identity is None or not identity.is_pending or not _counts(case, identity):
             continue
@@ -99,9 +110,9 @@ def eliminate_retiring(case: Situation) -> Step | None:
 
 
 def _counts(case: Situation, identity: Identity) -> bool:
-    """Whether the list counts for a pending id: fetched with the published secret, late enough, no create in hand."""
+    """Whether the list counts for a pending id: fetched with the published secret, and late enough."""
     at = case.look_at(identity)
-    return (at is None or at <= case.now) and case.seen.via is Credential.PUBLISHED and case.journal.candidate is None
+    return (at is None or at <= case.now) and case.seen.via is Credential.PUBLISHED
 
 
 def await_look(case: Situation) -> Step | None:
