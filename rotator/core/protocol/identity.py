@@ -69,9 +69,9 @@ def _take_over(case: Situation) -> Step:
 def eliminate(case: Situation) -> Step | None:
     """Count a list for the published secret's pending id.
 
-    A candidate in hand does not authenticate when this is asked. A list that shows one possible id counts all the same,
-    if the id was listed before the candidate was sent: otherwise a candidate that has no room would wait for an id that
-    waits for the candidate.
+    A candidate in hand does not authenticate when this is asked. A list that shows one possible id counts all the same:
+    by then it shows the published secret's id, so no other one can be it. Otherwise a candidate that has no room would
+    wait for an id that waits for the candidate.
     """
     current = case.journal.current
     if current is None or not current.is_pending or not _counts(case, current):
@@ -79,8 +79,6 @@ def eliminate(case: Situation) -> Step | None:
     pool = case.pool_of(current)
     found = next(iter(pool), None)
     agrees = len(pool) == 1 and (current.looks == 0 or found == current.id)
-    if case.journal.candidate is not None and not pool <= case.journal.ids_before:
-        return None
     if agrees and found is not None:
         identity = transitions.counted(case, current, found)
         if identity.is_pending:
