@@ -304,7 +304,7 @@ def test_nothing_is_finished_without_a_candidate() -> None:
 
 def test_pending_id_is_no_new_one() -> None:
     """The published secret's own id is unknown yet: it is not taken for the candidate's."""
-    journal = replace(PREPARED, current=pending("a", foreign_ids=frozenset({"x"})))
+    journal = replace(PREPARED, current=pending("a", foreign_ids=frozenset({"x"}), next_look=LATER))
     assert step_of(journal, waits(listing=listing("a"))) == Create(Credential.PUBLISHED)
 
 

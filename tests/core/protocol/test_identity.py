@@ -269,6 +269,12 @@ def test_agreeing_list_counts_after_restarts() -> None:
     assert event_of(eliminate(case_of(replace(AT_REST, current=current), seen("b")))) is Event.LOOKED
 
 
+def test_list_counts_beside_a_waiting_candidate() -> None:
+    """By then the list shows the published secret's id: if it shows one, that is it."""
+    journal = replace(PREPARED, current=pending("b"))
+    assert event_of(eliminate(case_of(journal, seen("b")))) is Event.LOOKED
+
+
 @pytest.mark.parametrize(
     ("journal", "observation"),
     [
@@ -276,9 +282,9 @@ def test_agreeing_list_counts_after_restarts() -> None:
         (replace(AT_REST, current=None), seen("b")),
         (replace(AT_REST, current=pending("b", next_look=NOW + MOMENT)), seen("b")),
         (replace(AT_REST, current=pending("b")), seen(listing=listing("b", via=Credential.PRIMARY))),
-        (replace(PREPARED, current=pending("b")), seen("b")),
+        (replace(PREPARED, current=pending("b")), seen("b", "c")),
     ],
-    ids=["certain", "unknown", "early", "primary", "candidate"],
+    ids=["certain", "unknown", "early", "primary", "several beside a candidate"],
 )
 def test_list_does_not_count_otherwise(journal: Journal, observation: Observation) -> None:
     assert eliminate(case_of(journal, observation)) is None
