@@ -85,6 +85,7 @@ class View:
         published: What consumers read.
         current_id: The id of the published secret; None if nobody can tell.
         created: What the provider lists, with the published secret: id -> creation time.
+        doubtful: The listed ids that can be the published secret's; empty if that is certain.
     """
 
     account: AccountSettings
@@ -94,6 +95,7 @@ class View:
     published: Published
     current_id: str | None
     created: Mapping[str, datetime]
+    doubtful: frozenset[str] = frozenset()
 
     def situation(self, policy: Policy, now: datetime) -> Situation:
         """Return the account's situation as the protocol sees it."""
@@ -112,12 +114,12 @@ class View:
         )
 
     def _standing(self, id_: str) -> Standing:
+        if id_ in self.doubtful:
+            return Standing.IN_DOUBT
         if id_ == self.current_id:
             return Standing.PUBLISHED
         if id_ in self.journal.retiring_ids:
             return Standing.RETIRING
-        if self.current_id is None:
-            return Standing.IN_DOUBT
         if self.journal.candidate is None:
             return Standing.UNKNOWN
         if id_ == self.journal.current_id:
@@ -178,7 +180,16 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         infos = fleet.provider.list_secrets(credentials, account.api_key)
     created = {info.id: info.created_at for info in infos}
     current_id = _current_id(fleet, account, journal, published, frozenset(created))
-    return View(account, journal, document.version, document.created, published, current_id, created)
+    view = View(account, journal, document.version, document.created, published, current_id, created)
+    return replace(view, doubtful=_doubtful(view, view.situation(fleet.policy(account, _RUN), fleet.now())))
+
+
+def _doubtful(view: View, case: Situation) -> frozenset[str]:
+    """Return the listed ids that can be the published secret's, if that is not certain."""
+    if view.current_id is None:
+        return frozenset(view.created)
+    certain = len(view.created) == 1 or view.current_id != view.journal.current_id or not case.in_doubt
+    return frozenset() if certain else case.strangers | {view.current_id}
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.config import AccountSettings
-from rotator.core.protocol import Journal, Phase, Retiring
+from rotator.core.protocol import Journal, Phase, Request, RequestKind, ids_of
 from rotator.errors import Code, stored_code
 from rotator.logs import redact
 from rotator.schedule import Due
@@ -30,6 +30,38 @@ class BalanceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RetiringStatus:
+    """A recorded secret that rotator revokes.
+
+    Attributes:
+        id: Its id.
+        not_before: The end of its grace period.
+        compromised: Whether it must never be published again.
+    """
+
+    id: str
+    not_before: datetime
+    compromised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """A rotation that a person requested and that is not done yet.
+
+    Attributes:
+        kind: What was requested.
+        by: Who requested it.
+        at: When.
+        id: Names the request in logs.
+    """
+
+    kind: RequestKind
+    by: str
+    at: datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountStatus:
     """One account.
 
@@ -46,7 +78,8 @@ class AccountStatus:
         overridden: The next rotation begins outside its windows, because max_age says so.
         retiring: The recorded secrets that are to be revoked, and when.
         live_secrets: How many secrets the account has, as far as rotator knows.
-        unknown_secrets: How many of them rotator cannot account for.
+        unknown_secrets: How many of them rotator cannot account for. The published secret is never one of them.
+        request: The rotation that a person requested; None if nothing is requested.
         holder: The runner at work on it.
         attempts: Failed runs since the last good one.
         next_attempt_at: When it is tried again after a failure.
@@ -65,9 +98,10 @@ class AccountStatus:
     rotated_at: datetime | None = None
     due_at: datetime | None = None
     overridden: bool = False
-    retiring: tuple[Retiring, ...] = ()
+    retiring: tuple[RetiringStatus, ...] = ()
     live_secrets: int = 0
     unknown_secrets: int = 0
+    request: RequestStatus | None = None
     holder: str | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = None
@@ -126,7 +160,9 @@ def describe(
     """
     known = journal or Journal()
     recorded = stored_code(known.failure) if known.failure else None
-    ids = known.retiring_ids | known.unknown_ids | ({known.current_id} - {None})
+    own = ids_of(known.current.id if known.current is not None else None)
+    unknown = known.unknown_ids - own
+    possible = known.strangers.ids if known.strangers is not None else frozenset()
     return AccountStatus(
         name=account.name,
         api_key=account.api_key,
@@ -138,9 +174,10 @@ def describe(
         rotated_at=known.rotated_at,
         due_at=due.at if due and account.enabled else None,
         overridden=due.overridden if due else False,
-        retiring=known.retiring,
-        live_secrets=len(ids),
-        unknown_secrets=len(known.unknown_ids),
+        retiring=tuple(RetiringStatus(entry.id, entry.not_before, entry.compromised) for entry in known.retiring),
+        live_secrets=len(known.retiring_ids | unknown | possible | own),
+        unknown_secrets=len(unknown),
+        request=_requested(known.request),
         holder=_masked(known.holder),
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
@@ -148,6 +185,12 @@ def describe(
         failure=failure if error else recorded,
         balance=balance,
     )
+
+
+def _requested(request: Request | None) -> RequestStatus | None:
+    if request is None:
+        return None
+    return RequestStatus(request.kind, redact(request.by), request.at, request.id)
 
 
 def _masked(text: str | None) -> str | None:

@@ -252,7 +252,8 @@ def test_a_provider_whose_certificate_is_another_ca_s_is_not_talked_to(payments:
         finished = cluster.run("rotate-now", "payments")
     assert finished.code == 1, finished
     assert "Traceback" not in finished.err
-    (line,) = (line for line in finished.out.splitlines() if line.startswith("payments: "))
+    line, request = (line for line in finished.out.splitlines() if line.startswith("payments: "))
+    assert request == "payments: The request is not recorded. Run the command again"
     assert "The certificate of" in line
     assert "account_api.ca_cert" in line
     assert not cluster.emulator.requests
@@ -353,6 +354,8 @@ def test_a_rotation_tells_programs_what_it_did(payments: Payments) -> None:
                 "reason": "idle",
                 "until": None,
                 "error": None,
+                "next_command": None,
+                "request": None,
                 "rotation_id": rotation_id,
             }
         ],
@@ -459,9 +462,15 @@ def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(paym
     before = everything(payments.cluster)
     finished = interrupt(payments.cluster.start("rotate-now", "payments", "--wait", "2h", "--json"))
     assert finished.code == 3, finished
-    assert finished.json["accounts"][0]["error"] == "host/1/x is at work on it"
+    (account,) = finished.json["accounts"]
+    assert account["error"] == "host/1/x holds the lease"
+    assert account["next_command"] == ["rotate-now", "payments", "--wait", "5m"]
     assert "Traceback" not in finished.err
-    assert everything(payments.cluster) == before
+    after = everything(payments.cluster)
+    assert (after["live"], after["changing requests"]) == (before["live"], before["changing requests"])
+    recorded = payments.cluster.journal("payments")
+    assert (recorded["holder"], recorded["request"]["kind"]) == ("host/1/x", "manual"), "the lease holder continues"
+    assert account["request"]["id"] == recorded["request"]["id"]
 
 
 def test_a_primary_goes_after_its_secondaries(cluster: Cluster) -> None:
@@ -484,7 +493,10 @@ def test_a_secondary_that_has_nothing_published_is_brought_in_through_its_primar
     cluster.emulator.open_account(Account("child001", child.first), primary="boss0001")
     cluster.configure([boss.entry(), child.entry(primary="boss")])
     finished = cluster.run("rotate-now", "child", "--json")
-    assert (finished.code, finished.json["rotated"]) == (0, 1), finished
+    assert (finished.code, finished.json["rotated"]) == (1, 1), finished
+    (account,) = finished.json["accounts"]
+    assert (account["reason"], account["next_command"]) == ("ambiguous", ["resolve", "child"])
+    assert child.first in cluster.emulator.live("child001").values(), "it might be in use elsewhere"
     (created,) = [request for request in cluster.emulator.requests if request.operation is Operation.CREATE]
     assert (created.api_key, created.authenticated_as) == ("child001", "boss0001")
     assert cluster.document("apps/child")["api_key"] == "child001"
@@ -536,7 +548,8 @@ def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cl
         assert new.first.get_secret_value().encode() not in arguments
     assert cluster.document(new.path)["api_secret"] == new.first.get_secret_value()
     new.assert_works()
-    assert cluster.journal("payments")["current_id"] == new.live[0]
+    current = cluster.journal("payments")["current_id"]
+    assert (current["id"], current["learned"]) == (new.live[0], "eliminated")
     assert not [request for request in cluster.emulator.requests if request.operation in CHANGING]
 
 
@@ -569,19 +582,21 @@ def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
     assert everything(cluster) == before
 
 
-def test_a_secret_that_works_is_replaced_by_adoption_only_if_forced(payments: Payments, here: Here) -> None:
+def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     known = here("adopt", "payments", "--secret-env", "MINE", MINE=payments.first.get_secret_value())
     assert known.code == 0, known
+    (before_id,) = payments.live
     cluster.remember("Mine0Mine1Mine2")
     mine = cluster.emulator.add_secret(payments.api_key, SecretStr("Mine0Mine1Mine2"))
     before = everything(cluster)
     finished = here("adopt", "payments", "--secret-env", "MINE", "--secret-id", mine, MINE="Mine0Mine1Mine2")
     assert finished.code == 1, finished
-    assert "already holds another secret, which works" in said(finished)
+    assert "already contains another secret, which authenticates" in said(finished)
     assert everything(cluster) == before
-    finished = here("adopt", "payments", "--secret-env", "MINE", "--secret-id", mine, "--force")
-    assert finished.code == 0, finished
+    finished = here("adopt", "payments", "--secret-env", "MINE", "--secret-id", mine, "--replace")
+    assert finished.code == 1, finished
+    assert f"a secret that rotator did not create: {before_id}" in finished.out, "adoption retires nothing unasked"
     assert cluster.document(payments.path)["secret_id"] == mine
     payments.assert_works()
 
@@ -637,9 +652,9 @@ def test_a_stranger_s_secret_stops_the_account_until_it_is_resolved(payments: Pa
 
     resolved = cluster.run("resolve", "payments", "--revoke", stranger, "--json")
     assert resolved.code == 0, resolved
-    assert resolved.json["accounts"][0]["revoked"] == [stranger]
-    assert payments.live == [published]
-    assert cluster.journal("payments")["phase"] == "idle"
+    assert resolved.json["accounts"][0]["revoked"] == [stranger, published], "the request is carried out as well"
+    assert len(payments.live) == 1
+    assert (cluster.journal("payments")["phase"], cluster.journal("payments")["request"]) == ("idle", None)
     payments.assert_works()
 
 

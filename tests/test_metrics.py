@@ -21,12 +21,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from rotator import __version__
-from rotator.core.protocol import Phase, Reason, Retiring, Trigger
+from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
 from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
 from rotator.provider.rate_limiter import Budget
 from rotator.rotation import Outcome, Result
-from rotator.status import AccountStatus, BalanceStatus, FleetStatus
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus, RetiringStatus
 from rotator.web import create_app, serving
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
@@ -52,7 +52,7 @@ IN_OVERLAP = replace(
     name="alerts",
     phase=Phase.OVERLAP,
     live_secrets=2,
-    retiring=(Retiring("id-3", NOW + timedelta(hours=9)), Retiring("id-2", NOW + timedelta(hours=2))),
+    retiring=(RetiringStatus("id-3", NOW + timedelta(hours=9)), RetiringStatus("id-2", NOW + timedelta(hours=2))),
 )
 SHARED = Metrics()
 NEVER_SEEN = AccountStatus(name="new", api_key="a1", path="nexmo/new", primary=None, enabled=True)
@@ -242,7 +242,11 @@ def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
         *(series("rotations_total", result=result, trigger=trigger) for result in Result for trigger in Trigger),
         *(series("failures_total", reason=code) for code in Code),
         *(series("revocations_total", reason=reason) for reason in ("grace_over", "compromised")),
-        *(series("deferrals_total", reason=reason) for reason in (*Reason, BRAKE) if reason not in ("idle", "grace")),
+        *(
+            series("deferrals_total", reason=reason)
+            for reason in (*Reason, BRAKE)
+            if reason not in ("idle", "grace", "identifying")
+        ),
         *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
         *(
             series(name)

@@ -9,9 +9,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
-from rotator.core.protocol import Phase, Retiring
+from rotator.core.protocol import Phase, RequestKind
 from rotator.metrics import Metrics
-from rotator.status import AccountStatus, BalanceStatus, FleetStatus
+from rotator.status import AccountStatus, BalanceStatus, FleetStatus, RequestStatus, RetiringStatus
 from rotator.web import create_app, serving
 from tests.support import PATIENCE
 
@@ -64,7 +64,10 @@ OVERLAP = account(
     phase=Phase.OVERLAP,
     live_secrets=2,
     rotated_at=now() - timedelta(hours=2),
-    retiring=(Retiring("old-1", now() + timedelta(hours=22)),),
+    retiring=(RetiringStatus("old-1", now() + timedelta(hours=22)),),
+)
+REQUESTED = account(
+    "leaked", request=RequestStatus(RequestKind.COMPROMISED, "ann", now() - timedelta(minutes=7), "5f2c1d9e")
 )
 PENDING = AccountStatus("fresh", "key-fresh", "nexmo/fresh", None, enabled=True)
 DISABLED = account("off", enabled=False, due_at=None)
@@ -272,6 +275,17 @@ def test_an_account_opens_with_everything_about_it(browser: Browser) -> None:
             expect(full).to_contain_text(fact)
 
 
+def test_page_shows_who_requested_a_rotation(browser: Browser) -> None:
+    with visited(browser, *WELL, REQUESTED) as site:
+        expect(site.page.locator("#rows > tr", has_text="key-leaked")).to_contain_text("requested: compromised")
+        for name in ("leaked", "shop"):
+            site.page.get_by_role("button", name=name, exact=True).click()
+        assert REQUESTED.request is not None
+        at = f"{REQUESTED.request.at:%Y-%m-%d %H:%M:%S} UTC"
+        expect(site.page.locator("tr.full", has_text="id-leaked")).to_contain_text(f"compromised, by ann, {at}")
+        expect(site.page.locator("tr.full", has_text="id-shop")).not_to_contain_text("Requested")
+
+
 def test_a_link_brings_back_what_was_looked_at(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         site.page.locator("#search").fill("e")
@@ -311,7 +325,15 @@ def test_the_timeline_tells_the_next_thirty_days_to_eyes_and_ears(browser: Brows
 
 def test_hostile_text_is_shown_as_text(browser: Browser) -> None:
     error = f"{HOSTILE} javascript:alert(1): rotator adopt {HOSTILE}"
-    odd = account(HOSTILE, phase=Phase.AMBIGUOUS, last_error=error, holder=HOSTILE, primary=HOSTILE, path=HOSTILE)
+    odd = account(
+        HOSTILE,
+        phase=Phase.AMBIGUOUS,
+        last_error=error,
+        holder=HOSTILE,
+        primary=HOSTILE,
+        path=HOSTILE,
+        request=RequestStatus(RequestKind.MANUAL, HOSTILE, now(), HOSTILE),
+    )
     # A person's name for the account, and a reload that has it open: every place that text goes.
     with visited(browser, odd, not_ready=HOSTILE, ready=False, brake=HOSTILE) as site:
         site.page.locator("#rows button.name").click()

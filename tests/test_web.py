@@ -20,10 +20,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from starlette.responses import Response
 
 from rotator import web
-from rotator.core.protocol import Phase, Retiring
+from rotator.core.protocol import Phase, RequestKind
 from rotator.errors import ConfigError
 from rotator.metrics import Metrics
-from rotator.status import AccountStatus, FleetStatus
+from rotator.status import AccountStatus, FleetStatus, RequestStatus, RetiringStatus
 from rotator.web import create_app, serving
 from tests.support import PATIENCE, at_best, eventually
 
@@ -38,8 +38,9 @@ SHOP = AccountStatus(
     secret_id="id-2",
     rotated_at=NOW - timedelta(hours=3),
     due_at=NOW + timedelta(days=30),
-    retiring=(Retiring("id-1", NOW + timedelta(hours=21)),),
+    retiring=(RetiringStatus("id-1", NOW + timedelta(hours=21)),),
     live_secrets=2,
+    request=RequestStatus(RequestKind.COMPROMISED, "ann", NOW - timedelta(minutes=7), "5f2c1d9e"),
 )
 CALM = FleetStatus(NOW, "1.2.3", "host-1", NOW - timedelta(days=2), True, None, None, None, (SHOP,))
 MANY = replace(CALM, accounts=tuple(replace(SHOP, name=f"shop-{number}") for number in range(200)))
@@ -97,6 +98,12 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
     assert told["accounts"][0]["retiring"] == [
         {"id": "id-1", "not_before": "2026-11-24T15:05:07.250000Z", "compromised": False}
     ]
+    assert told["accounts"][0]["request"] == {
+        "kind": "compromised",
+        "by": "ann",
+        "at": "2026-11-23T17:58:07.250000Z",
+        "id": "5f2c1d9e",
+    }
     assert (told["accounts"][0]["phase"], told["accounts"][0]["state"]) == ("overlap", "overlap")
 
 

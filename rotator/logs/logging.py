@@ -23,7 +23,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     """Send every logger of the process through one chain, and mask secrets in the tracebacks of internal errors.
 
     Args:
-        level: The lowest level that is written: debug, info, warning or error.
+        level: The lowest level that is written: debug, info, warning, error or critical.
         form: One JSON object a line, or text for people.
         stream: Where to; standard error if not given.
     """

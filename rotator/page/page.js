@@ -390,7 +390,7 @@ function fill({ line, toggle, key, cells, cell }, account) {
   ]);
   time(cells.age, account.rotated, (ms) => span(now() - ms), "not known");
   time(cells.rotation, account.due, (ms) => (ms > now() ? relative(ms) : `due ${relative(ms)}`), "none", account.state === "overdue" ? "late" : null,
-    account.overridden ? "in spite of its windows" : null);
+    account.request ? `requested: ${account.request.kind}` : account.overridden ? "in spite of its windows" : null);
   time(cells.revocation, account.revoke, (ms) => (ms > now() ? relative(ms) : "due"), "none", null,
     account.retiring.length > 1 ? `and ${account.retiring.length - 1} more` : null);
   show(cells.secrets, `${known} ${account.live_secrets} ${account.unknown_secrets}`, () => [
@@ -418,6 +418,12 @@ function money(balance) {
   return make("span", {}, `${balance.euros.toFixed(2)} euros${reload}`, low, make("span", { class: "soft" }, ` read ${relative(parse(balance.read_at))}`));
 }
 
+function requested(request) {
+  if (!request) return null;
+  const at = parse(request.at);
+  return make("span", {}, `${request.kind}, by ${request.by}, ${utc(at)}`, make("span", { class: "soft" }, ` ${relative(at)}`));
+}
+
 function inFull(account) {
   const at = (ms) => (ms === null ? null : make("span", {}, utc(ms), make("span", { class: "soft" }, ` ${relative(ms)}`)));
   const facts = [
@@ -428,6 +434,7 @@ function inFull(account) {
     ["Published secret", account.secret_id],
     ["Published since", at(account.rotated)],
     ["Next rotation", at(account.due)],
+    ["Requested", requested(account.request)],
     ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
     ["Balance", money(account.balance)],
     ["Held by", account.holder],

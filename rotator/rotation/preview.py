@@ -17,6 +17,17 @@ from rotator.core.protocol import (
 from rotator.rotation.run import MAX_STEPS, Rotation
 
 
+# Journal writes that say less than the step after them.
+_NOTES = (
+    Event.CLAIMED,
+    Event.REDATED,
+    Event.REQUESTED,
+    Event.LOOKED,
+    Event.IDENTIFIED,
+    Event.MISSED,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a run would do first."""
@@ -32,8 +43,10 @@ def preview(rotation: Rotation) -> Preview:
     step = look(rotation)
     state = rotation.state
     journal = state.journal
-    if isinstance(step, Record) and step.event in (Event.CLAIMED, Event.REDATED, Event.REQUESTED):
-        state.know(step.journal)  # what comes after it says more
+    for _ in _NOTES:
+        if not isinstance(step, Record) or step.event not in _NOTES:
+            break
+        state.know(step.journal)
         step = _look_on(rotation)
     return Preview(rotation.account.name, journal, state.seen, step)
 

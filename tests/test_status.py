@@ -1,0 +1,38 @@
+"""What the status of an account says of its journal."""
+
+from datetime import UTC, datetime, timedelta
+
+from rotator.config import AccountSettings
+from rotator.core.protocol import Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
+from rotator.status import RequestStatus, RetiringStatus, describe
+
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+SHOP = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")
+OWN = Identity("id-1", Learned.ELIMINATED, beside=frozenset({"id-1"}))
+
+
+def test_status_names_who_requested_a_rotation() -> None:
+    request = Request(RequestKind.COMPROMISED, Target(id="id-1"), NOW, "ann", "5f2c1d9e")
+    assert describe(SHOP, Journal(current=OWN), None).request is None
+    status = describe(SHOP, Journal(current=OWN, request=request), None)
+    assert status.request == RequestStatus(RequestKind.COMPROMISED, "ann", NOW, "5f2c1d9e")
+
+
+def test_status_shows_of_a_retiring_secret_only_its_end() -> None:
+    """A newer version's fields are not shown: nobody has checked that they contain no secret."""
+    entry = Retiring("id-2", NOW + timedelta(hours=1), compromised=True, identity=OWN, unknown_fields='{"x": 1}')
+    status = describe(SHOP, Journal(current=OWN, retiring=(entry,)), None)
+    assert status.retiring == (RetiringStatus("id-2", NOW + timedelta(hours=1), compromised=True),)
+
+
+def test_published_secret_is_never_counted_as_unknown() -> None:
+    for own in (OWN, Identity("id-1", Learned.PENDING)):
+        journal = Journal(current=own, ambiguity="two", unknown_ids=frozenset({"id-1", "id-2"}))
+        status = describe(SHOP, journal, None)
+        assert (status.unknown_secrets, status.live_secrets) == (1, 2)
+
+
+def test_secrets_in_doubt_are_counted_but_not_unknown() -> None:
+    journal = Journal(current=OWN, ambiguity="one of two", strangers=Strangers(frozenset({"id-2"}), NOW))
+    status = describe(SHOP, journal, None)
+    assert (status.unknown_secrets, status.live_secrets) == (0, 2)
