@@ -188,8 +188,10 @@ def _doubtful(view: View, case: Situation) -> frozenset[str]:
     """Return the listed ids that can be the published secret's, if that is not certain."""
     if view.current_id is None:
         return frozenset(view.created)
-    certain = len(view.created) == 1 or view.current_id != view.journal.current_id or not case.in_doubt
-    return frozenset() if certain else case.strangers | {view.current_id}
+    current = view.journal.current
+    if len(view.created) == 1 or current is None or current.id != view.current_id or current.is_answered:
+        return frozenset()
+    return case.strangers | {view.current_id} if case.strangers else frozenset()
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:
@@ -236,7 +238,7 @@ def require_room(fleet: Fleet, view: View) -> None:
             unchanged="Nothing was changed",
             next_step=f"Take it on first: rotator adopt {name}",
         )
-    if len(view.created) >= limit:
+    if _is_full(fleet, view):
         raise RotatorError(
             f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
             unchanged="Nothing was changed",
@@ -316,6 +318,12 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     _require_rest(fleet, view)
     if len(view.created) == 1:
         raise _not_revoked(f"{secret_id} is the last secret of {name}", f"Replace it: rotator rotate-now {name}")
+    if view.doubtful and view.current_id is not None:
+        step = f"adopt {name} --secret-id ID" if _is_full(fleet, view) else f"rotate-now {name}"
+        raise _not_revoked(
+            f"One of these ids is the published secret's: {', '.join(sorted(view.doubtful))}",
+            f"Make its id certain: rotator {step}",
+        )
     if secret_id in (view.current_id, view.journal.current_id, view.published.secret_id):
         raise _not_revoked(
             f"{secret_id} is what {name} has published: consumers use it", f"Replace it: rotator rotate-now {name}"
@@ -326,6 +334,10 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
             f"Have that found out first: rotator rotate-now {name} --due",
         )
     return found
+
+
+def _is_full(fleet: Fleet, view: View) -> bool:
+    return len(view.created) >= fleet.settings.account_api.max_secrets
 
 
 def _not_revoked(what: str, next_step: str) -> RotatorError:

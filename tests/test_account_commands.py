@@ -21,7 +21,7 @@ from rotator.fleet import Fleet, Request, Wanted
 from rotator.generator import Recipe, generate
 from rotator.rotation import Result
 from rotator.vault import Vault
-from tests.support import Cluster, Finished
+from tests.support import Cluster, Finished, eventually
 from tests.test_account_api import provider, says
 from tests.test_cli import Here, Payments, everything, here, opened, payments, said  # noqa: F401
 
@@ -43,8 +43,21 @@ def adopted(payments: Payments, monkeypatch: pytest.MonkeyPatch) -> Payments:
     """Taken on by rotator, with one secret."""
     payments.cluster.remember(TRX)
     monkeypatch.setenv("VAULT_TOKEN", payments.cluster.bao.root_token.get_secret_value())
-    visit(payments, Wanted.NOTHING_NEW)
+
+    def identified() -> bool:
+        visit(payments, Wanted.NOTHING_NEW)
+        return bool(payments.cluster.journal(payments.name)["current_id"]["learned"] == "eliminated")
+
+    eventually(identified)
     return payments
+
+
+@pytest.fixture
+def rotated(adopted: Payments) -> Payments:
+    """Rotated: the provider itself named the published secret's id."""
+    visit(adopted, Wanted.NOW)
+    assert len(adopted.live) == 1
+    return adopted
 
 
 @pytest.fixture
@@ -271,10 +284,34 @@ def test_the_published_secret_and_the_one_in_its_grace_are_told_apart(overlappin
     assert re.search(rf"{old[:8]}", here("account", "secrets", "list", "payments").out)
 
 
-def test_a_secret_that_somebody_added_is_unknown(adopted: Payments, here: Here) -> None:
+def test_a_secret_that_somebody_added_is_unknown(rotated: Payments, here: Here) -> None:
+    published = rotated.live[0]
+    stranger = added_by_hand(rotated)
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
+
+
+def test_added_secret_puts_an_eliminated_id_in_doubt(adopted: Payments, here: Here) -> None:
+    """Which one of them consumers read is not certain: nothing is called unknown, and nothing is revoked."""
     published = adopted.live[0]
     stranger = added_by_hand(adopted)
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "in doubt", stranger: "in doubt"}
+    finished = here("account", "secrets", "revoke", "payments", stranger, "--yes")
+    assert finished.code == 1, finished
+    ids = ", ".join(sorted((published, stranger)))
+    assert f"One of these ids is the published secret's: {ids}. Nothing was revoked." in said(finished)
+    assert "rotator adopt payments --secret-id ID" in said(finished)
+    assert set(adopted.live) == {published, stranger}
+
+
+def test_adopt_with_secret_id_ends_the_doubt(adopted: Payments, here: Here) -> None:
+    published = adopted.live[0]
+    stranger = added_by_hand(adopted)
+    adopt = ("adopt", "payments", "--secret-env", "MINE", "--secret-id", published)
+    named = here(*adopt, MINE=adopted.first.get_secret_value())
+    assert "a secret that rotator did not create" in named.out
     assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
+    assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 0
+    assert adopted.live == [published]
 
 
 def test_another_field_written_by_hand_does_not_make_the_published_secret_unknown(
@@ -288,7 +325,7 @@ def test_another_field_written_by_hand_does_not_make_the_published_secret_unknow
 def test_with_another_value_published_by_hand_nobody_can_tell(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     overlapping.cluster.put(overlapping.path, {"api_secret": overlapping.first.get_secret_value()})
-    assert standings(here("account", "secrets", "list", "--json")) == {old: "retiring", new: "unknown"}
+    assert standings(here("account", "secrets", "list", "--json")) == {old: "in doubt", new: "in doubt"}
     line = said(here("account", "secrets", "revoke", "payments", old, "--yes"))
     assert "Which of its 2 secrets payments has published cannot be told. Nothing was revoked." in line
     assert overlapping.live == [old, new]
@@ -396,13 +433,13 @@ def test_a_secret_in_its_grace_goes_before_its_time(overlapping: Payments, here:
     assert overlapping.cluster.journal("payments")["retiring"] == []
 
 
-def test_an_unknown_secret_goes_and_the_account_is_well_again(adopted: Payments, here: Here) -> None:
-    published = adopted.live[0]
-    stranger = added_by_hand(adopted)
+def test_an_unknown_secret_goes_and_the_account_is_well_again(rotated: Payments, here: Here) -> None:
+    published = rotated.live[0]
+    stranger = added_by_hand(rotated)
     assert here("rotate-now", "payments", "--due").code == 1, "it is ambiguous"
     assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 0
-    assert adopted.live == [published]
-    assert adopted.cluster.journal("payments")["ambiguity"] is None
+    assert rotated.live == [published]
+    assert rotated.cluster.journal("payments")["ambiguity"] is None
 
 
 def test_what_consumers_use_is_never_revoked(overlapping: Payments, here: Here) -> None:
