@@ -19,23 +19,36 @@ import hvac
 
 # A journal with rotator's fields and of its size; what rotator writes differs from call to call, this does not.
 JOURNAL: dict[str, Any] = {
-    "current_id": "9ad63775-925e-405a-a1c0-e41bf4308da6",
+    "api_key": "abcd1234",
+    "current_id": {
+        "id": "9ad63775-925e-405a-a1c0-e41bf4308da6",
+        "learned": "answered",
+        "beside": ["4e3d28cb-5a35-4a0d-9c0c-2f1f0a0e8f7c", "9ad63775-925e-405a-a1c0-e41bf4308da6"],
+    },
     "rotated_at": "2026-11-24T15:16:15.422727Z",
     "published_version": 2,
     "published_at": "2026-11-24T15:16:15.422727Z",
     "rotation_id": "ed10cc1b2871e77f",
     "trigger": "manual",
+    "request": None,
     "candidate": None,
+    "candidate_id": None,
+    "verification": None,
     "ids_before": [],
     "create_until": None,
+    "publishing": None,
     "retiring": [],
+    "gone": [{"id": "4e3d28cb-5a35-4a0d-9c0c-2f1f0a0e8f7c", "at": "2026-11-24T15:16:16.422727Z"}],
     "holder": None,
     "lease_until": None,
     "attempts": 0,
     "next_attempt_at": None,
     "last_error": None,
+    "failure": None,
     "ambiguity": None,
     "unknown_ids": [],
+    "strangers": None,
+    "format": 1,
     "phase": "idle",
 }
 

@@ -117,6 +117,9 @@ vault     GET    journal/a
 vault     GET    published/a
 provider  GET    secrets/a
 vault     POST   journal/a
+vault     POST   published/a
+vault     GET    published/a
+vault     POST   journal/a
 vault     GET    journal/a
 vault     GET    published/a
 provider  GET    secrets/a
@@ -170,6 +173,7 @@ WAYS = {
     "a compromised secret replaced and revoked at once": COMPROMISED,
     "the first rotation of an account": FIRST_ROTATION,
     "the first one of a secondary, through its primary": SECONDARY_COMES_IN,
+    "`resolve`, which revokes one secret": RESOLVE,
     "`rotate-now --due`, an account that is not due": NOTHING_DUE,
     "`rotate-now --dry-run`, an account": DRY_RUN,
     "`status`, an account": STATUS,

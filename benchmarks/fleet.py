@@ -181,17 +181,18 @@ class Look:
 def look_at(vault: Ask, emulator: Emulator, name: str, oldest: timedelta) -> Look:
     """Compare an account's two documents and what the provider holds; its secret may be so old."""
     journal = vault("GET", f"secret/data/rotator/journal/{name}").get("data", {}).get("data", {})
-    if not journal.get("current_id"):
+    current = (journal.get("current_id") or {}).get("id")
+    if current is None:
         return Look((f"{name}: was not taken on",), frozenset())
     published = vault("GET", f"secret/data/apps/{name}")["data"]["data"]
     age = datetime.now(UTC) - datetime.fromisoformat(journal["rotated_at"])
     live = emulator.live(f"key{name}")
-    unknown = live.keys() - {journal["current_id"], *(entry["id"] for entry in journal["retiring"])}
+    unknown = live.keys() - {current, *(entry["id"] for entry in journal["retiring"])}
     wrong = {
         f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
         f"age {age}": age > oldest,
         f"unknown {set(unknown)}": bool(unknown),
-        "the published secret does not work": live.get(journal["current_id"]) != SecretStr(published["api_secret"]),
+        "the published secret does not work": live.get(current) != SecretStr(published["api_secret"]),
         f"held by {journal['holder']}": journal["holder"] is not None,
     }
     return Look(tuple(f"{name}: {what}" for what, is_so in wrong.items() if is_so), frozenset(unknown))

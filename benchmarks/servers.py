@@ -91,12 +91,15 @@ class Servers:
         return kept
 
     def configuration(self, fleet: str, count: int) -> Path:
-        """rotator's for the first accounts of a fleet: defaults but for the pace, and without grace."""
+        """rotator's for the first accounts of a fleet: defaults but for the pace, and without grace.
+
+        The consistency window is short, because an account's first rotation waits for it. No other one does.
+        """
         file = self.folder / f"{fleet}-{count}.toml"
         tls = [] if self.ca is None else [f"ca_cert = {json.dumps(str(self.ca))}"]
         lines = ["[vault]", f'address = "{self.vault}"', *tls]
         lines += ["[account_api]", f'api_url = "{self.provider}"', f'rest_url = "{self.provider}"', *tls]
-        lines += ["max_calls_per_second = 10000", "[defaults]", 'grace = "0s"']
+        lines += ["max_calls_per_second = 10000", 'settle = "100ms"', "[defaults]", 'grace = "0s"']
         for account in self.fleets[fleet][:count]:
             lines += ["[[accounts]]", f'name = "{account.name}"', f'api_key = "{account.api_key}"']
             lines += [f'path = "{account.path}"']
