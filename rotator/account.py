@@ -139,16 +139,24 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
     return _credentials(account, published)
 
 
+def documents_failure(
+    fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published
+) -> Fail | None:
+    """Return the failure of documents that name another account, or of a journal that was deleted; None if all is well."""
+    seen = Observation(published, journal_lost=stored.is_lost)
+    case = Situation.of(seen, stored.journal, fleet.policy(account, _RUN), fleet.now())
+    fail = refuse_foreign(case) or refuse_lost_journal(case)
+    return fail if isinstance(fail, Fail) else None
+
+
 def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published) -> None:
     """Refuse documents that name another account, and a journal that was deleted.
 
     Raises:
         RotatorError: Then.
     """
-    seen = Observation(published, journal_lost=stored.is_lost)
-    case = Situation.of(seen, stored.journal, fleet.policy(account, _RUN), fleet.now())
-    fail = refuse_foreign(case) or refuse_lost_journal(case)
-    if isinstance(fail, Fail):
+    fail = documents_failure(fleet, account, stored, published)
+    if fail is not None:
         raise RotationError(fail, unchanged="Nothing was changed")
 
 

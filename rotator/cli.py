@@ -229,16 +229,21 @@ def status(
 ) -> None:
     """Show where each account stands, as its journal in Vault has it."""
     from rotator import report
-    from rotator.documents.journal import parse_journal
+    from rotator.account import documents_failure
+    from rotator.core.protocol import Journal
+    from rotator.documents.journal import load_journal
     from rotator.documents.published import parse_published
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
         rows = []
         for account in chosen:
-            journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))
+            stored = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
             published = parse_published(fleet.vault.read(account.path), account.fields)
-            rows.append(report.status_json(account, journal, published=published.secret is not None))
+            fail = documents_failure(fleet, account, stored, published)
+            journal = stored.journal if fail is None else Journal()
+            row = report.status_json(account, journal, published=published.secret is not None)
+            rows.append(row if fail is None else row | {"last_error": f"{fail.what}. {fail.next_step}."})
         if as_json:
             report.print_json({"accounts": rows})
         else:

@@ -218,7 +218,8 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     for row in rows:
         retiring = ", ".join(_when(entry["not_before"], now) for entry in row["retiring"]) or "-"
         due = _when(row["due_at"], now) if row["enabled"] else "disabled"
-        failed = f"failed {row['attempts']} times, see below" if row["last_error"] else ""
+        times = f"failed {row['attempts']} times, " if row["attempts"] else ""
+        failed = f"{times}see below" if row["last_error"] else ""
         asked = f"requested: {row['request']['kind']}" if row["request"] else ""
         trouble = failed or ("" if row["published"] else "nothing published") or asked
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None

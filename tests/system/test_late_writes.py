@@ -13,6 +13,7 @@ from tests.model import World
 from tests.support import Cluster
 from tests.system.deaths import check_revocations, die
 from tests.system.shop import Gate, Shop, assert_ok, kill, writes_to
+import contextlib
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -59,10 +60,8 @@ def overlap(*, compromised: bool = False) -> World:
 
 
 def adopt(world: World, value: str = FIRST, secret_id: str | None = "id-001") -> None:
-    try:
+    with contextlib.suppress(RotatorError):
         Operator(world.rotation()).adopt(SecretStr(value), secret_id, replace_working=True)
-    except RotatorError:
-        pass
 
 
 def resolve(world: World) -> None:
@@ -182,7 +181,8 @@ def test_a_persons_edit_in_the_middle_is_harmless(edit: str) -> None:
     for landing in range(30):
         world = overlap()
         death = die(world, at, lambda: adopt(world))  # noqa: B023
-        assert death is not None and death.last is not None
+        assert death is not None
+        assert death.last is not None
         world.clock.wait(timedelta(minutes=5))
         versions = world.vault.versions["apps/shop"]
         kept = versions[-1]
@@ -224,7 +224,8 @@ def test_two_deaths_in_a_row_are_harmless() -> None:
             first = die(world, at, lambda: adopt(world))  # noqa: B023
             world.clock.wait(timedelta(minutes=5))
             second = die(world, second_at, lambda: world.rotation().run())  # noqa: B023
-            assert first is not None and first.last is not None
+            assert first is not None
+            assert first.last is not None
             landings = [first.last, second.last if second is not None else None]
             ended = second is None
             for land in landings[::-1] if order else landings:

@@ -102,7 +102,8 @@ def test_a_compromised_request_outlives_an_unavailable_provider(cluster: Cluster
                 provider.send(signal.SIGCONT)
                 assert failed.code in (1, 3), failed
                 request = shop.journal["request"]
-                assert request["kind"] == "compromised" and request["of"]["id"] == leaked
+                assert request["kind"] == "compromised"
+                assert request["of"]["id"] == leaked
                 if daemon is None:
                     _be_patient(shop, lambda: shop.rotate("--due"))
                 eventually(lambda: shop.journal["request"] is None, timeout=90, what=lambda: daemon)
@@ -161,7 +162,8 @@ def test_a_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> Non
     with shop.consumer():
         with gate.before(shop.cluster) as env:
             eventually(lambda: bool(published) or not shop.rotate("--compromised", env=env), timeout=ENOUGH)
-        assert shop.published != shop.first and leaked in shop.live
+        assert shop.published != shop.first
+        assert leaked in shop.live
         eventually(lambda: shop.rotate("--due", "--wait", "10s").code == 0 and leaked not in shop.live, timeout=ENOUGH)
     assert list(shop.live.values()) == [shop.published]
     assert shop.journal["request"] is None
@@ -240,7 +242,8 @@ def test_an_edit_of_another_field_is_no_replacement(shop: Shop) -> None:
     bring_forward(shop)
     with shop.consumer():
         assert_ok(shop.rotate("--due", "--wait", "10s"))
-    assert request is not None and request["kind"] == "force"
+    assert request is not None
+    assert request["kind"] == "force"
     assert shop.published != shop.first
     assert shop.cluster.document(shop.path)["owner"] == "team b"
 
