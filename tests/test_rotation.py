@@ -9,8 +9,10 @@ from pydantic import SecretStr
 from rotator.account_api import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.core.jitter import backoff
 from rotator.core.protocol import (
+    Command,
     Create,
     Event,
+    Learned,
     Phase,
     Prepare,
     Publish,
@@ -1519,3 +1521,24 @@ def test_rate_limit_before_an_account_is_adopted_writes_no_journal() -> None:
     outcome = world.rotation().run()
     assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
     assert world.rotation().run().result is Result.OK
+
+
+# --- doubt, requests and waits that have to end ------------------------------------------------------------------
+
+
+def test_a_person_who_names_the_recorded_id_ends_the_doubt() -> None:
+    world = adopted()
+    (own,) = world.live
+    stranger = world.provider.add("shopkey", "Stranger0001")
+    assert world.rotation().run().next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    outcome = name_id(world, own)
+    assert outcome.next_command == Command.of("resolve", "shop")
+    assert world.journal.unknown_ids == {stranger}
+    assert world.journal.current.learned is Learned.PERSON
+
+
+def test_a_person_who_names_an_answered_id_does_not_weaken_it() -> None:
+    world = answered()
+    (own,) = world.live
+    assert name_id(world, own).result is Result.OK
+    assert world.journal.current.is_answered
