@@ -1542,3 +1542,24 @@ def test_a_person_who_names_an_answered_id_does_not_weaken_it() -> None:
     (own,) = world.live
     assert name_id(world, own).result is Result.OK
     assert world.journal.current.is_answered
+
+
+def test_lists_that_lack_the_new_id_are_waited_for_and_not_asked_for_without_a_pause() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    world.clock.wait(timedelta(seconds=40))
+    world.provider.listing_lag = timedelta(seconds=20)
+    rotation = world.rotation(fresh_after=world.clock(), compromised=True)
+    waited: list[timedelta] = []
+
+    def wait(delay: timedelta) -> bool:
+        waited.append(delay)
+        return world.clock.wait(delay)
+
+    wait_with(rotation, wait)
+    assert rotation.run().published
+    assert all(delay >= timedelta() for delay in waited)
+    assert sum(waited, timedelta()) >= timedelta(seconds=20)

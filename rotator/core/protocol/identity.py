@@ -124,7 +124,7 @@ def await_look(case: Situation) -> Step | None:
     looks = (
         [case.look_at(case.journal.current), *(case.look_at(entry.identity) for entry in waiting)] if waiting else []
     )
-    delays = [at - case.now for at in looks if at is not None]
+    delays = [at - case.now for at in looks if at is not None and at > case.now]
     if not delays or case.seen.paused + max(delays) > LONGEST_PAUSE:
         return None
     return Pause(max(delays), Awaited.LOOK)
