@@ -373,7 +373,7 @@ def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -
         daemon.eventually(lambda: asked()[0] >= lists + 2 and asked()[1] >= balances + 2)
 
 
-def test_what_is_asked_by_a_clock_far_ahead_or_behind_ends_well_or_with_a_word(cluster: Cluster) -> None:
+def test_request_is_carried_out_by_a_clock_far_ahead_or_behind(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     clock = WallClock(cluster.folder)
 
@@ -388,9 +388,8 @@ def test_what_is_asked_by_a_clock_far_ahead_or_behind_ends_well_or_with_a_word(c
     assert creates(cluster, "a") == 2
     assert begun <= datetime.fromisoformat(cluster.journal("a")["rotated_at"]) <= datetime.now(UTC)
     behind = asked(-timedelta(days=400), "--compromised")
-    assert behind.code == 3
-    assert re.search(r"which is ahead of this machine's clock: nothing was rotated; set the clock right", behind.out)
-    assert creates(cluster, "a") == 2
+    assert behind.code == 0, behind
+    assert creates(cluster, "a") == 3, "a request speaks of a secret, and no clock refuses it"
     assert works(cluster, "a")
 
 
