@@ -491,7 +491,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             if self._in_query and not call.of_secrets:
                 login = _InQuery(call.auth)
             with deadline:
-                self._closed.wait(host.limiter.take_turn())
+                self._closed.wait(min(host.limiter.take_turn(), max(0.0, deadline.left())))
                 refusal = host.local_refusal(call)  # another thread may have met a 429 during the wait
                 if refusal is not None:
                     return refusal
