@@ -137,6 +137,8 @@ class _Account:
         retry_at: It is not visited before.
         begin_at: Its rotation does not begin before, be it due.
         turn: Its place among the rotations that are min_spacing apart; None: it has none yet.
+        document: Version and time of the published document in the last look. A document that the journal does not
+            speak of is news only once: it can belong to another account, or the journal can be lost.
         planned: When its job is set.
         visit: Ends the waits of the run that is under way; None if none is.
         watch: What is known of its balance.
@@ -158,6 +160,7 @@ class _Account:
     retry_at: datetime | None = None
     begin_at: datetime | None = None
     turn: datetime | None = None
+    document: tuple[int, datetime | None] | None = None
     planned: datetime | None = None
     visit: threading.Event | None = None
 
@@ -537,7 +540,9 @@ class Daemon:
                 account.tried_at = _LONG_AGO  # a run writes it again
                 self._replan(settings.name)
             recorded = is_recorded(journal, Published(document.version, document.created))
-            by_hand = journal.candidate is None and not recorded
+            found = document.version, document.created
+            by_hand = journal.candidate is None and not recorded and found != account.document
+            account.document = found
             if not by_hand and journal == account.journal:
                 return
             if by_hand:

@@ -1,0 +1,143 @@
+"""Documents that Vault deletes by itself are written again in time, and a lost one is no new one."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.support import Cluster, eventually
+from tests.system.shop import ENOUGH, Shop, assert_ok
+
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture
+def shop(cluster: Cluster) -> Shop:
+    made = Shop(cluster).open()
+    made.configure()
+    return made
+
+
+def expire_after(shop: Shop, life: str, path: str | None = None) -> None:
+    """Let Vault delete what is written from now on: everywhere, or one document."""
+    body = {"delete_version_after": life}
+    mount = shop.cluster.mount
+    shop.cluster.vault("POST", f"{mount}/config" if path is None else f"{mount}/metadata/{path}", body)
+
+
+def versions(shop: Shop, path: str) -> dict[str, Any]:
+    answer = shop.cluster.vault("GET", f"{shop.cluster.mount}/metadata/{path}", missing_ok=True)
+    found: dict[str, Any] = (answer or {"data": {"versions": {}}})["data"]["versions"]
+    return found
+
+
+def delete(shop: Shop, path: str) -> None:
+    """Delete the newest version, as an expiry does."""
+    shop.cluster.vault("DELETE", f"{shop.cluster.mount}/data/{path}")
+
+
+def test_a_daemon_keeps_documents_that_expire(shop: Shop) -> None:
+    """B8: they vanished by themselves. The provider is not asked: an outage must not delete a good secret."""
+    assert_ok(shop.adopted().rotate())
+    before = shop.cluster.document(shop.path)
+    paths = (shop.path, f"rotator/journal/{shop.name}")
+    with shop.cluster.daemon() as daemon, shop.consumer():
+        daemon.wait_until_ready()
+        shop.cluster.emulator.faults.add("any:503:*")
+        expire_after(shop, "24s")
+        ends = {}
+        for path in paths:  # what stands there, so that it expires from now on
+            shop.cluster.put(path, shop.cluster.document(path))
+            ends[path] = newest_end(shop, path)
+        for path in paths:
+            eventually(
+                lambda: newest_end(shop, path) > ends[path],  # noqa: B023
+                timeout=ENOUGH,
+                what=lambda: (versions(shop, path), daemon.find("rotation.failed")),  # noqa: B023
+            )
+        assert shop.cluster.document(shop.path) == before
+        assert shop.journal["retiring"]
+
+
+def newest_end(shop: Shop, path: str) -> datetime:
+    """When Vault deletes the newest version of a document."""
+    found = versions(shop, path)
+    return datetime.fromisoformat(found[max(found, key=int)]["deletion_time"])
+
+
+def test_check_fails_where_documents_expire_too_soon(shop: Shop) -> None:
+    shop.configure(sections={"daemon": {"sweep": "5m"}})
+    for life, code in (("1m", 1), ("720h", 0)):
+        expire_after(shop, life)
+        shop.put(shop.first)
+        if not shop.journal:
+            shop.adopted()
+        else:
+            assert_ok(shop.rotate("--wait", "20s"))
+        check = shop.run("check")
+        assert check.code == code, check
+        assert "deletes its documents" in check.out, check
+
+
+@pytest.mark.parametrize("command", ["rotate-now main", "rotate-now main --compromised", "rotate-now --due"])
+def test_a_lost_journal_is_loud_and_revokes_nothing(shop: Shop, command: str) -> None:
+    """A journal with a version but no data is lost, not new: what was retiring is not known any more."""
+    assert_ok(shop.adopted().rotate())
+    live = shop.live
+    delete(shop, f"rotator/journal/{shop.name}")
+    with shop.consumer():
+        failed = shop.run(*command.split(), "--json")
+        assert failed.code == 1, failed
+        row = failed.json["accounts"][0]
+        assert row["reason"] == "journal_lost"
+        assert "vault kv undelete" in row["error"]
+        assert not shop.journal, "a lost journal was written"
+        assert shop.live == live
+
+
+def test_a_lost_journal_is_adopted_again(shop: Shop) -> None:
+    assert_ok(shop.adopted().rotate())
+    live, own = shop.live, shop.id_of(shop.published)
+    delete(shop, f"rotator/journal/{shop.name}")
+    for view in ("status", "plan", "check"):
+        said = shop.run(view)
+        assert "undelete" in said.out + said.err, said
+    with shop.consumer():
+        shop.adopt(shop.published or "", "--secret-id", own)
+        assert shop.journal["current_id"]["id"] == own
+        assert shop.journal["retiring"] == []
+    assert shop.live == live
+
+
+def test_a_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
+    """B10: "nothing is published yet" was also said of a deleted document."""
+    shop.adopted()
+    delete(shop, shop.path)
+    failed = shop.rotate("--json")
+    assert failed.code == 1, failed
+    error = failed.json["accounts"][0]["error"]
+    assert "yet" not in error
+    assert "deleted" in error
+    assert "vault kv undelete" in error
+    shop.cluster.vault("POST", f"{shop.cluster.mount}/undelete/{shop.path}", {"versions": [1]})
+    assert_ok(shop.rotate("--wait", "20s"))
+
+
+def test_a_daemon_tells_a_lost_journal_once(shop: Shop) -> None:
+    """B8: the log said "changed by hand" at every look."""
+    marker = Shop(shop.cluster, api_key="markerk1", path="apps/marker", name="marker").open()
+    shop.configure({"name": marker.name, "api_key": marker.api_key, "path": marker.path})
+    marker.put(marker.first)
+    assert_ok(shop.adopted().rotate())
+    with shop.cluster.daemon() as daemon, shop.consumer():
+        daemon.wait_until_ready()
+        delete(shop, f"rotator/journal/{shop.name}")
+        daemon.wait_for("rotation.failed", account=shop.name, timeout=ENOUGH)
+        eventually(lambda: "undelete" in (daemon.status(shop.name)["last_error"] or ""), timeout=ENOUGH)
+        assert len(shop.live) == 2
+        failures = len(daemon.find("rotation.failed", account=shop.name))
+        for value in range(3):  # three looks: each sees a change of this other account
+            marker.put(marker.first, look=value)
+            daemon.wait_for("account.changed_by_hand", count=value + 1, account=marker.name, timeout=ENOUGH)
+        assert len(daemon.find("account.changed_by_hand", account=shop.name)) <= 1
+        assert len(daemon.find("rotation.failed", account=shop.name)) <= failures + 1
