@@ -16,7 +16,6 @@ from rotator.core.protocol import (
 )
 from rotator.rotation.run import MAX_STEPS, Rotation
 
-
 # Journal writes that say less than the step after them.
 _NOTES = (
     Event.CLAIMED,
