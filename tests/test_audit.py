@@ -674,7 +674,7 @@ def test_the_real_command_leaves_a_log_that_leads_from_a_leaked_value_to_its_rot
 
 
 def test_what_people_do_by_hand_is_audited(cluster: Cluster, payments: Payments, file: Path) -> None:
-    assert cluster.run("rotate-now", "payments", "--due").code == 0
+    assert cluster.run("rotate-now", "payments", "--compromised").code == 0
     before = len(acts(file))
 
     added = cluster.run("account", "secrets", "create", "payments", "--out", "new", "--yes", "--json")
