@@ -163,6 +163,7 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("rotate-now payments --all", "Say which accounts: names, --all, or --due for what is due."),
         ("rotate-now --all --due", "Say which accounts: names, --all, or --due for what is due."),
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
+        ("rotate-now payments --cancel --force", "--cancel goes with accounts and nothing else"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
         ("plan nobody", 'No account is named "nobody"'),
         ("status nobody", 'No account is named "nobody"'),
@@ -488,6 +489,31 @@ def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(paym
     recorded = payments.cluster.journal("payments")
     assert (recorded["holder"], recorded["request"]["kind"]) == ("host/1/x", "manual"), "the lease holder continues"
     assert account["request"]["id"] == recorded["request"]["id"]
+
+
+def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: Here) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    journal = {"current_id": payments.live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
+    payments.cluster.put("rotator/journal/payments", journal)
+    asked = here("rotate-now", "payments", "--force", "--wait", "0")
+    assert asked.code == 3, asked
+    assert "payments: The request (force, by " in asked.out
+    assert "A running daemon carries it out, or run: rotator rotate-now --due" in asked.out
+    request = payments.cluster.journal("payments")["request"]
+    at = datetime.fromisoformat(request["at"])
+    shown = here("status", COLUMNS="200")
+    assert f"payments: {request['by']} requested a rotation (force) at {at:%Y-%m-%d %H:%M:%S} UTC." in shown.out
+    assert "rotator rotate-now payments --cancel" in shown.out
+    (row,) = here("status", "--json").json["accounts"]
+    assert row["request"] == {name: request[name] for name in ("kind", "by", "at", "id")}
+
+    withdrawn = here("rotate-now", "payments", "--cancel", "--json")
+    assert (withdrawn.code, withdrawn.json["accounts"][0]["withdrawn"]["id"]) == (0, request["id"])
+    after = payments.cluster.journal("payments")
+    assert (after["request"], after["holder"]) == (None, "host/1/x"), "the lease stays"
+    assert here("rotate-now", "payments", "--cancel").out == "payments: no request is recorded\n"
+    assert "requested" not in here("status").out
+    assert not [request for request in payments.cluster.emulator.requests if request.operation in CHANGING]
 
 
 def test_a_primary_goes_after_its_secondaries(cluster: Cluster) -> None:
