@@ -195,7 +195,7 @@ def test_a_rotation_and_a_revocation_cost_as_many_calls_as_are_counted() -> None
     calls: list[object] = []
     for name in ("list_secrets", "create_secret", "revoke_secret"):
         setattr(world.provider, name, counted(getattr(world.provider, name), calls))
-    world.rotation().run()  # adopts it
+    world.identify()
     world.clock.now += DAY
     for kind in (Kind.ROTATE, Kind.REVOKE):
         calls.clear()
