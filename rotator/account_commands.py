@@ -200,7 +200,7 @@ def list_(
     """List the secrets that accounts have at the provider, and what they are to rotator.
 
     published: consumers read it. retiring: replaced, and revoked later. new: on its way to being published. unknown:
-    rotator cannot account for it. Without names: of every enabled account.
+    rotator cannot account for it. in doubt: one of these is the published one. Without names: of every enabled account.
     """
     from rotator.account import look
 
