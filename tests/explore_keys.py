@@ -256,7 +256,8 @@ class Key:
         """Return a list's ids, which of them are young, and who fetched it."""
         if listing is None:
             return None
-        return listing.via.value, tuple((id_, self.due(at)) for id_, at in listing.created.items())
+        ids = tuple((id_, self.due(at)) for id_, at in listing.created.items())
+        return listing.via.value, ids, self.since(listing.fetched_at)
 
     def step(self, step: Step | None) -> Any:
         """Return what a step is about."""

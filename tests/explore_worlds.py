@@ -3,13 +3,14 @@
 import itertools
 import marshal
 from collections.abc import Iterator
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 from pydantic import SecretStr
 
 from rotator.account_api import Credentials, LostAnswer, Refused, SecretInfo, Unauthorized
-from rotator.core.protocol import Journal, Phase, Policy, Published, RequestKind, requests
+from rotator.core.protocol import Journal, Phase, Policy, Published, Reason, RequestKind, requests
 from rotator.core.protocol import Request as Asked
 from rotator.errors import Code, RotatorError
 from rotator.rotation import Outcome, Result
@@ -116,8 +117,7 @@ class Explorer:
         self.first = state.value
         self.refused = None if self._works(state, state.value) else state.value
         ever = {version["api_secret"] for version in state.published}
-        rotations = scenario.rotations if scenario.scheduled or scenario.requests or scenario.adopts else 0
-        self._most_values = len(ever) + rotations
+        self._most_values = len(ever) + scenario.rotations
         for at, name in enumerate("ab"[: scenario.runners]):
             state = self._with_new_runner(state, at, name, scenario.crashes, scenario.again, first=True)
         return state
@@ -355,7 +355,7 @@ class Explorer:
 
     def _ended(self, state: State, at: int, runner: Runner, outcome: Outcome) -> State:
         """The run has ended; another one of the same process follows if it is to continue, or failed."""
-        at_ = outcome.resume_at
+        at_ = _continues_at(outcome)
         if at_ is None and outcome.result is Result.FAILED and runner.again:
             at_, runner = state.now, runner._replace(again=runner.again - 1)
         if at_ is None:
@@ -506,7 +506,8 @@ class Explorer:
         if journal.current_id is not None and state.live.get(journal.current_id, value) != value:
             raise Broken(f"identity: the journal calls {journal.current_id} the published secret's, which it is not")
         own = {id_ for id_, known in state.live.items() if known == state.value}
-        if own and own <= journal.unknown_ids:  # a create that was carried out twice left two
+        newest = version == len(state.published)
+        if newest and own and own <= journal.unknown_ids:  # a create that was carried out twice left two
             raise Broken(f"identity: the published secret's id is called unknown: {sorted(own)}")
 
     def _judge_quiet(self, state: State) -> None:
@@ -546,9 +547,10 @@ class Explorer:
         for _ in range(LAST_RUNS):
             run = self._rotation(self.provider, self.vault, self.clock, self.clock.wait, "last")
             outcome = run.run()
-            if outcome.resume_at is None:
+            later = _continues_at(outcome)
+            if later is None:
                 break
-            self.clock.now = max(self.clock.now, outcome.resume_at)
+            self.clock.now = max(self.clock.now, later)
         return outcome, run.journal
 
     @staticmethod
@@ -575,6 +577,11 @@ class Explorer:
             marshal.dumps(Key(scale, state, runner, dict(world.names)).runner(), 2) for runner in state.runners
         )
         return blake2b(marshal.dumps((seen, runners), 2), digest_size=16).digest()
+
+
+def _continues_at(outcome: Outcome) -> datetime | None:
+    """When a later run continues; None if there is nothing to continue."""
+    return outcome.until if outcome.reason == Reason.IDENTIFYING else outcome.resume_at
 
 
 def _with_runner(state: State, at: int, runner: Runner) -> State:

@@ -115,6 +115,7 @@ class Executor:
 
     def _list(self, using: Credential) -> None:
         state = self.state
+        fetched_at = state.clock()
         try:
             infos = self._list_as(using)
             if using is Credential.CANDIDATE and state.account.verify_balance:
@@ -124,7 +125,7 @@ class Executor:
             state.log.info("provider.refused", credential=using.value, request_id=error.request_id)
             state.learn_refusal(using)
             return
-        state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}))
+        state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}, fetched_at))
 
     def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
         """Return the list; with the primary's credentials, ask once more if they were rotated since they were read."""

@@ -1,5 +1,7 @@
 """Rules about ids: which one is the published secret's, and how far that can be trusted."""
 
+from datetime import timedelta
+
 from rotator.core.protocol import transitions
 from rotator.core.protocol.journal import Identity, Learned, ids_of
 from rotator.core.protocol.limits import MAX_RESTARTS
@@ -113,7 +115,7 @@ def eliminate_retiring(case: Situation) -> Step | None:
 def _counts(case: Situation, identity: Identity) -> bool:
     """Whether the list counts for a pending id: fetched with the published secret, and late enough."""
     at = case.look_at(identity)
-    return (at is None or at <= case.now) and case.seen.via is Credential.PUBLISHED
+    return (at is None or at <= case.listed_at) and case.seen.via is Credential.PUBLISHED
 
 
 def await_look(case: Situation) -> Step | None:
@@ -124,7 +126,8 @@ def await_look(case: Situation) -> Step | None:
     looks = (
         [case.look_at(case.journal.current), *(case.look_at(entry.identity) for entry in waiting)] if waiting else []
     )
-    delays = [at - case.now for at in looks if at is not None and at > case.now]
+    # The list at hand has counted already, if it could.
+    delays = [max(at - case.now, timedelta()) for at in looks if at is not None and at > case.listed_at]
     if not delays or case.seen.paused + max(delays) > LONGEST_PAUSE:
         return None
     return Pause(max(delays), Awaited.LOOK)

@@ -35,10 +35,18 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The provider's list: id to creation time, and the credential that fetched it (which is valid, therefore)."""
+    """The provider's list.
+
+    Attributes:
+        via: The credential that fetched it. It is valid, therefore.
+        created: Id to creation time.
+        fetched_at: When it was fetched; None: just now. A run can be interrupted for a long time between the list and
+            what it concludes from the list.
+    """
 
     via: Credential
     created: Mapping[str, datetime]
+    fetched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

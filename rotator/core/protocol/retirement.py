@@ -26,7 +26,7 @@ def settle(case: Situation) -> Step | None:
         gone |= {
             entry.id
             for entry in case.journal.retiring
-            if entry.id in due_and_absent and (gone_at := case.gone_at(entry)) is not None and gone_at <= case.now
+            if entry.id in due_and_absent and (gone_at := case.gone_at(entry)) is not None and gone_at <= case.listed_at
         }
         if not gone and {entry.id for entry in case.journal.retiring if entry.missing_since} != due_and_absent:
             return Record(Event.MISSED, transitions.missed(case, frozenset(due_and_absent)))

@@ -113,6 +113,12 @@ class Situation:
         return frozenset(self.seen.created)
 
     @property
+    def listed_at(self) -> datetime:
+        """When the list was fetched. What it says holds for that instant."""
+        fetched_at = self.seen.listing.fetched_at if self.seen.listing is not None else None
+        return self.now if fetched_at is None else min(fetched_at, self.now)
+
+    @property
     def full(self) -> bool:
         """Whether the account has no room for another secret."""
         return len(self.listed) >= self.policy.max_secrets
@@ -120,7 +126,7 @@ class Situation:
     @property
     def gone(self) -> frozenset[str]:
         """Ids that were revoked within the consistency window: lists might still show them."""
-        recent = {entry.id for entry in self.journal.gone if self.now - entry.at < self.policy.window}
+        recent = {entry.id for entry in self.journal.gone if self.listed_at - entry.at < self.policy.window}
         return frozenset(recent) | self.seen.revoked
 
     @property
@@ -157,7 +163,7 @@ class Situation:
             return True
         if current.is_answered:
             return False
-        if before is not None and timedelta() <= self.now - before.seen_at < self.policy.window:
+        if before is not None and timedelta() <= self.listed_at - before.seen_at < self.policy.window:
             return bool(self.strangers | (before.ids - self.explained - {current.id} - current.beside))
         return bool(self.strangers)
 
