@@ -1563,3 +1563,31 @@ def test_lists_that_lack_the_new_id_are_waited_for_and_not_asked_for_without_a_p
     assert rotation.run().published
     assert all(delay >= timedelta() for delay in waited)
     assert sum(waited, timedelta()) >= timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_a_request_outlasts_an_edit_of_another_field_that_comes_before_its_first_write(compromised: bool) -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    rotation = world.rotation(fresh_after=world.clock() + DAY, compromised=compromised)
+    rotation.state.observe()
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"region": "eu"})
+    world.rotation().run()
+    assert rotation.run().published
+
+
+def test_a_request_of_a_version_does_not_pass_to_another_secret() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    rotation = world.rotation(fresh_after=world.clock() + DAY)
+    rotation.state.observe()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    assert not rotation.run().published
+    assert world.published == "ByHand000001"

@@ -20,6 +20,7 @@ from rotator.core.protocol import (
     Request,
     Situation,
     is_recorded,
+    requests,
 )
 from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
@@ -108,7 +109,7 @@ class AccountState:
             journal_read_at=stored.read_at,
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
-            request=before.request,
+            request=requests.kept(before.request, before.published, published),
             creates=before.creates,
             answered=before.answered,
             create_lost_at=before.create_lost_at,

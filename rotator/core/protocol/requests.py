@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol.journal import Journal, Publishing, RequestKind, Retiring, Target
+from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 
@@ -83,6 +83,18 @@ def followed(journal: Journal, published: Published) -> Journal:
     if request is None or request.of.id is not None:
         return journal
     return with_target(journal, Target(version=published.version, written_at=published.written_at))
+
+
+def kept(request: Request | None, before: Published, published: Published) -> Request | None:
+    """Return a request that no journal contains yet, after the published document was read again.
+
+    A version that contains the same secret is no replacement: the request speaks of the new version then.
+    """
+    if request is None or request.of.id is not None or request.of.version != before.version:
+        return request
+    if published.secret is None or published.secret != before.secret:
+        return request
+    return replace(request, of=Target(version=published.version, written_at=published.written_at))
 
 
 def is_done(journal: Journal, published: Published) -> bool:
