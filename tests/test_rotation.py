@@ -1591,3 +1591,16 @@ def test_a_request_of_a_version_does_not_pass_to_another_secret() -> None:
     world.publish("ByHand000001")
     assert not rotation.run().published
     assert world.published == "ByHand000001"
+
+
+def test_an_id_that_was_named_for_the_wrong_value_can_be_named_for_the_right_one() -> None:
+    world = World()
+    first, second = world.provider.add("shopkey", FIRST), world.provider.add("shopkey", "Second000001")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), second)
+    with pytest.raises(RotatorError, match="Name its id"):
+        Operator(world.rotation()).adopt(SecretStr("Second000001"), None, replace_working=True)
+    outcome = Operator(world.rotation()).adopt(SecretStr("Second000001"), second, replace_working=True)
+    assert world.published == "Second000001"
+    assert world.journal.current_id == second
+    assert outcome.next_command == Command.of("resolve", "shop")
+    assert world.journal.unknown_ids == {first}

@@ -171,7 +171,10 @@ class Operator:
         return published.secret == secret and (recorded and self._state.journal.current is not None)
 
     def _ids_of_others(self, secret: SecretStr) -> set[str]:
-        """Return ids that rotator wrote into the published document together with other values."""
+        """Return ids that rotator wrote into the published document together with other values.
+
+        An id that a person named for another value does not count: they might have been wrong.
+        """
         state, account = self._state, self._rotation.account
         current, newest = state.journal.current, state.document.version
         ids: set[str] = set()
@@ -187,7 +190,8 @@ class Operator:
             known = parse_published(document, account.fields)
             if known.secret_id is not None and known.rotated_at is not None and known.secret not in (None, secret):
                 ids.add(known.secret_id)
-        return ids
+        identities = (current, *(entry.identity for entry in state.journal.retiring))
+        return ids - {known.id for known in identities if known is not None and known.learned is Learned.PERSON}
 
     def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
         others = {info.id for info in infos} - {secret_id}
