@@ -1,5 +1,6 @@
 """Every row of the crash table and every corner case as a sentence: the real interpreter in a model world."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,12 +17,18 @@ from rotator.core.protocol import (
     Phase,
     Prepare,
     Publish,
+    Publishing,
     Record,
+    Request,
+    RequestKind,
+    Retiring,
     Revoke,
     Step,
+    Target,
     Trigger,
     TryEarlier,
 )
+from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result, Rotation, Waiter, preview
 from tests.model import World
@@ -1604,3 +1611,82 @@ def test_an_id_that_was_named_for_the_wrong_value_can_be_named_for_the_right_one
     assert world.journal.current_id == second
     assert outcome.next_command == Command.of("resolve", "shop")
     assert world.journal.unknown_ids == {first}
+
+
+# --- another account's documents ---------------------------------------------------------------------------------
+
+
+def of_another_account(world: World, **changes: Any) -> None:
+    """Both documents name another account: the key in the configuration was changed."""
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"api_key": "otherkey"})
+    published = world.vault.peek("apps/shop")
+    known = {"api_key": "otherkey", "published_version": published.version, "published_at": published.created}
+    store(world, **(known | changes))
+
+
+def store(world: World, **changes: Any) -> None:
+    """Write the journal with other fields, as another instance does."""
+    path = world.settings.journal_path(world.account)
+    journal = render_journal(replace(world.journal, **changes))
+    world.vault.write(path, journal, cas=world.vault.peek(path).version)
+
+
+def test_a_foreign_journal_beside_a_foreign_document_is_not_taken_over() -> None:
+    world = answered()
+    foreign = Retiring("id-of-other", world.clock())
+    of_another_account(world, retiring=(foreign,))
+    brought = world.provider.add("shopkey", "Brought00001")
+    Operator(world.rotation()).adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
+    assert world.published == "Brought00001"
+    assert world.journal.api_key == "shopkey"
+    assert world.journal.current_id == brought
+    assert not world.journal.retiring
+
+
+@pytest.mark.parametrize("unfinished", ["candidate", "lease", "publishing"])
+def test_a_foreign_journal_whose_rotation_is_unfinished_is_not_replaced(unfinished: str) -> None:
+    world = answered()
+    changes: dict[str, dict[str, Any]] = {
+        "candidate": {"candidate": SecretStr("OtherCandidate1"), "rotation_id": "other"},
+        "lease": {"holder": "other", "lease_until": world.clock() + timedelta(minutes=1)},
+        "publishing": {"publishing": Publishing(3)},
+    }
+    of_another_account(world, **changes[unfinished])
+    world.provider.add("shopkey", "Brought00001")
+    before = world.journal
+    with pytest.raises(RotatorError, match="not finished"):
+        Operator(world.rotation()).adopt(SecretStr("Brought00001"), "id-003", replace_foreign="otherkey")
+    assert world.journal == before
+    assert world.published != "Brought00001"
+
+
+def test_only_the_account_that_was_named_is_replaced() -> None:
+    world = answered()
+    of_another_account(world, api_key="thirdkey")
+    world.provider.add("shopkey", "Brought00001")
+    for named in ("otherkey", "thirdkey"):
+        with pytest.raises(RotatorError, match="belongs to the account"):
+            Operator(world.rotation()).adopt(SecretStr("Brought00001"), "id-003", replace_foreign=named)
+    assert world.journal.api_key == "thirdkey"
+
+
+def test_a_foreign_journal_that_moves_during_an_adoption_is_looked_at_again() -> None:
+    world = answered()
+    of_another_account(world)
+    brought = world.provider.add("shopkey", "Brought00001")
+    operator = Operator(world.rotation())
+    writes: list[str] = []
+    write = world.vault.write
+
+    def interrupted(path: str, data: Any, cas: int) -> int:
+        writes.append(path)
+        if len(writes) == 1:
+            world.vault.write = write  # type: ignore[method-assign]
+            store(world, candidate=SecretStr("OtherCandidate1"), rotation_id="other")
+        return write(path, data, cas)
+
+    world.vault.write = interrupted  # type: ignore[method-assign]
+    with pytest.raises(RotatorError, match="not finished"):
+        operator.adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
+    assert world.journal.api_key == "otherkey"

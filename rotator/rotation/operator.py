@@ -20,6 +20,7 @@ from rotator.core.protocol import (
     Published,
     Refresh,
     Request,
+    ids_of,
     is_recorded,
     leased_elsewhere,
     requests,
@@ -76,8 +77,7 @@ class Operator:
             RotatorError: If the value is refused, or its id is not known; nothing was written then.
         """
         state = self._state
-        state.observe()
-        self._take_foreign(replace_foreign)
+        self._observe(replace_foreign)
         infos = self._listed_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identity(secret, secret_id, infos)
@@ -85,7 +85,9 @@ class Operator:
         if state.seen.published.secret != secret or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
             try:
-                identity = self._publish(secret, secret_id, replace_working=replace_working)
+                identity = self._publish(
+                    secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign
+                )
             except RotatorError:
                 self._rotation.release()
                 raise
@@ -93,32 +95,39 @@ class Operator:
         outcome = self._rotation.run()
         return self._with_retiring(frozenset(retire)) if retire else outcome
 
-    def _take_foreign(self, replace_foreign: str | None) -> None:
-        """Refuse another account's document or journal, unless a person named that account.
+    def _observe(self, replace_foreign: str | None) -> None:
+        """Read the account. Refuse another account's document or journal, unless a person named that account.
 
         Raises:
-            RotatorError: If the document is foreign and not named, or its rotation is not finished.
+            RotatorError: If one of them is foreign and not named, or its rotation is not finished.
         """
         state = self._state
-        fail = refuse_foreign(state.situation)
-        if not isinstance(fail, Fail):
-            return
-        owner = {
-            Failure.FOREIGN_DOCUMENT: state.seen.published.api_key,
-            Failure.FOREIGN_JOURNAL: state.journal.api_key,
-        }[fail.failure]
-        if owner != replace_foreign:
+        state.observe()
+        fail = self._foreign_besides(replace_foreign)
+        if fail is not None:
             raise RotationError(fail, unchanged=_UNCHANGED)
-        if fail.failure is Failure.FOREIGN_DOCUMENT:
+        if state.journal.api_key in (None, self._rotation.account.api_key):
             return
         leased = leased_elsewhere(state.journal, state.policy, state.clock(), journal_at=state.seen.journal_at)
         if state.journal.candidate is not None or leased is not None or state.journal.publishing is not None:
             raise OperatorError(
-                f"A rotation of the account {owner} is not finished in this journal",
+                f"A rotation of the account {replace_foreign} is not finished in this journal",
                 unchanged=_UNCHANGED,
-                advice=f"Finish it with the configuration of {owner} first",
+                advice=f"Finish it with the configuration of {replace_foreign} first",
             )
         state.know(Journal())
+
+    def _foreign_besides(self, replace_foreign: str | None) -> Fail | None:
+        """Return the failure of a document that belongs to an account which the person did not name."""
+        case = self._state.situation
+        own = ids_of(self._rotation.account.api_key, replace_foreign)
+        published, journal = case.seen.published, case.stored
+        if published.api_key in own:
+            case = replace(case, seen=replace(case.seen, published=replace(published, api_key=None)))
+        if journal.api_key in own:
+            case = replace(case, stored=replace(journal, api_key=None))
+        fail = refuse_foreign(case)
+        return fail if isinstance(fail, Fail) else None
 
     def _listed_with(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         account = self._rotation.account
@@ -248,10 +257,12 @@ class Operator:
             delay = min(delay * 2, timedelta(seconds=5))
         return True
 
-    def _publish(self, secret: SecretStr, secret_id: str | None, *, replace_working: bool) -> Identity:
+    def _publish(
+        self, secret: SecretStr, secret_id: str | None, *, replace_working: bool, replace_foreign: str | None
+    ) -> Identity:
         """Publish the value under the lease, over the version that the mark in the journal names; its identity."""
         state = self._state
-        self._acquire(secret_id)
+        self._acquire(secret_id, replace_foreign)
         # Once more: only now no other instance can revoke or replace anything.
         infos = self._listed_with(secret, secret_id)
         identity = self._identity(secret, secret_id, infos)
@@ -270,7 +281,7 @@ class Operator:
         state.learn(replaced=was_recorded)
         return identity
 
-    def _acquire(self, secret_id: str | None) -> None:
+    def _acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
         """Acquire the lease, and mark the write if the value might be a retiring secret's.
 
         A revocation that was sent before is over only when the provider cannot carry it out any more.
@@ -291,7 +302,7 @@ class Operator:
                         unchanged=_UNCHANGED,
                         advice=f"Try again after {format_instant(until)}",
                     )
-                state.observe()
+                self._observe(replace_foreign)
                 continue
             may_be_retiring = self._may_be_retiring(secret_id)
             case = state.situation
@@ -300,7 +311,7 @@ class Operator:
                     transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
                 )
             except CasConflict:
-                state.observe()
+                self._observe(replace_foreign)
                 continue
             if waited or not may_be_retiring:
                 return
@@ -312,7 +323,7 @@ class Operator:
                 raise stopped(state)
             waited = True
             if state.forget_if_moved():
-                state.observe()
+                self._observe(replace_foreign)
         raise ContentionError(
             f"Other instances keep working on {self._name}", unchanged=_UNCHANGED, next_step="Try again"
         )
