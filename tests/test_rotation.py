@@ -1690,3 +1690,12 @@ def test_a_foreign_journal_that_moves_during_an_adoption_is_looked_at_again() ->
     with pytest.raises(RotatorError, match="not finished"):
         operator.adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
     assert world.journal.api_key == "otherkey"
+
+
+def test_a_request_in_a_foreign_journal_is_not_withdrawn() -> None:
+    world = answered()
+    request = Request(RequestKind.COMPROMISED, Target(id="id-of-other"), world.clock(), "somebody", "request")
+    of_another_account(world, request=request)
+    with pytest.raises(RotatorError, match="belongs to the account otherkey"):
+        Operator(world.rotation()).cancel()
+    assert world.journal.request == request

@@ -26,7 +26,7 @@ from rotator.core.protocol import (
     requests,
     transitions,
 )
-from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant, parse_published
 from rotator.errors import RotatorError
 from rotator.rotation.errors import ContentionError, OperatorError, RotationError
@@ -351,11 +351,14 @@ class Operator:
             The request; None if there was none.
 
         Raises:
-            RotatorError: If the journal could not be read or written.
+            RotatorError: If the journal could not be read or written, belongs to another account or was deleted.
         """
         state = self._state
         for _ in range(MAX_CLAIMS):
             state.observe()
+            fail = refuse_foreign(state.situation) or refuse_lost_journal(state.situation)
+            if isinstance(fail, Fail):
+                raise RotationError(fail, unchanged=_UNCHANGED)
             request = state.journal.request
             if request is None:
                 return None
