@@ -1699,3 +1699,26 @@ def test_a_request_in_a_foreign_journal_is_not_withdrawn() -> None:
     with pytest.raises(RotatorError, match="belongs to the account otherkey"):
         Operator(world.rotation()).cancel()
     assert world.journal.request == request
+
+
+# --- documents that were deleted, numbers that come again, clocks ------------------------------------------------
+
+
+def written_again_by_hand(world: World, value: str) -> None:
+    """The published document is deleted with its history; another value gets the number of the recorded version."""
+    number = world.journal.published_version
+    world.vault.versions["apps/shop"] = [{"api_key": "shopkey", "api_secret": value} for _ in range(number)]
+    world.clock.wait(timedelta(minutes=1))
+
+
+def test_a_rewritten_version_that_only_has_the_recorded_number_does_not_get_the_recorded_id() -> None:
+    world = answered()
+    store(world, publishing=Publishing(world.journal.published_version))
+    own = world.provider.add("shopkey", "ByHand000001")
+    written_again_by_hand(world, "ByHand000001")
+    outcome = world.rotation().run()
+    assert world.journal.publishing is None
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert own not in world.journal.unknown_ids
+    name_id(world, own)
+    assert world.journal.current_id == own

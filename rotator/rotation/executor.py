@@ -38,6 +38,7 @@ from rotator.core.protocol import (
     Trigger,
     TryEarlier,
     ids_of,
+    is_recorded,
     transitions,
 )
 from rotator.documents.published import parse_published
@@ -340,7 +341,8 @@ class Executor:
     def rewrite(self, step: Refresh) -> None:
         """Write the published document again, unchanged but for the id that it is to name."""
         state = self.state
-        over, data = state.document.version, dict(state.document.data or {})
+        recorded = is_recorded(state.journal, state.seen.published)
+        over, data = state.document.version if recorded else None, dict(state.document.data or {})
         if step.secret_id is not None:
             data[state.account.fields.secret_id] = step.secret_id
         version = state.write_published(data)

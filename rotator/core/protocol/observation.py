@@ -80,7 +80,8 @@ class Observation:
         revokes: How often this run sent a revocation that was not confirmed.
         revoked: Ids that the provider confirmed to be revoked.
         absent: Ids that the provider did not find when it was asked to revoke them.
-        rewritten_over: The version over which this run wrote the published document again, unchanged.
+        rewritten_over: The version over which this run wrote the published document again, unchanged; None if the
+            journal did not speak of it.
         rotated: This run published a new secret already.
     """
 
