@@ -27,6 +27,7 @@ from rotator.core.protocol import (
     Target,
     Trigger,
     TryEarlier,
+    wake_at,
 )
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
@@ -1722,3 +1723,12 @@ def test_a_rewritten_version_that_only_has_the_recorded_number_does_not_get_the_
     assert own not in world.journal.unknown_ids
     name_id(world, own)
     assert world.journal.current_id == own
+
+
+def test_a_mark_ends_although_the_document_was_deleted_with_its_history() -> None:
+    world = answered()
+    store(world, publishing=Publishing(world.journal.published_version + 7))
+    assert world.rotation().run().result is Result.OK
+    assert world.journal.publishing is None
+    assert wake_at(world.journal, world.provider.settle) is None
+    assert world.consumer_works()

@@ -67,7 +67,8 @@ def expires_soon(written_at: datetime | None, expires_at: datetime | None, now: 
 def end_late_write(case: Situation) -> Step | None:
     """Make sure that a write of a dead lease holder can no longer be applied, then forget it.
 
-    The write names the version that it replaces. If that version is still the newest, it is written again, unchanged.
+    The write names the version that it replaces. Until a newer one stands there, what stands there is written again,
+    unchanged; several times, if the document was deleted with its history and has a lower number.
     A version without a value stays, and so does the mark: `undelete` would keep the version's number.
     """
     mark, published = case.journal.publishing, case.seen.published
@@ -76,7 +77,7 @@ def end_late_write(case: Situation) -> Step | None:
     if published.version > mark.over_version:
         rewritten = case.seen.rewritten_over == mark.over_version == case.journal.published_version
         return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
-    if published.version < mark.over_version or published.secret is None:
+    if published.secret is None:
         return None
     return with_lease(case, Refresh("a write of an earlier lease holder might still be applied"))
 

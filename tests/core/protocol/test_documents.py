@@ -201,13 +201,17 @@ def test_mark_is_removed_with_the_version_that_was_rewritten() -> None:
         (HELD, seen()),
         (MARKED, seen(identified=answered("a"))),
         (MARKED, seen(published=published(secret=None))),
-        (replace(MARKED, publishing=Publishing(2)), seen()),
         (replace(MARKED, publishing=Publishing(2)), seen(published=published(version=2, secret=None))),
     ],
-    ids=["no mark", "own write", "deleted", "older", "deleted later"],
+    ids=["no mark", "own write", "deleted", "deleted later"],
 )
 def test_mark_stays_otherwise(journal: Journal, observation: Observation) -> None:
     assert end_late_write(case_of(journal, observation)) is None
+
+
+def test_document_with_a_lower_number_than_the_marked_one_is_written_past_it() -> None:
+    step = end_late_write(case_of(replace(MARKED, publishing=Publishing(2)), seen()))
+    assert isinstance(step, Refresh)
 
 
 def test_nothing_is_revoked_while_a_deleted_version_is_marked() -> None:
