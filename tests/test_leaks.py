@@ -227,6 +227,7 @@ def everything(call: Call) -> bool:
     return True
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("echo", VAULT.values(), ids=VAULT)
 def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) -> None:
     scene.echo = echo
@@ -251,6 +252,7 @@ def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) ->
     scene.assert_no_secret()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("echo", PROVIDER.values(), ids=PROVIDER)
 def test_no_place_shows_a_secret_that_the_provider_repeats(scene: Scene, echo: Echo) -> None:
     scene.echo = echo
