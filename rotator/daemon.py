@@ -139,6 +139,7 @@ class _Account:
         turn: Its place among the rotations that are min_spacing apart; None: it has none yet.
         document: Version and time of the published document in the last look. A document that the journal does not
             speak of is news only once: it can belong to another account, or the journal can be lost.
+        expires: Vault deletes one of its documents soon: a run writes it again, whatever a failure makes wait.
         planned: When its job is set.
         visit: Ends the waits of the run that is under way; None if none is.
         watch: What is known of its balance.
@@ -161,6 +162,7 @@ class _Account:
     begin_at: datetime | None = None
     turn: datetime | None = None
     document: tuple[int, datetime | None] | None = None
+    expires: bool = False
     planned: datetime | None = None
     visit: threading.Event | None = None
 
@@ -537,7 +539,7 @@ class Daemon:
                 return  # a visit knows better, or a reload has the documents elsewhere
             account.looked_at = self.now()
             if any(expires_soon(one.created, one.expires_at, self.now()) for one in (document, journal_document)):
-                account.tried_at = _LONG_AGO  # a run writes it again
+                account.expires = True  # a run writes it again
                 self._replan(settings.name)
             recorded = is_recorded(journal, Published(document.version, document.created))
             found = document.version, document.created
@@ -779,6 +781,8 @@ class Daemon:
         if not account.settings.enabled:
             return None
         due = _due(account, now)
+        if account.expires and journal is not None and journal.holder in (None, self._fleet.runner):
+            return now
         at = _LONG_AGO if journal is None else self._next_visit(account, due.at if due else None)
         return max(at, account.retry_at or at, now)
 
@@ -942,7 +946,8 @@ class Daemon:
             settings, fleet = account.settings, self._fleet
             begins = self._may_begin(account, now)
             others = _NEVER if _due(account, now) else None
-            if not begins and self._next_visit(account, others) > now:
+            refreshes, account.expires = account.expires, False
+            if not begins and not refreshes and self._next_visit(account, others) > now:
                 return  # what it was called for has to wait
             late = now - (account.planned or now)
             request = Request(Wanted.DUE if begins else Wanted.NOTHING_NEW, revoke=self._brake.lets_revoke)
