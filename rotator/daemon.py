@@ -538,7 +538,10 @@ class Daemon:
             if visited or not self._has_these_documents(account, settings, fleet):
                 return  # a visit knows better, or a reload has the documents elsewhere
             account.looked_at = self.now()
-            if any(expires_soon(one.created, one.expires_at, self.now()) for one in (document, journal_document)):
+            if any(
+                expires_soon(one.created, one.expires_at, one.read_at or self.now())
+                for one in (document, journal_document)
+            ):
                 account.expires = True  # a run writes it again
                 self._replan(settings.name)
             recorded = is_recorded(journal, Published(document.version, document.created))

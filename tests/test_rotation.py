@@ -21,6 +21,7 @@ from rotator.core.protocol import (
     Record,
     Request,
     RequestKind,
+    Rest,
     Retiring,
     Revoke,
     Step,
@@ -32,6 +33,7 @@ from rotator.core.protocol import (
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result, Rotation, Waiter, preview
+from rotator.vault import Document
 from tests.model import World
 
 FIRST = "FirstSecret001"
@@ -1732,3 +1734,43 @@ def test_a_mark_ends_although_the_document_was_deleted_with_its_history() -> Non
     assert world.journal.publishing is None
     assert wake_at(world.journal, world.provider.settle) is None
     assert world.consumer_works()
+
+
+def test_a_clock_that_is_ahead_writes_no_document_again_before_half_of_its_life() -> None:
+    world = answered()
+    world.ahead = timedelta(hours=2)
+    peek = world.vault.peek
+
+    def expiring(path: str, version: int | None = None) -> Document:
+        document = peek(path, version)
+        expires_at = document.created + timedelta(hours=6) if document.created else None
+        return replace(document, expires_at=expires_at)
+
+    world.vault.peek = expiring  # type: ignore[method-assign]
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    assert world.rotation().run().result is Result.OK
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before
+
+
+def test_a_clock_that_is_ahead_counts_no_list_early_after_a_write_of_its_own() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.clock.wait(DAY)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    world.clock.wait(timedelta(seconds=3))
+    world.ahead = timedelta(hours=2)
+    rotation = world.rotation(fresh_after=world.clock() + DAY, compromised=True)
+    run_until(rotation, Event.REQUESTED, then_perform=True)
+    run_until_next(rotation)
+    assert world.journal.current.looks == 0
+
+
+def run_until_next(rotation: Rotation) -> None:
+    """Go on up to the first step that changes something at the provider, or to the end."""
+    for _ in range(20):
+        step = rotation.decide()
+        if isinstance(step, Create | Revoke | Rest):
+            return
+        rotation.perform(step)

@@ -107,6 +107,7 @@ class AccountState:
             published,
             journal_at=stored.written_at,
             journal_read_at=stored.read_at,
+            observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
             request=requests.kept(before.request, before.published, published),
@@ -196,7 +197,7 @@ class AccountState:
         first = self.journal_version == 0
         self.journal_version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
         self.know(journal)
-        self.learn(journal_lost=False, journal_expires_at=None, journal_read_at=None)
+        self.learn(journal_lost=False, journal_expires_at=None)
         if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
             self.learn(request=None)
         self._on_journal(journal)

@@ -46,13 +46,13 @@ def refuse_lost_journal(case: Situation) -> Step | None:
 
 def refresh(case: Situation) -> Step | None:
     """Rewrite a document before Vault deletes it by itself. The provider is not asked: it might be unavailable."""
-    seen = case.seen
-    if expires_soon(seen.journal_at, seen.journal_expires_at, case.now):
+    seen, now = case.seen, case.vault_now or case.now
+    if expires_soon(seen.journal_at, seen.journal_expires_at, now):
         return Record(Event.REFRESHED, case.journal)
     published = seen.published
     if published.secret is None or case.journal.publishing is not None:
         return None
-    if not expires_soon(published.written_at, published.expires_at, case.now):
+    if not expires_soon(published.written_at, published.expires_at, now):
         return None
     return with_lease(case, Refresh("it would expire"))
 

@@ -57,6 +57,7 @@ class Observation:
         published: As last read; always read after the journal, so that it is never older.
         journal_at: When Vault stored the journal that was read, by Vault's clock.
         journal_read_at: When it was read, by Vault's clock; None if Vault did not say.
+        observed_at: When it was read, by this instance's clock.
         journal_expires_at: When Vault deletes that version by itself; None: never.
         journal_lost: The journal has a version, but no data: it was deleted.
         request: What this run's caller asks for, as long as no journal write contains it.
@@ -88,6 +89,7 @@ class Observation:
     published: Published
     journal_at: datetime | None = None
     journal_read_at: datetime | None = None
+    observed_at: datetime | None = None
     journal_expires_at: datetime | None = None
     journal_lost: bool = False
     request: Request | None = None

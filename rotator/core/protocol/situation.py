@@ -186,11 +186,19 @@ class Situation:
 
         Another instance can have written the journal by a clock that is hours away from this one's.
         """
-        written_at, read_at = self.seen.journal_at, self.seen.journal_read_at
-        if written_at is None or read_at is None:
+        written_at, vault_now = self.seen.journal_at, self.vault_now
+        if written_at is None or vault_now is None:
             return at
-        left = span - (read_at - written_at) - timedelta(seconds=1)  # Vault's time of reading has whole seconds
+        left = span - (vault_now - written_at) - timedelta(seconds=1)  # Vault's time of reading has whole seconds
         return max(at, self.now + left) if left > timedelta() else at
+
+    @property
+    def vault_now(self) -> datetime | None:
+        """The time by Vault's clock; None if Vault did not say. This instance's clock only measures the run."""
+        read_at, observed_at = self.seen.journal_read_at, self.seen.observed_at
+        if read_at is None:
+            return None
+        return read_at + (timedelta() if observed_at is None else max(self.now - observed_at, timedelta()))
 
     @property
     def unknown(self) -> frozenset[str]:
