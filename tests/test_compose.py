@@ -20,11 +20,12 @@ import yaml
 
 from rotator.config import Settings, load
 from rotator.core.protocol import RequestKind
+from rotator.errors import Code
 from rotator.fleet import Request, Wanted
 from rotator.openbao import free_port, running_openbao
-from rotator.rotation import Result
+from rotator.rotation import Operator, Result
 from tests.openbao import Admin
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 from tests.vault_site import fleet
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -184,15 +185,20 @@ def answers(port: int, api_key: str, secret: str) -> bool:
 
 
 def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack: Stack, tmp_path: Path) -> None:
-    for _ in range(2):  # the secondary is brought in, then all are rotated
-        request = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, max_wait=timedelta(seconds=20))
-        with fleet(stack.settings) as session:
-            outcomes = list(session.run(stack.settings.accounts, request))
+    request = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, max_wait=timedelta(seconds=PATIENCE))
+    with fleet(stack.settings) as session:
+        brought_in, adopted = session.run(stack.settings.accounts, request)
+        assert (adopted.result, brought_in.code) == (Result.OK, Code.AMBIGUOUS), (adopted.error, brought_in.error)
+        assert answers(stack.port, "ef567890", "First0Secret"), "nothing that rotator did not create is revoked unasked"
+        operator = Operator(session.rotation(stack.settings.account("shop"), Request(Wanted.NOTHING_NEW)))
+        assert operator.resolve(frozenset(operator.unknown())).result is Result.OK
+        outcomes = list(session.run(stack.settings.accounts, request))
         assert [outcome.result for outcome in outcomes] == [Result.OK, Result.OK], [one.error for one in outcomes]
     published = stack.published()
     for document in published.values():
         assert answers(stack.port, document["api_key"], document["api_secret"])
-    assert not answers(stack.port, "abcd1234", "First0Secret")
+    for api_key in ("abcd1234", "ef567890"):
+        assert not answers(stack.port, api_key, "First0Secret")
     assert {name: document["api_key"] for name, document in published.items()} == {
         "main": "abcd1234",
         "shop": "ef567890",
