@@ -110,14 +110,14 @@ def committed(case: Situation) -> Journal:
     If the previous secret's id is not certain, it is eliminated again before it is revoked. If the lists disagree, it
     does not stay retiring: it becomes unknown, and a person decides.
     """
-    journal, published = case.journal, case.seen.published
+    journal, published, identity = case.journal, case.seen.published, _candidate_identity(case)
     entries = {entry.id: entry for entry in journal.retiring if entry.id != case.candidate_id}
     old = _retiring_previous(case)
     if old is not None:
         entries[old.id] = old
     done = replace(
         _recovered(_noted(case)),
-        current=_candidate_identity(case),
+        current=identity,
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
         published_at=published.written_at,
@@ -131,7 +131,7 @@ def committed(case: Situation) -> Journal:
     )
     fence = case.late_create_until or case.now
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
-    if not due_now or done.current is None or done.current.is_pending:
+    if not due_now or identity.is_pending:
         return replace(done, holder=None, lease_until=None)
     return replace(done, holder=case.policy.runner, lease_until=case.now + case.policy.lease)
 

@@ -290,6 +290,7 @@ def test_id_says_nothing_about_an_unrecorded_version(journal: Journal, document:
         ({"journal_read_at": YESTERDAY}, NOW),
         ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW}, NOW),
         ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW - SECOND}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + 2 * WINDOW}, NOW),
         ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + 9 * SECOND}, NOW + 20 * SECOND),
         ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}, NOW + 29 * SECOND),
     ],
@@ -299,6 +300,7 @@ def test_instant_of_another_clock_waits_by_vaults(facts: dict[str, Any], expecte
     case = case_of(AT_REST, seen(**facts))
     assert case.not_before(NOW, WINDOW) == expected
     assert case.not_before(LATER, WINDOW) == LATER
+    assert case.not_before(NOW - WINDOW, WINDOW) == (NOW - WINDOW if expected == NOW else expected)
 
 
 def test_missing_id_is_gone_a_window_later() -> None:
@@ -397,7 +399,14 @@ def test_force_does_not_shorten_a_late_create() -> None:
 
 def test_due_ids_are_past_their_grace_period() -> None:
     entries = (Retiring("a", NOW), Retiring("c", NOW + MOMENT))
-    assert case_of(replace(AT_REST, retiring=entries), seen("a", "b", "c")).due == {"a"}
+    for current in (answered("b"), pending(), None):
+        assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "b", "c")).due == {"a"}
+
+
+@pytest.mark.parametrize("current", [answered("a"), pending("a")])
+def test_published_id_is_never_due(current: Identity) -> None:
+    entries = (Retiring("a", NOW), Retiring("c", NOW))
+    assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "c")).due == {"c"}
 
 
 # --- waiting -----------------------------------------------------------------------------------------------------
