@@ -273,7 +273,7 @@ def caught_up(case: Situation) -> Journal:
 def _rewritten(case: Situation) -> Journal:
     """Speaking of the version that this run wrote again, if the journal spoke of the version before."""
     over = case.seen.rewritten_over
-    follows = over is not None and over == case.journal.published_version
+    follows = over == case.journal.published_version
     return (
         caught_up(case)
         if follows and case.seen.published.version == case.journal.published_version + 1

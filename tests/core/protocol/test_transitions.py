@@ -530,9 +530,9 @@ def test_resolved_ids_retire_at_once() -> None:
         **FAILURE,
     )
     rewritten = published(version=2, written_at=LATER, secret_id="t")
-    observation = seen("a", "c", "s", "t", published=rewritten, rewritten_over=1)
+    observation = seen("a", "c", "s", "t", "u", published=rewritten, rewritten_over=1)
     journal = transitions.resolved(case_of(before, observation), frozenset({"s", "c", "t", "r", "a", "x"}))
-    by_hand = [Identity(id_, Learned.PERSON, beside=frozenset({"a", "c", "s", "t"})) for id_ in ("c", "s")]
+    by_hand = [Identity(id_, Learned.PERSON, beside=frozenset({"a", "c", "s", "t", "u"})) for id_ in ("c", "s")]
     entries = (kept, *(Retiring(str(own.id), NOW, identity=own) for own in by_hand))
     assert journal == Journal(
         api_key="key1",
