@@ -598,6 +598,8 @@ def test_create_by_hand_might_be_late(before: datetime | None, expected: datetim
 def test_published_id_never_retires_by_hand(current: Identity) -> None:
     case = case_of(replace(AT_REST, current=current), seen("b", "s"))
     assert transitions.retired_by_hand(case, frozenset({"b", "s"}), not_before=NOW).retiring_ids == {"s"}
+    nameless = case_of(replace(AT_REST, current=None), seen("b", "s"))
+    assert transitions.retired_by_hand(nameless, frozenset({"b", "s"}), not_before=NOW).retiring_ids == {"b", "s"}
 
 
 # --- late writes -------------------------------------------------------------------------------------------------
