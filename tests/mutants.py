@@ -43,7 +43,7 @@ EQUIVALENT = ROOT / "tests/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"
 AT_ONCE = 2
 CONTEXT = 40  # characters before and after a change, where it is told
-LONGEST = 90  # seconds of computing; a mutant that goes round in circles is noticed, too
+LONGEST = 180  # seconds of computing; a mutant that goes round in circles is noticed, too
 UNCHANGED = "unchanged"
 # The examples that hypothesis tries are the same each time. One test is about what it tries, not about the protocol.
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "--hypothesis-profile=mutants", "--tb=no"]

@@ -68,7 +68,9 @@ def test_pending_id_needs_a_run_at_its_next_look(identity: Identity | None, expe
 
 
 def test_late_write_needs_a_run_at_once() -> None:
-    assert wake_at(replace(AT_REST, publishing=Publishing(1)), WINDOW) == AT_ONCE
+    marked = replace(AT_REST, publishing=Publishing(1))
+    assert wake_at(marked, WINDOW) == AT_ONCE
+    assert wake_at(replace(marked, current=pending("b", next_look=None)), WINDOW) == AT_ONCE
 
 
 @pytest.mark.parametrize(
