@@ -315,6 +315,7 @@ def test_missing_id_is_gone_a_window_later() -> None:
 def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
     case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=YESTERDAY))
     assert case.look_at(pending("b", looks=looks)) == NOW + waits * SECOND
+    assert case.look_at(pending("b", looks=looks, next_look=None)) is None
 
 
 @pytest.mark.parametrize(
