@@ -214,6 +214,25 @@ def test_known_identity_is_adopted_once() -> None:
     assert adopted_of(recognize(case_of(AT_REST, edited))).current == answered("b")
 
 
+@pytest.mark.parametrize(
+    ("known", "identified", "new"),
+    [
+        (None, eliminated("b"), True),
+        (eliminated("b"), eliminated("b"), False),
+        (eliminated("b"), eliminated("b", "c"), True),
+        (eliminated("b"), answered("b"), True),
+        (eliminated("b"), eliminated("c"), True),
+        (answered("b"), Identity("b", Learned.PERSON), False),
+        (answered("b"), Identity("c", Learned.PERSON), True),
+    ],
+)
+def test_answer_is_worth_more_than_other_knowledge(known: Identity | None, identified: Identity, new: bool) -> None:
+    step = recognize(case_of(replace(AT_REST, current=known), seen("b", "c", identified=identified)))
+    assert (step is not None) is new
+    if new:
+        assert adopted_of(step).current == identified
+
+
 # --- elimination -------------------------------------------------------------------------------------------------
 
 
@@ -269,12 +288,6 @@ def test_agreeing_list_counts_after_restarts() -> None:
     assert event_of(eliminate(case_of(replace(AT_REST, current=current), seen("b")))) is Event.LOOKED
 
 
-def test_list_counts_beside_a_waiting_candidate() -> None:
-    """By then the list shows the published secret's id: if it shows one, that is it."""
-    journal = replace(PREPARED, current=pending("b"))
-    assert event_of(eliminate(case_of(journal, seen("b")))) is Event.LOOKED
-
-
 @pytest.mark.parametrize(
     ("journal", "observation"),
     [
@@ -283,11 +296,21 @@ def test_list_counts_beside_a_waiting_candidate() -> None:
         (replace(AT_REST, current=pending("b", next_look=NOW + MOMENT)), seen("b")),
         (replace(AT_REST, current=pending("b")), seen(listing=listing("b", via=Credential.PRIMARY))),
         (replace(PREPARED, current=pending("b")), seen("b", "c")),
+        (replace(PREPARED, current=pending("b", looks=1)), seen("c")),
+        (replace(PREPARED, current=pending("b", restarts=3)), seen("b", "c")),
+        (replace(PREPARED, current=pending(foreign_ids=frozenset("b"))), seen("b")),
     ],
-    ids=["certain", "unknown", "early", "primary", "several beside a candidate"],
+    ids=["certain", "unknown", "early", "primary", "two", "another", "doubt", "none"],
 )
 def test_list_does_not_count_otherwise(journal: Journal, observation: Observation) -> None:
     assert eliminate(case_of(journal, observation)) is None
+
+
+def test_list_counts_beside_a_candidate_that_waits() -> None:
+    """Otherwise a candidate that has no room would wait for an id that waits for the candidate."""
+    journal = replace(PREPARED, current=pending("b", looks=2), candidate_id=Answered("rotation-1", "c"))
+    step = eliminate(case_of(journal, seen("b", "c")))
+    assert event_of(step) is Event.IDENTIFIED
 
 
 def test_list_counts_without_an_instant() -> None:
@@ -398,6 +421,8 @@ def test_every_pending_retiring_id_has_its_turn() -> None:
         (NOW + 3 * SECOND, None, 2, 3),
         (NOW + 3 * SECOND, None, 2.1, None),
         (None, None, 0, None),
+        (NOW, None, 0, None),
+        (NOW - SECOND, NOW + SECOND, 0, 1),
     ],
 )
 def test_look_in_a_moment_is_awaited(
