@@ -63,9 +63,9 @@ def pending(id_: str | None = None, **facts: Any) -> Identity:
     return Identity(id_, Learned.PENDING, **(known | facts))
 
 
-def listing(*ids: str, via: Credential = Credential.PUBLISHED) -> Listing:
+def listing(*ids: str, via: Credential = Credential.PUBLISHED, fetched_at: datetime | None = None) -> Listing:
     """Return a list of ids that were created a day ago."""
-    return Listing(via, dict.fromkeys(ids, YESTERDAY))
+    return Listing(via, dict.fromkeys(ids, YESTERDAY), fetched_at)
 
 
 def published(**facts: Any) -> Published:

@@ -313,6 +313,15 @@ def test_list_counts_beside_a_candidate_that_waits() -> None:
     assert event_of(step) is Event.IDENTIFIED
 
 
+def test_list_counts_for_the_instant_of_its_fetch() -> None:
+    """A process can be stopped for a long time between a list and what it concludes."""
+    journal = replace(AT_REST, current=pending("b"))
+    early = seen(listing=listing("b", fetched_at=NOW - MOMENT))
+    assert eliminate(case_of(journal, early, now=LATER)) is None
+    on_time = seen(listing=listing("b", fetched_at=NOW))
+    assert event_of(eliminate(case_of(journal, on_time, now=LATER))) is Event.LOOKED
+
+
 def test_list_counts_without_an_instant() -> None:
     """A journal of a person's hand can lack it."""
     assert (
@@ -448,6 +457,18 @@ def test_look_in_a_moment_is_awaited(
 def test_look_is_not_awaited_otherwise(journal: Journal, observation: Observation) -> None:
     soon = replace(journal, current=pending("b", next_look=NOW + SECOND))
     assert await_look(case_of(soon, observation)) is None
+
+
+@pytest.mark.parametrize(
+    ("look", "fetched_at", "delay"),
+    [(NOW - SECOND, NOW - 2 * SECOND, 0), (NOW - 2 * SECOND, NOW - 2 * SECOND, None), (LATER, None, None)],
+)
+def test_look_that_an_old_list_missed_is_taken_now(
+    look: datetime, fetched_at: datetime | None, delay: int | None
+) -> None:
+    journal = replace(RETIRING, current=pending("b", next_look=look))
+    step = await_look(case_of(journal, seen(listing=listing("a", "b", fetched_at=fetched_at))))
+    assert step == (None if delay is None else Pause(delay * SECOND, Awaited.LOOK))
 
 
 def test_look_of_an_entry_in_grace_is_not_awaited() -> None:

@@ -149,6 +149,31 @@ def test_request_gets_another_target() -> None:
     assert requests.with_target(replace(AT_REST, request=MANUAL), target).request == request(of=target)
 
 
+MOVED = published(version=2, written_at=LATER)
+
+
+@pytest.mark.parametrize(
+    ("target", "document", "expected"),
+    [
+        (Target(version=1), MOVED, Target(version=2, written_at=LATER)),
+        (Target(version=1), replace(MOVED, secret=NEW), Target(version=1)),
+        (Target(version=1), replace(MOVED, secret=None), Target(version=1)),
+        (Target(version=2), MOVED, Target(version=2)),
+        (Target(id="b"), MOVED, Target(id="b")),
+        (Target(id="b", version=1), MOVED, Target(id="b", version=1)),
+    ],
+    ids=["edited", "replaced", "deleted", "of another version", "by id", "by both"],
+)
+def test_unwritten_request_follows_an_edit(target: Target, document: Published, expected: Target) -> None:
+    assert requests.kept(request(of=target), published(), document) == request(of=expected)
+
+
+def test_unwritten_request_follows_no_deleted_document() -> None:
+    asked = request(of=Target(version=1))
+    assert requests.kept(asked, published(secret=None), replace(MOVED, secret=None)) == asked
+    assert requests.kept(None, published(), MOVED) is None
+
+
 # --- when it is done ---------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,12 @@ def test_unlisted_id_is_gone_after_the_window() -> None:
         assert step is None if event is None else event_of(step) is event
 
 
+def test_unlisted_id_is_not_gone_by_an_old_list() -> None:
+    missing = replace(RETIRING, retiring=(Retiring("a", NOW - WINDOW, missing_since=NOW - WINDOW),))
+    assert settle(case_of(missing, seen(listing=listing("b", fetched_at=NOW - MOMENT)))) is None
+    assert event_of(settle(case_of(missing, seen("b")))) is Event.SETTLED
+
+
 def test_unlisted_id_is_not_gone_before_its_grace_ends() -> None:
     """A clock that was ahead noted it as due."""
     early = replace(RETIRING, retiring=(Retiring("a", LATER, missing_since=NOW - WINDOW),))

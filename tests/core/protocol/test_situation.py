@@ -279,6 +279,30 @@ def test_id_says_nothing_about_an_unrecorded_version(journal: Journal, document:
     assert case_of(journal, seen("a", "b", published=document)).in_doubt is doubt
 
 
+# --- when the list was fetched -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fetched_at", "expected"), [(None, NOW), (NOW - SECOND, NOW - SECOND), (NOW, NOW), (LATER, NOW)]
+)
+def test_list_holds_for_the_instant_of_its_fetch(fetched_at: datetime | None, expected: datetime) -> None:
+    assert case_of(AT_REST, seen(listing=listing("b", fetched_at=fetched_at))).listed_at == expected
+    assert case_of(AT_REST, seen()).listed_at == NOW
+
+
+def test_old_list_still_shows_what_was_revoked() -> None:
+    journal = replace(AT_REST, gone=(Gone("g", NOW - WINDOW),))
+    assert case_of(journal, seen(listing=listing("b", "g", fetched_at=NOW - MOMENT))).gone == {"g"}
+    assert case_of(journal, seen("b", "g")).gone == frozenset()
+
+
+def test_old_list_does_not_end_a_doubt() -> None:
+    noted = Strangers(frozenset({"s"}), NOW - WINDOW)
+    journal = replace(AT_REST, current=eliminated("b"), strangers=noted)
+    assert case_of(journal, seen(listing=listing("b", fetched_at=NOW - MOMENT))).in_doubt
+    assert not case_of(journal, seen("b")).in_doubt
+
+
 # --- instants of other clocks ------------------------------------------------------------------------------------
 
 
