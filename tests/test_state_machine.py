@@ -220,6 +220,11 @@ class RotatorMachine(RuleBasedStateMachine):
         while outcome.resume_at is not None:  # a command runs again while its candidate does not verify yet
             world.clock.now = max(world.clock.now, outcome.resume_at)
             outcome = world.rotation(patience=timedelta(days=1)).run()
+        for _ in range(12):  # lists that nothing rests on yet are left to later runs
+            if outcome.reason != "identifying":
+                break
+            world.clock.wait(world.provider.settle)
+            outcome = world.rotation(patience=timedelta(days=1)).run()
         return outcome
 
     def judge_a_touched_account(self, outcome: Outcome) -> None:

@@ -177,9 +177,8 @@ class Situation:
 
     def gone_at(self, entry: Retiring) -> datetime | None:
         """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
-        if entry.missing_since is None:
-            return None
-        return self.not_before(entry.missing_since + self.policy.window, self.policy.window)
+        since = believed(entry.missing_since, timedelta(), self.seen.journal_at, self.now)
+        return None if since is None else self.not_before(since + self.policy.window, self.policy.window)
 
     def not_before(self, at: datetime, span: timedelta) -> datetime:
         """Return the instant, or a later one if the journal is not as old as this span by Vault's clock.
