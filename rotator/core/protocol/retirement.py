@@ -79,14 +79,13 @@ def revoke_due(case: Situation) -> Step | None:
 
 def wait_for_room(case: Situation) -> Step:
     """The account is full because of secrets that rotator recorded: wait for the first of them."""
-    until = _next(case, case.journal.retiring)
-    ids = names_of(case.journal.retiring_ids)
-    return Rest(
-        Reason.FULL,
-        until if until > case.now else None,
-        f"the account is full until {ids} is revoked; --force does not wait for that",
-        Command.of("rotate-now", case.policy.account, "--force"),
-    )
+    until, account = _next(case, case.journal.retiring), case.policy.account
+    detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
+    if case.forced:  # a grace period is not what it waits for
+        command = Command.of("rotate-now", account, "--wait", "5m")
+    else:
+        command, detail = Command.of("rotate-now", account, "--force"), f"{detail}; --force does not wait for that"
+    return Rest(Reason.FULL, until if until > case.now else None, detail, command)
 
 
 def rest(case: Situation) -> Rest:

@@ -241,6 +241,15 @@ def test_full_account_waits_for_the_first_entry() -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--force")
 
 
+@pytest.mark.parametrize("kind", [RequestKind.FORCE, RequestKind.COMPROMISED])
+def test_forced_request_waits_for_a_late_create(kind: RequestKind) -> None:
+    """The command that was given is not named again."""
+    step = step_of(replace(IN_GRACE, request=request(kind), create_until=LATER + SECOND), seen("a", "b"))
+    assert (reason_of(step), step.until) == (Reason.FULL, LATER + SECOND)
+    assert step.detail == "the account is full until a is revoked"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+
+
 @pytest.mark.parametrize(("at", "until"), [(NOW, None), (NOW + MOMENT, NOW + MOMENT)])
 def test_full_account_waits_for_no_past_instant(at: datetime, until: datetime | None) -> None:
     journal = replace(DUE, retiring=(Retiring("a", at),))
