@@ -152,7 +152,9 @@ def _retiring_previous(case: Situation) -> Retiring | None:
 def _candidate_identity(case: Situation) -> Identity:
     if case.candidate_id is not None:
         return Identity(case.candidate_id, Learned.ANSWERED, beside=case.listed)
-    return pending(case, foreign_ids=case.journal.ids_before)
+    others = (case.journal.current, *(entry.identity for entry in case.journal.retiring))
+    answered = ids_of(*(other.id for other in others if other is not None and other.is_answered))
+    return pending(case, foreign_ids=case.journal.ids_before | answered)
 
 
 def _request_after_commit(case: Situation, retired: str | None) -> Request | None:

@@ -170,6 +170,20 @@ def test_commit_without_an_answered_id_leaves_it_pending() -> None:
     assert journal.retiring_ids == {"a"}
 
 
+def test_commit_excludes_ids_of_other_secrets_from_a_pending_one() -> None:
+    """A list that lagged lacked the previous id before the candidate was created."""
+    entries = (Retiring("r", LATER, identity=answered("r")), Retiring("q", LATER, identity=eliminated("q")))
+    before = replace(PREPARED, ids_before=frozenset({"x"}), retiring=(*entries, Retiring("p", LATER)))
+    unnamed = replace(PUBLISHED, secret_id=None)
+    current = committed(before, unnamed).current
+    assert current is not None
+    assert current.foreign_ids == {"x", "a", "r"}
+    for old in (eliminated("a"), pending("a"), None):
+        known = committed(replace(before, current=old), unnamed).current
+        assert known is not None
+        assert known.foreign_ids == {"x", "r"}, "an id that was not answered might be this one's"
+
+
 def test_commit_keeps_other_entries() -> None:
     entries = (Retiring("r", LATER), Retiring("c", LATER), Retiring("a", LATER))
     journal = committed(replace(PREPARED, retiring=entries))
