@@ -122,6 +122,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         published=documents_like(typical.published),
         journal_at=mostly(None, times),
         journal_read_at=mostly(None, times),
+        observed_at=mostly(None, times),
         journal_expires_at=mostly(None, times),
         journal_lost=mostly(typical=False, anything=st.just(value=True)),
         request=mostly(None, requests),

@@ -145,6 +145,16 @@ def test_document_is_rewritten_before_it_expires() -> None:
     assert isinstance(step_of(HELD, seen(published=published(**(EXPIRES | {"written_at": NOW})))), List)
 
 
+def test_vaults_clock_decides_about_a_refresh() -> None:
+    later = NOW + HALF / 2
+    for facts in (
+        {"published": published(written_at=NOW, expires_at=NOW + HALF)},
+        {"journal_at": NOW, "journal_expires_at": NOW + HALF},
+    ):
+        assert refresh(case_of(HELD, seen(journal_read_at=later, **facts))) is not None
+        assert refresh(case_of(HELD, seen(journal_read_at=later - MOMENT, **facts), now=later)) is None
+
+
 @pytest.mark.parametrize(
     ("journal", "document"),
     [

@@ -330,9 +330,9 @@ def test_foreign_or_lost_documents_are_left_alone(state: State, policy: Policy) 
 def test_expiring_document_is_refreshed_before_the_provider(state: State, policy: Policy) -> None:
     """An outage of the provider must not delete a good secret."""
     seen, journal = state
-    document = seen.published
-    expiring = expires_soon(seen.journal_at, seen.journal_expires_at, NOW) or (
-        expires_soon(document.written_at, document.expires_at, NOW)
+    document, now = seen.published, situation(state, policy).vault_now or NOW
+    expiring = expires_soon(seen.journal_at, seen.journal_expires_at, now) or (
+        expires_soon(document.written_at, document.expires_at, now)
         and document.secret is not None
         and journal.publishing is None
     )

@@ -327,6 +327,22 @@ def test_instant_of_another_clock_waits_by_vaults(facts: dict[str, Any], expecte
     assert case.not_before(NOW - WINDOW, WINDOW) == (NOW - WINDOW if expected == NOW else expected)
 
 
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, None),
+        ({"observed_at": NOW - SECOND}, None),
+        ({"journal_read_at": YESTERDAY}, YESTERDAY),
+        ({"journal_read_at": YESTERDAY, "observed_at": NOW - 9 * SECOND}, YESTERDAY + 9 * SECOND),
+        ({"journal_read_at": YESTERDAY, "observed_at": LATER}, YESTERDAY),
+    ],
+)
+def test_vaults_time_passes_while_the_run_lasts(facts: dict[str, Any], expected: datetime | None) -> None:
+    assert case_of(AT_REST, seen(**facts)).vault_now == expected
+    waited = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY, "observed_at": NOW - 9 * SECOND}
+    assert case_of(AT_REST, seen(**waited)).not_before(NOW, WINDOW) == NOW + 20 * SECOND
+
+
 def test_missing_id_is_gone_a_window_later() -> None:
     read = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
     entry = Retiring("a", NOW, missing_since=NOW - WINDOW)
