@@ -142,7 +142,7 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
 def documents_failure(
     fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published
 ) -> Fail | None:
-    """Return the failure of documents that name another account, or of a journal that was deleted; None if all is well."""
+    """Return the failure of documents that name another account, or of a deleted journal; None if all is well."""
     seen = Observation(published, journal_lost=stored.is_lost)
     case = Situation.of(seen, stored.journal, fleet.policy(account, _RUN), fleet.now())
     fail = refuse_foreign(case) or refuse_lost_journal(case)

@@ -229,25 +229,17 @@ def status(
 ) -> None:
     """Show where each account stands, as its journal in Vault has it."""
     from rotator import report
-    from rotator.account import documents_failure
-    from rotator.core.protocol import Journal
-    from rotator.documents.journal import load_journal
-    from rotator.documents.published import parse_published
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
-        rows = []
-        for account in chosen:
-            stored = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
-            published = parse_published(fleet.vault.read(account.path), account.fields)
-            fail = documents_failure(fleet, account, stored, published)
-            journal = stored.journal if fail is None else Journal()
-            row = report.status_json(account, journal, published=published.secret is not None)
-            rows.append(row if fail is None else row | {"last_error": f"{fail.what}. {fail.next_step}."})
+        found = [_status_row(fleet, account) for account in chosen]
+        rows = [row for row, _ in found]
         if as_json:
             report.print_json({"accounts": rows})
         else:
             report.print_status(rows, fleet.now())
+    if not all(is_readable for _, is_readable in found):
+        raise typer.Exit(1)
 
 
 @app.command(
@@ -496,6 +488,29 @@ def _parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]
 
 def _announce(url: str) -> None:
     typer.echo(f"The Account API is at {url} (both of its hosts); Ctrl-C ends it.")
+
+
+def _status_row(fleet: "Fleet", account: "AccountSettings") -> tuple[dict[str, Any], bool]:
+    """One account's status, and whether its journal is readable. An unreadable journal hides no other account."""
+    from rotator import report
+    from rotator.account import documents_failure
+    from rotator.core.protocol import Journal
+    from rotator.documents.journal import JournalError, load_journal
+    from rotator.documents.published import parse_published
+
+    document = fleet.vault.read(fleet.settings.journal_path(account))
+    published = parse_published(fleet.vault.read(account.path), account.fields)
+    has_secret = published.secret is not None
+    try:
+        stored = load_journal(document)
+    except JournalError as error:
+        row = report.status_json(account, Journal(), published=has_secret)
+        return row | {"last_error": str(error)}, False
+    fail = documents_failure(fleet, account, stored, published)
+    if fail is None:
+        return report.status_json(account, stored.journal, published=has_secret), True
+    row = report.status_json(account, Journal(), published=has_secret)
+    return row | {"last_error": f"{fail.what}. {fail.next_step}."}, True
 
 
 def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":
