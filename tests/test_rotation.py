@@ -1774,3 +1774,19 @@ def run_until_next(rotation: Rotation) -> None:
         if isinstance(step, Create | Revoke | Rest):
             return
         rotation.perform(step)
+
+
+def test_an_answered_id_that_the_list_before_a_create_lacked_is_not_the_new_secret_s() -> None:
+    world = answered()
+    list_secrets, lists = world.provider.list_secrets, [0]
+
+    def lagging(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        lists[0] += 1
+        return list_secrets(auth, api_key) if lists[0] > 1 else ()
+
+    world.provider.list_secrets = lagging  # type: ignore[method-assign]
+    rotation = world.rotation(fresh_after=world.clock() + DAY)
+    run_until(rotation, Prepare, then_perform=True)
+    world.provider.fault = "lost-after"
+    assert rotation.run().published
+    assert_identified(world)
