@@ -9,7 +9,21 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Identity, Journal, Learned, Phase, Retiring
+from rotator.core.protocol import (
+    Answered,
+    Gone,
+    Identity,
+    Journal,
+    Learned,
+    Phase,
+    Publishing,
+    Request,
+    RequestKind,
+    Retiring,
+    Strangers,
+    Target,
+    Verification,
+)
 from rotator.documents.journal import FORMAT, JournalError, JournalNewerError, parse_journal, render_journal
 from rotator.rotation import Operator, Result
 from rotator.vault import Document
@@ -151,3 +165,29 @@ def test_journal_of_version_0_1_0_converges(file: Path) -> None:
     assert outcome.result is Result.OK, outcome
     assert world.journal.phase is Phase.IDLE
     assert set(world.live) == {world.journal.current_id}
+
+
+def test_unknown_fields_survive_in_every_part() -> None:
+    journal = Journal(
+        current=Identity("b", Learned.PENDING),
+        rotation_id="rotation",
+        request=Request(RequestKind.FORCE, Target("b"), NOW, "somebody", "request"),
+        candidate=SecretStr("Candidate00001"),
+        candidate_id=Answered("rotation", "c"),
+        verification=Verification("rotation", NOW, NOW),
+        publishing=Publishing(1, Retiring("d", NOW, identity=Identity("d", Learned.ANSWERED))),
+        retiring=(Retiring("a", NOW, identity=Identity("a", Learned.ANSWERED)),),
+        gone=(Gone("e", NOW),),
+        strangers=Strangers(frozenset({"f"}), NOW),
+    )
+    data = plain(journal)
+    add_unknown_fields(data)
+    assert plain(parse_journal(stored(data))) == data
+
+
+def add_unknown_fields(value: Any) -> None:
+    """Add a field to every object."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        add_unknown_fields(part)
+    if isinstance(value, dict):
+        value["of_a_newer_version"] = {"several": [1]}

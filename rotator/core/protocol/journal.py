@@ -135,11 +135,13 @@ class Target:
         id: Its id; None if rotator could not tell.
         version: The version of the published document, where there is no id.
         written_at: When Vault stored that version.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
     id: str | None = None
     version: int = 0
     written_at: datetime | None = None
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class Answered:
 
     rotation_id: str
     id: str
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +182,13 @@ class Verification:
         rotation_id: The rotation that the candidate belongs to.
         since: When waiting began. `verify_timeout` counts from here.
         next_look: When the next run looks again.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
     rotation_id: str
     since: datetime
     next_look: datetime
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,7 @@ class Strangers:
 
     ids: frozenset[str]
     seen_at: datetime
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,7 @@ class Gone:
 
     id: str
     at: datetime
+    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
