@@ -1790,3 +1790,41 @@ def test_an_answered_id_that_the_list_before_a_create_lacked_is_not_the_new_secr
     world.provider.fault = "lost-after"
     assert rotation.run().published
     assert_identified(world)
+
+
+def interrupted_return_of_a_compromised_secret() -> World:
+    """A person publishes a compromised secret again, with --replace, and the process dies before it is published."""
+    world = adopted()
+    (leaked,) = world.live
+    world.provider.listing_lag = timedelta(days=1)  # nothing is revoked meanwhile
+    rotate(world, compromised=True)
+    world.provider.listing_lag = timedelta()
+    write = world.vault.write
+
+    def dies(path: str, data: Any, cas: int) -> int:
+        if path == "apps/shop":
+            raise KeyboardInterrupt
+        return write(path, data, cas)
+
+    world.vault.write = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), leaked, replace_working=True)
+    world.vault.write = write  # type: ignore[method-assign]
+    assert world.journal.publishing.entry.id == leaked
+    world.clock.wait(timedelta(minutes=10))
+    return world
+
+
+def test_a_compromised_secret_in_a_mark_is_not_adopted_unasked() -> None:
+    world = interrupted_return_of_a_compromised_secret()
+    own = next(id_ for id_, value in world.live.items() if value == FIRST)
+    with pytest.raises(RotatorError, match="given up as compromised"):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), own)
+    assert world.published != FIRST
+
+
+def test_a_compromised_secret_in_a_mark_is_not_restored() -> None:
+    world = interrupted_return_of_a_compromised_secret()
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    world.rotation().run()
+    assert world.published != FIRST

@@ -368,8 +368,7 @@ class Executor:
             listed = {info.id for info in infos}
             if earlier.secret_id not in listed:
                 earlier = replace(earlier, secret_id=None)
-            compromised = {entry.id for entry in state.journal.retiring if entry.compromised}
-            if compromised & ({earlier.secret_id} if earlier.secret_id else listed):
+            if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
                 state.log.warning("account.not_restored", from_version=version, detail="it might be compromised")
                 continue
             if self._restore(earlier, document.data):

@@ -223,7 +223,7 @@ class Operator:
         """
         state = self._state
         published, foreign = state.seen.published, refuse_foreign(state.situation) is not None
-        compromised = {entry.id for entry in state.journal.retiring if entry.compromised}
+        compromised = state.journal.compromised_ids
         if replace_working:
             return
         possible = {identity.id} if identity.id is not None and not identity.is_pending else compromised

@@ -289,6 +289,12 @@ class Journal:
         """The ids recorded for revocation."""
         return frozenset(entry.id for entry in self.retiring)
 
+    @property
+    def compromised_ids(self) -> frozenset[str]:
+        """The recorded ids that must never be published again, also while one of them stands in the mark."""
+        marked = self.publishing.entry if self.publishing is not None else None
+        return ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+
     def without_retiring(self, ids: frozenset[str]) -> "Journal":
         """Return the journal without these retiring entries."""
         return replace(self, retiring=tuple(entry for entry in self.retiring if entry.id not in ids))
