@@ -1828,3 +1828,52 @@ def test_a_compromised_secret_in_a_mark_is_not_restored() -> None:
     world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
     world.rotation().run()
     assert world.published != FIRST
+
+
+def test_a_restored_version_whose_id_was_left_by_an_edit_does_not_get_that_id() -> None:
+    world = answered(max_secrets=3)
+    (left,) = world.live
+    by_hand = world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    assert world.journal.current_id == by_hand
+    rotate(world)
+    assert len(world.live) == 3
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotate(world, fresh_after=None)
+    assert world.published == "ByHand000001"
+    for _ in range(6):
+        world.clock.wait(timedelta(hours=4))
+        world.rotation().run()
+        assert world.consumer_works()
+    assert left not in (world.journal.current_id, world.vault.versions["apps/shop"][-1]["secret_id"])
+
+
+def test_an_id_that_was_left_by_an_edit_stays_the_previous_value_s_at_adoption() -> None:
+    world = answered()
+    ((own, value),) = world.live.items()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    assert own in world.journal.retiring_ids
+    Operator(world.rotation()).adopt(SecretStr(value), own, replace_working=True)
+    assert world.published == value
+    for _ in range(6):
+        world.clock.wait(timedelta(minutes=40))
+        world.rotation().run()
+        assert world.consumer_works()
+    assert world.journal.current_id == own
+
+
+def test_an_adoption_without_an_id_after_an_edit_takes_no_other_value_s_id() -> None:
+    world = answered()
+    ((_, value),) = world.live.items()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    with pytest.raises(RotatorError, match="Name its id"):
+        Operator(world.rotation()).adopt(SecretStr(value), None, replace_working=True)
+    for _ in range(6):
+        world.clock.wait(timedelta(minutes=40))
+        world.rotation().run()
+        assert world.consumer_works()

@@ -353,10 +353,17 @@ class Executor:
         """Publish the newest earlier value that still authenticates and is not compromised."""
         state = self.state
         newest = state.document.version - 1
+        documents = [
+            (version, state.store.read(state.account.path, version))
+            for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1)
+        ]
+        versions = [
+            (version, document, parse_published(document, state.account.fields)) for version, document in documents
+        ]
+        # Whoever changes a value by hand might leave the id of the value before: the oldest version tells whose it is.
+        owners = {earlier.secret_id: earlier.secret for _, _, earlier in versions if earlier.secret is not None}
         tried, ids = {state.seen.published.secret, None}, set[str]()
-        for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1):
-            document = state.store.read(state.account.path, version)
-            earlier = parse_published(document, state.account.fields)
+        for version, document, earlier in versions:
             ids |= ids_of(earlier.secret_id)
             foreign = earlier.api_key not in (None, state.account.api_key)
             if earlier.secret is None or earlier.secret in tried or foreign:
@@ -366,8 +373,8 @@ class Executor:
             if infos is None:
                 continue
             listed = {info.id for info in infos}
-            if earlier.secret_id not in listed:
-                earlier = replace(earlier, secret_id=None)
+            if earlier.secret_id not in listed or owners[earlier.secret_id] != earlier.secret:
+                earlier = replace(earlier, secret_id=None)  # noqa: PLW2901 - without the id that is not its own
             if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
                 state.log.warning("account.not_restored", from_version=version, detail="it might be compromised")
                 continue

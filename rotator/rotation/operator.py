@@ -194,11 +194,14 @@ class Operator:
             and state.seen.published.secret not in (None, secret)
         ):
             ids.add(current.id)
-        for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1):
+        owners: dict[str, SecretStr] = {}
+        for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
             document = state.document if version == newest else state.store.read(account.path, version)
             known = parse_published(document, account.fields)
-            if known.secret_id is not None and known.rotated_at is not None and known.secret not in (None, secret):
-                ids.add(known.secret_id)
+            if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
+                # Whoever changes a value by hand might leave the id of the value before: the oldest version tells.
+                owners.setdefault(known.secret_id, known.secret)
+        ids |= {id_ for id_, owner in owners.items() if owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))
         return ids - {known.id for known in identities if known is not None and known.learned is Learned.PERSON}
 
