@@ -28,6 +28,7 @@ from rotator.core.protocol import (
     Target,
     Trigger,
     TryEarlier,
+    transitions,
     wake_at,
 )
 from rotator.documents.journal import render_journal
@@ -1286,6 +1287,17 @@ def test_the_id_that_the_published_document_names_is_never_offered_for_revocatio
         rotation.unknown()
     rotation.resolve(frozenset({stray}))
     assert stray in world.live
+
+
+def test_expired_lease_of_a_killed_command_is_cleaned_up() -> None:
+    world = answered()
+    killed = world.rotation()
+    killed.state.observe()
+    killed.state.write_journal(transitions.claimed(killed.state.situation))
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation().run()
+    assert world.journal.holder is None
+    assert world.journal.lease_until is None
 
 
 # --- adoption beside other runners ---------------------------------------------------------------------------

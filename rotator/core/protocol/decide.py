@@ -143,8 +143,9 @@ def clear(case: Situation) -> Step | None:
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
     if failed or journal.next_attempt_at is not None or journal.request != at_rest.request:
         return Record(Event.CLEARED, at_rest)
-    if journal.holder == case.policy.runner:
-        return Record(Event.RELEASED, at_rest)
+    if journal.holder is not None:
+        # This instance's own lease, or one that a killed command left behind and that has expired.
+        return Record(Event.RELEASED, transitions.unleased(at_rest))
     return None
 
 

@@ -59,6 +59,11 @@ def released(case: Situation) -> Journal:
     return replace(_noted(case), holder=None, lease_until=None, create_until=case.late_create_until)
 
 
+def unleased(journal: Journal) -> Journal:
+    """Without any lease."""
+    return replace(journal, holder=None, lease_until=None)
+
+
 def _unleased(journal: Journal, case: Situation) -> Journal:
     """Without this instance's lease; another instance's stays."""
     mine = journal.holder in (None, case.policy.runner)
