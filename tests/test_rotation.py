@@ -1889,3 +1889,19 @@ def test_an_adoption_without_an_id_after_an_edit_takes_no_other_value_s_id() -> 
         world.clock.wait(timedelta(minutes=40))
         world.rotation().run()
         assert world.consumer_works()
+
+
+def test_a_secret_whose_id_an_edit_left_in_the_document_can_be_resolved() -> None:
+    world = adopted()
+    (left,) = world.live
+    world.publish(FIRST, secret_id=left)
+    own = world.provider.add("shopkey", "ByHand000001")
+    world.rotation().run()
+    world.publish("ByHand000001")
+    assert world.rotation().run().next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert name_id(world, own).next_command == Command.of("resolve", "shop")
+    operator = Operator(world.rotation())
+    assert set(operator.unknown()) == {left}
+    operator.resolve(frozenset({left}))
+    assert_settled(world, world.rotation(patience=DAY).run())
+    assert world.vault.versions["apps/shop"][-1]["secret_id"] == own

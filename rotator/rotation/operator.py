@@ -82,7 +82,10 @@ class Operator:
         self._check_retire(retire, infos, secret_id)
         known = self._identity(secret, secret_id, infos)
         identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
-        if state.seen.published.secret != secret or replace_foreign is not None:
+        published = state.seen.published
+        # Whoever changes the value by hand usually leaves the id as it was; what the document names is never revoked.
+        named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
+        if published.secret != secret or named_otherwise or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
             try:
                 identity = self._publish(
@@ -271,7 +274,7 @@ class Operator:
         identity = self._identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
-        was_recorded = state.speaks_of_published()
+        replaced = state.seen.published.secret != secret and state.speaks_of_published()
         published = Published(
             secret=secret, secret_id=secret_id, rotated_at=info.created_at if info is not None else state.clock()
         )
@@ -281,7 +284,7 @@ class Operator:
                 unchanged=_UNCHANGED,
                 next_step="Try again",
             )
-        state.learn(replaced=was_recorded)
+        state.learn(replaced=replaced)
         return identity
 
     def _acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
