@@ -1905,3 +1905,22 @@ def test_a_secret_whose_id_an_edit_left_in_the_document_can_be_resolved() -> Non
     operator.resolve(frozenset({left}))
     assert_settled(world, world.rotation(patience=DAY).run())
     assert world.vault.versions["apps/shop"][-1]["secret_id"] == own
+
+
+def test_an_urgent_request_that_outlives_its_process_does_not_wait_for_an_old_backoff() -> None:
+    world = answered()
+    hour = world.clock() + timedelta(hours=1)
+    store(world, attempts=9, next_attempt_at=hour, last_error="it failed", failure="unanswered")
+    run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+    assert world.journal.next_attempt_at <= world.clock() + timedelta(seconds=30)
+    world.clock.wait(timedelta(seconds=31))
+    assert world.rotation(explicit=False).run().published
+
+
+def test_an_urgent_request_does_not_shorten_what_the_provider_asked_for() -> None:
+    world = answered()
+    until = world.clock() + timedelta(minutes=15)
+    for waits in ({"attempts": 1, "failure": "unprovisioned"}, {"attempts": 0}):
+        store(world, next_attempt_at=until, request=None, **waits)
+        run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+        assert world.journal.next_attempt_at == until

@@ -1,10 +1,14 @@
 """Requests: what a person asked for stays in the journal until it is done."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from rotator.core.failures import Code
 from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target
 from rotator.core.protocol.observation import Observation, Published, is_recorded
+
+# An account with an urgent request is retried this soon after a failure.
+URGENT_BACKOFF = timedelta(seconds=30)
 
 
 def target_of(journal: Journal, published: Published) -> Target | None:
@@ -40,7 +44,8 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     """Return the journal with the caller's request in it, unless it is too late or not needed.
 
     It is too late if another secret is published by now. It is not needed if an equal or stronger request for the same
-    secret is recorded already. A compromised request makes every recorded secret due and compromised.
+    secret is recorded already. A compromised request makes every recorded secret due and compromised. An urgent request
+    shortens the backoff of earlier failures.
     """
     asked = seen.request
     if asked is None or not is_published(asked.of, journal, seen.published):
@@ -52,14 +57,24 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
-    if asked.kind is not RequestKind.COMPROMISED:
+    if asked.kind is RequestKind.MANUAL:
         return replace(journal, request=asked)
+    journal = replace(journal, request=asked, next_attempt_at=_next_attempt(journal, now))
+    if asked.kind is RequestKind.FORCE:
+        return journal
     return replace(
         journal,
-        request=asked,
         retiring=tuple(_compromised(entry, now) for entry in journal.retiring),
         publishing=_with_compromised_entry(journal.publishing, now),
     )
+
+
+def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
+    """When an account with an urgent request is tried again. The provider's own limits stay."""
+    at = journal.next_attempt_at
+    if at is None or not journal.attempts or journal.failure == Code.UNPROVISIONED:
+        return at
+    return min(at, now + URGENT_BACKOFF)
 
 
 def _compromised(entry: Retiring, now: datetime) -> Retiring:

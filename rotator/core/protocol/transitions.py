@@ -25,12 +25,10 @@ from rotator.core.protocol.journal import (
 )
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import followed, is_done, is_of_current, with_target, withdrawn
+from rotator.core.protocol.requests import URGENT_BACKOFF, followed, is_done, is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Credential
 
-# An account with an urgent request is retried this soon after a failure of the provider's.
-URGENT_BACKOFF = timedelta(seconds=30)
 # How many lists have to agree before an id counts as eliminated.
 LOOKS = 3
 
@@ -160,9 +158,13 @@ def _retiring_previous(case: Situation) -> Retiring | None:
 def _candidate_identity(case: Situation) -> Identity:
     if case.candidate_id is not None:
         return Identity(case.candidate_id, Learned.ANSWERED, beside=case.listed)
-    others = (case.journal.current, *(entry.identity for entry in case.journal.retiring))
-    answered = ids_of(*(other.id for other in others if other is not None and other.is_answered))
-    return pending(case, foreign_ids=case.journal.ids_before | answered)
+    return pending(case, foreign_ids=case.journal.ids_before | _answered_ids(case.journal))
+
+
+def _answered_ids(journal: Journal) -> frozenset[str]:
+    """The ids that the provider answered to creates of recorded values. A list before a create can lack them."""
+    identities = (journal.current, *(entry.identity for entry in journal.retiring))
+    return ids_of(*(identity.id for identity in identities if identity is not None and identity.is_answered))
 
 
 def _request_after_commit(case: Situation, retired: str | None) -> Request | None:

@@ -26,7 +26,7 @@ from rotator.core.protocol import (
     Verification,
     transitions,
 )
-from rotator.core.protocol.transitions import URGENT_BACKOFF
+from rotator.core.protocol.requests import URGENT_BACKOFF
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
