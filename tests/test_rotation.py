@@ -1924,3 +1924,14 @@ def test_an_urgent_request_does_not_shorten_what_the_provider_asked_for() -> Non
         store(world, next_attempt_at=until, request=None, **waits)
         run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
         assert world.journal.next_attempt_at == until
+
+
+def test_a_compromised_request_that_comes_right_after_a_publish_concerns_the_secret_before() -> None:
+    world = adopted(max_secrets=3, grace=DAY)
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=True)
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world, compromised=True, fresh_after=world.clock() + DAY)
+    for _ in range(4):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
+    assert list(world.live.values()) == [world.published]

@@ -147,12 +147,22 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     old = case.journal.current
     if old is None or old.id is None or old.id == case.candidate_id:
         return None
-    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED
+    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
     return Retiring(
         old.id, case.now if at_once else case.now + case.policy.grace, compromised=at_once, identity=identity
     )
+
+
+def _candidate_is_compromised(case: Situation) -> bool:
+    """Whether a compromised request came after the candidate was published: it concerns every secret before as well."""
+    request = case.journal.request
+    return request is not None and request.kind is RequestKind.COMPROMISED and _is_of_candidate(case, request)
+
+
+def _is_of_candidate(case: Situation, request: Request) -> bool:
+    return request.of.id is None and request.of.version == case.seen.published.version
 
 
 def _candidate_identity(case: Situation) -> Identity:
@@ -172,12 +182,12 @@ def _request_after_commit(case: Situation, retired: str | None) -> Request | Non
 
     A request of another secret stays: one that is being revoked, or the candidate itself, which consumers read already.
     """
-    request, published = case.journal.request, case.seen.published
+    request = case.journal.request
     if request is None:
         return None
     if not case.requested:
-        of_candidate = request.of.id is None and request.of.version == published.version
-        return replace(request, of=Target(id=case.candidate_id)) if of_candidate and case.candidate_id else request
+        known = case.candidate_id is not None and _is_of_candidate(case, request)
+        return replace(request, of=Target(id=case.candidate_id)) if known else request
     if request.kind is not RequestKind.COMPROMISED or retired is None:
         return None
     return replace(request, of=Target(id=retired))
