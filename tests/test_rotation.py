@@ -1935,3 +1935,31 @@ def test_a_compromised_request_that_comes_right_after_a_publish_concerns_the_sec
         world.clock.wait(timedelta(minutes=1))
         world.rotation().run()
     assert list(world.live.values()) == [world.published]
+
+
+def test_a_compromised_secret_whose_entry_was_dropped_is_not_restored() -> None:
+    world = World(max_secrets=4)
+    leaked = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    rotate(world, compromised=True, fresh_after=world.clock() + DAY)
+    stranger = world.provider.add("shopkey", "Stranger00001")
+    world.clock.wait(timedelta(minutes=1))
+    world.rotation().run()
+    assert world.journal.unknown_ids == {leaked, stranger}
+    world.provider.remove("shopkey", world.journal.current_id)
+    world.rotation().run()
+    assert world.published != FIRST
+
+
+def test_an_id_is_eliminated_although_another_one_is_unknown() -> None:
+    world = World(max_secrets=4)
+    own = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    added = world.provider.add("shopkey", "ByHand000001")
+    store(world, current=replace(world.journal.current, foreign_ids=frozenset({added})))
+    for _ in range(4):
+        world.clock.wait(timedelta(minutes=5))
+        assert world.rotation().run().next_command == Command.of("resolve", "shop")
+    assert world.journal.current_id == own

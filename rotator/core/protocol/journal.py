@@ -291,9 +291,15 @@ class Journal:
 
     @property
     def compromised_ids(self) -> frozenset[str]:
-        """The recorded ids that must never be published again, also while one of them stands in the mark."""
-        marked = self.publishing.entry if self.publishing is not None else None
-        return ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+        """The ids that must never be published again.
+
+        Also one that stands in the mark, and one whose entry was dropped because lists put it in doubt.
+        """
+        marked, request = self.publishing.entry if self.publishing is not None else None, self.request
+        ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+        if request is None or request.kind is not RequestKind.COMPROMISED or request.of.id == self.current_id:
+            return ids
+        return ids | ids_of(request.of.id)
 
     def without_retiring(self, ids: frozenset[str]) -> "Journal":
         """Return the journal without these retiring entries."""

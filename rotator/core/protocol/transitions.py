@@ -505,7 +505,7 @@ def failed(
         delay = min(delay, URGENT_BACKOFF)
     if ambiguous and seen.listing is not None and case.in_doubt:
         parked = replace(parked, strangers=Strangers(case.strangers, now))
-    if ambiguous and parked.current is not None and parked.current.is_pending:
+    if ambiguous and parked.current is not None and parked.current.is_pending and not _agrees(case, parked.current):
         parked = replace(parked, current=restarted(case, parked.current))
     return replace(
         parked,
@@ -516,6 +516,12 @@ def failed(
         ambiguity=error if ambiguous else parked.ambiguity,
         unknown_ids=_unknown_ids(case) if ambiguous else parked.unknown_ids,
     )
+
+
+def _agrees(case: Situation, identity: Identity) -> bool:
+    """Whether the last list agrees with a pending id: the account is ambiguous because of another id then."""
+    pool = case.pool_of(identity)
+    return len(pool) == 1 and (identity.looks == 0 or identity.id in pool)
 
 
 def _unknown_ids(case: Situation) -> frozenset[str]:
