@@ -1963,3 +1963,21 @@ def test_an_id_is_eliminated_although_another_one_is_unknown() -> None:
         world.clock.wait(timedelta(minutes=5))
         assert world.rotation().run().next_command == Command.of("resolve", "shop")
     assert world.journal.current_id == own
+
+
+def test_retiring_by_hand_does_not_take_another_instance_s_lease() -> None:
+    world = answered(max_secrets=3)
+    (own,) = world.live
+    extra = world.provider.add("shopkey", "ByHand000001")
+    rotation = world.rotation()
+    run, until = rotation.run, world.clock() + timedelta(minutes=2)
+
+    def after_another_one_began() -> Outcome:
+        store(world, holder="other", lease_until=until, candidate=SecretStr("Candidate00001"), rotation_id="other")
+        return run()
+
+    rotation.run = after_another_one_began  # type: ignore[method-assign]
+    with pytest.raises(RotatorError, match="other holds the lease"):
+        Operator(rotation).adopt(SecretStr(world.published or ""), own, retire={extra})
+    assert (world.journal.holder, world.journal.lease_until) == ("other", until)
+    assert not world.journal.retiring

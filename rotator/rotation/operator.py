@@ -429,6 +429,13 @@ class Operator:
         """Write the published document again, unchanged: a write that was sent before can no longer be applied."""
         state = self._state
         listing = state.seen.listing
+        leased = leased_elsewhere(state.journal, state.policy, state.clock(), journal_at=state.seen.journal_at)
+        if leased is not None:
+            raise OperatorError(
+                f"{state.journal.holder} holds the lease of {self._name}",
+                unchanged="Nothing was recorded for revocation",
+                advice=f"Try again after {format_instant(leased)}",
+            )
         state.write_journal(transitions.claimed(state.situation))
         self._executor.rewrite(Refresh(why))
         state.learn(listing=listing)
