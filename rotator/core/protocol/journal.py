@@ -226,7 +226,7 @@ class Journal:
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
-        ids_before: The ids that the provider listed before the candidate was created.
+        ids_before: The ids that were known before the candidate was created: listed then, or in the journal.
         create_until: Until then, a create sent by an *earlier* lease holder might still be carried out.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.

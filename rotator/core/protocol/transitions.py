@@ -103,11 +103,17 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
         candidate=candidate,
         candidate_id=None,
         verification=None,
-        ids_before=case.listed,
+        ids_before=case.listed | _ids_known(case),
         create_until=late if late is not None and late > case.now else None,
         ambiguity=None,
         unknown_ids=frozenset(),
     )
+
+
+def _ids_known(case: Situation) -> frozenset[str]:
+    """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
+    current = case.journal.current
+    return case.explained | (ids_of(current.id) | current.beside if current is not None else frozenset())
 
 
 def committed(case: Situation) -> Journal:
