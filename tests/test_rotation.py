@@ -242,6 +242,25 @@ def test_a_crash_after_create_adopts_the_live_candidate() -> None:
     assert list(world.live.values()) == [FIRST, candidate]
 
 
+def test_candidate_has_no_id_that_was_known_before() -> None:
+    """The list before the create lacks the previous secret's id, and the answer to the create dies with the process."""
+    world = adopted(grace=timedelta())
+    old_id, real, left = world.journal.current_id, world.provider.list_secrets, [1]
+
+    def listing(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = real(auth, api_key)
+        left[0] -= 1
+        return () if left[0] == 0 else infos
+
+    world.provider.list_secrets = listing  # type: ignore[method-assign]
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world, patience=DAY)
+    assert outcome.result is Result.OK, outcome.error
+    assert_identified(world)
+    assert old_id not in world.live
+
+
 def test_a_crash_before_create_sends_the_same_value() -> None:
     world = adopted()
     run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)

@@ -138,7 +138,7 @@ def test_new_candidate_keeps_creates_that_might_land(late: datetime | None, kept
     journal = transitions.prepared(case, trigger=Trigger.MANUAL, candidate=OLD, rotation_id="rotation-2")
     assert journal.create_until == kept
     assert (journal.rotation_id, journal.trigger, journal.candidate) == ("rotation-2", Trigger.MANUAL, OLD)
-    assert (journal.candidate_id, journal.verification, journal.ids_before) == (None, None, frozenset({"a", "r"}))
+    assert (journal.candidate_id, journal.verification, journal.ids_before) == (None, None, frozenset({"a", "c", "r"}))
     assert (journal.ambiguity, journal.unknown_ids) == (None, frozenset())
     assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
 
