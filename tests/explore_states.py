@@ -29,7 +29,7 @@ class Scenario:
         runners: How many instances work on the account.
         rotations: One: the first instance does it, the other has nothing to do. Two: each begins one of its own.
         scheduled: Whether a rotation is due by the schedule.
-        requests: What the callers of the instances ask for, in order. An instance that replaces a dead one asks nothing.
+        requests: What the callers of the instances ask for, in order. The one after a crash asks nothing.
         adopts: The value that the first instance adopts.
         adopts_id: The id that it names.
         grace: How long a replaced secret is kept.
