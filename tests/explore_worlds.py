@@ -46,6 +46,7 @@ from tests.model import START, Clock, ModelProvider, World
 
 # How often a last run may continue until the account is at rest.
 LAST_RUNS = 20
+FINISHING, ROTATING = "finishing", "rotating"
 # How a last run may say that a person is needed.
 FOR_A_PERSON = (
     "ambiguous",
@@ -137,9 +138,10 @@ class Explorer:
         self, provider: Any, store: Any, clock: Any, wait: Any, runner: str, *, asks: RequestKind | None = None
     ) -> Run:
         scenario = self.scenario
-        always = scenario.rotations > 1 or runner == "last"
+        always = scenario.rotations > 1 or runner == ROTATING
         adopts = runner == "a" and scenario.adopts is not None
-        scheduled = scenario.scheduled and not adopts and asks is None and not (runner == "last" and scenario.requests)
+        scheduled = scenario.scheduled and not adopts and asks is None and runner != FINISHING
+        scheduled = scheduled and not (runner == ROTATING and scenario.requests)
         policy = Policy(
             runner=runner,
             account="shop",
@@ -542,15 +544,16 @@ class Explorer:
         self.exceptions.add(key)
 
     def _last_runs(self, state: State) -> tuple[Outcome, Journal]:
-        """Run until nothing is left to do, each run as late as the one before says."""
+        """Finish what is under way, then rotate once more; each run as late as the one before says."""
         self.desk.told, self.desk.at, self.desk.chosen = [], 0, state.chosen
-        for _ in range(LAST_RUNS):
-            run = self._rotation(self.provider, self.vault, self.clock, self.clock.wait, "last")
-            outcome = run.run()
-            later = _continues_at(outcome)
-            if later is None:
-                break
-            self.clock.now = max(self.clock.now, later)
+        for name in (FINISHING, ROTATING):
+            for _ in range(LAST_RUNS):
+                run = self._rotation(self.provider, self.vault, self.clock, self.clock.wait, name)
+                outcome = run.run()
+                later = _continues_at(outcome)
+                if later is None:
+                    break
+                self.clock.now = max(self.clock.now, later)
         return outcome, run.journal
 
     @staticmethod
