@@ -13,6 +13,10 @@ from rotator.rotation import Operator, Outcome, Result
 from tests.model import World
 
 
+class CannotGoError(Exception):
+    """`resolve` was asked to revoke an id that it does not offer."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended.
@@ -107,7 +111,8 @@ class Reader:
                 unknown = operator.unknown()
                 own_choice = self.answers["ID"] if self.answers["ID"] in unknown else min(unknown, default="")
                 named = options[1:] or [own_choice]
-                assert set(named) <= set(unknown) or not unknown, f"{named} of {sorted(unknown)} cannot go"
+                if unknown and not set(named) <= set(unknown):
+                    raise CannotGoError(f"{named} of {sorted(unknown)}")
                 return operator.resolve(frozenset(named)) if unknown else self.world.rotation().run()
             case ("status", _):
                 return self.world.rotation().run()

@@ -1,7 +1,7 @@
 """Runs that die at one of their requests, in memory: the request is carried out later, or never."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +37,8 @@ class Death:
         if self.counted == self.at:
 
             def carry_out() -> None:
-                try:
+                with suppress(CasConflict, ApiError):  # too late
                     request()
-                except (CasConflict, ApiError):
-                    pass  # too late
 
             self.last, self.name = carry_out, name
             raise Died

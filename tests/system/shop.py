@@ -122,7 +122,7 @@ class Shop:
         def certain() -> bool:
             if self.journal["current_id"].get("learned") == "pending":
                 self.run("rotate-now", self.name, "--due")
-            return self.journal["current_id"].get("learned") != "pending"
+            return bool(self.journal["current_id"].get("learned") != "pending")
 
         eventually(certain, timeout=ENOUGH, what=lambda: self.journal)
 

@@ -1,8 +1,10 @@
 """A write to the published document that lands late never publishes a revoked secret (invariant I9)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +15,6 @@ from tests.model import World
 from tests.support import Cluster
 from tests.system.deaths import check_revocations, die
 from tests.system.shop import Gate, Shop, assert_ok, kill, writes_to
-import contextlib
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -60,7 +61,7 @@ def overlap(*, compromised: bool = False) -> World:
 
 
 def adopt(world: World, value: str = FIRST, secret_id: str | None = "id-001") -> None:
-    with contextlib.suppress(RotatorError):
+    with suppress(RotatorError):
         Operator(world.rotation()).adopt(SecretStr(value), secret_id, replace_working=True)
 
 
@@ -238,3 +239,94 @@ def test_two_deaths_in_a_row_are_harmless() -> None:
             settle(world)
         if ended:
             break
+
+
+@pytest.mark.parametrize("pause", [timedelta(), timedelta(minutes=5)], ids=["at once", "after its lease"])
+@pytest.mark.parametrize("other", ["run", "compromised", "resolve", "adopt", "delete and undelete"])
+def test_an_adoption_and_another_command_at_once_are_harmless(other: str, pause: timedelta) -> None:
+    """Another command runs, whole, before each request of an adoption; the adoption may be stopped for a while."""
+    for after in count():
+        world = overlap()
+
+        def happen(world: World = world) -> None:
+            world.clock.wait(pause)
+            match other:
+                case "run":
+                    world.rotation(explicit=False).run()
+                case "compromised":
+                    world.rotation(fresh_after=world.clock(), compromised=True).run()
+                case "resolve":
+                    resolve(world)
+                case "adopt":
+                    adopt(world, world.published or "", "id-002")
+                case _:
+                    versions = world.vault.versions["apps/shop"]
+                    kept, versions[-1] = versions[-1], {}
+                    world.rotation().run()
+                    versions[-1] = kept
+
+        world.interruption.after, world.interruption.happen = after, happen
+        adopt(world)
+        ended = world.interruption.happen is not None
+        world.interruption.happen = None
+        assert world.consumer_works(), (other, after)
+        settle(world)
+        assert world.journal.holder is None
+        if ended:
+            assert after > 8
+            break
+
+
+@pytest.mark.parametrize("fate", ["lost-before", "lost-after"])
+def test_an_adoption_with_a_lost_answer_of_each_write_is_harmless(fate: str) -> None:
+    """The run goes on after the lost answer, or fails; neither loses a secret."""
+    for number in count():
+        world = overlap()
+        write, writes = world.vault.write, count()
+
+        def lossy(*args: Any, number: int = number, world: World = world, **named: Any) -> int:
+            if next(writes) == number:  # noqa: B023
+                world.vault.fault = fate
+            return write(*args, **named)  # noqa: B023
+
+        world.vault.write = lossy  # type: ignore[method-assign]
+        adopt(world)
+        done = next(writes)
+        world.clock.wait(timedelta(minutes=5))
+        world.rotation().run()
+        assert world.consumer_works(), number
+        settle(world)
+        if done <= number:
+            assert number > 3
+            break
+
+
+def test_a_revocation_under_way_is_waited_for() -> None:
+    """A DELETE is on its way when its secret is adopted: it lands before the secret is published, or not at all."""
+    for at in count():
+        for landing in count():
+            world = overlap()
+            death = die(world, at, lambda: world.rotation().run())  # noqa: B023
+            if death is None:
+                assert at > 3
+                return
+            if death.name != "revoke_secret":
+                break
+            assert death.last is not None
+            over = world.clock() + world.provider.request_timeout + world.provider.settle
+
+            def land(world: World = world, over: Any = over, last: Any = death.last) -> None:
+                if world.clock() <= over:
+                    last()
+
+            world.interruption.after, world.interruption.happen = landing, land
+            with suppress(RotatorError):
+                operator = Operator(world.rotation(patience=timedelta(minutes=10)))
+                operator.adopt(SecretStr(FIRST), "id-001", replace_working=True)
+            ended = world.interruption.happen is not None
+            world.interruption.happen = None
+            assert world.consumer_works(), landing
+            settle(world)
+            if ended:
+                assert landing > 5
+                break

@@ -83,7 +83,8 @@ def test_a_slot_that_is_taken_before_the_create(shop: Shop) -> None:
         with gate.before(shop.cluster) as env:
             failed = shop.rotate("--json", env=env)
         done = shop.follow(failed, {"ID": taken})
-    assert taken and taken not in shop.live, done
+    assert taken, done
+    assert taken not in shop.live, done
     assert shop.journal["candidate"] is None
 
 
@@ -157,7 +158,7 @@ def slot_taken() -> Reader:
             taken.append(world.provider.add("shopkey", "TakenSecret001"))
         return create(*args)
 
-    world.provider.create_secret = taking  # type: ignore[method-assign]
+    world.provider.create_secret = taking  # type: ignore[method-assign, assignment]
     world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
     assert taken
     return Reader(world, {"ID": taken[0], "VALUE": world.published or ""})
@@ -174,7 +175,7 @@ def slot_taken_beside_a_retiring_one() -> Reader:
             taken.append(world.provider.add("shopkey", "TakenSecret001"))
         return create(*args)
 
-    world.provider.create_secret = taking  # type: ignore[method-assign]
+    world.provider.create_secret = taking  # type: ignore[method-assign, assignment]
     world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
     assert taken
     return Reader(world, {"ID": taken[0], "VALUE": world.published or ""})
@@ -231,8 +232,11 @@ def never_verifies() -> Reader:
         dead.extend([] if dead else [secret.get_secret_value()])
         return create(auth, api_key, secret)
 
+    def authenticates(api_key: str, value: str) -> bool:
+        return value not in dead and real(api_key, value)
+
     world.provider.create_secret = created  # type: ignore[method-assign]
-    world.provider.authenticates = lambda key, value: value not in dead and real(key, value)  # type: ignore[method-assign]
+    world.provider.authenticates = authenticates  # type: ignore[method-assign]
     reader = Reader(world, {"VALUE": world.published or ""})
     reader.run("rotate-now", "shop")
     assert reader.done[-1].code == "unverified", reader
