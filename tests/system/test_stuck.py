@@ -245,6 +245,43 @@ def never_verifies() -> Reader:
     return reader
 
 
+def published_revoked_by_hand(*, secondary: bool) -> Reader:
+    """Somebody revoked the published secret in the dashboard; the previous one is retiring and still works."""
+    world = rotated(adopted(secondary=secondary))
+    world.provider.remove("shopkey", world.journal.current_id)
+    value = next(iter(world.live.values()))
+    return Reader(world, {"ID": min(world.live), "VALUE": value})
+
+
+def only_strangers_left(*, secondary: bool) -> Reader:
+    """Somebody replaced every secret in the dashboard, and the account is full."""
+    world = adopted(secondary=secondary)
+    [first] = world.live
+    world.provider.add("shopkey", BROUGHT)
+    world.provider.remove("shopkey", first)
+    world.provider.add("shopkey", "TakenSecret001")
+    return Reader(world, {"ID": min(world.live), "VALUE": BROUGHT})
+
+
+@pytest.mark.parametrize("options", [(), ("--force",), ("--compromised",), ("--due",)], ids=" ".join)
+@pytest.mark.parametrize("secondary", [False, True], ids=["with its own secrets", "with a primary"])
+@pytest.mark.parametrize("stuck", [published_revoked_by_hand, only_strangers_left])
+def test_the_advised_commands_repair_a_refused_secret(
+    stuck: Callable[..., Reader], options: tuple[str, ...], secondary: bool
+) -> None:
+    """Consumers have an outage to begin with. The advice ends it; each time it needs another thing of a person."""
+    reader = stuck(secondary=secondary)
+    ended = reader.run("rotate-now", "shop", *options)
+    for _ in range(3):
+        if ended.ok and reader.world.consumer_works():
+            break
+        assert ended.next_command, reader
+        ended = reader.run(*ended.next_command)
+    assert reader.world.consumer_works(), reader
+    assert reader.world.journal.candidate is None, reader
+    assert len({ended.code for ended in reader.done}) == len(reader.done) <= 4, reader
+
+
 STUCK: list[Callable[[], Reader]] = [
     put_by_hand,
     adopted_by_hand,
