@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    Answered,
+    Gone,
     Identity,
     Journal,
     Learned,
@@ -16,8 +18,10 @@ from rotator.core.protocol import (
     Published,
     Publishing,
     Retiring,
+    Strangers,
     Target,
     Trigger,
+    Verification,
     ids_of,
     is_recorded,
 )
@@ -63,6 +67,15 @@ def test_retiring_ids_can_be_taken_out() -> None:
     assert journal.without_retiring(frozenset({"x"})) == journal
 
 
+def test_compromised_ids_include_a_marked_one() -> None:
+    compromised = Retiring("m", NOW, compromised=True)
+    journal = Journal(retiring=(*RETIRING, Retiring("x", NOW, compromised=True)))
+    assert journal.compromised_ids == {"x"}
+    assert replace(journal, publishing=Publishing(1, compromised)).compromised_ids == {"x", "m"}
+    assert replace(journal, publishing=Publishing(1, Retiring("m", NOW))).compromised_ids == {"x"}
+    assert replace(journal, publishing=Publishing(1)).compromised_ids == {"x"}
+
+
 def test_ids_of_leaves_out_unknown_ones() -> None:
     assert ids_of("a", None, "b") == {"a", "b"}
     assert ids_of(None) == frozenset()
@@ -90,6 +103,11 @@ def test_document_is_recorded_by_version_and_time(journal: Journal, document: Pu
         Retiring("a", NOW, unknown_fields="something newer"),
         Publishing(1, unknown_fields="something newer"),
         request(unknown_fields="something newer"),
+        Target(unknown_fields="something newer"),
+        Answered("rotation-1", "a", unknown_fields="something newer"),
+        Verification("rotation-1", NOW, NOW, unknown_fields="something newer"),
+        Strangers(frozenset("s"), NOW, unknown_fields="something newer"),
+        Gone("g", NOW, unknown_fields="something newer"),
     ],
 )
 def test_unknown_fields_are_not_shown(value: object) -> None:

@@ -113,6 +113,16 @@ def test_answered_id_is_noted_with_its_candidate_only() -> None:
     assert transitions.released(case_of(PREPARED, other)).candidate_id is None
 
 
+def test_known_answer_keeps_its_unknown_fields() -> None:
+    known = Answered("rotation-1", "c", unknown_fields='{"newer": 1}')
+    journal = replace(PREPARED, candidate_id=known)
+    assert transitions.released(case_of(journal, seen())).candidate_id == known
+    for other in (Answered("rotation-1", "d"), Answered("rotation-0", "c", unknown_fields='{"newer": 1}')):
+        again = seen(answered=Answered("rotation-1", "c"))
+        written = transitions.released(case_of(replace(journal, candidate_id=other), again)).candidate_id
+        assert written == Answered("rotation-1", "c")
+
+
 def test_api_key_is_kept_when_none_is_expected() -> None:
     assert transitions.released(case_of(AT_REST, seen(), api_key=None)).api_key == "key1"
     assert transitions.released(case_of(replace(AT_REST, api_key=None), seen())).api_key == "key1"
