@@ -351,6 +351,15 @@ def test_missing_id_is_gone_a_window_later() -> None:
     assert case_of(AT_REST, seen(**read)).gone_at(Retiring("a", NOW)) is None
 
 
+@pytest.mark.parametrize(
+    ("ahead", "since"),
+    [(CLOCK_TOLERANCE, NOW + CLOCK_TOLERANCE), (CLOCK_TOLERANCE + MOMENT, YESTERDAY)],
+)
+def test_missing_id_of_a_wrong_clock_is_gone_in_time(ahead: timedelta, since: datetime) -> None:
+    entry = Retiring("a", NOW, missing_since=NOW + ahead)
+    assert case_of(AT_REST, seen(journal_at=YESTERDAY)).gone_at(entry) == since + WINDOW
+
+
 @pytest.mark.parametrize(("looks", "waits"), [(0, 29), (1, 14), (2, 14)])
 def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
     case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=YESTERDAY))
