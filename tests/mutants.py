@@ -283,7 +283,7 @@ class Campaign:
         except Exception as error:  # noqa: BLE001 - whatever keeps the module from being imported kills the mutant
             self._end(1, f"{type(error).__name__} at import")
         # The tests of the module itself come first: most mutants do not survive them.
-        items = sorted(session.items, key=lambda item: item.path.stem != f"test_{mutant.path.stem}")
+        items = sorted(session.items, key=lambda item: not item.path.stem.startswith(f"test_{mutant.path.stem}"))
         for at, item in enumerate(items):
             following = items[at + 1] if at + 1 < len(items) else None
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

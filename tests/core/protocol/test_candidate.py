@@ -36,11 +36,9 @@ from rotator.core.protocol.candidate import (
     send_new_candidate,
     wait_for_candidate,
 )
-from rotator.core.protocol.decide import ask_provider
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
-    DUE,
     LATER,
     MINE,
     MOMENT,
@@ -387,15 +385,3 @@ def test_primary_account_leaves_a_candidate_in_hand() -> None:
     refused = frozenset({Credential.PUBLISHED, Credential.CANDIDATE})
     step = step_of(journal, primary_room("a", "r", refused=refused))
     assert step == Revoke("r", using=Credential.PRIMARY)
-
-
-# --- which credential --------------------------------------------------------------------------------------------
-
-
-def test_candidate_is_asked_first() -> None:
-    assert step_of(PREPARED, seen()) == List(Credential.CANDIDATE)
-    assert step_of(AT_REST, seen()) == List(Credential.PUBLISHED)
-    assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)
-    assert ask_provider(case_of(PREPARED, seen(listing=listing("b", via=Credential.CANDIDATE)))) is None
-    assert ask_provider(case_of(DUE, seen("b"))) is None
-    assert ask_provider(case_of(PREPARED, seen("b"))) is None

@@ -10,23 +10,18 @@ from rotator.core.protocol import (
     CLOCK_TOLERANCE,
     Answered,
     Awaited,
-    Create,
     Credential,
     Event,
     Failure,
     Journal,
     List,
-    Observation,
     Pause,
     Prepare,
     Published,
-    Publishing,
     Reason,
     Record,
-    Refresh,
     RequestKind,
     Retiring,
-    Revoke,
     Strangers,
     Target,
     Trigger,
@@ -40,9 +35,7 @@ from tests.core.protocol.situations import (
     LATER,
     MINE,
     MOMENT,
-    NEW,
     NOW,
-    OLD,
     PREPARED,
     RETIRING,
     SECOND,
@@ -53,7 +46,6 @@ from tests.core.protocol.situations import (
     event_of,
     failure_of,
     listing,
-    pending,
     published,
     reason_of,
     request,
@@ -132,6 +124,15 @@ def test_candidate_without_an_answer_is_not_awaited() -> None:
     assert ask_provider(case_of(PREPARED, seen(refused=CANDIDATE_REFUSED))) == List(Credential.PUBLISHED)
     answered = seen(refused=CANDIDATE_REFUSED, answered=Answered("rotation-1", "c"))
     assert isinstance(ask_provider(case_of(PREPARED, answered)), Pause)
+
+
+def test_candidate_is_asked_first() -> None:
+    assert step_of(PREPARED, seen()) == List(Credential.CANDIDATE)
+    assert step_of(AT_REST, seen()) == List(Credential.PUBLISHED)
+    assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)
+    assert ask_provider(case_of(PREPARED, seen(listing=listing("b", via=Credential.CANDIDATE)))) is None
+    assert ask_provider(case_of(DUE, seen("b"))) is None
+    assert ask_provider(case_of(PREPARED, seen("b"))) is None
 
 
 # --- dates -------------------------------------------------------------------------------------------------------
@@ -267,140 +268,3 @@ def test_unneeded_lease_is_released() -> None:
     expired = clear(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen("b")))
     assert isinstance(expired, Record)
     assert (expired.event, expired.journal.holder, expired.journal.lease_until) == (Event.RELEASED, None, None)
-
-
-# --- the order of the rules --------------------------------------------------------------------------------------
-
-EXPIRES = {"written_at": YESTERDAY, "expires_at": NOW + SECOND}
-LATE = Publishing(1, Retiring("m", LATER))
-
-
-@pytest.mark.parametrize(
-    ("journal", "observation", "expected"),
-    [
-        # an urgent request is written down before anything is awaited
-        (
-            replace(AT_REST, holder="other", lease_until=LATER),
-            seen(request=request(RequestKind.COMPROMISED)),
-            Event.REQUESTED,
-        ),
-        # an expiring journal is refreshed before a backoff is awaited
-        (
-            replace(AT_REST, attempts=1, next_attempt_at=LATER),
-            seen(journal_at=YESTERDAY, journal_expires_at=NOW + SECOND),
-            Event.REFRESHED,
-        ),
-        # a backoff comes before a write of a dead instance
-        (replace(AT_REST, attempts=1, next_attempt_at=LATER, publishing=LATE), seen(), Reason.BACKOFF),
-        # a mark is removed before the journal follows the rewrite
-        (replace(LOST, publishing=LATE), seen(published=published(version=2), rewritten_over=1), Event.UNMARKED),
-        # the published document is followed before the candidate is committed
-        (
-            PREPARED,
-            seen(published=published(version=2, secret=NEW), rewritten_over=1),
-            Event.CAUGHT_UP,
-        ),
-        # a candidate is committed before a revocation is settled
-        (
-            replace(PREPARED, candidate=OLD, retiring=(Retiring("r", NOW),)),
-            seen(revoked=frozenset({"r"})),
-            Event.COMMITTED,
-        ),
-        # the document is recognized before its id is looked at
-        (
-            replace(AT_REST, current=pending("b", next_look=NOW)),
-            seen("b", published=published(version=2), recorded=OLD, recorded_read=True),
-            Event.CAUGHT_UP,
-        ),
-        # the published id is looked at before a retiring one
-        (
-            replace(AT_REST, current=pending("b"), retiring=(Retiring("a", LATER, identity=pending("a")),)),
-            seen("b"),
-            Event.LOOKED,
-        ),
-        # a retiring id is looked at before the document is completed
-        (
-            replace(LOST, retiring=(Retiring("a", LATER, identity=pending("a")),)),
-            seen("a", "b", published=published(rotated_at=NOW)),
-            Event.LOOKED,
-        ),
-        # a doubtful id is named before a wrong date is corrected
-        (
-            replace(AT_REST, current=eliminated("b"), rotated_at=AHEAD + MOMENT),
-            seen("b", "s", published=published(written_at=NOW)),
-            Failure.AMBIGUOUS,
-        ),
-        # an unknown id is named before a wrong date is corrected
-        (
-            replace(AT_REST, rotated_at=AHEAD + MOMENT),
-            seen("b", "s", published=published(written_at=NOW)),
-            Failure.AMBIGUOUS,
-        ),
-        # a wrong date is corrected before anything is revoked
-        (
-            replace(RETIRING, rotated_at=AHEAD + MOMENT),
-            seen("a", "b", published=published(written_at=NOW)),
-            Event.REDATED,
-        ),
-        # an unknown id is named before anything is revoked
-        (RETIRING, seen("a", "b", "s"), Failure.AMBIGUOUS),
-    ],
-)
-def test_rules_have_their_order(journal: Journal, observation: Observation, expected: Event | Failure | Reason) -> None:
-    step = step_of(journal, observation)
-    match expected:
-        case Event():
-            assert event_of(step) is expected
-        case Failure():
-            assert failure_of(step) is expected
-        case Reason():
-            assert reason_of(step) is expected
-
-
-def test_document_is_completed_before_a_revocation() -> None:
-    both = seen("a", "b", published=published(rotated_at=NOW))
-    assert step_of(replace(RETIRING, **MINE), both) == Refresh("its id is certain now", secret_id="b")
-
-
-def test_revocation_comes_before_a_new_rotation() -> None:
-    both = replace(RETIRING, rotated_at=YESTERDAY, **MINE)
-    assert step_of(both, seen("a", "b"), max_secrets=3) == Revoke("a")
-
-
-def test_unlisted_id_does_not_delay_a_rotation() -> None:
-    assert step_of(DUE, seen("x"), max_secrets=3, due_at=None) != Prepare(Trigger.SCHEDULE)
-    explained = replace(DUE, retiring=(Retiring("x", LATER),))
-    assert step_of(explained, seen("x")) == Prepare(Trigger.SCHEDULE)
-
-
-def test_unlisted_id_is_awaited_before_failures_are_cleared() -> None:
-    explained = replace(AT_REST, attempts=1, retiring=(Retiring("x", LATER),))
-    assert step_of(explained, seen("x")) == Pause(SECOND / 10, Awaited.LISTED)
-
-
-def test_revocation_comes_before_a_pending_look() -> None:
-    soon = pending("c", next_look=NOW + SECOND)
-    journal = replace(RETIRING, retiring=(Retiring("a", NOW), Retiring("c", NOW, identity=soon)), **MINE)
-    assert step_of(journal, seen("a", "b", "c"), max_secrets=3) == Revoke("a")
-
-
-def test_pending_look_is_awaited_before_a_rotation() -> None:
-    soon = pending("a", next_look=NOW + SECOND)
-    journal = replace(DUE, retiring=(Retiring("a", NOW, identity=soon),))
-    assert step_of(journal, seen("a", "b"), max_secrets=3) == Pause(SECOND, Awaited.LOOK)
-
-
-def test_candidate_is_finished_before_ids_are_named() -> None:
-    strange = seen(listing=listing("a"), refused=CANDIDATE_REFUSED)
-    doubtful = replace(PREPARED, current=eliminated("x"), ids_before=frozenset({"a", "x"}))
-    assert step_of(doubtful, strange) == Create(Credential.PUBLISHED)
-
-
-def test_rescue_comes_before_ids_are_named() -> None:
-    strange = seen(**(REFUSED | {"listing": listing("s", via=Credential.PRIMARY)}))
-    assert step_of(AT_REST, strange) == Prepare(Trigger.RESCUE)
-
-
-def test_sent_candidate_is_not_sent_before_it_is_listed() -> None:
-    here = seen(prepared_here=True)
-    assert step_of(PREPARED, here) == List(Credential.CANDIDATE)

@@ -1,0 +1,269 @@
+"""What follows from the instants of a run."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    CLOCK_TOLERANCE,
+    Awaited,
+    Gone,
+    Identity,
+    Journal,
+    Pause,
+    Request,
+    RequestKind,
+    Retiring,
+    Strangers,
+    Verification,
+)
+from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    MOMENT,
+    NOW,
+    POLICY,
+    PREPARED,
+    SECOND,
+    WINDOW,
+    YESTERDAY,
+    answered,
+    case_of,
+    eliminated,
+    listing,
+    pending,
+    request,
+    seen,
+)
+
+MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
+CANDIDATE, LISTED = Awaited.CANDIDATE, Awaited.LISTED
+
+
+# --- when the list was fetched -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fetched_at", "expected"), [(None, NOW), (NOW - SECOND, NOW - SECOND), (NOW, NOW), (LATER, NOW)]
+)
+def test_list_holds_for_the_instant_of_its_fetch(fetched_at: datetime | None, expected: datetime) -> None:
+    assert case_of(AT_REST, seen(listing=listing("b", fetched_at=fetched_at))).listed_at == expected
+    assert case_of(AT_REST, seen()).listed_at == NOW
+
+
+def test_old_list_still_shows_what_was_revoked() -> None:
+    journal = replace(AT_REST, gone=(Gone("g", NOW - WINDOW),))
+    assert case_of(journal, seen(listing=listing("b", "g", fetched_at=NOW - MOMENT))).gone == {"g"}
+    assert case_of(journal, seen("b", "g")).gone == frozenset()
+
+
+def test_old_list_does_not_end_a_doubt() -> None:
+    noted = Strangers(frozenset({"s"}), NOW - WINDOW)
+    journal = replace(AT_REST, current=eliminated("b"), strangers=noted)
+    assert case_of(journal, seen(listing=listing("b", fetched_at=NOW - MOMENT))).in_doubt
+    assert not case_of(journal, seen("b")).in_doubt
+
+
+# --- instants of other clocks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, NOW),
+        ({"journal_at": YESTERDAY}, NOW),
+        ({"journal_read_at": YESTERDAY}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + WINDOW - SECOND}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + 2 * WINDOW}, NOW),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + 9 * SECOND}, NOW + 20 * SECOND),
+        ({"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}, NOW + 29 * SECOND),
+    ],
+)
+def test_instant_of_another_clock_waits_by_vaults(facts: dict[str, Any], expected: datetime) -> None:
+    """Vault's time of reading has whole seconds, so one second is granted."""
+    case = case_of(AT_REST, seen(**facts))
+    assert case.not_before(NOW, WINDOW) == expected
+    assert case.not_before(LATER, WINDOW) == LATER
+    assert case.not_before(NOW - WINDOW, WINDOW) == (NOW - WINDOW if expected == NOW else expected)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, None),
+        ({"observed_at": NOW - SECOND}, None),
+        ({"journal_read_at": YESTERDAY}, YESTERDAY),
+        ({"journal_read_at": YESTERDAY, "observed_at": NOW - 9 * SECOND}, YESTERDAY + 9 * SECOND),
+        ({"journal_read_at": YESTERDAY, "observed_at": LATER}, YESTERDAY),
+    ],
+)
+def test_vaults_time_passes_while_the_run_lasts(facts: dict[str, Any], expected: datetime | None) -> None:
+    assert case_of(AT_REST, seen(**facts)).vault_now == expected
+    waited = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY, "observed_at": NOW - 9 * SECOND}
+    assert case_of(AT_REST, seen(**waited)).not_before(NOW, WINDOW) == NOW + 20 * SECOND
+
+
+def test_missing_id_is_gone_a_window_later() -> None:
+    read = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
+    entry = Retiring("a", NOW, missing_since=NOW - WINDOW)
+    assert case_of(AT_REST, seen()).gone_at(entry) == NOW
+    assert case_of(AT_REST, seen(**read)).gone_at(entry) == NOW + WINDOW - SECOND
+    assert case_of(AT_REST, seen(**read)).gone_at(Retiring("a", NOW)) is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "since"),
+    [(CLOCK_TOLERANCE, NOW + CLOCK_TOLERANCE), (CLOCK_TOLERANCE + MOMENT, YESTERDAY)],
+)
+def test_missing_id_of_a_wrong_clock_is_gone_in_time(ahead: timedelta, since: datetime) -> None:
+    entry = Retiring("a", NOW, missing_since=NOW + ahead)
+    assert case_of(AT_REST, seen(journal_at=YESTERDAY)).gone_at(entry) == since + WINDOW
+
+
+@pytest.mark.parametrize(("looks", "waits"), [(0, 29), (1, 14), (2, 14)])
+def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
+    case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=YESTERDAY))
+    assert case.look_at(pending("b", looks=looks)) == NOW + waits * SECOND
+    assert case.look_at(pending("b", looks=looks, next_look=None)) is None
+
+
+# --- what may be revoked when ------------------------------------------------------------------------------------
+
+
+def test_late_create_ends_with_the_latest_one() -> None:
+    lost = seen(create_lost_at=NOW)
+    ends = NOW + POLICY.request_timeout + WINDOW
+    assert case_of(AT_REST, seen()).late_create_until is None
+    assert case_of(AT_REST, lost).late_create_until == ends
+    assert case_of(replace(AT_REST, create_until=LATER), lost).late_create_until == LATER
+    assert case_of(replace(AT_REST, create_until=NOW), lost).late_create_until == ends
+
+
+@pytest.mark.parametrize(
+    ("journal", "expected"),
+    [
+        (replace(PREPARED, holder="other"), LATER + WINDOW),
+        (replace(PREPARED, holder="other", lease_until=None), None),
+        (replace(PREPARED, holder="me"), None),
+        (replace(PREPARED, holder=None), None),
+        (replace(AT_REST, holder="other", lease_until=LATER), None),
+        (replace(PREPARED, holder="other", lease_until=NOW + timedelta(days=1)), NOW + POLICY.lease + WINDOW),
+    ],
+)
+def test_late_create_of_another_holder_ends_with_its_lease(journal: Journal, expected: datetime | None) -> None:
+    assert case_of(journal, seen(journal_at=NOW)).late_create_until == expected
+
+
+def test_late_create_of_a_wrong_clock_ends_early() -> None:
+    longest = POLICY.lease + POLICY.request_timeout + WINDOW
+    furthest = NOW + longest + CLOCK_TOLERANCE
+    for until, expected in ((furthest, furthest), (furthest + MOMENT, NOW + longest)):
+        case = case_of(replace(AT_REST, create_until=until), seen(journal_at=NOW))
+        assert case.late_create_until == expected
+
+
+@pytest.mark.parametrize(
+    ("ids", "facts", "crowded"), [(("a", "b"), {}, True), (("b",), {}, False), (("b",), {"create_refused": "no"}, True)]
+)
+def test_account_is_crowded_when_full_or_refused(ids: tuple[str, ...], facts: dict[str, Any], crowded: bool) -> None:
+    assert case_of(AT_REST, seen(*ids, **facts)).crowded is crowded
+
+
+@pytest.mark.parametrize(
+    ("asked", "max_secrets", "expected"),
+    [(None, 2, LATER), (MANUAL, 2, LATER), (FORCE, 3, LATER), (FORCE, 2, NOW), (COMPROMISED, 2, NOW)],
+)
+def test_force_ends_a_grace_period_where_it_is_crowded(
+    asked: Request | None, max_secrets: int, expected: datetime
+) -> None:
+    case = case_of(replace(AT_REST, request=asked), seen("a", "b"), max_secrets=max_secrets)
+    assert case.may_retire(Retiring("a", LATER)) == expected
+    assert case.may_retire(Retiring("a", NOW - SECOND)) == NOW - SECOND
+
+
+def test_force_does_not_shorten_a_late_create() -> None:
+    journal = replace(AT_REST, request=COMPROMISED, create_until=LATER)
+    case = case_of(journal, seen("a", "b"))
+    assert case.may_retire(Retiring("a", NOW)) == LATER
+    assert case.may_retire(Retiring("a", LATER + SECOND)) == LATER
+
+
+def test_due_ids_are_past_their_grace_period() -> None:
+    entries = (Retiring("a", NOW), Retiring("c", NOW + MOMENT))
+    for current in (answered("b"), pending(), None):
+        assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "b", "c")).due == {"a"}
+
+
+@pytest.mark.parametrize("current", [answered("a"), pending("a")])
+def test_published_id_is_never_due(current: Identity) -> None:
+    entries = (Retiring("a", NOW), Retiring("c", NOW))
+    assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "c")).due == {"c"}
+
+
+# --- waiting -----------------------------------------------------------------------------------------------------
+
+
+def test_waiting_began_in_this_run_or_an_earlier_one() -> None:
+    here = {CANDIDATE: NOW - SECOND, LISTED: NOW - 2 * SECOND}
+    earlier = replace(PREPARED, verification=Verification("rotation-1", NOW - 9 * SECOND, LATER))
+    assert case_of(PREPARED, seen(waiting_since=here)).since(CANDIDATE) == NOW - SECOND
+    assert case_of(earlier, seen(waiting_since=here)).since(CANDIDATE) == NOW - 9 * SECOND
+    assert case_of(earlier, seen(waiting_since=here)).since(LISTED) == NOW - 2 * SECOND
+    assert case_of(earlier, seen(waiting_since=here, creates=1)).since(CANDIDATE) == NOW - SECOND
+    assert case_of(PREPARED, seen()).since(CANDIDATE) is None
+
+
+@pytest.mark.parametrize(
+    ("verification", "believed"),
+    [
+        (Verification("rotation-0", NOW - 9 * SECOND, LATER), False),
+        (Verification("rotation-1", NOW + MOMENT, LATER), False),
+        (Verification("rotation-1", NOW, LATER), True),
+    ],
+)
+def test_waiting_of_another_rotation_does_not_count(verification: Verification, believed: bool) -> None:
+    case = case_of(replace(PREPARED, verification=verification), seen())
+    assert case.since(CANDIDATE) == (verification.since if believed else None)
+
+
+def test_time_waited_is_never_negative() -> None:
+    assert case_of(PREPARED, seen(waiting_since={LISTED: LATER})).waited(LISTED) == timedelta()
+    assert case_of(PREPARED, seen(waiting_since={LISTED: NOW - SECOND})).waited(LISTED) == SECOND
+    assert case_of(PREPARED, seen()).waited(LISTED) == timedelta()
+
+
+@pytest.mark.parametrize(("awaited", "longest"), [(CANDIDATE, POLICY.verify_timeout), (LISTED, WINDOW)])
+def test_waiting_happens_once_and_ends_in_time(awaited: Awaited, longest: timedelta) -> None:
+    for waited, expected in ((longest - MOMENT, True), (longest, False)):
+        assert case_of(PREPARED, seen(waiting_since={awaited: NOW - waited})).may_wait(awaited) is expected
+    assert case_of(PREPARED, seen(), verify_timeout=timedelta(), window=timedelta()).may_wait(awaited)
+
+
+@pytest.mark.parametrize(("waited", "delay"), [(0, 0.1), (0.3, 0.1), (3, 1), (15, 5), (60, 5)])
+def test_pause_is_a_third_of_the_time_waited(waited: float, delay: float) -> None:
+    case = case_of(PREPARED, seen(waiting_since={LISTED: NOW - waited * SECOND}))
+    assert case.pause(LISTED) == Pause(delay * SECOND, LISTED)
+
+
+@pytest.mark.parametrize(
+    ("waited", "paused", "delay"),
+    [(0, 0, 0.1), (6, 0, 2), (60, 0, 3), (6, 3, 2), (6, 3.1, None), (9, 2, 3), (60, 0.1, None)],
+)
+def test_candidate_pause_looks_twice_within_five_seconds(waited: float, paused: float, delay: float | None) -> None:
+    facts = {"waiting_since": {CANDIDATE: NOW - waited * SECOND}, "paused": paused * SECOND}
+    expected = None if delay is None else Pause(delay * SECOND, CANDIDATE)
+    assert case_of(PREPARED, seen(**facts)).candidate_pause() == expected
+
+
+@pytest.mark.parametrize(("waited", "delay"), [(0, 5), (15, 5), (30, 10), (90, 30), (900, 30)])
+def test_next_look_comes_within_half_a_minute(waited: float, delay: float) -> None:
+    case = case_of(PREPARED, seen(waiting_since={CANDIDATE: NOW - waited * SECOND}))
+    assert case.next_look == NOW + delay * SECOND
+
+
+def test_longest_waits_are_documented_ones() -> None:
+    assert (LONGEST_PAUSE, LONGEST_LOOK) == (5 * SECOND, 30 * SECOND)

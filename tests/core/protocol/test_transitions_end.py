@@ -1,0 +1,158 @@
+"""Changes of a journal: how a run ends."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.failures import Blame, Code
+from rotator.core.jitter import backoff
+from rotator.core.protocol import (
+    Credential,
+    Identity,
+    Journal,
+    Observation,
+    RequestKind,
+    Strangers,
+    Target,
+    transitions,
+)
+from rotator.core.protocol.requests import URGENT_BACKOFF
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    MINE,
+    NOW,
+    POLICY,
+    SECOND,
+    WINDOW,
+    answered,
+    case_of,
+    eliminated,
+    listing,
+    pending,
+    request,
+    seen,
+)
+
+OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
+FAILURE: dict[str, Any] = {
+    "attempts": 3,
+    "next_attempt_at": NOW,
+    "last_error": "it failed",
+    "failure": "code",
+    "ambiguity": "two",
+    "unknown_ids": frozenset({"x"}),
+    "strangers": Strangers(frozenset({"x"}), NOW),
+}
+
+
+# --- how a run ends ----------------------------------------------------------------------------------------------
+
+
+def test_recovered_journal_has_no_failure() -> None:
+    before = replace(AT_REST, api_key=None, **FAILURE, **MINE)
+    assert transitions.recovered(case_of(before, seen())) == AT_REST
+    other = transitions.recovered(case_of(replace(before, **OTHERS), seen()))
+    assert other == replace(AT_REST, **OTHERS)
+
+
+@pytest.mark.parametrize(("of", "kept"), [("x", False), ("b", True)])
+def test_recovered_journal_has_no_done_request(of: str, kept: bool) -> None:
+    asked = request(of=Target(id=of))
+    journal = transitions.recovered(case_of(replace(AT_REST, request=asked), seen()))
+    assert journal.request == (asked if kept else None)
+
+
+def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:
+    """Return the journal after a failure."""
+    options: dict[str, Any] = {"failure": Code.UNANSWERED.value, "ambiguous": False}
+    return transitions.failed(observation, journal, POLICY, NOW, "it failed", **(options | facts))
+
+
+def test_failure_is_recorded_without_the_lease() -> None:
+    journal = failed(replace(AT_REST, attempts=2, **MINE), seen())
+    backs_off: dict[str, Any] = {"attempts": 3, "next_attempt_at": NOW + backoff("shop", 3)}
+    assert journal == replace(AT_REST, last_error="it failed", failure="unanswered", **backs_off)
+
+
+@pytest.mark.parametrize(
+    ("kind", "delay"),
+    [
+        (RequestKind.MANUAL, backoff("shop", 5)),
+        (RequestKind.FORCE, URGENT_BACKOFF),
+        (RequestKind.COMPROMISED, URGENT_BACKOFF),
+    ],
+)
+def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> None:
+    before = replace(AT_REST, attempts=4, request=request(kind))
+    assert failed(before, seen()).next_attempt_at == NOW + delay
+    longer = timedelta(minutes=90)
+    assert failed(before, seen(), not_before=longer).next_attempt_at == NOW + longer
+    assert failed(before, seen(), not_before=SECOND).next_attempt_at == NOW + delay
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code.blame is not Blame.PROVIDER])
+def test_urgent_request_waits_where_the_provider_is_not_the_cause(code: Code) -> None:
+    before = replace(AT_REST, attempts=4, request=request(RequestKind.FORCE))
+    assert failed(before, seen(), failure=code.value).next_attempt_at == NOW + backoff("shop", 5)
+
+
+def test_ambiguity_is_recorded_or_kept() -> None:
+    earlier = replace(AT_REST, ambiguity="two", unknown_ids=frozenset({"x"}))
+    found = failed(earlier, seen("b", "c"), ambiguous=True)
+    assert (found.ambiguity, found.unknown_ids) == ("it failed", frozenset({"c"}))
+    kept = failed(earlier, seen("b", "c"))
+    assert (kept.ambiguity, kept.unknown_ids) == ("two", frozenset({"x"}))
+
+
+@pytest.mark.parametrize(
+    ("current", "ids", "ambiguous", "noted"),
+    [
+        (eliminated("b"), "bs", True, True),
+        (eliminated("b"), "bs", False, False),
+        (eliminated("b"), "b", True, False),
+        (answered("b"), "bs", True, False),
+        (None, "", True, False),
+    ],
+)
+def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
+    journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
+    assert journal.strangers == (Strangers(frozenset({"s"}), NOW) if noted else None)
+
+
+def test_ids_in_doubt_are_not_called_unknown() -> None:
+    """One of them is the published secret's own."""
+    doubtful = failed(replace(AT_REST, current=eliminated("b")), seen("b", "s"), ambiguous=True)
+    assert doubtful.unknown_ids == frozenset()
+    primary = seen(listing=listing("b", "s", via=Credential.PRIMARY))
+    assert failed(replace(AT_REST, current=None), primary, ambiguous=True).unknown_ids == {"b", "s"}
+
+
+def test_rate_limit_is_no_failure() -> None:
+    journal = transitions.limited(case_of(replace(AT_REST, **MINE), seen()), LATER)
+    assert journal == replace(AT_REST, next_attempt_at=LATER)
+
+
+def test_ambiguity_starts_an_elimination_again() -> None:
+    current = pending("b", looks=2)
+    restarted = replace(current, id=None, looks=0, restarts=1, next_look=NOW + WINDOW)
+    before = replace(AT_REST, current=current)
+    assert failed(before, seen("b", "c"), ambiguous=True).current == restarted
+    assert failed(before, seen("b", "c")).current == current
+    certain = replace(AT_REST, current=eliminated("b"))
+    assert failed(certain, seen("b", "c"), ambiguous=True).current == eliminated("b")
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+@pytest.mark.parametrize("withdraw", [True, False])
+def test_deferral_withdraws_a_manual_request(kind: RequestKind, withdraw: bool) -> None:
+    asked = request(kind)
+    journal = transitions.rested(case_of(replace(AT_REST, request=asked, **MINE), seen()), withdraw=withdraw)
+    gone = withdraw and kind is RequestKind.MANUAL
+    assert journal == replace(AT_REST, request=None if gone else asked)
+
+
+def test_deferral_without_a_request_releases_the_lease() -> None:
+    assert transitions.rested(case_of(replace(AT_REST, **MINE), seen()), withdraw=True) == AT_REST

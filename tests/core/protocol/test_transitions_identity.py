@@ -1,0 +1,204 @@
+"""Changes of a journal: whose id is it."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Identity,
+    Journal,
+    Learned,
+    Publishing,
+    Request,
+    RequestKind,
+    Retiring,
+    Target,
+    transitions,
+)
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    NEW,
+    NOW,
+    POLICY,
+    WINDOW,
+    YESTERDAY,
+    answered,
+    case_of,
+    eliminated,
+    pending,
+    published,
+    request,
+    seen,
+)
+
+GRACE_OVER = NOW + POLICY.grace
+PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
+
+
+# --- identity ----------------------------------------------------------------------------------------------------
+
+
+def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
+    entries = (Retiring("r", LATER, compromised=True), Retiring("c", LATER))
+    case = case_of(replace(AT_REST, retiring=entries), seen("b", "c", published=replace(PUBLISHED, secret_id=None)))
+    journal = transitions.adopted(case, eliminated("c"), retire_previous=False)
+    expected = replace(AT_REST, current=eliminated("c"), rotated_at=YESTERDAY, retiring=entries[:1])
+    assert journal == replace(expected, published_version=7, published_at=YESTERDAY)
+    kept = transitions.adopted(case, pending("c"), retire_previous=False)
+    assert kept.retiring == entries, "a pending id might be another one"
+
+
+@pytest.mark.parametrize(
+    ("document", "identity", "rotated_at"),
+    [
+        (PUBLISHED, answered("x"), LATER),
+        (replace(PUBLISHED, rotated_at=None), answered("x"), NOW),
+        (PUBLISHED, pending(), LATER),
+        (PUBLISHED, answered("c"), YESTERDAY),
+    ],
+)
+def test_adoption_dates_an_unlisted_secret_by_its_document(
+    document: Any, identity: Identity, rotated_at: datetime
+) -> None:
+    case = case_of(Journal(), seen("c", published=document))
+    assert transitions.adopted(case, identity, retire_previous=False).rotated_at == rotated_at
+
+
+@pytest.mark.parametrize(
+    ("old", "identity", "asked", "retires"),
+    [
+        (answered("b"), answered("c"), True, True),
+        (answered("b"), pending("c"), True, True),
+        (answered("b"), answered("b"), True, False),
+        (answered("b"), answered("c"), False, False),
+        (eliminated("b"), answered("c"), True, False),
+        (Identity("b", Learned.PERSON), answered("c"), True, False),
+        (pending("b"), answered("c"), True, False),
+        (Identity(None, Learned.ANSWERED), answered("c"), True, False),
+        (None, answered("c"), True, False),
+    ],
+)
+def test_adoption_retires_only_an_answered_previous_id(
+    old: Identity | None, identity: Identity, asked: bool, retires: bool
+) -> None:
+    case = case_of(replace(AT_REST, current=old), seen("b", "c"))
+    journal = transitions.adopted(case, identity, retire_previous=asked)
+    assert journal.retiring == ((Retiring("b", GRACE_OVER, identity=answered("b")),) if retires else ())
+
+
+@pytest.mark.parametrize(
+    ("asked", "at_once"),
+    [
+        (request(RequestKind.COMPROMISED), True),
+        (request(RequestKind.COMPROMISED, Target(version=1)), True),
+        (request(RequestKind.COMPROMISED, Target(version=2)), False),
+        (request(RequestKind.FORCE), False),
+        (request(RequestKind.COMPROMISED, Target(id="x")), False),
+        (None, False),
+    ],
+)
+def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None, at_once: bool) -> None:
+    """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
+    case = case_of(replace(AT_REST, request=asked), seen("b", "c", published=PUBLISHED))
+    journal = transitions.adopted(case, answered("c"), retire_previous=True)
+    entry = Retiring("b", NOW if at_once else GRACE_OVER, compromised=at_once, identity=answered("b"))
+    assert journal.retiring == (entry,)
+    assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
+
+
+@pytest.mark.parametrize(("replaced", "version"), [(True, 1), (False, 7)])
+def test_adoption_of_another_value_does_not_move_a_request(replaced: bool, version: int) -> None:
+    """A request begins a rotation only while its own secret is published."""
+    asked = request(RequestKind.COMPROMISED, Target(version=1))
+    case = case_of(replace(AT_REST, current=pending("b"), request=asked), seen("b", "c", published=PUBLISHED))
+    journal = transitions.adopted(case, pending("c"), retire_previous=replaced)
+    assert journal.request is not None
+    assert journal.request.of.version == version
+
+
+def test_adoption_returns_a_marked_entry_but_its_own() -> None:
+    marked = replace(AT_REST, publishing=Publishing(6, Retiring("m", LATER)))
+    case = case_of(marked, seen("b", "m", published=PUBLISHED))
+    assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("m", LATER),)
+    assert transitions.adopted(case, answered("m"), retire_previous=False).retiring == ()
+    assert transitions.adopted(case, pending("m"), retire_previous=False).retiring_ids == {"m"}
+    assert transitions.adopted(case, answered("m"), retire_previous=False).publishing is None
+
+
+def test_pending_identity_begins_with_the_listed_ids() -> None:
+    case = case_of(AT_REST, seen("b", "c"))
+    identity = transitions.pending(case, foreign_ids=frozenset({"c"}), guess="b")
+    assert identity == pending("b", beside=frozenset({"b", "c"}), foreign_ids=frozenset({"c"}), next_look=NOW + WINDOW)
+    assert transitions.pending(case, foreign_ids=frozenset()).id is None
+
+
+def test_restart_counts_lists_again() -> None:
+    before = pending("b", looks=2, restarts=1, foreign_ids=frozenset({"f"}))
+    case = case_of(AT_REST, seen("b"))
+    after = replace(before, id="c", looks=0, restarts=2, next_look=NOW + WINDOW)
+    assert transitions.restarted(case, before, "c") == after
+    assert transitions.restarted(case, before).id is None
+
+
+def test_third_list_makes_an_id_certain() -> None:
+    case = case_of(AT_REST, seen("b", "r"))
+    for looks in (0, 1):
+        counted = transitions.counted(case, pending("x", looks=looks, restarts=2), "b")
+        assert counted == pending("b", looks=looks + 1, restarts=2, next_look=NOW + WINDOW / 2)
+    assert transitions.counted(case, pending("b", looks=2), "b") == eliminated("b", "r")
+
+
+def test_looks_are_recorded() -> None:
+    journal = transitions.looked(case_of(replace(AT_REST, api_key=None), seen("b")), pending("b", looks=1))
+    assert journal == replace(AT_REST, current=pending("b", looks=1))
+
+
+def test_looks_at_retiring_ids_are_recorded() -> None:
+    entries = (Retiring("r", LATER), Retiring("a", NOW, identity=pending("a")))
+    case = case_of(replace(AT_REST, api_key=None, retiring=entries), seen("a", "b"))
+    journal = transitions.looked_at_retiring(case, entries[1], eliminated("a"))
+    assert journal == replace(AT_REST, retiring=(entries[0], replace(entries[1], identity=eliminated("a"))))
+    assert transitions.looked_at_retiring(case, entries[1], None) == replace(AT_REST, retiring=entries[:1])
+
+
+def test_identified_secret_is_not_retiring() -> None:
+    entries = (Retiring("b", NOW, compromised=True), Retiring("r", LATER))
+    before = replace(AT_REST, api_key=None, current=pending("b"), retiring=entries)
+    journal = transitions.identified(case_of(before, seen("b")), eliminated("b"))
+    assert journal == replace(AT_REST, current=eliminated("b"), rotated_at=YESTERDAY, retiring=entries[1:])
+    unlisted = transitions.identified(case_of(before, seen("x")), eliminated("b"))
+    assert unlisted.rotated_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (request(of=Target(version=1)), request(of=Target(id="b"))),
+        (request(of=Target(version=2)), request(of=Target(version=2))),
+        (request(of=Target(id="x")), request(of=Target(id="x"))),
+        (None, None),
+    ],
+)
+def test_request_speaks_of_the_identified_id(asked: Request | None, expected: Request | None) -> None:
+    before = replace(AT_REST, current=pending("b"), request=asked)
+    assert transitions.identified(case_of(before, seen("b")), eliminated("b")).request == expected
+
+
+def test_request_of_a_known_id_stays_when_identified() -> None:
+    before = replace(AT_REST, request=request())
+    assert transitions.identified(case_of(before, seen("b")), eliminated("c")).request == request()
+
+
+def test_journal_catches_up_with_its_request() -> None:
+    before = replace(AT_REST, api_key=None, request=request(of=Target(version=1)))
+    journal = transitions.caught_up(case_of(before, seen(published=PUBLISHED)))
+    asked = request(of=Target(version=7, written_at=YESTERDAY))
+    assert journal == replace(AT_REST, published_version=7, published_at=YESTERDAY, request=asked)
+
+
+def test_redated_journal_has_the_new_date() -> None:
+    before = replace(AT_REST, api_key=None)
+    assert transitions.redated(case_of(before, seen()), YESTERDAY) == replace(AT_REST, rotated_at=YESTERDAY)

@@ -1,0 +1,262 @@
+"""Changes of a journal: what retires, and writes that might land late."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Answered,
+    Gone,
+    Identity,
+    Journal,
+    Learned,
+    Publishing,
+    RequestKind,
+    Retiring,
+    Strangers,
+    Target,
+    Verification,
+    transitions,
+)
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    MINE,
+    MOMENT,
+    NEW,
+    NOW,
+    POLICY,
+    PREPARED,
+    RETIRING,
+    WINDOW,
+    YESTERDAY,
+    answered,
+    case_of,
+    pending,
+    published,
+    request,
+    seen,
+)
+
+OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
+FAILURE: dict[str, Any] = {
+    "attempts": 3,
+    "next_attempt_at": NOW,
+    "last_error": "it failed",
+    "failure": "code",
+    "ambiguity": "two",
+    "unknown_ids": frozenset({"x"}),
+    "strangers": Strangers(frozenset({"x"}), NOW),
+}
+
+
+# --- retirement --------------------------------------------------------------------------------------------------
+
+
+def test_early_revocation_is_recorded_as_due() -> None:
+    entries = (Retiring("a", LATER), Retiring("r", YESTERDAY), Retiring("c", LATER, compromised=True))
+    before = replace(AT_REST, retiring=entries, request=request(RequestKind.FORCE))
+    journal = transitions.retiring_now(case_of(before, seen("a", "b")))
+    assert journal.retiring == (Retiring("a", NOW), Retiring("r", YESTERDAY), Retiring("c", NOW, compromised=True))
+    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    leaked = replace(before, request=request(RequestKind.COMPROMISED))
+    assert all(entry.compromised for entry in transitions.retiring_now(case_of(leaked, seen("a", "b"))).retiring)
+
+
+def test_entry_in_grace_is_recorded_as_it_is() -> None:
+    entries = (Retiring("a", NOW), Retiring("r", LATER))
+    journal = transitions.retiring_now(case_of(replace(AT_REST, retiring=entries), seen("a", "b")))
+    assert journal.retiring == entries
+
+
+def test_missing_ids_are_noted_from_the_first_list() -> None:
+    entries = (
+        Retiring("a", NOW),
+        Retiring("c", NOW, missing_since=YESTERDAY),
+        Retiring("d", NOW, missing_since=LATER),
+        Retiring("e", NOW, missing_since=YESTERDAY),
+    )
+    case = case_of(replace(AT_REST, api_key=None, retiring=entries), seen("b"))
+    journal = transitions.missed(case, frozenset("acd"))
+    assert [entry.missing_since for entry in journal.retiring] == [NOW, YESTERDAY, NOW, None]
+    assert journal.api_key == "key1"
+
+
+def test_settled_ids_are_remembered_for_the_window() -> None:
+    old = (Gone("x", NOW - WINDOW), Gone("y", NOW - WINDOW + MOMENT))
+    before = replace(RETIRING, gone=old, create_until=LATER, **FAILURE, **MINE)
+    case = case_of(replace(before, retiring=(Retiring("a", NOW), Retiring("r", NOW))), seen())
+    journal = transitions.settled(case, frozenset({"r", "a"}))
+    assert journal == replace(AT_REST, gone=(old[1], Gone("a", NOW), Gone("r", NOW)))
+
+
+def test_settling_keeps_a_late_create_while_entries_remain() -> None:
+    entries = (Retiring("a", NOW), Retiring("r", LATER))
+    case = case_of(replace(AT_REST, retiring=entries, create_until=LATER), seen())
+    journal = transitions.settled(case, frozenset({"a"}))
+    assert (journal.retiring, journal.create_until) == (entries[1:], LATER)
+
+
+def test_settling_leaves_anothers_lease() -> None:
+    journal = transitions.settled(case_of(replace(RETIRING, **OTHERS), seen()), frozenset({"a"}))
+    assert (journal.holder, journal.lease_until) == ("other", NOW)
+    free = transitions.settled(case_of(replace(RETIRING, lease_until=NOW), seen()), frozenset({"a"}))
+    assert (free.holder, free.lease_until) == (None, None)
+
+
+@pytest.mark.parametrize(("of", "done"), [("a", True), ("r", False), ("b", False)])
+def test_settling_ends_a_request_whose_secret_is_gone(of: str, done: bool) -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id=of))
+    before = replace(AT_REST, retiring=(Retiring("a", NOW), Retiring("r", NOW)), request=asked)
+    journal = transitions.settled(case_of(before, seen()), frozenset({"a"}))
+    assert journal.request == (None if done else asked)
+
+
+def test_resolved_ids_retire_at_once() -> None:
+    kept = Retiring("r", LATER)
+    before = replace(
+        PREPARED,
+        retiring=(kept,),
+        candidate_id=Answered("rotation-1", "c"),
+        verification=Verification("rotation-1", NOW, NOW),
+        create_until=LATER,
+        **FAILURE,
+    )
+    rewritten = published(version=2, written_at=LATER, secret_id="t")
+    observation = seen("a", "c", "s", "t", "u", published=rewritten, rewritten_over=1)
+    journal = transitions.resolved(case_of(before, observation), frozenset({"s", "c", "t", "r", "a", "x"}))
+    by_hand = [Identity(id_, Learned.PERSON, beside=frozenset({"a", "c", "s", "t", "u"})) for id_ in ("c", "s")]
+    entries = (kept, *(Retiring(str(own.id), NOW, identity=own) for own in by_hand))
+    assert journal == Journal(
+        api_key="key1",
+        current=answered("a"),
+        rotated_at=NOW,
+        published_version=2,
+        published_at=LATER,
+        rotation_id="rotation-1",
+        create_until=LATER,
+        retiring=entries,
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "over", "follows"),
+    [(2, 1, True), (2, None, False), (3, 1, False), (3, 2, False), (1, 1, False), (2, 0, False)],
+)
+def test_persons_retirement_speaks_of_the_own_rewrite_only(version: int, over: int | None, follows: bool) -> None:
+    """Another version is recognized by the ordinary rules."""
+    case = case_of(AT_REST, seen("b", "s", published=published(version=version), rewritten_over=over))
+    for journal in (
+        transitions.resolved(case, frozenset({"s"})),
+        transitions.retired_by_hand(case, frozenset({"s"}), not_before=NOW),
+    ):
+        assert journal.published_version == (2 if follows else 1)
+
+
+def test_resolving_notes_a_late_create_of_the_candidate() -> None:
+    journal = transitions.resolved(case_of(PREPARED, seen("a", "s", create_lost_at=NOW)), frozenset({"s"}))
+    assert journal.create_until == NOW + POLICY.request_timeout + WINDOW
+
+
+def test_ids_retire_by_hand() -> None:
+    entries = (Retiring("a", LATER, compromised=True), Retiring("r", YESTERDAY))
+    before = replace(AT_REST, api_key=None, retiring=entries, unknown_ids=frozenset({"s", "t"}), **MINE)
+    case = case_of(before, seen("a", "b", "s"))
+    journal = transitions.retired_by_hand(case, frozenset({"a", "r", "s"}), not_before=NOW)
+    own = Identity("s", Learned.PERSON, beside=frozenset({"a", "b", "s"}))
+    assert journal.retiring == (
+        Retiring("a", NOW, compromised=True),
+        Retiring("r", YESTERDAY),
+        Retiring("s", NOW, identity=own),
+    )
+    assert (journal.unknown_ids, journal.api_key) == (frozenset({"t"}), "key1")
+    assert (journal.holder, journal.lease_until) == (None, None)
+
+
+def test_id_created_by_hand_is_not_the_published_one() -> None:
+    before = replace(AT_REST, api_key=None, current=pending("b", beside=frozenset("b"), foreign_ids=frozenset("f")))
+    journal = transitions.created_by_hand(case_of(before, seen("b")), "n")
+    assert journal == replace(AT_REST, current=pending("b", beside=frozenset("bn"), foreign_ids=frozenset("fn")))
+    nameless = replace(before, current=None)
+    assert transitions.created_by_hand(case_of(nameless, seen("b")), "n") == replace(AT_REST, current=None)
+
+
+@pytest.mark.parametrize(("before", "expected"), [(None, NOW), (LATER, LATER), (YESTERDAY, NOW)])
+def test_create_by_hand_might_be_late(before: datetime | None, expected: datetime) -> None:
+    journal = transitions.late_create(replace(AT_REST, create_until=before), NOW)
+    assert journal == replace(AT_REST, create_until=expected)
+
+
+@pytest.mark.parametrize("current", [answered("b"), pending("b")])
+def test_published_id_never_retires_by_hand(current: Identity) -> None:
+    case = case_of(replace(AT_REST, current=current), seen("b", "s"))
+    assert transitions.retired_by_hand(case, frozenset({"b", "s"}), not_before=NOW).retiring_ids == {"s"}
+    nameless = case_of(replace(AT_REST, current=None), seen("b", "s"))
+    assert transitions.retired_by_hand(nameless, frozenset({"b", "s"}), not_before=NOW).retiring_ids == {"b", "s"}
+
+
+# --- late writes -------------------------------------------------------------------------------------------------
+
+
+def test_mark_names_the_version_and_takes_the_entry() -> None:
+    entries = (Retiring("a", LATER, compromised=True), Retiring("r", LATER))
+    case = case_of(replace(AT_REST, retiring=entries), seen(published=published(version=4)))
+    journal = transitions.marked(case, "a")
+    assert journal.publishing == Publishing(4, entries[0])
+    assert journal.retiring == entries[1:]
+    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    for unknown in (None, "x"):
+        assert transitions.marked(case, unknown).publishing == Publishing(4)
+        assert transitions.marked(case, unknown).retiring == entries
+
+
+def test_mark_written_again_keeps_its_entry() -> None:
+    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
+    case = case_of(before, seen(published=published(version=2)))
+    assert transitions.marked(case, "m").publishing == Publishing(2, Retiring("m", LATER))
+    assert transitions.marked(case, None).publishing == Publishing(2, Retiring("m", LATER))
+    assert transitions.marked(replace(case, journal=replace(before, publishing=Publishing(1))), None).publishing == (
+        Publishing(2)
+    )
+
+
+def test_mark_of_another_entry_returns_the_first() -> None:
+    """No recorded id is forgotten, whichever value is written next."""
+    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
+    journal = transitions.marked(case_of(before, seen(published=published(version=2))), "a")
+    assert journal.publishing == Publishing(2, Retiring("a", NOW))
+    assert journal.retiring == (Retiring("m", LATER),)
+
+
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_removed_mark_returns_its_entry(rewritten: bool) -> None:
+    before = replace(RETIRING, api_key=None, publishing=Publishing(1, Retiring("m", LATER, compromised=True)))
+    moved = published(version=2, written_at=LATER)
+    journal = transitions.unmarked(case_of(before, seen(published=moved)), rewritten=rewritten)
+    entries = (Retiring("a", NOW), Retiring("m", LATER, compromised=True))
+    expected = replace(AT_REST, retiring=entries)
+    if rewritten:
+        expected = replace(expected, published_version=2, published_at=LATER)
+    assert journal == expected
+
+
+def test_removed_mark_returns_no_published_or_known_entry() -> None:
+    moved = seen(published=published(version=2))
+    for id_ in ("b", "a"):
+        before = replace(RETIRING, publishing=Publishing(1, Retiring(id_, LATER)))
+        assert transitions.unmarked(case_of(before, moved), rewritten=False) == RETIRING
+    empty = replace(RETIRING, publishing=Publishing(1))
+    assert transitions.unmarked(case_of(empty, moved), rewritten=False) == RETIRING
+    assert transitions.unmarked(case_of(RETIRING, moved), rewritten=False) == RETIRING
+
+
+@pytest.mark.parametrize("version", [5, 6])
+def test_mark_stays_until_the_document_moved_past_it(version: int) -> None:
+    """A document that was deleted with its history counts its versions from 1 again."""
+    marked = replace(RETIRING, publishing=Publishing(6, Retiring("m", LATER)))
+    document = published(version=version, secret=NEW)
+    case = case_of(marked, seen("a", "b", published=document))
+    assert transitions.adopted(case, pending("b"), retire_previous=False).publishing == marked.publishing
+    assert transitions.unmarked(case, rewritten=False).publishing == marked.publishing
