@@ -148,9 +148,9 @@ def _request(explorer: Explorer, request: Request) -> str:
         case "write", (path, data, cas) if path == explorer.paths[0]:
             lease = f", held by {data['holder']}" if data["holder"] else ""
             marked = ", publishing" if data["publishing"] else ""
-            request = f", {data['request']['kind']} requested" if data["request"] else ""
+            asked = f", {data['request']['kind']} requested" if data["request"] else ""
             current = f"current {data['current_id']['id']} ({data['current_id'].get('learned')})"
-            return f"writes the journal over version {cas}: {data['phase']}, {current}{marked}{request}{lease}"
+            return f"writes the journal over version {cas}: {data['phase']}, {current}{marked}{asked}{lease}"
         case "write", (_, data, cas):
             return f"publishes {plain(data['api_secret'])} over version {cas}"
         case "create_secret", (_, _, secret):

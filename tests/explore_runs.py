@@ -53,11 +53,12 @@ class Run(Rotation):
             return super().step()
         (value, id_), self.adopts, self._adopting = self.adopts, None, True
         try:
-            return Operator(self).adopt(SecretStr(value), id_, replace_working=True) and None
+            Operator(self).adopt(SecretStr(value), id_, replace_working=True)
         except RotatorError as error:
             return Outcome(self.account.name, Result.FAILED, reason=error.code.value, error=str(error))
         finally:
             self._adopting = False
+        return None
 
     def run(self) -> Outcome:
         """Do whatever there is to do; for an adoption that comes later, step by step."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
+from typing import Self
 
 from rotator.account_api import RateLimited
 from rotator.audit import AuditLog
@@ -88,7 +89,7 @@ class Rotation:
         self._conflicts_in_a_row = 0
         self._limits = 0
 
-    def snapshot(self) -> "Rotation":
+    def snapshot(self) -> Self:
         """Return a copy that continues on its own."""
         copied = copy(self)
         copied.state = self.state.snapshot()
