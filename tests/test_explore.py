@@ -48,7 +48,6 @@ HELD_UP = Scenario(
     scheduled=False,
     grace=2 * TICK,
     crashes=0,
-    slowest=AT_ONCE,
     by_hand=1,
     hand=(DELETE,),
     needs_person=True,
@@ -62,7 +61,7 @@ HELD_UP = Scenario(
         Scenario("a fault", runners=1, crashes=0, slowest=AT_ONCE),
         Scenario("a secret that takes a while", runners=1, crashes=0, faults=0, propagation=TICK),
         Scenario("a person", runners=1, crashes=0, faults=0, by_hand=1, slowest=TICK),
-        HELD_UP,
+        replace(HELD_UP, slowest=AT_ONCE),
         Scenario(
             "lists that lag",
             start="added to own",
@@ -210,8 +209,10 @@ def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyP
 
 def test_search_finds_mark_dropped_over_a_deleted_version(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(case: Situation) -> Step | None:
-        if case.journal.publishing is not None and case.seen.published.secret is None:
-            return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=False))
+        mark = case.journal.publishing
+        if mark is not None and mark.entry is not None and case.seen.published.secret is None:
+            retiring = (*case.journal.retiring, mark.entry)
+            return Record(Event.UNMARKED, replace(case.journal, publishing=None, retiring=retiring))
         return document_rules.end_late_write(case)
 
     replace_rule(monkeypatch, document_rules.end_late_write, forgetful)
