@@ -57,7 +57,7 @@ HELD_UP = Scenario(
 @pytest.mark.parametrize(
     "scenario",
     [
-        Scenario("a crash", runners=1, faults=0, slowest=TICK),
+        Scenario("a crash", runners=1, faults=0, slowest=AT_ONCE),
         Scenario("a fault", runners=1, crashes=0, slowest=AT_ONCE),
         Scenario("a secret that takes a while", runners=1, crashes=0, faults=0, propagation=TICK),
         Scenario("a person", runners=1, crashes=0, faults=0, by_hand=1, slowest=TICK),
@@ -136,7 +136,7 @@ def test_search_finds_takeover_that_forgets_a_create(monkeypatch: pytest.MonkeyP
         return replace(case.journal, holder=case.policy.runner, lease_until=lease_until)
 
     monkeypatch.setattr(transitions, "claimed", claimed)
-    assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0))
+    assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0, slowest=3 * TICK))
 
 
 def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.M
         return candidate_rules.finish(case)
 
     replace_rule(monkeypatch, candidate_rules.finish, hasty)
-    assert "I6" in broken(Scenario("another candidate", runners=1, crashes=0))
+    assert "I6" in broken(Scenario("another candidate", runners=1, crashes=0, slowest=AT_ONCE))
 
 
 def test_search_finds_candidate_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
