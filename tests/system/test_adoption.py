@@ -255,3 +255,14 @@ def test_elimination_takes_no_wrong_id_while_lists_lag(lag: int, pause: int) -> 
         assert not world.journal.retiring
         world.clock.wait(timedelta(seconds=pause))
     assert world.consumer_works()
+
+
+def test_adoption_waits_for_no_list() -> None:
+    """The ordinary adoption takes no longer than its requests, whatever the command may wait for."""
+    world = World()
+    world.provider.add("shopkey", OLD)
+    began = world.clock()
+    outcome = Operator(world.rotation(patience=timedelta(minutes=10))).adopt(SecretStr(OLD), None)
+    assert outcome.result is Result.OK
+    assert world.clock() == began
+    assert world.published == OLD
