@@ -17,6 +17,7 @@ from rotator.core.protocol import (
     Policy,
     Published,
     Publishing,
+    RequestKind,
     Retiring,
     Strangers,
     Target,
@@ -74,6 +75,20 @@ def test_compromised_ids_include_a_marked_one() -> None:
     assert replace(journal, publishing=Publishing(1, compromised)).compromised_ids == {"x", "m"}
     assert replace(journal, publishing=Publishing(1, Retiring("m", NOW))).compromised_ids == {"x"}
     assert replace(journal, publishing=Publishing(1)).compromised_ids == {"x"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "expected"),
+    [
+        (RequestKind.COMPROMISED, Target(id="a"), {"a"}),
+        (RequestKind.COMPROMISED, Target(id="b"), set()),
+        (RequestKind.COMPROMISED, Target(version=1), set()),
+        (RequestKind.FORCE, Target(id="a"), set()),
+    ],
+)
+def test_compromised_ids_include_a_dropped_one(kind: RequestKind, of: Target, expected: set[str]) -> None:
+    """The request remembers an entry that lists put in doubt; the published id is not replaced yet."""
+    assert replace(AT_REST, request=request(kind, of)).compromised_ids == expected
 
 
 def test_ids_of_leaves_out_unknown_ones() -> None:

@@ -1,6 +1,7 @@
 """Requests: a person's wish stays in the journal until it is done."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -125,6 +126,26 @@ def test_compromised_request_makes_every_entry_due() -> None:
     assert found.request == COMPROMISED
     for weaker in (MANUAL, FORCE):
         assert requests.requested(seen(request=weaker), journal, NOW).retiring == entries
+
+
+@pytest.mark.parametrize("asked", [MANUAL, FORCE, COMPROMISED])
+@pytest.mark.parametrize(
+    ("failure", "attempts", "at", "expected"),
+    [
+        ("unanswered", 1, LATER, NOW + requests.URGENT_BACKOFF),
+        ("unanswered", 1, NOW, NOW),
+        ("unanswered", 1, None, None),
+        ("unanswered", 0, LATER, LATER),
+        ("unprovisioned", 1, LATER, LATER),
+    ],
+    ids=["failed", "sooner", "none", "rate limit", "unprovisioned"],
+)
+def test_urgent_request_shortens_a_backoff(
+    asked: Request, failure: str, attempts: int, at: datetime | None, expected: datetime | None
+) -> None:
+    journal = replace(AT_REST, failure=failure, attempts=attempts, next_attempt_at=at)
+    found = requests.requested(seen(request=asked), journal, NOW)
+    assert found.next_attempt_at == (at if asked is MANUAL else expected)
 
 
 # --- following the document --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from rotator.core.protocol import (
     Answered,
     Credential,
+    Gone,
     Identity,
     Journal,
     Learned,
@@ -145,6 +146,20 @@ def test_new_candidate_keeps_creates_that_might_land(late: datetime | None, kept
     assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
 
 
+def test_new_candidate_is_no_known_id() -> None:
+    """The list at hand can lack them."""
+    before = replace(
+        AT_REST,
+        current=answered("b", "x"),
+        retiring=(Retiring("r", LATER),),
+        gone=(Gone("g", NOW),),
+    )
+    for current, known in ((before.current, {"b", "x"}), (None, set())):
+        case = case_of(replace(before, current=current), seen("l"))
+        journal = transitions.prepared(case, trigger=Trigger.MANUAL, candidate=OLD, rotation_id="rotation-2")
+        assert journal.ids_before == {"l", "r", "g"} | known
+
+
 def test_commit_records_the_published_candidate() -> None:
     before = replace(PREPARED, verification=Verification("rotation-1", NOW, NOW), create_until=LATER, **FAILURE)
     journal = committed(before, listing=listing("a", "c", via=Credential.CANDIDATE))
@@ -227,6 +242,9 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
         (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(id="a")), False),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=6)), True),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(id="x")), False),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7)), True),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(id="x", version=7)), False),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7)), False),
     ],
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:

@@ -122,6 +122,24 @@ def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, a
     assert journal.strangers == (Strangers(frozenset({"s"}), NOW) if noted else None)
 
 
+@pytest.mark.parametrize(
+    ("current", "ids", "again"),
+    [
+        (pending("b", looks=1, foreign_ids=frozenset("s")), "bs", False),
+        (pending("b", looks=0, foreign_ids=frozenset("s")), "cs", False),
+        (pending("b", looks=1, foreign_ids=frozenset("s")), "cs", True),
+        (pending("b", looks=1), "bs", True),
+        (pending("b", looks=1, foreign_ids=frozenset("s")), "s", True),
+    ],
+    ids=["agrees", "first", "disagrees", "two", "none"],
+)
+def test_agreeing_list_does_not_start_again(current: Identity, ids: str, again: bool) -> None:
+    """The account is ambiguous because of another id then."""
+    after = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=True).current
+    assert after is not None
+    assert after.restarts == (1 if again else 0)
+
+
 def test_ids_in_doubt_are_not_called_unknown() -> None:
     """One of them is the published secret's own."""
     doubtful = failed(replace(AT_REST, current=eliminated("b")), seen("b", "s"), ambiguous=True)
