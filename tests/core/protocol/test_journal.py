@@ -89,6 +89,8 @@ def test_compromised_ids_include_a_marked_one() -> None:
 def test_compromised_ids_include_a_dropped_one(kind: RequestKind, of: Target, expected: set[str]) -> None:
     """The request remembers an entry that lists put in doubt; the published id is not replaced yet."""
     assert replace(AT_REST, request=request(kind, of)).compromised_ids == expected
+    other = replace(AT_REST, retiring=(Retiring("x", NOW, compromised=True),), request=request(kind, of))
+    assert other.compromised_ids == expected | {"x"}
 
 
 def test_ids_of_leaves_out_unknown_ones() -> None:
