@@ -56,7 +56,7 @@ from rotator.cashier import Cashier
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.core.jitter import backoff
 from rotator.core.planning import Planning
-from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, is_recorded, wake_at
+from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, Published, Reason, is_recorded, wake_at
 from rotator.core.protocol.documents import expires_soon
 from rotator.documents.fleet import parse_fleet
 from rotator.documents.journal import parse_journal
@@ -1002,7 +1002,10 @@ class Daemon:
             waits_until = outcome.until or now + timedelta(minutes=1)
             account.looked_at = now
             account.error, account.failures = None, 0
-            account.retry_at = waits_until if outcome.result is Result.DEFERRED else rest_until
+            account.retry_at = rest_until
+            # Vault's clock can say that the next list counts later than the journal's instants alone do.
+            if outcome.result is Result.DEFERRED or outcome.reason == Reason.IDENTIFYING:
+                account.retry_at = waits_until
             if outcome.result is Result.OK:
                 account.tried_at = now
 

@@ -127,6 +127,8 @@ def _recorded(outcome: Outcome) -> str:
             f"The request ({request.kind.value}, by {request.by}) is recorded. "
             "A running daemon carries it out, or run: rotator rotate-now --due"
         )
+    if outcome.reason == Reason.FULL:
+        return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
     return "The request is not recorded. Run the command again"

@@ -1300,7 +1300,9 @@ def test_the_id_that_the_published_document_names_is_never_offered_for_revocatio
     world = answered()
     stray = world.provider.add("shopkey", "HumanSecret001")
     world.vault.versions["apps/shop"][-1]["secret_id"] = stray
-    assert world.rotation().run().reason == "ambiguous"
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", world.journal.current_id)
     rotation = Operator(world.rotation())
     with pytest.raises(RotatorError):
         rotation.unknown()

@@ -216,7 +216,7 @@ class Operator:
                 f"{wrong[0]} cannot be retired: the other listed ids are {', '.join(sorted(others)) or 'none'}",
                 unchanged=_UNCHANGED,
             )
-        if retire and secret_id is None and len(infos) > 1:
+        if retire and secret_id is None:
             raise OperatorError(
                 "--retire needs --secret-id: otherwise the published secret's id is not certain", unchanged=_UNCHANGED
             )
