@@ -1,6 +1,8 @@
 """Fixtures: one real OpenBao a test process, an emulator and an empty folder a test."""
 
+import logging
 import shutil
+import signal
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -38,6 +40,23 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],  # a failure is enough; nothing is made of its smallest example
 )
 settings.load_profile("rotator")
+
+# Whoever starts the tests in the background leaves them, and every process they start, deaf to SIGINT.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_SET_LEVELS = ("", "apscheduler", "httpx", "httpcore", "urllib3", "uvicorn")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command run in the test's own process sets up logging; the next test gets what it was before."""
+    handlers = logging.root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in _SET_LEVELS}
+    yield
+    logging.root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")
