@@ -195,8 +195,9 @@ def test_two_runs_at_once_never_both_create(cluster: Cluster, round_: int) -> No
     patient.assert_healthy()
     created = [request for request in cluster.emulator.requests if request.operation == "create"]
     rotated = sum(finished.json["rotated"] for finished in ended)
-    assert [request.status for request in created] == [201] * rotated
-    assert rotated in (1, 2)
+    # Who has the lease also carries out what the other recorded meanwhile, and the other then finds it done.
+    assert {request.status for request in created} == {201}
+    assert 1 <= rotated <= len(created) <= len(both)
 
 
 def test_a_create_that_lands_late_is_refused_by_the_full_account(cluster: Cluster) -> None:

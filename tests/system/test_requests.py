@@ -181,10 +181,17 @@ def test_a_compromised_request_is_carried_out_while_a_date_lies_ahead(shop: Shop
 
 
 def test_two_compromised_commands_at_once_rotate_once(shop: Shop) -> None:
-    commands = [shop.cluster.start("rotate-now", shop.name, "--compromised", "--wait", "20s") for _ in range(2)]
-    with shop.consumer():
-        for command in commands:
-            command.finish()
+    """Both mean the secret that was published when they asked: the second asks while the first creates."""
+    shop.configure(sections={"account_api": {"timeout": "1m"}, "daemon": {"lease": "5m"}})
+    gate = Gate(hold=lambda call: call.startswith("provider POST"))
+    with shop.consumer(), gate.before(shop.cluster) as env:
+        creating = shop.cluster.start("rotate-now", shop.name, "--compromised", env=env)
+        gate.wait_until_held(creating)
+        second = shop.rotate("--compromised", "--wait", "0s")
+        gate.open()
+        assert_ok(creating.finish())
+        assert_ok(shop.rotate("--due"))
+    assert second.code == 3, second
     creates = sum(entry.operation == "create" and entry.status == 201 for entry in shop.cluster.emulator.requests)
     assert creates == 1
     assert list(shop.live.values()) == [shop.published]
