@@ -214,9 +214,10 @@ class RotatorMachine(RuleBasedStateMachine):
         assert list(world.live) == [world.journal.current_id], "unknown or old secrets are left"
         assert world.consumer_works()
 
-    def ordinary_run(self) -> Outcome:
+    def ordinary_run(self, **options: Any) -> Outcome:
+        """Run once, and as often again as the outcome says that a later run continues."""
         world = self.world
-        outcome = world.rotation(fresh_after=world.clock(), patience=timedelta(days=1)).run()
+        outcome = world.rotation(fresh_after=world.clock(), patience=timedelta(days=1), **options).run()
         while outcome.resume_at is not None:  # a command runs again while its candidate does not verify yet
             world.clock.now = max(world.clock.now, outcome.resume_at)
             outcome = world.rotation(patience=timedelta(days=1)).run()
@@ -268,18 +269,17 @@ class WrongClocksMachine(RotatorMachine):
             self.start(which=which, due=due, force=force, compromised=False, explicit=True)
         self.work(which=which, steps=steps)
 
-    def ordinary_run(self) -> Outcome:
+    def ordinary_run(self, **options: Any) -> Outcome:
         """Once the clocks are right, and past the dates of clocks that were a bit ahead."""
         world = self.world
         world.ahead = timedelta()
         world.clock.wait(timedelta(hours=2))
-        outcome = super().ordinary_run()
+        outcome = super().ordinary_run(**options)
         if outcome.reason not in ("grace", "full"):
             return outcome
         # A grace by a clock far ahead is not over, and nobody shortens one but a person.
         assert world.consumer_works() or self.broken
-        at_once = {"force": True, "compromised": True, "patience": timedelta(days=1)}
-        return world.rotation(fresh_after=world.clock(), **at_once).run()
+        return super().ordinary_run(force=True, compromised=True)
 
 
 TestRotatorMachine = RotatorMachine.TestCase
