@@ -105,7 +105,6 @@ def top_up(
     require_one_source("--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
     _require_asking(yes=yes)
     from rotator.account import by_hand, published_credentials
-    from rotator.account_api import LostAnswer, Refused
     from rotator.audit import Act
 
     with open_fleet(ctx, config) as fleet:
@@ -115,16 +114,15 @@ def top_up(
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
         _ask(f"Top up {name} ({account.api_key})? This costs money.", yes=yes)
         credentials = published_credentials(fleet, account)
-        try:
-            with by_hand(fleet, account, Act.TOP_UP):
-                fleet.provider.top_up(credentials, trx)
-        except LostAnswer as error:
-            error.unchanged = f"Whether {name} was topped up is not known"
-            error.next_step = f"Before you try again, look: rotator account balance {name}"
-            raise
-        except Refused as error:
-            error.unchanged = f"{name} was not topped up"
-            raise
+        with (
+            _explained(
+                unknown=f"Whether {name} was topped up is not known",
+                look=f"Before you try again, look: rotator account balance {name}",
+                unchanged=f"{name} was not topped up",
+            ),
+            by_hand(fleet, account, Act.TOP_UP),
+        ):
+            fleet.provider.top_up(credentials, trx)
     row = {"account": name, "topped_up": True}
     _show(row, ("account", "what happened"), [(name, "topped up")], as_json=as_json)
 
@@ -366,18 +364,31 @@ def _question(what: str, url: str) -> str:
 def _changing_settings(fleet: "Fleet", account: "AccountSettings") -> Iterator[None]:
     """Record a change of settings, and say of a failure whether anything was changed."""
     from rotator.account import by_hand
-    from rotator.account_api import LostAnswer, Refused
     from rotator.audit import Act
 
+    with (
+        _explained(
+            unknown=f"Whether the settings of {account.name} were changed is not known",
+            look=f"Look before you try again: rotator account settings {account.name}",
+            unchanged=f"The settings of {account.name} were not changed",
+        ),
+        by_hand(fleet, account, Act.CALLBACKS),
+    ):
+        yield
+
+
+@contextmanager
+def _explained(*, unknown: str, look: str, unchanged: str) -> Iterator[None]:
+    """Say of a change that failed whether it was made."""
+    from rotator.account_api import LostAnswer, Refused
+
     try:
-        with by_hand(fleet, account, Act.CALLBACKS):
-            yield
+        yield
     except LostAnswer as error:
-        error.unchanged = f"Whether the settings of {account.name} were changed is not known"
-        error.next_step = f"Look before you try again: rotator account settings {account.name}"
+        error.unchanged, error.next_step = unknown, look
         raise
     except Refused as error:
-        error.unchanged = f"The settings of {account.name} were not changed"
+        error.unchanged = unchanged
         raise
 
 

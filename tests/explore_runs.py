@@ -91,8 +91,8 @@ class Desk:
         """New values and names come from here meanwhile."""
         with ExitStack() as stack:
             named = SimpleNamespace(token_hex=self.name)
-            stack.enter_context(patch.multiple(executor, generate=self.generate, secrets=named, conceal=_keep))
-            stack.enter_context(patch.object(published, "conceal", _keep))
+            stack.enter_context(patch.multiple(executor, generate=self.generate, secrets=named, register_secret=_keep))
+            stack.enter_context(patch.object(published, "register_secret", _keep))
             stack.enter_context(patch.object(documents, "parse_journal", _parse))
             stack.enter_context(patch.object(state, "render_journal", _render))
             return stack.pop_all()

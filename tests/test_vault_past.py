@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotator import vault as module
-from rotator.vault import CasConflict, VaultUnreachable
+from rotator.vault import CasConflict, Vault, VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
 from tests.test_vault import Place, documents, place
 
@@ -23,6 +23,12 @@ class Cache:
         self.place = place
         self.remembered: Answer | None = None
         self.recording = self.active = False
+
+    def remember(self, vault: Vault) -> None:
+        """Remember what a read answers now."""
+        self.recording = True
+        vault.read("apps/shop")
+        self.recording = False
 
     def record(self, call: Call, answer: Answer) -> Action | Answer:
         if self.recording and self.is_read(call):
@@ -51,9 +57,7 @@ def proxy(place: Place, cache: Cache) -> Iterator[FaultProxy]:
 def test_a_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
-    cache.recording = True
-    vault.read("apps/shop")
-    cache.recording = False
+    cache.remember(vault)
     vault.write("apps/shop", {"n": 2}, cas=1)
     cache.active = True
     with pytest.raises(VaultUnreachable, match=PAST):
@@ -65,9 +69,7 @@ def test_a_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy:
 def test_a_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
-    cache.recording = True
-    vault.read("apps/shop")
-    cache.recording = False
+    cache.remember(vault)
     vault.write("apps/shop", {"n": 2}, cas=1)
     seen = len(proxy.calls)
     proxy.on_request = lambda call: cache.remembered or FORWARD if call.index < seen + 2 else FORWARD
@@ -82,9 +84,8 @@ def test_a_conflict_read_back_from_the_past_is_no_conflict(
     other, vault = place.vault(), place.vault(address=proxy.address)
     for n in range(known):
         other.write("apps/shop", {"n": n}, cas=n)
-    cache.recording = True
-    vault.read("apps/shop")
-    cache.recording, cache.active = False, True
+    cache.remember(vault)
+    cache.active = True
     for n in range(known, 4):
         other.write("apps/shop", {"n": n}, cas=n)
     with pytest.raises(VaultUnreachable, match=PAST):
@@ -117,9 +118,7 @@ def test_a_restored_snapshot_is_read_after_a_while(
 ) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
-    cache.recording = True
-    vault.read("apps/shop")
-    cache.recording = False
+    cache.remember(vault)
     vault.write("apps/shop", {"n": 2}, cas=1)
     cache.active = True
     monkeypatch.setattr(module, "WRITES_REMEMBERED", 0.0)

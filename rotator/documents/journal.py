@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rotator.core.protocol import Journal, Learned
 from rotator.errors import Code, RotatorError
-from rotator.logs import conceal
+from rotator.logs import register_secret
 from rotator.vault import Document
 
 # The newest format that this version of rotator understands: it has the mark of a write that might be applied late.
@@ -105,7 +105,7 @@ def parse_journal(document: Document) -> Journal:
         names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
         raise _unreadable(names.replace("current", "current_id")) from None
     if journal.candidate is not None:
-        conceal(journal.candidate, passing=True)
+        register_secret(journal.candidate, passing=True)
     return journal
 
 

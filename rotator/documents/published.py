@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from rotator.config import Fields
 from rotator.core.protocol import Published
-from rotator.logs import conceal
+from rotator.logs import register_secret
 from rotator.vault import Document
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -23,7 +23,7 @@ def parse_published(document: Document, names: Fields) -> Published:
         written_at=document.created,
         expires_at=document.expires_at,
         api_key=api_key if isinstance(api_key, str) and api_key else None,
-        secret=conceal(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
+        secret=register_secret(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
         rotated_at=parse_instant(data.get(names.rotated_at)),
     )

@@ -18,7 +18,6 @@ from rotator.logs.redaction import (
 __all__ = [
     "MASK",
     "Redactor",
-    "conceal",
     "configure",
     "escape_control",
     "foreign",
@@ -26,8 +25,6 @@ __all__ = [
     "register_proxies",
     "register_secret",
 ]
-
-conceal = register_secret
 
 
 def configure(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> None:

@@ -44,7 +44,7 @@ from rotator.core.protocol import (
 from rotator.documents.published import parse_published
 from rotator.errors import Code, RotatorError
 from rotator.generator import generate
-from rotator.logs import conceal
+from rotator.logs import register_secret
 from rotator.rotation.audited import AuditTrail
 from rotator.rotation.errors import RotationError, StoppedError
 from rotator.rotation.ports import Provider, Waiter
@@ -277,7 +277,7 @@ class Executor:
         state = self.state
         if self.wait(timedelta()):
             raise stopped(state)  # whatever is under way is finished, but nothing new begins
-        candidate = conceal(generate(state.account.recipe), passing=True)
+        candidate = register_secret(generate(state.account.recipe), passing=True)
         rotation_id = secrets.token_hex(8)
         journal = transitions.prepared(state.situation, trigger=trigger, candidate=candidate, rotation_id=rotation_id)
         self.trail.generated(candidate)

@@ -149,24 +149,15 @@ def adopted_by_hand() -> Reader:
 
 def slot_taken() -> Reader:
     """Somebody takes the last slot between the list and the create."""
-    world = adopted()
-    create = world.provider.create_secret
-    taken: list[str] = []
-
-    def taking(*args: Any) -> Any:
-        if not taken:
-            taken.append(world.provider.add("shopkey", "TakenSecret001"))
-        return create(*args)
-
-    world.provider.create_secret = taking  # type: ignore[method-assign, assignment]
-    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
-    assert taken
-    return Reader(world, {"ID": taken[0], "VALUE": world.published or ""})
+    return _taken_before_the_create(adopted())
 
 
 def slot_taken_beside_a_retiring_one() -> Reader:
     """The same with three slots, one of them rotator's own retiring secret's."""
-    world = rotated(adopted(max_secrets=3))
+    return _taken_before_the_create(rotated(adopted(max_secrets=3)))
+
+
+def _taken_before_the_create(world: World) -> Reader:
     create = world.provider.create_secret
     taken: list[str] = []
 

@@ -25,6 +25,7 @@ from rotator.core.protocol import (
     Rest,
     Retiring,
     Situation,
+    Strangers,
     Target,
     decide,
 )
@@ -45,6 +46,18 @@ def daily(rotated_at: datetime) -> datetime:
 
 POLICY = Policy(runner="me", account="shop", api_key="key1", due_at=daily)
 MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
+# Another instance's lease, which ends now.
+OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
+# What failed runs have written down.
+FAILURE: dict[str, Any] = {
+    "attempts": 3,
+    "next_attempt_at": NOW,
+    "last_error": "it failed",
+    "failure": "code",
+    "ambiguity": "two",
+    "unknown_ids": frozenset({"x"}),
+    "strangers": Strangers(frozenset({"x"}), NOW),
+}
 
 
 def answered(id_: str, *beside: str) -> Identity:

@@ -16,7 +16,6 @@ from rotator.core.protocol import (
     Request,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
     Verification,
@@ -24,11 +23,13 @@ from rotator.core.protocol import (
 )
 from tests.core.protocol.situations import (
     AT_REST,
+    FAILURE,
     LATER,
     MOMENT,
     NEW,
     NOW,
     OLD,
+    OTHERS,
     POLICY,
     PREPARED,
     SECOND,
@@ -45,17 +46,7 @@ from tests.core.protocol.situations import (
 )
 
 GRACE_OVER = NOW + POLICY.grace
-OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
 PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
-FAILURE: dict[str, Any] = {
-    "attempts": 3,
-    "next_attempt_at": NOW,
-    "last_error": "it failed",
-    "failure": "code",
-    "ambiguity": "two",
-    "unknown_ids": frozenset({"x"}),
-    "strangers": Strangers(frozenset({"x"}), NOW),
-}
 COMPROMISED = request(RequestKind.COMPROMISED, Target(id="a"))
 
 

@@ -21,9 +21,11 @@ from rotator.core.protocol import (
 from rotator.core.protocol.requests import URGENT_BACKOFF
 from tests.core.protocol.situations import (
     AT_REST,
+    FAILURE,
     LATER,
     MINE,
     NOW,
+    OTHERS,
     POLICY,
     SECOND,
     WINDOW,
@@ -35,18 +37,6 @@ from tests.core.protocol.situations import (
     request,
     seen,
 )
-
-OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
-FAILURE: dict[str, Any] = {
-    "attempts": 3,
-    "next_attempt_at": NOW,
-    "last_error": "it failed",
-    "failure": "code",
-    "ambiguity": "two",
-    "unknown_ids": frozenset({"x"}),
-    "strangers": Strangers(frozenset({"x"}), NOW),
-}
-
 
 # --- how a run ends ----------------------------------------------------------------------------------------------
 

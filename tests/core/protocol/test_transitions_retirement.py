@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import pytest
 
@@ -15,18 +14,19 @@ from rotator.core.protocol import (
     Publishing,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Verification,
     transitions,
 )
 from tests.core.protocol.situations import (
     AT_REST,
+    FAILURE,
     LATER,
     MINE,
     MOMENT,
     NEW,
     NOW,
+    OTHERS,
     POLICY,
     PREPARED,
     RETIRING,
@@ -39,18 +39,6 @@ from tests.core.protocol.situations import (
     request,
     seen,
 )
-
-OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
-FAILURE: dict[str, Any] = {
-    "attempts": 3,
-    "next_attempt_at": NOW,
-    "last_error": "it failed",
-    "failure": "code",
-    "ambiguity": "two",
-    "unknown_ids": frozenset({"x"}),
-    "strangers": Strangers(frozenset({"x"}), NOW),
-}
-
 
 # --- retirement --------------------------------------------------------------------------------------------------
 
