@@ -8,7 +8,7 @@ from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.rotation import Preview
+from rotator.rotation import Preview, RotationError
 from rotator.vault import WrongMount
 
 
@@ -93,7 +93,7 @@ def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Fin
         if not isinstance(preview, Preview):
             yield Finding(ok=False, what=f"account {preview.account}: {preview.error}")
         elif isinstance(preview.step, Fail):
-            yield Finding(ok=False, what=f"account {preview.account}: {preview.step.what}. {preview.step.next_step}.")
+            yield Finding(ok=False, what=f"account {preview.account}: {RotationError(preview.step)}")
         elif Credential.PUBLISHED in preview.seen.refused:
             what = "the provider refuses the published secret (401); the next run looks for what still works"
             yield Finding(ok=False, what=f"account {preview.account}: {what}")

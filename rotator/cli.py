@@ -497,6 +497,7 @@ def _status_row(fleet: "Fleet", account: "AccountSettings") -> tuple[dict[str, A
     from rotator.core.protocol import Journal
     from rotator.documents.journal import JournalError, load_journal
     from rotator.documents.published import parse_published
+    from rotator.rotation import RotationError
 
     document = fleet.vault.read(fleet.settings.journal_path(account))
     published = parse_published(fleet.vault.read(account.path), account.fields)
@@ -510,7 +511,7 @@ def _status_row(fleet: "Fleet", account: "AccountSettings") -> tuple[dict[str, A
     if fail is None:
         return report.status_json(account, stored.journal, published=has_secret), True
     row = report.status_json(account, Journal(), published=has_secret)
-    return row | {"last_error": f"{fail.what}. {fail.next_step}."}, True
+    return row | {"last_error": str(RotationError(fail))}, True
 
 
 def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":

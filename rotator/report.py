@@ -33,7 +33,7 @@ from rotator.core.protocol import (
 from rotator.errors import visible
 from rotator.forecast import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.logs import redact
-from rotator.rotation import Outcome, Preview, Result
+from rotator.rotation import Outcome, Preview, Result, RotationError
 
 # A forecast's table has so many events, its calendar so many days before it tells months instead.
 _EVENTS_SHOWN = 20
@@ -367,7 +367,7 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case TryEarlier():
             return "restore", "the published secret does not work; look for an earlier version that does"
         case Fail():
-            return "fail", f"{step.what}. {step.next_step}."
+            return "fail", str(RotationError(step))
         case Rest(reason=Reason.IDLE):
             return "nothing", step.detail
         case Rest():

@@ -303,6 +303,17 @@ def test_a_secret_in_a_journal_of_an_earlier_version_is_not_shown(scene: Scene) 
         assert not leaks(text, token), f"{place}:\n{text}"
 
 
+def test_a_secret_in_the_field_of_the_api_key_is_not_shown(scene: Scene) -> None:
+    """Somebody mixed up two fields: the message about a foreign document names the account by the secret."""
+    (secret,) = (value.get_secret_value() for value in scene.cluster.emulator.live("keya").values())
+    scene.cluster.put("apps/a", {"api_key": secret, "api_secret": secret})
+    scene.commands()
+    scene.command("rotate-now", "a", "--json")
+    assert "foreign_document" in scene.shown["rotator rotate-now a --json"]
+    assert "--replace-foreign" in scene.shown["rotator status --json"]
+    scene.assert_no_secret()
+
+
 @pytest.mark.parametrize("scheme", ["http", "socks5", "[http"])
 def test_no_command_shows_the_credentials_of_a_proxy(scene: Scene, scheme: str) -> None:
     password = "Proxy0Pass9word"

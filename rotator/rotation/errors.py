@@ -2,19 +2,23 @@
 
 from rotator.core.protocol import Command, Fail
 from rotator.errors import Code, RotatorError
+from rotator.logs import redact
 
 
 class RotationError(RotatorError):
     """The protocol stopped, with the account as it is.
 
+    A `Fail` is shown only as such an error: its text and command can repeat what a document contains, and are masked
+    here.
+
     Attributes:
         next_command: The command that makes progress.
     """
 
-    def __init__(self, fail: Fail, *, unchanged: str) -> None:
+    def __init__(self, fail: Fail, *, unchanged: str = "") -> None:
         super().__init__(fail.what, unchanged=unchanged, next_step=fail.next_step)
         self.failure = fail.failure
-        self.next_command: Command = fail.next_command
+        self.next_command = Command.of(*map(redact, fail.next_command.args))
         self.code = Code[fail.failure.name]
 
 

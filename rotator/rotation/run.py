@@ -26,6 +26,7 @@ from rotator.core.protocol import (
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Blame, Code, RotatorError
+from rotator.logs import redact
 from rotator.rotation.audited import NO_AUDIT, AuditTrail
 from rotator.rotation.errors import ContentionError, RotationError, StoppedError
 from rotator.rotation.executor import Executor, stopped
@@ -237,7 +238,7 @@ class Rotation:
             Result.DEFERRED,
             rest.reason.value,
             until=rest.until,
-            error=rest.detail,
+            error=redact(rest.detail),
             next_command=rest.next_command,
             resume_at=resume_at,
         )
