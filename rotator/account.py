@@ -145,8 +145,7 @@ def documents_failure(
     """Return the failure of documents that name another account, or of a deleted journal; None if all is well."""
     seen = Observation(published, journal_lost=stored.is_lost)
     case = Situation.of(seen, stored.journal, fleet.policy(account, _RUN), fleet.now())
-    fail = refuse_foreign(case) or refuse_lost_journal(case)
-    return fail if isinstance(fail, Fail) else None
+    return refuse_foreign(case) or refuse_lost_journal(case)
 
 
 def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published) -> None:

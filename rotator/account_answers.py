@@ -487,7 +487,7 @@ def _invalid_parameters(problem: dict[str, Any], hidden: Sequence[str]) -> tuple
 def _document(reply: Reply) -> dict[str, Any]:
     """An answer's fields; none if it cannot be read. A bare word is taken for the field `response`."""
     try:
-        document = _xml(_bounded(reply)) if reply.media_type in XML else _json(_bounded(reply))
+        document = _xml(_bounded(reply)) if reply.media_type in XML else _json(reply)
     # Numbers beyond all limits are an ArithmeticError, unknown codecs a LookupError.
     except (ValueError, SyntaxError, ArithmeticError, LookupError, RecursionError):
         return {}
@@ -507,9 +507,9 @@ def _bounded(reply: Reply) -> bytes:
     return content
 
 
-def _json(content: bytes) -> Any:
+def _json(reply: Reply) -> Any:
     # An amount that passes through a float is another amount.
-    return parse_json(content, _MOST_VALUES, parse_float=Decimal)
+    return parse_json(reply.content.get_secret_value(), _MOST_VALUES, parse_float=Decimal)
 
 
 def _xml(content: bytes) -> str | dict[str, str]:

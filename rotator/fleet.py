@@ -227,9 +227,10 @@ class Fleet:
 
         def ask(journal: Journal, published: Published) -> StoredRequest | None:
             now, rotated_at = self.now(), journal.rotated_at
-            by_schedule = request.wanted is Wanted.DUE and rotated_at is not None
-            if by_schedule and rotated_at is not None and account.schedule.due(account.name, rotated_at, now).at > now:
-                return None
+            if request.wanted is Wanted.DUE and rotated_at is not None:
+                due = account.schedule.due(account.name, rotated_at, now)
+                if due.at > now:
+                    return None
             target = requests.target_of(journal, published)
             if target is None:
                 return None

@@ -325,8 +325,7 @@ class _Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its s
         said = content.get("errors") if answer.media_type == JSON else None
         errors = [str(line) for line in said[:_MOST_ERRORS]] if isinstance(said, list) else None
         summary = f"HTTP {answer.status} {described(answer.media_type, len(answer.content))}"
-        text = answer.content.decode("utf-8", "replace")
-        raise answers.VaultError.from_status(answer.status, summary, errors=errors, text=text)
+        raise answers.VaultError.from_status(answer.status, summary, errors=errors, json=content)
 
 
 class Vault:
@@ -601,7 +600,7 @@ class Vault:
             try:
                 answer = wire.get("/v1/sys/health", params=options)
             except answers.VaultError as error:  # by its status a server says what it is, whatever it was asked to say
-                answer = _parsed(error.text)
+                answer = _body(error)
                 if "sealed" not in answer:
                     raise
             if answer.get("replication_dr_mode") == "secondary":
@@ -1258,13 +1257,18 @@ def _said(error: answers.VaultError) -> str:
     return "; ".join(filter(None, map(foreign, errors)))[:300] or str(error.args[0])
 
 
-def _parsed(content: bytes | str | None) -> dict[str, Any]:
+def _parsed(content: bytes) -> dict[str, Any]:
     """The object that a body holds; an empty one if it holds none."""
     try:
-        answer = parse_json(content.encode() if isinstance(content, str) else content or b"", _MOST_VALUES)
+        answer = parse_json(content, _MOST_VALUES)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _body(error: answers.VaultError) -> dict[str, Any]:
+    """The object that the body of an error holds; an empty one if it holds none."""
+    return error.json if isinstance(error.json, dict) else {}
 
 
 def _absent(error: answers.InvalidPath) -> Document | None:
@@ -1278,7 +1282,7 @@ def _absent(error: answers.InvalidPath) -> Document | None:
     """
     if error.errors == []:
         return Document(version=0, data=None)
-    answer = _parsed(error.text)
+    answer = _body(error)
     return _document(answer) if answer.get("data") else None
 
 

@@ -13,8 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -29,7 +28,7 @@ from rotator import __version__
 from rotator.config import VaultSettings, is_loopback
 from rotator.errors import ConfigError
 from rotator.logs import register_proxies
-from rotator.net.answers import is_encoded, media_type
+from rotator.net.answers import is_encoded, media_type, parse_date
 from rotator.vault_throttle import parse_retry_after
 
 OnRequest = Callable[[str, str, float], None]
@@ -185,7 +184,7 @@ class Http:
         if problem:
             raise problem  # here, so that it carries nothing of the library's
         self._seen.index = response.headers.get("X-Vault-Index") or getattr(self._seen, "index", None)
-        self._seen.answered_at = _date(response.headers.get("Date"))
+        self._seen.answered_at = parse_date(response.headers.get("Date"))
         kind = None if is_encoded(response.headers.get("Content-Encoding")) else response.headers.get("Content-Type")
         retry_after = parse_retry_after(response.headers.get("Retry-After"))
         return Answer(response.status, received, media_type(kind), retry_after), response.headers.get("Location")
@@ -298,14 +297,6 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
         )
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
-
-
-def _date(header: str | None) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _as_safe(url: str, target: str) -> bool:

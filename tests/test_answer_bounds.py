@@ -5,10 +5,11 @@ import json
 import subprocess
 import sys
 import textwrap
+from datetime import UTC, datetime
 
 import pytest
 
-from rotator.net.answers import check_structure, described, is_encoded, media_type, parse_json
+from rotator.net.answers import check_structure, described, is_encoded, media_type, parse_date, parse_json
 from tests.proxy import Answer, FaultProxy
 
 MEBI = 1 << 20
@@ -165,3 +166,14 @@ def test_a_document_with_a_thousand_fields_is_read() -> None:
     """The largest that anybody keeps in one document, far below the limits."""
     body = json.dumps({"data": {"data": {f"FIELD_{n}": "x" * 900 for n in range(1000)}}}).encode()
     check_structure(body, 100_000)
+
+
+@pytest.mark.parametrize("header", [None, "", "tomorrow", "Tue, 15 Nov 99999999999 08:12:31 GMT"])
+def test_a_date_that_cannot_be_read_is_none(header: str | None) -> None:
+    assert parse_date(header) is None
+
+
+def test_a_date_is_aware() -> None:
+    at = datetime(2026, 11, 24, 8, 12, 31, tzinfo=UTC)
+    assert parse_date("Tue, 24 Nov 2026 08:12:31 GMT") == at
+    assert parse_date("Tue, 24 Nov 2026 08:12:31 -0000") == at

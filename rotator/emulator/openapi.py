@@ -220,8 +220,7 @@ def _operations(dialect: _Dialect) -> dict[Operation, Json]:
                 "400": no_form,
                 "401": dialect.refused(
                     "401",
-                    _NOT_IN_LABELS
-                    | {"not auto-reload enabled": "Not Auto-Reload Enabled", "trx is required": "TRX Is Required"},
+                    _NO_TOP_UP,
                     f"{_NOT_IN} Or there is no payment to repeat; only the label or the title says which.",
                 ),
                 **every_account,

@@ -6,6 +6,8 @@ and the media type.
 """
 
 import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 JSON = "application/json"
@@ -32,6 +34,15 @@ def described(kind: str, size: int) -> str:
         return "without content"
     named = kind if kind in _NAMED else "another media type" if kind else "no media type"
     return f"with {size} bytes of {named}"
+
+
+def parse_date(header: str | None) -> datetime | None:
+    """Return the instant of an HTTP header such as Date, aware UTC or with the zone it names; None if it has none."""
+    try:
+        at = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def check_structure(content: bytes, most: int) -> None:

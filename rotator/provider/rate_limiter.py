@@ -12,8 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
+
+from rotator.net.answers import parse_date
 
 HOST_LIMIT_KEYS = 3
 """Number of different keys whose limits, within a minute, hold the whole host."""
@@ -65,7 +66,7 @@ def requested_wait(headers: Mapping[str, str]) -> timedelta | None:
     Args:
         headers: The answer's headers, by their names in lower case.
     """
-    answered_at = _instant(headers.get("date", ""))
+    answered_at = parse_date(headers.get("date"))
     wait = _retry_after(headers.get("retry-after", ""), answered_at)
     if wait is not None:
         return min(max(wait, _SHORTEST_HOLD), _LONGEST_RETRY_AFTER)
@@ -163,19 +164,11 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
-def _instant(text: str) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def _retry_after(text: str, answered_at: datetime | None) -> timedelta | None:
     """Both forms of the header, seconds and date."""
     if re.fullmatch(r"[0-9]+", text):
         return timedelta(seconds=min(int(text[:9]), _LONGEST_RETRY_AFTER.total_seconds()))
-    at = _instant(text)
+    at = parse_date(text)
     return None if at is None or answered_at is None else at - answered_at
 
 

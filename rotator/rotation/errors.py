@@ -17,7 +17,6 @@ class RotationError(RotatorError):
 
     def __init__(self, fail: Fail, *, unchanged: str = "") -> None:
         super().__init__(fail.what, unchanged=unchanged, next_step=fail.next_step)
-        self.failure = fail.failure
         self.next_command = Command.of(*map(redact, fail.next_command.args))
         self.code = Code[fail.failure.name]
 
@@ -30,7 +29,6 @@ class OperatorError(RotatorError):
     def __init__(self, what: str, *, unchanged: str, advice: str = "", next_command: Command | None = None) -> None:
         step = f"{advice}: {next_command}" if next_command and advice else str(next_command or advice)
         super().__init__(what, unchanged=unchanged, next_step=step)
-        self.next_command = next_command
 
 
 class ContentionError(RotatorError):

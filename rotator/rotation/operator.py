@@ -22,7 +22,6 @@ from rotator.core.protocol import (
     Request,
     ids_of,
     is_recorded,
-    leased_elsewhere,
     requests,
     transitions,
 )
@@ -111,7 +110,7 @@ class Operator:
             raise RotationError(fail, unchanged=_UNCHANGED)
         if state.journal.api_key in (None, self._rotation.account.api_key):
             return
-        leased = leased_elsewhere(state.journal, state.policy, state.clock(), journal_at=state.seen.journal_at)
+        leased = state.situation.leased_until
         if state.journal.candidate is not None or leased is not None or state.journal.publishing is not None:
             raise OperatorError(
                 f"A rotation of the account {replace_foreign} is not finished in this journal",
@@ -129,8 +128,7 @@ class Operator:
             case = replace(case, seen=replace(case.seen, published=replace(published, api_key=None)))
         if journal.api_key in own:
             case = replace(case, stored=replace(journal, api_key=None))
-        fail = refuse_foreign(case)
-        return fail if isinstance(fail, Fail) else None
+        return refuse_foreign(case)
 
     def _listed_with(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         account = self._rotation.account
@@ -297,8 +295,7 @@ class Operator:
         """
         state, waited = self._state, False
         for _ in range(MAX_CLAIMS):
-            now = state.clock()
-            until = leased_elsewhere(state.journal, state.policy, now, journal_at=state.seen.journal_at)
+            now, until = state.clock(), state.situation.leased_until
             if until is not None:
                 if not self._rotation.may_wait_until(until) or self._rotation.wait(
                     until - now + timedelta(milliseconds=5)
@@ -363,7 +360,7 @@ class Operator:
         for _ in range(MAX_CLAIMS):
             state.observe()
             fail = refuse_foreign(state.situation) or refuse_lost_journal(state.situation)
-            if isinstance(fail, Fail):
+            if fail is not None:
                 raise RotationError(fail, unchanged=_UNCHANGED)
             request = state.journal.request
             if request is None:
@@ -429,7 +426,7 @@ class Operator:
         """Write the published document again, unchanged: a write that was sent before can no longer be applied."""
         state = self._state
         listing = state.seen.listing
-        leased = leased_elsewhere(state.journal, state.policy, state.clock(), journal_at=state.seen.journal_at)
+        leased = state.situation.leased_until
         if leased is not None:
             raise OperatorError(
                 f"{state.journal.holder} holds the lease of {self._name}",

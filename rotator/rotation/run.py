@@ -11,7 +11,6 @@ from rotator.config import AccountSettings, Settings
 from rotator.core.jitter import backoff
 from rotator.core.protocol import (
     Command,
-    Failure,
     Journal,
     Outcome,
     Policy,
@@ -20,7 +19,6 @@ from rotator.core.protocol import (
     Result,
     Step,
     decide,
-    leased_elsewhere,
     transitions,
 )
 from rotator.documents.journal import JournalError
@@ -61,7 +59,7 @@ class Rotation:
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
         ask: Makes the request of this run's caller; None: nobody asks for a rotation.
         on_journal: Gets every journal that the run wrote.
-        log: The audit log.
+        audit: The audit log.
     """
 
     def __init__(
@@ -212,8 +210,7 @@ class Rotation:
         delay = limited.retry_after or timedelta()
         if self._limits >= MAX_LIMITS:
             delay = max(delay, backoff(self.account.name, 1))
-        leased = leased_elsewhere(self.journal, self.policy, now, journal_at=state.seen.journal_at)
-        if state.journal_version and leased is None and not state.seen.journal_lost:
+        if state.journal_version and state.situation.leased_until is None and not state.seen.journal_lost:
             self.write_if_possible(transitions.limited(state.situation, now + delay))
         state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
         return self._ended(
@@ -228,7 +225,7 @@ class Rotation:
         if rest.journal is not None:
             self.write_if_possible(rest.journal)
         elif rest.reason is Reason.FULL and self.journal.request is not None:
-            self.write_if_possible(transitions.rested(self.state.situation, withdraw=True))
+            self.write_if_possible(transitions.rested(self.state.situation))
         else:
             self.release()
         resume_at = rest.until if rest.resumes else None
@@ -289,13 +286,13 @@ class Rotation:
     def _park(self, error: RotatorError) -> None:
         """Record the failure in the journal, unless there is none, it must not be written, or Vault is the failure."""
         state = self.state
-        ambiguous = isinstance(error, RotationError) and error.failure is Failure.AMBIGUOUS
+        ambiguous = error.code is Code.AMBIGUOUS
         now = state.clock()
         if isinstance(error, JournalError) or error.blame is Blame.VAULT:
             return
         if error.code in (Code.FOREIGN_DOCUMENT, Code.FOREIGN_JOURNAL, Code.JOURNAL_LOST):
             return
-        if leased_elsewhere(self.journal, self.policy, now, journal_at=state.seen.journal_at):
+        if state.situation.leased_until is not None:
             return
         if state.journal_version == 0 and not ambiguous:
             return

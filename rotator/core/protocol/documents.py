@@ -9,7 +9,7 @@ from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
 
 
-def refuse_foreign(case: Situation) -> Step | None:
+def refuse_foreign(case: Situation) -> Fail | None:
     """Leave a document alone that names another account."""
     account, api_key = case.policy.account, case.policy.api_key
     published, journal = case.seen.published.api_key, case.stored.api_key
@@ -32,7 +32,7 @@ def refuse_foreign(case: Situation) -> Step | None:
     return None
 
 
-def refuse_lost_journal(case: Situation) -> Step | None:
+def refuse_lost_journal(case: Situation) -> Fail | None:
     """Leave an account alone whose journal was deleted: what it has recorded is not known."""
     if not case.seen.journal_lost:
         return None
@@ -84,10 +84,7 @@ def end_late_write(case: Situation) -> Step | None:
 
 def follow_rewrite(case: Situation) -> Step | None:
     """The journal speaks of the version that this run wrote again, unchanged."""
-    over, published = case.seen.rewritten_over, case.seen.published
-    if over is None or over != case.journal.published_version or published.version != over + 1:
-        return None
-    return Record(Event.CAUGHT_UP, transitions.caught_up(case))
+    return Record(Event.CAUGHT_UP, transitions.caught_up(case)) if case.rewrite_is_unrecorded else None
 
 
 def complete(case: Situation) -> Step | None:

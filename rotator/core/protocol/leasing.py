@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.journal import RequestKind
-from rotator.core.protocol.lease import CLOCK_TOLERANCE, leased_elsewhere
+from rotator.core.protocol.lease import CLOCK_TOLERANCE
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
 
@@ -31,15 +31,14 @@ def record_request(case: Situation) -> Step | None:
     request = case.journal.request
     if request is None or request == case.stored.request:
         return None
-    leased = leased_elsewhere(case.stored, case.policy, case.now, journal_at=case.seen.journal_at) is not None
-    if request.kind is RequestKind.COMPROMISED or leased:
+    if request.kind is RequestKind.COMPROMISED or case.leased_until is not None:
         return Record(Event.REQUESTED, case.journal)
     return None
 
 
 def wait_for_lease(case: Situation) -> Step | None:
     """Wait while another instance holds the lease."""
-    until = leased_elsewhere(case.journal, case.policy, case.now, journal_at=case.seen.journal_at)
+    until = case.leased_until
     if until is None:
         return None
     return Rest(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, Trigger, ids_of
-from rotator.core.protocol.lease import believed, has_lease
+from rotator.core.protocol.lease import believed, has_lease, leased_elsewhere
 from rotator.core.protocol.observation import Observation, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_published, requested
@@ -44,6 +44,19 @@ class Situation:
     def held(self) -> bool:
         """Whether this instance holds the lease, with time for one more request."""
         return has_lease(self.journal, self.policy, self.now)
+
+    @property
+    def leased_until(self) -> datetime | None:
+        """When another instance's lease expires; None if no other instance holds one."""
+        return leased_elsewhere(self.journal, self.policy, self.now, journal_at=self.seen.journal_at)
+
+    @property
+    def rewrite_is_unrecorded(self) -> bool:
+        """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
+        over = self.seen.rewritten_over
+        if over is None or over != self.journal.published_version:
+            return False
+        return self.seen.published.version == over + 1
 
     @property
     def candidate_published(self) -> bool:

@@ -40,7 +40,6 @@ class Event(StrEnum):
     LOOKED = "secret.listed"
     IDENTIFIED = "secret.identified"
     MISSED = "secret.missing"
-    MARKED = "publishing.started"
     UNMARKED = "publishing.ended"
     REFRESHED = "journal.refreshed"
 
@@ -80,7 +79,7 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that makes progress. The blanks ID and VALUE are the reader's to fill in.
+    """A command that makes progress. The blank ID is the reader's to fill in.
 
     A value is never an argument: `adopt` asks for it.
     """

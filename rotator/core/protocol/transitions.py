@@ -64,12 +64,7 @@ def unleased(journal: Journal) -> Journal:
 
 def _unleased(journal: Journal, case: Situation) -> Journal:
     """Without this instance's lease; another instance's stays."""
-    mine = journal.holder in (None, case.policy.runner)
-    return replace(
-        journal,
-        holder=None if mine else journal.holder,
-        lease_until=None if mine else journal.lease_until,
-    )
+    return unleased(journal) if journal.holder in (None, case.policy.runner) else journal
 
 
 def _noted(case: Situation) -> Journal:
@@ -144,7 +139,7 @@ def committed(case: Situation) -> Journal:
     fence = case.late_create_until or case.now
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
     if not due_now or identity.is_pending:
-        return replace(done, holder=None, lease_until=None)
+        return unleased(done)
     return replace(done, holder=case.policy.runner, lease_until=case.now + case.policy.lease)
 
 
@@ -300,13 +295,7 @@ def caught_up(case: Situation) -> Journal:
 
 def _rewritten(case: Situation) -> Journal:
     """Speaking of the version that this run wrote again, if the journal spoke of the version before."""
-    over = case.seen.rewritten_over
-    follows = over == case.journal.published_version
-    return (
-        caught_up(case)
-        if follows and case.seen.published.version == case.journal.published_version + 1
-        else case.journal
-    )
+    return caught_up(case) if case.rewrite_is_unrecorded else case.journal
 
 
 def redated(case: Situation, rotated_at: datetime) -> Journal:
@@ -362,7 +351,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
     )
     return replace(
-        _recovered(released(replace_journal(case, _rewritten(case)))),
+        _recovered(released(replace(case, journal=_rewritten(case)))),
         candidate=None,
         candidate_id=None,
         verification=None,
@@ -386,7 +375,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
             if known is None
             else replace(known, not_before=min(known.not_before, not_before))
         )
-    journal = released(replace_journal(case, _rewritten(case)))
+    journal = released(replace(case, journal=_rewritten(case)))
     return replace(journal, retiring=tuple(entries.values()), unknown_ids=case.journal.unknown_ids - ids)
 
 
@@ -432,7 +421,7 @@ def unmarked(case: Situation, *, rewritten: bool) -> Journal:
         rewritten: Whether this run wrote the published document again, unchanged.
     """
     journal = _unmarked(_noted(case), case)
-    return caught_up(replace_journal(case, journal)) if rewritten else journal
+    return caught_up(replace(case, journal=journal)) if rewritten else journal
 
 
 def _unmarked(journal: Journal, case: Situation) -> Journal:
@@ -449,11 +438,6 @@ def _with_returned_entry(journal: Journal, mark: Publishing) -> Journal:
     if mark.entry is not None and mark.entry.id != journal.current_id:
         entries.setdefault(mark.entry.id, mark.entry)
     return replace(journal, publishing=None, retiring=tuple(entries.values()))
-
-
-def replace_journal(case: Situation, journal: Journal) -> Situation:
-    """Return the situation with another journal."""
-    return replace(case, journal=journal)
 
 
 # --- how a run ends ----------------------------------------------------------------------------------------------
@@ -540,14 +524,9 @@ def limited(case: Situation, until: datetime) -> Journal:
     return replace(released(case), next_attempt_at=until)
 
 
-def rested(case: Situation, *, withdraw: bool) -> Journal:
-    """Without the lease, because there is nothing to do now.
-
-    Args:
-        case: The situation.
-        withdraw: Whether a manual request is withdrawn: the account's own rules defer it.
-    """
+def rested(case: Situation) -> Journal:
+    """Without the lease, and without a manual request: the account's own rules defer it."""
     journal = released(case)
-    if withdraw and journal.request is not None and journal.request.kind is RequestKind.MANUAL:
+    if journal.request is not None and journal.request.kind is RequestKind.MANUAL:
         return withdrawn(journal)
     return journal

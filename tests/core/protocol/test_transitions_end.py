@@ -154,13 +154,11 @@ def test_ambiguity_starts_an_elimination_again() -> None:
 
 
 @pytest.mark.parametrize("kind", RequestKind)
-@pytest.mark.parametrize("withdraw", [True, False])
-def test_deferral_withdraws_a_manual_request(kind: RequestKind, withdraw: bool) -> None:
+def test_deferral_withdraws_a_manual_request(kind: RequestKind) -> None:
     asked = request(kind)
-    journal = transitions.rested(case_of(replace(AT_REST, request=asked, **MINE), seen()), withdraw=withdraw)
-    gone = withdraw and kind is RequestKind.MANUAL
-    assert journal == replace(AT_REST, request=None if gone else asked)
+    journal = transitions.rested(case_of(replace(AT_REST, request=asked, **MINE), seen()))
+    assert journal == replace(AT_REST, request=None if kind is RequestKind.MANUAL else asked)
 
 
 def test_deferral_without_a_request_releases_the_lease() -> None:
-    assert transitions.rested(case_of(replace(AT_REST, **MINE), seen()), withdraw=True) == AT_REST
+    assert transitions.rested(case_of(replace(AT_REST, **MINE), seen())) == AT_REST
