@@ -26,9 +26,7 @@ from rotator.core.protocol import (
     Policy,
     Published,
     Situation,
-    has_lease,
     is_recorded,
-    leased_elsewhere,
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
@@ -81,7 +79,9 @@ class View:
     Attributes:
         journal: Its journal.
         journal_version: That document's version; 0 if there is none.
-        journal_at: When Vault took it.
+        journal_at: When Vault stored it.
+        read_at: When it was read, by Vault's clock; None if Vault did not say.
+        looked_at: When it was read, by this instance's clock.
         published: What consumers read.
         current_id: The id of the published secret; None if nobody can tell.
         created: What the provider lists, with the published secret: id -> creation time.
@@ -92,6 +92,8 @@ class View:
     journal: Journal
     journal_version: int
     journal_at: datetime | None
+    read_at: datetime | None
+    looked_at: datetime
     published: Published
     current_id: str | None
     created: Mapping[str, datetime]
@@ -100,7 +102,11 @@ class View:
     def situation(self, policy: Policy, now: datetime) -> Situation:
         """Return the account's situation as the protocol sees it."""
         seen = Observation(
-            self.published, journal_at=self.journal_at, listing=Listing(Credential.PUBLISHED, self.created)
+            self.published,
+            journal_at=self.journal_at,
+            journal_read_at=self.read_at,
+            observed_at=self.looked_at,
+            listing=Listing(Credential.PUBLISHED, self.created),
         )
         return Situation.of(seen, self.journal, policy, now)
 
@@ -179,6 +185,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         RotatorError: If one of them cannot be had.
     """
     document = fleet.vault.read(fleet.settings.journal_path(account))
+    looked_at = fleet.now()
     stored = load_journal(document)
     journal, published = stored.journal, parse_published(fleet.vault.read(account.path), account.fields)
     _require_own_documents(fleet, account, stored, published)
@@ -187,7 +194,17 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         infos = fleet.provider.list_secrets(credentials, account.api_key)
     created = {info.id: info.created_at for info in infos}
     current_id = _current_id(fleet, account, journal, published, frozenset(created))
-    view = View(account, journal, document.version, document.created, published, current_id, created)
+    view = View(
+        account,
+        journal,
+        journal_version=document.version,
+        journal_at=document.created,
+        read_at=document.read_at,
+        looked_at=looked_at,
+        published=published,
+        current_id=current_id,
+        created=created,
+    )
     return replace(view, doubtful=_doubtful(view, view.situation(fleet.policy(account, _RUN), fleet.now())))
 
 
@@ -283,7 +300,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     try:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
-            if not has_lease(journal, policy, fleet.now()):  # to note it may have taken a while
+            if not replace(view, journal=journal).situation(policy, fleet.now()).held:  # to note it may take a while
                 raise NotNowError(f"The time for {account.name} was over before the secret could be added")
             info = fleet.provider.create_secret(credentials, account.api_key, value)
             found.secret_id = info.id
@@ -293,8 +310,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
             return info
     except LostAnswer:
         # Nothing is revoked while it may still be carried out: the full account would refuse it.
-        late = fleet.now() + policy.request_timeout + policy.window
-        journal = transitions.late_create(journal, late)
+        journal = transitions.late_create(replace(view, journal=journal).situation(policy, fleet.now()))
         raise
     finally:
         try:
@@ -385,7 +401,7 @@ def _require_rest(fleet: Fleet, view: View) -> None:
     """
     name, journal = view.account.name, view.journal
     policy = fleet.policy(view.account, _RUN)
-    until = leased_elsewhere(journal, policy, fleet.now(), journal_at=view.journal_at)
+    until = view.situation(policy, fleet.now()).leased_until
     if until is not None:
         raise NotNowError(
             f"{journal.holder} is at work on {name} until {until:%H:%M:%S} UTC",

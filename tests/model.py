@@ -201,7 +201,7 @@ class ModelVault:
         versions = self.versions.get(path, [])
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
-            return Document(version=0, data=None)
+            return Document(version=0, data=None, read_at=self.clock())
         data = None if (path, at) in self.deleted else dict(versions[at - 1])
         created = self._created(versions[at - 1])
         return Document(version=at, data=data, created=created, read_at=self.clock())

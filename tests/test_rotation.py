@@ -33,7 +33,8 @@ from rotator.core.protocol import (
 )
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
-from rotator.rotation import Operator, Outcome, Result, Rotation, Waiter, preview
+from rotator.rotation import Operator, Outcome, Result, Rotation, preview
+from rotator.rotation.ports import Waiter
 from rotator.vault import Document
 from tests.model import World
 
@@ -1096,6 +1097,23 @@ def test_a_lease_from_a_clock_a_year_ahead_lasts_no_longer_than_any_other() -> N
     run_until(world.rotation(fresh_after=world.clock() + world.ahead), Create, then_perform=False)
     world.ahead = timedelta()
     assert rotate(world, patience=timedelta(minutes=3)).result is Result.OK
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=2), -timedelta(hours=2)], ids=["ahead", "behind"])
+def test_no_second_create_is_sent_while_one_of_a_wrong_clock_may_land(off: timedelta) -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    world.ahead = off
+    dead = world.rotation(fresh_after=world.clock())
+    run_until(dead, Create, then_perform=False)
+    world.provider.fault = "late"
+    dead.perform(dead.decide())
+    world.ahead = timedelta()
+    outcome = rotate(world)
+    assert outcome.reason in ("leased", "late_create"), outcome
+    world.provider.land()
+    outcome = world.rotation(patience=DAY).run()
+    assert_settled(world, outcome)
+    assert len(world.provider.created_by_rotator) == 1
 
 
 def test_a_late_create_of_a_clock_a_year_ahead_is_not_waited_for_for_a_year() -> None:

@@ -64,7 +64,7 @@ class AuditTrail:
         if not noted:
             self._log.note(entry, audit.Result.BEGUN)
         state = self._state
-        may = not unless() and has_lease(state.journal, state.policy, state.clock())
+        may = not unless() and has_lease(state.journal, state.policy, state.situation.shared_now)
         if not may:
             self._log.note(entry, audit.Result.NOT_DONE)
         return may

@@ -185,7 +185,7 @@ class Executor:
         noted, self._create_noted = self._create_noted, False
         if not trail.begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
-        sent_at = state.clock()
+        sent_at = state.situation.shared_now
         state.learn(
             creates=state.seen.creates + 1,
             create_refused=None,

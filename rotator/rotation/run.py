@@ -118,7 +118,7 @@ class Rotation:
         try:
             if self._halt():
                 raise stopped(self.state)
-            if not self.state.is_observed:
+            if not self.state.is_observed or self.state.clock_was_set_back():
                 self.state.observe()
             step = self.decide()
             if not isinstance(step, Rest):

@@ -122,6 +122,11 @@ class AccountState:
             self.learn(request=ask(stored.journal, published))
         self.is_observed = True
 
+    def clock_was_set_back(self) -> bool:
+        """Return whether this instance's clock no longer tells how old its observations are."""
+        observed_at = self.seen.observed_at
+        return observed_at is not None and self.clock() < observed_at
+
     def forget(self) -> None:
         """Read both documents again before the next decision."""
         self.is_observed = False

@@ -19,7 +19,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
-from rotator.core.protocol.lease import CLOCK_TOLERANCE, has_lease, leased_elsewhere
+from rotator.core.protocol.lease import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
 from rotator.core.protocol.leasing import LONGEST_BACKOFF
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
@@ -51,6 +51,7 @@ from rotator.core.protocol.wake import wake_at
 
 __all__ = [
     "CHANGING_STEPS",
+    "CLOCK_RESOLUTION",
     "CLOCK_TOLERANCE",
     "LONGEST_BACKOFF",
     "Answered",

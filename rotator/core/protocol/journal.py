@@ -227,12 +227,12 @@ class Journal:
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
         ids_before: The ids that were known before the candidate was created: listed then, or in the journal.
-        create_until: Until then, a create sent by an *earlier* lease holder might still be carried out.
+        create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
         gone: Revoked ids of the last consistency window.
         holder: The instance that holds the lease, until lease_until.
-        lease_until: When the lease expires.
+        lease_until: When the lease expires, by Vault's clock.
         attempts: Failed runs since the last good one.
         next_attempt_at: Before then only an explicit command or an urgent request retries.
         last_error: What the last failed run said; never a secret.

@@ -7,6 +7,8 @@ from rotator.core.protocol.policy import Policy
 
 # An instant that lies further ahead than it can, by more than this, was written by a wrong clock.
 CLOCK_TOLERANCE = timedelta(hours=1)
+# Vault tells its time in whole seconds: two instances that ask it differ by that much.
+CLOCK_RESOLUTION = timedelta(seconds=1)
 
 
 def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
@@ -14,11 +16,14 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
 
     The rules check it, and the executor checks it again right before it sends: a process might have been stopped
     in between.
+
+    Args:
+        now: The time that all instances share, `Situation.shared_now`.
     """
     return (
         journal.holder == policy.runner
         and journal.lease_until is not None
-        and now + policy.request_timeout < journal.lease_until
+        and now + policy.request_timeout + CLOCK_RESOLUTION < journal.lease_until
     )
 
 
@@ -28,6 +33,7 @@ def leased_elsewhere(
     """Return when another instance's lease expires, or None if no other instance holds one.
 
     Args:
+        now: The time that all instances share, `Situation.shared_now`.
         journal_at: When Vault stored the journal, by Vault's clock; None if that is not known.
     """
     if journal.holder in (None, policy.runner):

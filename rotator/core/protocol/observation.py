@@ -72,7 +72,7 @@ class Observation:
         prepared_here: This run generated the candidate itself, so no other instance can have sent it.
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
-        create_lost_at: When this run last sent a create whose answer was lost.
+        create_lost_at: When this run last sent a create whose answer was lost, in the time that all instances share.
         create_refused: What the provider said when it certainly did not create the candidate.
         value_refused: Whether it said that of the value itself.
         values: How many candidates this run generated.

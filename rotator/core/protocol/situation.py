@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, Trigger, ids_of
-from rotator.core.protocol.lease import believed, has_lease, leased_elsewhere
+from rotator.core.protocol.lease import CLOCK_RESOLUTION, believed, has_lease, leased_elsewhere
 from rotator.core.protocol.observation import Observation, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_published, requested
@@ -43,12 +43,13 @@ class Situation:
     @property
     def held(self) -> bool:
         """Whether this instance holds the lease, with time for one more request."""
-        return has_lease(self.journal, self.policy, self.now)
+        return has_lease(self.journal, self.policy, self.shared_now)
 
     @property
     def leased_until(self) -> datetime | None:
-        """When another instance's lease expires; None if no other instance holds one."""
-        return leased_elsewhere(self.journal, self.policy, self.now, journal_at=self.seen.journal_at)
+        """When another instance's lease expires, by this instance's clock; None if no other instance holds one."""
+        journal_at = self.seen.journal_at
+        return self.local(leased_elsewhere(self.journal, self.policy, self.shared_now, journal_at=journal_at))
 
     @property
     def rewrite_is_unrecorded(self) -> bool:
@@ -201,7 +202,7 @@ class Situation:
         written_at, vault_now = self.seen.journal_at, self.vault_now
         if written_at is None or vault_now is None:
             return at
-        left = span - (vault_now - written_at) - timedelta(seconds=1)  # Vault's time of reading has whole seconds
+        left = span - (vault_now - written_at) - CLOCK_RESOLUTION
         return max(at, self.now + left) if left > timedelta() else at
 
     @property
@@ -211,6 +212,24 @@ class Situation:
         if read_at is None:
             return None
         return read_at + (timedelta() if observed_at is None else max(self.now - observed_at, timedelta()))
+
+    @property
+    def shared_now(self) -> datetime:
+        """The time by which instances agree about leases and creates: Vault's, or this instance's if Vault is silent.
+
+        An instance whose clock is behind would take a lease that is over for all others, who would create a second
+        secret beside the one that it is creating.
+        """
+        return self.now if self.vault_now is None else self.vault_now
+
+    def local(self, at: datetime | None) -> datetime | None:
+        """Return an instant of the time that all instances share in this instance's clock."""
+        return None if at is None else at + (self.now - self.shared_now)
+
+    @property
+    def lease_until(self) -> datetime:
+        """When a lease expires that this instance acquires now, in the time that all instances share."""
+        return self.shared_now + self.policy.lease
 
     @property
     def unknown(self) -> frozenset[str]:
@@ -226,15 +245,20 @@ class Situation:
 
     @property
     def late_create_until(self) -> datetime | None:
-        """Until when a create of this rotation might still be carried out; None: every one was answered."""
+        """Until when a create might still be carried out, by this instance's clock; None: every one was answered."""
+        return self.local(self.create_until)
+
+    @property
+    def create_until(self) -> datetime | None:
+        """The same in the time that all instances share, for the journal."""
         journal, policy = self.journal, self.policy
         longest = policy.lease + policy.request_timeout + policy.window
-        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.now)]
+        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
         if self.seen.create_lost_at is not None:
             fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
         if journal.candidate is not None and journal.holder not in (None, policy.runner):
             # The lease holder might have sent one until its lease ended.
-            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.now)
+            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
             fences.append(None if lease_until is None else lease_until + policy.window)
         return max((fence for fence in fences if fence is not None), default=None)
 

@@ -47,14 +47,14 @@ def claimed(case: Situation) -> Journal:
     return replace(
         journal,
         holder=case.policy.runner,
-        lease_until=case.now + case.policy.lease,
-        create_until=case.late_create_until,
+        lease_until=case.lease_until,
+        create_until=case.create_until,
     )
 
 
 def released(case: Situation) -> Journal:
     """Without the lease, and with everything written down that a later run needs."""
-    return replace(_noted(case), holder=None, lease_until=None, create_until=case.late_create_until)
+    return replace(_noted(case), holder=None, lease_until=None, create_until=case.create_until)
 
 
 def unleased(journal: Journal) -> Journal:
@@ -90,7 +90,7 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
         candidate: A new value, never sent anywhere yet.
         rotation_id: A new name for the rotation.
     """
-    late = case.late_create_until
+    late = case.create_until
     return replace(
         claimed(case),
         rotation_id=rotation_id,
@@ -99,7 +99,7 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
         candidate_id=None,
         verification=None,
         ids_before=case.listed | _ids_known(case),
-        create_until=late if late is not None and late > case.now else None,
+        create_until=late if late is not None and late > case.shared_now else None,
         ambiguity=None,
         unknown_ids=frozenset(),
     )
@@ -132,7 +132,7 @@ def committed(case: Situation) -> Journal:
         candidate_id=None,
         verification=None,
         ids_before=frozenset(),
-        create_until=case.late_create_until,
+        create_until=case.create_until,
         retiring=tuple(entries.values()),
         request=_request_after_commit(case, old.id if old is not None else None),
     )
@@ -140,7 +140,7 @@ def committed(case: Situation) -> Journal:
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
     if not due_now or identity.is_pending:
         return unleased(done)
-    return replace(done, holder=case.policy.runner, lease_until=case.now + case.policy.lease)
+    return replace(done, holder=case.policy.runner, lease_until=case.lease_until)
 
 
 def _retiring_previous(case: Situation) -> Retiring | None:
@@ -388,9 +388,10 @@ def created_by_hand(case: Situation, id_: str) -> Journal:
     return replace(_noted(case), current=known)
 
 
-def late_create(journal: Journal, until: datetime) -> Journal:
+def late_create(case: Situation) -> Journal:
     """With a create of a person's that might still be carried out."""
-    return replace(journal, create_until=max(until, journal.create_until or until))
+    until = case.shared_now + case.policy.request_timeout + case.policy.window
+    return replace(case.journal, create_until=max(until, case.journal.create_until or until))
 
 
 # --- late writes -------------------------------------------------------------------------------------------------

@@ -113,8 +113,9 @@ def test_revocation_is_recorded_due_and_fenced(state: State, policy: Policy) -> 
     entries = {entry.id: entry for entry in situation(state, policy).journal.retiring}
     assert policy.revoke
     assert entries[step.id].not_before <= NOW, "an early revocation is written down first"
-    assert journal.create_until is None or journal.create_until <= NOW, "a create might be under way"
-    assert has_lease(journal, policy, NOW)
+    shared_now = situation(state, policy).shared_now
+    assert journal.create_until is None or journal.create_until <= shared_now, "a create might be under way"
+    assert has_lease(journal, policy, situation(state, policy).shared_now)
 
 
 @given(states, policies)
@@ -221,7 +222,7 @@ def test_create_needs_lease_room_and_a_candidate(state: State, policy: Policy) -
     seen, journal = state
     if isinstance(decide(*state, policy, NOW), Create):
         assert journal.candidate is not None
-        assert has_lease(journal, policy, NOW)
+        assert has_lease(journal, policy, situation(state, policy).shared_now)
         assert seen.listing is not None
         assert len(seen.listing.created) < policy.max_secrets
 
@@ -233,7 +234,7 @@ def test_only_a_candidate_that_authenticated_is_published(state: State, policy: 
     if isinstance(step, Publish):
         assert seen.listing is not None
         assert seen.listing.via is Credential.CANDIDATE
-        assert has_lease(journal, policy, NOW)
+        assert has_lease(journal, policy, situation(state, policy).shared_now)
         answers = {answer.id for answer in (seen.answered, journal.candidate_id) if answer is not None}
         assert step.secret_id is None or step.secret_id in answers, "an id is never inferred from a list"
 

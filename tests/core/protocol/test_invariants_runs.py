@@ -34,7 +34,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import expires_soon, refuse_foreign
 from tests.core.protocol.arbitrary import State, policies, some_ids, states
-from tests.core.protocol.situations import AT_REST, LATER, NOW, POLICY, WINDOW, answered, pending, seen
+from tests.core.protocol.situations import AT_REST, NOW, POLICY, SECOND, WINDOW, answered, pending, seen
 
 # Reasons that end a run well: nothing was asked for that is not done.
 WELL = (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING)
@@ -76,15 +76,16 @@ def test_compromised_request_makes_every_entry_due(state: State, policy: Policy)
 @given(states, policies)
 def test_anothers_lease_stops_everything_but_requests(state: State, policy: Policy) -> None:
     seen, journal = state
-    step = decide(seen, replace(journal, holder="other", lease_until=LATER), policy, NOW)
+    lease_until = situation(state, policy).shared_now + SECOND
+    step = decide(seen, replace(journal, holder="other", lease_until=lease_until), policy, NOW)
     if isinstance(step, Record):
         assert step.event is Event.REQUESTED
-        assert (step.journal.holder, step.journal.lease_until) == ("other", LATER)
+        assert (step.journal.holder, step.journal.lease_until) == ("other", lease_until)
     elif isinstance(step, Fail):
         assert step.failure in (Failure.FOREIGN_DOCUMENT, Failure.FOREIGN_JOURNAL, Failure.JOURNAL_LOST)
     else:
         assert isinstance(step, Rest)
-        assert (step.reason, step.until) == (Reason.LEASED, LATER)
+        assert (step.reason, step.until) == (Reason.LEASED, NOW + SECOND)
 
 
 @given(states, policies)
@@ -132,7 +133,7 @@ def test_expiring_document_is_refreshed_before_the_provider(state: State, policy
 def test_change_needs_the_lease(state: State, policy: Policy) -> None:
     _, journal = state
     if isinstance(decide(*state, policy, NOW), Create | Publish | Refresh | Revoke | TryEarlier):
-        assert has_lease(journal, policy, NOW)
+        assert has_lease(journal, policy, situation(state, policy).shared_now)
 
 
 @given(states, policies)

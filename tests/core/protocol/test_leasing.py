@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    CLOCK_RESOLUTION,
     CLOCK_TOLERANCE,
     LONGEST_BACKOFF,
     Event,
@@ -53,8 +54,8 @@ OTHERS: dict[str, Any] = {"holder": "other", "lease_until": LATER}
 @pytest.mark.parametrize(
     ("holder", "left", "held"),
     [
-        ("me", POLICY.request_timeout + MOMENT, True),
-        ("me", POLICY.request_timeout, False),
+        ("me", POLICY.request_timeout + CLOCK_RESOLUTION + MOMENT, True),
+        ("me", POLICY.request_timeout + CLOCK_RESOLUTION, False),
         ("other", timedelta(hours=1), False),
         ("me", None, False),
     ],
@@ -65,7 +66,7 @@ def test_lease_covers_one_more_request(holder: str, left: timedelta | None, held
 
 
 def test_lease_is_renewed_before_a_change() -> None:
-    short = NOW + POLICY.request_timeout
+    short = NOW + POLICY.request_timeout + CLOCK_RESOLUTION
     renewed = step_of(replace(RETIRING, holder="me", lease_until=short), seen("a", "b"))
     assert event_of(renewed) is Event.CLAIMED
     assert renewed.journal.lease_until == NOW + POLICY.lease

@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Retiring,
     Strangers,
     Verification,
+    transitions,
 )
 from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
@@ -267,3 +268,36 @@ def test_next_look_comes_within_half_a_minute(waited: float, delay: float) -> No
 
 def test_longest_waits_are_documented_ones() -> None:
     assert (LONGEST_PAUSE, LONGEST_LOOK) == (5 * SECOND, 30 * SECOND)
+
+
+# --- the time that all instances share ---------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_lease_is_acquired_by_vaults_clock(off: timedelta) -> None:
+    vault_now = NOW - off  # this instance's clock says NOW
+    case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=vault_now - SECOND, observed_at=NOW - SECOND))
+    journal = transitions.claimed(case)
+    assert journal.lease_until == vault_now + POLICY.lease
+    assert replace(case, journal=journal).held
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_lease_of_another_instance_expires_by_vaults_clock(off: timedelta) -> None:
+    vault_now = NOW - off
+    facts = seen(journal_at=vault_now - SECOND, journal_read_at=vault_now, observed_at=NOW)
+    held = case_of(replace(AT_REST, holder="other", lease_until=vault_now + MOMENT), facts)
+    assert held.leased_until == NOW + MOMENT
+    assert case_of(replace(AT_REST, holder="other", lease_until=vault_now), facts).leased_until is None
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_late_create_ends_by_vaults_clock(off: timedelta) -> None:
+    vault_now = NOW - off
+    facts = seen(journal_at=vault_now, journal_read_at=vault_now, observed_at=NOW)
+    case = case_of(replace(AT_REST, create_until=vault_now + MOMENT), facts)
+    assert case.late_create_until == NOW + MOMENT
+    assert transitions.released(case).create_until == vault_now + MOMENT
+    assert transitions.late_create(case).create_until == vault_now + POLICY.request_timeout + WINDOW

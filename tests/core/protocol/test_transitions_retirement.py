@@ -171,9 +171,10 @@ def test_id_created_by_hand_is_not_the_published_one() -> None:
     assert transitions.created_by_hand(case_of(nameless, seen("b")), "n") == replace(AT_REST, current=None)
 
 
-@pytest.mark.parametrize(("before", "expected"), [(None, NOW), (LATER, LATER), (YESTERDAY, NOW)])
-def test_create_by_hand_might_be_late(before: datetime | None, expected: datetime) -> None:
-    journal = transitions.late_create(replace(AT_REST, create_until=before), NOW)
+@pytest.mark.parametrize(("before", "kept"), [(None, False), (LATER, True), (YESTERDAY, False)])
+def test_create_by_hand_might_be_late(before: datetime | None, kept: bool) -> None:
+    journal = transitions.late_create(case_of(replace(AT_REST, create_until=before), seen()))
+    expected = before if kept else NOW + POLICY.request_timeout + WINDOW
     assert journal == replace(AT_REST, create_until=expected)
 
 
