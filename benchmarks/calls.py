@@ -179,5 +179,5 @@ WAYS = {
     "`status`, an account": STATUS,
     "the daemon's recheck of an account, once a day": RECHECK,
     "the daemon's sweep, an account": SWEEP,
-    "the daemon's heartbeat, every 10 seconds": HEARTBEAT,
+    "the daemon's heartbeat, every 10 seconds, besides the look-up of its token": HEARTBEAT,
 }

@@ -166,7 +166,7 @@ def rotate_now(
     if due and compromised:
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
     if cancel and (due or force or compromised or dry_run):
-        raise ConfigError("--cancel goes with accounts and nothing else")
+        raise ConfigError("--cancel excludes --due, --force, --compromised and --dry-run")
     from rotator.core.protocol import RequestKind
     from rotator.fleet import Request, Wanted
 

@@ -1175,7 +1175,7 @@ def _brake(settings: Settings) -> Brake:
 def _in_short(status: FleetStatus) -> str:
     """The state in a line that repeats nobody's words: an error's text belongs into the log, which masks secrets."""
     if not status.ready:
-        return "Not ready: Vault does not work, or journals were not read yet. See the log"
+        return "Not ready: Vault does not work, no job can be set, or journals were not read yet. See the log"
     troubled = sum(account.last_error is not None for account in status.accounts)
     trouble = f", {troubled} in trouble" if troubled else ""
     return f"{len(status.accounts)} accounts{trouble}{'. The brake is on' if status.brake else ''}"

@@ -363,7 +363,8 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
             unfinished = "the work that is under way" if journal.candidate or journal.retiring else "the account"
             return "record", f"take up {unfinished} ({step.event.value})"
         case Refresh():
-            return "rewrite", f"write the published document again, unchanged: {step.why}"
+            kept = "unchanged" if step.secret_id is None else "with the secret's id"
+            return "rewrite", f"write the published document again, {kept}: {step.why}"
         case TryEarlier():
             return "restore", "the published secret does not work; look for an earlier version that does"
         case Fail():

@@ -163,7 +163,7 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("rotate-now payments --all", "Say which accounts: names, --all, or --due for what is due."),
         ("rotate-now --all --due", "Say which accounts: names, --all, or --due for what is due."),
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
-        ("rotate-now payments --cancel --force", "--cancel goes with accounts and nothing else"),
+        ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
         ("plan nobody", 'No account is named "nobody"'),
         ("status nobody", 'No account is named "nobody"'),
