@@ -22,13 +22,18 @@ class RotationError(RotatorError):
 
 
 class OperatorError(RotatorError):
-    """A person's command cannot be carried out as it was given."""
+    """A person's command cannot be carried out as it was given.
+
+    Attributes:
+        next_command: The command that makes progress; None if no command does.
+    """
 
     code = Code.COMMAND_REFUSED
 
     def __init__(self, what: str, *, unchanged: str, advice: str = "", next_command: Command | None = None) -> None:
         step = f"{advice}: {next_command}" if next_command and advice else str(next_command or advice)
         super().__init__(what, unchanged=unchanged, next_step=step)
+        self.next_command = next_command
 
 
 class ContentionError(RotatorError):
