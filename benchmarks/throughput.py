@@ -1,6 +1,6 @@
 """Rotations a second, by the provider's latency and by how many accounts are worked on at once.
 
-`python -m benchmarks.throughput [--quick]`. Whole processes, imports and logins included: accounts by seconds. Where
+`python -m benchmarks.throughput [--quick]`. Whole processes. Where
 few rotations fit into the time that a figure may take, fewer than the 1,000 accounts are rotated; the table says so.
 All of them are with the most at once. The script by hand does one account after the other; with a pool of threads it
 does as many at once as rotator.

@@ -1,4 +1,4 @@
-"""Writes what follows from other files: the plain manifests and the chart's copies; imports rotator.config and Helm.
+"""Writes what follows from other files: the plain manifests and the chart's copies.
 
 `make manifests` runs it; tests/test_chart.py holds every file to what it would write.
 """

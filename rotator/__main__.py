@@ -1,4 +1,4 @@
-"""The entry point of the command `rotator`, also as `python -m rotator`; imports signals first, then cli."""
+"""The entry point of the command `rotator`, also as `python -m rotator`."""
 
 import sys
 from typing import NoReturn
@@ -9,7 +9,7 @@ from rotator.signals import guard_startup
 def main() -> NoReturn:
     """Guard the start of a daemon against early signals, then run the command."""
     guard_startup(sys.argv[1:])
-    from rotator.cli import main as command
+    from rotator.cli.app import main as command
 
     command()
 

@@ -1,4 +1,4 @@
-"""The root of rotator's errors, the list of failure codes, and the masking of their text; imports logs.
+"""The root of rotator's errors, the list of failure codes, and the masking of their text.
 
 Each error class has a `code`. The code is stored in journals, shown to users and used as a metric label. It also says
 whose failure it is (`Blame`). Behavior depends on codes and blame only, never on class names or message texts.

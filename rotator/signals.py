@@ -1,4 +1,4 @@
-"""The signals of `rotator run`, from the start of the process on; imports nothing of rotator.
+"""The signals of `rotator run`, from the start of the process on.
 
 SIGTERM and SIGINT stop the daemon, SIGHUP reloads its configuration. By default SIGHUP would end a process without a
 line, and the imports alone take about half a second. So the entry point calls `guard_startup` before it imports more.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from rotator.demo import OpenBao, running_openbao
 from rotator.emulator import Emulator, running
-from rotator.openbao import OpenBao, running_openbao
 from tests.support import Cluster
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.account_api import SecretInfo
 from rotator.core.protocol import (
     Answered,
     Create,
@@ -32,6 +31,7 @@ from rotator.core.protocol import (
     Revoke,
     Step,
 )
+from rotator.provider import SecretInfo
 from rotator.vault import Document
 from tests.explore_runs import parsed
 from tests.explore_states import TICK, WINDOW, Runner, State

@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 from pydantic import SecretStr
 
-from rotator.account_api import Balance, Credentials, SecretInfo
 from rotator.core.protocol import Journal, Step
 from rotator.documents import journal as documents
 from rotator.documents import published
 from rotator.errors import RotatorError
+from rotator.provider import Balance, Credentials, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation, executor, state
 from rotator.vault import Document
 from tests.explore_states import TICK, Request

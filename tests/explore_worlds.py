@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.account_api import Credentials, LostAnswer, Refused, SecretInfo, Unauthorized
 from rotator.core.protocol import Journal, Phase, Policy, Published, Reason, RequestKind, requests
 from rotator.core.protocol import Request as Asked
 from rotator.errors import Code, RotatorError
+from rotator.provider import Credentials, LostAnswer, Refused, SecretInfo, Unauthorized
 from rotator.rotation import Outcome, Result
 from rotator.vault import VaultUnreachable
 from tests.explore_keys import Key, Scale

@@ -15,7 +15,12 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from rotator.account_api import (
+from rotator.audit import AuditLog
+from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
+from rotator.documents.journal import parse_journal
+from rotator.documents.published import parse_published
+from rotator.provider import (
     Balance,
     Credentials,
     Forbidden,
@@ -25,11 +30,6 @@ from rotator.account_api import (
     SecretInfo,
     Unauthorized,
 )
-from rotator.audit import AuditLog
-from rotator.config import AccountSettings, Settings
-from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
-from rotator.documents.journal import parse_journal
-from rotator.documents.published import parse_published
 from rotator.rotation import Rotation
 from rotator.vault import CasConflict, Document, VaultUnreachable
 

@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from rotator import __version__
-from rotator.metrics import Metrics
-from rotator.status import FleetStatus
+from rotator.monitoring import FleetStatus, Metrics
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"

@@ -165,10 +165,10 @@ def garble(line: str) -> str | None:
 
 # What most tests import, and none of them changes: a test's process begins with it.
 PRELOADED = (
-    "rotator.cli",
-    "rotator.daemon",
+    "rotator.cli.app",
+    "rotator.daemon.daemon",
     "rotator.emulator",
-    "rotator.account_commands",
+    "rotator.cli.account",
     "jsonschema",
     "yaml",
     "hvac",

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from pydantic import SecretStr
 
-from rotator.openbao import OpenBao, free_port, serving
+from rotator.demo import OpenBao, free_port, serving
 from tests.support import eventually
 
 

@@ -20,8 +20,8 @@ import httpx
 from pydantic import SecretStr
 
 from rotator.config import format_duration
+from rotator.demo import OpenBao
 from rotator.emulator import Emulator
-from rotator.openbao import OpenBao
 from tests import proxy
 
 FORWARD, KILL_BEFORE, KILL_AFTER, LOSE = "forward", "kill before", "kill after", "lose"

@@ -24,8 +24,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator import __version__, account_api
-from rotator.account_api import (
+from rotator import __version__
+from rotator.config import AccountApiSettings
+from rotator.errors import ConfigError
+from rotator.provider import (
     KEPT,
     AccountApi,
     ApiError,
@@ -44,8 +46,7 @@ from rotator.account_api import (
     Unauthorized,
     Unprovisioned,
 )
-from rotator.config import AccountApiSettings
-from rotator.errors import ConfigError
+from rotator.provider import client as account_api
 from tests.support import PATIENCE, eventually
 
 KEY = "abcd1234"
@@ -680,7 +681,7 @@ def test_credentials_do_not_show_their_secret() -> None:
 @pytest.fixture
 def _kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep idle connections for as long as a busy machine may need between two requests."""
-    monkeypatch.setattr("rotator.account_api.KEPT", timedelta(seconds=PATIENCE))
+    monkeypatch.setattr("rotator.provider.client.KEPT", timedelta(seconds=PATIENCE))
 
 
 @OPERATIONS

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.account_api import AccountApi
 from rotator.config import load
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Operation
 from rotator.fleet import Fleet, Request, Wanted
-from rotator.generator import Recipe, generate
+from rotator.provider import AccountApi
 from rotator.rotation import Result
 from rotator.vault import Vault
 from tests.support import Cluster, Finished, eventually

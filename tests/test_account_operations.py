@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 import structlog
 from pydantic import SecretStr
 
-from rotator.account_api import (
+from rotator.config import AccountApiSettings
+from rotator.emulator import Emulator, Profile, parse_account, running
+from rotator.provider import (
     AccountApi,
     ApiError,
     AutoReloadDisabled,
     Balance,
     CallbackSettings,
     Credentials,
+    HttpForwardMethod,
     InvalidRequest,
     LostAnswer,
     NotSent,
@@ -29,11 +32,8 @@ from rotator.account_api import (
     Refused,
     Unauthorized,
     Unprovisioned,
-    _Unshown,
 )
-from rotator.config import AccountApiSettings
-from rotator.emulator import Emulator, Profile, parse_account, running
-from rotator.provider.models import HttpForwardMethod
+from rotator.provider.client import _Unshown
 from tests import test_account_api as wire
 from tests.test_account_api import AUTH, BASIC, KEY, OLD, Answer, Provider, everything_about, in_turn, provider, says
 
@@ -180,7 +180,7 @@ def test_the_transaction_travels_in_the_form_of_the_top_up_alone() -> None:
         ({"mo_callback_url": MO}, {"moCallBackUrl": [MO]}),
         ({"dr_callback_url": ""}, {"drCallBackUrl": [""]}),
         ({"mo_callback_url": "", "dr_callback_url": DR}, {"moCallBackUrl": [""], "drCallBackUrl": [DR]}),
-        *(({"http_forward_method": method}, {"httpForwardMethod": [method]}) for method in HttpForwardMethod),
+        *(({"http_forward_method": method}, {"httpForwardMethod": [method]}) for method in get_args(HttpForwardMethod)),
     ],
 )
 def test_only_what_is_to_change_is_sent(given: dict[str, Any], sent: dict[str, list[str]]) -> None:

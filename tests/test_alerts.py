@@ -10,11 +10,11 @@ import pytest
 import typer
 import yaml
 
-from rotator import brake
-from rotator.cli import app
+from rotator.cli.app import app
+from rotator.core import circuit_breaker as brake
 from rotator.core.protocol import Phase
 from rotator.errors import Code
-from rotator.metrics import State
+from rotator.monitoring import State
 from rotator.rotation import Outcome, Result
 from tests import monitoring
 from tests.monitoring import CASES, MONITORING, ROOT, RUNBOOKS, SCRAPING, metrics_in, rules

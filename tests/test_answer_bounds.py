@@ -17,7 +17,7 @@ MEBI = 1 << 20
 LIMIT = 100 * MEBI
 
 PROVIDER = """
-    from rotator.account_api import AccountApi, ApiError, Credentials
+    from rotator.provider import AccountApi, ApiError, Credentials
     from rotator.config import AccountApiSettings
     settings = AccountApiSettings(api_url=ADDRESS, rest_url=ADDRESS, timeout="20s")
     client, auth = AccountApi(settings, retries=0), Credentials("abcd1234", SecretStr("Secret12345"))

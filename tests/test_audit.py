@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from rotator import audit
-from rotator.account_api import LostAnswer, Unauthorized
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit import log as audit
+from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
-from rotator.generator import Recipe
+from rotator.provider import LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result
 from tests.model import World
 from tests.support import Cluster
@@ -304,7 +304,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from datetime import timedelta
-from rotator import audit
+from rotator.audit import log as audit
 from rotator.audit import Act, AuditLog, Entry, Result
 audit._LOCK_TIMEOUT = timedelta(minutes=1)
 for number in range(40):

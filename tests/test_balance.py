@@ -14,17 +14,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from rotator import balance
-from rotator.account_api import AccountApi, Credentials
-from rotator.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, Rules, TopUp, Watch, Withheld
-from rotator.cashier import Cashier
-from rotator.check import examine
 from rotator.config import Settings, load
+from rotator.core import balance
+from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, Rules, TopUp, Watch, Withheld
+from rotator.core.generator import Recipe, generate
 from rotator.daemon import Daemon
 from rotator.emulator import Account, Operation
 from rotator.errors import ConfigError, RotatorError
-from rotator.fleet import Fleet, Request, Wanted
-from rotator.generator import Recipe, generate
+from rotator.fleet import Cashier, Fleet, Request, Wanted, examine
+from rotator.provider import AccountApi, Credentials
 from rotator.rotation import Result
 from rotator.vault import Document, Vault
 from tests.support import Cluster, Running

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.brake import LONGEST_HOLD, Brake, Trouble, trouble
+from rotator.core.circuit_breaker import LONGEST_HOLD, Brake, Trouble, trouble
 from rotator.rotation import Outcome, Result
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -30,8 +30,8 @@ from benchmarks.calls import (
     STATUS,
     SWEEP,
 )
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, running
-from rotator.generator import Recipe, generate
 from tests.support import Cluster, Tape, eventually, proxied
 from tests.test_emulator import issue
 

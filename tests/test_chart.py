@@ -20,7 +20,7 @@ from deploy.render import CHART, DEPLOY, MODES
 from deploy.render import files as generated
 from rotator import __version__
 from rotator.config import Settings, load, parse_duration
-from rotator.shard import Shard, parse
+from rotator.fleet import Shard, parse_shard
 
 Object = dict[str, Any]
 
@@ -289,7 +289,7 @@ def test_each_pod_of_a_statefulset_finds_its_part_of_as_many(monkeypatch: pytest
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
     for ordinal in range(stateful["spec"]["replicas"]):
         monkeypatch.setenv("HOSTNAME", f"{stateful['metadata']['name']}-{ordinal}")
-        assert parse(shard) == Shard(ordinal, 4)
+        assert parse_shard(shard) == Shard(ordinal, 4)
 
 
 def test_replicas_are_as_many_as_asked_for() -> None:

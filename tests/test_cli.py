@@ -21,10 +21,10 @@ import trustme
 import typer.main
 from pydantic import SecretStr
 
-from rotator.cli import app, main
+from rotator.cli.app import app, main
+from rotator.core.generator import Recipe, generate
+from rotator.demo import running_openbao
 from rotator.emulator import Account, Operation, running
-from rotator.generator import Recipe, generate
-from rotator.openbao import running_openbao
 from tests.support import PATIENCE, Cluster, Finished, Process, Tape, eventually, proxied
 
 CHANGING = (Operation.CREATE, Operation.REVOKE)
@@ -797,7 +797,9 @@ def test_plan_until_foretells_rotations_and_revocations_from_the_journals_alone(
 
 
 def test_plan_until_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rotator.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts)
+    monkeypatch.setattr(
+        "rotator.fleet.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts
+    )
     finished = here("plan", "--until", "40d")
     assert finished.code == 1, finished
     assert said(finished) == "Told to stop before every journal was read."

@@ -20,9 +20,9 @@ import yaml
 
 from rotator.config import Settings, load
 from rotator.core.protocol import RequestKind
+from rotator.demo import free_port, running_openbao
 from rotator.errors import Code
 from rotator.fleet import Request, Wanted
-from rotator.openbao import free_port, running_openbao
 from rotator.rotation import Operator, Result
 from tests.openbao import Admin
 from tests.support import PATIENCE, eventually

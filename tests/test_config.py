@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from rotator.config import AccountSettings, Settings, find_file, format_duration, load, parse_duration
+from rotator.core.scheduling import Blackout, Schedule, Window
 from rotator.errors import ConfigError
-from rotator.schedule import Blackout, Schedule, Window
 from tests.support import Cluster
 
 CANARY = "hvs.CanaryThatNobodyMayPrint01"

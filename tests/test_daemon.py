@@ -18,13 +18,13 @@ from apscheduler.jobstores.base import JobLookupError
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-import rotator.daemon
-from rotator.brake import LONGEST_HOLD, Trouble
+import rotator.daemon.daemon
 from rotator.config import load
+from rotator.core.circuit_breaker import LONGEST_HOLD, Trouble
+from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Identity, Journal, Learned, Retiring
 from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
-from rotator.generator import Recipe, generate
 from tests import proxy
 from tests.support import (
     KILL_AFTER,
@@ -615,7 +615,7 @@ def test_a_job_that_was_lost_is_set_again_by_the_sweep(
 ) -> None:
     """Nothing is known to lose one; that is what the sweep is for."""
     monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    monkeypatch.setattr(rotator.daemon, "LOST_AFTER", timedelta())
+    monkeypatch.setattr(rotator.daemon.daemon, "LOST_AFTER", timedelta())
     cluster.configure(open_accounts(cluster, "a"), defaults=QUICK, daemon={"sweep": "1s"})
     daemon = Daemon(cluster.config, load(cluster.config))
     thread = threading.Thread(target=daemon.run)

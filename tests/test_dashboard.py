@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rotator.metrics import OVERDUE_AFTER, State
+from rotator.monitoring import OVERDUE_AFTER, State
 from tests import monitoring
 from tests.monitoring import dashboard, metrics_in, queries, rules
 

@@ -19,9 +19,9 @@ from vonage_http_client.auth import Auth
 from vonage_http_client.errors import AuthenticationError, ForbiddenError, HttpRequestError, NotFoundError
 from vonage_http_client.http_client import HttpClient, HttpClientOptions
 
-from rotator.account_api import AccountApi, AutoReloadDisabled, Credentials, Refused
 from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
+from rotator.provider import AccountApi, AutoReloadDisabled, Credentials, Refused
 from tests.test_emulator import issue
 
 KEY, SECRET, NEW = "abcd1234", "Secret12345", "Another67890"

@@ -10,21 +10,20 @@ from pkgutil import walk_packages
 import pytest
 
 import rotator
-from rotator.account_answers import RateLimited
 from rotator.config import AccountSettings
 from rotator.core.protocol import Command, Fail, Failure
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError, stored_code
 from rotator.fleet import Fleet
-from rotator.metrics import Metrics
+from rotator.monitoring import AccountStatus, FleetStatus, Metrics, describe
+from rotator.provider import RateLimited
 from rotator.rotation import Outcome, Result, RotationError
-from rotator.status import AccountStatus, FleetStatus, describe
 from rotator.vault import Document, VaultSealed, WrongMount
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "metrics.md"
 # Errors of the servers that the demo and the tests start.
-ELSEWHERE = ("rotator.emulator", "rotator.openbao")
+ELSEWHERE = ("rotator.emulator", "rotator.demo.openbao")
 
 
 def error_classes(base: type[RotatorError] = RotatorError) -> Iterator[type[RotatorError]]:

@@ -11,11 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator import forecast as module
+from rotator.cli.output import forecast_json, print_forecast
 from rotator.core.protocol import Retiring
-from rotator.forecast import CALLS, Event, Forecast, Kind, Member, foresee, hours, loads
-from rotator.report import forecast_json, print_forecast
-from rotator.schedule import Blackout, Schedule, Window
+from rotator.core.scheduling import (
+    CALLS,
+    Blackout,
+    Event,
+    Forecast,
+    Kind,
+    Member,
+    Schedule,
+    Window,
+    foresee,
+    hours,
+    loads,
+)
+from rotator.core.scheduling import forecast as module
 from tests.model import World
 
 UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")

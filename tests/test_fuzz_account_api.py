@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretBytes
 
-from rotator import account_answers
-from rotator.account_answers import ApiError, Balance, CallbackSettings, Refused, Reply, SecretInfo
+from rotator.provider import ApiError, Balance, CallbackSettings, Refused, Reply, SecretInfo
+from rotator.provider import answers as account_answers
 
 CANARY = "FuzzCanary1"
 MARK = "Xq7Zmark"  # stands in answers where nobody looks

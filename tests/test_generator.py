@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator.generator import DEFAULT_ALPHABET, MAX_LENGTH, MIN_LENGTH, Recipe, generate, is_compliant
+from rotator.core.generator import DEFAULT_ALPHABET, MAX_LENGTH, MIN_LENGTH, Recipe, generate, is_compliant
 
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation
 

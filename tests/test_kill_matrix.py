@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Emulator, running
-from rotator.generator import Recipe, generate
 from tests.support import (
     KILL_AFTER,
     KILL_BEFORE,

@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account
-from rotator.generator import Recipe, generate
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
 from tests.support import Cluster, Running, eventually
 

@@ -23,10 +23,19 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from rotator import __version__
 from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
-from rotator.metrics import BRAKE, OVERDUE_AFTER, Metrics, State, state
-from rotator.provider.rate_limiter import Budget
+from rotator.monitoring import (
+    BRAKE,
+    OVERDUE_AFTER,
+    AccountStatus,
+    BalanceStatus,
+    FleetStatus,
+    Metrics,
+    RetiringStatus,
+    State,
+    state,
+)
+from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
-from rotator.status import AccountStatus, BalanceStatus, FleetStatus, RetiringStatus
 from rotator.web import create_app, serving
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)

@@ -10,8 +10,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from rotator.core.protocol import Phase, RequestKind
-from rotator.metrics import Metrics
-from rotator.status import AccountStatus, BalanceStatus, FleetStatus, RequestStatus, RetiringStatus
+from rotator.monitoring import AccountStatus, BalanceStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
 from rotator.web import create_app, serving
 from tests.support import PATIENCE
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import rotator.daemon
+import rotator.daemon.daemon
 from rotator.config import load
 from rotator.core.planning import Planning
 from rotator.daemon import Daemon
@@ -74,7 +74,7 @@ def running_daemon(
 ) -> Iterator[Daemon]:
     """A daemon in this process."""
     monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    monkeypatch.setattr(rotator.daemon, "PLANNING_RETRY", timedelta(milliseconds=200))
+    monkeypatch.setattr(rotator.daemon.daemon, "PLANNING_RETRY", timedelta(milliseconds=200))
     daemon = Daemon(cluster.config, load(cluster.config))
     prepare(daemon)
     thread = threading.Thread(target=daemon.run)

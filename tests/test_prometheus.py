@@ -18,9 +18,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from rotator.core.generator import Recipe, generate
+from rotator.demo import free_port, running_openbao
 from rotator.emulator import Account, Emulator, running
-from rotator.generator import Recipe, generate
-from rotator.openbao import free_port, running_openbao
 from tests.monitoring import RULES, SCRAPING, dashboard, queries
 from tests.support import PATIENCE, Cluster, Running, WallClock, eventually
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.account_api import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.core.jitter import backoff
 from rotator.core.protocol import (
     Command,
@@ -33,6 +32,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
+from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.ports import Waiter
 from rotator.vault import Document

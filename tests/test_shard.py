@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rotator.config import AccountSettings
 from rotator.errors import ConfigError
-from rotator.shard import Shard, parse
+from rotator.fleet import Shard, parse_shard
 
 
 def account(name: str, primary: str | None = None) -> AccountSettings:
@@ -53,8 +53,8 @@ def test_the_part_is_the_same_in_every_process_of_every_version() -> None:
 
 
 def test_it_is_read_as_it_is_written() -> None:
-    assert parse("2/4") == Shard(2, 4)
-    assert str(parse("0/1")) == "0/1"
+    assert parse_shard("2/4") == Shard(2, 4)
+    assert str(parse_shard("0/1")) == "0/1"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_kubernetes_says_which_part(variables: dict[str, str], index: int, monke
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert parse("auto/4") == Shard(index, 4)
+    assert parse_shard("auto/4") == Shard(index, 4)
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_a_wrong_one_is_one_clear_line(text: str, hostname: str, message: str, m
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
     monkeypatch.setenv("HOSTNAME", hostname)
     with pytest.raises(ConfigError, match=message) as caught:
-        parse(text)
+        parse_shard(text)
     assert "\n" not in str(caught.value)

@@ -12,7 +12,14 @@ from tests.test_daemon import open_accounts
 
 # What the process has done when the signal is sent: guarded its start, or imported this module.
 GUARDED = "guarded"
-MOMENTS = [GUARDED, "typer", "rotator.cli", "rotator.config", "rotator.vault", "rotator.daemon"]
+MOMENTS = [
+    GUARDED,
+    "typer",
+    "rotator.cli.app",
+    "rotator.config.settings",
+    "rotator.vault.client",
+    "rotator.daemon.daemon",
+]
 FROM_THE_START = {"PYTHONPROFILEIMPORTTIME": "1"}
 
 

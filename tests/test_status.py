@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
-from rotator.status import RequestStatus, RetiringStatus, describe
+from rotator.monitoring import RequestStatus, RetiringStatus, describe
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 SHOP = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")

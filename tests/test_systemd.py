@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rotator.config import load
-from rotator.systemd import Systemd
+from rotator.daemon import Systemd
 from tests.support import PATIENCE, Cluster, eventually
 from tests.test_daemon import open_accounts
 
@@ -128,7 +128,10 @@ def test_a_daemon_whose_keeper_or_planner_died_lets_the_watchdog_bite(
     cluster: Cluster, manager: Manager, worker: str
 ) -> None:
     cluster.configure(open_accounts(cluster, "a"))
-    broken = f"import rotator.daemon as d, rotator.cli; d.Daemon.{worker} = lambda self: None; rotator.cli.main()"
+    broken = (
+        "from rotator.cli.app import main; from rotator.daemon import Daemon\n"
+        f"Daemon.{worker} = lambda self: None; main()"
+    )
     environment = os.environ | {
         "NOTIFY_SOCKET": manager.address,
         "WATCHDOG_USEC": "100000",

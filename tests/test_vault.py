@@ -27,10 +27,10 @@ import trustme
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from rotator import openbao as launcher
 from rotator.config import VaultAuth, VaultSettings
+from rotator.demo import OpenBao, free_port, running_openbao
+from rotator.demo import openbao as launcher
 from rotator.errors import RotatorError
-from rotator.openbao import OpenBao, free_port, running_openbao
 from rotator.vault import (
     CasConflict,
     Document,
@@ -951,7 +951,7 @@ def test_a_port_that_somebody_else_took_is_given_up_for_another(monkeypatch: pyt
 
 def test_a_server_ends_with_a_parent_that_is_killed() -> None:
     script = (
-        "import time\nfrom rotator.openbao import running_openbao\n"
+        "import time\nfrom rotator.demo.openbao import running_openbao\n"
         "with running_openbao() as b:\n    print(b.address, flush=True)\n    time.sleep(99)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

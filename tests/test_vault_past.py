@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rotator import vault as module
 from rotator.vault import CasConflict, Vault, VaultUnreachable
+from rotator.vault import client as module
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
 from tests.test_vault import Place, documents, place
 

@@ -18,7 +18,7 @@ import stamina
 from structlog.testing import capture_logs
 
 from rotator.config import VaultSettings
-from rotator.openbao import OpenBao, free_port
+from rotator.demo import OpenBao, free_port
 from rotator.vault import (
     LONGEST_READ,
     CasConflict,
@@ -260,7 +260,7 @@ class Stopwatch:
 @pytest.fixture
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     made = Stopwatch()
-    monkeypatch.setattr("rotator.vault.time", made)
+    monkeypatch.setattr("rotator.vault.client.time", made)
     return made
 
 

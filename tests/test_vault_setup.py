@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.check import Finding, examine
 from rotator.config import VaultSettings, load
-from rotator.fleet import Fleet, Request, Wanted
+from rotator.fleet import Finding, Fleet, Request, Wanted, examine
 from rotator.rotation import Result
 from rotator.vault import Vault, VaultDenied
 from tests.openbao import Issuer

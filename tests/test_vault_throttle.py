@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from rotator.brake import trouble
+from rotator.core.circuit_breaker import trouble
 from rotator.core.failures import Code
 from rotator.rotation import Outcome, Result
-from rotator.vault import LONGEST_THROTTLING, Vault, VaultRateLimited, VaultUnreachable
-from rotator.vault_throttle import Throttle, parse_retry_after
+from rotator.vault import LONGEST_THROTTLING, Throttle, Vault, VaultRateLimited, VaultUnreachable, parse_retry_after
 from tests.openbao import Admin
 from tests.proxy import DROP_AFTER, FORWARD, Action, Answer, Call, FaultProxy
 from tests.support import Cluster

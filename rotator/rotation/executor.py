@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.account_api import Credentials, LostAnswer, NotSent, RateLimited, Refused, SecretInfo, Unauthorized
 from rotator.audit import Act
+from rotator.core.generator import generate
 from rotator.core.protocol import (
     Answered,
     Awaited,
@@ -43,8 +43,8 @@ from rotator.core.protocol import (
 )
 from rotator.documents.published import parse_published
 from rotator.errors import Code, RotatorError
-from rotator.generator import generate
 from rotator.logs import register_secret
+from rotator.provider import Credentials, LostAnswer, NotSent, RateLimited, Refused, SecretInfo, Unauthorized
 from rotator.rotation.audited import AuditTrail
 from rotator.rotation.errors import RotationError, StoppedError
 from rotator.rotation.ports import Provider, Waiter

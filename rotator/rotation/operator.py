@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from rotator.account_api import SecretInfo
 from rotator.audit import Act
 from rotator.core.protocol import (
     Command,
@@ -28,6 +27,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant, parse_published
 from rotator.errors import RotatorError
+from rotator.provider import SecretInfo
 from rotator.rotation.errors import ContentionError, OperatorError, RotationError
 from rotator.rotation.executor import EARLIER_VERSIONS, stopped
 from rotator.rotation.preview import look

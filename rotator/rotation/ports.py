@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from rotator.account_api import Balance, Credentials, SecretInfo
+from rotator.provider import Balance, Credentials, SecretInfo
 from rotator.vault import Document
 
 Clock = Callable[[], datetime]

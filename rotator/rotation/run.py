@@ -5,7 +5,6 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Self
 
-from rotator.account_api import RateLimited
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.jitter import backoff
@@ -25,6 +24,7 @@ from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Blame, Code, RotatorError
 from rotator.logs import redact
+from rotator.provider import RateLimited
 from rotator.rotation.audited import NO_AUDIT, AuditTrail
 from rotator.rotation.errors import ContentionError, RotationError, StoppedError
 from rotator.rotation.executor import Executor, stopped

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.provider.rate_limiter import Budget, Hold, RateLimiter, remaining_budget, requested_wait
+from rotator.provider import Budget, Hold, RateLimiter, remaining_budget, requested_wait
 
 # Years away from the local clock: no result depends on that one.
 ANSWERED = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)

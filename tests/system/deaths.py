@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from rotator.account_api import ApiError
+from rotator.provider import ApiError
 from rotator.vault import CasConflict
 from tests.model import World
 

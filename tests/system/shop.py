@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Operation
-from rotator.generator import Recipe, generate
 from tests import proxy
 from tests.support import Cluster, Consumer, Finished, Process, eventually
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.account_api import Credentials, SecretInfo
+from rotator.provider import Credentials, SecretInfo
 from tests.model import World
 from tests.support import Cluster
 from tests.system.advice import Reader

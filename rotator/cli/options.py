@@ -1,0 +1,127 @@
+"""What all groups of commands share: options, the fleet, how a secret comes in."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rotator.errors import ConfigError, RotatorError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from rotator.config import Settings
+    from rotator.fleet import Fleet
+
+
+def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    from rotator.config import find_file, load
+
+    try:
+        settings = load(find_file(ctx.params.get("config")))
+    except RotatorError:
+        return []
+    return [account.name for account in settings.accounts if account.name.startswith(incomplete)]
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+SecretStdinOption = Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")]
+SecretFileOption = Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")]
+SecretEnvOption = Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", autocompletion=_complete_names, help="Accounts.", show_default=False),
+]
+
+
+def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":
+    """The configuration that a command was given.
+
+    Raises:
+        ConfigError: If there is none, or it is wrong.
+    """
+    from rotator.config import find_file, load
+
+    return load(find_file(config or ctx.find_root().obj))
+
+
+@contextmanager
+def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
+    """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
+    settings = settings_of(ctx, config)
+    from rotator import logs
+    from rotator.fleet import Fleet
+    from rotator.provider import AccountApi
+    from rotator.vault import Vault
+
+    logs.configure(settings.log.level, settings.log.format)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    with AccountApi(settings.account_api, connections=settings.daemon.concurrency) as api:
+        yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+
+
+def require_one_source(option: str, *, stdin: bool, file: Path | None, variable: str | None) -> None:
+    """Refuse two places for one value.
+
+    Args:
+        option: What the options that name a place begin with: "--secret".
+
+    Raises:
+        ConfigError: If more than one is named.
+    """
+    if sum((stdin, file is not None, variable is not None)) > 1:
+        raise ConfigError(f"Name one source of the secret: {option}-stdin, {option}-file or {option}-env")
+
+
+def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, variable: str | None) -> "SecretStr":
+    """A value that a person brings; asked for on a terminal if no place is named.
+
+    Args:
+        prompt: What to ask for.
+        option: What the options that name a place begin with: "--secret".
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    import os
+    from getpass import getpass
+
+    from pydantic import SecretStr
+
+    from rotator.logs import register_secret
+
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f"{file} cannot be read") from None
+    elif variable is not None:
+        text = os.environ.get(variable, "")
+    elif stdin:
+        text = sys.stdin.readline()
+    elif sys.stdin.isatty():
+        text = getpass(f"{prompt}: ")
+    else:
+        raise ConfigError(f"There is no terminal to ask on: use {option}-stdin, {option}-file or {option}-env")
+    secret = text.strip("\r\n")
+    if not secret.strip():
+        raise ConfigError("The value is empty")
+    return register_secret(SecretStr(secret))

@@ -1,0 +1,366 @@
+"""One request over many accounts: what each is asked, in what order, how many at once."""
+
+import os
+import secrets
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from rotator.audit import log as audit
+from rotator.config import AccountSettings, Settings
+from rotator.core.protocol import (
+    Journal,
+    Policy,
+    Published,
+    Reason,
+    RequestKind,
+    Trigger,
+    requests,
+)
+from rotator.core.protocol import Request as StoredRequest
+from rotator.documents.fleet import ring
+from rotator.errors import Code, ConfigError, RotatorError
+from rotator.provider import WORST_CASE, AccountApi
+from rotator.rotation import Outcome, Preview, Result, Rotation, preview
+from rotator.rotation.state import MakeRequest
+from rotator.vault import Vault, WrongMount
+
+_CAPABILITY_CHUNK = 500
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Wanted(StrEnum):
+    """What is asked of the accounts."""
+
+    NOW = "now"  # a secret younger than the request
+    DUE = "due"  # whatever its account's schedule says
+    NOTHING_NEW = "nothing_new"  # finish and revoke what is under way
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of every account of a run.
+
+    Attributes:
+        wanted: Which secrets are to be replaced.
+        kind: What a person asks for; None: a plain rotation if `wanted` is NOW, nothing otherwise.
+        revoke: Whether anything may be revoked.
+        max_wait: How long one account may be waited for.
+    """
+
+    wanted: Wanted
+    kind: RequestKind | None = None
+    revoke: bool = True
+    max_wait: timedelta = timedelta()
+
+
+class Fleet:
+    """The configured accounts and the two servers they live on.
+
+    Args:
+        settings: The configuration.
+        provider: The Account API.
+        vault: Vault.
+        stop: Set when the process is to end; whatever waits, ends.
+    """
+
+    def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
+        self.settings = settings
+        self.provider = provider
+        self.stop = stop
+        self.vault = vault
+        self.audit = audit.at(settings.audit.file)
+        self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+    @staticmethod
+    def now() -> datetime:
+        """The present, aware UTC."""
+        return datetime.now(UTC)
+
+    def select(self, names: Sequence[str], *, everything: bool) -> tuple[AccountSettings, ...]:
+        """The enabled accounts meant.
+
+        Raises:
+            ConfigError: If a name is unknown, or an account named is not enabled.
+        """
+        if everything:
+            return tuple(account for account in self.settings.accounts if account.enabled)
+        accounts = tuple(self.settings.account(name) for name in dict.fromkeys(names))
+        for account in accounts:
+            if not account.enabled:
+                raise ConfigError(
+                    f'Account "{account.name}" is not enabled', next_step="Set enabled = true for it, if you mean it"
+                )
+        return accounts
+
+    def preflight(self, accounts: Sequence[AccountSettings]) -> None:
+        """Make sure, before anything is written, that all of it may be written.
+
+        Raises:
+            ConfigError: If the audit log cannot be written; if the policy of rotator's token does not reach a path:
+                each stanza is one line.
+            VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
+        """
+        self.audit.check()
+        missing = " ".join(need.stanza for need in self.needs(accounts) if not need.met)
+        try:
+            self.vault.check_mount()
+        except WrongMount as error:
+            if missing:  # a mount that the policy does not reach at all cannot be told from one that is not there
+                error.next_step += f". If the mount is right, add to the policy: {missing}"
+            raise
+        if missing:
+            raise ConfigError(
+                f"rotator's Vault policy does not allow what these accounts need. Add: {missing}",
+                unchanged="Nothing was written anywhere",
+            )
+
+    def needs(self, accounts: Sequence[AccountSettings], *, top_ups: bool = False) -> list["Need"]:
+        """Each Vault path that the accounts need, and what the token may do there.
+
+        Args:
+            accounts: Which.
+            top_ups: Whether what automatic top-ups need counts as well; rotations do without it.
+        """
+        wanted: dict[str, frozenset[str]] = {}
+        for account in accounts:
+            for path in (account.path, self.settings.journal_path(account)):
+                wanted[self.vault.data_path(path)] = frozenset({"create", "read", "update"})
+            if account.primary is not None:
+                primary = self.vault.data_path(self.settings.account(account.primary).path)
+                wanted.setdefault(primary, frozenset({"read"}))
+            if top_ups and account.top_up.per_day:
+                noted = self.vault.data_path(self.settings.top_ups_path(account))
+                wanted[noted] = frozenset({"create", "read", "update"})
+                if account.top_up.trx_path is not None:
+                    wanted.setdefault(self.vault.data_path(account.top_up.trx_path), frozenset({"read"}))
+        return self._compared(wanted)
+
+    def wishes(self, accounts: Sequence[AccountSettings]) -> dict[str, list["Need"]]:
+        """What rotator can do without, by what is worse then."""
+        journals = [self.vault.metadata_path(self.settings.journal_path(account)) for account in accounts]
+        limits = dict.fromkeys(journals, frozenset({"create", "update"}))
+        token = {"auth/token/lookup-self": frozenset({"read"}), "auth/token/renew-self": frozenset({"update"})}
+        return {
+            "old versions of the journals, which hold secrets, are not limited by rotator": self._compared(limits),
+            "rotator does not see when its token ends, and logs in instead of renewing it": self._compared(token),
+        }
+
+    def _compared(self, wanted: Mapping[str, frozenset[str]]) -> list["Need"]:
+        paths = list(wanted)
+        allowed: dict[str, frozenset[str]] = {}
+        for start in range(0, len(paths), _CAPABILITY_CHUNK):
+            allowed |= self.vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
+        return [Need(path, wanted[path], allowed.get(path, frozenset())) for path in paths]
+
+    def rotation(
+        self,
+        account: AccountSettings,
+        request: Request,
+        *,
+        stop: threading.Event | None = None,
+        halt: Callable[[], bool] = lambda: False,
+        on_journal: Callable[[Journal], None] = lambda _: None,
+    ) -> Rotation:
+        """One run over one account, ready to go.
+
+        Args:
+            account: The account.
+            request: What is asked.
+            stop: Ends this run's waits; the fleet's own if not given.
+            halt: Whether the run is to end before its next step.
+            on_journal: Told of every journal that the run wrote.
+        """
+        told = stop or self.stop
+        return Rotation(
+            account,
+            self.settings,
+            self.provider,
+            self.vault,
+            policy=self.policy(account, request),
+            clock=self.now,
+            wait=lambda delay: told.wait(delay.total_seconds()),
+            halt=halt,
+            max_wait=request.max_wait,
+            ask=self._asker(account, request),
+            on_journal=on_journal,
+            audit=self.audit,
+        )
+
+    def policy(self, account: AccountSettings, request: Request) -> Policy:
+        """What the request means for the account."""
+        now = self.now()
+        by_schedule = request.wanted is Wanted.DUE
+        return Policy(
+            runner=self.runner,
+            account=account.name,
+            api_key=account.api_key,
+            due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,
+            explicit=not by_schedule,
+            revoke=request.revoke,
+            trigger=Trigger.SCHEDULE if by_schedule else Trigger.MANUAL,
+            has_primary=account.primary is not None,
+            grace=account.grace,
+            verify_timeout=account.verify_timeout,
+            max_secrets=self.settings.account_api.max_secrets,
+            lease=self.settings.daemon.lease,
+            request_timeout=self.settings.account_api.timeout * WORST_CASE,
+            window=self.settings.account_api.settle,
+        )
+
+    def _asker(self, account: AccountSettings, request: Request) -> MakeRequest | None:
+        """Return what makes the request of a run's caller, once the account was read; None if nobody asks."""
+        kind = request.kind or (RequestKind.MANUAL if request.wanted is Wanted.NOW else None)
+        if kind is None:
+            return None
+
+        def ask(journal: Journal, published: Published) -> StoredRequest | None:
+            now, rotated_at = self.now(), journal.rotated_at
+            if request.wanted is Wanted.DUE and rotated_at is not None:
+                due = account.schedule.due(account.name, rotated_at, now)
+                if due.at > now:
+                    return None
+            target = requests.target_of(journal, published)
+            if target is None:
+                return None
+            return StoredRequest(kind, target, now, audit.user(), secrets.token_hex(8))
+
+        return ask
+
+    def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
+        """Run them, secondaries before their primaries; outcomes come as accounts are done."""
+        unfinished: list[str] = []
+        api_keys = {account.name: account.api_key for account in accounts}
+        try:
+            for wave in waves(accounts):
+                for outcome in self._run_wave(wave, request):
+                    if outcome.journal is not None and outcome.journal.request is not None:
+                        unfinished.append(api_keys[outcome.account])
+                    yield outcome
+        finally:
+            if unfinished:
+                ring(self.vault, self.settings.fleet_path, unfinished)
+
+    def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
+        """Run accounts, some at a time. A run that waits for its candidate ends, and another one continues later.
+
+        So new secrets that do not verify yet occupy no worker.
+        """
+        later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
+        waiting: list[tuple[datetime, AccountSettings]] = []
+        with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+
+            def submit(account: AccountSettings, request: Request) -> Future[Outcome]:
+                return pool.submit(self._unless_stopped, account.name, partial(self._run, account, request))
+
+            running = {submit(account, request): account for account in accounts}
+            while running or waiting:
+                due = [account for at, account in waiting if at <= self.now() or self.stop.is_set()]
+                waiting = [entry for entry in waiting if entry[1] not in due]
+                running |= {submit(account, later): account for account in due}
+                if not running:
+                    self.stop.wait((min(at for at, _ in waiting) - self.now()).total_seconds())
+                    continue
+                ended, _ = wait(running, timeout=1 if waiting else None, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    account, outcome = running.pop(future), future.result()
+                    if outcome.resume_at is not None and not self.stop.is_set():
+                        waiting.append((outcome.resume_at, account))
+                    else:
+                        yield outcome
+
+    def preview(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Preview | Outcome]:
+        """Look at what a run would do; an outcome in place of a preview tells why an account cannot be looked at."""
+        yield from self._spread(
+            {account.name: partial(preview, self.rotation(account, request)) for account in accounts}
+        )
+
+    def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
+        """Do it all, some at a time. A mistake in rotator ends the account it happened to, not the others."""
+        with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+            for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
+                yield future.result()
+
+    def _run(self, account: AccountSettings, request: Request) -> Outcome:
+        outcome = self.rotation(account, request).run()
+        journal = outcome.journal
+        if request.wanted is not Wanted.DUE or journal is None or journal.rotated_at is None or outcome.published:
+            return outcome
+        closed_until = self.closed_until(account, journal.rotated_at)
+        if outcome.result is not Result.OK or closed_until is None:
+            return outcome
+        error = "it is due, but no window is open"
+        return replace(outcome, result=Result.DEFERRED, reason=Reason.WINDOW, until=closed_until, error=error)
+
+    def closed_until(self, account: AccountSettings, rotated_at: datetime) -> datetime | None:
+        """When the rotation may begin that is due now, but for windows and blackouts; None if nothing is due."""
+        now, schedule = self.now(), account.schedule
+        at_any_time = replace(schedule, windows=(), blackouts=())
+        opening = schedule.due(account.name, rotated_at, now).at
+        return opening if at_any_time.due(account.name, rotated_at, now).at <= now < opening else None
+
+    def _unless_stopped(self, name: str, job: Callable[[], T]) -> T | Outcome:
+        if self.stop.is_set():
+            return Outcome(name, Result.DEFERRED, reason=Reason.STOPPED, error="told to stop before it began")
+        return self.guarded(name, job)
+
+    @staticmethod
+    def guarded(name: str, job: Callable[[], T]) -> T | Outcome:
+        """Do a job for an account; whatever goes wrong ends that job and nothing else."""
+        try:
+            return job()
+        except RotatorError as error:
+            return Outcome(name, Result.FAILED, reason=error.code.value, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary between accounts
+            where = log_mistake(error)
+            what = f"A mistake in rotator ({type(error).__name__} at {where}) stopped {name}"
+            return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
+
+
+def log_mistake(error: Exception) -> str:
+    """Log an exception that nobody foresaw; where it was raised.
+
+    Its text is nobody's to vouch for: its type and its place are enough to find it.
+    """
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
+    return frames[-1]
+
+
+def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
+    """Who goes first: a secondary may need its primary's secret, so primaries come after all their secondaries."""
+    primaries = {account.primary for account in accounts}
+    first = [account for account in accounts if account.name not in primaries]
+    second = [account for account in accounts if account.name in primaries]
+    return [wave for wave in (first, second) if wave]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A Vault path, what rotator needs to do there and what it may do."""
+
+    path: str
+    wanted: frozenset[str]
+    allowed: frozenset[str]
+
+    @property
+    def met(self) -> bool:
+        """Whether rotator may do all of it."""
+        return "root" in self.allowed or self.wanted <= self.allowed
+
+    @property
+    def stanza(self) -> str:
+        """The policy stanza that allows it."""
+        capabilities = ", ".join(f'"{capability}"' for capability in sorted(self.wanted))
+        return f'path "{self.path}" {{ capabilities = [{capabilities}] }}'

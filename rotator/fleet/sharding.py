@@ -1,0 +1,71 @@
+"""Which part of a fleet is this process's, pure but for `detected`.
+
+Rendezvous hashing: each process works out for itself who looks after an account, without asking anybody, and one
+process more or less moves only the accounts that have to move. A primary and its secondaries stay together, because
+the one rotates after the others.
+"""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from rotator.config import AccountSettings
+from rotator.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part number `index`, from 0, of `count` parts."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def owns(self, account: AccountSettings) -> bool:
+        """Whether this account is in this part."""
+        family = account.primary or account.name
+        return max(range(self.count), key=lambda index: _weight(family, index)) == self.index
+
+
+def parse_shard(text: str) -> Shard:
+    """Read "0/4", or "auto/4": then the place is Kubernetes's to say.
+
+    Raises:
+        ConfigError: If it is anything else, or the place is not one of so many.
+    """
+    found = re.fullmatch(r"([0-9]+|auto)/([1-9][0-9]*)", text, re.ASCII)
+    if not found:
+        raise ConfigError(f'The shard "{text}" is not of the form 0/4 or auto/4')
+    index = detected() if found[1] == "auto" else int(found[1])
+    if index >= int(found[2]):
+        raise ConfigError(
+            f"There is no shard {index} of {found[2]}: they are counted from 0",
+            next_step="Make the number of shards that of the replicas",
+        )
+    return Shard(index, int(found[2]))
+
+
+def detected() -> int:
+    """This process's place among its like: an Indexed Job's completion index, or a StatefulSet's ordinal.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    # Kubernetes sets the variable in an Indexed Job's containers, and names a StatefulSet's pods NAME-ORDINAL.
+    index = os.environ.get("JOB_COMPLETION_INDEX") or os.environ.get("HOSTNAME") or socket.gethostname()
+    found = re.fullmatch(r"(?:.*-)?([0-9]+)", index, re.ASCII)
+    if not found:
+        raise ConfigError(
+            f'The shard is "auto", but there is no JOB_COMPLETION_INDEX, and the host name "{index}" does not end with '
+            "a StatefulSet's ordinal",
+            next_step="Say it: --shard 0/4",
+        )
+    return int(found[1])
+
+
+def _weight(family: str, index: int) -> bytes:
+    return blake2b(f"{index}/{family}".encode(), digest_size=8).digest()

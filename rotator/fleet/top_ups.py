@@ -1,0 +1,136 @@
+"""Reads balances, and tops up what may be topped up.
+
+The instants of automatic top-ups stand in a document of their own, `journal_prefix/NAME/top-ups`, written with
+check-and-set before a top-up is sent. So no restart and no other replica ever exceeds the limit: who comes second finds
+the document changed, and leaves it at that.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from rotator.audit import Act, Entry
+from rotator.config import AccountSettings
+from rotator.core import balance
+from rotator.core.balance import Reading, Rules, TopUp, Withheld
+from rotator.errors import RotatorError
+from rotator.fleet.account_view import published_credentials, refused
+from rotator.fleet.fleet import Fleet
+from rotator.logs import register_secret
+from rotator.provider import LostAnswer
+from rotator.vault import CasConflict, Document
+
+_log = structlog.get_logger()
+
+
+class _Entry(BaseModel):
+    at: datetime
+    runner: str
+
+
+class _TopUps(BaseModel):
+    top_ups: list[_Entry] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Cashier:
+    """Looks after the money of the accounts of a fleet.
+
+    Args:
+        fleet: The accounts, and the two servers they live on.
+    """
+
+    fleet: Fleet
+
+    def rules(self, account: AccountSettings) -> Rules | None:
+        """What is wanted for the account; None if its balance is nobody's business."""
+        every = self.fleet.settings.balance.every
+        return Rules(every, account.low_balance, account.top_up.per_day) if every and account.enabled else None
+
+    def read(self, account: AccountSettings) -> Reading:
+        """The account's balance, asked with its published secret.
+
+        Raises:
+            RotatorError: If it could not be had.
+        """
+        credentials = published_credentials(self.fleet, account)
+        at = self.fleet.now()
+        with refused(account):
+            found = self.fleet.provider.get_balance(credentials)
+        return Reading(found.euros, found.auto_reload, at)
+
+    def top_up(self, account: AccountSettings, reading: Reading, rules: Rules) -> TopUp | Withheld:
+        """Top the account up if that is allowed.
+
+        Raises:
+            RotatorError: If nothing was sent, because of Vault or of the payment's reference.
+        """
+        path = self.fleet.settings.top_ups_path(account)
+        if (withheld := balance.why_not(reading, rules, (), self.fleet.now())) is not None:
+            return withheld
+        document = self.fleet.vault.read(path)
+        noted = _noted(document, path)
+        now = self.fleet.now()
+        withheld = balance.why_not(reading, rules, [entry.at for entry in noted], now)
+        if withheld is not None:
+            return withheld
+        trx, credentials = self._trx(account), published_credentials(self.fleet, account)
+        counted = balance.recent([entry.at for entry in noted], now)
+        entries = [entry for entry in noted if entry.at in counted] + [_Entry(at=now, runner=self.fleet.runner)]
+        try:
+            self.fleet.vault.write(path, _TopUps(top_ups=entries).model_dump(mode="json"), cas=document.version)
+        except CasConflict:
+            return Withheld.ARRIVING  # another replica was faster
+        return self._sent(account, lambda: self.fleet.provider.top_up(credentials, trx))
+
+    def _sent(self, account: AccountSettings, send: Callable[[], None]) -> TopUp:
+        entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
+        try:
+            with self.fleet.audit.acting(entry, required=True):
+                send()
+        except LostAnswer as error:
+            _log.error("balance.top_up_unanswered", account=account.name, error=str(error))
+            return TopUp.UNANSWERED
+        except RotatorError as error:
+            _log.error("balance.top_up_failed", account=account.name, error=str(error))
+            return TopUp.FAILED
+        _log.warning("balance.topped_up", account=account.name)
+        return TopUp.OK
+
+    def _trx(self, account: AccountSettings) -> SecretStr:
+        """The reference of the payment that is repeated."""
+        source = account.top_up
+        if source.trx_path is not None:
+            where = f"{source.trx_field} of {source.trx_path}"
+            value: Any = (self.fleet.vault.read(source.trx_path).data or {}).get(source.trx_field)
+        else:
+            where = f"the variable {source.trx_env}"
+            value = os.environ.get(source.trx_env or "")
+        if not isinstance(value, str) or not value.strip():
+            raise RotatorError(
+                f"The reference of the payment for {account.name} is not in {where}",
+                unchanged="Nothing was topped up",
+                next_step="Put it there, or set top_up.per_day = 0",
+            )
+        return register_secret(SecretStr(value.strip()), passing=True)
+
+
+def _noted(document: Document, path: str) -> list[_Entry]:
+    try:
+        entries = _TopUps.model_validate(document.data or {}).top_ups
+    except ValidationError:
+        raise RotatorError(
+            f"{path} does not hold what rotator noted of its top-ups",
+            unchanged="Nothing was topped up",
+            next_step="Put its last good version back (vault kv rollback)",
+        ) from None
+    return [entry.model_copy(update={"at": _aware(entry.at)}) for entry in entries]
+
+
+def _aware(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
