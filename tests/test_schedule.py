@@ -230,7 +230,7 @@ def test_an_account_keeps_its_place_in_the_jitter_but_for_a_quarter() -> None:
 def test_another_process_says_the_same_whatever_its_hash_seed() -> None:
     script = (
         "from datetime import UTC, datetime, timedelta; from zoneinfo import ZoneInfo\n"
-        "from rotator.core.scheduling.schedule import *\n"
+        "from rotator.core.scheduling import Blackout, Schedule, Window\n"
         "s = Schedule(timedelta(days=30), None, ZoneInfo('Europe/Berlin'), (Window.parse('sat,mon 01:00-05:00'),),"
         " (Blackout.parse('12-24/01-02'),), timedelta(days=40), timedelta(hours=6))\n"
         "at = datetime(2026, 11, 20, tzinfo=UTC)\n"

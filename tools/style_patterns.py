@@ -21,7 +21,8 @@ PATTERNS = {
     "subject clause": r"(?:^|[.:;|] )(?:What|Who|Whoever|Whatever)\b(?![^.:;|]*\?)",
     "nobody": r"\b(?:some|any|every|no)body\b|\bwhoever\b",
     "riddle passive": r"\b(?:is|are|was|were) (?:told|asked|believed|heard|said)\b|\bis to be\b",
-    "metaphor": r"\b(?:teller|cashier|keeper|brake|mend(?:s|ed)?|at work on|made up for|look(?:s)? after|taken on|is away)\b",
+    "metaphor": r"\b(?:teller|cashier|keeper|brake|mend(?:s|ed)?)\b"
+    r"|\b(?:at work on|made up for|looks? after|taken on|is away)\b",
     "so many": r"\bso (?:many|long|much)\b",
 }
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

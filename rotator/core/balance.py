@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from hashlib import blake2b
 
-from rotator.core.jitter import backoff
+from rotator.core.jitter import backoff, fraction
 
 # For so long after a start the first looks are spread.
 FIRST_WITHIN = timedelta(minutes=1)
@@ -151,5 +150,5 @@ def _next(account: str, every: timedelta, now: datetime) -> datetime:
 
 
 def _share(account: str) -> float:
-    """A number from 0 to 1 that is an account's own."""
-    return int.from_bytes(blake2b(account.encode(), digest_size=8).digest()) / 2**64
+    """Return an account's own number from 0 to 1."""
+    return fraction(account) / 2**64

@@ -1,5 +1,7 @@
 """When accounts are due: schedules, windows, blackouts and forecasts."""
 
+from rotator.core.scheduling.calendar import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Window
+from rotator.core.scheduling.cron import cron_gaps
 from rotator.core.scheduling.forecast import (
     CALLS,
     Event,
@@ -12,16 +14,7 @@ from rotator.core.scheduling.forecast import (
     hours,
     loads,
 )
-from rotator.core.scheduling.schedule import (
-    BLACKOUT_PATTERN,
-    WINDOW_PATTERN,
-    Blackout,
-    Due,
-    Schedule,
-    Window,
-    cron_gaps,
-    slot,
-)
+from rotator.core.scheduling.schedule import Due, Schedule, slot
 
 __all__ = [
     "BLACKOUT_PATTERN",
