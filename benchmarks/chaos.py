@@ -36,8 +36,8 @@ from benchmarks.links import Link, Network, Owners, State
 from rotator import logs
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Emulator, Operation, running
-from tests.openbao import Node, running_raft
-from tests.support import WallClock, write_config
+from testkit.cluster import WallClock, write_config
+from testkit.openbao import Node, running_raft
 
 EVERY, GRACE, LEASE = timedelta(seconds=45), timedelta(seconds=20), timedelta(seconds=20)
 TIMEOUT, SETTLE = timedelta(seconds=2), timedelta(seconds=4)

@@ -273,7 +273,7 @@ SECTIONS = (
 
 
 def calls_table() -> str:
-    """How many requests each way to run takes, from the lists that tests/test_calls.py holds it to."""
+    """How many requests each way to run takes, from the lists that tests/benchmarks/test_calls.py holds it to."""
 
     def row(what: str, block: str) -> Row:
         provider, vault = (sum(line.startswith(server) for line in block.split("\n")) for server in ("prov", "vault"))

@@ -26,8 +26,8 @@ import httpx
 from benchmarks.fleet import Consumers, Daemon, look_at, open_account, rotations
 from rotator import logs
 from rotator.emulator import Emulator, running
-from tests.openbao import running_raft
-from tests.support import write_config
+from testkit.cluster import write_config
+from testkit.openbao import running_raft
 
 EVERY, GRACE = timedelta(seconds=36), timedelta(seconds=6)
 # After the last fault: the longest back-off that an account is likely to have run into.

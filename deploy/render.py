@@ -1,6 +1,6 @@
 """Writes what follows from other files: the plain manifests and the chart's copies.
 
-`make manifests` runs it; tests/test_chart.py holds every file to what it would write.
+`make manifests` runs it; tests/deploy/test_chart.py holds every file to what it would write.
 """
 
 import json

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from rotator.demo import OpenBao, running_openbao
 from rotator.emulator import Emulator, running
-from tests.support import Cluster
+from testkit.cluster import Cluster
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

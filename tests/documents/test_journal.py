@@ -27,7 +27,7 @@ from rotator.core.protocol import (
 from rotator.documents.journal import FORMAT, JournalError, JournalNewerError, parse_journal, render_journal
 from rotator.rotation import Operator, Result
 from rotator.vault import Document
-from tests.model import World
+from testkit.model import World
 
 GOLDEN = sorted(Path(__file__).with_name("journals-0.1.0").glob("*.json"))
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from rotator.config import parse_duration
 from rotator.core.protocol import Command
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
-from tests.model import World
+from testkit.model import World
 
 
 class CannotGoError(Exception):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rotator.provider import ApiError
 from rotator.vault import CasConflict
-from tests.model import World
+from testkit.model import World
 
 _REQUESTS = ("read", "write", "list_secrets", "create_secret", "revoke_secret", "get_balance")
 

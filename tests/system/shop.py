@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Operation
-from tests import proxy
-from tests.support import Cluster, Consumer, Finished, Process, eventually
+from testkit import proxy
+from testkit.cluster import Cluster, Consumer, Finished, Process, eventually
 
 # A process starts in a second, and takes many on a busy machine. No test waits for this.
 ENOUGH = 60.0

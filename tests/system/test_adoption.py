@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from rotator.emulator import Emulator, running
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
-from tests.model import World
-from tests.support import Cluster, eventually
+from testkit.cluster import Cluster, eventually
+from testkit.model import World
 from tests.system.advice import CannotGoError, Reader
 from tests.system.deaths import check_revocations
 from tests.system.shop import ENOUGH, Shop, assert_ok, new_secret

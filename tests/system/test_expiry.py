@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Cluster, eventually
+from testkit.cluster import Cluster, eventually
 from tests.system.shop import ENOUGH, Shop, assert_ok
 
 pytestmark = pytest.mark.timeout(280)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Cluster
+from testkit.cluster import Cluster
 from tests.system.shop import Shop, assert_ok, new_secret
 
 pytestmark = pytest.mark.timeout(280)

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Result
-from tests.model import World
-from tests.support import Cluster
+from testkit.cluster import Cluster
+from testkit.model import World
 from tests.system.deaths import check_revocations, die
 from tests.system.shop import Gate, Shop, assert_ok, kill, writes_to
 

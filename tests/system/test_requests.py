@@ -14,8 +14,8 @@ import pytest
 
 from rotator.core.protocol import RequestKind
 from rotator.rotation import Result
-from tests.model import World
-from tests.support import Cluster, Consumer, Finished, Process, eventually
+from testkit.cluster import Cluster, Consumer, Finished, Process, eventually
+from testkit.model import World
 from tests.system.deaths import check_revocations, die
 from tests.system.shop import ENOUGH, Gate, Shop, assert_ok, new_secret, writes_to
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.provider import Credentials, SecretInfo
-from tests.model import World
-from tests.support import Cluster
+from testkit.cluster import Cluster
+from testkit.model import World
 from tests.system.advice import Reader
 from tests.system.deaths import check_revocations, die
 from tests.system.shop import Gate, Shop, assert_ok, kill, new_secret

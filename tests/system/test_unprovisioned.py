@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rotator.emulator import Emulator, Operation, Revision, running
-from tests.support import Cluster, WallClock, eventually
+from testkit.cluster import Cluster, WallClock, eventually
 from tests.system.shop import ENOUGH, Shop, assert_ok
 
 pytestmark = pytest.mark.timeout(280)

@@ -1,0 +1,1 @@
+"""The harness of tests and benchmarks: servers, proxies, processes and a model of both."""

@@ -1,0 +1,747 @@
+"""The audit log: what it says of every course that a rotation can take, and that no change of it goes unnoticed."""
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit import log as audit
+from rotator.core.generator import Recipe
+from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
+from rotator.errors import ConfigError, RotatorError
+from rotator.provider import LostAnswer, Unauthorized
+from rotator.rotation import Operator, Result
+from testkit.cluster import Cluster
+from testkit.model import World
+from tests.cli.test_cli import Payments, opened
+from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
+
+NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
+CREATED = Entry(Act.CREATE, "shop", "shopkey", "host/1/ab", "schedule", "r1", "id-2", "0123456789abcdef")
+Lines = list[dict[str, Any]]
+
+
+def log_at(file: Path) -> AuditLog:
+    return AuditLog(file, lambda: NOW)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def written(file: Path, count: int = 5) -> list[bytes]:
+    """Lines of a log, with their ends."""
+    log = log_at(file)
+    for _ in range(count):
+        log.note(CREATED, audit.Result.DONE)
+    return file.read_bytes().splitlines(keepends=True)
+
+
+def fields(file: Path) -> Lines:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def problem(file: Path, lines: Sequence[bytes], head: str | None = None) -> str | None:
+    file.write_bytes(b"".join(lines))
+    return verify([file], head).problem
+
+
+@contextmanager
+def no_room(file: Path, left: int = 0) -> Iterator[None]:
+    """No file of this process may grow any more, beyond what the log has and so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + left, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# --- a line ------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_says_who_did_what_to_which_secret_and_why(file: Path) -> None:
+    log_at(file).note(CREATED, audit.Result.DONE)
+    (line,) = fields(file)
+    assert line.pop("hash")
+    assert line.pop("actor")["user"]
+    assert line == {
+        "seq": 1,
+        "at": "2026-11-23T18:05:07.250Z",
+        "event": "create",
+        "result": "done",
+        "account": "shop",
+        "api_key": "shopkey",
+        "secret_id": "id-2",
+        "rotation_id": "r1",
+        "trigger": "schedule",
+        "fingerprint": "0123456789abcdef",
+        "version": None,
+        "prev": None,
+    }
+
+
+def test_each_hash_can_be_computed_with_ordinary_tools(file: Path) -> None:
+    written(file, 3)
+    before = None
+    for line in file.read_text().splitlines():
+        content, digest = re.fullmatch(r'(.*),"hash":"([0-9a-f]{64})"\}', line).groups()  # type: ignore[union-attr]
+        command = ["sh", "-c", """printf %s "$1" | sha256sum""", "sh", content]
+        assert subprocess.check_output(command, text=True).split()[0] == digest
+        assert json.loads(line)["prev"] == before
+        before = digest
+
+
+def test_the_hash_goes_to_the_ordinary_log_as_well(file: Path) -> None:
+    with capture_logs() as logs:
+        written(file, 2)
+    assert [(line["event"], line["seq"], line["act"]) for line in logs] == [
+        ("audit.noted", 1, "create"),
+        ("audit.noted", 2, "create"),
+    ]
+    assert [line["audit"] for line in logs] == [line["hash"] for line in fields(file)]
+
+
+def test_only_its_owner_can_read_a_new_log(file: Path) -> None:
+    written(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_s_words_can_begin_a_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", '"}\n{"seq":2}\x1b[2J\u2028' + "x" * 1000)
+    audit._person.cache_clear()
+    try:
+        written(file, 1)
+    finally:
+        audit._person.cache_clear()
+    (line,) = fields(file)
+    assert len(line["actor"]["sudo_user"]) == 64
+    assert file.read_text().isascii()
+    assert verify([file]).problem is None
+
+
+def test_without_a_file_nothing_is_audited(tmp_path: Path) -> None:
+    log = AuditLog(None)
+    log.check()
+    with log.acting(CREATED, required=True):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+# --- a chain -----------------------------------------------------------------------------------------------------
+
+
+def test_a_log_as_it_was_written_is_good(file: Path) -> None:
+    written(file, 5)
+    assert verify([file]) == Verdict(5, fields(file)[-1]["hash"], None)
+
+
+@pytest.mark.parametrize("edit", ["delete", "swap", "repeat"])
+def test_a_line_that_is_missing_moved_or_repeated_is_named(file: Path, edit: str) -> None:
+    lines = written(file, 6)
+    if edit == "delete":
+        del lines[2:4]
+        assert problem(file, lines) == f"{file}:3 follows on seq 2 with seq 5: what was between is missing"
+    elif edit == "swap":
+        lines[2], lines[3] = lines[3], lines[2]
+        assert problem(file, lines) == (
+            f"{file}:3 is out of order: seq 4 after 2, and what belongs between comes later"
+        )
+    else:
+        lines.insert(3, lines[2])
+        assert problem(file, lines) == f"{file}:4 is out of order: seq 3 after 3"
+
+
+def test_a_line_made_anew_with_its_hash_does_not_fit_the_next(file: Path) -> None:
+    lines = written(file, 3)
+    content = lines[1].rpartition(b',"hash":"')[0].replace(b'"shop"', b'"else"')
+    lines[1] = content + b',"hash":"' + hashlib.sha256(content).hexdigest().encode() + b'"}\n'
+    assert problem(file, lines) == f"{file}:3 does not follow from the line before it: one of them was replaced"
+
+
+def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path) -> None:
+    lines = written(file, 4)
+    head = json.loads(lines[-1])["hash"]
+    assert problem(file, lines, head) is None
+    assert problem(file, lines[:2]) is None, "the file alone cannot tell"
+    found = problem(file, lines[:2], head)
+    assert found == f"no line has the hash {head}: what was after seq 2 is cut off, or it is of another log"
+    assert "all of it" in str(problem(file, [], head))
+
+
+@given(st.data())
+def test_no_single_byte_can_be_changed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    file = tmp_path_factory.mktemp("audit") / "audit.jsonl"
+    content = bytearray(b"".join(written(file, 3)))
+    place = data.draw(st.integers(0, len(content) - 2))  # the last line's end is no part of what it says
+    changed = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
+    content[place] = changed
+    assert problem(file, [bytes(content)]) is not None
+
+
+def test_what_is_no_line_is_a_change_wherever_it_stands(file: Path) -> None:
+    lines = written(file, 2)
+    for place in range(3):
+        edited = [*lines[:place], b'{"seq":7}\n', *lines[place:]]
+        assert problem(file, edited) == f"{file}:{place + 1} was changed"
+
+
+# --- writers that die, disks that are full ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [1, 40, 200])
+def test_a_line_cut_off_by_a_crash_does_not_end_the_chain(file: Path, left: int) -> None:
+    lines = written(file, 3)
+    file.write_bytes(b"".join(lines[:2]) + lines[2][:left])
+    assert verify([file]).problem == (
+        f"{file}:3 is cut off: its writer died, which the next line is going to say, or somebody cut it"
+    )
+    log_at(file).note(CREATED, audit.Result.DONE)
+    verdict = verify([file])
+    assert (verdict.problem, verdict.lines) == (None, 3)
+    assert verdict.notes == (f"{file}:3 was cut off while it was written, as the next line says",)
+    assert problem(file, file.read_bytes().splitlines(keepends=True)[:2] + file.read_bytes().splitlines(True)[3:]) == (
+        f"what was before {file}:3 is missing: a line cut off"
+    )
+
+
+def test_a_line_that_only_lacks_its_end_is_whole(file: Path) -> None:
+    lines = written(file, 2)
+    file.write_bytes(b"".join(lines).removesuffix(b"\n"))
+    assert verify([file]).problem is None
+    log_at(file).note(CREATED, audit.Result.DONE)
+    assert verify([file]) == Verdict(3, fields(file)[-1]["hash"], None)
+
+
+@pytest.mark.parametrize("left", [0, 30])
+def test_a_full_disk_loses_lines_and_the_next_one_says_how_many(file: Path, left: int) -> None:
+    written(file, 2)
+    before, log = file.read_bytes(), log_at(file)
+    with no_room(file, left), capture_logs() as logs:
+        log.note(CREATED, audit.Result.DONE)
+        log.note(CREATED, audit.Result.DONE)
+    assert [line["event"] for line in logs] == ["audit.lost", "audit.lost"]
+    assert logs[0]["line"]["secret_id"] == "id-2", "what the file lacks, the ordinary log has"
+    assert file.read_bytes() == before, "no part of a line is left"
+    log.note(CREATED, audit.Result.DONE)
+    log.note(CREATED, audit.Result.DONE)
+    assert [line.get("lost") for line in fields(file)] == [None, None, 2, None]
+    verdict = verify([file])
+    assert (verdict.problem, verdict.lines) == (None, 4)
+    assert verdict.notes == (f"lines that could not be written before {file}:3, as it says: 2",)
+
+
+def test_what_has_to_be_noted_first_is_not_begun_without(file: Path) -> None:
+    log, done = log_at(file), []
+    written(file, 1)
+    with no_room(file), pytest.raises(AuditError) as caught, log.acting(CREATED, required=True):
+        done.append("it")
+    assert not done
+    assert str(caught.value) == (
+        f"{file} cannot be written (File too large), and nothing is begun that is not audited. Nothing was changed. "
+        "Make room for it, or name another file with ROTATOR_AUDIT__FILE."
+    )
+    log.note(CREATED, audit.Result.DONE)
+    assert "lost" not in fields(file)[-1], "nothing happened that has no line"
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (LostAnswer("no answer"), "unanswered"),
+        (Unauthorized("no", status=401), "not_done"),
+        (RotatorError("no"), "not_done"),
+    ],
+)
+def test_what_became_of_an_act_is_told_by_how_it_ended(file: Path, error: RotatorError, result: str) -> None:
+    with pytest.raises(type(error)), log_at(file).acting(CREATED):
+        raise error
+    assert [line["result"] for line in fields(file)] == ["begun", result]
+
+
+def test_of_an_act_that_was_interrupted_nothing_is_claimed(file: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), log_at(file).acting(CREATED):
+        raise KeyboardInterrupt
+    assert [line["result"] for line in fields(file)] == ["begun"]
+
+
+def test_whoever_keeps_the_file_locked_keeps_no_rotation_waiting(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_LOCK_TIMEOUT", timedelta(milliseconds=50))
+    written(file, 1)
+    log = log_at(file)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with capture_logs() as logs:
+            log.note(CREATED, audit.Result.DONE)
+        assert logs[0]["error"] == f"{file} cannot be written: somebody else keeps it locked"
+    log.note(CREATED, audit.Result.DONE)
+    assert fields(file)[-1]["lost"] == 1
+
+
+# --- several writers, files that are moved away ----------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+from datetime import timedelta
+from rotator.audit import log as audit
+from rotator.audit import Act, AuditLog, Entry, Result
+audit._LOCK_TIMEOUT = timedelta(minutes=1)
+for number in range(40):
+    AuditLog(Path(sys.argv[1])).note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.DONE)
+"""
+
+
+@pytest.fixture
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the lock for as long as a busy machine may take."""
+    monkeypatch.setattr(audit, "_LOCK_TIMEOUT", timedelta(minutes=1))
+
+
+@pytest.mark.usefixtures("_patient")
+def test_threads_and_processes_write_one_chain(file: Path) -> None:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(file), f"process-{number}"], stdout=subprocess.DEVNULL)
+        for number in range(3)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(written, file, 20) for _ in range(4)]:
+            one.result()
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert verify([file]) == Verdict(200, fields(file)[-1]["hash"], None)
+
+
+def test_a_file_that_is_moved_away_is_gone_on_from(file: Path) -> None:
+    log = log_at(file)
+    written(file, 2)
+    moved = file.rename(f"{file}-20261123")
+    log.note(CREATED, audit.Result.DONE)
+    newest = file.rename(f"{file}.1")
+    written(file, 1)  # by another process
+    assert [line["seq"] for line in fields(newest) + fields(file)] == [3, 4]
+    assert verify([moved, newest, file]) == Verdict(4, fields(file)[-1]["hash"], None)
+    assert verify([newest, file]).notes == (f"{newest}:1 goes on from a file that was not given (seq 3)",)
+    assert verify([moved, file]).problem == f"{file}:1 follows on seq 2 with seq 4: what was between is missing"
+
+
+def test_a_line_cut_off_at_the_end_of_a_file_that_was_moved_away_is_told_by_the_next_file(file: Path) -> None:
+    lines = written(file, 2)
+    moved = file.rename(f"{file}.1")
+    moved.write_bytes(lines[0] + lines[1][:50])
+    written(file, 1)
+    assert verify([moved, file]).problem is None
+    assert verify([moved, file]).notes == (f"{moved}:2 was cut off while it was written, as the next line says",)
+
+
+def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file: Path) -> None:
+    first = b"".join(written(file, 2))
+    Path(f"{file}.1.gz").write_bytes(gzip.compress(first))
+    file.unlink()
+    written(file, 1)
+    moved = file.with_name("unpacked")
+    moved.write_bytes(first)
+    assert verify([file]).problem is None
+    assert verify([moved, file]).problem == f"{file}:1 starts anew: what was between it and seq 2 is missing"
+
+
+@pytest.mark.usefixtures("_patient")
+def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_one(file: Path) -> None:
+    written(file, 1)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=written, args=(file, 1))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        moved = file.rename(f"{file}.1")
+    waiting.join(60)
+    assert [len(fields(one)) for one in (moved, file)] == [1, 1]
+    assert verify([moved, file]).problem is None
+
+
+# --- what it may be given --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    link, pipe, foreign = tmp_path / "link", tmp_path / "pipe", tmp_path / "foreign"
+    link.symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(pipe)
+    foreign.write_text("root:x:0:0\n")
+    for file, says in [
+        (tmp_path / "nowhere" / "audit.jsonl", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (link, "Too many levels of symbolic links"),
+        (pipe, "it is not a file"),
+        (foreign, "does not end like an audit log"),
+    ]:
+        with pytest.raises(ConfigError, match=says) as caught:
+            AuditLog(file).check()
+        assert "Nothing was written anywhere" in str(caught.value)
+    assert foreign.read_text() == "root:x:0:0\n"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_log_that_ends_in_the_middle_of_its_first_line_may_be_gone_on_from(file: Path) -> None:
+    file.write_bytes(written(file, 1)[0][:30])
+    AuditLog(file).check()
+    written(file, 1)
+    assert verify([file]).problem is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "bits"),
+    [(Recipe(), 148.8), (Recipe(length=22), 131.0), (Recipe(length=8), 47.2), (Recipe(8, "aA1"), 12.5)],
+)
+def test_how_hard_a_value_is_to_guess(recipe: Recipe, bits: float) -> None:
+    assert round(recipe.entropy, 1) == bits
+
+
+# --- rotations ---------------------------------------------------------------------------------------------------
+
+
+def audited(file: Path, **world: Any) -> World:
+    """A world with one account that rotator knows, and a log that is still empty."""
+    made = adopted(**world)
+    made.audit = AuditLog(file, made.clock)
+    return made
+
+
+def acts(file: Path) -> list[str]:
+    return [f"{line['event']} {line['result']}" for line in fields(file)] if file.exists() else []
+
+
+WHOLE = ["create begun", "create done", "publish begun", "publish done", "revoke begun", "revoke done"]
+
+
+def test_a_rotation_has_two_lines_for_each_thing_it_does(file: Path) -> None:
+    world = audited(file, grace=timedelta())
+    outcome = rotate(world, runner="host/1/ab")
+    assert acts(file) == WHOLE
+    lines = fields(file)
+    assert {line["rotation_id"] for line in lines} == {outcome.rotation_id}
+    assert {line["trigger"] for line in lines} == {"manual"}
+    assert {line["actor"]["runner"] for line in lines} == {"host/1/ab"}
+    assert world.published
+    made = audit.fingerprint("shopkey", world.published)
+    assert [line["fingerprint"] for line in lines] == [made] * 4 + [None] * 2
+    new, old = world.journal.current_id, outcome.revoked[0]
+    assert [line["secret_id"] for line in lines] == [None, new, new, new, old, old]
+    assert [line["version"] for line in lines] == [None, None, None, 2, None, None]
+    assert world.published not in file.read_text()
+    assert verify([file]).problem is None
+
+
+def test_values_that_could_be_guessed_have_no_fingerprint(file: Path) -> None:
+    world = audited(file)
+    world.settings = world.settings.model_copy(
+        update={"accounts": (world.account.model_copy(update={"secret_length": 21}),)}
+    )
+    rotate(world)
+    assert world.journal.phase is Phase.OVERLAP
+    assert {line["fingerprint"] for line in fields(file)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "then_perform", "first", "then"),
+    [
+        (Create, False, ["create begun"], WHOLE),
+        (Create, True, WHOLE[:2], WHOLE[2:]),
+        (Publish, False, WHOLE[:2], WHOLE[2:]),
+        (Publish, True, WHOLE[:4], ["publish found", *WHOLE[4:]]),
+        (Event.COMMITTED, True, WHOLE[:4], WHOLE[4:]),
+        (Revoke, True, WHOLE, []),
+    ],
+)
+def test_after_a_crash_the_next_run_notes_what_it_does_and_what_it_finds(
+    file: Path, kind: Any, then_perform: bool, first: list[str], then: list[str]
+) -> None:
+    world = audited(file, grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=then_perform)
+    assert acts(file) == first
+    world.clock.wait(timedelta(hours=1))
+    world.rotation(patience=timedelta(days=1)).run()
+    assert acts(file) == first + then
+    assert len({line["rotation_id"] for line in fields(file)}) == 1
+    assert {line["fingerprint"] for line in fields(file)[len(first) :]} <= {None}, "the value may be of any recipe"
+
+
+@pytest.mark.parametrize("fault", ["lost-before", "lost-after"])
+def test_a_create_whose_answer_was_lost_is_one_that_may_have_happened(file: Path, fault: str) -> None:
+    world = audited(file)
+    world.provider.fault = fault
+    rotate(world)
+    repeated = ["create begun", "create done"] if fault == "lost-before" else []
+    assert acts(file) == ["create begun", "create unanswered", *repeated, "publish begun", "publish done"]
+
+
+@pytest.mark.parametrize("fault", ["lost-before", "lost-after"])
+def test_a_publication_whose_answer_was_lost_is_found_by_the_next_run(file: Path, fault: str) -> None:
+    world = audited(file)
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=False)
+    world.clock.wait(timedelta(hours=1))
+    rotation = world.rotation()
+    run_until(rotation, Publish, then_perform=False)
+    world.vault.fault = fault
+    with pytest.raises(RotatorError):
+        rotation.perform(rotation.decide())
+    assert acts(file)[2:] == ["publish begun", "publish unanswered"]
+    world.clock.wait(timedelta(hours=1))
+    world.rotation().run()
+    assert acts(file)[4:] == (["publish begun", "publish done"] if fault == "lost-before" else ["publish found"])
+
+
+def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path) -> None:
+    world = audited(file)
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Prepare, then_perform=False)
+    step = rotation.decide()
+    rotate(world)
+    before = len(acts(file))
+    rotation.perform(step)
+    assert acts(file)[before:] == ["create begun", "create not_done"]
+
+
+@pytest.mark.parametrize("kind", [Create, Publish, Revoke])
+def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path, kind: type[Step]) -> None:
+    """Patroni's rule: whatever comes between the look at the lease and the act is taken from the lease."""
+    world = audited(file, grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.clock.wait(timedelta(hours=1))
+    rotation = world.rotation()
+    run_until(rotation, kind, then_perform=False)
+    step, live, published = rotation.decide(), dict(world.live), world.published
+    slow = world.audit._append
+
+    def append(*args: Any) -> Any:
+        world.clock.wait(rotation.policy.lease)
+        return slow(*args)
+
+    world.audit._append = append  # type: ignore[method-assign, assignment]
+    rotation.perform(step)
+    assert (world.live, world.published) == (live, published)
+    assert acts(file)[-2:] == [f"{kind.__name__.lower()} begun", f"{kind.__name__.lower()} not_done"]
+
+
+def test_a_rescue_says_that_it_is_one(file: Path) -> None:
+    world = audited(file)
+    world.publish("WrongSecret001")
+    world.clock.wait(timedelta(hours=1))
+    world.rotation().run()
+    assert world.published == FIRST
+    assert [(line["event"], line["result"], line["trigger"]) for line in fields(file)] == [
+        ("publish", "begun", "rescue"),
+        ("publish", "done", "rescue"),
+    ]
+
+
+def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
+    world = World(audit=AuditLog(file))
+    world.provider.add("shopkey", FIRST)
+    Operator(world.rotation()).adopt(SecretStr(FIRST), None)
+    assert [(line["event"], line["result"], line["trigger"]) for line in fields(file)] == [
+        ("publish", "begun", "adopt"),
+        ("publish", "done", "adopt"),
+    ]
+    assert {line["fingerprint"] for line in fields(file)} == {None}
+
+
+def test_what_a_person_resolves_is_noted_before_it_is_revoked(file: Path) -> None:
+    world = audited(file)
+    first_id = str(world.journal.current_id)
+    world.provider.add("shopkey", "ByHandSecret01")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), first_id)
+    operator = Operator(world.rotation())
+    (unknown,) = operator.unknown()
+    operator.resolve(frozenset({unknown}))
+    assert acts(file) == ["retire begun", "retire done", "revoke begun", "revoke done"]
+    assert {line["secret_id"] for line in fields(file)} == {unknown}
+    assert {line["trigger"] for line in fields(file)[:2]} == {"resolve"}
+
+
+# --- the promise comes first -------------------------------------------------------------------------------------
+
+
+def test_no_new_rotation_begins_while_the_log_cannot_be_written(file: Path) -> None:
+    world = audited(file)
+    written(file, 1)
+    before = world.vault.versions["rotator/journal/shop"][-1]
+    with no_room(file):
+        outcome = rotate(world)
+    assert outcome.result is Result.FAILED
+    assert "cannot be written (File too large), and nothing is begun that is not audited. Nothing was changed." in str(
+        outcome.error
+    )
+    assert (world.published, list(world.live.values())) == (FIRST, [FIRST])
+    assert world.journal.candidate is None
+    assert before["rotation_id"] == world.journal.rotation_id
+    world.clock.wait(timedelta(hours=1))
+    assert rotate(world).published, "once there is room"
+
+
+@pytest.mark.parametrize("kind", [Create, Publish, Event.COMMITTED, Revoke])
+def test_what_is_under_way_is_finished_without_the_log(file: Path, kind: Any) -> None:
+    world = audited(file, grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=False)
+    world.clock.wait(timedelta(hours=1))
+    with no_room(file), capture_logs() as logs:
+        world.rotation(patience=timedelta(days=1)).run()
+    assert world.journal.phase is Phase.IDLE
+    assert world.published != FIRST
+    assert list(world.live.values()) == [world.published]
+    lost = [line for line in logs if line["event"] == "audit.lost"]
+    assert lost
+    assert len(fields(file)) + len(lost) >= len(WHOLE)
+    world.clock.wait(timedelta(minutes=1))
+    rotate(world)
+    assert [line["lost"] for line in fields(file) if "lost" in line] == [len(lost)]
+    assert verify([file]).problem is None
+
+
+def test_a_rescue_is_never_withheld(file: Path) -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    world.audit = AuditLog(file)
+    written(file, 1)
+    world.provider.secrets["shopkey"].clear()
+    world.provider.add("shopkey", "OnlyTheDashboard1")
+    world.clock.wait(timedelta(hours=1))
+    with no_room(file), capture_logs():
+        outcome = world.rotation().run()
+    assert outcome.published, outcome
+    assert world.consumer_works()
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def payments(cluster: Cluster, file: Path) -> Payments:
+    made = opened(cluster)
+    cluster.configure([made.entry()], audit={"file": file}, defaults={"grace": "1h"})
+    return made
+
+
+def test_the_real_command_leaves_a_log_that_leads_from_a_leaked_value_to_its_rotation(
+    cluster: Cluster, payments: Payments, file: Path
+) -> None:
+    rotated = cluster.run("rotate-now", "payments", "--json", env={"SUDO_USER": "alice"})
+    assert rotated.code == 0, rotated
+    assert acts(file) == WHOLE[:4]
+    lines = fields(file)
+    assert {line["actor"]["sudo_user"] for line in lines} == {"alice"}
+    logged = [json.loads(line) for line in rotated.err.splitlines()]
+    assert [line["audit"] for line in logged if line["event"] == "audit.noted"] == [line["hash"] for line in lines]
+
+    leaked = cluster.document(payments.path)["api_secret"]
+    asked = cluster.run("audit", "fingerprint", payments.api_key, "--secret-stdin", text=leaked + "\n")
+    (rotation_id,) = {line["rotation_id"] for line in lines if line["fingerprint"] == asked.out.strip()}
+    assert rotation_id == rotated.json["accounts"][0]["rotation_id"]
+
+    verified = cluster.run("audit", "verify", "--head", lines[-1]["hash"])
+    assert (verified.code, verified.out) == (0, f"ok: 4 lines, the last one's hash is {lines[-1]['hash']}\n")
+    file.write_text(file.read_text().replace('"manual"', '"schedule"', 1))
+    verified = cluster.run("audit", "verify")
+    assert (verified.code, verified.out) == (1, f"{file}:1 was changed\n")
+    assert cluster.run("audit", "verify", "--json").json == {
+        "ok": False,
+        "lines": 0,
+        "head": None,
+        "problem": f"{file}:1 was changed",
+        "notes": [],
+    }
+
+
+def test_what_people_do_by_hand_is_audited(cluster: Cluster, payments: Payments, file: Path) -> None:
+    assert cluster.run("rotate-now", "payments", "--compromised").code == 0
+    before = len(acts(file))
+
+    added = cluster.run("account", "secrets", "create", "payments", "--out", "new", "--yes", "--json")
+    assert added.code == 0, added
+    made_up = (cluster.folder / "new").read_text().strip()
+    cluster.remember(made_up)
+    assert cluster.run("account", "secrets", "revoke", "payments", added.json["id"], "--yes").code == 0
+    assert cluster.run("account", "top-up", "payments", "--trx-stdin", "--yes", text="00X123456Y7890123Z").code == 1
+    changed = cluster.run("account", "settings", "payments", "--mo-callback-url", "http://127.0.0.1:1/", "--yes")
+    assert changed.code == 0, changed
+
+    lines = fields(file)[before:]
+    assert [f"{line['event']} {line['result']}" for line in lines] == [
+        *("create begun", "create done"),
+        *("retire begun", "retire done"),
+        *("revoke begun", "revoke done"),
+        *("top_up begun", "top_up not_done"),
+        *("callbacks begun", "callbacks done"),
+    ]
+    assert lines[0]["fingerprint"] == audit.fingerprint(payments.api_key, made_up)
+    assert {line["secret_id"] for line in lines[1:6]} == {added.json["id"]}
+    assert verify([file]).problem is None
+
+
+def test_a_log_that_cannot_be_opened_stops_every_command_that_changes_something(
+    cluster: Cluster, payments: Payments, tmp_path: Path
+) -> None:
+    nowhere = {"ROTATOR_AUDIT__FILE": str(tmp_path / "nowhere" / "audit.jsonl")}
+    assert cluster.run("rotate-now", "payments", "--due").code == 0
+    before = payments.live
+    for args in (
+        ["run"],
+        ["rotate-now", "payments"],
+        ["adopt", "payments", "--secret-stdin"],
+        ["account", "secrets", "create", "payments", "--out", "new", "--yes"],
+        ["account", "top-up", "payments", "--trx-stdin", "--yes"],
+        ["account", "settings", "payments", "--mo-callback-url", "", "--yes"],
+    ):
+        refused = cluster.run(*args, env=nowhere, text=payments.first.get_secret_value() + "\n")
+        assert refused.code == 2, refused
+        assert "cannot be opened for writing: No such file or directory. Nothing was written anywhere." in refused.err
+    assert payments.live == before
+    assert not (cluster.folder / "new").exists()
+    assert cluster.run("status", env=nowhere).code == 0
+
+
+def test_a_log_that_is_not_there_is_not_a_good_one(cluster: Cluster, file: Path) -> None:
+    cluster.configure([opened(cluster).entry()])
+    for args, says in [([], "There is no audit log"), ([str(file)], f"{file} cannot be read: No such file")]:
+        found = cluster.run("audit", "verify", *args)
+        assert (found.code, found.out) == (2, "")
+        assert says in found.err
+
+
+def test_a_daemon_audits_what_it_does_and_keeps_its_log_if_a_new_one_cannot_be_opened(
+    cluster: Cluster, payments: Payments, file: Path
+) -> None:
+    every = {"every": "3s", "grace": "0s", "jitter": "0s"}
+    cluster.configure([payments.entry()], audit={"file": file}, defaults=every)
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.revoked")
+        assert acts(file)[: len(WHOLE)] == WHOLE
+        assert {line["trigger"] for line in fields(file)} == {"schedule"}
+        cluster.configure([payments.entry()], audit={"file": file.parent / "nowhere" / "x"}, defaults=every)
+        refused = daemon.wait_for("config.refused")
+        assert "No such file or directory" in refused["error"]
+        count = len(daemon.find("rotation.revoked"))
+        daemon.wait_for("rotation.revoked", count=count + 1)
+        assert len(acts(file)) >= 2 * len(WHOLE)
+    assert verify([file]).problem is None

@@ -1,0 +1,491 @@
+"""`rotator account`: the whole Account API by hand, against a real OpenBao and the emulator."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+import os
+import pty
+import re
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.config import load
+from rotator.core.generator import Recipe, generate
+from rotator.emulator import Operation
+from rotator.fleet import Fleet, Request, Wanted
+from rotator.provider import AccountApi
+from rotator.rotation import Result
+from rotator.vault import Vault
+from testkit.cluster import Cluster, Finished, eventually
+from tests.cli.test_cli import Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.provider.test_client import provider, says
+
+TRX = "payment-reference-4711"
+NOBODY = "5f2c1d9e-0000-4000-8000-000000000000"
+
+
+def visit(payments: Payments, wanted: Wanted) -> None:
+    """What a run of rotator does to the account."""
+    settings = load(payments.cluster.config)
+    with AccountApi(settings.account_api) as api:
+        fleet = Fleet(settings, api, Vault(settings.vault), threading.Event())
+        (account,) = settings.accounts
+        assert fleet.rotation(account, Request(wanted)).run().result is Result.OK
+
+
+@pytest.fixture
+def adopted(payments: Payments, monkeypatch: pytest.MonkeyPatch) -> Payments:
+    """Taken on by rotator, with one secret."""
+    payments.cluster.remember(TRX)
+    monkeypatch.setenv("VAULT_TOKEN", payments.cluster.bao.root_token.get_secret_value())
+
+    def identified() -> bool:
+        visit(payments, Wanted.NOTHING_NEW)
+        return bool(payments.cluster.journal(payments.name)["current_id"]["learned"] == "eliminated")
+
+    eventually(identified)
+    return payments
+
+
+@pytest.fixture
+def rotated(adopted: Payments) -> Payments:
+    """Rotated: the provider itself named the published secret's id."""
+    visit(adopted, Wanted.NOW)
+    assert len(adopted.live) == 1
+    return adopted
+
+
+@pytest.fixture
+def overlapping(adopted: Payments) -> Payments:
+    """Just rotated: the secret before is in its grace, for an hour."""
+    adopted.cluster.configure([adopted.entry(grace="1h")])
+    visit(adopted, Wanted.NOW)
+    assert len(adopted.live) == 2
+    return adopted
+
+
+def change_journal(payments: Payments, **changes: Any) -> None:
+    path = f"rotator/journal/{payments.name}"
+    payments.cluster.put(path, payments.cluster.document(path) | changes)
+
+
+def later(**duration: float) -> str:
+    return (datetime.now(UTC) + timedelta(**duration)).isoformat()
+
+
+def asked_for(payments: Payments, operation: Operation) -> int:
+    return sum(request.operation is operation for request in payments.cluster.emulator.requests)
+
+
+def added_by_hand(payments: Payments) -> str:
+    """A secret that somebody adds in the dashboard; its id."""
+    value = generate(Recipe())
+    payments.cluster.remember(value.get_secret_value())
+    return payments.cluster.emulator.add_secret(payments.api_key, value)
+
+
+# --- balance, top-up, settings -------------------------------------------------------------------------------
+
+
+def test_the_balance_of_every_account_is_shown(adopted: Payments, here: Here) -> None:
+    adopted.cluster.emulator.change_account(adopted.api_key, balance=Decimal("7.25"), auto_reload=True)
+    finished = here("account", "balance", "--json")
+    assert finished.code == 0, finished
+    row = {"account": "payments", "euros": 7.25, "low": False, "auto_reload": True, "error": None}
+    assert finished.json == {"accounts": [row]}
+    table = here("account", "balance", "payments")
+    assert re.search(r"payments +7\.25 +no +yes", table.out), table
+    adopted.cluster.configure([adopted.entry(low_balance="7.26")])
+    assert re.search(r"payments +7\.25 +yes +yes", here("account", "balance").out)
+
+
+def test_one_account_that_cannot_be_asked_does_not_keep_the_others_from_being_shown(
+    cluster: Cluster, adopted: Payments, here: Here
+) -> None:
+    other = opened(cluster, "alerts", "ef567890")
+    cluster.configure([adopted.entry(), other.entry()])
+    cluster.put(other.path, {"api_secret": "NoLongerValid1"})
+    finished = here("account", "balance", "--json")
+    assert finished.code == 1
+    first, second = finished.json["accounts"]
+    assert (first["euros"], second["euros"]) == (10, None)
+    assert second["error"] == (
+        "The provider refuses the published secret of alerts (ef567890). Nothing was changed. "
+        "Find out why: rotator check alerts."
+    )
+    assert "alerts: The provider refuses the published secret" in here("account", "balance").out
+
+
+def test_what_is_not_published_is_one_clear_line(cluster: Cluster, here: Here) -> None:
+    cluster.configure([opened(cluster, published=False).entry()])
+    assert said(here("account", "settings", "payments")).startswith(
+        "Nothing is published for payments at apps/payments. Nothing was changed. Give it"
+    )
+
+
+@pytest.mark.parametrize("how", ["file", "env", "stdin"])
+def test_an_account_is_topped_up_with_a_reference_from_a_safe_place(adopted: Payments, here: Here, how: str) -> None:
+    cluster = adopted.cluster
+    cluster.emulator.change_account(adopted.api_key, auto_reload=True)
+    if how == "stdin":
+        finished = cluster.run("account", "top-up", "payments", "--trx-stdin", "--yes", "--json", text=f"{TRX}\n")
+    else:
+        (cluster.folder / "trx").write_text(f"{TRX}\n")
+        place = {"file": str(cluster.folder / "trx"), "env": "MY_TRX"}[how]
+        finished = here("account", "top-up", "payments", f"--trx-{how}", place, "--yes", "--json", MY_TRX=TRX)
+    assert (finished.code, finished.json) == (0, {"account": "payments", "topped_up": True}), finished
+    assert cluster.emulator.profile(adopted.api_key).balance == 20
+
+
+def test_a_top_up_that_is_refused_says_why(adopted: Payments, here: Here) -> None:
+    line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
+    assert "401" in line
+    assert "auto-reload" in line
+    assert "payments was not topped up" in line
+
+
+@pytest.mark.parametrize("nothing", ["", " \t"], ids=["empty", "blank"])
+def test_a_top_up_without_a_reference_is_not_sent(adopted: Payments, here: Here, nothing: str) -> None:
+    finished = here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=nothing)
+    assert (finished.code, said(finished)) == (2, "The value is empty.")
+    assert asked_for(adopted, Operation.TOP_UP) == 0
+
+
+def test_a_top_up_without_an_answer_is_sent_once_and_says_where_to_look(adopted: Payments, here: Here) -> None:
+    adopted.cluster.emulator.change_account(adopted.api_key, auto_reload=True)
+    adopted.cluster.emulator.faults.add("top-up:drop-after")
+    line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
+    assert "Whether payments was topped up is not known. Before you try again, look: rotator account balance" in line
+    assert asked_for(adopted, Operation.TOP_UP) == 1
+
+
+def test_callbacks_are_shown_set_and_unset(adopted: Payments, here: Here) -> None:
+    url = "https://example.com/inbound"
+    finished = here("account", "settings", "payments", "--mo-callback-url", url, "--yes", "--json")
+    assert finished.code == 0, finished
+    assert finished.json["mo_callback_url"] == url
+    here("account", "settings", "payments", "--dr-callback-url", "https://example.com/dr", "--yes")
+    unset = here("account", "settings", "payments", "--mo-callback-url", "", "--yes", "--json")
+    assert (unset.json["mo_callback_url"], unset.json["dr_callback_url"]) == ("", "https://example.com/dr")
+    shown = here("account", "settings", "payments")
+    assert re.search(r"dr callback url +https://example.com/dr", shown.out), shown
+    assert re.search(r"max calls per second +30", shown.out), shown
+
+
+def test_forward_method_is_set_without_reported_limits(adopted: Payments, here: Here) -> None:
+    url = "https://example.com/inbound"
+    with provider(says(200, {"mo-callback-url": url, "dr-callback-url": ""})) as rest:
+        adopted.cluster.configure([adopted.entry()], account_api={"rest_url": rest.url})
+        args = ("account", "settings", "payments")
+        finished = here(*args, "--http-forward-method", "POST_JSON", "--yes", "--json")
+        assert rest.requests[-1].endswith(b"\r\n\r\nhttpForwardMethod=POST_JSON")
+        assert (finished.code, finished.json) == (
+            0,
+            {
+                "account": "payments",
+                "mo_callback_url": url,
+                "dr_callback_url": "",
+                "max_outbound_request": None,
+                "max_inbound_request": None,
+                "max_calls_per_second": None,
+                "http_forward_method": "POST_JSON",
+            },
+        )
+        shown = here(*args)
+    assert shown.code == 0, shown
+    for setting in ("max outbound request", "max inbound request", "max calls per second", "http forward method"):
+        assert re.search(rf"{setting} +not reported", shown.out), shown
+    assert re.search(r"dr callback url +-", shown.out), shown
+
+
+def test_unknown_forward_method_is_a_usage_error(adopted: Payments, here: Here) -> None:
+    finished = here("account", "settings", "payments", "--http-forward-method", "PUT_XML", "--yes")
+    assert finished.code == 2
+    assert "POST_JSON" in finished.err
+    assert asked_for(adopted, Operation.SETTINGS) == 0
+
+
+def test_unanswered_settings_change_says_where_to_look(adopted: Payments, here: Here) -> None:
+    adopted.cluster.emulator.faults.add("settings:drop-after")
+    line = said(here("account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--yes"))
+    assert "Whether the settings of payments were changed is not known. Look before you try again: rotator acc" in line
+    assert asked_for(adopted, Operation.SETTINGS) == 1
+
+
+def test_refused_settings_change_says_that_nothing_changed(adopted: Payments, here: Here) -> None:
+    line = said(here("account", "settings", "payments", "--mo-callback-url", "nowhere", "--yes"))
+    assert "420" in line
+    assert "The settings of payments were not changed" in line
+
+
+# --- asking first --------------------------------------------------------------------------------------------
+
+CHANGING = [
+    "top-up payments --trx-env MY_TRX",
+    "settings payments --mo-callback-url https://example.com/in",
+    "settings payments --http-forward-method POST_JSON",
+    "secrets create payments --out new",
+    f"secrets revoke payments {NOBODY}",
+]
+
+
+@pytest.mark.parametrize("command", CHANGING)
+def test_what_changes_something_needs_yes_where_nobody_can_be_asked(
+    payments: Payments, here: Here, command: str
+) -> None:
+    before = everything(payments.cluster)
+    finished = here("account", *command.split(), MY_TRX=TRX)
+    assert finished.code == 2
+    assert said(finished) == "There is no terminal to ask on: if you mean it, add --yes."
+    assert everything(payments.cluster) == before
+
+
+def on_a_terminal(cluster: Cluster, *args: str, answers: list[str]) -> Finished:
+    ours, theirs = pty.openpty()
+    try:
+        process = cluster.start(*args, stdin=theirs)
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        return process.finish()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_on_a_terminal_it_asks_and_no_means_no(adopted: Payments) -> None:
+    args = ["account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--json"]
+    declined = on_a_terminal(adopted.cluster, *args, answers=["n"])
+    assert (declined.code, declined.out) == (1, "")
+    assert "payments: send inbound messages to https://example.com/in?" in declined.err
+    assert adopted.cluster.emulator.profile(adopted.api_key).mo_callback_url == ""
+    agreed = on_a_terminal(adopted.cluster, *args, answers=["y"])
+    assert (agreed.code, agreed.json["mo_callback_url"]) == (0, "https://example.com/in")
+
+
+# --- looking at secrets --------------------------------------------------------------------------------------
+
+
+def standings(finished: Finished) -> dict[str, str]:
+    assert finished.code == 0, finished
+    return {secret["id"]: secret["is"] for row in finished.json["accounts"] for secret in row["secrets"]}
+
+
+def test_the_published_secret_and_the_one_in_its_grace_are_told_apart(overlapping: Payments, here: Here) -> None:
+    old, new = overlapping.live
+    finished = here("account", "secrets", "list", "--json")
+    assert standings(finished) == {old: "retiring", new: "published"}
+    entry = overlapping.cluster.journal("payments")["retiring"][0]
+    until = {secret["id"]: secret["revoked_from"] for secret in finished.json["accounts"][0]["secrets"]}[old]
+    assert datetime.fromisoformat(until) == datetime.fromisoformat(entry["not_before"])
+    assert re.search(rf"{old[:8]}", here("account", "secrets", "list", "payments").out)
+
+
+def test_a_secret_that_somebody_added_is_unknown(rotated: Payments, here: Here) -> None:
+    published = rotated.live[0]
+    stranger = added_by_hand(rotated)
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
+
+
+def test_added_secret_puts_an_eliminated_id_in_doubt(adopted: Payments, here: Here) -> None:
+    """Which one of them consumers read is not certain: nothing is called unknown, and nothing is revoked."""
+    published = adopted.live[0]
+    stranger = added_by_hand(adopted)
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "in doubt", stranger: "in doubt"}
+    finished = here("account", "secrets", "revoke", "payments", stranger, "--yes")
+    assert finished.code == 1, finished
+    ids = ", ".join(sorted((published, stranger)))
+    assert f"One of these ids is the published secret's: {ids}. Nothing was revoked." in said(finished)
+    assert "rotator adopt payments --secret-id ID" in said(finished)
+    assert set(adopted.live) == {published, stranger}
+
+
+def test_adopt_with_secret_id_ends_the_doubt(adopted: Payments, here: Here) -> None:
+    published = adopted.live[0]
+    stranger = added_by_hand(adopted)
+    adopt = ("adopt", "payments", "--secret-env", "MINE", "--secret-id", published)
+    named = here(*adopt, MINE=adopted.first.get_secret_value())
+    assert "a secret that rotator did not create" in named.out
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
+    assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 0
+    assert adopted.live == [published]
+
+
+def test_another_field_written_by_hand_does_not_make_the_published_secret_unknown(
+    overlapping: Payments, here: Here
+) -> None:
+    old, new = overlapping.live
+    overlapping.cluster.put(overlapping.path, overlapping.cluster.document(overlapping.path) | {"note": "mine"})
+    assert standings(here("account", "secrets", "list", "--json")) == {old: "retiring", new: "published"}
+
+
+def test_with_another_value_published_by_hand_nobody_can_tell(overlapping: Payments, here: Here) -> None:
+    old, new = overlapping.live
+    overlapping.cluster.put(overlapping.path, {"api_secret": overlapping.first.get_secret_value()})
+    assert standings(here("account", "secrets", "list", "--json")) == {old: "in doubt", new: "in doubt"}
+    line = said(here("account", "secrets", "revoke", "payments", old, "--yes"))
+    assert "Which of its 2 secrets payments has published cannot be told. Nothing was revoked." in line
+    assert overlapping.live == [old, new]
+
+
+def test_one_secret_is_shown_and_one_that_is_not_there_is_a_line(adopted: Payments, here: Here) -> None:
+    (only,) = adopted.live
+    finished = here("account", "secrets", "show", "payments", only, "--json")
+    assert (finished.json["id"], finished.json["is"]) == (only, "published")
+    assert f"The provider knows no secret {NOBODY} of payments" in said(
+        here("account", "secrets", "show", "payments", NOBODY)
+    )
+
+
+# --- adding one ----------------------------------------------------------------------------------------------
+
+
+def test_a_made_up_secret_is_written_where_only_its_owner_can_read_it(adopted: Payments, here: Here) -> None:
+    file = adopted.cluster.folder / "new"
+    finished = here("account", "secrets", "create", "payments", "--out", str(file), "--yes", "--json")
+    assert finished.code == 0, finished
+    value = file.read_text().strip()
+    adopted.cluster.remember(value)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(value))
+    assert list(adopted.cluster.emulator.live(adopted.api_key)) == [adopted.live[0], finished.json["id"]]
+    assert f"until: rotator account secrets revoke payments {finished.json['id']}" in finished.err
+    assert adopted.cluster.journal("payments")["holder"] is None, "the account was given back"
+
+
+def test_a_secret_of_ones_own_is_added_if_the_provider_s_rules_allow_it(adopted: Payments, here: Here) -> None:
+    create = ["account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes"]
+    assert here(*create, MINE="tooshort").code == 2
+    mine = generate(Recipe()).get_secret_value()
+    adopted.cluster.remember(mine)
+    assert here(*create, MINE=mine).code == 0
+    assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(mine))
+
+
+def test_a_file_that_is_there_is_left_as_it_is(adopted: Payments, here: Here) -> None:
+    file = adopted.cluster.folder / "new"
+    file.write_text("mine")
+    finished = here("account", "secrets", "create", "payments", "--out", str(file), "--yes")
+    assert (finished.code, file.read_text(), len(adopted.live)) == (2, "mine", 1)
+
+
+def test_a_full_account_takes_no_other_secret(overlapping: Payments, here: Here) -> None:
+    file = overlapping.cluster.folder / "new"
+    line = said(here("account", "secrets", "create", "payments", "--out", str(file), "--yes"))
+    assert "payments has 2 of 2 secrets: there is no room for another" in line
+    mine = here("account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes", MINE="bad")
+    assert said(mine) == line, "that is said before anything is asked for"
+    assert not file.exists()
+
+
+def test_nothing_is_added_while_a_rotation_is_unfinished_or_another_runner_is_at_work(
+    adopted: Payments, here: Here
+) -> None:
+    file = adopted.cluster.folder / "new"
+    create = ["account", "secrets", "create", "payments", "--out", str(file), "--yes"]
+    candidate = generate(Recipe()).get_secret_value()
+    adopted.cluster.remember(candidate)
+    change_journal(adopted, candidate=candidate)
+    assert "A rotation of payments is unfinished" in said(here(*create))
+    change_journal(adopted, candidate=None, holder="another", lease_until=later(minutes=4))
+    finished = here(*create)
+    assert (finished.code, len(adopted.live)) == (3, 1)
+    assert "another is at work on payments" in said(finished)
+
+
+def test_a_made_up_secret_that_was_refused_leaves_no_file_and_one_without_an_answer_leaves_it(
+    adopted: Payments, here: Here
+) -> None:
+    file = adopted.cluster.folder / "new"
+    create = ["account", "secrets", "create", "payments", "--out", str(file), "--yes"]
+    adopted.cluster.emulator.faults.add("create:429")
+    assert here(*create).code == 1
+    assert not file.exists()
+    adopted.cluster.emulator.faults.add("create:drop-after")
+    assert f"Whether the secret was added is not known; its value is in {file}" in said(here(*create))
+    adopted.cluster.remember(file.read_text().strip())
+    assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(file.read_text().strip()))
+    assert adopted.cluster.journal("payments")["create_until"], "nothing is revoked while it may still land"
+
+
+# --- revoking one --------------------------------------------------------------------------------------------
+
+
+def refused(payments: Payments, here: Here, secret_id: str, *, code: int = 1) -> str:
+    """What a revocation says that must change nothing."""
+    before = everything(payments.cluster)
+    finished = here("account", "secrets", "revoke", "payments", secret_id, "--yes")
+    assert everything(payments.cluster) == before
+    assert finished.code == code, finished
+    return said(finished)
+
+
+def test_a_secret_in_its_grace_goes_before_its_time(overlapping: Payments, here: Here) -> None:
+    old, new = overlapping.live
+    finished = here("account", "secrets", "revoke", "payments", old, "--yes", "--json")
+    assert finished.code == 0, finished
+    assert finished.json == {"account": "payments", "id": old, "revoked": True, "until": None, "error": None}
+    assert overlapping.live == [new]
+    overlapping.assert_works()
+    assert overlapping.cluster.journal("payments")["retiring"] == []
+
+
+def test_an_unknown_secret_goes_and_the_account_is_well_again(rotated: Payments, here: Here) -> None:
+    published = rotated.live[0]
+    stranger = added_by_hand(rotated)
+    assert here("rotate-now", "payments", "--due").code == 1, "it is ambiguous"
+    assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 0
+    assert rotated.live == [published]
+    assert rotated.cluster.journal("payments")["ambiguity"] is None
+
+
+def test_what_consumers_use_is_never_revoked(overlapping: Payments, here: Here) -> None:
+    assert "is what payments has published" in refused(overlapping, here, overlapping.live[1])
+
+
+def test_the_id_that_the_published_document_names_is_never_revoked(overlapping: Payments, here: Here) -> None:
+    cluster, old = overlapping.cluster, overlapping.live[0]
+    cluster.put(overlapping.path, cluster.document(overlapping.path) | {"secret_id": old})
+    assert "is what payments has published" in refused(overlapping, here, old)
+
+
+def test_the_last_secret_is_never_revoked(adopted: Payments, here: Here) -> None:
+    assert "is the last secret of payments" in refused(adopted, here, adopted.live[0])
+
+
+def test_what_the_provider_does_not_list_is_not_revoked(overlapping: Payments, here: Here) -> None:
+    assert f"The provider lists no {NOBODY} for payments" in refused(overlapping, here, NOBODY)
+
+
+def test_nothing_is_revoked_while_another_runner_is_at_work(overlapping: Payments, here: Here) -> None:
+    change_journal(overlapping, holder="another", lease_until=later(minutes=4))
+    assert "another is at work" in refused(overlapping, here, overlapping.live[0], code=3)
+    # A lease from a clock that is a year ahead lasts as long as any other lease.
+    asked = datetime.now(UTC)
+    change_journal(overlapping, holder="another", lease_until=later(days=365, hours=5))
+    (until,) = re.findall(
+        r"at work on \w+ until (\d\d):(\d\d):\d\d UTC", refused(overlapping, here, overlapping.live[0], code=3)
+    )
+    minutes = 60 * int(until[0]) + int(until[1]) - (60 * asked.hour + asked.minute)
+    assert 5 <= minutes % (24 * 60) <= 7
+
+
+def test_nothing_is_revoked_while_a_rotation_is_unfinished(overlapping: Payments, here: Here) -> None:
+    candidate = generate(Recipe()).get_secret_value()
+    overlapping.cluster.remember(candidate)
+    change_journal(overlapping, candidate=candidate)
+    assert "A rotation of payments is unfinished" in refused(overlapping, here, overlapping.live[0])
+
+
+def test_nothing_is_revoked_of_an_account_that_was_never_taken_on(payments: Payments, here: Here) -> None:
+    stranger = added_by_hand(payments)
+    assert "cannot be told" in refused(payments, here, stranger)
+
+
+def test_nothing_is_revoked_while_a_create_may_still_be_on_its_way(overlapping: Payments, here: Here) -> None:
+    change_journal(overlapping, create_until=later(minutes=4))
+    finished = here("account", "secrets", "revoke", "payments", overlapping.live[0], "--yes", "--json")
+    assert (finished.code, finished.json["revoked"], len(overlapping.live)) == (3, False, 2), finished

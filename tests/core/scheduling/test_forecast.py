@@ -1,0 +1,357 @@
+"""What is coming, foretold: nothing that the schedules do not allow, nothing left out, and readable for any fleet."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rotator.cli.output import forecast_json, print_forecast
+from rotator.core.protocol import Retiring
+from rotator.core.scheduling import (
+    CALLS,
+    Blackout,
+    Event,
+    Forecast,
+    Kind,
+    Member,
+    Schedule,
+    Window,
+    foresee,
+    hours,
+    loads,
+)
+from rotator.core.scheduling import forecast as module
+from testkit.model import World
+
+UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 23, 17, tzinfo=UTC)
+DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
+NOTHING = timedelta()
+MONTHLY = Schedule(30 * DAY, None, BERLIN)
+NIGHTLY = replace(MONTHLY, windows=(Window.parse("02:00-02:05"),))
+
+
+def member(name: str, age: timedelta, schedule: Schedule = MONTHLY, *gone_in: timedelta, primary: str = "") -> Member:
+    retiring = tuple(Retiring(f"id-{number}", NOW + delay) for number, delay in enumerate(gone_in))
+    return Member(name, schedule, DAY, NOW - age, retiring, primary or None)
+
+
+def ahead(
+    members: Sequence[Member], length: timedelta, *, spacing: timedelta = NOTHING, max_secrets: int = 2
+) -> Forecast:
+    return foresee(members, now=NOW, until=NOW + length, spacing=spacing, max_secrets=max_secrets)
+
+
+def told(forecast: Forecast) -> list[tuple[timedelta, str, str]]:
+    return [(event.at - NOW, event.account, event.kind.value) for event in forecast.events]
+
+
+# --- what is foretold ----------------------------------------------------------------------------------------
+
+
+def test_each_rotation_is_followed_by_its_revocation_and_by_the_next_rotation() -> None:
+    assert told(ahead([member("shop", 10 * DAY)], 60 * DAY)) == [
+        (20 * DAY, "shop", "rotate"),
+        (21 * DAY, "shop", "revoke"),
+        (50 * DAY, "shop", "rotate"),
+        (51 * DAY, "shop", "revoke"),
+    ]
+
+
+def test_what_is_retiring_already_is_revoked_now_or_when_its_time_comes() -> None:
+    forecast = ahead([member("a", DAY, MONTHLY, -HOUR), member("b", DAY, MONTHLY, HOUR)], 2 * HOUR)
+    assert told(forecast) == [(NOTHING, "a", "revoke"), (HOUR, "b", "revoke")]
+
+
+def test_after_downtime_the_earliest_due_goes_first_and_no_two_begin_closer_than_the_spacing() -> None:
+    fleet = [member("late", 31 * DAY), member("later", 40 * DAY), member("soon", 30 * DAY - 90 * SECOND)]
+    assert told(ahead(fleet, HOUR, spacing=MINUTE)) == [
+        (NOTHING, "late", "rotate"),
+        (MINUTE, "later", "rotate"),
+        (2 * MINUTE, "soon", "rotate"),
+    ]
+
+
+def test_of_those_that_are_due_together_primaries_come_last() -> None:
+    fleet = [member("a-main", 40 * DAY), member("shop", 40 * DAY, primary="a-main"), member("zoo", 40 * DAY)]
+    assert [name for _, name, _ in told(ahead(fleet, HOUR, spacing=SECOND))] == ["shop", "zoo", "a-main"]
+
+
+def test_a_full_account_waits_for_its_revocation_and_holds_up_nobody() -> None:
+    fleet = [member("full", 40 * DAY, MONTHLY, HOUR), member("roomy", 35 * DAY)]
+    assert told(ahead(fleet, 2 * HOUR, spacing=MINUTE)) == [
+        (NOTHING, "roomy", "rotate"),
+        (HOUR, "full", "revoke"),
+        (HOUR, "full", "rotate"),
+    ]
+    assert told(ahead(fleet, 2 * HOUR, spacing=MINUTE, max_secrets=3))[0] == (NOTHING, "full", "rotate")
+
+
+def test_who_finds_no_slot_within_its_window_waits_for_the_next_one() -> None:
+    fleet = [member(f"a{number}", 40 * DAY, NIGHTLY) for number in range(4)]
+    rotations = [event for event in ahead(fleet, 3 * DAY, spacing=2 * MINUTE).events if event.kind is Kind.ROTATE]
+    tonight = datetime(2026, 11, 24, 1, tzinfo=UTC) - NOW
+    assert [(event.at - NOW, event.account) for event in rotations] == [
+        (tonight, "a0"),
+        (tonight + 2 * MINUTE, "a1"),
+        (tonight + 4 * MINUTE, "a2"),
+        (tonight + DAY, "a3"),
+    ]
+
+
+def test_what_max_age_forces_is_said_to_be_so() -> None:
+    forced = replace(NIGHTLY, max_age=30 * DAY)
+    (event, *_) = ahead([member("shop", 40 * DAY, forced)], HOUR).events
+    assert event == Event(NOW, "shop", Kind.ROTATE, overridden=True)
+
+
+def test_a_forecast_that_is_too_long_ends_early_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = [member("a", 10 * DAY), member("b", 11 * DAY)]
+    whole = ahead(fleet, 365 * DAY)
+    assert not whole.cut
+    monkeypatch.setattr(module, "MAX_TURNS", 5)
+    part = ahead(fleet, 365 * DAY)
+    assert part.cut
+    assert part.until < whole.until
+    assert part.events == tuple(event for event in whole.events if event.at < part.until)
+    assert sum(event.kind is Kind.ROTATE for event in part.events) == 5
+
+
+def test_ten_years_of_an_account_that_rotates_each_second_are_a_bounded_amount_of_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_TURNS", module.MAX_TURNS // 30)  # so that it takes no time here
+    often = Schedule(SECOND, None, UTC_ZONE)
+    forecast = foresee(
+        [Member("busy", often, NOTHING, NOW)], now=NOW, until=NOW + 3650 * DAY, spacing=NOTHING, max_secrets=2
+    )
+    assert forecast.cut
+    assert len(forecast.events) <= 2 * module.MAX_TURNS
+
+
+members = st.builds(
+    Member,
+    st.text("abcdef", min_size=1, max_size=3),
+    st.builds(
+        Schedule,
+        st.sampled_from([2 * DAY, 7 * DAY, 30 * DAY]),
+        st.none(),
+        st.sampled_from([UTC_ZONE, BERLIN]),
+        st.sampled_from([(), (Window.parse("mon-fri 22:00-02:00"),), (Window.parse("03:00-03:10"),)]),
+        st.sampled_from([(), (Blackout.parse("2026-11-24/2026-11-29"),)]),
+        st.sampled_from([None, 31 * DAY]),
+        st.sampled_from([NOTHING, 6 * HOUR]),
+    ),
+    st.sampled_from([NOTHING, HOUR, DAY]),
+    st.timedeltas(NOTHING, 90 * DAY).map(lambda age: NOW - age),
+    st.lists(st.timedeltas(-DAY, DAY).map(lambda delay: Retiring("old", NOW + delay)), max_size=1).map(tuple),
+    st.sampled_from([None, "a", "b"]),
+)
+fleets = st.lists(members, max_size=8, unique_by=lambda member: member.name)
+
+
+@settings(max_examples=100)
+@given(fleets, st.sampled_from([NOTHING, SECOND, 7 * MINUTE]), st.timedeltas(HOUR, 60 * DAY))
+def test_whatever_is_foretold_may_happen_and_all_that_must_happen_is_foretold(
+    fleet: list[Member], spacing: timedelta, length: timedelta
+) -> None:
+    forecast = ahead(fleet, length, spacing=spacing)
+    assert forecast == ahead(fleet[::-1], length, spacing=spacing), "the order of the file does not matter"
+    assert list(forecast.events) == sorted(forecast.events, key=lambda event: event.at)
+    assert all(NOW <= event.at < NOW + length for event in forecast.events)
+    begins = [event.at for event in forecast.events if event.kind is Kind.ROTATE]
+    assert all(after - before >= spacing for before, after in pairwise(begins))
+    for one in fleet:
+        mine = [event for event in forecast.events if event.account == one.name]
+        rotated_at, live = one.rotated_at, 1 + len(one.retiring)
+        for event in mine:
+            if event.kind is Kind.REVOKE:
+                live -= 1
+                continue
+            due = one.schedule.due(one.name, rotated_at, event.at)
+            assert (due.at, due.overridden) == (event.at, event.overridden)
+            gone = event.at + one.grace
+            assert gone >= forecast.until or Event(gone, one.name, Kind.REVOKE) in mine
+            rotated_at, live = event.at, live + 1
+            assert live <= 2
+        begun = [event.at for event in mine if event.kind is Kind.ROTATE]
+        if not spacing and not one.retiring:
+            before = [one.rotated_at, *begun]
+            expected = [one.schedule.due(one.name, rotated, max(rotated, NOW)).at for rotated in before]
+            assert expected[:-1] == begun
+            assert expected[-1] >= forecast.until
+
+
+# --- how much it is ------------------------------------------------------------------------------------------
+
+
+def counted(request: Callable[..., Any], calls: list[object]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        calls.append(request)
+        return request(*args)
+
+    return call
+
+
+def test_a_rotation_and_a_revocation_cost_as_many_calls_as_are_counted() -> None:
+    world = World(grace=HOUR)
+    world.provider.add("shopkey", "FirstSecret0001")
+    world.publish("FirstSecret0001")
+    calls: list[object] = []
+    for name in ("list_secrets", "create_secret", "revoke_secret"):
+        setattr(world.provider, name, counted(getattr(world.provider, name), calls))
+    world.identify()
+    world.clock.now += DAY
+    for kind in (Kind.ROTATE, Kind.REVOKE):
+        calls.clear()
+        outcome = world.rotation(fresh_after=world.clock.now if kind is Kind.ROTATE else None).run()
+        assert outcome.published is (kind is Kind.ROTATE)
+        assert bool(outcome.revoked) is (kind is Kind.REVOKE)
+        assert len(calls) == CALLS[kind], calls
+        world.clock.now += 2 * HOUR
+
+
+def happening(*times: tuple[str, Kind], zone: ZoneInfo = BERLIN) -> Forecast:
+    instants = [(datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC), kind) for text, kind in times]
+    events = tuple(Event(instant, "shop", kind) for instant, kind in instants)
+    return Forecast(events[0].at, events[-1].at + SECOND, events)
+
+
+def test_a_day_s_load_goes_by_the_clock_of_the_zone() -> None:
+    forecast = happening(
+        ("2026-11-23T00:30", Kind.ROTATE),
+        ("2026-11-23T23:00", Kind.REVOKE),
+        ("2026-11-23T23:59:59", Kind.ROTATE),
+        ("2026-11-24T00:00", Kind.REVOKE),
+    )
+    first, second = loads(forecast, BERLIN)
+    assert (first.first, first.rotations, first.revocations) == (date(2026, 11, 23), 2, 1)
+    assert (first.busiest.astimezone(BERLIN).hour, first.calls) == (23, 5)
+    assert [hour for hour, calls in enumerate(first.by_hour) if calls] == [0, 23]
+    assert (second.first, second.rotations, second.revocations, second.calls) == (date(2026, 11, 24), 0, 1, 2)
+    (month,) = loads(forecast, BERLIN, monthly=True)
+    assert (month.first, month.rotations, month.revocations, month.calls) == (date(2026, 11, 1), 2, 2, 5)
+    assert month.by_hour == [3, *[0] * 22, 5], "the day that has the most in that hour"
+
+
+def test_an_hour_that_comes_twice_is_two_hours() -> None:
+    begin = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 in Berlin, and again an hour later
+    events = tuple(Event(begin + number * HOUR, "shop", Kind.ROTATE) for number in range(2))
+    assert list(hours(Forecast(begin, begin + DAY, events), BERLIN).values()) == [3, 3]
+
+
+def test_hours_begin_on_the_clock_also_where_zones_are_half_an_hour_off() -> None:
+    forecast = happening(("2026-11-23T10:15", Kind.ROTATE), zone=ZoneInfo("Asia/Kolkata"))
+    (hour,) = hours(forecast, ZoneInfo("Asia/Kolkata"))
+    assert hour == datetime(2026, 11, 23, 4, 30, tzinfo=UTC)
+
+
+# --- how it looks --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> "Printed":
+    monkeypatch.setenv("COLUMNS", "80")
+    return Printed(capsys)
+
+
+class Printed:
+    """What is printed of a forecast."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def __call__(self, forecast: Forecast, **left_out: str) -> list[str]:
+        print_forecast(forecast, left_out, BERLIN, 10)
+        lines = [line.rstrip() for line in self.capsys.readouterr().out.splitlines()]
+        assert max(len(line) for line in lines) <= 80, lines
+        return lines
+
+
+def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
+    fleet = [member("main", 10 * DAY), member("shop", 10 * DAY + HOUR, primary="main"), member("alerts", 29 * DAY)]
+    assert printed(ahead(fleet, 22 * DAY), new="not taken on yet") == [
+        "when                                account  what",
+        "2026-11-24 Tue 18:00:00  in 1d      alerts   rotate",
+        "2026-11-25 Wed 18:00:00  in 2d      alerts   revoke the secret before",
+        "2026-12-13 Sun 17:00:00  in 19d23h  shop     rotate",
+        "2026-12-13 Sun 18:00:00  in 20d     main     rotate",
+        "2026-12-14 Mon 17:00:00  in 20d23h  shop     revoke the secret before",
+        "2026-12-14 Mon 18:00:00  in 21d     main     revoke the secret before",
+        "",
+        "                                              calls by hour of day",
+        "day             rotate  revoke  busiest hour  0     6     12    18",
+        "2026-11-24 Tue       1       0      3 at 18h  ··················█·····",
+        "2026-11-25 Wed       0       1      2 at 18h  ··················▆·····",
+        "2026-12-13 Sun       2       0      3 at 17h  ·················██·····",
+        "2026-12-14 Mon       0       2      2 at 17h  ·················▆▆·····",
+        "",
+        "until 2026-12-15 Tue 18:00 (Europe/Berlin)",
+        "in all: rotations 3, revocations 3, calls 15",
+        "busiest hour: 2026-11-24 Tue 18:00, calls 3 (36,000 are allowed)",
+        "one account in one hour: calls 3 at most (alerts)",
+        "left out, not taken on yet: new",
+    ]
+
+
+def test_a_large_fleet_s_forecast_is_cut_to_what_can_be_read(printed: Printed) -> None:
+    fleet = [member(f"a{number:04}", 30 * DAY * (number % 100) / 100) for number in range(2000)]
+    forecast = ahead(fleet, 90 * DAY, spacing=SECOND)
+    lines = printed(forecast, **{f"n{number}": "not taken on yet" for number in range(12)}, odd="ambiguous")
+    table, calendar, summary = "\n".join(lines).split("\n\n")
+    assert len(table.splitlines()) == 22
+    assert table.splitlines()[-1] == f"... and {len(forecast.events) - 20:,} more; with --json all of them"
+    assert 90 <= len(calendar.splitlines()) - 2 <= 92, "a row a day"
+    assert "left out, not taken on yet: n0, n1, n2, n3, n4 and 7 more" in summary
+    assert "left out, ambiguous: odd" in summary
+    said = forecast_json(forecast, {})
+    assert len(said["events"]) == len(forecast.events)
+    assert sum(hour["calls"] for hour in said["hours"]) == 3 * said["rotations"] + 2 * said["revocations"]
+
+
+def test_a_long_forecast_s_calendar_tells_months(printed: Printed) -> None:
+    fleet = [member(f"a{number}", number * DAY) for number in range(30)]
+    lines = printed(ahead(fleet, 400 * DAY))
+    (heading,) = [number for number, line in enumerate(lines) if line.startswith("month ")]
+    assert [line.split()[0] for line in lines[heading + 1 : heading + 15]] == [
+        "2026-11", "2026-12", *(f"2027-{month:02}" for month in range(1, 13)),
+    ]  # fmt: skip
+    assert lines[heading + 2].split()[1:3] == ["31", "31"]
+
+
+def test_a_forecast_of_nothing_has_no_tables(printed: Printed) -> None:
+    lines = printed(ahead([member("shop", DAY)], DAY))
+    assert lines == ["until 2026-11-24 Tue 18:00 (Europe/Berlin)", "in all: rotations 0, revocations 0, calls 0"]
+    assert forecast_json(ahead([], DAY), {})["busiest_hour"] is None
+    assert forecast_json(ahead([], DAY), {})["busiest_account"] is None
+
+
+def test_forecast_counts_the_requests_of_each_account() -> None:
+    """Two rotations of one account in one hour need more of its hourly limit than one each of two accounts."""
+    hourly = replace(MONTHLY, every=timedelta(minutes=20))
+    fleet = [member("busy", HOUR, hourly), *(member(f"a{number}", 29 * DAY) for number in range(5))]
+    busiest = forecast_json(ahead(fleet, 3 * HOUR, max_secrets=20), {})["busiest_account"]
+    assert busiest["account"] == "busy"
+    assert busiest["calls"] >= 6
+
+
+def test_what_was_cut_and_what_was_forced_is_said(printed: Printed) -> None:
+    forced = replace(NIGHTLY, max_age=30 * DAY)
+    text = "\n".join(printed(replace(ahead([member("shop", 40 * DAY, forced)], DAY), cut=True)))
+    assert "rotate, forced by max_age" in text
+    assert text.endswith("after that there is too much to tell: ask for less time or for fewer accounts")
+
+
+def test_where_only_ascii_can_be_printed_the_calendar_is_ascii(
+    printed: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rich.console.ConsoleOptions.ascii_only", property(lambda self: True))
+    lines = printed(ahead([member("main", 29 * DAY)], 10 * DAY))
+    assert all(line.isascii() for line in lines)
+    assert any(line.endswith("..................@.....") for line in lines)

@@ -1,0 +1,469 @@
+"""Balances: when they are read, what is said of them, and that no top-up is ever one too many."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from rotator.config import Settings, load
+from rotator.core import balance
+from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, Rules, TopUp, Watch, Withheld
+from rotator.core.generator import Recipe, generate
+from rotator.daemon import Daemon
+from rotator.emulator import Account, Operation
+from rotator.errors import ConfigError, RotatorError
+from rotator.fleet import Cashier, Fleet, Request, Wanted, examine
+from rotator.provider import AccountApi, Credentials
+from rotator.rotation import Result
+from rotator.vault import Document, Vault
+from testkit.cluster import Cluster, Running
+from tests.daemon.test_daemon import open_accounts
+from tests.daemon.test_reload import held, reload
+from tests.provider.test_client import provider, says
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SOON = timedelta(seconds=3)
+READING = ("GET", "/account/get-balance")
+RULES = Rules(HOUR, Decimal(5), top_ups_per_day=2)
+LOW, ENOUGH = Reading(Decimal("4.99"), True, NOW), Reading(Decimal(5), True, NOW)
+TRX = "payment-reference-4711"
+
+
+# --- when, and what is new -------------------------------------------------------------------------------------
+
+
+def test_the_first_look_comes_within_a_minute_and_accounts_are_spread() -> None:
+    looks = [balance.begun(f"account-{number}", HOUR, NOW).next_at - NOW for number in range(200)]
+    assert all(timedelta() <= look < timedelta(minutes=1) for look in looks)
+    assert len({look // timedelta(seconds=1) for look in looks}) > 40
+    assert balance.begun("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
+
+
+def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does_not_move() -> None:
+    def after(at: datetime) -> datetime:
+        return balance.answered("shop", Watch(NOW), replace(LOW, at=at), RULES)[0].next_at
+
+    first = after(NOW)
+    assert NOW < first <= NOW + HOUR
+    assert after(first) == first + HOUR
+    assert after(first - timedelta(seconds=1)) == first
+    assert {after(first + timedelta(minutes=minute)) for minute in range(60)} == {first + HOUR}
+
+
+def test_what_failed_is_tried_again_soon_then_later_but_once_in_a_period() -> None:
+    watch, waits = Watch(NOW), []
+    for _ in range(12):
+        watch = balance.failed("shop", watch, HOUR, NOW)
+        waits.append(watch.next_at - NOW)
+    assert timedelta(seconds=45) <= waits[0] <= timedelta(minutes=1)
+    assert waits[3] > timedelta(minutes=5)
+    assert max(waits) <= HOUR
+    assert balance.failed("shop", Watch(NOW), timedelta(seconds=9), NOW).next_at == NOW + timedelta(seconds=9)
+    assert balance.answered("shop", watch, ENOUGH, RULES)[0].failures == 0
+
+
+def test_a_balance_is_called_low_once_and_recovered_once() -> None:
+    watch, told = Watch(NOW), []
+    for reading in (ENOUGH, LOW, LOW, ENOUGH, ENOUGH):
+        watch, news = balance.answered("shop", watch, reading, RULES)
+        told.append(news)
+    assert told == [None, News.LOW, None, News.RECOVERED, None]
+
+
+# --- whether to top up -----------------------------------------------------------------------------------------
+
+
+def ago(*hours: float) -> list[datetime]:
+    return [NOW - HOUR * each for each in hours]
+
+
+def test_a_low_balance_is_topped_up_as_often_as_it_is_allowed() -> None:
+    assert balance.why_not(LOW, RULES, [], NOW) is None
+    assert balance.why_not(LOW, RULES, ago(3), NOW) is None
+    assert balance.why_not(LOW, RULES, ago(3, 23.9), NOW) is Withheld.LIMIT
+    assert balance.why_not(LOW, RULES, ago(3, 24), NOW) is None, "a day is over"
+
+
+def test_nothing_is_topped_up_that_nobody_allowed_or_that_has_enough() -> None:
+    assert balance.why_not(LOW, replace(RULES, top_ups_per_day=0), [], NOW) is Withheld.NEVER
+    assert balance.why_not(ENOUGH, RULES, [], NOW) is Withheld.NEVER
+
+
+def test_without_a_payment_to_repeat_there_is_no_top_up_and_where_that_is_not_known_it_is_tried() -> None:
+    assert balance.why_not(replace(LOW, auto_reload=False), RULES, [], NOW) is Withheld.NO_AUTO_RELOAD
+    assert balance.why_not(replace(LOW, auto_reload=None), RULES, [], NOW) is None
+
+
+def test_while_the_last_payment_may_not_have_arrived_there_is_no_other() -> None:
+    last = NOW - ARRIVES_WITHIN
+    assert balance.why_not(LOW, RULES, [last + timedelta(seconds=1)], NOW) is Withheld.ARRIVING
+    assert balance.why_not(LOW, RULES, [last], NOW) is None
+    stale = replace(LOW, at=NOW - HOUR)  # read before the last payment
+    assert balance.why_not(stale, RULES, ago(0.9), NOW) is Withheld.ARRIVING
+
+
+def test_what_another_clock_noted_in_the_future_counts() -> None:
+    once = replace(RULES, top_ups_per_day=1)
+    assert balance.why_not(LOW, once, [NOW + HOUR], NOW) is Withheld.LIMIT
+    assert balance.recent([NOW - LIMITED_WITHIN, NOW], NOW) == (NOW,)
+
+
+# --- the configuration -----------------------------------------------------------------------------------------
+
+BASE = '[vault]\naddress = "http://127.0.0.1:1"\n'
+SHOP = '[[accounts]]\nname = "shop"\napi_key = "ef567890"\npath = "nexmo/shop"\n'
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Settings]:
+    monkeypatch.setenv("VAULT_TOKEN", "t")
+
+    def read(text: str) -> Settings:
+        file = tmp_path / "config.toml"
+        file.write_text(BASE + text)
+        return load(file)
+
+    return read
+
+
+def test_balances_are_watched_every_hour_and_nothing_is_topped_up_unless_somebody_says_so(
+    configured: Callable[[str], Settings],
+) -> None:
+    settings = configured(SHOP)
+    (shop,) = settings.accounts
+    assert (settings.balance.every, shop.low_balance, shop.top_up.per_day) == (HOUR, Decimal(5), 0)
+    assert configured('[balance]\nevery = "off"\n' + SHOP).balance.every is None
+
+
+def test_an_account_says_anew_what_differs(configured: Callable[[str], Settings]) -> None:
+    general = '[balance]\nlow = "7.50"\n[balance.top_up]\nper_day = 3\ntrx_env = "TRX"\ntrx_field = "ref"\n'
+    (shop,) = configured(general + SHOP).accounts
+    assert (shop.low_balance, shop.top_up.per_day, shop.top_up.trx_env) == (Decimal("7.50"), 3, "TRX")
+    (shop,) = configured(general + SHOP + 'low_balance = "1"\ntop_up = { trx_path = "a/b" }\n').accounts
+    assert (shop.low_balance, shop.top_up.per_day) == (Decimal(1), 3)
+    assert (shop.top_up.trx_path, shop.top_up.trx_field, shop.top_up.trx_env) == ("a/b", "ref", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[balance.top_up]\nper_day = 1\n" + SHOP, "top_up.per_day needs trx_path or trx_env"),
+        ('[balance.top_up]\ntrx_path = "a"\ntrx_env = "B"\n' + SHOP, "trx_path and trx_env exclude each other"),
+        ("[balance]\nlow = 5.1\n" + SHOP, 'balance.low: is not an amount in euros such as "5.00"'),
+        ('[balance]\nlow = "-1"\n' + SHOP, 'balance.low: is not an amount in euros such as "5.00"'),
+        ('[balance]\nevery = "0s"\n' + SHOP, "balance.every: has to be longer than zero"),
+    ],
+)
+def test_a_mistake_about_balances_is_one_clear_line(
+    configured: Callable[[str], Settings], text: str, line: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured(text)
+    (said,) = str(caught.value).splitlines()
+    assert line in said
+
+
+# --- topping up, for real --------------------------------------------------------------------------------------
+
+
+def cashier(cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault) -> Cashier:
+    settings = load(cluster.config)
+    provider = stack.enter_context(api(settings.account_api))
+    return Cashier(Fleet(settings, provider, vault(settings.vault), threading.Event()))
+
+
+@pytest.fixture
+def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """An account that rotator has taken on, nearly empty, which it may top up once a day."""
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    first = generate(Recipe())
+    cluster.emulator.open_account(Account("ef567890", first))
+    cluster.remember(first.get_secret_value(), TRX)
+    cluster.put("apps/shop", {"api_secret": first.get_secret_value()})
+    cluster.put("money/shop", {"trx": TRX})
+    entry: dict[str, Any] = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    top_up = {"per_day": 1, "trx_path": "money/shop"}
+    cluster.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
+    cluster.emulator.change_account("ef567890", balance=Decimal(1), auto_reload=True)
+    with ExitStack() as stack:
+        fleet = cashier(cluster, stack).fleet
+        assert fleet.rotation(fleet.settings.accounts[0], Request(Wanted.NOTHING_NEW)).run().result is Result.OK
+    return cluster
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
+def topped_up(cluster: Cluster) -> int:
+    """How often it was."""
+    return sum(request.operation is Operation.TOP_UP for request in cluster.emulator.requests)
+
+
+def noted(cluster: Cluster) -> list[dict[str, str]]:
+    entries: list[dict[str, str]] = cluster.document("rotator/journal/shop/top-ups").get("top_ups", [])
+    return entries
+
+
+def try_top_up(teller: Cashier) -> TopUp | Withheld:
+    (account,) = teller.fleet.settings.accounts
+    rules = teller.rules(account)
+    assert rules is not None
+    return teller.top_up(account, teller.read(account), rules)
+
+
+def test_an_account_is_topped_up_once_whatever_restarts(shop: Cluster, stack: ExitStack) -> None:
+    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    assert shop.emulator.profile("ef567890").balance == 11
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert (topped_up(shop), len(noted(shop))) == (1, 1)
+
+
+class _Dies(AccountApi):
+    """A process that dies in the moment in which it would send the top-up."""
+
+    def top_up(self, auth: Credentials, trx: SecretStr) -> None:
+        raise KeyboardInterrupt
+
+
+def test_whoever_dies_before_the_top_up_is_sent_has_lost_one_and_nobody_does_two(
+    shop: Cluster, stack: ExitStack
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        try_top_up(cashier(shop, stack, api=_Dies))
+    assert len(noted(shop)) == 1
+    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert topped_up(shop) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [("top-up:drop-after", TopUp.UNANSWERED), ("top-up:503", TopUp.UNANSWERED), ("top-up:429", TopUp.FAILED)],
+)
+def test_a_top_up_that_went_wrong_counts_and_is_not_repeated(
+    shop: Cluster, stack: ExitStack, fault: str, result: TopUp
+) -> None:
+    shop.emulator.faults.add(fault)
+    assert try_top_up(cashier(shop, stack)) is result
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert topped_up(shop) == 1
+
+
+def test_of_two_replicas_that_find_it_low_at_once_one_tops_up(shop: Cluster, stack: ExitStack) -> None:
+    results: list[TopUp | Withheld] = []
+
+    class Overtaken(Vault):
+        """Right after it was looked up that nobody topped up, another replica does."""
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            document = super().read(path, version)
+            if path.endswith("/top-ups") and not results:
+                results.append(try_top_up(cashier(shop, stack)))
+            return document
+
+    results.append(try_top_up(cashier(shop, stack, vault=Overtaken)))
+    assert results == [TopUp.OK, Withheld.ARRIVING]
+    assert (topped_up(shop), len(noted(shop))) == (1, 1)
+
+
+def test_what_was_noted_in_the_last_day_stays_noted(shop: Cluster, stack: ExitStack) -> None:
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    shop.configure([entry], **{"balance.top_up": {"per_day": 2, "trx_path": "money/shop"}})
+    ages = {"within": timedelta(hours=23), "without": timedelta(hours=25)}
+    entries = [{"at": (datetime.now(UTC) - age).isoformat(), "runner": name} for name, age in ages.items()]
+    shop.put("rotator/journal/shop/top-ups", {"top_ups": entries})
+    teller = cashier(shop, stack)
+    assert try_top_up(teller) is TopUp.OK
+    assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.runner]
+
+
+def test_a_note_that_cannot_be_read_or_a_reference_that_is_missing_stops_top_ups_and_says_so(
+    shop: Cluster, stack: ExitStack
+) -> None:
+    teller = cashier(shop, stack)
+    shop.put("money/shop", {"other": "field"})
+    with pytest.raises(RotatorError, match="The reference of the payment for shop is not in trx of money/shop"):
+        try_top_up(teller)
+    assert noted(shop) == [], "nothing was sent, and nothing counts"
+    shop.put("money/shop", {"trx": TRX})
+    shop.put("rotator/journal/shop/top-ups", {"top_ups": "yesterday"})
+    with pytest.raises(RotatorError, match="does not hold what rotator noted of its top-ups"):
+        try_top_up(teller)
+    assert topped_up(shop) == 0
+
+
+def test_the_check_names_what_top_ups_need_and_rotations_do_without_it(shop: Cluster, stack: ExitStack) -> None:
+    fleet = cashier(shop, stack).fleet
+    findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]
+    assert f"policy for {shop.mount}/data/rotator/journal/shop/top-ups" in findings
+    assert f"policy for {shop.mount}/data/money/shop" in findings
+    assert not [need for need in fleet.needs(fleet.settings.accounts) if "top-ups" in need.path]
+
+
+# --- the daemon ------------------------------------------------------------------------------------------------
+
+
+def metric(daemon: Running, name: str, **labels: str) -> float | None:
+    families = text_string_to_metric_families(daemon.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    found = (one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
+    return next(found, None)
+
+
+def read(cluster: Cluster) -> int:
+    """How often the provider was asked for a balance."""
+    return sum(request.operation is Operation.BALANCE for request in cluster.emulator.requests)
+
+
+def test_the_daemon_tops_up_once_and_says_what_it_sees(shop: Cluster) -> None:
+    with shop.daemon() as daemon:
+        daemon.wait_for("balance.low", account="shop", euros="1.0", low="5.00")
+        daemon.wait_for("balance.topped_up", account="shop")
+        daemon.wait_for("balance.recovered", account="shop")
+        daemon.eventually(lambda: metric(daemon, "rotator_account_balance_euros") == 11)
+        assert metric(daemon, "rotator_account_low_balance_euros") == 5
+        assert metric(daemon, "rotator_account_auto_reload") == 1
+        assert metric(daemon, "rotator_top_ups_total", result="ok") == 1
+        assert metric(daemon, "rotator_top_ups_total", result="failed") == 0
+        read_at = metric(daemon, "rotator_balance_last_read_timestamp_seconds")
+        assert read_at is not None
+        assert abs(datetime.now(UTC).timestamp() - read_at) < 60
+        shown = daemon.status("shop")["balance"]
+        assert (shown["euros"], shown["threshold"], shown["low"]) == (11, 5, False)
+        shop.emulator.change_account("ef567890", balance=Decimal(2))
+        daemon.wait_for("balance.top_up_withheld", account="shop", reason="limit")
+        assert daemon.status("shop")["balance"]["low"] is True
+        reads = read(shop)
+        daemon.eventually(lambda: read(shop) > reads + 1)
+        assert len(daemon.find("balance.low")) == 2, "once each time it fell"
+        assert len(daemon.find("balance.top_up_withheld")) == 1
+        assert daemon.end() == 0
+    assert topped_up(shop) == 1
+
+
+def test_a_balance_that_cannot_be_read_is_no_failed_run_and_shows_nothing_that_is_not_known(shop: Cluster) -> None:
+    shop.emulator.faults.add("balance:503:*")
+    with shop.daemon() as daemon:
+        daemon.wait_for("balance.failed", account="shop")
+        assert metric(daemon, "rotator_account_balance_euros") is None
+        assert metric(daemon, "rotator_account_failed_attempts") == 0
+        assert daemon.status("shop")["state"] == "idle"
+        reads = read(shop)
+        daemon.eventually(lambda: read(shop) > reads + 3)  # each is repeated, so these are two at least
+        shop.emulator.faults.clear()
+        daemon.eventually(lambda: metric(daemon, "rotator_account_balance_euros") is not None)
+        assert len(daemon.find("balance.failed")) == 1
+        assert not daemon.find("rotation.failed")
+        assert daemon.end() == 0
+
+
+def test_daemon_exports_the_remaining_requests_of_a_key(shop: Cluster) -> None:
+    headers = "X-RateLimit-Remaining: 12\r\nX-RateLimit-Limit: 30\r\n"
+    with provider(says(200, {"value": 10.5, "autoReload": False}, headers)) as rest:
+        shop.configure(
+            [{"name": "shop", "api_key": "ef567890", "path": "apps/shop"}],
+            balance={"every": "1s"},
+            account_api={"rest_url": rest.url},
+        )
+        with shop.daemon() as daemon:
+            daemon.eventually(lambda: metric(daemon, "rotator_api_rate_limit_remaining", account="shop") == 12)
+            assert metric(daemon, "rotator_api_rate_limit_requests", account="shop") == 30
+            assert daemon.end() == 0
+
+
+def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:
+    shop.configure(
+        [{"name": "shop", "api_key": "ef567890", "path": "apps/shop"}],
+        balance={"every": "off"},
+        daemon={"recheck": "1s"},
+    )
+    with shop.daemon() as daemon:
+        lists = [request for request in shop.emulator.requests if request.operation is Operation.LIST]
+        daemon.eventually(
+            lambda: sum(one.operation is Operation.LIST for one in shop.emulator.requests) > len(lists) + 1
+        )
+        assert daemon.status("shop")["balance"] is None
+        assert "rotator_account_low_balance_euros{" not in daemon.get("/metrics").text
+        assert daemon.end() == 0
+    assert read(shop) == 0
+
+
+def test_a_shorter_period_holds_from_the_reload_on_and_a_new_key_is_another_account(shop: Cluster) -> None:
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    shop.configure([entry], balance={"every": "30d"})
+    daemon = Daemon(shop.config, load(shop.config))
+    daemon._set_accounts(load(shop.config))
+    known = daemon._accounts["shop"]
+    known.watch = Watch(datetime.now(UTC) + timedelta(days=20), ENOUGH)
+    shop.configure([entry], balance={"every": "2m"})
+    daemon._set_accounts(load(shop.config))
+    assert known.watch.next_at <= datetime.now(UTC) + timedelta(minutes=2)
+    assert known.watch.reading == ENOUGH
+    shop.configure([entry | {"api_key": "another1"}])
+    daemon._set_accounts(load(shop.config))
+    assert known.watch.reading is None
+
+
+def test_a_reload_during_a_slow_reading_is_not_lost(cluster: Cluster) -> None:
+    half_a_day = timedelta(hours=12)
+    early = (name for name in map("n{}".format, count()) if balance.begun(name, half_a_day, NOW).next_at < NOW + SOON)
+    entries = open_accounts(cluster, next(early))
+    with held(cluster.api_url, *READING) as slow:
+        provider = {"rest_url": slow.address, "timeout": "30s"}
+        cluster.base = {"account_api": provider, "daemon": {"lease": "100s"}}
+        cluster.configure(entries, balance={"every": half_a_day})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(40)
+            cluster.configure(entries, balance={"every": "1s"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: read(cluster) > 2)
+
+
+def test_a_reload_during_a_slow_reading_ends_readings(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a")
+    with held(cluster.api_url, *READING) as slow:
+        provider = {"rest_url": slow.address, "timeout": "30s"}
+        cluster.base = {"account_api": provider, "daemon": {"lease": "100s"}}
+        cluster.configure(entries, balance={"every": "1s"})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(40)
+            cluster.configure(entries, balance={"every": "off"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: read(cluster) == 1)
+            assert daemon.status("a")["balance"] is None
+            assert daemon.end() == 0
+    assert read(cluster) == 1
+
+
+def test_a_reload_during_a_slow_reading_can_forbid_the_top_up(shop: Cluster) -> None:
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    with held(shop.api_url, *READING) as slow:
+        shop.base = {"account_api": {"rest_url": slow.address, "timeout": "30s"}, "daemon": {"lease": "100s"}}
+        top_up: dict[str, Any] = {"per_day": 1, "trx_path": "money/shop"}
+        shop.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
+        with shop.daemon() as daemon:
+            assert slow.asked.wait(40)
+            shop.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up | {"per_day": 0}})
+            reload(daemon)
+            slow.release.set()
+            daemon.wait_for("balance.low", account="shop")
+            daemon.eventually(lambda: read(shop) > 1)  # the first one is settled by then
+            assert daemon.end() == 0
+    assert topped_up(shop) == 0
+    assert noted(shop) == []

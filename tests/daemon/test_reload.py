@@ -1,0 +1,107 @@
+"""A reload while something slow is under way: its result meets today's settings."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from testkit import proxy
+from testkit.cluster import PATIENCE, Cluster, Running
+from tests.daemon.test_daemon import QUICK, creates, open_accounts, works
+
+
+@dataclass
+class Held:
+    """A proxy that holds the first request of a kind until it is released."""
+
+    method: str
+    part: str
+    then: proxy.Action | proxy.Answer = proxy.FORWARD
+    address: str = ""
+    asked: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    def on_request(self, call: proxy.Call) -> proxy.Action | proxy.Answer:
+        if call.method == self.method and self.part in call.path and not self.asked.is_set():
+            self.asked.set()
+            assert self.release.wait(PATIENCE)
+            return self.then
+        return proxy.FORWARD
+
+
+@contextmanager
+def held(target: str, method: str, part: str, then: proxy.Action | proxy.Answer = proxy.FORWARD) -> Iterator[Held]:
+    made = Held(method, part, then)
+    with proxy.FaultProxy(target, made.on_request).running() as between:
+        made.address = between.address
+        yield made
+        made.release.set()
+
+
+def reload(daemon: Running) -> None:
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("config.reloaded")
+
+
+def test_a_run_that_began_before_the_journals_moved_is_no_news_of_them(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a")
+    cluster.base = {"daemon": {"lease": "6m"}}
+    with held(cluster.api_url, "GET", "/accounts/keya/secrets") as slow:
+        provider = {"api_url": slow.address, "timeout": "2m"}
+        cluster.configure(entries, account_api=provider)
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(PATIENCE)
+            cluster.configure(entries, account_api=provider, vault={"journal_prefix": "elsewhere"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: cluster.document("elsewhere/a").get("current_id") is not None)
+            assert daemon.end() == 0
+    assert works(cluster, "a")
+
+
+def test_a_look_that_began_before_the_journals_moved_is_no_news_of_them(cluster: Cluster) -> None:
+    """The resync reads a journal of the old place while a reload names another one."""
+    entries = open_accounts(cluster, "a")
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "a").code == 0
+    with held(cluster.bao.address, "GET", "/rotator/journal/a") as slow:
+        vault = {"address": slow.address, "timeout": "2m"}
+        cluster.configure(entries, vault=vault)
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(PATIENCE)
+            cluster.configure(entries, vault=vault | {"journal_prefix": "elsewhere"})
+            reload(daemon)
+            slow.release.set()
+            daemon.eventually(lambda: cluster.document("elsewhere/a").get("current_id") is not None)
+            assert daemon.end() == 0
+
+
+def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluster) -> None:
+    """The first look of the daemon at Vault is under way when a reload names another address."""
+    entries = open_accounts(cluster, "a")
+    sealed = proxy.Answer(503, b'{"errors": ["Vault is sealed"]}')
+    with held(cluster.bao.address, "GET", "/sys/internal/ui/mounts/", sealed) as slow:
+        cluster.configure(entries, vault={"address": slow.address, "timeout": "30s"})
+        with cluster.daemon() as daemon:
+            assert slow.asked.wait(20)
+            cluster.configure(entries)
+            reload(daemon)
+            slow.release.set()
+            daemon.wait_until_ready()
+            assert daemon.find("vault.away") == []
+
+
+def test_a_shorter_spacing_holds_for_accounts_that_wait_for_their_turn(cluster: Cluster) -> None:
+    entries = open_accounts(cluster, "a", "b", "c")
+    cluster.configure(entries)
+    assert cluster.run("rotate-now", "--all").code == 0
+    due = QUICK | {"every": "1s"}
+    cluster.configure(entries, defaults=due, daemon={"min_spacing": "1h"})
+    with cluster.daemon() as daemon:
+        daemon.wait_for("rotation.published")
+        daemon.wait_until_ready()
+        assert sum(creates(cluster, name) for name in "abc") <= 3 + 1
+        cluster.configure(entries, defaults=due, daemon={"min_spacing": "0s"})
+        reload(daemon)
+        daemon.eventually(lambda: all(creates(cluster, name) > 1 for name in "abc"))

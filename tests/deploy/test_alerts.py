@@ -1,0 +1,213 @@
+"""The alert rules: promtool's cases, a runbook for each, and no name that does not exist."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from rotator.cli.app import app
+from rotator.core import circuit_breaker as brake
+from rotator.core.protocol import Phase
+from rotator.errors import Code
+from rotator.monitoring import State
+from rotator.rotation import Outcome, Result
+from testkit import monitoring
+from testkit.monitoring import CASES, MONITORING, ROOT, RUNBOOKS, SCRAPING, metrics_in, rules
+
+ALERTS = {rule.name: rule for rule in rules("alert")}
+PAGES = {page.stem: page for page in RUNBOOKS.glob("*.md")}
+EACH_ALERT = pytest.mark.parametrize("name", ALERTS)
+EACH_PAGE = pytest.mark.parametrize("page", [*PAGES.values(), MONITORING], ids=lambda page: page.stem)
+
+
+def promtool(*arguments: str | Path) -> str:
+    """What promtool has to say; it must be content."""
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+# --- the rules --------------------------------------------------------------------------------------------------------
+
+
+def test_promtool_takes_the_rules_and_the_configuration_that_loads_them() -> None:
+    assert f"{len(rules('alert')) + len(rules('record'))} rules found" in promtool("check", "config", SCRAPING)
+
+
+def test_the_example_scrapes_and_evaluates_every_minute_and_says_where_the_pages_are() -> None:
+    # A minute is what the rules' windows and holds were chosen for.
+    assert yaml.safe_load(SCRAPING.read_text(encoding="utf-8")) == {
+        "global": {"scrape_interval": "1m", "evaluation_interval": "1m", "external_labels": {"runbooks": ""}},
+        "rule_files": ["rules.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]},
+        "scrape_configs": [{"job_name": "rotator", "static_configs": [{"targets": ["rotator:9464"]}]}],
+    }
+
+
+def test_each_alert_fires_when_it_should_and_not_before_and_no_other_does() -> None:
+    promtool("test", "rules", CASES)
+
+
+@EACH_ALERT
+def test_there_is_a_case_in_which_it_fires_and_one_an_instant_before_in_which_it_does_not(name: str) -> None:
+    cases = [
+        case for case in yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"] if case["name"].startswith(name)
+    ]
+    fires = {
+        question["eval_time"]
+        for case in cases
+        for question in case["promql_expr_test"]
+        if any(f'alertname="{name}",alertstate="firing"' in sample["labels"] for sample in question["exp_samples"])
+    }
+    silent = {
+        question["eval_time"]
+        for case in cases
+        for question in case["promql_expr_test"]
+        if question["expr"] == 'ALERTS{alertstate="firing"}' and not question["exp_samples"]
+    }
+    assert any(f"{int(instant.removesuffix('m')) - 1}m" in silent for instant in fires)
+
+
+@EACH_ALERT
+def test_an_alert_says_how_urgent_it_is_in_one_sentence_and_what_is_untouched(name: str) -> None:
+    alert = ALERTS[name]
+    assert name.startswith("Rotator")
+    assert alert.hold is not None
+    assert alert.labels["severity"] in ("page", "ticket")
+    assert set(alert.annotations) == {"summary", "description", "runbook_url"}
+    assert alert.annotations["summary"].endswith(".")
+    assert not re.search(r"\. [A-Z]", alert.annotations["summary"])
+    assert re.search(
+        r"untouched|keeps? working|keep authenticating|in force|Nothing was|is what it was",
+        alert.annotations["description"],
+    )
+    assert alert.annotations["runbook_url"] == f"{{{{ $externalLabels.runbooks }}}}docs/runbooks/{name}.md"
+
+
+def test_no_rule_asks_for_a_metric_that_the_daemon_does_not_export() -> None:
+    asked = {name for rule in (*rules("alert"), *rules("record")) for name in metrics_in(rule.expr)}
+    assert len(asked) > 10
+    assert asked <= monitoring.exported()
+
+
+def test_no_rule_asks_for_a_recorded_series_that_is_not_recorded_and_each_is_asked_for() -> None:
+    recorded = {rule.name for rule in rules("record")}
+    in_rules = {name for rule in rules("alert") for name in monitoring.recorded_in(rule.expr)}
+    in_dashboard = {name for _, expr in monitoring.queries() for name in monitoring.recorded_in(expr)}
+    assert in_rules | in_dashboard == recorded
+
+
+def test_labels_are_compared_with_values_that_exist() -> None:
+    known: dict[str, list[str]] = {"state": [*State], "phase": [*Phase], "job": ["rotator"]}
+    compared = [
+        (label, value)
+        for rule in (*rules("alert"), *rules("record"))
+        for label, values in re.findall(r'(\w+)=~?"([^"]+)"', rule.expr)
+        for value in values.split("|")
+        if label != "reason"
+    ]
+    assert len(compared) >= 8
+    assert [pair for pair in compared if pair[1] not in known[pair[0]]] == []
+
+
+def test_refused_credentials_are_what_the_brake_takes_for_them() -> None:
+    [reasons] = re.findall(r'reason=~"([^"]+)"', ALERTS["RotatorCredentialsRefused"].expr)
+    refused = {
+        code.value
+        for code in Code
+        if brake.trouble(Outcome("shop", Result.FAILED, reason=code)) is brake.Trouble.CREDENTIALS
+    }
+    assert set(reasons.split("|")) == refused
+
+
+# --- the pages --------------------------------------------------------------------------------------------------------
+
+
+def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
+    assert sorted(PAGES) == sorted(ALERTS)
+
+
+@EACH_ALERT
+def test_a_page_says_what_it_means_whether_a_consumer_breaks_what_to_do_and_when_it_is_over(name: str) -> None:
+    text = PAGES[name].read_text(encoding="utf-8")
+    assert text.startswith(f"# {name}: ")
+    assert f"Severity: {ALERTS[name].labels['severity']}.\n" in text
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    titles = ["What it means", "Does any consumer break?", "First", "When it is over"]
+    assert [section.splitlines()[0] for section in sections] == titles
+    assert [bool(commands(section)) for section in sections][2:] == [True, True]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every rotator command in a page, in blocks and in the text, without its first word."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", text)
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("rotator ")]
+
+
+# What a command line that is wrong raises; typer has a name for the particular case only.
+(UsageError,) = typer.BadParameter.__bases__
+
+
+def understand(arguments: list[str]) -> None:
+    """Have the real command line read the arguments, and do nothing; UsageError if it would refuse them."""
+    command: Any = typer.main.get_command(app)
+    context = None
+    name: str | None = "rotator"
+    while hasattr(command, "resolve_command"):
+        group, context = command, command.make_context(name, arguments, parent=context)
+        name, command, arguments = group.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context(name, arguments, parent=context)
+
+
+@EACH_PAGE
+def test_every_command_in_a_page_is_one_that_rotator_understands(page: Path) -> None:
+    for command in commands(page.read_text(encoding="utf-8")):
+        understand(command)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["stats", "status --until 1d", "resolve", "rotate-now --due --shards 1/2", "config look"]
+)
+def test_a_command_that_does_not_exist_would_be_noticed(wrong: str) -> None:
+    with pytest.raises(UsageError):
+        understand(wrong.split())
+
+
+@EACH_PAGE
+def test_a_page_names_metrics_that_exist_and_leads_to_pages_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert metrics_in(text) <= monitoring.exported()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert set(re.findall(r"\bRotator[A-Z]\w+", text)) <= ALERTS.keys()
+
+
+# --- what to do with them ---------------------------------------------------------------------------------------------
+
+
+def test_the_overview_lists_every_alert_as_it_is() -> None:
+    text = MONITORING.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(Rotator\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| (\w+) \|", text, flags=re.MULTILINE)
+    assert sorted(rows) == sorted((name, name, rule.labels["severity"], rule.hold) for name, rule in ALERTS.items())
+
+
+def test_the_example_for_alertmanager_routes_every_severity_and_silences_alerts_that_exist() -> None:
+    [example] = re.findall(
+        r"^```yaml\n(.*?)^```", MONITORING.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    routing = yaml.safe_load(example)
+    routed = {matcher for route in routing["route"]["routes"] for matcher in route["matchers"]}
+    assert routed == {f'severity="{rule.labels["severity"]}"' for rule in ALERTS.values()}
+    receivers = {receiver["name"] for receiver in routing["receivers"]}
+    assert {routing["route"]["receiver"], *(route["receiver"] for route in routing["route"]["routes"])} == receivers
+    for rule in routing["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            names = re.fullmatch(r'alertname=~?"([\w|]+)"', matcher)
+            assert names is not None, matcher
+            assert set(names[1].split("|")) <= ALERTS.keys()

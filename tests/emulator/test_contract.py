@@ -1,0 +1,93 @@
+"""The emulator keeps its own document's promises, and shows it to tools and to people."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from rotator.emulator import Operation
+from rotator.emulator.openapi import document
+from rotator.emulator.revisions import Revision
+from testkit.contract import examine
+from tests.emulator.test_emulator import SECRET, world
+
+# For schemathesis 420 is not yet a refusal.
+REFUSALS = """
+[[operations]]
+include-operation-id = "settings"
+[operations.checks.negative_data_rejection]
+expected-statuses = [400, 401, 420]
+"""
+
+
+@pytest.mark.parametrize("revision", Revision)
+def test_hundreds_of_requests_right_and_wrong_are_answered_as_the_document_says(
+    revision: Revision, tmp_path: Path
+) -> None:
+    written = tmp_path / "openapi.json"
+    written.write_text(json.dumps(document(revision)))
+    outcome = examine(
+        written, tmp_path, examples=10, config=REFUSALS, max_secrets=6, too_many_status=403, revision=revision
+    )
+    assert outcome.passed, outcome.text
+    assert outcome.accepted == 0
+    assert outcome.cases > 250
+    documented = {
+        (str(operation), int(status))
+        for operation in Operation
+        for status in document(revision)["paths"][operation.path][operation.method.lower()]["responses"]
+        if status not in ("429", "5XX")  # faults and limits have tests of their own
+    }
+    elsewhere = {("create", 404), ("list", 404), ("revoke", 400)}  # the key is given to schemathesis; a fault
+    assert documented - set(outcome.answers) <= elsewhere, "some promises were not put to the test"
+
+
+@pytest.mark.parametrize("revision", Revision)
+def test_the_document_is_served_and_nobody_needs_to_log_in_for_it(revision: Revision) -> None:
+    with world(revision=revision) as w:
+        response = w.client.get("/openapi.json", auth=None)
+        assert response.headers["content-type"] == "application/json"
+        assert response.json() == document(revision)
+        assert [request.operation for request in w.emulator.requests] == []
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"])
+def test_the_page_may_load_nothing_from_elsewhere_and_run_nothing_inline(path: str) -> None:
+    with world() as w:
+        response = w.client.get(path, auth=None)
+        assert response.status_code == 200
+        policy = response.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+        assert "unsafe" not in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "://" not in response.text.replace("https?://", "") or path == "/openapi.json"
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 27)")])
+def test_a_person_reads_every_operation_by_day_and_by_night(browser: Browser, scheme: str, paper: str) -> None:
+    complaints: list[str] = []
+    with world() as w, browser.new_context(color_scheme="dark" if scheme == "dark" else "light") as context:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.set_viewport_size({"width": 360, "height": 780})
+        page.goto(f"{w.url}/docs#create")
+        expect(page.locator("main div#operations > details")).to_have_count(len(Operation))
+        expect(page.locator("details#create")).to_contain_text("8 to 25 characters")
+        page.locator("details#settings > summary").click()
+        expect(page.locator("details#settings")).to_contain_text("420")
+        expect(page.locator("details#settings")).to_contain_text("query parameter api_secret")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nothing sticks out on a telephone"
+        assert SECRET not in page.content()
+    assert complaints == []
+
+
+def test_page_describes_the_served_revision(browser: Browser) -> None:
+    with world(revision=Revision.V1_0_4) as w, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{w.url}/docs#settings")
+        expect(page.locator("main div#operations > details")).to_have_count(len(Operation))
+        expect(page.locator("details#settings")).to_contain_text("httpForwardMethod")
+        expect(page.locator("details#settings")).not_to_contain_text("query parameter")

@@ -1,0 +1,160 @@
+"""Revision 1.0.4 of the Account API as the emulator speaks it: over real sockets."""
+
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from rotator.emulator import Profile
+from rotator.emulator.revisions import Revision
+from tests.emulator.test_account import BALANCE, LOGIN, MO, RICH, SETTINGS, TOP_UP, ask
+from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, world
+
+NEWER: dict[str, Any] = {"revision": Revision.V1_0_4}
+
+
+def document(response: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem document of a refusal."""
+    body: dict[str, Any] = response.json()
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(body) - {"invalid_parameters"} == {"type", "title", "detail", "instance"}
+    return body
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/unknown", BALANCE, "/unknown", "/docs"])
+def test_every_answer_has_a_request_id_of_its_own(path: str) -> None:
+    with world(**NEWER) as w:
+        given = [w.client.get(path).headers["x-request-id"] for _ in range(2)]
+        assert [str(uuid.UUID(one)) for one in given] == given
+        assert len(set(given)) == 2
+
+
+def test_broken_gateways_answer_has_a_request_id() -> None:
+    with world(**NEWER, faults=["any:503"]) as w:
+        given = w.client.get(PATH).headers["x-request-id"]
+        assert str(uuid.UUID(given)) == given
+
+
+def test_instance_and_log_name_the_request_id() -> None:
+    with world(**NEWER) as w:
+        response = w.client.get(f"{PATH}/unknown")
+        request_id = response.headers["x-request-id"]
+        assert document(response, 404)["instance"] == request_id.replace("-", "")
+        assert [request.request_id for request in w.emulator.requests] == [request_id]
+        assert w.client.get("/_emulator/requests").json()["requests"][0]["request_id"] == request_id
+
+
+def test_first_revision_has_no_request_id() -> None:
+    with world() as w:
+        assert "x-request-id" not in w.client.get(PATH).headers
+        assert w.emulator.requests[0].request_id is None
+
+
+@pytest.mark.parametrize("path", [PATH, BALANCE, TOP_UP, SETTINGS])
+@pytest.mark.parametrize(("fault", "end"), [("unauthorized", "#unathorized"), ("unprovisioned", "#unprovisioned")])
+def test_two_kinds_of_401_differ_in_their_type(path: str, fault: str, end: str) -> None:
+    with world(**NEWER, faults=[f"any:{fault}"], profile=RICH) as w:
+        method = "POST" if path in (TOP_UP, SETTINGS) else "GET"
+        response = w.client.request(method, path, data={"trx": "1"} if path == TOP_UP else None)
+        assert document(response, 401)["type"].endswith(f"/api-errors/{end}")
+        assert w.emulator.profile(KEY) == RICH
+
+
+@pytest.mark.parametrize("path", [BALANCE, TOP_UP, SETTINGS])
+def test_basic_is_the_only_way_to_log_in(path: str) -> None:
+    with world(**NEWER, profile=RICH) as w:
+        assert ask(w, path).status_code == 200
+        for options in ({"params": LOGIN}, {"data": LOGIN}) if path != BALANCE else ({"params": LOGIN},):
+            document(ask(w, path, auth=None, **options), 401)
+        assert ask(w, path, params=LOGIN | {"api_secret": "Wrong12345"}).status_code == 200, "the query is not read"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/xml"])
+def test_errors_of_the_account_are_problem_documents(accept: str) -> None:
+    with world(**NEWER) as w:
+        headers = {"Accept": accept}
+        assert document(ask(w, TOP_UP, headers=headers), 401)["title"] == "Not Auto-Reload Enabled"
+        assert document(w.client.post(SETTINGS, data={"moCallBackUrl": "no URL"}, headers=headers), 420)
+
+
+def test_refused_secret_names_the_invalid_parameter() -> None:
+    with world(**NEWER) as w:
+        body = document(w.client.post(PATH, json={"secret": "short"}), 400)
+        assert [one["name"] for one in body["invalid_parameters"]] == ["secret"]
+
+
+def test_top_up_answers_with_a_code_and_a_label() -> None:
+    with world(**NEWER, profile=RICH) as w:
+        assert ask(w, TOP_UP).json() == {"error-code": "200", "error-code-label": "success"}
+
+
+@pytest.mark.parametrize("method", ["GET_QUERY_PARAMS", "POST_QUERY_PARAMS", "POST_JSON"])
+def test_forward_method_is_stored(method: str) -> None:
+    with world(**NEWER) as w:
+        assert w.client.post(SETTINGS, data={"httpForwardMethod": method}).status_code == 200
+        assert w.client.post(SETTINGS, data={"moCallBackUrl": MO}).json()["mo-callback-url"] == MO
+        assert w.emulator.profile(KEY) == Profile(mo_callback_url=MO, http_forward_method=method)
+        assert w.client.get(f"/_emulator/accounts/{KEY}").json()["http_forward_method"] == method
+
+
+@pytest.mark.parametrize("method", ["", "GET", "post_json"])
+def test_unknown_forward_method_is_refused_and_nothing_changed(method: str) -> None:
+    with world(**NEWER) as w:
+        body = document(w.client.post(SETTINGS, data={"moCallBackUrl": MO, "httpForwardMethod": method}), 400)
+        assert [one["name"] for one in body["invalid_parameters"]] == ["httpForwardMethod"]
+        assert w.emulator.profile(KEY) == Profile()
+
+
+def test_first_revision_ignores_the_forward_method() -> None:
+    with world() as w:
+        assert w.client.post(SETTINGS, data={"httpForwardMethod": "POST_JSON"}).status_code == 200
+        assert w.emulator.profile(KEY) == Profile()
+
+
+@pytest.mark.parametrize("revision", Revision)
+def test_settings_without_limits_are_changed_all_the_same(revision: Revision) -> None:
+    with world(revision=revision, faults=["settings:no-limits"]) as w:
+        answer = w.client.post(SETTINGS, data={"moCallBackUrl": MO}).json()
+        assert answer == {"mo-callback-url": MO, "dr-callback-url": ""}
+        assert "max-calls-per-second" in w.client.post(SETTINGS).json()
+
+
+def test_deleting_can_be_refused_as_a_bad_request() -> None:
+    with world(**NEWER, faults=["revoke:400", "revoke:403"]) as w:
+        w.client.post(PATH, json={"secret": NEW})
+        for status in (400, 403):
+            document(w.client.delete(f"{PATH}/{w.ids[0]}"), status)
+        assert w.client.delete(f"{PATH}/{w.ids[0]}").status_code == 204
+
+
+def test_command_serves_a_revision_and_a_limit() -> None:
+    options = "--revision 1.0.4 --limit 2/h --reset-unit s --no-retry-after"
+    arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
+    with subprocess.Popen([*arguments, *options.split()], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+            assert found is not None
+            with httpx.Client(base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False) as client:
+                assert [client.get(BALANCE).headers["x-ratelimit-remaining"] for _ in range(2)] == ["1", "0"]
+                refused = client.get(BALANCE)
+                document(refused, 429)
+                assert "retry-after" not in refused.headers
+                assert len(refused.headers["x-ratelimit-reset"]) == 10
+        finally:
+            server.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("options", [["--revision", "1.0.5"], ["--limit", "30"], ["--reset-unit", "h"]])
+def test_command_refuses_an_unreadable_option(options: list[str]) -> None:
+    arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
+    done = subprocess.run([*arguments, *options], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert options[1] in done.stderr
+    assert "Traceback" not in done.stderr

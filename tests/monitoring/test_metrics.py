@@ -1,0 +1,533 @@
+"""What Prometheus reads: the official parsers, the real promtool and a real Prometheus say whether it is right."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from rotator import __version__
+from rotator.core.protocol import Phase, Reason, Trigger
+from rotator.errors import Code
+from rotator.monitoring import (
+    BRAKE,
+    OVERDUE_AFTER,
+    AccountStatus,
+    BalanceStatus,
+    FleetStatus,
+    Metrics,
+    RetiringStatus,
+    State,
+    state,
+)
+from rotator.provider import Budget
+from rotator.rotation import Outcome, Result
+from rotator.web import create_app, serving
+
+NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+BOTH = pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
+Parse = Callable[[str], Iterable[Metric]]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+HEALTHY = AccountStatus(
+    name="shop",
+    api_key="ef567890",
+    path="nexmo/shop",
+    primary="main",
+    enabled=True,
+    phase=Phase.IDLE,
+    secret_id="id-1",
+    rotated_at=NOW - timedelta(days=3),
+    due_at=NOW + timedelta(days=27),
+    live_secrets=1,
+)
+IN_OVERLAP = replace(
+    HEALTHY,
+    name="alerts",
+    phase=Phase.OVERLAP,
+    live_secrets=2,
+    retiring=(RetiringStatus("id-3", NOW + timedelta(hours=9)), RetiringStatus("id-2", NOW + timedelta(hours=2))),
+)
+SHARED = Metrics()
+NEVER_SEEN = AccountStatus(name="new", api_key="a1", path="nexmo/new", primary=None, enabled=True)
+
+
+def fleet(*accounts: AccountStatus, **changes: Any) -> FleetStatus:
+    calm = FleetStatus(NOW, __version__, "host-1", NOW, True, None, None, None, accounts)
+    return replace(calm, **changes)
+
+
+def scrape(metrics: Metrics, status: FleetStatus, accept: str = "", parse: Parse = parse_text) -> Samples:
+    text = metrics.exposition(status, accept)[0].decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"rotator_{name}", frozenset(labels.items())
+
+
+def about(samples: Samples, account: str) -> dict[str, float]:
+    """What is said of one account, phases apart."""
+    return {
+        name.removeprefix("rotator_account_"): value
+        for (name, labels), value in samples.items()
+        if labels == frozenset({("account", account)})
+    }
+
+
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_what_is_known_of_an_account_is_read_back_as_it_was_put_in(accept: str, parse: Parse) -> None:
+    samples = scrape(Metrics(), fleet(HEALTHY, IN_OVERLAP), accept, parse)
+
+    assert about(samples, "shop") == {
+        "enabled": 1,
+        "last_rotation_timestamp_seconds": (NOW - timedelta(days=3)).timestamp(),
+        "next_rotation_timestamp_seconds": (NOW + timedelta(days=27)).timestamp(),
+        "live_secrets": 1,
+        "unknown_secrets": 0,
+        "failed_attempts": 0,
+    }
+    assert about(samples, "alerts")["next_revocation_timestamp_seconds"] == (NOW + timedelta(hours=2)).timestamp()
+    phases = {phase: samples[series("account_phase", account="alerts", phase=phase)] for phase in Phase}
+    assert phases == {Phase.IDLE: 0, Phase.PREPARED: 0, Phase.OVERLAP: 1, Phase.AMBIGUOUS: 0}
+
+
+@BOTH
+def test_nothing_is_said_of_what_is_not_known(accept: str, parse: Parse) -> None:
+    samples = scrape(Metrics(), fleet(NEVER_SEEN, replace(NEVER_SEEN, name="off", enabled=False)), accept, parse)
+
+    assert about(samples, "new") == {"enabled": 1, "failed_attempts": 0}
+    assert about(samples, "off") == {"enabled": 0, "failed_attempts": 0}
+    assert not [name for name, _ in samples if name == "rotator_account_phase"]
+
+
+def test_an_account_that_is_gone_leaves_no_series_behind() -> None:
+    metrics = Metrics()
+    assert about(scrape(metrics, fleet(HEALTHY)), "shop")
+    assert not about(scrape(metrics, fleet(IN_OVERLAP)), "shop")
+
+
+@BOTH
+@settings(max_examples=40)
+@given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
+def test_any_name_at_all_is_read_back_as_it_is(accept: str, parse: Parse, names: list[str]) -> None:
+    text = SHARED.exposition(fleet(*(replace(HEALTHY, name=name) for name in names)), accept)[0].decode()
+    family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
+    assert [sample.labels["account"] for sample in family.samples] == names
+
+
+@BOTH
+def test_a_name_cannot_end_its_line_and_begin_another(accept: str, parse: Parse) -> None:
+    name = 'a"} 1\nrotator_forged{x="\\'
+    samples = scrape(Metrics(), fleet(replace(HEALTHY, name=name)), accept, parse)
+    assert about(samples, name)["enabled"] == 1
+    assert not [key for key, _ in samples if "forged" in key]
+
+
+def test_no_error_text_gets_into_a_metric() -> None:
+    failed = replace(HEALTHY, last_error="hunter2", attempts=3)
+    status = fleet(failed, brake="hunter2", ready=False, not_ready="hunter2")
+    assert b"hunter2" not in Metrics().exposition(status)[0]
+    assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
+
+
+@BOTH
+def test_an_account_tells_by_what_kind_of_failure_its_last_run_ended_and_nothing_if_it_went_well(
+    accept: str, parse: Parse
+) -> None:
+    refused = replace(HEALTHY, name="refused", failure=Code.CREDENTIALS, attempts=2)
+    samples = scrape(Metrics(), fleet(HEALTHY, refused), accept, parse)
+    told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
+    assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials"}
+
+
+def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
+    accounts = [replace(IN_OVERLAP, name=f"account-{number}") for number in range(10_000)]
+    metrics, status = Metrics(), fleet(*accounts)
+    took = []
+    for _ in range(3):
+        begun = time.thread_time()
+        metrics.exposition(status, OPENMETRICS)
+        took.append(time.thread_time() - begun)
+    assert min(took) < 0.5
+
+
+# --- states -------------------------------------------------------------------------------------------------------
+
+LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
+TRUE_OF = {
+    "idle": (HEALTHY, State.IDLE),
+    "in overlap": (IN_OVERLAP, State.OVERLAP),
+    "rotating": (replace(HEALTHY, phase=Phase.PREPARED), State.ROTATING),
+    "never seen": (NEVER_SEEN, State.PENDING),
+    "due, not for long": (replace(HEALTHY, due_at=NOW - OVERDUE_AFTER), State.IDLE),
+    "overdue": (replace(HEALTHY, due_at=LATE), State.OVERDUE),
+    "failed and overdue": (replace(HEALTHY, due_at=LATE, attempts=1), State.FAILING),
+    "failed, not in the journal": (replace(NEVER_SEEN, last_error="nothing is published"), State.FAILING),
+    "ambiguous and failed": (replace(HEALTHY, phase=Phase.AMBIGUOUS, attempts=2, last_error="x"), State.AMBIGUOUS),
+    "disabled in whatever state": (replace(HEALTHY, enabled=False, phase=Phase.AMBIGUOUS), State.DISABLED),
+}
+
+
+@pytest.mark.parametrize("case", TRUE_OF)
+def test_an_account_is_in_the_worst_state_that_is_true_of_it(case: str) -> None:
+    account, expected = TRUE_OF[case]
+    assert state(account, NOW) is expected
+
+
+def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> None:
+    accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
+    samples = scrape(Metrics(), fleet(*accounts, IN_OVERLAP))
+    counted = {each: samples[series("accounts", state=each)] for each in State}
+    assert counted == dict.fromkeys(State, 1) | {State.IDLE: 2, State.OVERLAP: 2, State.FAILING: 2}
+    assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
+
+
+def test_every_account_names_the_state_that_it_is_counted_in_and_no_other() -> None:
+    accounts = [replace(account, name=case) for case, (account, _) in TRUE_OF.items()]
+    told = [dict(labels) for name, labels in scrape(Metrics(), fleet(*accounts)) if name == "rotator_account_state"]
+    assert {labels["account"]: labels["state"] for labels in told} == {
+        case: said for case, (_, said) in TRUE_OF.items()
+    }
+    assert len(told) == len(TRUE_OF)
+
+
+@pytest.mark.parametrize(("shard", "expected"), [(None, (0, 1)), ("0/4", (0, 4)), ("11/12", (11, 12))])
+def test_a_process_says_which_part_of_the_fleet_is_its_own(shard: str | None, expected: tuple[int, int]) -> None:
+    samples = scrape(Metrics(), fleet(shard=shard))
+    assert (samples[series("shard_index")], samples[series("shards")]) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "ready", "brake"),
+    [
+        ({}, 1, 0),
+        ({"ready": False, "not_ready": "Vault does not answer"}, 0, 0),
+        ({"brake": "many accounts failed"}, 1, 1),
+    ],
+)
+def test_the_fleet_as_a_whole_is_two_gauges(changes: Mapping[str, Any], ready: int, brake: int) -> None:
+    samples = scrape(Metrics(), fleet(**changes))
+    assert (samples[series("ready")], samples[series("brake_engaged")]) == (ready, brake)
+
+
+def test_the_tokens_end_is_told_once_it_is_known() -> None:
+    metrics = Metrics()
+    assert series("vault_token_expiry_timestamp_seconds") not in scrape(metrics, fleet())
+    metrics.token_expires(NOW)
+    assert scrape(metrics, fleet())[series("vault_token_expiry_timestamp_seconds")] == NOW.timestamp()
+    metrics.token_expires(None)
+    assert series("vault_token_expiry_timestamp_seconds") not in scrape(metrics, fleet())
+
+
+# --- counters -----------------------------------------------------------------------------------------------------
+
+
+def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
+    samples = scrape(Metrics(), fleet())
+    expected = [
+        *(series("rotations_total", result=result, trigger=trigger) for result in Result for trigger in Trigger),
+        *(series("failures_total", reason=code) for code in Code),
+        *(series("revocations_total", reason=reason) for reason in ("grace_over", "compromised")),
+        *(
+            series("deferrals_total", reason=reason)
+            for reason in (*Reason, BRAKE)
+            if reason not in ("idle", "grace", "identifying")
+        ),
+        *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
+        *(
+            series(name)
+            for name in ("lease_conflicts_total", "jobs_missed_total", "jobs_failed_total", "planning_failures_total")
+        ),
+        series("audit_lines_lost_total"),
+        series("rotation_duration_seconds_count"),
+        series("schedule_lateness_seconds_count"),
+    ]
+    assert {key: samples.get(key) for key in expected} == dict.fromkeys(expected, 0)
+
+
+def changed(tell: Callable[[Metrics], object]) -> dict[str, float]:
+    """What telling changes, buckets apart; labels are told in the order of their names."""
+    metrics = Metrics()
+    before = scrape(metrics, fleet())
+    tell(metrics)
+    after = scrape(metrics, fleet())
+    return {
+        " ".join([name.removeprefix("rotator_"), *(value for _, value in sorted(labels))]): value
+        for (name, labels), value in after.items()
+        if name.startswith("rotator_") and value != before.get((name, labels), 0) and not name.endswith("_bucket")
+    }
+
+
+DONE = Outcome("shop", Result.OK, published=True, reason="grace", trigger=Trigger.SCHEDULE)
+TOLD: dict[str, tuple[Outcome, dict[str, float]]] = {
+    "a rotation": (
+        DONE,
+        {
+            "rotations_total ok schedule": 1,
+            "rotation_duration_seconds_count": 1,
+            "rotation_duration_seconds_sum": 1.5,
+        },
+    ),
+    "nothing to do": (Outcome("shop", Result.OK, reason="idle", trigger=Trigger.SCHEDULE), {}),
+    "old secrets revoked": (
+        Outcome("shop", Result.OK, reason="idle", revoked=("a", "b"), trigger=Trigger.MANUAL),
+        {"revocations_total grace_over": 2},
+    ),
+    "a compromised secret revoked": (
+        Outcome("shop", Result.OK, reason="idle", revoked=("a",), trigger=Trigger.COMPROMISED),
+        {"revocations_total compromised": 1},
+    ),
+    "put off": (Outcome("shop", Result.DEFERRED, reason="leased"), {"deferrals_total leased": 1}),
+    "failed": (
+        Outcome("shop", Result.FAILED, reason="credentials", trigger=Trigger.RESCUE),
+        {"rotations_total failed rescue": 1, "failures_total credentials": 1},
+    ),
+    "failed before anything was known": (
+        Outcome("shop", Result.FAILED, reason="vault_unreachable"),
+        {"rotations_total failed schedule": 1, "failures_total vault_unreachable": 1},
+    ),
+    "others were ahead": (
+        Outcome("shop", Result.OK, reason="idle", conflicts=3),
+        {"lease_conflicts_total": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_a_run_is_counted_for_what_it_did(case: str) -> None:
+    outcome, expected = TOLD[case]
+    assert changed(lambda metrics: metrics.finished(outcome, 1.5)) == expected
+
+
+def test_everything_else_is_counted_too() -> None:
+    assert changed(lambda metrics: metrics.deferred(BRAKE)) == {"deferrals_total brake": 1}
+    assert changed(lambda metrics: metrics.missed()) == {"jobs_missed_total": 1}
+    assert changed(lambda metrics: metrics.audit_line_lost()) == {"audit_lines_lost_total": 1}
+    assert changed(lambda metrics: metrics.job_failed()) == {"jobs_failed_total": 1}
+    assert changed(lambda metrics: metrics.late(timedelta(hours=2))) == {
+        "schedule_lateness_seconds_count": 1,
+        "schedule_lateness_seconds_sum": 7200,
+    }
+    assert changed(lambda metrics: metrics.late(timedelta(seconds=-1))) == {"schedule_lateness_seconds_count": 1}
+    assert changed(lambda metrics: metrics.request("vault", "read", "200", 0.25)) == {
+        "api_requests_total 200 read vault": 1,
+        "api_request_duration_seconds_count read vault": 1,
+        "api_request_duration_seconds_sum read vault": 0.25,
+    }
+
+
+def test_a_label_is_a_word_whatever_a_caller_passes_on() -> None:
+    def tell(metrics: Metrics) -> None:
+        metrics.request("vault", "read", "403 Forbidden: s.hunter2", 0.25)
+        metrics.deferred("x" * 100)
+
+    told = changed(tell)
+    assert told["api_requests_total other read vault"] == 1
+    assert told["deferrals_total other"] == 1
+
+
+def test_a_refused_configuration_shows_until_one_is_taken_over() -> None:
+    clock = iter(NOW + timedelta(hours=hour) for hour in range(9))
+    metrics = Metrics(clock=lambda: next(clock))
+    at = series("config_last_reload_success_timestamp_seconds")
+
+    def seen() -> tuple[float, float]:
+        samples = scrape(metrics, fleet())
+        return samples[series("config_last_reload_successful")], samples[at]
+
+    assert seen() == (1, NOW.timestamp())
+    metrics.reloaded(ok=False)
+    assert seen() == (0, NOW.timestamp())
+    metrics.reloaded(ok=True)
+    assert seen() == (1, (NOW + timedelta(hours=1)).timestamp())
+    assert scrape(metrics, fleet())[series("config_reloads_total", result="failed")] == 1
+
+
+def test_two_of_them_share_nothing() -> None:
+    one, other = Metrics(), Metrics()
+    one.missed()
+    assert scrape(other, fleet())[series("jobs_missed_total")] == 0
+
+
+# --- formats ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=1.0.0;escaping=dots", "text/plain; version=0.0.4; charset=utf-8"),
+        (OPENMETRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("application/openmetrics-text;version=zero", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    ],
+)
+def test_the_client_chooses_the_format(accept: str, expected: str) -> None:
+    text, content_type = Metrics().exposition(fleet(HEALTHY), accept)
+    assert content_type.startswith(expected)
+    assert text.endswith(b"# EOF\n") == ("openmetrics" in expected)
+    assert text.count(b"# EOF") <= 1
+
+
+def test_counters_do_not_bring_their_birthdays_along() -> None:
+    assert b"_created" not in Metrics().exposition(fleet(HEALTHY), OPENMETRICS)[0]
+
+
+def test_the_build_is_told() -> None:
+    builds = [labels for name, labels in scrape(Metrics(), fleet()) if name == "rotator_build_info"]
+    assert [dict(labels)["version"] for labels in builds] == [__version__]
+
+
+def busy() -> Metrics:
+    """With a series of every metric."""
+    metrics = Metrics()
+    for outcome, _ in TOLD.values():
+        metrics.finished(outcome, 2)
+    metrics.request("provider", "list", "2xx", 0.1)
+    metrics.token_expires(NOW)
+    metrics.record_budget(HEALTHY.api_key, Budget(remaining=3, limit=30))
+    return metrics
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is needed: apt-get install prometheus"
+    text = busy().exposition(fleet(HEALTHY, IN_OVERLAP, NEVER_SEEN))[0]
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+# --- a real Prometheus --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
+    """A real server that scrapes the target; gives a client of its API."""
+    binary = shutil.which("prometheus")
+    assert binary, "prometheus is needed: apt-get install prometheus"
+    job = {"job_name": "rotator", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
+    (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))  # JSON is YAML too
+    with httpx.Client() as probe, open(folder / "log", "w", encoding="utf-8") as log:
+        port = free_port()
+        command = [
+            binary,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            probe.base_url = f"http://127.0.0.1:{port}/api/v1/"
+            yield probe
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def answer(client: httpx.Client, query: str, within: float = 60) -> list[dict[str, Any]]:
+    """What the query gives, once it gives anything."""
+    ends = time.monotonic() + within
+    while time.monotonic() < ends:
+        try:
+            if result := client.get("query", params={"query": query}).json()["data"]["result"]:
+                return list(result)
+        except (httpx.TransportError, KeyError, json.JSONDecodeError):
+            pass  # it is starting
+        time.sleep(0.1)
+    raise AssertionError(f"no answer to {query}")
+
+
+def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documentation(tmp_path: Path) -> None:
+    overdue = replace(HEALTHY, name="late", due_at=NOW - timedelta(days=400))
+    unknown = replace(HEALTHY, name="odd", phase=Phase.AMBIGUOUS, unknown_secrets=1)
+    status = fleet(HEALTHY, IN_OVERLAP, overdue, unknown)
+
+    with serving(create_app(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
+        assert answer(client, 'up{job="rotator"} == 1')
+        queries = [line.strip() for line in documented_queries()]
+        late = answer(client, next(query for query in queries if "next_rotation" in query))
+        odd = answer(client, next(query for query in queries if 'phase="ambiguous"' in query))
+        asked = {query: client.get("query", params={"query": query}).json()["status"] for query in queries}
+
+    assert [result["metric"]["account"] for result in late] == ["late"]
+    assert [result["metric"]["account"] for result in odd] == ["odd"]
+    assert len(asked) >= 12
+    assert asked == dict.fromkeys(asked, "success")
+
+
+@BOTH
+def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> None:
+    known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
+    unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
+    text = Metrics().exposition(fleet(known, unread, HEALTHY), accept)[0].decode()
+    told = {
+        (sample.name, sample.labels["account"]): sample.value
+        for family in parse(text)
+        for sample in family.samples
+        if "balance" in sample.name or ("reload" in sample.name and "account" in sample.labels)
+    }
+    assert told == {
+        ("rotator_account_balance_euros", "known"): 4.25,
+        ("rotator_account_low_balance_euros", "known"): 5.0,
+        ("rotator_account_low_balance_euros", "unread"): 7.5,
+        ("rotator_account_auto_reload", "known"): 0.0,
+        ("rotator_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
+    }
+
+
+@BOTH
+def test_rate_limits_are_exported_by_account(accept: str, parse: Parse) -> None:
+    metrics = Metrics()
+    for key, budget in (("k1", Budget(9, 30)), ("k1", Budget(0, 30)), ("k2", Budget(7, None)), ("gone", Budget(1, 2))):
+        metrics.record_budget(key, budget)
+    accounts = [replace(HEALTHY, name=f"a-{key}", api_key=key) for key in ("k1", "k2", "k3")]
+    samples = scrape(metrics, fleet(*accounts), accept, parse)
+    assert {key: value for key, value in samples.items() if "rate_limit" in key[0]} == {
+        series("api_rate_limit_remaining", account="a-k1"): 0,
+        series("api_rate_limit_requests", account="a-k1"): 30,
+        series("api_rate_limit_remaining", account="a-k2"): 7,
+    }
+
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def documented_queries() -> list[str]:
+    blocks = DOCUMENTATION.read_text(encoding="utf-8").split("```promql\n")[1:]
+    return [line for block in blocks for line in block.split("```")[0].splitlines() if line.strip()]
+
+
+def test_the_documentation_names_every_metric_and_no_other() -> None:
+    text = busy().exposition(fleet(HEALTHY, IN_OVERLAP))[0].decode()
+    real = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE rotator_")}
+    rows = [line for line in DOCUMENTATION.read_text(encoding="utf-8").splitlines() if line.startswith("| `rotator_")]
+    assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)

@@ -1,0 +1,2022 @@
+"""Every row of the crash table and every corner case as a sentence: the real interpreter in a model world."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.core.jitter import backoff
+from rotator.core.protocol import (
+    Command,
+    Create,
+    Event,
+    Learned,
+    Phase,
+    Prepare,
+    Publish,
+    Publishing,
+    Record,
+    Request,
+    RequestKind,
+    Rest,
+    Retiring,
+    Revoke,
+    Step,
+    Target,
+    Trigger,
+    TryEarlier,
+    transitions,
+    wake_at,
+)
+from rotator.documents.journal import render_journal
+from rotator.errors import RotatorError
+from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
+from rotator.rotation import Operator, Outcome, Result, Rotation, preview
+from rotator.rotation.ports import Waiter
+from rotator.vault import Document
+from testkit.model import World
+
+FIRST = "FirstSecret001"
+DAY = timedelta(days=1)
+
+
+def adopted(**world: Any) -> World:
+    """A world with one account that rotator knows, with one secret."""
+    made = World(**world)
+
+    def revoked(id_: str, value: str) -> None:
+        """Looked at in the moment itself: a run that broke what consumers read may well mend it before it ends."""
+        assert value != made.published, f"{id_} was revoked, which consumers read"
+
+    made.provider.on_revoke = revoked
+    made.provider.add("shopkey", FIRST)
+    made.publish(FIRST)
+    made.identify()
+    made.clock.wait(timedelta(minutes=1))
+    return made
+
+
+def answered(**world: Any) -> World:
+    """A world whose published secret was created by rotator: the provider answered its id."""
+    made = adopted(**world)
+    rotate(made)
+    made.clock.wait(timedelta(hours=2))
+    made.rotation().run()
+    assert made.journal.current is not None
+    assert made.journal.current.is_answered
+    assert len(made.live) == 1
+    return made
+
+
+def name_id(world: World, id_: str) -> Outcome:
+    """What a person does who knows the published secret's id."""
+    return Operator(world.rotation()).adopt(SecretStr(world.published or ""), id_)
+
+
+def wait_with(rotation: Rotation, wait: Waiter) -> None:
+    """Have a run wait in another way."""
+    rotation.wait = rotation.executor.wait = wait
+
+
+def command(world: World, rotation: Rotation) -> Outcome:
+    """Run, and run again as long as the runs wait for a candidate: what a command does."""
+    outcome = rotation.run()
+    while outcome.resume_at is not None:
+        world.clock.now = max(world.clock.now, outcome.resume_at)
+        outcome = world.rotation(verify_timeout=rotation.policy.verify_timeout, lease=rotation.policy.lease).run()
+    return outcome
+
+
+def rotate(world: World, **policy: Any) -> Outcome:
+    """Run, and run again as long as the runs wait for a candidate: what a command does."""
+    outcome = world.rotation(**({"fresh_after": world.clock()} | policy)).run()
+    while outcome.resume_at is not None:
+        world.clock.now = max(world.clock.now, outcome.resume_at)
+        outcome = world.rotation(**policy).run()
+    return outcome
+
+
+def run_until(rotation: Rotation, kind: type[Step] | Event, *, then_perform: bool) -> None:
+    """Run up to the first step of a kind, and perhaps do that one, too; then the process dies."""
+    rotation.state.observe()
+    for _ in range(100):
+        step = rotation.decide()
+        matches = isinstance(step, Record) and step.event is kind if isinstance(kind, Event) else isinstance(step, kind)
+        if matches and not then_perform:
+            return
+        rotation.perform(step)
+        if matches:
+            return
+    pytest.fail(f"no {kind} came up")
+
+
+def assert_settled(world: World, outcome: Outcome, *, secrets: int = 1) -> None:
+    assert outcome.result is Result.OK, outcome
+    assert world.journal.phase is (Phase.IDLE if secrets == 1 else Phase.OVERLAP)
+    assert world.journal.candidate is None
+    assert world.journal.holder is None
+    assert len(world.live) == secrets
+    assert world.live[world.journal.current_id] == world.published
+    assert world.consumer_works()
+
+
+def assert_identified(world: World) -> None:
+    """The published secret's id becomes certain, and everything else is revoked or gone."""
+    world.identify()
+    world.clock.wait(timedelta(hours=2))
+    assert_settled(world, world.rotation(patience=DAY).run())
+
+
+def in_overlap() -> tuple[World, str]:
+    """A rotated account whose old secret is due to be revoked, and the new one."""
+    world = adopted()
+    rotate(world)
+    world.clock.wait(timedelta(hours=1))
+    assert world.published
+    return world, world.published
+
+
+def one_stale_list(world: World) -> None:
+    """The next list does not have the newest entry yet."""
+    real, left = world.provider.list_secrets, [1]
+
+    def listing(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = real(auth, api_key)
+        left[0] -= 1
+        return infos[:1] if left[0] == 0 else infos
+
+    world.provider.list_secrets = listing  # type: ignore[method-assign]
+
+
+# --- the ordinary course -------------------------------------------------------------------------------------
+
+
+def test_an_account_is_rotated_and_its_old_secret_kept_for_the_grace() -> None:
+    world = adopted()
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.reason == "grace"
+    assert_settled(world, outcome, secrets=2)
+    assert FIRST in world.live.values()
+
+
+def test_the_old_secret_is_revoked_when_its_grace_is_over() -> None:
+    world = adopted()
+    until = rotate(world).until
+    assert until is not None
+    world.clock.now = until
+    outcome = world.rotation().run()
+    assert len(outcome.revoked) == 1
+    assert_settled(world, outcome)
+    assert FIRST not in world.live.values()
+
+
+def test_without_grace_one_run_does_it_all() -> None:
+    world = adopted(grace=timedelta())
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(outcome.revoked) == 1
+    assert world.clock() == began, "nothing was waited for"
+    assert_settled(world, outcome)
+
+
+def test_adoption_takes_the_age_from_the_provider_and_rotates_nothing() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.clock.wait(DAY)
+    outcome = world.rotation(due_at=lambda rotated_at: rotated_at + 2 * DAY).run()
+    assert not outcome.published
+    assert world.journal.rotated_at == world.clock() - DAY
+    assert world.published == FIRST
+
+
+def test_what_is_not_due_is_not_rotated_however_often_the_process_starts() -> None:
+    world = adopted()
+    for _ in range(3):
+        assert not world.rotation(fresh_after=world.clock() - DAY).run().published
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_fields_of_others_survive_a_rotation() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.vault.versions["apps/shop"] = [{"api_secret": FIRST, "region": "eu", "limits": {"rps": 30}}]
+    world.clock.wait(DAY)
+    rotate(world)
+    document = world.vault.versions["apps/shop"][-1]
+    assert document["region"] == "eu"
+    assert document["limits"] == {"rps": 30}
+    assert document["api_secret"] != FIRST
+
+
+# --- the crash table -----------------------------------------------------------------------------------------
+
+CRASHES = [
+    pytest.param(kind, after, id=f"{'after' if after else 'before'}-{getattr(kind, '__name__', kind)}")
+    for kind in (Prepare, Create, Publish, Event.COMMITTED, Revoke, Event.SETTLED)
+    for after in (False, True)
+]
+
+
+@pytest.mark.parametrize(("kind", "after"), CRASHES)
+def test_one_run_converges_wherever_the_last_one_died(kind: type[Step] | Event, after: bool) -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=after)
+    assert world.consumer_works()
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, patience=DAY)
+    assert_settled(world, outcome)
+    assert FIRST not in world.live.values()
+
+
+def test_a_crash_after_create_adopts_the_live_candidate() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world)
+    assert world.published == candidate
+    assert list(world.live.values()) == [FIRST, candidate]
+
+
+def test_candidate_has_no_id_that_was_known_before() -> None:
+    """The list before the create lacks the previous secret's id, and the answer to the create dies with the process."""
+    world = adopted(grace=timedelta())
+    old_id, real, left = world.journal.current_id, world.provider.list_secrets, [1]
+
+    def listing(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = real(auth, api_key)
+        left[0] -= 1
+        return () if left[0] == 0 else infos
+
+    world.provider.list_secrets = listing  # type: ignore[method-assign]
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world, patience=DAY)
+    assert outcome.result is Result.OK, outcome.error
+    assert_identified(world)
+    assert old_id not in world.live
+
+
+def test_a_crash_before_create_sends_the_same_value() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world)
+    assert world.published == candidate
+
+
+def test_a_lost_answer_to_a_create_that_was_done_is_not_sent_again() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.fault = "lost-after"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_a_lost_answer_and_a_secret_that_takes_a_while_are_waited_for_together() -> None:
+    world = adopted()
+    world.provider.propagation = timedelta(seconds=20)
+    world.provider.fault = "lost-after"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_with_room_to_spare_a_lost_create_is_not_sent_again_before_it_cannot_land_any_more() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.fault = "late"
+    sent_at = world.clock()
+    outcome = rotate(world)
+    assert outcome.reason == "late_create"
+    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    world.provider.land()
+    assert rotate(world).published
+    assert len(world.live) == 2
+
+
+def test_a_limit_that_was_lowered_meanwhile_is_said() -> None:
+    world = answered(max_secrets=3)
+    rotate(world)
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world, max_secrets=2)
+    assert outcome.reason == "full"
+    assert len(world.live) == 2
+
+
+def test_nothing_is_revoked_while_a_create_may_be_under_way_not_even_when_compromised() -> None:
+    world = adopted(grace=timedelta())
+    world.provider.fault = "late"
+    sent_at = world.clock()
+    outcome = rotate(world, compromised=True, force=True)
+    assert outcome.published
+    assert outcome.reason == "grace"
+    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    world.provider.land()  # refused: both slots are taken
+    assert len(world.live) == 2
+    world.clock.now = outcome.until
+    assert_settled(world, world.rotation().run())
+
+
+def test_a_late_create_after_all_is_done_is_reported_and_not_revoked() -> None:
+    world = adopted(grace=timedelta())
+    rotate(world)
+    stray = world.provider.add("shopkey", world.published or "")  # stopped between its check and its request
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert stray in (outcome.error or "")
+    assert stray in world.live
+    assert world.consumer_works()
+
+
+def test_a_process_stopped_past_its_lease_does_not_create() -> None:
+    world = adopted()
+    sleeper = world.rotation(fresh_after=world.clock())
+    run_until(sleeper, Create, then_perform=False)
+    step = sleeper.decide()
+    world.clock.wait(timedelta(minutes=5))
+    sleeper.perform(step)
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_process_stopped_past_its_lease_does_not_revoke() -> None:
+    world = adopted(grace=timedelta())
+    sleeper = world.rotation(fresh_after=world.clock())
+    run_until(sleeper, Revoke, then_perform=False)
+    step = sleeper.decide()
+    world.clock.wait(timedelta(minutes=5))
+    sleeper.perform(step)
+    assert FIRST in world.live.values()
+
+
+def test_the_second_of_two_runners_waits_for_the_lease_and_then_has_nothing_to_do() -> None:
+    world = adopted()
+    wanted = world.clock()
+    first = world.rotation(fresh_after=wanted)
+    run_until(first, Create, then_perform=True)
+    second = world.rotation(fresh_after=wanted)
+    deferred = world.rotation(fresh_after=wanted).run()
+    assert deferred.result is Result.DEFERRED
+    assert deferred.reason == "leased"
+    first.run()
+    outcome = second.run()
+    assert outcome.result is Result.OK
+    assert not outcome.published
+    assert len(world.live) == 2
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+@pytest.mark.parametrize("after", range(12))
+def test_a_whole_rotation_by_another_runner_between_two_requests_does_no_harm(after: int, compromised: bool) -> None:
+    """Also between the two reads that a run begins with: an order of theirs that looks as good is not."""
+    world = adopted(grace=timedelta(hours=1) if compromised else timedelta())
+    slow = world.rotation(fresh_after=world.clock(), compromised=compromised, force=compromised)
+
+    def meanwhile() -> None:
+        world.clock.wait(timedelta(minutes=3))  # long enough for any lease to be over
+        assert rotate(world).result is not Result.FAILED
+        assert world.consumer_works()
+
+    world.interruption.after, world.interruption.happen = after, meanwhile
+    outcome = slow.run()
+    assert outcome.result is not Result.FAILED, outcome
+    assert world.consumer_works()
+    world.clock.wait(timedelta(hours=2))
+    assert_settled(world, world.rotation(patience=DAY).run())
+
+
+def test_a_dead_runner_s_create_counts_as_under_way_until_its_lease_and_the_settling_are_over() -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    lease_until = world.journal.lease_until
+    world.clock.now = lease_until
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.until == lease_until + world.provider.settle
+    assert len(world.live) == 2
+
+
+def test_a_clock_that_goes_back_does_not_make_it_rotate_twice() -> None:
+    world = adopted(grace=timedelta())
+    rotation = world.rotation(fresh_after=world.clock())
+    world.clock.wait(-timedelta(seconds=30))
+    assert_settled(world, rotation.run())
+    assert len([v for v in world.vault.versions["apps/shop"] if v["api_secret"] != FIRST]) == 1
+
+
+def test_a_clock_that_goes_back_while_it_waits_does_not_make_it_wait_for_ever() -> None:
+    world = adopted()
+    world.clock.wait(4 * DAY)
+    world.provider.propagation = 3 * DAY
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=True)
+    world.clock.wait(-DAY)
+    assert command(world, rotation).reason == "unverified"
+
+
+def test_however_long_it_may_wait_it_looks_a_bounded_number_of_times() -> None:
+    world = adopted()
+    world.clock.wait(4 * DAY)
+    world.provider.propagation = 3 * DAY
+    rotation = world.rotation(fresh_after=world.clock(), verify_timeout=DAY, lease=2 * DAY)
+    assert command(world, rotation).reason == "unverified"
+
+
+# --- the candidate -------------------------------------------------------------------------------------------
+
+
+def test_a_new_secret_that_takes_a_while_is_published_only_when_it_works() -> None:
+    world = adopted()
+    world.clock.wait(timedelta(minutes=1))
+    world.provider.propagation = timedelta(seconds=45)
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.clock() - began >= timedelta(seconds=45)
+    assert world.consumer_works()
+
+
+def test_a_new_secret_that_the_other_host_does_not_know_yet_is_published_only_when_it_does() -> None:
+    world = adopted(verify_balance=True)
+    world.provider.rest_propagation = timedelta(seconds=40)
+    began = world.clock()
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.clock() - began >= timedelta(seconds=40)
+    assert_settled(world, outcome, secrets=2)
+
+
+def test_the_balance_is_not_asked_for_where_nobody_wants_that() -> None:
+    world = adopted()
+    world.provider.rest_propagation = timedelta(days=1)
+    began = world.clock()
+    assert rotate(world).published
+    assert world.clock() == began
+
+
+def test_a_candidate_that_never_works_is_kept_and_tried_again_later() -> None:
+    world = adopted()
+    world.clock.wait(2 * DAY)
+    world.provider.propagation = DAY
+    outcome = rotate(world)
+    assert outcome.reason == "unverified"
+    assert world.published == FIRST
+    assert world.journal.phase is Phase.PREPARED
+    candidate = world.journal.candidate.get_secret_value()
+    again = world.rotation(fresh_after=world.clock(), explicit=False).run()
+    assert again.reason == "backoff"
+    world.clock.wait(DAY)
+    assert rotate(world).published
+    assert world.published == candidate
+
+
+def test_a_refused_value_is_replaced_by_another() -> None:
+    world = adopted()
+    world.provider.fault = "refuse-value"
+    outcome = rotate(world)
+    assert outcome.published
+    assert len(world.live) == 2
+
+
+def test_values_are_not_tried_for_ever() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "refuse-value"
+        outcome = rotation.step()
+    assert outcome.reason == "refused"
+    assert rotation.state.seen.values == 3
+
+
+def test_creates_without_any_effect_are_not_sent_for_ever() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "lost-before"
+        outcome = rotation.step()
+    assert outcome.reason == "unanswered"
+    assert list(world.live.values()) == [FIRST]
+    assert world.journal.next_attempt_at == world.clock() + backoff("shop", 1)
+
+
+def test_revocations_without_any_effect_are_not_sent_for_ever() -> None:
+    world = adopted(grace=timedelta())
+    run_until(world.rotation(fresh_after=world.clock()), Revoke, then_perform=False)
+    world.clock.wait(timedelta(minutes=3))
+    rotation = world.rotation()
+    outcome = None
+    while outcome is None:
+        world.provider.fault = "lost-before"
+        outcome = rotation.step()
+    assert outcome.reason == "unanswered"
+    assert_settled(world, world.rotation().run())
+
+
+def test_back_off_doubles_up_to_an_hour_and_a_success_forgets_it() -> None:
+    world = adopted()
+    waits = []
+    for _ in range(8):
+        rotation = world.rotation(fresh_after=world.clock())
+        outcome = None
+        while outcome is None:
+            world.provider.fault = "lost-before"
+            outcome = rotation.step()
+        world.provider.fault = None
+        waits.append(world.journal.next_attempt_at - world.clock())
+    assert waits == [backoff("shop", attempts) for attempts in range(1, 9)]
+    assert world.journal.attempts == 8
+    rotate(world)
+    assert world.journal.attempts == 0
+    assert world.journal.last_error is None
+
+
+def test_the_journal_tells_what_kind_of_failure_it_was_until_all_is_well() -> None:
+    world = answered()
+    told = []
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    told.append(world.journal.failure)
+    resolving = Operator(world.rotation())
+    assert [*resolving.unknown()] == [stray]
+    resolving.resolve(frozenset({stray}))
+    told.append(world.journal.failure)
+    world.clock.wait(timedelta(hours=2))
+    world.rotation().run()
+    world.provider.add("shopkey", "HumanSecret002")
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotate(world)
+    told.append(world.journal.failure)
+    world.publish("HumanSecret002")
+    world.rotation().run()
+    told.append(world.journal.failure)
+    assert told == ["ambiguous", None, "credentials", None]
+
+
+# --- the full account ----------------------------------------------------------------------------------------
+
+
+def test_a_full_account_in_its_grace_waits() -> None:
+    world = adopted()
+    until = rotate(world).until
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world)
+    assert outcome.result is Result.DEFERRED
+    assert outcome.reason == "full"
+    assert outcome.until == until
+    assert len(world.live) == 2
+
+
+def test_force_does_not_wait_for_the_grace() -> None:
+    world = adopted()
+    rotate(world)
+    second = world.published
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, force=True)
+    assert outcome.published
+    assert FIRST not in world.live.values()
+    assert second in world.live.values()
+
+
+def test_force_revokes_nothing_where_no_rotation_is_wanted() -> None:
+    world = adopted()
+    rotate(world)
+    outcome = world.rotation(force=True).run()
+    assert outcome.revoked == ()
+
+
+def test_a_compromised_secret_has_no_grace() -> None:
+    world = adopted()
+    rotate(world)
+    world.clock.wait(timedelta(seconds=1))
+    outcome = rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert_settled(world, outcome)
+
+
+def test_a_compromised_secret_has_no_grace_for_the_run_after_a_crash_either() -> None:
+    world = adopted()
+    compromised = world.rotation(fresh_after=world.clock(), compromised=True, trigger=Trigger.COMPROMISED)
+    run_until(compromised, Create, then_perform=True)
+    assert_settled(world, world.rotation(patience=DAY).run())
+
+
+# --- adoption and ambiguity ----------------------------------------------------------------------------------
+
+
+def test_adoption_retires_no_other_secret_unasked() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST, secret_id=id_)
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert world.journal.retiring == ()
+    world.clock.wait(timedelta(hours=30))
+    world.rotation().run()
+    assert len(world.live) == 2
+    assert world.published == FIRST
+
+
+def test_at_adoption_an_id_that_may_have_been_left_as_it_was_proves_nothing() -> None:
+    world = World(grace=timedelta())
+    world.provider.add("shopkey", FIRST)
+    world.clock.wait(DAY)
+    world.publish("HumanSecret001", secret_id=world.provider.add("shopkey", "HumanSecret001"))
+    world.publish(FIRST)  # went back, and left the id
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.consumer_works()
+    assert len(world.live) == 2
+
+
+def test_at_adoption_a_younger_secret_is_nobodys_to_revoke() -> None:
+    world = World()
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST, secret_id=id_)
+    world.clock.wait(DAY)
+    world.provider.add("shopkey", "YoungerSecret1")
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.journal.phase is Phase.AMBIGUOUS
+    world.clock.wait(30 * DAY)
+    rotate(world)
+    assert len(world.live) == 2
+
+
+def test_two_secrets_and_no_word_which_is_published_is_ambiguous_until_somebody_says() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    id_ = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert "--secret-id" in (outcome.error or "")
+    outcome = name_id(world, id_)
+    assert world.journal.current_id == id_
+    assert outcome.reason == "ambiguous", "the other one is nobody's to revoke unasked"
+
+
+def test_nothing_published_asks_for_adoption() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    outcome = rotate(world)
+    assert outcome.reason == "not_adopted"
+    assert "rotator adopt shop" in (outcome.error or "")
+    assert "apps/shop" not in world.vault.versions
+    assert world.settings.journal_path(world.account) not in world.vault.versions
+
+
+def test_a_secret_added_by_hand_makes_the_account_ambiguous_until_it_is_gone() -> None:
+    world = adopted()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    assert rotate(world).reason == "ambiguous"
+    assert world.journal.phase is Phase.AMBIGUOUS
+    assert world.published == FIRST
+    world.provider.remove("shopkey", stray)
+    assert rotate(world).published
+    assert world.journal.ambiguity is None
+
+
+def test_resolve_revokes_what_it_is_told_and_nothing_else() -> None:
+    world = answered()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    rotation = Operator(world.rotation())
+    assert list(rotation.unknown()) == [stray]
+    outcome = rotation.resolve(frozenset({stray}))
+    assert outcome.revoked == (stray,)
+    assert world.journal.retiring_ids < world.live.keys(), "the requested rotation went on"
+
+
+def test_resolve_cannot_be_talked_into_the_published_secret() -> None:
+    world = answered()
+    world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    rotation = Operator(world.rotation())
+    rotation.unknown()
+    outcome = rotation.resolve(frozenset({world.journal.current_id}))
+    assert outcome.revoked == ()
+    assert world.consumer_works()
+
+
+def test_a_human_who_takes_the_free_slot_meanwhile_loses_nothing() -> None:
+    world = answered()
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=False)
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    began, before = world.clock(), world.published
+    outcome = rotation.run()
+    assert outcome.reason == "ambiguous"
+    assert world.clock() == began, "what was refused is not waited for"
+    assert set(world.live.values()) == {world.published, "HumanSecret001"}
+    again = Operator(world.rotation())
+    assert list(again.unknown()) == [stray]
+    assert again.resolve(frozenset({stray})).revoked == (stray,)
+    assert world.published not in (before, "HumanSecret001"), "the requested rotation went on"
+
+
+# --- changes by hand -----------------------------------------------------------------------------------------
+
+
+def test_a_secret_replaced_by_hand_is_adopted_and_the_old_one_retired() -> None:
+    world = answered()
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    outcome = world.rotation().run()
+    assert outcome.reason == "grace"
+    world.identify()
+    assert world.journal.current_id == new
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+    assert world.published == "HumanSecret001"
+
+
+def test_a_field_edited_by_hand_changes_nothing() -> None:
+    world = adopted()
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][-1] | {"note": "hello"})
+    before = world.journal
+    assert world.rotation().run().reason == "idle"
+    assert world.journal.current_id == before.current_id
+    assert world.journal.published_version == before.published_version + 1
+
+
+def test_going_back_to_the_previous_version_by_hand_keeps_that_secret_alive() -> None:
+    world = adopted()
+    first_id = world.journal.current_id
+    rotate(world)
+    second = world.published
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][0])
+    world.clock.wait(timedelta(minutes=50))
+    assert world.rotation().run().reason == "grace"
+    world.identify()
+    assert world.journal.current_id == first_id
+    world.clock.wait(timedelta(hours=1))
+    assert_settled(world, world.rotation().run())
+    assert world.published == FIRST
+    assert second not in world.live.values()
+
+
+def test_a_hand_made_change_that_cannot_be_told_is_ambiguous() -> None:
+    world = adopted(max_secrets=3)
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.add("shopkey", "HumanSecret002")
+    world.publish("HumanSecret001")
+    assert world.rotation().run().reason == "ambiguous"
+    assert len(world.live) == 3
+
+
+def test_the_recorded_version_being_gone_proves_nothing() -> None:
+    world = answered(max_secrets=3)
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.vault.versions["apps/shop"][-1].clear()
+    world.publish("HumanSecret001", secret_id=world.journal.current_id)  # the field was left as it was
+    assert world.rotation().run().reason == "ambiguous"
+    assert name_id(world, new).reason == "ambiguous"
+    assert world.journal.current_id == new
+
+
+# --- rescue --------------------------------------------------------------------------------------------------
+
+
+def test_a_published_secret_that_stopped_working_is_replaced_by_an_earlier_one_that_works() -> None:
+    world = adopted()
+    rotate(world)
+    world.provider.remove("shopkey", world.journal.current_id)
+    assert not world.consumer_works()
+    outcome = world.rotation().run()
+    assert outcome.result is Result.OK
+    assert world.published == FIRST
+    assert_identified(world)
+
+
+def test_a_candidate_rescues_a_published_secret_that_stopped_working() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.provider.remove("shopkey", next(iter(world.live)))
+    world.clock.wait(timedelta(minutes=3))
+    outcome = world.rotation().run()
+    assert outcome.published
+    assert world.consumer_works()
+
+
+def test_a_published_secret_that_nothing_can_mend_fails_loudly_and_names_adopt() -> None:
+    world = adopted()
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = rotate(world)
+    assert outcome.result is Result.FAILED
+    assert outcome.reason == "credentials"
+    assert "rotator adopt shop" in (outcome.error or "")
+    assert list(world.live.values()) == ["HumanSecret001"]
+
+
+def test_a_vault_restored_from_an_old_snapshot_deletes_nothing() -> None:
+    world = adopted(grace=timedelta(), secondary=True)
+    snapshot = {path: list(versions) for path, versions in world.vault.versions.items()}
+    rotate(world)
+    after = set(world.live)
+    world.vault.versions = snapshot
+    outcome = rotate(world)
+    assert outcome.published, "the primary brought a new secret in"
+    assert after <= set(world.live), "what the snapshot does not know is not revoked"
+    assert world.consumer_works()
+    assert outcome.reason == "ambiguous"
+
+
+def test_a_rescue_without_any_journal_revokes_nothing_that_was_there() -> None:
+    world = adopted(grace=timedelta(), secondary=True)
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    del world.vault.versions[world.settings.journal_path(world.account)]
+    outcome = rotate(world)
+    assert outcome.published
+    assert "HumanSecret001" in world.live.values()
+    assert world.consumer_works()
+
+
+def test_a_candidate_whose_id_cannot_be_told_is_published_and_nothing_revoked() -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
+    world.provider.add("shopkey", "HumanSecret001")
+    candidate = world.journal.candidate.get_secret_value()
+    world.clock.wait(timedelta(minutes=3))
+    outcome = rotate(world)
+    assert outcome.published
+    assert outcome.reason == "ambiguous"
+    assert world.published == candidate
+    assert len(world.live) == 3
+    ours = next(id_ for id_, value in world.live.items() if value == candidate)
+    stray = next(id_ for id_, value in world.live.items() if value == "HumanSecret001")
+    name_id(world, ours)
+    assert world.journal.current_id == ours
+    assert stray in world.live
+
+
+def test_without_a_primary_a_restored_snapshot_is_a_loud_failure() -> None:
+    world = adopted(grace=timedelta())
+    snapshot = {path: list(versions) for path, versions in world.vault.versions.items()}
+    rotate(world)
+    after = dict(world.live)
+    world.vault.versions = snapshot
+    assert rotate(world).reason == "credentials"
+    assert world.live == after
+
+
+# --- primaries and secondaries -------------------------------------------------------------------------------
+
+
+def test_a_secondary_with_nothing_published_is_brought_in_by_its_primary() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    outcome = world.rotation().run()
+    assert outcome.published
+    assert world.journal.trigger is Trigger.BOOTSTRAP
+    assert world.consumer_works()
+    world.clock.wait(timedelta(hours=30))
+    assert world.rotation().run().reason == "ambiguous"
+    assert "InitialSecret1" in world.live.values(), "what rotator did not publish is nobody's to revoke unasked"
+
+
+def test_a_full_secondary_that_nobody_knows_asks_for_adoption() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    world.provider.add("shopkey", "InitialSecret2")
+    outcome = world.rotation().run()
+    assert outcome.reason == "full"
+    assert len(world.live) == 2
+
+
+def test_a_primary_rotated_meanwhile_is_read_again_once() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    rotation = world.rotation()
+    run_until(rotation, Prepare, then_perform=True)
+    old = next(iter(world.provider.secrets["parentkey"]))
+    world.provider.add("parentkey", "ParentSecret002")
+    world.publish("ParentSecret002", path="apps/parent")
+    world.provider.remove("parentkey", old)
+    assert rotation.run().published
+
+
+def test_a_primary_with_nothing_published_is_named() -> None:
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    del world.vault.versions["apps/parent"]
+    outcome = world.rotation().run()
+    assert "rotator adopt parent" in (outcome.error or "")
+
+
+# --- adopt ---------------------------------------------------------------------------------------------------
+
+
+def test_adopt_publishes_a_value_that_works() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    outcome = Operator(world.rotation()).adopt(SecretStr(FIRST), None)
+    assert outcome.result is Result.OK
+    world.identify()
+    assert_settled(world, world.rotation().run())
+    assert world.vault.versions["apps/shop"][-1]["api_key"] == "shopkey"
+
+
+def adopt_error(world: World, value: str, secret_id: str | None = None) -> str:
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    with pytest.raises(RotatorError) as caught:
+        Operator(world.rotation()).adopt(SecretStr(value), secret_id)
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before, "nothing was written"
+    assert value not in str(caught.value)
+    return str(caught.value)
+
+
+def test_adopt_refuses_a_value_that_does_not_work() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    assert "refuses this secret" in adopt_error(world, "WrongSecret001")
+
+
+def test_adopt_wants_to_know_which_of_two_it_is() -> None:
+    world = World()
+    id_ = world.provider.add("shopkey", FIRST)
+    world.provider.add("shopkey", "OtherSecret001")
+    assert "--secret-id" in adopt_error(world, FIRST)
+    assert "does not list" in adopt_error(world, FIRST, "id-999")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), id_)
+    assert world.published == FIRST
+    assert world.journal.current_id == id_
+
+
+def test_adopt_does_not_replace_a_published_secret_that_works_unless_forced() -> None:
+    world = adopted()
+    new = world.provider.add("shopkey", "OtherSecret001")
+    assert "--replace" in adopt_error(world, "OtherSecret001", new)
+    Operator(world.rotation()).adopt(SecretStr("OtherSecret001"), new, replace_working=True)
+    assert world.published == "OtherSecret001"
+
+
+def test_adopt_mends_a_published_secret_that_does_not_work() -> None:
+    world = adopted()
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = Operator(world.rotation()).adopt(SecretStr("HumanSecret001"), None)
+    assert outcome.result is Result.OK
+    world.identify()
+    assert_settled(world, world.rotation().run())
+
+
+# --- a provider that contradicts itself ----------------------------------------------------------------------
+
+
+def test_one_401_and_two_runners_leave_what_consumers_read_alone() -> None:
+    world, _ = in_overlap()
+    one, other = world.rotation(), world.rotation()
+    other.state.observe()
+    run_until(one, Revoke, then_perform=False)
+    world.provider.refusals = 1
+    other.perform(other.decide())
+    other.perform(other.decide())
+    one.perform(one.decide())
+    assert world.consumer_works()
+
+
+def test_one_401_undoes_no_rotation() -> None:
+    world, new = in_overlap()
+    world.provider.refusals = 1
+    world.rotation().run()
+    assert world.published == new
+
+
+def test_one_401_does_not_publish_a_compromised_secret_again() -> None:
+    world = adopted()
+    world.provider.fault = "late"
+    outcome = rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert outcome.until
+    world.clock.now = outcome.until
+    world.provider.refusals = 1
+    world.rotation().run()
+    world.clock.wait(2 * DAY)
+    world.rotation().run()
+    assert FIRST not in world.live.values()
+
+
+def test_a_provider_that_answers_401_to_revocations_only_changes_nothing_that_is_published() -> None:
+    world, _ = in_overlap()
+
+    def deny(auth: Credentials, api_key: str, secret_id: str) -> None:
+        raise Unauthorized("no", status=401)
+
+    world.provider.revoke_secret = deny  # type: ignore[method-assign]
+    published = set()
+    for _ in range(6):
+        world.rotation().run()
+        published.add(world.published)
+        world.clock.wait(timedelta(hours=1) + timedelta(minutes=1))
+    assert len(published) == 1
+
+
+def test_one_401_rotates_no_secondary_that_is_not_due() -> None:
+    world = adopted(secondary=True)
+    world.provider.refusals = 1
+    assert not world.rotation().run().published
+
+
+def test_a_look_that_fails_remembers_that_a_dead_runner_s_create_may_land() -> None:
+    world = adopted(grace=timedelta())
+    dead = world.rotation(fresh_after=world.clock())
+    run_until(dead, Create, then_perform=False)
+    world.clock.now = world.journal.lease_until - world.provider.request_timeout - timedelta(seconds=1)
+    world.provider.fault = "late"
+    dead.perform(dead.decide())
+    world.clock.now = world.journal.lease_until + timedelta(seconds=1)
+    real = world.provider.list_secrets
+
+    def unanswered(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        raise LostAnswer("no answer")
+
+    world.provider.list_secrets = unanswered  # type: ignore[method-assign]
+    world.rotation().run()
+    world.provider.list_secrets = real  # type: ignore[method-assign]
+    world.clock.wait(timedelta(seconds=2))
+    world.rotation().run()
+    world.provider.land()
+    assert world.rotation().run().result is not Result.FAILED
+
+
+def test_a_list_that_lags_for_longer_than_it_is_waited_for_and_a_person_who_resolves_do_no_harm() -> None:
+    world = adopted()
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(minutes=6)
+    rotate(world)
+    world.clock.wait(timedelta(minutes=10))
+    world.rotation().run()
+    rotation = Operator(world.rotation())
+    rotation.resolve(frozenset(rotation.unknown()))
+    assert world.consumer_works()
+
+
+def test_one_stale_list_does_not_make_the_old_id_the_published_one() -> None:
+    world = adopted()
+    rotate(world)
+    right = world.journal.current_id
+    one_stale_list(world)
+    world.rotation().run()
+    assert world.journal.current_id == right
+
+
+def test_one_stale_list_and_a_person_who_resolves_do_no_harm() -> None:
+    world = adopted()
+    rotate(world)
+    one_stale_list(world)
+    world.rotation().run()
+    rotation = Operator(world.rotation())
+    rotation.resolve(frozenset(rotation.unknown()))
+    assert world.consumer_works()
+
+
+def test_a_lost_answer_and_a_list_that_lags_are_waited_for_together() -> None:
+    world = adopted()
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(seconds=2)
+    world.provider.fault = "lost-after"
+    rotate(world)
+    world.clock.wait(timedelta(seconds=5))
+    assert world.rotation().run().result is Result.OK
+
+
+# --- clocks, histories, waits --------------------------------------------------------------------------------
+
+
+def test_a_lease_from_a_clock_a_year_ahead_lasts_no_longer_than_any_other() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    run_until(world.rotation(fresh_after=world.clock() + world.ahead), Create, then_perform=False)
+    world.ahead = timedelta()
+    assert rotate(world, patience=timedelta(minutes=3)).result is Result.OK
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=2), -timedelta(hours=2)], ids=["ahead", "behind"])
+def test_no_second_create_is_sent_while_one_of_a_wrong_clock_may_land(off: timedelta) -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    world.ahead = off
+    dead = world.rotation(fresh_after=world.clock())
+    run_until(dead, Create, then_perform=False)
+    world.provider.fault = "late"
+    dead.perform(dead.decide())
+    world.ahead = timedelta()
+    outcome = rotate(world)
+    assert outcome.reason in ("leased", "late_create"), outcome
+    world.provider.land()
+    outcome = world.rotation(patience=DAY).run()
+    assert_settled(world, outcome)
+    assert len(world.provider.created_by_rotator) == 1
+
+
+def test_a_late_create_of_a_clock_a_year_ahead_is_not_waited_for_for_a_year() -> None:
+    world = adopted(grace=timedelta())
+    world.ahead = 365 * DAY
+    world.provider.fault = "late"
+    rotate(world, fresh_after=world.clock() + world.ahead)
+    world.ahead = timedelta()
+    world.clock.wait(timedelta(minutes=5))
+    assert rotate(world, compromised=True, force=True).result is Result.OK
+
+
+def test_a_secret_from_a_clock_a_year_ahead_is_as_old_as_its_document() -> None:
+    world = adopted(grace=timedelta())
+    world.ahead = 365 * DAY
+    rotate(world, fresh_after=world.clock() + world.ahead)
+    world.ahead, published_at = timedelta(), world.clock()
+    assert world.journal.rotated_at == published_at + 365 * DAY
+    world.clock.wait(DAY)
+    outcome = world.rotation(fresh_after=published_at, explicit=False).run()
+    assert not outcome.published, "it is of this date, not of a year later, and not due yet"
+    assert world.journal.rotated_at - published_at < timedelta(minutes=1)
+    assert isinstance(preview(world.rotation(fresh_after=world.clock())).step, Prepare)
+    assert rotate(world).published
+
+
+def test_a_preview_foresees_what_a_wrong_date_hides() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    rotate(world, fresh_after=world.clock() + world.ahead, grace=timedelta())
+    world.ahead = timedelta()
+    world.clock.wait(DAY)
+    assert isinstance(preview(world.rotation(due_at=lambda rotated_at: rotated_at + timedelta(hours=1))).step, Prepare)
+
+
+def test_request_is_carried_out_whatever_the_clock_says() -> None:
+    world = adopted(grace=timedelta())
+    rotate(world)
+    published = world.published
+    world.ahead = -timedelta(hours=2)
+    outcome = rotate(world, fresh_after=world.clock() + DAY, compromised=True)
+    assert outcome.published
+    assert world.published != published
+
+
+def test_a_document_deleted_with_its_history_and_written_again_does_not_pass_for_the_old_one() -> None:
+    world = World()
+    world.provider.add("shopkey", "OlderSecret001")
+    world.clock.wait(DAY)
+    world.publish(FIRST, secret_id=world.provider.add("shopkey", FIRST))
+    world.rotation().run()
+    world.vault.versions["apps/shop"] = [{"api_secret": "OlderSecret001"}]
+    world.clock.wait(timedelta(hours=2))
+    world.rotation().run()
+    assert world.consumer_works()
+
+
+def test_going_back_by_hand_while_a_run_waits_for_a_rate_limit_is_seen() -> None:
+    world, _ = in_overlap()
+    real, left = world.provider.revoke_secret, [1]
+
+    def limited(auth: Credentials, api_key: str, secret_id: str) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RateLimited("slow down", status=429, retry_after=timedelta(minutes=1))
+        real(auth, api_key, secret_id)
+
+    world.provider.revoke_secret = limited  # type: ignore[method-assign]
+    rotation = world.rotation(patience=timedelta(minutes=3))
+
+    def waiting(delay: timedelta) -> bool:
+        if delay >= timedelta(minutes=1):
+            world.publish(FIRST)
+        return world.clock.wait(delay)
+
+    wait_with(rotation, waiting)
+    rotation.run()
+    assert world.consumer_works()
+
+
+def test_a_published_secret_that_is_refused_for_a_moment_is_asked_for_again_until_it_is_believed() -> None:
+    world, new = in_overlap()
+    asked: list[datetime] = []
+    real = world.provider._enter
+
+    def entering(auth: Credentials, api_key: str) -> None:
+        if auth.api_secret.get_secret_value() == new and len(asked) < 8:
+            asked.append(world.clock())
+            raise Unauthorized("refused for a while", status=401)
+        real(auth, api_key)
+
+    world.provider._enter = entering  # type: ignore[method-assign]
+    outcome = world.rotation().run()
+    assert len(asked) == 8
+    assert asked[-1] - asked[0] < world.provider.settle
+    assert_settled(world, outcome)
+    assert world.published == new
+
+
+def test_a_compromised_secret_is_not_restored_even_if_nothing_else_works() -> None:
+    world = adopted()
+    world.provider.fault = "late"
+    rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    assert [entry.compromised for entry in world.journal.retiring] == [True]
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().run()
+    assert outcome.reason == "credentials"
+    assert world.published != FIRST
+
+
+def test_an_earlier_secret_is_restored_only_by_who_has_the_account_to_itself() -> None:
+    """While this run asks the earlier versions one by one, another takes the account over."""
+    world, new = in_overlap()
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotation = world.rotation(lease=timedelta(minutes=1))
+    run_until(rotation, TryEarlier, then_perform=False)
+    assert world.journal.holder == rotation.policy.runner
+    world.clock.wait(timedelta(minutes=2))
+    run_until(world.rotation(), TryEarlier, then_perform=False)
+    rotation.perform(TryEarlier())
+    assert world.published == new, "stopped past its lease it writes nothing"
+    world.clock.wait(timedelta(minutes=3))
+    world.rotation().run()
+    assert_identified(world)
+
+
+def test_what_is_revoked_before_its_time_is_written_down_before_it_is() -> None:
+    world = adopted()
+    rotate(world)
+    run_until(world.rotation(fresh_after=world.clock() + DAY, compromised=True), Event.REQUESTED, then_perform=True)
+    assert [(entry.compromised, entry.not_before <= world.clock()) for entry in world.journal.retiring] == [
+        (True, True)
+    ]
+    world.clock.wait(timedelta(minutes=3))
+    assert_settled(world, rotate(world, patience=DAY))
+    assert FIRST not in world.live.values()
+
+
+def test_a_create_that_is_answered_with_401_is_sent_again_and_undoes_nothing() -> None:
+    world = adopted()
+    real, left = world.provider.create_secret, [1]
+
+    def refusing(auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        if left[0]:
+            left[0] -= 1
+            raise Unauthorized("refused for a moment", status=401)
+        return real(auth, api_key, secret)
+
+    world.provider.create_secret = refusing  # type: ignore[method-assign]
+    outcome = rotate(world)
+    assert outcome.published
+    assert world.consumer_works()
+
+
+def test_a_secret_replaced_by_hand_is_identified_only_by_a_list_that_shows_it() -> None:
+    """The list still shows the old id and not yet the new one; with one listed that would be the published one's."""
+    world = answered()
+    old = world.journal.current_id
+    world.clock.wait(DAY)
+    world.provider.listing_lag = timedelta(seconds=20)
+    new = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    assert world.rotation().run().result is Result.OK
+    world.identify()
+    assert world.journal.current_id == new
+    assert world.journal.retiring_ids == {old}
+
+
+def test_an_id_that_is_never_listed_is_reported_and_can_be_corrected() -> None:
+    world = answered()
+    value = world.published or ""
+    new = world.provider.add("shopkey", value)  # somebody made the same value anew
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert new in (outcome.error or "")
+    assert Operator(world.rotation()).adopt(SecretStr(value), new).result is Result.OK
+    assert world.journal.current_id == new
+
+
+def test_a_field_edited_by_hand_tells_nothing_of_an_id_that_is_not_listed() -> None:
+    world = adopted()
+    rotate(world)
+    current = world.journal.current_id
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][-1] | {"note": "edited"})
+    world.provider.listing_lag = timedelta(minutes=5)
+    assert world.rotation().run().reason == "unlisted"
+    assert world.journal.current_id == current
+
+
+def test_of_several_secrets_to_revoke_only_what_is_due_is_revoked() -> None:
+    world = adopted(max_secrets=3)
+    for _ in range(2):
+        rotate(world)
+        world.clock.wait(timedelta(minutes=40))
+    second = next(version["api_secret"] for version in world.vault.versions["apps/shop"][-2:])
+    assert world.rotation().run().result is Result.OK
+    assert set(world.live.values()) == {second, world.published}
+
+
+def test_the_id_that_the_published_document_names_is_never_offered_for_revocation() -> None:
+    world = answered()
+    stray = world.provider.add("shopkey", "HumanSecret001")
+    world.vault.versions["apps/shop"][-1]["secret_id"] = stray
+    outcome = world.rotation().run()
+    assert outcome.reason == "ambiguous"
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", world.journal.current_id)
+    rotation = Operator(world.rotation())
+    with pytest.raises(RotatorError):
+        rotation.unknown()
+    rotation.resolve(frozenset({stray}))
+    assert stray in world.live
+
+
+def test_expired_lease_of_a_killed_command_is_cleaned_up() -> None:
+    world = answered()
+    killed = world.rotation()
+    killed.state.observe()
+    killed.state.write_journal(transitions.claimed(killed.state.situation))
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation().run()
+    assert world.journal.holder is None
+    assert world.journal.lease_until is None
+
+
+# --- adoption beside other runners ---------------------------------------------------------------------------
+
+
+def adopt_first(world: World, **policy: Any) -> Outcome:
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    return Operator(world.rotation(**policy)).adopt(SecretStr(FIRST), first_id, replace_working=True)
+
+
+def test_adopting_the_old_secret_is_refused_while_another_runner_is_about_to_revoke_it() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    with pytest.raises(RotatorError, match=r"holds the lease of shop\. Nothing was written"):
+        adopt_first(world)
+    runner.perform(runner.decide())
+    assert world.published == new
+    assert world.consumer_works()
+
+
+def test_adopting_the_old_secret_waits_for_the_other_runner_and_then_finds_it_revoked() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    rotation = world.rotation(patience=timedelta(minutes=3))
+
+    def waiting(delay: timedelta) -> bool:
+        if FIRST in world.live.values():
+            runner.perform(runner.decide())
+        return world.clock.wait(delay)
+
+    wait_with(rotation, waiting)
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        Operator(rotation).adopt(SecretStr(FIRST), first_id, replace_working=True)
+    assert world.published == new
+    assert world.journal.holder is None
+    assert world.consumer_works()
+
+
+def test_adopting_a_secret_that_is_due_to_be_revoked_waits_for_a_revocation_that_may_be_under_way() -> None:
+    world, new = in_overlap()
+    runner = world.rotation()
+    run_until(runner, Revoke, then_perform=False)
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    world.clock.wait(timedelta(minutes=2))  # the runner died with its request on its way
+    rotation = world.rotation()
+
+    def waiting(delay: timedelta) -> bool:
+        if world.provider.settle <= delay and FIRST in world.live.values():
+            world.provider.remove("shopkey", first_id)  # and now it is carried out
+        return world.clock.wait(delay)
+
+    wait_with(rotation, waiting)
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        Operator(rotation).adopt(SecretStr(FIRST), first_id, replace_working=True)
+    assert world.published == new
+    assert world.consumer_works()
+
+
+def test_adopting_a_retiring_secret_waits_for_a_late_revocation() -> None:
+    world = adopted()
+    rotate(world)
+    began = world.clock()
+    assert adopt_first(world).result is Result.OK
+    assert world.published == FIRST
+    assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
+
+
+def test_a_secret_replaced_by_hand_while_a_candidate_waits_becomes_the_one_to_replace() -> None:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    old = next(iter(world.live))
+    by_hand = world.provider.add("shopkey", "HumanSecret001")
+    Operator(world.rotation(patience=timedelta(minutes=3))).adopt(
+        SecretStr("HumanSecret001"), by_hand, replace_working=True
+    )
+    assert world.consumer_works()
+    world.provider.remove("shopkey", old)
+    world.clock.wait(timedelta(minutes=5))
+    for _ in range(3):
+        outcome = rotate(world)
+        world.clock.wait(DAY)
+    assert outcome.result is Result.OK
+    assert by_hand not in world.live
+
+
+def test_a_process_stopped_past_its_lease_does_not_publish() -> None:
+    world = adopted()
+    runner = world.rotation(fresh_after=world.clock())
+    run_until(runner, Publish, then_perform=False)
+    step = runner.decide()
+    world.clock.wait(timedelta(minutes=3))
+    runner.perform(step)
+    assert world.published == FIRST
+
+
+def test_a_back_off_from_a_clock_a_year_ahead_is_not_obeyed() -> None:
+    world = adopted()
+    world.ahead = 365 * DAY
+    world.provider.add("shopkey", "HumanSecret001")
+    assert rotate(world).result is Result.FAILED
+    world.ahead = timedelta()
+    world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == "HumanSecret001"))
+    assert world.rotation(explicit=False).run().result is Result.OK
+
+
+# --- looking without touching --------------------------------------------------------------------------------
+
+
+def test_a_preview_changes_nothing() -> None:
+    world = adopted()
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    previewed = preview(world.rotation(fresh_after=world.clock()))
+    assert isinstance(previewed.step, Prepare)
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before
+    assert list(world.live.values()) == [FIRST]
+
+
+# --- documents -----------------------------------------------------------------------------------------------
+
+
+def test_a_journal_that_makes_no_sense_is_left_alone() -> None:
+    world = adopted()
+    path = world.settings.journal_path(world.account)
+    before = len(world.vault.versions[path])
+    world.vault.versions[path].append({"retiring": "yes", "attempts": "many", "candidate": 7})
+    outcome = rotate(world)
+    assert outcome.result is Result.FAILED
+    assert "attempts, candidate, retiring" in (outcome.error or "")
+    assert len(world.vault.versions[path]) == before + 1
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_mistake_that_would_revoke_the_published_secret_is_stopped_at_the_door() -> None:
+    world = adopted(grace=timedelta())
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Revoke, then_perform=False)
+    with pytest.raises(AssertionError, match="not be safe"):
+        rotation.perform(Revoke(world.journal.current_id))
+    assert world.consumer_works()
+
+
+def test_being_told_to_stop_is_no_failure_and_nothing_new_is_begun() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    wait_with(rotation, lambda delay: True)
+    outcome = rotation.run()
+    assert outcome.result is Result.DEFERRED
+    assert outcome.reason == "stopped"
+    assert world.journal.attempts == 0
+    assert world.journal.holder is None
+    assert list(world.live.values()) == [FIRST]
+
+
+def test_a_failure_after_publishing_does_not_say_that_nothing_changed() -> None:
+    world = adopted(grace=timedelta(), max_secrets=3)
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Publish, then_perform=False)
+    world.provider.add("shopkey", "HumanSecret001")
+    outcome = rotation.run()
+    assert outcome.published
+    assert outcome.reason == "ambiguous"
+    assert "the new secret is published and works" in (outcome.error or "")
+
+
+# --- rate limits -------------------------------------------------------------------------------------------------
+
+
+def limit(world: World, retry_after: timedelta | None, *, times: int = 1000) -> None:
+    """Have the provider answer 429 to the next requests."""
+    left, real = [times], world.provider._enter
+
+    def entering(auth: Credentials, api_key: str) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RateLimited("slow down", status=429, retry_after=retry_after)
+        real(auth, api_key)
+
+    world.provider._enter = entering  # type: ignore[method-assign]
+
+
+def test_rate_limit_defers_the_run_until_the_provider_says() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    outcome = rotate(world)
+    assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
+    journal = world.journal
+    assert (journal.attempts, journal.last_error, journal.failure) == (0, None, None)
+    assert (journal.holder, journal.next_attempt_at) == (None, world.clock() + DAY)
+
+
+def test_rate_limited_account_is_left_alone_by_every_instance_until_then() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    asked_at = world.clock()
+    rotate(world)
+    world.clock.wait(DAY - timedelta(seconds=1))
+    early = world.rotation(fresh_after=asked_at, explicit=False).run()
+    assert (early.result, early.reason, early.until) == (Result.DEFERRED, "rate_limited", asked_at + DAY)
+    assert "limits the requests" in (early.error or "")
+    world.clock.wait(timedelta(seconds=2))
+    assert world.rotation(fresh_after=asked_at, explicit=False).run().published
+    assert world.journal.next_attempt_at is None
+
+
+def test_rate_limit_that_is_over_is_forgotten_when_nothing_is_due() -> None:
+    world = adopted()
+    limit(world, DAY, times=1)
+    rotate(world)
+    world.clock.wait(2 * DAY)
+    assert world.rotation(explicit=False).run().result is Result.OK
+    assert world.journal.next_attempt_at is None
+
+
+def test_rate_limit_in_the_middle_of_a_rotation_releases_the_lease_and_keeps_the_candidate() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Create, then_perform=True)
+    limit(world, DAY, times=1)
+    outcome = rotation.run()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
+    assert (world.journal.holder, world.journal.phase) == (None, Phase.PREPARED)
+    world.clock.wait(DAY + timedelta(seconds=1))
+    assert world.rotation(explicit=False).run().published
+
+
+def test_rate_limit_again_and_again_is_not_asked_about_every_second() -> None:
+    world = adopted()
+    limit(world, timedelta(seconds=1))
+    outcome = rotate(world)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
+    assert outcome.until is not None
+    assert outcome.until >= world.clock() + timedelta(seconds=45)
+
+
+def test_rate_limit_before_an_account_is_adopted_writes_no_journal() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    limit(world, DAY, times=1)
+    outcome = world.rotation().run()
+    assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
+    assert world.rotation().run().result is Result.OK
+
+
+# --- doubt, requests and waits that have to end ------------------------------------------------------------------
+
+
+def test_a_person_who_names_the_recorded_id_ends_the_doubt() -> None:
+    world = adopted()
+    (own,) = world.live
+    stranger = world.provider.add("shopkey", "Stranger0001")
+    assert world.rotation().run().next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    outcome = name_id(world, own)
+    assert outcome.next_command == Command.of("resolve", "shop")
+    assert world.journal.unknown_ids == {stranger}
+    assert world.journal.current.learned is Learned.PERSON
+
+
+def test_a_person_who_names_an_answered_id_does_not_weaken_it() -> None:
+    world = answered()
+    (own,) = world.live
+    assert name_id(world, own).result is Result.OK
+    assert world.journal.current.is_answered
+
+
+def test_lists_that_lack_the_new_id_are_waited_for_and_not_asked_for_without_a_pause() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    world.clock.wait(timedelta(seconds=40))
+    world.provider.listing_lag = timedelta(seconds=20)
+    rotation = world.rotation(fresh_after=world.clock(), compromised=True)
+    waited: list[timedelta] = []
+
+    def wait(delay: timedelta) -> bool:
+        waited.append(delay)
+        return world.clock.wait(delay)
+
+    wait_with(rotation, wait)
+    assert rotation.run().published
+    assert all(delay >= timedelta() for delay in waited)
+    assert sum(waited, timedelta()) >= timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_a_request_outlasts_an_edit_of_another_field_that_comes_before_its_first_write(compromised: bool) -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    rotation = world.rotation(fresh_after=world.clock() + DAY, compromised=compromised)
+    rotation.state.observe()
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"region": "eu"})
+    world.rotation().run()
+    assert rotation.run().published
+
+
+def test_a_request_of_a_version_does_not_pass_to_another_secret() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    rotation = world.rotation(fresh_after=world.clock() + DAY)
+    rotation.state.observe()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    assert not rotation.run().published
+    assert world.published == "ByHand000001"
+
+
+def test_an_id_that_was_named_for_the_wrong_value_can_be_named_for_the_right_one() -> None:
+    world = World()
+    first, second = world.provider.add("shopkey", FIRST), world.provider.add("shopkey", "Second000001")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), second)
+    with pytest.raises(RotatorError, match="Name its id"):
+        Operator(world.rotation()).adopt(SecretStr("Second000001"), None, replace_working=True)
+    outcome = Operator(world.rotation()).adopt(SecretStr("Second000001"), second, replace_working=True)
+    assert world.published == "Second000001"
+    assert world.journal.current_id == second
+    assert outcome.next_command == Command.of("resolve", "shop")
+    assert world.journal.unknown_ids == {first}
+
+
+# --- another account's documents ---------------------------------------------------------------------------------
+
+
+def of_another_account(world: World, **changes: Any) -> None:
+    """Both documents name another account: the key in the configuration was changed."""
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"api_key": "otherkey"})
+    published = world.vault.peek("apps/shop")
+    known = {"api_key": "otherkey", "published_version": published.version, "published_at": published.created}
+    store(world, **(known | changes))
+
+
+def store(world: World, **changes: Any) -> None:
+    """Write the journal with other fields, as another instance does."""
+    path = world.settings.journal_path(world.account)
+    journal = render_journal(replace(world.journal, **changes))
+    world.vault.write(path, journal, cas=world.vault.peek(path).version)
+
+
+def test_a_foreign_journal_beside_a_foreign_document_is_not_taken_over() -> None:
+    world = answered()
+    foreign = Retiring("id-of-other", world.clock())
+    of_another_account(world, retiring=(foreign,))
+    brought = world.provider.add("shopkey", "Brought00001")
+    Operator(world.rotation()).adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
+    assert world.published == "Brought00001"
+    assert world.journal.api_key == "shopkey"
+    assert world.journal.current_id == brought
+    assert not world.journal.retiring
+
+
+@pytest.mark.parametrize("unfinished", ["candidate", "lease", "publishing"])
+def test_a_foreign_journal_whose_rotation_is_unfinished_is_not_replaced(unfinished: str) -> None:
+    world = answered()
+    changes: dict[str, dict[str, Any]] = {
+        "candidate": {"candidate": SecretStr("OtherCandidate1"), "rotation_id": "other"},
+        "lease": {"holder": "other", "lease_until": world.clock() + timedelta(minutes=1)},
+        "publishing": {"publishing": Publishing(3)},
+    }
+    of_another_account(world, **changes[unfinished])
+    world.provider.add("shopkey", "Brought00001")
+    before = world.journal
+    with pytest.raises(RotatorError, match="not finished"):
+        Operator(world.rotation()).adopt(SecretStr("Brought00001"), "id-003", replace_foreign="otherkey")
+    assert world.journal == before
+    assert world.published != "Brought00001"
+
+
+def test_only_the_account_that_was_named_is_replaced() -> None:
+    world = answered()
+    of_another_account(world, api_key="thirdkey")
+    world.provider.add("shopkey", "Brought00001")
+    for named in ("otherkey", "thirdkey"):
+        with pytest.raises(RotatorError, match="belongs to the account"):
+            Operator(world.rotation()).adopt(SecretStr("Brought00001"), "id-003", replace_foreign=named)
+    assert world.journal.api_key == "thirdkey"
+
+
+def test_a_foreign_journal_that_moves_during_an_adoption_is_looked_at_again() -> None:
+    world = answered()
+    of_another_account(world)
+    brought = world.provider.add("shopkey", "Brought00001")
+    operator = Operator(world.rotation())
+    writes: list[str] = []
+    write = world.vault.write
+
+    def interrupted(path: str, data: Any, cas: int) -> int:
+        writes.append(path)
+        if len(writes) == 1:
+            world.vault.write = write  # type: ignore[method-assign]
+            store(world, candidate=SecretStr("OtherCandidate1"), rotation_id="other")
+        return write(path, data, cas)
+
+    world.vault.write = interrupted  # type: ignore[method-assign]
+    with pytest.raises(RotatorError, match="not finished"):
+        operator.adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
+    assert world.journal.api_key == "otherkey"
+
+
+def test_a_request_in_a_foreign_journal_is_not_withdrawn() -> None:
+    world = answered()
+    request = Request(RequestKind.COMPROMISED, Target(id="id-of-other"), world.clock(), "somebody", "request")
+    of_another_account(world, request=request)
+    with pytest.raises(RotatorError, match="belongs to the account otherkey"):
+        Operator(world.rotation()).cancel()
+    assert world.journal.request == request
+
+
+# --- documents that were deleted, numbers that come again, clocks ------------------------------------------------
+
+
+def written_again_by_hand(world: World, value: str) -> None:
+    """The published document is deleted with its history; another value gets the number of the recorded version."""
+    number = world.journal.published_version
+    world.vault.versions["apps/shop"] = [{"api_key": "shopkey", "api_secret": value} for _ in range(number)]
+    world.clock.wait(timedelta(minutes=1))
+
+
+def test_a_rewritten_version_that_only_has_the_recorded_number_does_not_get_the_recorded_id() -> None:
+    world = answered()
+    store(world, publishing=Publishing(world.journal.published_version))
+    own = world.provider.add("shopkey", "ByHand000001")
+    written_again_by_hand(world, "ByHand000001")
+    outcome = world.rotation().run()
+    assert world.journal.publishing is None
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert own not in world.journal.unknown_ids
+    name_id(world, own)
+    assert world.journal.current_id == own
+
+
+def test_a_mark_ends_although_the_document_was_deleted_with_its_history() -> None:
+    world = answered()
+    store(world, publishing=Publishing(world.journal.published_version + 7))
+    assert world.rotation().run().result is Result.OK
+    assert world.journal.publishing is None
+    assert wake_at(world.journal, world.provider.settle) is None
+    assert world.consumer_works()
+
+
+def test_a_clock_that_is_ahead_writes_no_document_again_before_half_of_its_life() -> None:
+    world = answered()
+    world.ahead = timedelta(hours=2)
+    peek = world.vault.peek
+
+    def expiring(path: str, version: int | None = None) -> Document:
+        document = peek(path, version)
+        expires_at = document.created + timedelta(hours=6) if document.created else None
+        return replace(document, expires_at=expires_at)
+
+    world.vault.peek = expiring  # type: ignore[method-assign]
+    before = {path: len(versions) for path, versions in world.vault.versions.items()}
+    assert world.rotation().run().result is Result.OK
+    assert {path: len(versions) for path, versions in world.vault.versions.items()} == before
+
+
+def test_a_clock_that_is_ahead_counts_no_list_early_after_a_write_of_its_own() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.clock.wait(DAY)
+    world.rotation().run()
+    assert world.journal.current.is_pending
+    world.clock.wait(timedelta(seconds=3))
+    world.ahead = timedelta(hours=2)
+    rotation = world.rotation(fresh_after=world.clock() + DAY, compromised=True)
+    run_until(rotation, Event.REQUESTED, then_perform=True)
+    run_until_next(rotation)
+    assert world.journal.current.looks == 0
+
+
+def run_until_next(rotation: Rotation) -> None:
+    """Go on up to the first step that changes something at the provider, or to the end."""
+    for _ in range(20):
+        step = rotation.decide()
+        if isinstance(step, Create | Revoke | Rest):
+            return
+        rotation.perform(step)
+
+
+def test_an_answered_id_that_the_list_before_a_create_lacked_is_not_the_new_secret_s() -> None:
+    world = answered()
+    list_secrets, lists = world.provider.list_secrets, [0]
+
+    def lagging(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        lists[0] += 1
+        return list_secrets(auth, api_key) if lists[0] > 1 else ()
+
+    world.provider.list_secrets = lagging  # type: ignore[method-assign]
+    rotation = world.rotation(fresh_after=world.clock() + DAY)
+    run_until(rotation, Prepare, then_perform=True)
+    world.provider.fault = "lost-after"
+    assert rotation.run().published
+    assert_identified(world)
+
+
+def interrupted_return_of_a_compromised_secret() -> World:
+    """A person publishes a compromised secret again, with --replace, and the process dies before it is published."""
+    world = adopted()
+    (leaked,) = world.live
+    world.provider.listing_lag = timedelta(days=1)  # nothing is revoked meanwhile
+    rotate(world, compromised=True)
+    world.provider.listing_lag = timedelta()
+    write = world.vault.write
+
+    def dies(path: str, data: Any, cas: int) -> int:
+        if path == "apps/shop":
+            raise KeyboardInterrupt
+        return write(path, data, cas)
+
+    world.vault.write = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), leaked, replace_working=True)
+    world.vault.write = write  # type: ignore[method-assign]
+    assert world.journal.publishing.entry.id == leaked
+    world.clock.wait(timedelta(minutes=10))
+    return world
+
+
+def test_a_compromised_secret_in_a_mark_is_not_adopted_unasked() -> None:
+    world = interrupted_return_of_a_compromised_secret()
+    own = next(id_ for id_, value in world.live.items() if value == FIRST)
+    with pytest.raises(RotatorError, match="given up as compromised"):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), own)
+    assert world.published != FIRST
+
+
+def test_a_compromised_secret_in_a_mark_is_not_restored() -> None:
+    world = interrupted_return_of_a_compromised_secret()
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    world.rotation().run()
+    assert world.published != FIRST
+
+
+def test_a_restored_version_whose_id_was_left_by_an_edit_does_not_get_that_id() -> None:
+    world = answered(max_secrets=3)
+    (left,) = world.live
+    by_hand = world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    assert world.journal.current_id == by_hand
+    rotate(world)
+    assert len(world.live) == 3
+    world.provider.remove("shopkey", world.journal.current_id)
+    rotate(world, fresh_after=None)
+    assert world.published == "ByHand000001"
+    for _ in range(6):
+        world.clock.wait(timedelta(hours=4))
+        world.rotation().run()
+        assert world.consumer_works()
+    assert left not in (world.journal.current_id, world.vault.versions["apps/shop"][-1]["secret_id"])
+
+
+def test_an_id_that_was_left_by_an_edit_stays_the_previous_value_s_at_adoption() -> None:
+    world = answered()
+    ((own, value),) = world.live.items()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    assert own in world.journal.retiring_ids
+    Operator(world.rotation()).adopt(SecretStr(value), own, replace_working=True)
+    assert world.published == value
+    for _ in range(6):
+        world.clock.wait(timedelta(minutes=40))
+        world.rotation().run()
+        assert world.consumer_works()
+    assert world.journal.current_id == own
+
+
+def test_an_adoption_without_an_id_after_an_edit_takes_no_other_value_s_id() -> None:
+    world = answered()
+    ((_, value),) = world.live.items()
+    world.provider.add("shopkey", "ByHand000001")
+    world.publish("ByHand000001")
+    world.identify()
+    with pytest.raises(RotatorError, match="Name its id"):
+        Operator(world.rotation()).adopt(SecretStr(value), None, replace_working=True)
+    for _ in range(6):
+        world.clock.wait(timedelta(minutes=40))
+        world.rotation().run()
+        assert world.consumer_works()
+
+
+def test_a_secret_whose_id_an_edit_left_in_the_document_can_be_resolved() -> None:
+    world = adopted()
+    (left,) = world.live
+    world.publish(FIRST, secret_id=left)
+    own = world.provider.add("shopkey", "ByHand000001")
+    world.rotation().run()
+    world.publish("ByHand000001")
+    assert world.rotation().run().next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert name_id(world, own).next_command == Command.of("resolve", "shop")
+    operator = Operator(world.rotation())
+    assert set(operator.unknown()) == {left}
+    operator.resolve(frozenset({left}))
+    assert_settled(world, world.rotation(patience=DAY).run())
+    assert world.vault.versions["apps/shop"][-1]["secret_id"] == own
+
+
+def test_an_urgent_request_that_outlives_its_process_does_not_wait_for_an_old_backoff() -> None:
+    world = answered()
+    hour = world.clock() + timedelta(hours=1)
+    store(world, attempts=9, next_attempt_at=hour, last_error="it failed", failure="unanswered")
+    run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+    assert world.journal.next_attempt_at <= world.clock() + timedelta(seconds=30)
+    world.clock.wait(timedelta(seconds=31))
+    assert world.rotation(explicit=False).run().published
+
+
+def test_an_urgent_request_does_not_shorten_what_the_provider_asked_for() -> None:
+    world = answered()
+    until = world.clock() + timedelta(minutes=15)
+    for waits in ({"attempts": 1, "failure": "unprovisioned"}, {"attempts": 0}):
+        store(world, next_attempt_at=until, request=None, **waits)
+        run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+        assert world.journal.next_attempt_at == until
+
+
+def test_a_compromised_request_that_comes_right_after_a_publish_concerns_the_secret_before() -> None:
+    world = adopted(max_secrets=3, grace=DAY)
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=True)
+    world.clock.wait(timedelta(minutes=3))
+    rotate(world, compromised=True, fresh_after=world.clock() + DAY)
+    for _ in range(4):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
+    assert list(world.live.values()) == [world.published]
+
+
+def test_a_compromised_secret_whose_entry_was_dropped_is_not_restored() -> None:
+    world = World(max_secrets=4)
+    leaked = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    rotate(world, compromised=True, fresh_after=world.clock() + DAY)
+    stranger = world.provider.add("shopkey", "Stranger00001")
+    world.clock.wait(timedelta(minutes=1))
+    world.rotation().run()
+    assert world.journal.unknown_ids == {leaked, stranger}
+    world.provider.remove("shopkey", world.journal.current_id)
+    world.rotation().run()
+    assert world.published != FIRST
+
+
+def test_an_id_is_eliminated_although_another_one_is_unknown() -> None:
+    world = World(max_secrets=4)
+    own = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.rotation().run()
+    added = world.provider.add("shopkey", "ByHand000001")
+    store(world, current=replace(world.journal.current, foreign_ids=frozenset({added})))
+    for _ in range(4):
+        world.clock.wait(timedelta(minutes=5))
+        assert world.rotation().run().next_command == Command.of("resolve", "shop")
+    assert world.journal.current_id == own
+
+
+def test_retiring_by_hand_does_not_take_another_instance_s_lease() -> None:
+    world = answered(max_secrets=3)
+    (own,) = world.live
+    extra = world.provider.add("shopkey", "ByHand000001")
+    rotation = world.rotation()
+    run, until = rotation.run, world.clock() + timedelta(minutes=2)
+
+    def after_another_one_began() -> Outcome:
+        store(world, holder="other", lease_until=until, candidate=SecretStr("Candidate00001"), rotation_id="other")
+        return run()
+
+    rotation.run = after_another_one_began  # type: ignore[method-assign]
+    with pytest.raises(RotatorError, match="other holds the lease"):
+        Operator(rotation).adopt(SecretStr(world.published or ""), own, retire={extra})
+    assert (world.journal.holder, world.journal.lease_until) == ("other", until)
+    assert not world.journal.retiring

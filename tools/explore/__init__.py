@@ -1,0 +1,1 @@
+"""Search every course of events of one account or two within a budget."""

@@ -1,0 +1,325 @@
+"""Which states are the same: those from which the same can happen.
+
+Instants count from now, and as one if they are so long past that all that follows from them is past as well; versions
+of the journal count as the newest or not; values and names are numbered in the order in which they are met. Only the
+world's values have numbers that both runners share: a value that only a runner knows is known to nobody else.
+"""
+
+import marshal
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.core.protocol import (
+    Answered,
+    Create,
+    Fail,
+    Identity,
+    Journal,
+    Listing,
+    Observation,
+    Pause,
+    Publish,
+    Record,
+    Refresh,
+    Request,
+    Rest,
+    Retiring,
+    Revoke,
+    Step,
+)
+from rotator.provider import SecretInfo
+from rotator.vault import Document
+from tools.explore.runs import parsed
+from tools.explore.states import TICK, WINDOW, Runner, State
+from tools.explore.states import Request as Sent
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a scenario's keys need to know.
+
+    Attributes:
+        paths: Of the journal and of the published document.
+        began_at: From when on a secret is young enough.
+        longest: After this, no rule looks at how long ago something was.
+    """
+
+    paths: tuple[str, str]
+    began_at: datetime
+    longest: timedelta
+
+
+@lru_cache(maxsize=100_000)
+def ordered(ids: frozenset[str]) -> tuple[str, ...]:
+    """Return ids in an order that all states share."""
+    return tuple(sorted(ids))
+
+
+@dataclass
+class Key:
+    """What matters of a state, as one runner sees it."""
+
+    scale: Scale
+    now_: State
+    me: Runner | None = None
+    names: dict[str, int] = field(default_factory=dict)
+
+    def state(self) -> Any:
+        """Return what is not a runner's."""
+        state = self.now_
+        self.value(state.value)
+        return (
+            tuple((id_, self.value(value), self.since(at), self.due(at)) for id_, (value, at) in state.secrets),
+            tuple((id_, self.since(created), self.since(gone)) for id_, created, gone in state.removed),
+            state.issued,
+            self.journal(parsed(state.journal[-1])) if state.journal else None,
+            tuple(
+                (
+                    self.value(version["api_secret"]),
+                    version.get("secret_id"),
+                    version.get("api_key"),
+                    "rotated_at" in version,
+                )
+                for version in state.published
+            ),
+            sorted(state.deleted),
+            sorted(marshal.dumps((self.request(flight.request), self.at(flight.until)), 2) for flight in state.flights),
+            (state.faults, state.by_hand, state.stalled, state.touched),
+        )
+
+    def runner(self) -> Any:
+        """Return what is the runner's own. What it looks at again before it uses it does not count."""
+        runner, state = self.me, self.now_
+        assert runner is not None
+        if runner.outcome is not None:
+            return True
+        holder = state.journal[-1].get("holder") if state.journal else None
+        rotation, seen = runner.rotation, runner.rotation.state.seen
+        waits_until = runner.pending.args[0] if runner.pending and runner.pending.name in ("wait", "resume") else None
+        # What a run knows after it has looked at everything again.
+        always = (
+            runner.crashes,
+            runner.again,
+            None if runner.answered_at is None else runner.answered_at < state.now,
+            self.at(waits_until),
+            holder == runner.name,
+            (seen.creates, self.since(seen.create_lost_at), seen.rotated, seen.paused // timedelta(milliseconds=1)),
+            (self.answered(seen.answered), self.asked(seen.request)),
+            rotation.conflicts_in_a_row,
+            rotation.adopts,
+            rotation.state.journal_read,
+        )
+        if runner.pending is not None and runner.pending.name == "resume":
+            return runner.crashes, runner.again, self.at(waits_until), holder == runner.name
+        if isinstance(runner.step, Rest) and waits_until is not None:
+            return always
+        pending = None if runner.pending is None else self.request(runner.pending)
+        # Of what else a run does, all that depends on its looks at the clock stands in the step and the requests.
+        timed = isinstance(runner.step, Create | Revoke | Pause | Publish) or rotation.adopts is not None
+        told = tuple(self.told(told) for told in runner.told if timed or not isinstance(told, datetime))
+        if not rotation.state.is_observed:
+            return always, self.step(runner.step), told, pending  # the step began with a look at everything
+        return (
+            always,
+            self.step(runner.step),
+            told,
+            pending,
+            rotation.state.journal_version == len(state.journal),
+            rotation.state.document.version,
+            self.journal(rotation.state.journal),
+            self.seen(seen),
+        )
+
+    # --- instants, values, names ---------------------------------------------------------------------------------
+
+    def at(self, instant: datetime | None) -> int | None:
+        """In ticks from now; everything past is the same."""
+        return None if instant is None else max((instant - self.now_.now) // TICK, 0)
+
+    def since(self, instant: datetime | None) -> int | None:
+        """In ticks before now; what is long past is the same."""
+        return None if instant is None else max((instant - self.now_.now) // TICK, -(self.scale.longest // TICK))
+
+    def due(self, instant: datetime | None) -> bool:
+        """Whether a secret of that instant is due to be replaced."""
+        return instant is not None and instant < self.scale.began_at
+
+    def value(self, value: SecretStr | str | None) -> int | None:
+        """A number for a value."""
+        if value is None:
+            return None
+        plain = value if isinstance(value, str) else value.get_secret_value()
+        return self.names.setdefault(plain, len(self.names))
+
+    def name(self, kind: str, name: str | None) -> int | None:
+        """A number for the name of a rotation or of a request."""
+        return None if name is None else self.names.setdefault(f"{kind} {name}", len(self.names))
+
+    def holder(self, name: str | None) -> str | None:
+        """Who it is to this runner: itself, the other one, or somebody who is gone."""
+        if name is None:
+            return None
+        if self.me is not None and name == self.me.name:
+            return "me"
+        active = {runner.name for runner in self.now_.runners if runner.outcome is None}
+        return "other" if name in active else "gone"
+
+    # --- what documents contain ----------------------------------------------------------------------------------
+
+    def journal(self, journal: Journal) -> Any:
+        """Return what rules look at in a journal."""
+        verification, mark, strangers = journal.verification, journal.publishing, journal.strangers
+        recent = (gone for gone in journal.gone if self.now_.now - gone.at < WINDOW)
+        return (
+            journal.api_key,
+            self.identity(journal.current),
+            (journal.rotated_at is None, self.due(journal.rotated_at)),
+            journal.published_version,
+            self.name("rotation", journal.rotation_id),
+            journal.trigger and journal.trigger.value,
+            self.asked(journal.request),
+            self.value(journal.candidate),
+            self.answered(journal.candidate_id),
+            verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),
+            ordered(journal.ids_before),
+            self.at(journal.create_until),
+            mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
+            tuple(self.retiring(entry) for entry in journal.retiring),
+            tuple(sorted((gone.id, self.since(gone.at) or 0) for gone in recent)),
+            self.holder(journal.holder),
+            self.at(journal.lease_until),
+            (bool(journal.attempts), bool(journal.last_error), bool(journal.ambiguity)),
+            ordered(journal.unknown_ids),
+            strangers and (ordered(strangers.ids), self.since(strangers.seen_at)),
+        )
+
+    def identity(self, identity: Identity | None) -> Any:
+        """Return what rules look at in an id and how it was learned."""
+        if identity is None:
+            return None
+        return (
+            identity.id,
+            identity.learned.value,
+            ordered(identity.beside),
+            ordered(identity.foreign_ids),
+            identity.looks,
+            self.at(identity.next_look),
+            identity.restarts,
+        )
+
+    def retiring(self, entry: Retiring) -> Any:
+        """Return what rules look at in a retiring entry."""
+        return (
+            entry.id,
+            self.at(entry.not_before),
+            entry.compromised,
+            self.identity(entry.identity),
+            self.since(entry.missing_since),
+        )
+
+    def asked(self, request: Request | None) -> Any:
+        """Return what rules look at in a request."""
+        if request is None:
+            return None
+        return request.kind.value, request.of.id, request.of.version, self.name("request", request.id)
+
+    def answered(self, answered: Answered | None) -> Any:
+        """Return the id that was answered, and to which rotation's create."""
+        return answered and (self.name("rotation", answered.rotation_id), answered.id)
+
+    # --- what a run knows ----------------------------------------------------------------------------------------
+
+    def seen(self, seen: Observation) -> Any:
+        """Return what rules look at in an observation."""
+        return (
+            seen.published.version,
+            seen.published.secret is None,
+            seen.journal_lost,
+            (self.identity(seen.identified), seen.replaced),
+            self.listing(seen.listing),
+            tuple(sorted(credential.value for credential in seen.refused)),
+            self.value(seen.recorded),
+            (seen.recorded_read, seen.earlier_tried, seen.prepared_here, seen.value_refused),
+            ordered(seen.earlier_ids),
+            bool(seen.create_refused),
+            seen.values,
+            tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),
+            (seen.revokes, ordered(seen.revoked), ordered(seen.absent)),
+            seen.rewritten_over,
+        )
+
+    def listing(self, listing: Listing | None) -> Any:
+        """Return a list's ids, which of them are young, and who fetched it."""
+        if listing is None:
+            return None
+        ids = tuple((id_, self.due(at)) for id_, at in listing.created.items())
+        return listing.via.value, ids, self.since(listing.fetched_at)
+
+    def step(self, step: Step | None) -> Any:
+        """Return what a step is about."""
+        match step:
+            case Record(event, journal):
+                return event.value, self.journal(journal)
+            case Rest(reason, until):
+                return reason.value, self.at(until)
+            case Fail(failure):
+                return failure.value
+            case Pause(_, awaited):
+                return awaited.value
+            case Publish(id_):
+                return "publish", id_
+            case Refresh(_, id_):
+                return "refresh", id_
+            case Revoke(id_):
+                return "revoke", id_
+        return type(step).__name__
+
+    def told(self, told: Any) -> Any:
+        """Return what a run was told."""
+        if isinstance(told, datetime):
+            return self.since(told)
+        if isinstance(told, SecretStr):
+            return self.value(told)
+        if isinstance(told, str):
+            return self.name("rotation", told)
+        if told.error is not None:
+            return self.request(told.request), type(told.error).__name__
+        return self.request(told.request), self.told_value(told.request, told.value)
+
+    def told_value(self, request: Sent, value: Any) -> Any:
+        """Return the value of an answer."""
+        match value:
+            case Document():
+                if request.args[0] == self.scale.paths[0]:
+                    if value.version == len(self.now_.journal):
+                        return 0
+                    return self.journal(parsed(self.now_.journal[value.version - 1]))
+                return value.version, value.data is None
+            case SecretInfo():
+                return value.id
+            case tuple():
+                return tuple(info.id for info in value)
+            case int() if request.name == "write" and request.args[0] == self.scale.paths[0]:
+                return value == len(self.now_.journal)
+        return value
+
+    def request(self, request: Sent) -> Any:
+        """Return what a request is about."""
+        match request.name, request.args:
+            case "write", (path, data, cas) if path == self.scale.paths[0]:
+                return "journal", self.journal(parsed(data)), cas == len(self.now_.journal)
+            case "write", (path, data, cas):
+                return "published", self.value(data["api_secret"]), data.get("secret_id"), cas
+            case "create_secret", (auth, _, secret):
+                return "create", self.value(auth.api_secret), self.value(secret)
+            case "revoke_secret", (auth, _, id_):
+                return "revoke", self.value(auth.api_secret), id_
+            case "list_secrets", (auth, _):
+                return "list", self.value(auth.api_secret)
+            case "read", (path, version):
+                return "read", path, version
+        return (request.name,)

@@ -1,0 +1,211 @@
+"""The real interpreter, stopped right before each request that it sends."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from pydantic import SecretStr
+
+from rotator.core.protocol import Journal, Step
+from rotator.documents import journal as documents
+from rotator.documents import published
+from rotator.errors import RotatorError
+from rotator.provider import Balance, Credentials, SecretInfo
+from rotator.rotation import Operator, Outcome, Result, Rotation, executor, state
+from rotator.vault import Document
+from testkit.model import START, ModelVault
+from tools.explore.states import TICK, Request
+
+
+class Suspended(BaseException):
+    """A run has come to a request that it has no answer to yet. Not an error that it could handle."""
+
+
+class Run(Rotation):
+    """The real interpreter, which also tells what it was about to do when it was stopped.
+
+    Attributes:
+        at_hand: The step that it does; None while it looks at Vault.
+        adopts: The value and the id that it adopts before everything else; all of that is one step.
+    """
+
+    at_hand: Step | None = None
+    adopts: tuple[str, str | None] | None = None
+    _adopting = False
+
+    @property
+    def conflicts_in_a_row(self) -> int:
+        """How often in a row another writer was ahead."""
+        return self._conflicts_in_a_row
+
+    def decide(self) -> Step:
+        """Return the next step."""
+        self.at_hand = super().decide()
+        return self.at_hand
+
+    def step(self) -> Outcome | None:
+        """Do one thing."""
+        if self.adopts is None:
+            return super().step()
+        (value, id_), self.adopts, self._adopting = self.adopts, None, True
+        try:
+            Operator(self).adopt(SecretStr(value), id_, replace_working=True)
+        except RotatorError as error:
+            return Outcome(self.account.name, Result.FAILED, reason=error.code.value, error=str(error))
+        finally:
+            self._adopting = False
+        return None
+
+    def run(self) -> Outcome:
+        """Do whatever there is to do; for an adoption that comes later, step by step."""
+        return Outcome(self.account.name, Result.OK) if self._adopting else super().run()
+
+
+class Versions(ModelVault):
+    """A Vault whose versions tell one from another by their numbers alone."""
+
+    def peek(self, path: str, version: int | None = None) -> Document:
+        """What stands there. It is not copied: nobody changes it, and equal journals are parsed once."""
+        document = super().peek(path, version)
+        return document if document.data is None else replace(document, data=self.versions[path][document.version - 1])
+
+    def _created(self, version: dict[str, Any]) -> datetime:
+        return START
+
+
+class Desk:
+    """What a run sees of the world: it repeats what was told before, and stops the run at what is new."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.at = 0
+        self.now = START
+        self.chosen = 0
+        self.pending: Request | None = None
+
+    def patched(self) -> AbstractContextManager[Any]:
+        """New values and names come from here meanwhile."""
+        with ExitStack() as stack:
+            named = SimpleNamespace(token_hex=self.name)
+            stack.enter_context(patch.multiple(executor, generate=self.generate, secrets=named, register_secret=_keep))
+            stack.enter_context(patch.object(published, "register_secret", _keep))
+            stack.enter_context(patch.object(documents, "parse_journal", _parse))
+            stack.enter_context(patch.object(state, "render_journal", _render))
+            return stack.pop_all()
+
+    def _again(self) -> bool:
+        self.at += 1
+        return self.at <= len(self.told)
+
+    def _ask(self, name: str, *args: Any) -> Any:
+        if not self._again():
+            looks = (told for told in reversed(self.told) if isinstance(told, datetime))
+            self.pending = Request(name, args, next(looks, self.now))
+            raise Suspended
+        answer = self.told[self.at - 1]
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def clock(self) -> datetime:
+        if not self._again():
+            self.told.append(self.now)
+        at: datetime = self.told[self.at - 1]
+        return at
+
+    def generate(self, recipe: object) -> SecretStr:
+        if not self._again():
+            self.chosen += 1
+            self.told.append(SecretStr(f"Candidate{self.chosen:03}"))
+        value: SecretStr = self.told[self.at - 1]
+        return value
+
+    def name(self, size: int) -> str:
+        """A rotation's id."""
+        if not self._again():
+            self.told.append(f"rotation-{self.chosen}")
+        name: str = self.told[self.at - 1]
+        return name
+
+    def wait(self, delay: timedelta) -> bool:
+        """Until the next tick after that; an instant that the interpreter lets pass on purpose is none."""
+        ticks = -(-(delay - timedelta(milliseconds=5)) // TICK)
+        return bool(self._ask("wait", self.now + ticks * TICK)) if ticks > 0 else False
+
+    def list_secrets(self, auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos: tuple[SecretInfo, ...] = self._ask("list_secrets", auth, api_key)
+        return infos
+
+    def create_secret(self, auth: Credentials, api_key: str, secret: SecretStr) -> SecretInfo:
+        info: SecretInfo = self._ask("create_secret", auth, api_key, secret)
+        return info
+
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+        self._ask("revoke_secret", auth, api_key, secret_id)
+
+    def get_balance(self, auth: Credentials) -> Balance:
+        raise AssertionError("nobody wants the balance")
+
+    def read(self, path: str, version: int | None = None) -> Document:
+        document: Document = self._ask("read", path, version)
+        return document
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        version: int = self._ask("write", path, data, cas)
+        return version
+
+    def keep_versions(self, path: str, count: int) -> bool:
+        return False
+
+
+class Silence:
+    """Nobody reads the logs of millions of runs."""
+
+    def bind(self, **_: Any) -> "Silence":
+        return self
+
+    def info(self, *_: Any, **__: Any) -> None: ...
+
+    warning = error = info
+
+
+# --- journals: each is parsed and rendered once, as it stands in very many states -------------------------------
+
+_MOST = 100_000
+_PARSED: dict[int, tuple[Mapping[str, Any], Journal]] = {}
+_RENDERED: dict[Journal, dict[str, Any]] = {}
+_PARSE, _RENDER = documents.parse_journal, documents.render_journal
+
+
+def _keep(secret: SecretStr, *, passing: bool) -> SecretStr:
+    return secret
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Vault stores it."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def parsed(data: Mapping[str, Any]) -> Journal:
+    """Return a version of the journal."""
+    if id(data) not in _PARSED:
+        if len(_PARSED) > _MOST:
+            _PARSED.clear()
+        _PARSED[id(data)] = data, _PARSE(Document(1, {key: plain(value) for key, value in data.items()}))
+    return _PARSED[id(data)][1]
+
+
+def _parse(document: Document) -> Journal:
+    return _PARSE(document) if document.data is None else parsed(document.data)
+
+
+def _render(journal: Journal) -> dict[str, Any]:
+    if journal not in _RENDERED:
+        if len(_RENDERED) > _MOST:
+            _RENDERED.clear()
+        _RENDERED[journal] = _RENDER(journal)
+    return _RENDERED[journal]
