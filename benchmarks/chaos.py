@@ -130,7 +130,7 @@ def _provider_fault(dice: random.Random) -> tuple[str, str, float, str]:
     operation = dice.choice(("list", "create", "revoke", "any"))
     faults = ["drop-before", "drop-after", "503", "504-after", "401", "429", "slow", "late"]
     fault = dice.choice(faults + (["stale"] * 3 if operation == "list" else []))
-    # Late by less than `settle`, together with a link that is held: what rotator is told to expect of the provider.
+    # Late by less than the consistency window, together with a held connection: the configuration allows for both.
     detail = {"slow": "@3s", "late": "@1500ms", "429": f"@{dice.randint(1, 3)}s"}.get(fault, "")
     return "provider answer", "provider", 0, f"{operation}:{fault}:{dice.randint(1, 8)}{detail}"
 
@@ -293,10 +293,15 @@ class Campaign:
         provider = f"http://127.0.0.1:{ports['provider']}"
         sections: dict[str, dict[str, Any]] = {
             "vault": {"address": ",".join(f"http://127.0.0.1:{ports[name]}" for name in SERVERS), "timeout": TIMEOUT},
-            "account_api": {"api_url": provider, "rest_url": provider, "timeout": TIMEOUT, "settle": SETTLE},
+            "account_api": {
+                "api_url": provider,
+                "rest_url": provider,
+                "timeout": TIMEOUT,
+                "consistency_window": SETTLE,
+            },
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "5s", "verify_timeout": "8s"},
-            "daemon": {"lease": LEASE, "min_spacing": "0s", "sweep": "10s", "recheck": "3m"},
-            "daemon.brake": {"failures": 20, "of_last": 30, "hold": "5s"},
+            "daemon": {"lease": LEASE, "min_spacing": "0s", "resync_interval": "10s", "verify_interval": "3m"},
+            "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "balance": {"every": "2m"},
             "log": {"format": "json"},
         }

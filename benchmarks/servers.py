@@ -99,7 +99,7 @@ class Servers:
         tls = [] if self.ca is None else [f"ca_cert = {json.dumps(str(self.ca))}"]
         lines = ["[vault]", f'address = "{self.vault}"', *tls]
         lines += ["[account_api]", f'api_url = "{self.provider}"', f'rest_url = "{self.provider}"', *tls]
-        lines += ["max_calls_per_second = 10000", 'settle = "100ms"', "[defaults]", 'grace = "0s"']
+        lines += ["max_calls_per_second = 10000", 'consistency_window = "100ms"', "[defaults]", 'grace = "0s"']
         for account in self.fleets[fleet][:count]:
             lines += ["[[accounts]]", f'name = "{account.name}"', f'api_key = "{account.api_key}"']
             lines += [f'path = "{account.path}"']

@@ -114,15 +114,15 @@ class Soak:
         self.done["reload"] += 1
         sections: dict[str, dict[str, Any]] = {
             "vault": {"address": self.vault.address, "timeout": "3s"},
-            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": "3s", "settle": "2s"},
+            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": "3s", "consistency_window": "2s"},
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "5s"},
-            "daemon": {"lease": "10s", "min_spacing": "0s", "sweep": "10s"},
-            "daemon.brake": {"failures": 20, "of_last": 30, "hold": "5s"},
+            "daemon": {"lease": "10s", "min_spacing": "0s", "resync_interval": "10s"},
+            "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "balance": {"every": "10s"},
             "log": {"format": "json"},
         }
         sections["account_api"]["max_calls_per_second"] = 500
-        sections["daemon"]["recheck"] = f"{self.dice.choice([3, 4, 5])}m"
+        sections["daemon"]["verify_interval"] = f"{self.dice.choice([3, 4, 5])}m"
         write_config(self.folder / "config.toml", sections, self.accounts)
 
     def act(self, victim: Daemon, steady: Daemon) -> None:

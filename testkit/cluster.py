@@ -147,7 +147,12 @@ class Cluster:
         """
         merged: dict[str, dict[str, Any]] = {
             "vault": {"address": self.bao.address, "mount": self.mount, "timeout": "20s"},
-            "account_api": {"api_url": self.api_url, "rest_url": self.api_url, "timeout": "20s", "settle": "1s"},
+            "account_api": {
+                "api_url": self.api_url,
+                "rest_url": self.api_url,
+                "timeout": "20s",
+                "consistency_window": "1s",
+            },
             "defaults": {"grace": "0s", "verify_timeout": "1m"},
             "daemon": {"lease": "5m", "concurrency": 8, "listen": "127.0.0.1:0", "min_spacing": "0s"},
             "log": {"level": "debug", "format": "json"},

@@ -63,7 +63,7 @@ def balance(
 
         def read(account: "AccountSettings") -> dict[str, Any]:
             found = cashier.read(account)
-            low = is_low(found, account.low_balance)
+            low = is_low(found, account.balance_threshold)
             return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 
         rows = _each(fleet, names, read, unknown={"euros": None, "low": None, "auto_reload": None})

@@ -521,7 +521,7 @@ def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":
 
     if wait is None:
         # A lease that a killed run left behind, after the lists that make an id certain.
-        return fleet.settings.daemon.lease + 4 * fleet.settings.account_api.settle + timedelta(seconds=1)
+        return fleet.settings.daemon.lease + 4 * fleet.settings.account_api.consistency_window + timedelta(seconds=1)
     return _parsed("--wait", parse_duration, [wait])[0]
 
 

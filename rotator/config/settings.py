@@ -46,7 +46,7 @@ DEFAULT_EVERY = timedelta(days=30)
 # What is taken for jitter if nobody says: this part of the time between grace and every, and no more than so long.
 JITTER_SHARE = 10
 JITTER_CAP = timedelta(hours=6)
-LOW_BALANCE = Decimal("5.00")
+BALANCE_THRESHOLD = Decimal("5.00")
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
 _DURATION = re.compile(r"(?:[0-9]+(?:d|h|ms|m|s))+")
@@ -321,9 +321,9 @@ class AccountApiSettings(_Section):
         "basic", description="How to log in there. query makes the secret part of URLs, which proxies and servers log."
     )
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take in all.")
-    settle: Duration = Field(
+    consistency_window: Duration = Field(
         timedelta(seconds=30),
-        description="How long the provider may contradict itself: carry out a request that was given up, refuse a "
+        description="How long the provider can contradict itself: carry out a request after its timeout, refuse a "
         "valid secret, not list a new one.",
     )
     max_calls_per_second: float = Field(
@@ -470,7 +470,10 @@ class BalanceSettings(_Section):
         PlainSerializer(lambda every: "off" if every is None else format_duration(every), return_type=str),
         WithJsonSchema({"type": "string", "pattern": f"^({_DURATION.pattern}|off)$", "examples": ["1h", "off"]}),
     ] = Field(timedelta(hours=1), description='How often each balance is read; "off": never.')
-    low: Euros = Field(LOW_BALANCE, description="Below so many euros a balance is low; low_balance of an account.")
+    threshold: Euros = Field(
+        BALANCE_THRESHOLD,
+        description="In euros. A balance below the threshold is low. balance_threshold of an account overrides it.",
+    )
     top_up: TopUpSettings = Field(default_factory=TopUpSettings, description="Automatic top-ups; top_up of an account.")
 
 
@@ -482,7 +485,9 @@ class AccountSettings(Defaults):
     path: VaultPath = Field(description="The published document, below vault.mount.")
     primary: Name | None = Field(None, description="Name of the primary account that may act for this one.")
     enabled: bool = Field(True, description="false: rotator leaves the account alone.")
-    low_balance: Euros = Field(LOW_BALANCE, description="Below so many euros its balance is low; else balance.low.")
+    balance_threshold: Euros = Field(
+        BALANCE_THRESHOLD, description="In euros. A balance below the threshold is low. Default: balance.threshold."
+    )
     top_up: Annotated[TopUpSettings, AfterValidator(_shared)] = Field(
         TopUpSettings(), description="What differs from balance.top_up for this account."
     )
@@ -494,19 +499,22 @@ class AccountSettings(Defaults):
         return self
 
 
-class BrakeSettings(_Section):
-    """When a fleet in trouble is left alone: `failures` of the accounts tried last failed, for one kind of reason."""
+class CircuitBreakerSettings(_Section):
+    """The daemon starts no new rotation if `failures` of the last `window` accounts failed for one kind of reason."""
 
-    failures: int = Field(5, ge=1, le=1000, description="How many accounts have to fail for one kind of reason.")
-    of_last: int = Field(10, ge=1, le=1000, description="Out of how many that were tried last.")
-    hold: PositiveDuration = Field(
-        timedelta(minutes=10), description="How long no new rotation begins then; doubled as long as it goes on."
+    failures: int = Field(5, ge=1, le=1000, description="How many accounts must fail for one kind of reason.")
+    window: int = Field(10, ge=1, le=1000, description="Of how many accounts that were tried last.")
+    cooldown: PositiveDuration = Field(
+        timedelta(minutes=10),
+        description="How long the circuit breaker stays open. Doubled each time the test rotation fails.",
     )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.failures > self.of_last:
-            raise ValueError(f"failures ({self.failures}) is more than of_last ({self.of_last}): it would never engage")
+        if self.failures > self.window:
+            raise ValueError(
+                f"failures ({self.failures}) is more than window ({self.window}): the circuit breaker would never open"
+            )
         return self
 
 
@@ -532,12 +540,13 @@ class DaemonSettings(_Section):
     min_spacing: Duration = Field(
         timedelta(seconds=1), description="`rotator run`: the shortest time between the beginnings of two rotations."
     )
-    sweep: PositiveDuration = Field(
-        timedelta(minutes=5), description="`rotator run`: how often it looks for what changed without it."
+    resync_interval: PositiveDuration = Field(
+        timedelta(minutes=5),
+        description="`rotator run`: time between two readings of what other instances changed in Vault.",
     )
-    recheck: PositiveDuration = Field(
+    verify_interval: PositiveDuration = Field(
         timedelta(hours=24),
-        description="`rotator run`: how often each published secret is tried at the provider, rotations aside.",
+        description="`rotator run`: how often each published secret is verified at the provider, rotations aside.",
     )
     shard: str | None = Field(
         None,
@@ -548,7 +557,7 @@ class DaemonSettings(_Section):
     shutdown_timeout: PositiveDuration = Field(
         timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
     )
-    brake: BrakeSettings = Field(default_factory=BrakeSettings)
+    circuit_breaker: CircuitBreakerSettings = Field(default_factory=CircuitBreakerSettings)
     lease: PositiveDuration = Field(
         timedelta(minutes=2),
         description="How long a runner has an account to itself before another may take over.",
@@ -714,13 +723,13 @@ def _with_balance(balance: dict[str, Any], account: Any) -> Any:
     """
     if not isinstance(account, dict):
         return account
-    low = {"low_balance": balance["low"]} if "low" in balance else {}
+    threshold = {"balance_threshold": balance["threshold"]} if "threshold" in balance else {}
     general, own = balance.get("top_up", {}), account.get("top_up", {})
     if not (isinstance(general, dict) and isinstance(own, dict)):
-        return low | account
+        return threshold | account
     if "trx_path" in own or "trx_env" in own:
         general = {key: value for key, value in general.items() if key not in ("trx_path", "trx_env")}
-    return low | account | {"top_up": general | own}
+    return threshold | account | {"top_up": general | own}
 
 
 def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
@@ -852,6 +861,18 @@ def _named_files(settings: Settings) -> list[Path]:
     return [file for file in files if file is not None]
 
 
+_RENAMED = {
+    ("account_api", "settle"): "account_api.consistency_window",
+    ("accounts", "low_balance"): "balance_threshold",
+    ("balance", "low"): "balance.threshold",
+    ("daemon", "brake"): "daemon.circuit_breaker, with the keys failures, window and cooldown",
+    ("daemon", "circuit_breaker", "of_last"): "daemon.circuit_breaker.window",
+    ("daemon", "circuit_breaker", "hold"): "daemon.circuit_breaker.cooldown",
+    ("daemon", "recheck"): "daemon.verify_interval",
+    ("daemon", "sweep"): "daemon.resync_interval",
+}
+
+
 def _lines(path: Path, error: ValidationError) -> list[str]:
     lines: list[str] = []
     said: set[tuple[tuple[int | str, ...], str]] = set()
@@ -862,12 +883,13 @@ def _lines(path: Path, error: ValidationError) -> list[str]:
         if loc[:1] == ("accounts",) and (loc[2:], problem["msg"]) in said:
             continue  # inherited: said once, of [defaults] or [balance]
         if loc[:1] in (("defaults",), ("balance",)):
-            inherited_as = ("low_balance",) if loc == ("balance", "low") else loc[1:]
+            inherited_as = ("balance_threshold",) if loc == ("balance", "threshold") else loc[1:]
             said.add((inherited_as, problem["msg"]))
         where = ".".join(str(part) for part in loc)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            message = "is not a setting"
+            renamed = _RENAMED.get(tuple(part for part in loc if isinstance(part, str)))
+            message = f"is now called {renamed}" if renamed else "is not a setting"
         if problem["type"] == "missing":
             message = "is missing"
         lines.append(f"{path}: {where}: {message}" if where else f"{path}: {message}")

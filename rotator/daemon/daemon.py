@@ -397,14 +397,14 @@ class Daemon:
                 self._hear()
                 if (
                     self._vault_trouble is None
-                    and time.monotonic() >= swept + self._settings.daemon.sweep.total_seconds()
+                    and time.monotonic() >= swept + self._settings.daemon.resync_interval.total_seconds()
                 ):
                     self._sweep()
                     swept = time.monotonic()
             except Exception as error:  # noqa: BLE001 - a mistake here must not leave Vault's session to itself
                 log_mistake(error)
             heartbeat = HEARTBEAT if self._announced and self._vault_trouble is None else HEARTBEAT_AWAY
-            next_sweep = swept + self._settings.daemon.sweep.total_seconds()
+            next_sweep = swept + self._settings.daemon.resync_interval.total_seconds()
             self._nudge.wait(max(0.1, min(heartbeat.total_seconds(), next_sweep - time.monotonic())))
             self._nudge.clear()
 
@@ -803,7 +803,7 @@ class Daemon:
             # Replicas come to an account one after the other: who comes second finds a lease instead of a conflict.
             turn = STAGGER * _share(f"{self._fleet.runner}/{account.settings.name}")
             due_at = max(due_at + turn, account.begin_at or due_at)
-        recheck = self._settings.daemon.recheck
+        recheck = self._settings.daemon.verify_interval
         runner, tried_at = self._fleet.runner, account.tried_at
         return next_visit(
             journal,
@@ -811,7 +811,7 @@ class Daemon:
             runner=runner,
             tried_at=tried_at,
             recheck=recheck,
-            window=self._settings.account_api.settle,
+            window=self._settings.account_api.consistency_window,
             now=self.now(),
         )
 
@@ -1070,7 +1070,7 @@ class Daemon:
             return
         before = self._settings
         with self._lock:
-            if settings.daemon.brake != before.daemon.brake:
+            if settings.daemon.circuit_breaker != before.daemon.circuit_breaker:
                 self._brake = _brake(settings)
             self._settings = settings
             # Runs under way end with the connections and settings that they began with.
@@ -1105,7 +1105,7 @@ class Daemon:
                 if entry is None:
                     status = describe(account, None, None)
                     # Spread, so that a fleet is not tried all at once a day after its start.
-                    share = settings.daemon.recheck * _share(account.name)
+                    share = settings.daemon.verify_interval * _share(account.name)
                     entry = _Account(account, tried_at=now - share, status=status, watch=watch)
                 if entry.settings.api_key != account.api_key:
                     entry.watch = watch
@@ -1176,8 +1176,8 @@ def _share(name: str) -> float:
 
 
 def _brake(settings: Settings) -> Brake:
-    brake = settings.daemon.brake
-    return Brake(brake.failures, brake.of_last, brake.hold)
+    breaker = settings.daemon.circuit_breaker
+    return Brake(breaker.failures, breaker.window, breaker.cooldown)
 
 
 def _in_short(status: FleetStatus) -> str:

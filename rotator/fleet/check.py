@@ -78,7 +78,7 @@ def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
     ]
     if not spans:
         return
-    life, resync = min(spans), fleet.settings.daemon.sweep
+    life, resync = min(spans), fleet.settings.daemon.resync_interval
     what = f"account {preview.account}: Vault deletes its documents {format_duration(life)} after each write"
     if life / 2 < _SAFE_RESYNCS * resync:
         limit = format_duration(2 * _SAFE_RESYNCS * resync)

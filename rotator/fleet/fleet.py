@@ -216,7 +216,7 @@ class Fleet:
             max_secrets=self.settings.account_api.max_secrets,
             lease=self.settings.daemon.lease,
             request_timeout=self.settings.account_api.timeout * WORST_CASE,
-            window=self.settings.account_api.settle,
+            window=self.settings.account_api.consistency_window,
         )
 
     def _asker(self, account: AccountSettings, request: Request) -> MakeRequest | None:

@@ -50,7 +50,7 @@ class Cashier:
     def rules(self, account: AccountSettings) -> Rules | None:
         """What is wanted for the account; None if its balance is nobody's business."""
         every = self.fleet.settings.balance.every
-        return Rules(every, account.low_balance, account.top_up.per_day) if every and account.enabled else None
+        return Rules(every, account.balance_threshold, account.top_up.per_day) if every and account.enabled else None
 
     def read(self, account: AccountSettings) -> Reading:
         """The account's balance, asked with its published secret.

@@ -157,8 +157,8 @@ def test_looking_changes_nothing_and_asks_little(counted: Counted) -> None:
     ("account", "settings", "block"),
     [
         ({"every": "1s"}, {}, ROTATION),
-        ({}, {"recheck": "500ms"}, RECHECK),
-        ({}, {"sweep": "500ms"}, SWEEP),
+        ({}, {"verify_interval": "500ms"}, RECHECK),
+        ({}, {"resync_interval": "500ms"}, SWEEP),
     ],
     ids=["rotation", "recheck", "sweep"],
 )
@@ -166,7 +166,9 @@ def test_what_a_daemon_asks_again_and_again(
     counted: Counted, account: dict[str, str], settings: dict[str, str], block: str
 ) -> None:
     counted.open("a")
-    counted.cluster.configure([entry("a", **account)], daemon={"sweep": "1h"} | settings, balance={"every": "off"})
+    counted.cluster.configure(
+        [entry("a", **account)], daemon={"resync_interval": "1h"} | settings, balance={"every": "off"}
+    )
     counted.calls("rotate-now", "a")
     calls = listed(block)
 

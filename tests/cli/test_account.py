@@ -100,7 +100,7 @@ def test_the_balance_of_every_account_is_shown(adopted: Payments, here: Here) ->
     assert finished.json == {"accounts": [row]}
     table = here("account", "balance", "payments")
     assert re.search(r"payments +7\.25 +no +yes", table.out), table
-    adopted.cluster.configure([adopted.entry(low_balance="7.26")])
+    adopted.cluster.configure([adopted.entry(balance_threshold="7.26")])
     assert re.search(r"payments +7\.25 +yes +yes", here("account", "balance").out)
 
 

@@ -298,6 +298,38 @@ MISTAKES = {
     "an unknown default": (VAULT + DEFAULTS + 'evry = "3d"\n' + A + B, "defaults.evry: is not a setting."),
     "an unknown key of an account": (VAULT + A + account("b", "evry = 3"), "accounts.1.evry: is not a setting."),
     "an unknown key of Vault": (VAULT + 'adress = "x"\n' + A, "vault.adress: is not a setting."),
+    "the old name of the consistency window": (
+        VAULT + A + "[account_api]\nsettle = '1s'\n",
+        "account_api.settle: is now called account_api.consistency_window.",
+    ),
+    "the old name of the circuit breaker": (
+        VAULT + A + "[daemon.brake]\nof_last = 3\n",
+        "daemon.brake: is now called daemon.circuit_breaker, with the keys failures, window and cooldown.",
+    ),
+    "the old name of the circuit breaker's window": (
+        VAULT + A + "[daemon.circuit_breaker]\nof_last = 3\n",
+        "daemon.circuit_breaker.of_last: is now called daemon.circuit_breaker.window.",
+    ),
+    "the old name of the circuit breaker's cooldown": (
+        VAULT + A + "[daemon.circuit_breaker]\nhold = '1m'\n",
+        "daemon.circuit_breaker.hold: is now called daemon.circuit_breaker.cooldown.",
+    ),
+    "the old name of the verify interval": (
+        VAULT + A + "[daemon]\nrecheck = '1h'\n",
+        "daemon.recheck: is now called daemon.verify_interval.",
+    ),
+    "the old name of the resync interval": (
+        VAULT + A + "[daemon]\nsweep = '1h'\n",
+        "daemon.sweep: is now called daemon.resync_interval.",
+    ),
+    "the old name of the balance threshold": (
+        VAULT + A + "[balance]\nlow = '1'\n",
+        "balance.low: is now called balance.threshold.",
+    ),
+    "the old name of an account's threshold": (
+        VAULT + A + account("b", "low_balance = '1'"),
+        "accounts.1.low_balance: is now called balance_threshold.",
+    ),
     "an argument of the settings library": ("_cli_prog_name = 'x'\n" + GOOD, "_cli_prog_name: is not a setting."),
     # Vault.
     "no address": (A, "vault.address: is missing."),
@@ -623,6 +655,7 @@ def test_an_empty_variable_of_the_vault_command_says_nothing(desk: Desk) -> None
     ("variable", "said"),
     [
         ("ROTATOR_VAULT__AUTH__TOKN", "vault.auth.tokn: is not a setting."),
+        ("ROTATOR_DAEMON__SWEEP", "daemon.sweep: is now called daemon.resync_interval."),
         ("ROTATOR_VAULT__ADDRESS", "vault.address: "),
         ("ROTATOR_DEFAULTS__EVERY", "defaults.every: is not a duration"),
         ("ROTATOR_DAEMON__CONCURRENCY", "daemon.concurrency: "),

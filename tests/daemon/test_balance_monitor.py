@@ -141,16 +141,16 @@ def test_balances_are_watched_every_hour_and_nothing_is_topped_up_unless_somebod
 ) -> None:
     settings = configured(SHOP)
     (shop,) = settings.accounts
-    assert (settings.balance.every, shop.low_balance, shop.top_up.per_day) == (HOUR, Decimal(5), 0)
+    assert (settings.balance.every, shop.balance_threshold, shop.top_up.per_day) == (HOUR, Decimal(5), 0)
     assert configured('[balance]\nevery = "off"\n' + SHOP).balance.every is None
 
 
 def test_an_account_says_anew_what_differs(configured: Callable[[str], Settings]) -> None:
-    general = '[balance]\nlow = "7.50"\n[balance.top_up]\nper_day = 3\ntrx_env = "TRX"\ntrx_field = "ref"\n'
+    general = '[balance]\nthreshold = "7.50"\n[balance.top_up]\nper_day = 3\ntrx_env = "TRX"\ntrx_field = "ref"\n'
     (shop,) = configured(general + SHOP).accounts
-    assert (shop.low_balance, shop.top_up.per_day, shop.top_up.trx_env) == (Decimal("7.50"), 3, "TRX")
-    (shop,) = configured(general + SHOP + 'low_balance = "1"\ntop_up = { trx_path = "a/b" }\n').accounts
-    assert (shop.low_balance, shop.top_up.per_day) == (Decimal(1), 3)
+    assert (shop.balance_threshold, shop.top_up.per_day, shop.top_up.trx_env) == (Decimal("7.50"), 3, "TRX")
+    (shop,) = configured(general + SHOP + 'balance_threshold = "1"\ntop_up = { trx_path = "a/b" }\n').accounts
+    assert (shop.balance_threshold, shop.top_up.per_day) == (Decimal(1), 3)
     assert (shop.top_up.trx_path, shop.top_up.trx_field, shop.top_up.trx_env) == ("a/b", "ref", None)
 
 
@@ -159,8 +159,8 @@ def test_an_account_says_anew_what_differs(configured: Callable[[str], Settings]
     [
         ("[balance.top_up]\nper_day = 1\n" + SHOP, "top_up.per_day needs trx_path or trx_env"),
         ('[balance.top_up]\ntrx_path = "a"\ntrx_env = "B"\n' + SHOP, "trx_path and trx_env exclude each other"),
-        ("[balance]\nlow = 5.1\n" + SHOP, 'balance.low: is not an amount in euros such as "5.00"'),
-        ('[balance]\nlow = "-1"\n' + SHOP, 'balance.low: is not an amount in euros such as "5.00"'),
+        ("[balance]\nthreshold = 5.1\n" + SHOP, 'balance.threshold: is not an amount in euros such as "5.00"'),
+        ('[balance]\nthreshold = "-1"\n' + SHOP, 'balance.threshold: is not an amount in euros such as "5.00"'),
         ('[balance]\nevery = "0s"\n' + SHOP, "balance.every: has to be longer than zero"),
     ],
 )
@@ -389,7 +389,7 @@ def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:
     shop.configure(
         [{"name": "shop", "api_key": "ef567890", "path": "apps/shop"}],
         balance={"every": "off"},
-        daemon={"recheck": "1s"},
+        daemon={"verify_interval": "1s"},
     )
     with shop.daemon() as daemon:
         lists = [request for request in shop.emulator.requests if request.operation is Operation.LIST]

@@ -361,7 +361,7 @@ def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -
         operations = [request.operation for request in cluster.emulator.requests]
         return operations.count(Operation.LIST), operations.count(Operation.BALANCE)
 
-    cluster.configure(open_accounts(cluster, "a"), daemon={"recheck": "1s"}, balance={"every": "1s"})
+    cluster.configure(open_accounts(cluster, "a"), daemon={"verify_interval": "1s"}, balance={"every": "1s"})
     clock = WallClock(cluster.folder)
     clock.set(timedelta(days=20))
     with cluster.daemon(env=clock.environment) as daemon:
@@ -502,7 +502,7 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
     assert cluster.run("rotate-now", "--all").code == 0
     cluster.emulator.faults.add("create:503:*")
     sections: dict[str, Any] = {
-        "daemon.brake": {"failures": 3, "of_last": 5, "hold": "1h"},
+        "daemon.circuit_breaker": {"failures": 3, "window": 5, "cooldown": "1h"},
         "daemon": {"concurrency": 1},
     }
     cluster.configure(entries, defaults=QUICK | {"every": "12h"}, **sections)
@@ -536,7 +536,7 @@ def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Clus
         limited.append(str(call))
         return proxy.Answer(429, b"{}", (("Content-Type", "application/json"), ("Retry-After", "86400")))
 
-    sections: dict[str, Any] = {"daemon.brake": {"failures": 1, "of_last": 1}}
+    sections: dict[str, Any] = {"daemon.circuit_breaker": {"failures": 1, "window": 1}}
     with proxy.FaultProxy(cluster.api_url, limit).running() as between:
         cluster.configure(
             entries, account_api={"api_url": between.address}, defaults=QUICK | {"every": "1s"}, **sections
@@ -557,7 +557,7 @@ def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Clus
 
 def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mended(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b")
-    cluster.configure(entries, daemon={"sweep": "500ms"})
+    cluster.configure(entries, daemon={"resync_interval": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
         daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
@@ -570,7 +570,7 @@ def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mende
 
 def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a")
-    cluster.configure(entries, daemon={"sweep": "500ms"})
+    cluster.configure(entries, daemon={"resync_interval": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
         daemon.eventually(lambda: daemon.status("a")["secret_id"] is not None)
@@ -616,7 +616,7 @@ def test_a_job_that_was_lost_is_set_again_by_the_sweep(
     """Nothing is known to lose one; that is what the sweep is for."""
     monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
     monkeypatch.setattr(rotator.daemon.daemon, "LOST_AFTER", timedelta())
-    cluster.configure(open_accounts(cluster, "a"), defaults=QUICK, daemon={"sweep": "1s"})
+    cluster.configure(open_accounts(cluster, "a"), defaults=QUICK, daemon={"resync_interval": "1s"})
     daemon = Daemon(cluster.config, load(cluster.config))
     thread = threading.Thread(target=daemon.run)
     thread.start()

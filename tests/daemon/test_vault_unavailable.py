@@ -78,7 +78,7 @@ def test_a_seal_defers_runs_and_they_go_on_after_the_unseal(sealable: Sealable) 
     """The leases are far longer than the test: runs that the seal interrupted do not wait for their own."""
     cluster = sealable.cluster
     cluster.emulator.faults.add("list:slow:*@300ms")  # so that every account is in hand at any time
-    sections: dict[str, Any] = {"daemon.brake": {"failures": 3, "of_last": 5}}
+    sections: dict[str, Any] = {"daemon.circuit_breaker": {"failures": 3, "window": 5}}
     cluster.configure(open_accounts(cluster, *NAMES), defaults=QUICK | {"every": "1s"}, **sections)
     with cluster.daemon() as daemon:
         await_a_rotation_of_each(daemon)

@@ -41,7 +41,7 @@ EVERYTHING: Object = {
             "listen": "[::]:9999",
             "concurrency": 16,
             "shutdown_timeout": "1m20s500ms",
-            "brake": {"failures": 4},
+            "circuit_breaker": {"failures": 4},
         },
     },
     "image": {"repository": "registry.example.com/team/rotator", "tag": "1.2.3", "pullPolicy": "Always"},
@@ -380,7 +380,7 @@ def test_rotator_reads_the_configmap_as_it_was_meant(tmp_path: Path) -> None:
     assert least.account("shop").fields.api_secret == "NEXMO_API_SECRET"
     everything = settings("statefulset, everything", tmp_path)
     assert everything.vault.addresses == ("https://vault-0:8200", "https://vault-1:8200")
-    assert (everything.daemon.concurrency, everything.daemon.brake.failures) == (16, 4)
+    assert (everything.daemon.concurrency, everything.daemon.circuit_breaker.failures) == (16, 4)
     assert everything.account_api.max_calls_per_second == 5
     assert everything.account("main").windows == ("mon-thu 02:00-05:00",)
 
@@ -405,16 +405,16 @@ def test_a_change_restarts_the_pods_only_where_a_reload_cannot_do_it() -> None:
         config = LEAST["config"] | {"daemon": daemon}
         return next(template(one) for one in render({"config": config}) if one["kind"] == "Deployment")
 
-    before = template_of(sweep="5m")
-    assert template_of(sweep="10m", min_spacing="2s") == before
+    before = template_of(resync_interval="5m")
+    assert template_of(resync_interval="10m", min_spacing="2s") == before
     more = LEAST["config"] | {
         "accounts": [*ACCOUNTS, {"name": "x", "api_key": "x", "path": "x"}],
         "log": {"level": "debug"},
     }
     assert next(template(one) for one in render({"config": more}) if one["kind"] == "Deployment") == before
-    assert template_of(sweep="5m", concurrency=4) != before
-    assert template_of(sweep="5m", shard="0/2") != before
-    assert template_of(sweep="5m", listen="127.0.0.1:9464") != before
+    assert template_of(resync_interval="5m", concurrency=4) != before
+    assert template_of(resync_interval="5m", shard="0/2") != before
+    assert template_of(resync_interval="5m", listen="127.0.0.1:9464") != before
 
 
 # --- Vault ---------------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_it_rotates_so_often_that_one_can_watch(monkeypatch: pytest.MonkeyPatch)
         assert (account.every, account.grace) == (timedelta(minutes=2), timedelta(seconds=30))
         assert account.schedule.jitter == timedelta(seconds=10)
     assert settings.accounts[1].primary == "main"
-    assert settings.account_api.settle == timedelta(seconds=5)
+    assert settings.account_api.consistency_window == timedelta(seconds=5)
     assert settings.log.format == "json"
 
 

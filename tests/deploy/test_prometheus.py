@@ -209,9 +209,9 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
         open_account(cluster, "shop"),
         open_account(cluster, "alone"),
     ]
-    quick = {"recheck": "1s", "sweep": "1s"}
+    quick = {"verify_interval": "1s", "resync_interval": "1s"}
     wanted = {"jitter": "0s", "verify_timeout": "2s"}
-    cluster.configure(accounts, daemon=quick, defaults=wanted, balance={"every": "2s", "low": "5.00"})
+    cluster.configure(accounts, daemon=quick, defaults=wanted, balance={"every": "2s", "threshold": "5.00"})
     # Since rotator created the secret of shop itself, an added one cannot put its id in doubt.
     rotated = cluster.run("rotate-now", "shop")
     assert rotated.code == 0, rotated
@@ -302,7 +302,7 @@ def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluste
     cluster.configure(
         [open_account(cluster, "shop", every="30d")],
         defaults={"grace": "24h"},
-        daemon={"sweep": "1s"},
+        daemon={"resync_interval": "1s"},
         audit={"file": str(file)},
     )
     assert cluster.run("rotate-now", "shop", "--wait", "0s").code == 0
@@ -324,7 +324,7 @@ def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluste
 def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [open_account(cluster, name, every="1s") for name in ("busy", "shop", "alone")]
     cluster.emulator.faults.add("create:503:*")
-    brake = {"daemon.brake": {"failures": 3, "of_last": 3}}
+    brake = {"daemon.circuit_breaker": {"failures": 3, "window": 3}}
     cluster.configure(accounts, defaults={"jitter": "0s"}, **brake)
     with cluster.daemon() as daemon:
         # Before that, the accounts could fail for long enough to fire an alert of their own.
@@ -335,7 +335,7 @@ def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: C
 
 def test_a_daemon_that_is_suspended_again_and_again_is_late_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [open_account(cluster, f"n{number}") for number in range(10)]
-    cluster.configure(accounts, daemon={"recheck": "4m"})
+    cluster.configure(accounts, daemon={"verify_interval": "4m"})
     clock = WallClock(tmp_path)
     with cluster.daemon(env=clock.environment) as daemon, prometheus(tmp_path, daemon.wait_until_ready()) as server:
         suspended = threading.Thread(target=suspend_again_and_again, args=[clock, over := threading.Event()])

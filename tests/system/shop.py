@@ -54,7 +54,7 @@ class Shop:
         own = {"name": self.name, "api_key": self.api_key, "path": self.path} | account
         wanted: dict[str, dict[str, Any]] = {
             "account_api": {"timeout": "1s", "max_calls_per_second": 100},
-            "daemon": {"lease": "6s", "concurrency": 2, "sweep": "1s"},
+            "daemon": {"lease": "6s", "concurrency": 2, "resync_interval": "1s"},
             "defaults": {"grace": "1h"},
         }
         for name, values in (sections or {}).items():

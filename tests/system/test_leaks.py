@@ -214,7 +214,7 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
         cluster.remember(first.get_secret_value())
         cluster.put(f"apps/{name}", {"api_secret": first.get_secret_value()})
         entries.append({"name": name, "api_key": api_key, "path": f"apps/{name}"})
-    cluster.configure(entries, audit={"file": str(cluster.folder / "audit.jsonl")}, daemon={"sweep": "2s"})
+    cluster.configure(entries, audit={"file": str(cluster.folder / "audit.jsonl")}, daemon={"resync_interval": "2s"})
     with FaultProxy(cluster.bao.address).running() as vault, FaultProxy(cluster.api_url).running() as provider:
         yield Scene(cluster, vault, provider)
 

@@ -263,7 +263,9 @@ def test_threads_that_wait_for_a_login_wait_as_long_as_it_is_throttled(place: Pl
 
 def test_all_accounts_rotate_within_a_quota(cluster: Cluster) -> None:
     admin = Admin(cluster.bao.address, cluster.bao.root_token)
-    cluster.configure(open_accounts(cluster, *NAMES), daemon={"lease": "120s"}, account_api={"settle": "500ms"})
+    cluster.configure(
+        open_accounts(cluster, *NAMES), daemon={"lease": "120s"}, account_api={"consistency_window": "500ms"}
+    )
     with quota(admin, cluster.mount, 20):
         done = cluster.run("rotate-now", "--all", "--json")
     assert done.code == 0, done
@@ -277,7 +279,7 @@ def test_all_accounts_rotate_within_a_quota(cluster: Cluster) -> None:
 def test_a_daemon_rotates_within_a_quota_and_its_brake_stays_off(cluster: Cluster) -> None:
     admin = Admin(cluster.bao.address, cluster.bao.root_token)
     accounts = open_accounts(cluster, *NAMES, every="10s", grace="500ms", jitter="0s")
-    cluster.configure(accounts, daemon={"lease": "120s"}, account_api={"settle": "500ms"})
+    cluster.configure(accounts, daemon={"lease": "120s"}, account_api={"consistency_window": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
         with quota(admin, cluster.mount, 30):
