@@ -7,7 +7,7 @@ RotatorError
 ├── ConfigError            bad input: exit code 2, nothing was contacted or written
 ├── account_api.ApiError   the provider answered badly, or not at all
 ├── vault.VaultError       Vault answered badly, or not at all
-└── rotation.RotationError the protocol stopped: what it found and what to do
+└── rotation.RotationError the protocol stopped, and names the next command
 """
 
 from rotator.core.failures import Blame, Code, stored_code
@@ -21,16 +21,16 @@ class RotatorError(Exception):
     """Something an operator can act on. Every registered secret in its text is masked when the error is made.
 
     Args:
-        what: One sentence: what happened.
-        unchanged: What was left untouched because of it ("" where that goes without saying).
-        next_step: What to do now, a command where there is one ("" where nothing helps).
+        what: The failure, in one sentence.
+        unchanged: The parts that it left unchanged ("" where that is obvious).
+        next_step: The advice, a command if there is one ("" if nothing helps).
     """
 
     exit_code = 1
     code = Code.OTHER
     """Kind of failure."""
     maybe_done = False
-    """Whether what it ended may have been carried out all the same."""
+    """Whether the failed operation might have been carried out."""
 
     def __init__(self, what: str, *, unchanged: str = "", next_step: str = "") -> None:
         self.what = redact(what)

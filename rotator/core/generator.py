@@ -1,4 +1,4 @@
-"""Random secrets that comply with the provider's rules; pure.
+"""Random secrets that comply with the provider's rules.
 
 The rules are the Account API's: 8 to 25 characters, at least one lower-case letter, one upper-case letter and
 one digit (operation createAPISecret of its specification).
@@ -17,13 +17,13 @@ MAX_LENGTH = 25
 REQUIRED = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 DEFAULT_ALPHABET = string.ascii_letters + string.digits
 
-# Anything else would have to be escaped in a shell, a .env file, a URL or a header by somebody who forgets to.
+# Any other character needs an escape in a shell, a .env file, a URL or a header.
 _ALLOWED = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What new secrets look like.
+    """The form of new secrets.
 
     Attributes:
         length: Number of characters, 8 to 25.

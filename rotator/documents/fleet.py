@@ -29,7 +29,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FleetDocument:
-    """What the document contains.
+    """The content of the document.
 
     Attributes:
         sequence: The number of the newest change.
@@ -71,7 +71,7 @@ def ring(store: Store, path: str, api_keys: Iterable[str]) -> bool:
     """Tell the daemons that the journals of these accounts changed.
 
     Returns:
-        Whether they are told. If not, their resync finds the changes.
+        Whether the document was written. If not, the resync of the daemons finds the changes.
     """
     keys = list(api_keys)
     for _ in range(_ATTEMPTS):

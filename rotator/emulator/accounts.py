@@ -90,9 +90,10 @@ class Accounts:
 
     Args:
         accounts: With their first secrets. The same key twice is one account that starts with two secrets.
-        primaries: Who may act for whom, besides everybody for themselves.
+        primaries: Which primary account may act for which secondary account.
         max_secrets: How many secrets an account may have.
-        too_many_status: What a full account answers: 400 in the API's specification, 403 in the official SDKs' tests.
+        too_many_status: The status of a create in a full account: 400 in the API's specification, 403 in the tests of
+            the official SDKs.
         propagation: How long a new secret takes until it authenticates; it is listed at once.
         clock: Tells the time, aware UTC.
     """

@@ -88,15 +88,15 @@ class Emulator:
 
     Args:
         accounts: With their first secrets, see `parse_account`.
-        primaries: Who may act for whom, see `parse_primary`.
-        faults: What is to go wrong, see the faults module; `faults.add` adds to it at any time.
+        primaries: Which primary account may act for which secondary account, see `parse_primary`.
+        faults: Faults to inject, see the faults module; `faults.add` adds one at any time.
         max_secrets: How many secrets an account may have.
-        too_many_status: What a full account answers, 400 or 403.
+        too_many_status: The status of a create in a full account, 400 or 403.
         propagation: How long a new secret takes until it authenticates; it is listed at once.
         latency: How late every answer comes.
         profile: How the balance and the settings of every account start.
-        top_up: What one top-up adds to a balance, in euros.
-        max_calls_per_second: What an account may ask in any second; None for as much as it likes.
+        top_up: Amount that one top-up adds to a balance, in euros.
+        max_calls_per_second: Requests that an account may send in any second; None: no limit.
         limit: How many calls a key may make in a longer period; None for no such limit.
         reset_unit: The unit of X-RateLimit-Reset in 1.0.4: seconds or milliseconds of Unix time.
         retry_after: Whether a 429 has a Retry-After.
@@ -355,7 +355,7 @@ class Emulator:
     def _note(self, call: Call, reply: _Reply, status: int | None) -> None:
         api_key = call.api_key
         if api_key is None:
-            # Only the caller says which account is meant. What is no key may be a secret in the wrong place.
+            # Only the caller names the account. A text that is no key can be a secret in the wrong place.
             api_key = call.claimed_key if call.claimed_key in self._accounts.api_keys else ""
         request_id = str(uuid.UUID(call.trace_id)) if call.revision == Revision.V1_0_4 else None
         entry = LoggedRequest(

@@ -13,7 +13,7 @@ _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = rf"\[(?:::1|{_GROUP}(?::{_GROUP}){{7}})\]"  # written out, or this machine: the rest of its grammar is long
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 URL = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|{_IPV6})(?::(?:{_PORT}))?(?:[/?#][!-~]*)?"
-"""What a callback looks like, without anchors: no user in it, and nothing that a URL would have to escape."""
+"""A callback URL, without anchors: no user in it, and no character that a URL would have to escape."""
 LONGEST = 2048
 _PATIENCE = 5.0  # seconds
 
@@ -45,7 +45,7 @@ async def require_answer(name: str, url: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    """No other name than this one: what it means is somebody else's to say, and may have changed since we looked."""
+    """Return whether a host is this machine. Other names can change their meaning after they were resolved."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -40,7 +40,7 @@ def document(revision: Revision = Revision.V1_0_0) -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [
-            {"name": "Account", "description": "What an account has and how it is set up. Answers in JSON or XML."},
+            {"name": "Account", "description": "The balance and settings of an account. Answers in JSON or XML."},
             {"name": "Secrets", "description": "The secrets that an account authenticates with. Answers in JSON."},
         ],
         "paths": paths,
@@ -99,7 +99,7 @@ class _Dialect:
 
 
 def _form(properties: Json, required: list[str]) -> Json:
-    """A form; fields that nobody knows are ignored."""
+    """A form; unknown fields are ignored."""
     schema = {"type": "object", "properties": properties, "required": required}
     return {"required": bool(required), "content": {"application/x-www-form-urlencoded": {"schema": schema}}}
 

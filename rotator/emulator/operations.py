@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Operation(StrEnum):
-    """What a client can ask for."""
+    """An operation of the Account API."""
 
     BALANCE = "balance"
     TOP_UP = "top-up"

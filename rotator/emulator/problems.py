@@ -42,7 +42,7 @@ class ProblemError(RotatorError):
         title: The kind of problem, in the provider's words.
         reference: Where the provider explains it; the document's `type`.
         invalid: The offending parameters: name, and what is wrong with it.
-        headers: What the answer's head says about it.
+        headers: Headers of the answer that describe it.
     """
 
     status: int
@@ -104,7 +104,7 @@ class MalformedCredentialsError(_CredentialsError):
 
 
 class BadCredentialsError(_CredentialsError):
-    """A key nobody has, or not with this secret; which of the two is not told."""
+    """An unknown key, or another secret than the key's; the answer does not distinguish them."""
 
     def __init__(self) -> None:
         super().__init__("The API key and the API secret do not belong together")
@@ -150,7 +150,7 @@ class ServerError(ProblemError):
 
 
 class UnknownAccountError(ProblemError):
-    """No such key. A key the caller has no right over looks the same, so that nobody can probe for keys."""
+    """No such key. A key that the caller has no right to looks the same, so that keys cannot be probed for."""
 
     status, title, reference = 404, "Invalid API Key", f"{_ERRORS}#invalid-api-key"
 

@@ -21,8 +21,8 @@ class Profile:
     Attributes:
         balance: In euros.
         auto_reload: Whether the account has a payment that may be repeated; without it there is no top-up.
-        mo_callback_url: Who is told of inbound messages; empty if nobody.
-        dr_callback_url: Who is told of delivery receipts; empty if nobody.
+        mo_callback_url: URL for inbound messages; empty: none.
+        dr_callback_url: URL for delivery receipts; empty: none.
         http_forward_method: How callbacks are called, one of `FORWARD_METHODS`; empty if it was never set.
     """
 
@@ -45,7 +45,7 @@ class Profiles:
 
     Args:
         first: How each account starts.
-        top_up: What one top-up adds, in euros.
+        top_up: Amount that one top-up adds, in euros.
     """
 
     def __init__(self, first: Profile, *, top_up: Decimal) -> None:

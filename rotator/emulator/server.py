@@ -1,7 +1,7 @@
 """Serves an emulator on a loopback socket, for a terminal or for a test.
 
-uvicorn does the work. What is added: the application gets at its connection, to drop it, and the server stops
-at once, requests under way or not, where uvicorn would wait for its clients.
+uvicorn does the work. In addition, the application can drop its connection, and the server stops at once, also with
+requests under way, where uvicorn would wait for its clients.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from rotator.emulator.app import Emulator
 from rotator.emulator.responses import TRANSPORT
 
-# Loopback and nothing else: the control interface asks nobody for a password.
+# Loopback and nothing else: the control interface has no password.
 _HOST = "127.0.0.1"
 
 
@@ -34,7 +34,7 @@ def serve(
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        emulator: What to serve.
+        emulator: The emulator to serve.
         port: Where on 127.0.0.1; 0 for any free port.
         announce: Called with the base URL once connections are taken.
         certfile: Serve TLS with this certificate chain (PEM).
@@ -97,7 +97,7 @@ class _Server(uvicorn.Server):
         )
         config.load()  # here, and not in a thread: a bad certificate is the caller's to hear of
         super().__init__(config)
-        # Clients that come before the loop runs wait in the backlog: nobody needs to ask whether we are up.
+        # Clients that connect before the loop runs wait in the backlog, so no client has to poll.
         self.socket = socket.create_server((_HOST, port))
         # Inherited by every connection. asyncio sets it only on sockets that name their protocol, which this one does
         # not; without it each answer on a kept connection takes 40 ms, the client's delayed ACK.

@@ -46,7 +46,7 @@ class Call:
 
     Attributes:
         api_key: The account in the path; None where the path names none.
-        credentials: Who calls, not yet checked; None if the request does not say, or not clearly.
+        credentials: The caller's, not yet checked; None if the request has none, or several that differ.
         body: As it came: it may hold a secret.
         form: The body's fields but for the credentials; None if it is no form.
         prefers_xml: Whether the client likes XML better than JSON.
@@ -71,7 +71,7 @@ class Call:
 
 
 async def read(request: Request, operation: Operation, revision: Revision = Revision.V1_0_0) -> Call:
-    """Take everything off the wire first: what is done late must not need the client any more.
+    """Read the whole request first: an operation that is carried out late must not need the client any more.
 
     Raises:
         ClientDisconnect: If the client left before its body was complete.
@@ -114,7 +114,7 @@ def trace_id_of(request: Request) -> str:
 def _agreed(
     basic: list[str], query: Iterable[tuple[str, str]], fields: Iterable[tuple[str, str]]
 ) -> Credentials | None:
-    """What is said in one place; in several only if they say the same."""
+    """Return the credentials of one place; of several places only if they agree."""
     said = {_parse_basic(basic)} if basic else set()
     for pairs in (query, fields):
         keys, secrets = ([value for name, value in pairs if name == of] for of in ("api_key", "api_secret"))
@@ -124,7 +124,7 @@ def _agreed(
 
 
 def _parse_basic(headers: list[str]) -> Credentials | None:
-    """The key and the secret of a Basic header, read strictly: what is wrong about it is not guessed right."""
+    """Return the key and the secret of a Basic header, read strictly: errors in it are not corrected."""
     if len(headers) != 1:
         return None
     scheme, _, encoded = headers[0].partition(" ")

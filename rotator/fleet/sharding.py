@@ -1,8 +1,7 @@
-"""Which part of a fleet is this process's, pure but for `detected`.
+"""Which shard manages an account, by rendezvous hashing.
 
-Rendezvous hashing: each process works out for itself who looks after an account, without asking anybody, and one
-process more or less moves only the accounts that have to move. A primary and its secondaries stay together, because
-the one rotates after the others.
+Each process computes it by itself, and one process more or less moves only the accounts that have to move. A primary
+and its secondaries stay together, because the primary rotates after them. Only `detected` does I/O.
 """
 
 import os
@@ -17,7 +16,7 @@ from rotator.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part number `index`, from 0, of `count` parts."""
+    """Shard number `index`, from 0, of `count` shards."""
 
     index: int
     count: int
@@ -26,16 +25,16 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def owns(self, account: AccountSettings) -> bool:
-        """Whether this account is in this part."""
+        """Return whether this shard manages an account."""
         family = account.primary or account.name
         return max(range(self.count), key=lambda index: _weight(family, index)) == self.index
 
 
 def parse_shard(text: str) -> Shard:
-    """Read "0/4", or "auto/4": then the place is Kubernetes's to say.
+    """Read "0/4", or "auto/4", where Kubernetes sets the index.
 
     Raises:
-        ConfigError: If it is anything else, or the place is not one of so many.
+        ConfigError: If it is anything else, or the index is not below the count.
     """
     found = re.fullmatch(r"([0-9]+|auto)/([1-9][0-9]*)", text, re.ASCII)
     if not found:

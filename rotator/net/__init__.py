@@ -1,1 +1,1 @@
-"""What the clients of the provider and of Vault share."""
+"""Parts that the clients of the provider and of Vault share."""

@@ -1,7 +1,7 @@
-"""What is going to happen to the fleet if all goes well; pure.
+"""Forecast of rotations and revocations if nothing fails.
 
-The schedules are played through, rotation after rotation, as `rotator run` would: the earliest due begins first, no
-two closer than min_spacing, each within its own windows. A rotation takes no time here and never fails.
+The schedules are simulated, rotation after rotation, as `rotator run` would carry them out: the earliest due begins
+first, no two closer than min_spacing, each within its own windows. A rotation takes no time here and never fails.
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 from rotator.core.protocol import Retiring
 from rotator.core.scheduling.schedule import Schedule, slot
 
-# A forecast ends early after so many turns, which is a few seconds of work.
+# A forecast ends early after this number of steps, which take a few seconds.
 MAX_TURNS = 300_000
 
 
 class Kind(StrEnum):
-    """What happens to an account."""
+    """A kind of event."""
 
     ROTATE = "rotate"
     REVOKE = "revoke"
@@ -30,7 +30,7 @@ CALLS: Mapping[Kind, int] = {
     Kind.ROTATE: 3,  # list with the published secret, create, list with the new one: steps 0, 2, 3 of docs/protocol.md
     Kind.REVOKE: 2,  # list and delete, both with the published secret: step 6
 }
-"""How many requests to the provider it takes if nothing goes wrong."""
+"""The number of requests to the provider if nothing goes wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Member:
     Attributes:
         schedule: When it rotates.
         grace: How long a replaced secret keeps working.
-        rotated_at: When its published secret came to be.
-        retiring: What is going to be revoked already.
+        rotated_at: When its published secret was created.
+        retiring: Its previous secrets that are retiring.
         primary: The account that may act for it; that one rotates after it if both are due together.
     """
 
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that is going to happen.
+    """A future rotation or revocation.
 
     Attributes:
         overridden: A rotation outside its windows or inside a blackout, because max_age says so.
@@ -69,10 +69,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is going to happen from `now` on, before `until`, in order.
+    """The events from `now` on, before `until`, in order.
 
     Attributes:
-        cut: It was to go on for longer, but there is too much to tell.
+        cut: Whether it ends earlier than requested, because there are too many events.
     """
 
     now: datetime
@@ -83,14 +83,14 @@ class Forecast:
 
 @dataclass(slots=True)
 class Load:
-    """What a stretch of time holds.
+    """The events of a period of time, counted.
 
     Attributes:
         first: Its first day.
         rotations: How many.
         revocations: How many.
         busiest: The first of its hours with the most calls.
-        calls: So many calls are in that one.
+        calls: The number of calls in that hour.
         by_hour: For each hour of the day, the calls on the day that has the most in it.
     """
 
@@ -105,12 +105,12 @@ class Load:
 def foresee(
     members: Iterable[Member], *, now: datetime, until: datetime, spacing: timedelta, max_secrets: int
 ) -> Forecast:
-    """Play the schedules through.
+    """Simulate the schedules.
 
     Args:
-        members: The accounts, those that were taken on.
+        members: The adopted accounts.
         now: The present, aware UTC.
-        until: How far to look.
+        until: The end of the forecast.
         spacing: The shortest time between the beginnings of two rotations.
         max_secrets: How many secrets an account may have; a full one waits for its next revocation.
     """
