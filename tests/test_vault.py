@@ -64,6 +64,20 @@ class Clock:
 
 
 @dataclass
+class Stopwatch:
+    """A monotonic clock that a test moves on. Between two looks at it, a microsecond passes."""
+
+    now: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
 class Place:
     """A KV v2 mount of a test's own, and sessions that work there."""
 
@@ -75,9 +89,14 @@ class Place:
         values: dict[str, Any] = {"address": self.bao.address, "mount": self.mount, "timeout": "20s"}
         return VaultSettings(**values | {"auth": {"token": self.bao.root_token}} | changes)
 
-    def vault(self, *, clock: Callable[[], datetime] | None = None, **changes: Any) -> Vault:
-        options: dict[str, Any] = {"clock": clock} if clock else {}
-        return Vault(self.settings(**changes), **options)
+    def vault(
+        self,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        **changes: Any,
+    ) -> Vault:
+        return Vault(self.settings(**changes), clock=clock, monotonic=monotonic)
 
     def limited(self, rules: str) -> SecretStr:
         """A token with a policy of its own."""

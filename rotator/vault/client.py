@@ -341,7 +341,8 @@ class Vault:
     Args:
         settings: Where Vault is and how to log in.
         pool_size: How many requests may be under way at once without a connection of their own.
-        clock: Tells the time, aware UTC.
+        clock: Returns the time, aware UTC: for the life of the token.
+        monotonic: Returns seconds that only grow: for waits and limits.
         on_request: Told of each HTTP request: the operation (read, write, metadata, login, renew, lookup, capabilities,
             mounts or health), the HTTP status or `not_sent` or `no_answer`, and the seconds it took.
     """
@@ -352,10 +353,12 @@ class Vault:
         *,
         pool_size: int = 8,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
         on_request: OnRequest | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._monotonic = monotonic
         self._timeout = settings.timeout.total_seconds()
         self._addresses = settings.addresses
         self._at = self._stayed_at = 0  # which of them is in use, and which was said to be
@@ -524,7 +527,7 @@ class Vault:
 
     def _is_older(self, path: str, document: Document) -> bool:
         written = self._written.get(path)
-        if written is None or document.version >= written.version or time.monotonic() - written.at > WRITES_REMEMBERED:
+        if written is None or document.version >= written.version or self._monotonic() - written.at > WRITES_REMEMBERED:
             return False
         # A document that was deleted with all of its versions has none, and is newer if it was written again.
         return document.created is not None and written.created is not None and document.created < written.created
@@ -533,7 +536,7 @@ class Vault:
         """Note the version that this session wrote; returns its number."""
         with self._remembering:
             self._written.pop(path, None)
-            self._written[path] = _Written(written.version, written.created, time.monotonic())
+            self._written[path] = _Written(written.version, written.created, self._monotonic())
             while len(self._written) > _MOST_REMEMBERED:
                 del self._written[next(iter(self._written))]
         return written.version
@@ -726,7 +729,7 @@ class Vault:
 
     def _now(self) -> float:
         """The monotonic time, less the time that this thread waited because of Vault's rate limit."""
-        return time.monotonic() - self._waited
+        return self._monotonic() - self._waited
 
     @property
     def _waited(self) -> float:
@@ -823,7 +826,7 @@ class Vault:
         if self._settings.namespace and not call.everywhere:
             headers["X-Vault-Namespace"] = self._settings.namespace
         while self._wait_for_turn():
-            sent_at = time.monotonic()
+            sent_at = self._monotonic()
             send = partial(
                 self._http.send,
                 call.operation,
@@ -933,11 +936,11 @@ class Vault:
     @contextmanager
     def _turn(self, until: float) -> Iterator[None]:
         """Only one thread at a time logs in or renews; who waits for it does so for as long as it has time."""
-        begun, left = time.monotonic(), max(0.0, until - self._now())
+        begun, left = self._monotonic(), max(0.0, until - self._now())
         acquired = self._lock.acquire(timeout=left)
         if self._throttle.rate is not None:  # the other thread waits for its turn
             acquired = acquired or self._lock.acquire(timeout=max(0.0, self._may_wait))
-            self._stand_still(time.monotonic() - begun)
+            self._stand_still(self._monotonic() - begun)
         if not acquired:
             raise VaultUnreachable("Another thread is still logging in to Vault", maybe_done=False)
         try:
@@ -953,7 +956,7 @@ class Vault:
                 return grant
             if self._lock.locked() and not grant.ended(now):
                 return grant  # another thread renews it, and it is good until then
-        asked_at = time.monotonic()
+        asked_at = self._monotonic()
         with self._turn(until):
             if self._current is None:
                 self._current = self._log_in(until, asked_at)
@@ -966,7 +969,7 @@ class Vault:
 
         If it is, only a policy that was changed since the login can help.
         """
-        asked_at = time.monotonic()
+        asked_at = self._monotonic()
         with self._turn(until):
             works = False
             if self._current is refused:
@@ -988,7 +991,7 @@ class Vault:
     def _newest(self, grant: _Grant, until: float) -> _Grant:
         """The token that the token file holds by now, if that one is any good."""
         if self._settings.auth.method == "token_file":
-            asked_at = time.monotonic()
+            asked_at = self._monotonic()
             with suppress(VaultDenied), self._turn(until):
                 if self._current is grant and self._has_another(grant.token):
                     self._current = self._log_in(until, asked_at)
@@ -1023,7 +1026,7 @@ class Vault:
         fingerprint, failure = _fingerprint(credentials), self._failure
         if failure is not None and failure.at >= asked_at:
             raise _again(failure.error)
-        wait = failure.until - time.monotonic() if failure and failure.credentials == fingerprint else 0
+        wait = failure.until - self._monotonic() if failure and failure.credentials == fingerprint else 0
         if failure is not None and wait > 0:
             raise _again(failure.error, f" (the next login is tried in {max(1, round(wait))} s)")
         try:
@@ -1034,7 +1037,7 @@ class Vault:
         except VaultUnreachable as error:
             error.maybe_done = False  # what was to be done with the token
             error.unchanged = "Nothing was written"
-            self._failure = replace(failure or _Failure(error, 0.0), error=error, at=time.monotonic())
+            self._failure = replace(failure or _Failure(error, 0.0), error=error, at=self._monotonic())
             raise
         self._failure = None
         return grant
@@ -1043,7 +1046,7 @@ class Vault:
         before = self._failure.pause if self._failure and self._failure.credentials == fingerprint else 0.0
         pause = min(max(2 * before, _SHORTEST_BACKOFF), _LONGEST_BACKOFF)
         _log.warning("vault.login_refused", error=error.what, next_in_seconds=pause)
-        now = time.monotonic()
+        now = self._monotonic()
         self._failure = _Failure(error, now, now + pause, pause, fingerprint)
 
     def _credentials(self) -> dict[str, str | None]:
