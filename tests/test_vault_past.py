@@ -12,7 +12,7 @@ from tests.test_vault import Place, Stopwatch, documents, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 
-PAST = r"returns an older version of apps/shop .* no cache stands in front of"
+PAST = r"returns an older version of apps/shop .* no cache is in front of"
 
 
 class Cache:

@@ -399,7 +399,7 @@ def test_of_a_token_that_ends_somebody_is_reminded_but_not_at_every_request(plac
         with capture_logs() as events:
             for _ in range(10):
                 vault.read("apps/shop")
-        reminders += [day for event in events if event["event"] == "vault.token_ends"]
+        reminders += [day for event in events if event["event"] == "vault.token_expiring"]
         clock.advance(days=1)
     assert 18 <= reminders[0] <= 21, "not before two thirds of its life"
     assert reminders == list(range(reminders[0], 30)), "once a day"
@@ -420,7 +420,7 @@ def test_a_token_that_cannot_be_renewed_any_longer_is_reminded_of_as_well(place:
     with capture_logs() as events:
         vault.read("apps/shop")
         vault.read("apps/shop")
-    assert [event["event"] for event in events] == ["vault.token_ends"]
+    assert [event["event"] for event in events] == ["vault.token_expiring"]
     assert "VAULT_TOKEN" in events[0]["next_step"]
     assert token.get_secret_value() not in str(events)
 
@@ -585,7 +585,7 @@ def test_a_write_and_the_look_for_it_end_in_the_time_that_is_promised(place: Pla
     vault.keep_alive()
     with bad_server(_drips_headers) as slow:
         proxy.target = slow
-        uncertain = "either as it was or as it was to be"
+        uncertain = "unchanged or as rotator wrote it"
         at_best(0.3 * 4 + 1.2, partial(raises_unreachable, lambda: vault.write("a", {}, cas=0), uncertain))
 
 
