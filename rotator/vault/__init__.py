@@ -1,32 +1,38 @@
 """Vault and OpenBao: documents, health, permissions, and the session that keeps a token alive."""
 
-from rotator.vault.client import (
-    LONGEST_READ,
-    LONGEST_THROTTLING,
+from rotator.vault.errors import (
     CasConflict,
-    Document,
-    Vault,
+    TokenUseLimited,
     VaultDenied,
     VaultError,
     VaultRateLimited,
     VaultSealed,
+    VaultUnauthorized,
     VaultUnreachable,
     VaultUntrusted,
     WrongMount,
 )
+from rotator.vault.kv import Document
+from rotator.vault.system import Health
 from rotator.vault.throttle import Throttle, parse_retry_after
+from rotator.vault.time_limit import LONGEST_READ, LONGEST_THROTTLING, LONGEST_WRITE
+from rotator.vault.vault import Vault
 
 __all__ = [
     "LONGEST_READ",
     "LONGEST_THROTTLING",
+    "LONGEST_WRITE",
     "CasConflict",
     "Document",
+    "Health",
     "Throttle",
+    "TokenUseLimited",
     "Vault",
     "VaultDenied",
     "VaultError",
     "VaultRateLimited",
     "VaultSealed",
+    "VaultUnauthorized",
     "VaultUnreachable",
     "VaultUntrusted",
     "WrongMount",

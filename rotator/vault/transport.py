@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -74,7 +75,10 @@ class Unanswered(Exception):
         reason: The library's or the system's own words.
         sent: Whether the request may have reached the server.
         cut: Whether the connection ended, as one does that was kept for too long.
+        redirected_to: The address that a redirect led to and that did not answer; empty without a redirect.
     """
+
+    redirected_to = ""
 
     def __init__(self, kind: str, reason: str = "", *, sent: bool, cut: bool = False) -> None:
         super().__init__(kind)
@@ -84,6 +88,29 @@ class Unanswered(Exception):
     def code(self) -> str:
         """What metrics say in place of an HTTP status."""
         return "no_answer" if self.sent else "not_sent"
+
+
+class RedirectReason(Enum):
+    """Why a redirect is not followed."""
+
+    NOT_A_URL = "not a URL"
+    PLAIN_TEXT = "plain text"
+    METHOD = "method"
+    LOOP = "loop"
+
+
+class RedirectRefused(Exception):
+    """The server redirects the request, and rotator does not follow. The server did not carry it out.
+
+    Attributes:
+        reason: Why not.
+        status: The HTTP status of the redirect.
+        target: The address that it leads to; empty if that is unknown.
+    """
+
+    def __init__(self, reason: RedirectReason, status: int, target: str = "") -> None:
+        super().__init__(reason.value)
+        self.reason, self.status, self.target = reason, status, target
 
 
 class Http:
@@ -129,19 +156,25 @@ class Http:
 
         Raises:
             Unanswered: If there is no answer.
+            RedirectRefused: If it is a redirect that rotator does not follow.
         """
         url = f"{address}{path}" + (f"?{urlencode(params)}" if params else "")
         content = None if body is None else json.dumps(body).encode()
         until = min(until, time.monotonic() + self._timeout)
+        redirected_to = ""
         for _ in range(_MAX_REDIRECTS):
-            answer, location = self._exchange(
-                operation, method, url, address=address, headers=headers, content=content, until=until
-            )
-            target = _joined(url, location) if location and answer.status in _REDIRECTS else None
-            if target is None or not (answer.status in _KEEP_METHOD or method == "GET") or not _as_safe(url, target):
-                break
-            url = target
-        return answer
+            try:
+                answer, location = self._exchange(
+                    operation, method, url, address=address, headers=headers, content=content, until=until
+                )
+            except Unanswered as error:
+                error.redirected_to = redirected_to
+                raise
+            if not location or answer.status not in _REDIRECTS:
+                return answer
+            url = _redirected(url, method, answer.status, location)
+            redirected_to = _address(url)
+        raise RedirectRefused(RedirectReason.LOOP, answer.status, redirected_to)
 
     @property
     def answered_at(self) -> datetime | None:
@@ -299,17 +332,31 @@ def _manager(settings: VaultSettings, address: str, pool_size: int) -> urllib3.P
     return manager
 
 
-def _as_safe(url: str, target: str) -> bool:
-    """Whether a redirect may be followed: never from TLS to plain text, since the token goes along."""
-    return urlsplit(target).scheme in (("https",) if url.startswith("https:") else ("http", "https"))
+def _redirected(url: str, method: str, status: int, location: str) -> str:
+    """Return where a redirect leads.
 
-
-def _joined(url: str, location: str) -> str | None:
-    """Where a redirect leads; None if the header is not a URL."""
+    Raises:
+        RedirectRefused: If rotator does not follow it.
+    """
     try:
-        return urljoin(url, location)
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return None
+        is_url = False
+    if not is_url:
+        raise RedirectRefused(RedirectReason.NOT_A_URL, status)
+    if url.startswith("https:") and parts.scheme != "https":  # the token goes along
+        raise RedirectRefused(RedirectReason.PLAIN_TEXT, status, _address(target))
+    if method != "GET" and status not in _KEEP_METHOD:
+        raise RedirectRefused(RedirectReason.METHOD, status, _address(target))
+    return target
+
+
+def _address(url: str) -> str:
+    """Return scheme, host and port of a URL, without its credentials."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _content(response: urllib3.BaseHTTPResponse) -> bytes:

@@ -17,7 +17,7 @@ MOMENTS = [
     "typer",
     "rotator.cli.app",
     "rotator.config.settings",
-    "rotator.vault.client",
+    "rotator.vault.vault",
     "rotator.daemon.daemon",
 ]
 FROM_THE_START = {"PYTHONPROFILEIMPORTTIME": "1"}

@@ -116,7 +116,7 @@ def test_an_answer_of_vault_stays_small(unit: bytes, size: int) -> None:
 def test_an_error_of_vault_stays_small() -> None:
     body = b'{"errors": ' + filled(b'"x",', 4 * MEBI - 100) + b"}"
     outcome, grown = measured(VAULT, "read", ("nexmo/main",), json_answer(body, status=400))
-    assert outcome == "VaultError"
+    assert outcome == "VaultUnreachable"
     assert grown < LIMIT
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from rotator.vault import CasConflict, Vault, VaultUnreachable
-from rotator.vault import client as module
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Place, documents, place
+from tests.vault.test_vault import Place, Stopwatch, documents, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 
-PAST = r"returns an older version of apps/shop .* no cache stands in front of"
+PAST = r"returns an older version of apps/shop .* no cache is in front of"
 
 
 class Cache:
@@ -113,15 +112,14 @@ def test_a_document_that_was_deleted_is_a_conflict(place: Place) -> None:
         vault.write("apps/shop", {"n": 2}, cas=1)
 
 
-def test_a_restored_snapshot_is_read_after_a_while(
-    place: Place, cache: Cache, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vault = place.vault(address=proxy.address)
+def test_a_restored_snapshot_is_read_after_a_while(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+    stopwatch = Stopwatch()
+    vault = place.vault(address=proxy.address, monotonic=stopwatch)
     vault.write("apps/shop", {"n": 1}, cas=0)
     cache.remember(vault)
     vault.write("apps/shop", {"n": 2}, cas=1)
     cache.active = True
-    monkeypatch.setattr(module, "WRITES_REMEMBERED", 0.0)
+    stopwatch.advance(301)
     assert vault.read("apps/shop").version == 1
 
 

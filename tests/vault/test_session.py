@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,19 @@ from rotator.vault import (
 from testkit.cluster import PATIENCE, at_best, eventually
 from testkit.openbao import RaftCluster, TlsOpenBao, running_raft
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Clock, Place, assert_silent, documents, first, paths, place, proxy, secure, tls
+from tests.vault.test_vault import (
+    Clock,
+    Place,
+    Stopwatch,
+    assert_silent,
+    documents,
+    first,
+    paths,
+    place,
+    proxy,
+    secure,
+    tls,
+)
 
 __all__ = ["place", "proxy", "tls"]
 
@@ -243,34 +254,14 @@ def test_the_wait_for_another_threads_login_is_bounded(place: Place, proxy: Faul
     assert {type(result) for result in results} == {VaultUnreachable}
 
 
-@dataclass
-class Stopwatch:
-    """The monotonic clock of the session. Between two looks at it, a microsecond passes."""
-
-    now: float = field(default_factory=time.monotonic)
-
-    def monotonic(self) -> float:
-        self.now += 1e-6
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
-    made = Stopwatch()
-    monkeypatch.setattr("rotator.vault.client.time", made)
-    return made
-
-
 def test_a_login_that_is_refused_is_not_tried_again_at_every_request(
-    place: Place, proxy: FaultProxy, tmp_path: Path, stopwatch: Stopwatch
+    place: Place, proxy: FaultProxy, tmp_path: Path
 ) -> None:
+    stopwatch = Stopwatch()
     auth, file = place.approle(), tmp_path / "secret-id"
     good = auth.pop("secret_id")
     file.write_text("wrong-secret-id")
-    vault = place.vault(address=proxy.address, auth=auth | {"secret_id_file": file}, timeout="60s")
+    vault = place.vault(address=proxy.address, auth=auth | {"secret_id_file": file}, monotonic=stopwatch)
     for _ in range(20):
         with pytest.raises(VaultDenied, match=f"login at auth/{auth['mount']}/login"):
             vault.read("apps/shop")
@@ -278,7 +269,7 @@ def test_a_login_that_is_refused_is_not_tried_again_at_every_request(
         vault.keep_alive()
     assert_silent(caught.value, "wrong-secret-id")
     assert logins(proxy) == 1
-    stopwatch.sleep(1.05)
+    stopwatch.advance(1.05)
     with pytest.raises(VaultDenied):
         vault.read("apps/shop")
     with pytest.raises(VaultDenied, match=r"the next login is tried in 2 s"):
@@ -288,11 +279,9 @@ def test_a_login_that_is_refused_is_not_tried_again_at_every_request(
     assert vault.read("apps/shop").version == 0, "other credentials are tried at once"
 
 
-def test_a_session_that_is_over_asks_nobody_until_the_next_login(
-    place: Place, proxy: FaultProxy, stopwatch: Stopwatch
-) -> None:
+def test_a_session_that_is_over_asks_nobody_until_the_next_login(place: Place, proxy: FaultProxy) -> None:
     auth = place.approle()
-    vault = place.vault(address=proxy.address, auth=auth, timeout="60s")
+    vault = place.vault(address=proxy.address, auth=auth, monotonic=Stopwatch())
     vault.read("apps/shop")
     token = next(call.headers["X-Vault-Token"] for call in proxy.calls if "/data/" in call.path)
     place.admin("POST", "auth/token/revoke", {"token": token})
@@ -307,11 +296,11 @@ def test_a_session_that_is_over_asks_nobody_until_the_next_login(
 
 
 def test_a_token_that_is_refused_right_after_its_login_does_not_make_for_a_login_at_every_request(
-    place: Place, proxy: FaultProxy, stopwatch: Stopwatch
+    place: Place, proxy: FaultProxy
 ) -> None:
     refused = Answer(403, b'{"errors":["permission denied"]}')
     proxy.on_request = lambda call: FORWARD if call.path.endswith("/login") else refused
-    vault = place.vault(address=proxy.address, auth=place.approle(), timeout="60s")
+    vault = place.vault(address=proxy.address, auth=place.approle(), monotonic=Stopwatch())
     for _ in range(10):
         with pytest.raises(VaultDenied):
             vault.read("apps/shop")
@@ -355,17 +344,23 @@ def test_a_session_without_traffic_outlives_its_tokens_life_and_the_longest_life
 
 
 def test_replicas_do_not_renew_at_the_same_moment(place: Place) -> None:
-    auth = place.approle(token_ttl="1h")
-    due = []
+    auth = place.approle(token_ttl="1000m")
+    due: list[int] = []
     for _ in range(8):
         clock = Clock()
         vault = place.vault(auth=auth, clock=clock)
-        vault.keep_alive()
-        assert vault._current is not None
-        assert vault._current.renew_at is not None
-        due.append((vault._current.renew_at - clock.now) / timedelta(hours=1))
-    assert all(0.59 < share < 0.67 for share in due)
-    assert len(set(due)) == 8
+        vault.read("apps/shop")
+        expiry = vault.token_expiry()
+        clock.advance(minutes=598)
+        for minute in range(598, 672, 2):
+            vault.read("apps/shop")
+            if vault.token_expiry() != expiry:
+                due.append(minute)
+                break
+            clock.advance(minutes=2)
+    assert len(due) == 8, "at two thirds of its life at the latest"
+    assert min(due) >= 600
+    assert len(set(due)) > 2
 
 
 def test_while_one_thread_renews_the_others_go_on_with_the_token_they_have(place: Place, proxy: FaultProxy) -> None:
@@ -416,7 +411,7 @@ def test_of_a_token_that_ends_somebody_is_reminded_but_not_at_every_request(plac
         with capture_logs() as events:
             for _ in range(10):
                 vault.read("apps/shop")
-        reminders += [day for event in events if event["event"] == "vault.token_ends"]
+        reminders += [day for event in events if event["event"] == "vault.token_expiring"]
         clock.advance(days=1)
     assert 18 <= reminders[0] <= 21, "not before two thirds of its life"
     assert reminders == list(range(reminders[0], 30)), "once a day"
@@ -437,7 +432,7 @@ def test_a_token_that_cannot_be_renewed_any_longer_is_reminded_of_as_well(place:
     with capture_logs() as events:
         vault.read("apps/shop")
         vault.read("apps/shop")
-    assert [event["event"] for event in events] == ["vault.token_ends"]
+    assert [event["event"] for event in events] == ["vault.token_expiring"]
     assert "VAULT_TOKEN" in events[0]["next_step"]
     assert token.get_secret_value() not in str(events)
 
@@ -602,7 +597,7 @@ def test_a_write_and_the_look_for_it_end_in_the_time_that_is_promised(place: Pla
     vault.keep_alive()
     with bad_server(_drips_headers) as slow:
         proxy.target = slow
-        uncertain = "either as it was or as it was to be"
+        uncertain = "unchanged or as rotator wrote it"
         at_best(0.3 * 4 + 1.2, partial(raises_unreachable, lambda: vault.write("a", {}, cas=0), uncertain))
 
 
@@ -703,12 +698,14 @@ def raft_settings(cluster: RaftCluster, **changes: Any) -> VaultSettings:
 
 def test_a_standby_that_lags_behind_never_shows_less_than_was_seen_before(raft: RaftCluster) -> None:
     """Such a server answers reads by itself, and without being told what was seen it is behind in half of these."""
-    vault = Vault(raft_settings(raft, address=raft.addresses[:2]))
-    for number in range(60):
-        vault._at = 0
-        vault.write("seen/written", {"n": number}, cas=number)
-        vault._at = 1
-        assert vault.read("seen/written").data == {"n": number}
+    with FaultProxy(raft.addresses[0]).running() as leader, FaultProxy(raft.addresses[1]).running() as standby:
+        leader.on_request = lambda call: SEALED if call.method == "GET" else FORWARD
+        standby.on_request = lambda call: SEALED if call.method == "POST" else FORWARD
+        vault = Vault(raft_settings(raft, address=[leader.address, standby.address]))
+        for number in range(60):
+            vault.write("seen/written", {"n": number}, cas=number)
+            assert vault.read("seen/written").data == {"n": number}
+    assert len(documents(standby)) >= 2 * 60
 
 
 class Increments:

@@ -64,6 +64,20 @@ class Clock:
 
 
 @dataclass
+class Stopwatch:
+    """A monotonic clock that a test moves on. Between two looks at it, a microsecond passes."""
+
+    now: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
 class Place:
     """A KV v2 mount of a test's own, and sessions that work there."""
 
@@ -75,9 +89,14 @@ class Place:
         values: dict[str, Any] = {"address": self.bao.address, "mount": self.mount, "timeout": "20s"}
         return VaultSettings(**values | {"auth": {"token": self.bao.root_token}} | changes)
 
-    def vault(self, *, clock: Callable[[], datetime] | None = None, **changes: Any) -> Vault:
-        options: dict[str, Any] = {"clock": clock} if clock else {}
-        return Vault(self.settings(**changes), **options)
+    def vault(
+        self,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        **changes: Any,
+    ) -> Vault:
+        return Vault(self.settings(**changes), clock=clock, monotonic=monotonic)
 
     def limited(self, rules: str) -> SecretStr:
         """A token with a policy of its own."""
@@ -348,7 +367,7 @@ def test_a_lost_write_that_cannot_be_read_back_is_called_uncertain(place: Place,
     proxy.on_request = lambda call: DROP_AFTER if "/data/" in call.path else FORWARD
     with (
         stamina.set_testing(True, attempts=1),
-        pytest.raises(VaultUnreachable, match="either as it was or as it was to be") as caught,
+        pytest.raises(VaultUnreachable, match="unchanged or as rotator wrote it") as caught,
     ):
         place.vault(address=proxy.address).write("apps/shop", {"api_secret": SecretStr(CANARY)}, cas=0)
     assert_silent(caught.value, CANARY, place.bao.root_token)
@@ -493,7 +512,7 @@ def test_a_bare_token_that_ends_is_used_to_its_end_and_the_error_says_what_to_do
     with capture_logs() as events:
         vault.read("apps/shop")
         vault.read("apps/shop")
-    assert [event["event"] for event in events] == ["vault.token_ends"]
+    assert [event["event"] for event in events] == ["vault.token_expiring"]
     place.admin("POST", "auth/token/revoke", {"token": token.get_secret_value()})
     with pytest.raises(VaultDenied, match=r"ended or was revoked.*VAULT_TOKEN") as caught:
         vault.read("apps/shop")
@@ -537,7 +556,7 @@ def test_a_token_file_is_read_again_when_its_token_is_refused(place: Place, tmp_
     vault = place.vault(auth={"method": "token_file", "token_file": file})
     vault.read("apps/shop")
     place.admin("POST", "auth/token/revoke", {"token": old.get_secret_value()})
-    with pytest.raises(VaultDenied, match=f"Put one that is valid into {file}"):
+    with pytest.raises(VaultDenied, match=f"Put a valid token into {file}"):
         vault.read("apps/shop")
     file.write_text(place.admin.token(policy).get_secret_value())
     assert vault.read("apps/shop").version == 0

@@ -1,0 +1,351 @@
+"""What an answer of Vault means: pure, and alone in reading the server's status codes and words.
+
+Both servers describe an error in `{"errors": [...]}`, in words that differ between versions: tests/vault/answers.py
+lists them with their sources. An answer of any other form comes from another program, usually a proxy. Its text is not
+repeated.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.logs import foreign, register_secret
+from rotator.vault.errors import (
+    Forbidden,
+    TokenUseLimited,
+    VaultDenied,
+    VaultError,
+    VaultRateLimited,
+    VaultSealed,
+    VaultUnauthorized,
+    VaultUnreachable,
+    VaultUntrusted,
+    WrongMount,
+)
+from rotator.vault.reply import ErrorReply, Reply
+from rotator.vault.transport import RedirectReason, RedirectRefused, Unanswered
+
+_BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _TOO_MANY_REQUESTS = 400, 403, 404, 408, 429
+# The server that answers has not yet seen what the client has seen: Vault's "required index state not present".
+_BEHIND = 412
+_UNAVAILABLE = 503
+
+# The servers' words, in lower case. tests/vault/answers.py names a source for each.
+_UNKNOWN_TOKEN = "invalid token"  # noqa: S105 - words  # nosec B105
+_NO_TOKEN = "missing client token"  # noqa: S105 - words  # nosec B105
+# A list of one error comes from the evaluation of a policy. Vault refuses an invalid token before that, without a list
+# or, since 1.16.3, with a list of two.
+_POLICY_EVALUATED = "1 error occurred"
+_CONFLICT = "check-and-set parameter"
+_HIDDEN_MOUNT = "preflight capability check"
+_SEALED = "sealed"
+# The mount was made a moment ago.
+_UPGRADING = "non-versioned to versioned"
+# A standby that knows of no leader to forward the request to.
+_NO_LEADER = "active cluster node not found"
+_TLS_EXPECTED = b"HTTP request to an HTTPS server"
+
+
+def is_rate_limit(reply: Reply) -> bool:
+    """Whether a quota refused the request. A standby answers sys/health with the same status."""
+    return reply.status == _TOO_MANY_REQUESTS and not is_health(reply)
+
+
+def is_health(reply: Reply) -> bool:
+    """Whether it describes the server, as sys/health does at any status."""
+    return "sealed" in reply.body
+
+
+def is_conflict(reply: Reply) -> bool:
+    """Whether a check-and-set write was refused, because the document is at another version."""
+    return reply.status == _BAD_REQUEST and _CONFLICT in reply.words
+
+
+def is_hidden_mount(reply: Reply) -> bool:
+    """Whether the mount does not exist, or the policy shows nothing of it: the server does not say which."""
+    return reply.status == _FORBIDDEN and _HIDDEN_MOUNT in reply.words
+
+
+def is_never_written(reply: Reply) -> bool:
+    """Whether the document does not exist, in a mount and a namespace that do."""
+    return reply.status == _NOT_FOUND and reply.errors == ()
+
+
+def is_version_without_data(reply: Reply) -> bool:
+    """Whether a version was deleted or destroyed; the answer contains its metadata."""
+    return reply.status == _NOT_FOUND and bool(reply.body.get("data"))
+
+
+def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | RedirectRefused) -> VaultError:
+    """Return the error that a request ended with.
+
+    Args:
+        request: What was requested, as an infinitive: "read secret/data/x".
+        address: The server's address.
+        failure: What came instead of a success.
+    """
+    if isinstance(failure, Unanswered):
+        return _unanswered(address, failure)
+    if isinstance(failure, RedirectRefused):
+        return _redirected(address, failure)
+    reply = failure.reply
+    if is_rate_limit(reply):
+        return rate_limited(request)
+    if reply.errors is None:
+        return _foreign_answer(request, address, reply)
+    if reply.status == _FORBIDDEN or (reply.status == _BAD_REQUEST and _NO_TOKEN in reply.words):
+        by_policy = _POLICY_EVALUATED in reply.words and _UNKNOWN_TOKEN not in reply.words
+        return Forbidden(reply.text, by_policy=by_policy)
+    if reply.status == _NOT_FOUND:
+        return wrong_mount(f"Vault finds nothing to {request}: {reply.text}")
+    if reply.status == _UNAVAILABLE and _SEALED in reply.words:
+        return sealed(address)
+    temporary = _UPGRADING in reply.words or _NO_LEADER in reply.words or reply.status == _BEHIND
+    if _BAD_REQUEST <= reply.status < 500 and not temporary:  # noqa: PLR2004
+        return VaultError(f"Vault refuses to {request}: {reply.text}", unchanged="Nothing was written there")
+    return VaultUnreachable(
+        f"Vault at {address} answers with an error: {reply.text}",
+        maybe_done=not temporary,
+        next_step="Examine the server: rotator check",
+    )
+
+
+def together(failures: Sequence[VaultUnreachable]) -> VaultUnreachable:
+    """Return one error for all the servers that were tried."""
+    if len(failures) == 1:
+        return failures[0]
+    kinds = {type(failure) for failure in failures}
+    kind = kinds.pop() if len(kinds) == 1 else VaultUnreachable
+    return kind(
+        "; ".join(failure.what for failure in failures),
+        maybe_done=any(failure.maybe_done for failure in failures),
+        next_step=failures[-1].next_step,
+    )
+
+
+# --- what an answer means to the one who asked ----------------------------------------------------------------
+
+
+def rate_limited(request: str) -> VaultRateLimited:
+    """Return the error of an operation that would have to wait too long because of Vault's rate limit."""
+    return VaultRateLimited(
+        f"Vault limits the rate of requests, and rotator would have to wait too long to {request}",
+        unchanged="Nothing was written there",
+        next_step="Lower daemon.concurrency, or raise the quota: vault list sys/quotas/rate-limit",
+    )
+
+
+def sealed(address: str) -> VaultSealed:
+    """Return the error of a sealed server."""
+    return VaultSealed(f"Vault at {address} is sealed", maybe_done=False, next_step="Unseal it: vault operator unseal")
+
+
+def disaster_secondary(address: str) -> VaultUnreachable:
+    """Return the error of a server that only replicates another cluster."""
+    return VaultUnreachable(
+        f"Vault at {address} is a disaster recovery secondary, which serves no requests",
+        maybe_done=False,
+        next_step="Set vault.address to the primary cluster",
+    )
+
+
+def policy_denied(operation: str, api_path: str) -> VaultDenied:
+    """Return the error of a request that the token's policy does not allow.
+
+    Args:
+        operation: "read", "update" or "write".
+        api_path: The path, as policies name it.
+    """
+    needed = ["create", "update"] if operation == "write" else [operation]
+    capabilities = ", ".join(f'"{capability}"' for capability in needed)
+    return VaultDenied(
+        f"Vault's policy does not let rotator {operation} {api_path}",
+        unchanged="Nothing was written there",
+        next_step=f'Add to its policy: path "{api_path}" {{ capabilities = [{capabilities}] }}',
+    )
+
+
+def token_refused(advice: str) -> VaultUnauthorized:
+    """Return the error of a token that Vault does not recognize."""
+    return VaultUnauthorized(
+        "Vault refuses rotator's token: it has ended or was revoked",
+        unchanged="Nothing was written",
+        next_step=advice,
+    )
+
+
+def token_missing(address: str, advice: str) -> VaultUnauthorized:
+    """Return the error of a request without a token, to which no agent added one."""
+    return VaultUnauthorized(
+        f"Vault at {address} refuses requests without a token: no agent adds one, or the agent's token has ended",
+        unchanged="Nothing was written",
+        next_step=advice,
+    )
+
+
+def login_refused(path: str, reason: str) -> VaultUnauthorized:
+    """Return the error of a login that Vault refuses.
+
+    Args:
+        path: The API path of the login.
+        reason: The server's answer.
+    """
+    return VaultUnauthorized(
+        f"Vault refuses rotator's login at {path}: {reason}",
+        unchanged="Nothing was written",
+        next_step="Check vault.auth, the role in Vault, and that the auth method is enabled there",
+    )
+
+
+def wrong_mount(what: str) -> WrongMount:
+    """Return the error of a mount that does not exist or is none of KV version 2."""
+    return WrongMount(
+        what,
+        unchanged="Nothing was written",
+        next_step="Check vault.mount and vault.namespace: vault secrets list -detailed",
+    )
+
+
+def unreadable(api_path: str, address: str, *, maybe_done: bool = True) -> VaultUnreachable:
+    """Return the error of a successful answer that Vault would not give."""
+    return VaultUnreachable(
+        f"The answer for {api_path} is not one of Vault's",
+        maybe_done=maybe_done,
+        next_step=f"Make sure that {address} is Vault's address, not a proxy's",
+    )
+
+
+def refuse_wrapped(body: Mapping[str, Any]) -> None:
+    """Refuse an answer that contains a token in place of the data, which is no sign that there are none.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    wrapped = body.get("wrap_info")
+    if not wrapped:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(wrapped, dict) and isinstance(wrapped.get(name), str):
+            register_secret(SecretStr(wrapped[name]))
+    raise VaultDenied(
+        "Vault wraps its answer to rotator (response wrapping or a control group) instead of giving it",
+        unchanged="Nothing was written",
+        next_step="Remove min_wrapping_ttl, max_wrapping_ttl and control_group from the policies of rotator's token",
+    )
+
+
+def refuse_use_limit(token: Mapping[str, Any]) -> None:
+    """Refuse a token for a few requests, which would end in the middle of a rotation.
+
+    Args:
+        token: Vault's description of it.
+
+    Raises:
+        TokenUseLimited: If it is one.
+    """
+    uses = token.get("num_uses")
+    if uses:
+        raise TokenUseLimited(
+            f"rotator's token is good for {uses if isinstance(uses, int) else 'a few'} requests only",
+            unchanged="Nothing was written",
+            next_step="Have it made without a limit: token_num_uses=0 for the role, or no -use-limit for a token",
+        )
+
+
+# --- answers of other programs --------------------------------------------------------------------------------
+
+
+def _foreign_answer(request: str, address: str, reply: Reply) -> VaultError:
+    if _TLS_EXPECTED in reply.content:
+        return VaultUnreachable(
+            f"The server at {address} expects TLS",
+            maybe_done=False,
+            next_step="Start vault.address with https://",
+        )
+    # A filter can withhold an answer, so that a 403 or a 5xx does not say that Vault did not get the request.
+    unsent = _BAD_REQUEST <= reply.status < 500 and reply.status not in (_FORBIDDEN, _TIMEOUT)  # noqa: PLR2004
+    return VaultUnreachable(
+        f"To {request}, {address} answers with {reply.summary}, which is not one of Vault's answers",
+        maybe_done=not unsent,
+        next_step=_PROXY_ADVICE.get(reply.status, "Examine the proxy in front of Vault, and vault.address"),
+    )
+
+
+_PROXY_ADVICE = {
+    400: "Check that vault.address has the scheme (http or https) and the port of Vault",
+    401: "Have the proxy in front of Vault let rotator's requests pass without a login of its own",
+    403: "Have the proxy or firewall in front of Vault allow rotator's requests; no policy of Vault is involved",
+    404: "Check that vault.address is Vault's address, with the proxy's path if it has one",
+    405: "Have the proxy in front of Vault allow the methods GET and POST",
+    407: "Check the credentials of the proxy in HTTPS_PROXY or HTTP_PROXY",
+    413: "Have the proxy in front of Vault accept request bodies of at least 1 MiB",
+}
+
+
+# --- requests without an answer -------------------------------------------------------------------------------
+
+
+def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
+    server = failure.redirected_to or address
+    untrusted = _untrusted(server, failure.reason)
+    if untrusted is not None:
+        return untrusted
+    if failure.redirected_to:
+        return VaultUnreachable(
+            f"Vault at {address} redirects to {failure.redirected_to}, which does not answer ({failure.kind})",
+            maybe_done=failure.sent,
+            next_step="Make sure that rotator can reach api_addr of each Vault server",
+        )
+    return VaultUnreachable(
+        f"Vault at {address} does not answer ({failure.kind})",
+        maybe_done=failure.sent,
+        next_step="Examine the server and the network: rotator check",
+    )
+
+
+def _redirected(address: str, failure: RedirectRefused) -> VaultUnreachable:
+    reason, next_step = _REDIRECTS[failure.reason]
+    target = f" to {foreign(failure.target, 200)}" if failure.target else ""
+    return VaultUnreachable(
+        f"Vault at {address} redirects{target} with HTTP {failure.status}, {reason}",
+        maybe_done=False,
+        next_step=next_step,
+    )
+
+
+_REDIRECTS = {
+    RedirectReason.NOT_A_URL: (
+        "and the Location header is not an http or https URL",
+        "Correct api_addr in the configuration of the Vault server; an IPv6 address needs brackets",
+    ),
+    RedirectReason.PLAIN_TEXT: (
+        "which would send the token in plain text",
+        "Correct api_addr in the configuration of the Vault server: it has to begin with https://",
+    ),
+    RedirectReason.METHOD: (
+        "which would turn a write into a read",
+        "Set vault.address to the address that it redirects to",
+    ),
+    RedirectReason.LOOP: (
+        "again and again",
+        "Check api_addr in the configuration of each Vault server, and the proxy in front of them",
+    ),
+}
+
+
+def _untrusted(address: str, reason: str) -> VaultUntrusted | None:
+    """Return the error of certificates that do not fit, if that is the reason."""
+    if found := re.search(r"certificate verify failed: ([^(\"]+)", reason):
+        what = f"The certificate of {address} cannot be verified ({foreign(found[1])})"
+        next_step = "Name the CA that signed it in vault.ca_cert, and its own name in vault.address"
+    elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", reason):
+        what = f"There is no TLS connection to {address} ({found[1]})"
+        next_step = "Check vault.address, vault.client_cert and vault.client_key"
+    elif re.search(r"X509|PEM|KEY_VALUES|No such file|Permission denied", reason):  # rotator's own files
+        what = "The certificates for Vault cannot be read"
+        next_step = "Check the files in vault.ca_cert, vault.client_cert and vault.client_key"
+    else:
+        return None
+    return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)

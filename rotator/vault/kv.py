@@ -1,0 +1,331 @@
+"""Documents of a KV version 2 mount, written with check-and-set.
+
+OpenBao speaks the same protocol; every statement about the server was tried with OpenBao 2.7.2.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from hvac.api.secrets_engines import KvV2
+from pydantic import SecretStr
+
+from rotator.vault import diagnosis
+from rotator.vault.client import Call, Wire
+from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
+from rotator.vault.reply import ErrorReply
+from rotator.vault.session import Session
+from rotator.vault.time_limit import LONGEST_READ, LONGEST_WRITE, TimeLimit
+
+_WRITE_ATTEMPTS = 3
+# How often a document is read until it is as new as it has to be, and the seconds between two reads.
+_READS, _READ_PAUSE = 10, 0.1
+# Seconds for which a document must not be older than this session's own write. After a restored snapshot it can be.
+_WRITES_REMEMBERED = 300.0
+_MOST_REMEMBERED = 10_000
+_MOST_VERSIONS = 1 << 63
+_UNCERTAIN = "The document is unchanged or as rotator wrote it; the next run finds out"
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One version of a document.
+
+    Attributes:
+        version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
+        data: What it holds; None if it was never written, or this version was deleted or destroyed.
+        created: When this version was written.
+        expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
+        read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
+    """
+
+    version: int
+    data: Mapping[str, Any] | None = field(repr=False)
+    created: datetime | None = None
+    expires_at: datetime | None = None
+    read_at: datetime | None = None
+
+
+class Documents:
+    """Documents of one mount; safe to use from several threads.
+
+    Args:
+        session: Sends the requests.
+        mount: The KV version 2 mount.
+        timeout: Seconds that a write keeps for reading the document back.
+        monotonic: Returns seconds that only grow.
+    """
+
+    def __init__(self, session: Session, mount: str, *, timeout: float, monotonic: Callable[[], float]) -> None:
+        self._session = session
+        self._client = session.client
+        self._mount = mount
+        self._timeout = timeout
+        self._written = _OwnWrites(monotonic)
+
+    def data_path(self, path: str) -> str:
+        """Return the API path of a document."""
+        return f"{self._mount}/data/{path}"
+
+    def metadata_path(self, path: str) -> str:
+        """Return the API path of a document's metadata."""
+        return f"{self._mount}/metadata/{path}"
+
+    def read(self, path: str, version: int | None = None) -> Document:
+        """Return a version of a document; see Vault.read."""
+        limit = self._client.limit(LONGEST_READ)
+        return self._latest(path, limit) if version is None else self._read(path, version, limit)
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        """Write a document over the version that was read; see Vault.write."""
+        limit = self._client.limit(LONGEST_WRITE)
+        lost: VaultUnreachable | None = None
+        for _ in range(_WRITE_ATTEMPTS):
+            try:
+                with limit.reserving(self._timeout):  # for reading it back
+                    written = self._write(path, data, cas, limit)
+            except VaultUnreachable as error:
+                if lost is None and not error.maybe_done:
+                    raise
+                lost = error
+            except VaultError:
+                if lost is None:
+                    raise
+                break  # it says nothing of the request before, which was lost and might still be carried out
+            else:
+                if written is not None:
+                    return self._written.remember(path, written)
+                return self._own_version(path, data, cas, limit, self._latest(path, limit))
+            current = self._read_back(path, limit)
+            if current.version != cas:
+                return self._own_version(path, data, cas, limit, current)
+        assert lost is not None  # noqa: S101 - every other way out of the loop is above  # nosec B101
+        lost.unchanged = _UNCERTAIN
+        raise lost
+
+    def keep_versions(self, path: str, count: int) -> bool:
+        """Set how many versions of a document the server keeps; see Vault.keep_versions."""
+        api_path = self.metadata_path(path)
+        call = Call("metadata", f"update {api_path}", self._client.limit(LONGEST_READ))
+
+        def request(wire: Wire) -> Any:
+            return KvV2(wire).update_metadata(path=path, max_versions=count, mount_point=self._mount)
+
+        try:
+            self._session.authorized(call, "update", api_path, request)
+        except VaultError:
+            return False  # nothing depends on it
+        return True
+
+    def _read(self, path: str, version: int | None, limit: TimeLimit) -> Document:
+        api_path = self.data_path(path)
+        parameters = None if version is None else {"version": version}
+
+        def request(wire: Wire) -> Document:
+            try:
+                return _parse_document(wire.get(f"/v1/{api_path}", params=parameters))
+            except ErrorReply as error:
+                return _absent(error)
+
+        with suppress(TypeError, KeyError, ValueError):
+            document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
+            return replace(document, read_at=self._client.answered_at)
+        raise diagnosis.unreadable(api_path, self._client.address)
+
+    def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
+        """Return the new version, or None if the document is not at the version that was given."""
+        api_path, secret = self.data_path(path), _reveal(data)
+        call = Call("write", f"write {api_path}", limit, repeatable=False)
+
+        def request(wire: Wire) -> Any:
+            try:
+                return KvV2(wire).create_or_update_secret(path=path, secret=secret, cas=cas, mount_point=self._mount)
+            except ErrorReply as error:
+                if not diagnosis.is_conflict(error.reply):
+                    raise
+                return None
+
+        answer = self._client.repeat(
+            lambda: self._session.authorized(call, "write", api_path, request),
+            limit,
+            lambda error: is_transient(error) and not error.maybe_done,
+        )
+        if answer is None:
+            return None
+        with suppress(TypeError, KeyError, ValueError):
+            written = _parse_document({"data": {"metadata": answer["data"], "data": None}})
+            if written.version == cas + 1:
+                return written
+        raise diagnosis.unreadable(api_path, self._client.address)
+
+    def _own_version(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit, current: Document) -> int:
+        """Return the version that this write made, of a document that was changed since the version `cas`.
+
+        Raises:
+            CasConflict: If it made none.
+        """
+        for _ in range(_READS):
+            if current.version != cas:
+                break
+            time.sleep(_READ_PAUSE)  # it was changed: the server that answers lags behind
+            current = self._latest(path, limit)
+        if current.version > cas + 1:
+            current = self._read(path, cas + 1, limit)  # another writer has continued from there
+        if current.version == cas + 1 and _is_same(current.data, data):
+            _log.info("vault.write_confirmed", path=path, version=current.version)
+            return self._written.remember(path, current)
+        if current.version == cas or self._precedes(path, current, cas, limit):
+            raise self._of_the_past(path)
+        raise CasConflict(path)
+
+    def _precedes(self, path: str, current: Document, cas: int, limit: TimeLimit) -> bool:
+        """Whether a document is older than the version that the write was based on.
+
+        A document that was deleted with all of its versions and written again has a lower number, too.
+        """
+        if not 0 < current.version < cas or current.created is None:
+            return False
+        base = self._read(path, cas, limit)
+        return base.created is not None and current.created < base.created
+
+    def _latest(self, path: str, limit: TimeLimit) -> Document:
+        """Return the newest version of a document, no older than this session's own recent write.
+
+        Raises:
+            VaultUnreachable: If Vault returns only older ones.
+        """
+        for _ in range(_READS):
+            document = self._read(path, None, limit)
+            if not self._written.is_newer_than(path, document):
+                return document
+            time.sleep(_READ_PAUSE)
+        raise self._of_the_past(path)
+
+    def _of_the_past(self, path: str) -> VaultUnreachable:
+        return VaultUnreachable(
+            f"Vault returns an older version of {path} than the one that rotator wrote or read before",
+            unchanged="Whether this write was applied is not known; the next run finds out",
+            next_step=f"Make sure that no cache is in front of {self._client.address}",
+        )
+
+    def _read_back(self, path: str, limit: TimeLimit) -> Document:
+        try:
+            return self._latest(path, limit)
+        except VaultError as error:
+            what, next_step = error.what, error.next_step
+        raise VaultUnreachable(
+            f"There was no answer to a write to {path}, and now it cannot be read: {what}",
+            unchanged=_UNCERTAIN,
+            next_step=next_step,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnWrite:
+    """The last version of a document that this session wrote.
+
+    Attributes:
+        version: The KV version.
+        created: When Vault wrote it, by Vault's clock.
+        at: The same, by the monotonic clock.
+    """
+
+    version: int
+    created: datetime | None
+    at: float
+
+
+class _OwnWrites:
+    """The versions that this session wrote a moment ago; safe to use from several threads."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._writes: dict[str, _OwnWrite] = {}  # the oldest first
+
+    def remember(self, path: str, written: Document) -> int:
+        """Record a version that this session wrote; return its number."""
+        with self._lock:
+            self._writes.pop(path, None)
+            self._writes[path] = _OwnWrite(written.version, written.created, self._monotonic())
+            while len(self._writes) > _MOST_REMEMBERED:
+                del self._writes[next(iter(self._writes))]
+        return written.version
+
+    def is_newer_than(self, path: str, document: Document) -> bool:
+        """Whether this session wrote a newer version of the document a moment ago."""
+        own = self._writes.get(path)
+        if own is None or document.version >= own.version or self._monotonic() - own.at > _WRITES_REMEMBERED:
+            return False
+        # A document that was deleted with all of its versions has none, and is newer if it was written again.
+        return document.created is not None and own.created is not None and document.created < own.created
+
+
+def _absent(error: ErrorReply) -> Document:
+    """Return what a 404 says of a document.
+
+    The server answers 404 for one that was never written, for a version that is deleted or destroyed (then with its
+    number), but also for a mount or a namespace that does not exist.
+
+    Raises:
+        ErrorReply: If it says nothing of the document.
+        ValueError: If it cannot be read; or a TypeError or KeyError.
+    """
+    if diagnosis.is_never_written(error.reply):
+        return Document(version=0, data=None)
+    if diagnosis.is_version_without_data(error.reply):
+        return _parse_document(error.reply.body)
+    raise error
+
+
+def _parse_document(body: Mapping[str, Any]) -> Document:
+    """Return the document in an answer.
+
+    Raises:
+        VaultDenied: If it is wrapped.
+        ValueError: If there is none; or a TypeError or KeyError.
+    """
+    diagnosis.refuse_wrapped(body)
+    metadata, data = body["data"]["metadata"], body["data"]["data"]
+    version = metadata["version"]
+    if not isinstance(version, int) or not 0 < version < _MOST_VERSIONS:
+        raise ValueError("not a version")
+    created = _parse_time(metadata["created_time"])
+    ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
+    expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
+    return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+
+
+def _parse_time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at
+
+
+def _reveal(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain JSON: the last moment before a secret leaves for Vault."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(data), default=_plain, allow_nan=False))
+    return plain
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    raise TypeError(f"a document cannot hold a {type(value).__name__}")
+
+
+def _is_same(found: Mapping[str, Any] | None, written: Mapping[str, Any]) -> bool:
+    """Whether that is the data that was written. Vault turns 1.0 into 1 and long integers into floats (seen)."""
+    return found is not None and _canonical(found) == _canonical(_reveal(written))
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    return json.dumps(json.loads(json.dumps(data), parse_int=float), sort_keys=True)
