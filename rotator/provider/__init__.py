@@ -1,10 +1,9 @@
 """The provider: its Account API, its answers and its limits."""
 
-from rotator.provider.answers import (
+from rotator.provider.client import AccountApi, OnBudget, OnRequest
+from rotator.provider.errors import (
     ApiError,
     AutoReloadDisabled,
-    Balance,
-    CallbackSettings,
     Forbidden,
     InvalidRequest,
     LostAnswer,
@@ -12,14 +11,14 @@ from rotator.provider.answers import (
     NotSent,
     RateLimited,
     Refused,
-    Reply,
-    SecretInfo,
     Unauthorized,
     Unprovisioned,
 )
-from rotator.provider.client import KEPT, WORST_CASE, AccountApi, Credentials, OnBudget, OnRequest
-from rotator.provider.models import HttpForwardMethod
+from rotator.provider.models import Balance, CallbackSettings, HttpForwardMethod, SecretInfo
+from rotator.provider.parsing import Reply
 from rotator.provider.rate_limiter import Budget, Hold, RateLimiter, remaining_budget, requested_wait
+from rotator.provider.request import Credentials
+from rotator.provider.transport import KEPT, WORST_CASE
 
 __all__ = [
     "KEPT",

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from rotator import __version__
+from rotator import provider as account_api
 from rotator.config import AccountApiSettings
 from rotator.errors import ConfigError
 from rotator.provider import (
@@ -46,7 +47,6 @@ from rotator.provider import (
     Unauthorized,
     Unprovisioned,
 )
-from rotator.provider import client as account_api
 from testkit.cluster import PATIENCE, eventually
 
 KEY = "abcd1234"
@@ -184,6 +184,7 @@ def client(
     on_request: OnRequest | None = None,
     on_budget: OnBudget | None = None,
     monotonic: Callable[[], float] = time.monotonic,
+    kept: timedelta = KEPT,
     **more: Any,
 ) -> AccountApi:
     url = server if isinstance(server, str) else server.url
@@ -196,6 +197,7 @@ def client(
         on_request=on_request,
         on_budget=on_budget,
         monotonic=monotonic,
+        kept=kept,
     )
 
 
@@ -227,7 +229,7 @@ def failure(answer: Answer, operation: Operation = create, **options: Any) -> Ap
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy_and_no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_proxy_and_no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -678,10 +680,8 @@ def test_credentials_do_not_show_their_secret() -> None:
 # --- not sent, or perhaps carried out -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep idle connections for as long as a busy machine may need between two requests."""
-    monkeypatch.setattr("rotator.provider.client.KEPT", timedelta(seconds=PATIENCE))
+LONG_KEPT = timedelta(seconds=PATIENCE)
+"""Keeps idle connections for as long as a busy machine can need between two requests."""
 
 
 @OPERATIONS
@@ -762,20 +762,18 @@ def test_a_read_is_not_repeated_for_ever(retries: int) -> None:
         assert len(server.requests) == retries + 1
 
 
-@pytest.mark.usefixtures("_kept_for_long")
 def test_a_connection_is_used_again() -> None:
-    with provider(lists()) as server, client(server) as api:
+    with provider(lists()) as server, client(server, kept=LONG_KEPT) as api:
         list_(api)
         list_(api)
         assert server.connections == 1
 
 
-@pytest.mark.usefixtures("_kept_for_long")
 @pytest.mark.parametrize(("connections", "pools"), [(8, 1), (9, 2)])
 def test_eight_threads_share_a_pool_and_each_keeps_to_its_own(connections: int, pools: int) -> None:
     with (
         provider(lists()) as server,
-        client(server, connections=connections) as api,
+        client(server, connections=connections, kept=LONG_KEPT) as api,
         ThreadPoolExecutor(1) as one,
         ThreadPoolExecutor(1) as other,
     ):
@@ -793,10 +791,9 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-@pytest.mark.usefixtures("_kept_for_long")
 def test_a_new_secret_is_tried_on_another_connection_than_the_one_that_created_it() -> None:
     """One connection may lead to one of many servers, and the others may not know the secret yet."""
-    with provider(in_turn(lists(), says(201, INFO), lists(INFO))) as server, client(server) as api:
+    with provider(in_turn(lists(), says(201, INFO), lists(INFO))) as server, client(server, kept=LONG_KEPT) as api:
         list_(api)
         create(api)
         assert server.connections == 1

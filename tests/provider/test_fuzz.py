@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretBytes
 
-from rotator.provider import ApiError, Balance, CallbackSettings, Refused, Reply, SecretInfo
+from rotator.provider import ApiError, Balance, CallbackSettings, Refused, Reply, SecretInfo, errors
 from rotator.provider import answers as account_answers
 
 CANARY = "FuzzCanary1"
@@ -146,10 +146,10 @@ def test_whatever_a_refusal_says_it_is_one_tidy_error(
     content: bytes, kind: str, status: int, retry_after: str | None
 ) -> None:
     answered = reply(content, kind, status, retry_after)
-    error = account_answers.refusal("GET /x", answered, [CANARY], setting="account_api.rest_url")
+    error = errors.refusal("GET /x", answered, [CANARY], setting="account_api.rest_url")
     assert is_well_formed(error)
     assert isinstance(error, Refused) == (status < 500)
-    within = account_answers.refusal_within("GET /x", reply(content, kind), [CANARY], setting="account_api.rest_url")
+    within = errors.refusal_within("GET /x", reply(content, kind), [CANARY], setting="account_api.rest_url")
     assert is_well_formed(within)
 
 

@@ -1,0 +1,107 @@
+"""An answer's bytes as a document: JSON or XML, with limits."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import httpx
+from defusedxml import ElementTree
+from pydantic import SecretBytes
+
+from rotator.logs import MASK, foreign
+from rotator.net.answers import XML, check_structure, media_type, parse_json
+from rotator.provider.rate_limiter import HEADERS
+
+_MAX_REFERENCE = 100
+# The longest real answer lists a handful of secrets.
+_MOST_VALUES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. The body may repeat what was sent.
+
+    Attributes:
+        headers: Those that are looked at, by their names in lower case.
+        request_id: The `X-Request-Id`, fit for an error's text; empty if there is none.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: SecretBytes
+    request_id: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """What kind of document the body is said to be."""
+        return media_type(self.headers.get("content-type"))
+
+    @classmethod
+    def of(cls, response: httpx.Response, content: bytes, request_id: str) -> "Reply":
+        """What is needed of a response, and its body."""
+        headers = {name: response.headers[name] for name in ("content-type", *HEADERS) if name in response.headers}
+        return cls(response.status_code, headers, SecretBytes(content), request_id)
+
+
+def request_id(response: httpx.Response, hidden: Sequence[str]) -> str:
+    """The provider's id of a request, fit for an error's text; empty if there is none."""
+    return reference(response.headers.get("x-request-id"), hidden)
+
+
+def document(reply: Reply) -> dict[str, Any]:
+    """An answer's fields; none if it cannot be read. A bare word is taken for the field `response`."""
+    try:
+        parsed = _xml(bounded(reply)) if reply.media_type in XML else _json(reply)
+    # Numbers beyond all limits are an ArithmeticError, unknown codecs a LookupError.
+    except (ValueError, SyntaxError, ArithmeticError, LookupError, RecursionError):
+        return {}
+    if isinstance(parsed, str):
+        return {"response": parsed}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def bounded(reply: Reply) -> bytes:
+    """The body, if no more can be parsed from it than from any of this API's.
+
+    Raises:
+        ValueError: If it is another one's.
+    """
+    content = reply.content.get_secret_value()
+    check_structure(content, _MOST_VALUES)
+    return content
+
+
+def _json(reply: Reply) -> Any:
+    # An amount that passes through a float is another amount.
+    return parse_json(reply.content.get_secret_value(), _MOST_VALUES, parse_float=Decimal)
+
+
+def _xml(content: bytes) -> str | dict[str, str]:
+    root = ElementTree.fromstring(content)
+    if len(root) == 0:
+        return (root.text or "").strip()
+    return {child.tag.rpartition("}")[2]: (child.text or "").strip() for child in root if len(child) == 0}
+
+
+def text_field(value: object, hidden: Sequence[str]) -> str:
+    """A field's text, cleaned; empty if the field is no text."""
+    return clean(value, hidden) if isinstance(value, str) else ""
+
+
+def reference(value: object, hidden: Sequence[str]) -> str:
+    """An id for the provider's support, cleaned and cut; empty if there is none."""
+    return text_field(value, hidden)[:_MAX_REFERENCE]
+
+
+def clean(text: str, hidden: Sequence[str] = ()) -> str:
+    """Foreign text, fit for one line of an error: no control characters, no secret, not too long.
+
+    Args:
+        text: The text.
+        hidden: Values of the request, which can be too short to be registered.
+    """
+    for value in hidden:
+        text = text.replace(value, MASK)
+    return re.sub(r"[^\x20-\x7e]+", " ", foreign(text)).strip()
