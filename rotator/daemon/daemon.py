@@ -48,8 +48,7 @@ from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from rotator import __version__, logs
-from rotator.audit import log as audit
+from rotator import __version__, audit, logs
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.core import balance
 from rotator.core.balance import News, Reading, Rules, TopUp, Watch
