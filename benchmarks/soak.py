@@ -48,7 +48,7 @@ def look(daemon: Daemon) -> dict[str, float]:
 
 def lateness(daemon: Daemon) -> dict[float, float]:
     """The histogram of schedule lateness: how many visits were at most so many seconds late."""
-    pattern = r'^rotator_schedule_lateness_seconds_bucket\{le="([^"]+)"\} (\S+)'
+    pattern = r'^rotator_job_start_delay_seconds_bucket\{le="([^"]+)"\} (\S+)'
     found = re.findall(pattern, daemon.metrics(), re.MULTILINE)
     return {float(bound): float(count) for bound, count in found}
 

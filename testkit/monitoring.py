@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from rotator import __version__
-from rotator.monitoring import FleetStatus, Metrics
+from rotator.monitoring import FleetStatus, Metrics, expose
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
@@ -74,7 +74,7 @@ def exported() -> set[str]:
     """The name of every series that the daemon can have."""
     nobody = FleetStatus(datetime.now(UTC), __version__, "r", datetime.now(UTC), True, None, None, None, ())
     names = set()
-    for line in Metrics().exposition(nobody)[0].decode().splitlines():
+    for line in expose(Metrics(), nobody)[0].decode().splitlines():
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split()
             names |= {name} if kind != "histogram" else {f"{name}_{part}" for part in ("bucket", "sum", "count")}

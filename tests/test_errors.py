@@ -15,7 +15,7 @@ from rotator.core.protocol import Command, Fail, Failure
 from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError, stored_code
 from rotator.fleet import Fleet
-from rotator.monitoring import AccountStatus, FleetStatus, Metrics, describe
+from rotator.monitoring import AccountStatus, FleetStatus, Metrics, describe, expose
 from rotator.provider import RateLimited
 from rotator.rotation import Outcome, Result, RotationError
 from rotator.vault import Document, VaultSealed, WrongMount
@@ -102,7 +102,7 @@ def test_journal_of_older_version_is_shown_with_a_code(stored: str, code: Code) 
 
 def _exposed(status: AccountStatus) -> str:
     fleet = FleetStatus(NOW, "", "host-1", NOW, True, None, None, None, (status,))
-    return Metrics().exposition(fleet)[0].decode()
+    return expose(Metrics(), fleet)[0].decode()
 
 
 def _raise(error: Exception) -> Outcome:

@@ -1,6 +1,8 @@
 """The audit log: a chain of lines that says what rotator did to which account, and when."""
 
-from rotator.audit.log import Act, AuditError, AuditLog, Entry, Found, Verdict, verify
+from rotator.audit.entry import Act, AuditError, Entry, Found, Result, fingerprint, person, user
+from rotator.audit.log import AuditLog, at
+from rotator.audit.verify import Verdict, verify
 
 __all__ = [
     "Act",
@@ -8,6 +10,11 @@ __all__ = [
     "AuditLog",
     "Entry",
     "Found",
+    "Result",
     "Verdict",
+    "at",
+    "fingerprint",
+    "person",
+    "user",
     "verify",
 ]

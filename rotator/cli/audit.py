@@ -47,7 +47,7 @@ def verify(
     """
     from dataclasses import asdict
 
-    from rotator.audit import log as audit
+    from rotator import audit
     from rotator.cli import output as report
 
     configured = None if files else settings_of(ctx, config).audit.file
@@ -80,7 +80,7 @@ def fingerprint(
     It has one there only if rotator made it up.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
-    from rotator.audit import log as audit
+    from rotator import audit
 
     value = read_secret("The value", "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     typer.echo(audit.fingerprint(api_key, value.get_secret_value()))

@@ -48,8 +48,7 @@ from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
-from rotator import __version__, logs
-from rotator.audit import log as audit
+from rotator import __version__, audit, logs
 from rotator.config import AccountSettings, Settings, changes, format_duration, load
 from rotator.core import balance
 from rotator.core.balance import News, Reading, Rules, TopUp, Watch
@@ -65,7 +64,7 @@ from rotator.documents.journal import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError
 from rotator.fleet import Cashier, Fleet, Request, Shard, Wanted, log_mistake
 from rotator.monitoring import (
-    BRAKE,
+    CIRCUIT_BREAKER,
     PROVIDER_SLOW,
     VAULT_UNAVAILABLE,
     AccountStatus,
@@ -267,12 +266,12 @@ class Daemon:
         return FleetStatus(
             at=self.now(),
             version=__version__,
-            runner=self._fleet.runner,
+            instance=self._fleet.runner,
             started_at=self._started_at,
             ready=not (trouble or unread),
             not_ready=trouble or not_read,
             shard=str(self._shard) if self._shard else None,
-            brake=_brake_in_words(brake),
+            circuit_breaker=_brake_in_words(brake),
             accounts=accounts,
         )
 
@@ -843,7 +842,7 @@ class Daemon:
             return False
         if not self._brake.lets_begin(name, now):
             account.begin_at, account.turn = max(self._brake.until or now, now) + FAMILY_WAIT, None
-            self.metrics.deferred(BRAKE)
+            self.metrics.deferred(CIRCUIT_BREAKER)
             return False
         if self._verifying() >= VERIFYING_SHARE * self._settings.daemon.concurrency:
             account.begin_at, account.turn = now + VERIFYING_WAIT, None
@@ -1186,7 +1185,7 @@ def _in_short(status: FleetStatus) -> str:
         return "Not ready: Vault does not work, no job can be set, or journals were not read yet. See the log"
     troubled = sum(account.last_error is not None for account in status.accounts)
     trouble = f", {troubled} in trouble" if troubled else ""
-    return f"{len(status.accounts)} accounts{trouble}{'. The brake is on' if status.brake else ''}"
+    return f"{len(status.accounts)} accounts{trouble}{'. The brake is on' if status.circuit_breaker else ''}"
 
 
 def _brake_in_words(brake: Brake) -> str | None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from rotator.audit import log as audit
+from rotator import audit
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
     Journal,

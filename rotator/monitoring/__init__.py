@@ -1,20 +1,38 @@
-"""Metrics and status: what people and Prometheus see."""
+"""Metrics and status: counters of the process, and the status of each account for people and Prometheus."""
 
-from rotator.monitoring.metrics import BRAKE, OVERDUE_AFTER, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics, State, state
-from rotator.monitoring.status import AccountStatus, BalanceStatus, FleetStatus, RequestStatus, RetiringStatus, describe
+from rotator.monitoring.exposition import Format, expose, requested_format
+from rotator.monitoring.metrics import CIRCUIT_BREAKER, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics
+from rotator.monitoring.status import (
+    OVERDUE_AFTER,
+    AccountStatus,
+    BalanceStatus,
+    FleetStatus,
+    RequestStatus,
+    RetiringStatus,
+    State,
+    account_report,
+    describe,
+    fleet_report,
+    state,
+)
 
 __all__ = [
-    "BRAKE",
+    "CIRCUIT_BREAKER",
     "OVERDUE_AFTER",
     "PROVIDER_SLOW",
     "VAULT_UNAVAILABLE",
     "AccountStatus",
     "BalanceStatus",
     "FleetStatus",
+    "Format",
     "Metrics",
     "RequestStatus",
     "RetiringStatus",
     "State",
+    "account_report",
     "describe",
+    "expose",
+    "fleet_report",
+    "requested_format",
     "state",
 ]

@@ -1,7 +1,11 @@
-"""Where every account stands, for metrics, status page and command line."""
+"""The status of each account, for metrics, the status page and the command line."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Journal, Phase, Request, RequestKind, ids_of
@@ -9,17 +13,40 @@ from rotator.core.scheduling import Due
 from rotator.errors import Code, stored_code
 from rotator.logs import redact
 
+OVERDUE_AFTER = timedelta(hours=1)
+"""A rotation that did not start this long after it was due is overdue: queues and short outages take less time."""
+
+
+class State(StrEnum):
+    """The state of an account: the first of these that is true."""
+
+    DISABLED = "disabled"  # the configuration disables it
+    AMBIGUOUS = "ambiguous"  # it has a secret that rotator does not know: a person has to decide
+    FAILING = "failing"  # its last run failed
+    ROTATING = "rotating"  # a rotation started and is not finished
+    OVERDUE = "overdue"  # its rotation should have started more than OVERDUE_AFTER ago
+    PENDING = "pending"  # it is not adopted yet, or its journal was not read yet
+    GRACE_PERIOD = "grace_period"  # the previous secret is in its grace period
+    IDLE = "idle"  # nothing to do until the next rotation
+
+
+_BY_PHASE = {
+    None: State.PENDING,
+    Phase.OVERLAP: State.GRACE_PERIOD,
+    Phase.IDLE: State.IDLE,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class BalanceStatus:
-    """What an account has left, if that is watched.
+    """The balance of an account, if rotator monitors it.
 
     Attributes:
-        threshold: Below so many euros it is low.
-        euros: As last read; None if it was not read yet.
-        auto_reload: Whether it can be topped up; None if that is not known.
-        low: Whether it is low.
-        read_at: When that was.
+        threshold: The balance threshold in euros.
+        euros: The balance in euros, as last read; None if it was not read yet.
+        auto_reload: Whether rotator can top it up; None if that is not known.
+        low: Whether it is below the threshold.
+        read_at: The time of the last reading.
     """
 
     threshold: float
@@ -46,13 +73,13 @@ class RetiringStatus:
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
-    """A rotation that a person requested and that is not done yet.
+    """A rotation that a person requested and that is not finished yet.
 
     Attributes:
-        kind: What was requested.
-        by: Who requested it.
-        at: When.
-        id: Names the request in logs.
+        kind: The kind of rotation.
+        by: The name of the person.
+        at: The time of the request.
+        id: The name of the request in logs.
     """
 
     kind: RequestKind
@@ -66,26 +93,29 @@ class AccountStatus:
     """One account.
 
     Attributes:
-        name: What the configuration calls it.
+        name: Its name in the configuration.
         api_key: The provider's name for it; not a secret.
         path: The published document, below vault.mount.
-        primary: The account that may act for it.
-        enabled: False: rotator leaves it alone.
-        phase: None if it was not taken on yet, or its journal was not read yet.
+        primary: The primary account that can act for it.
+        enabled: Whether rotator manages it.
+        phase: The phase in its journal; None if it is not adopted yet, or its journal was not read yet.
+        published: Whether a secret is published.
         secret_id: The published secret's id.
-        rotated_at: When the published secret came to be.
-        due_at: When its next rotation is, or was, to begin; None if it is not known or there will be none.
-        overridden: The next rotation begins outside its windows, because max_age says so.
-        retiring: The recorded secrets that are to be revoked, and when.
-        live_secrets: How many secrets the account has, as far as rotator knows.
-        unknown_secrets: How many of them rotator cannot account for. The published secret is never one of them.
-        request: The rotation that a person requested; None if nothing is requested.
-        holder: The runner at work on it.
-        attempts: Failed runs since the last good one.
-        next_attempt_at: When it is tried again after a failure.
-        last_error: What went wrong, what was left alone and what to do.
+        secret_id_learned: How rotator learned that id.
+        rotated_at: The time at which the published secret was generated.
+        due_at: The time of its next rotation; None if it is not known or there will be none.
+        overridden: Whether the next rotation starts outside its windows, because max_age requires it.
+        retiring: The recorded secrets that rotator revokes, and when.
+        live_secrets: Number of its secrets at the provider, as far as rotator knows.
+        unknown_secrets: Number of its unknown secrets. The published secret is never one of them.
+        request: The rotation that a person requested; None if no rotation is requested.
+        lease_holder: The instance that has its lease.
+        lease_until: The time at which that lease expires.
+        attempts: Failed runs since the last successful one.
+        next_attempt_at: The time of the next attempt after a failure.
+        last_error: The last failure: its cause, what was not changed and what to do.
         failure: Failure code of the last run; None if it succeeded.
-        balance: What it has left; None if nobody watches that.
+        balance: Its balance; None if rotator does not monitor it.
     """
 
     name: str
@@ -94,7 +124,9 @@ class AccountStatus:
     primary: str | None
     enabled: bool
     phase: Phase | None = None
+    published: bool = False
     secret_id: str | None = None
+    secret_id_learned: str | None = None
     rotated_at: datetime | None = None
     due_at: datetime | None = None
     overridden: bool = False
@@ -102,7 +134,8 @@ class AccountStatus:
     live_secrets: int = 0
     unknown_secrets: int = 0
     request: RequestStatus | None = None
-    holder: str | None = None
+    lease_holder: str | None = None
+    lease_until: datetime | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_error: str | None = None
@@ -112,29 +145,72 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """The whole fleet as one daemon sees it.
+    """The fleet, as one daemon sees it.
 
     Attributes:
-        at: When this was looked at.
+        at: The time of this status.
         version: rotator's version.
-        runner: The daemon's name, as leases carry it.
-        started_at: When it started.
+        instance: The daemon's name, as leases contain it.
+        started_at: The time of its start.
         ready: Whether Vault is available, jobs can be set and every journal was read.
-        not_ready: Why not, in one sentence; None if it is.
-        shard: "0/4" if the daemon looks after a part of the fleet only.
-        brake: Why no new rotation is begun at the moment; None: the brake is off.
+        not_ready: The reason why it is not ready, in one sentence; None if it is.
+        shard: "0/4" if the daemon manages one shard of the fleet.
+        circuit_breaker: Why the circuit breaker is open, in one sentence; None if it is closed.
         accounts: In the order of the configuration; of this shard only.
     """
 
     at: datetime
     version: str
-    runner: str
+    instance: str
     started_at: datetime
     ready: bool
     not_ready: str | None
     shard: str | None
-    brake: str | None
+    circuit_breaker: str | None
     accounts: tuple[AccountStatus, ...]
+
+
+_ACCOUNT = TypeAdapter(AccountStatus)
+_FLEET = TypeAdapter(FleetStatus)
+
+
+def state(account: AccountStatus, at: datetime) -> State:
+    """Return the state of an account at that time."""
+    if not account.enabled:
+        return State.DISABLED
+    if account.phase is Phase.AMBIGUOUS:
+        return State.AMBIGUOUS
+    if account.attempts or account.last_error:
+        return State.FAILING
+    if account.phase is Phase.PREPARED:
+        return State.ROTATING
+    if account.due_at is not None and at - account.due_at > OVERDUE_AFTER:
+        return State.OVERDUE
+    return _BY_PHASE[account.phase]
+
+
+def account_report(account: AccountStatus, at: datetime) -> dict[str, Any]:
+    """Return an account as `status --json` and `/api/status` show it.
+
+    The keys are the attributes of `AccountStatus`, but `state` and `rotating` (a rotation started and is not finished)
+    instead of `phase`. Times are aware `datetime` objects.
+    """
+    return _reported(_ACCOUNT.dump_python(account), account, at)
+
+
+def fleet_report(status: FleetStatus) -> dict[str, Any]:
+    """Return the fleet as `/api/status` shows it: the attributes of `FleetStatus`, and a report of each account."""
+    report: dict[str, Any] = _FLEET.dump_python(status)
+    for row, account in zip(report["accounts"], status.accounts, strict=True):
+        _reported(row, account, status.at)
+    return report
+
+
+def _reported(row: dict[str, Any], account: AccountStatus, at: datetime) -> dict[str, Any]:
+    del row["phase"]
+    row["state"] = state(account, at)
+    row["rotating"] = account.phase is Phase.PREPARED
+    return row
 
 
 def describe(
@@ -145,18 +221,20 @@ def describe(
     error: str | None = None,
     failure: Code | None = None,
     retry_at: datetime | None = None,
+    published: bool | None = None,
     balance: BalanceStatus | None = None,
 ) -> AccountStatus:
-    """One account's status.
+    """Return one account's status.
 
     Args:
         account: Its settings.
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
-        due: When it is, or was, to rotate next.
-        error: What went wrong where it could not be noted in the journal.
+        due: The time of its next rotation.
+        error: A failure that the journal does not contain.
         failure: Code of that failure.
-        retry_at: When that is tried again.
-        balance: What it has left.
+        retry_at: The time of the next attempt after that failure.
+        published: Whether a secret is published; None: as the journal says.
+        balance: Its balance.
     """
     known = journal or Journal()
     recorded = stored_code(known.failure) if known.failure else None
@@ -170,7 +248,9 @@ def describe(
         primary=account.primary,
         enabled=account.enabled,
         phase=known.phase if known != Journal() else None,
+        published=known.current is not None if published is None else published,
         secret_id=known.current_id,
+        secret_id_learned=known.current.learned.value if known.current else None,
         rotated_at=known.rotated_at,
         due_at=due.at if due and account.enabled else None,
         overridden=due.overridden if due else False,
@@ -178,7 +258,8 @@ def describe(
         live_secrets=len(known.retiring_ids | unknown | possible | own),
         unknown_secrets=len(unknown),
         request=_requested(known.request),
-        holder=_masked(known.holder),
+        lease_holder=_masked(known.holder),
+        lease_until=known.lease_until,
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
         last_error=_masked(error or known.ambiguity or known.last_error),

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from rotator import audit
 from rotator.audit import Act, AuditLog, Entry, Found
-from rotator.audit import log as audit
 from rotator.config import AccountSettings
 from rotator.core.protocol import Journal, has_lease
 from rotator.rotation.state import AccountState

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from rotator import audit
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
-from rotator.audit import log as audit
 from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
@@ -40,8 +40,9 @@ CREATED = Entry(Act.CREATE, "shop", "shopkey", "host/1/ab", "schedule", "r1", "i
 Lines = list[dict[str, Any]]
 
 
-def log_at(file: Path) -> AuditLog:
-    return AuditLog(file, lambda: NOW)
+def log_at(file: Path, max_wait: timedelta = timedelta(minutes=1)) -> AuditLog:
+    """A log that waits for the lock for as long as a busy machine can take."""
+    return AuditLog(file, lambda: NOW, max_wait=max_wait)
 
 
 @pytest.fixture
@@ -129,11 +130,11 @@ def test_only_its_owner_can_read_a_new_log(file: Path) -> None:
 
 def test_nobody_s_words_can_begin_a_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", '"}\n{"seq":2}\x1b[2J\u2028' + "x" * 1000)
-    audit._person.cache_clear()
+    audit.person.cache_clear()
     try:
         written(file, 1)
     finally:
-        audit._person.cache_clear()
+        audit.person.cache_clear()
     (line,) = fields(file)
     assert len(line["actor"]["sudo_user"]) == 64
     assert file.read_text().isascii()
@@ -161,12 +162,10 @@ def test_a_line_that_is_missing_moved_or_repeated_is_named(file: Path, edit: str
     lines = written(file, 6)
     if edit == "delete":
         del lines[2:4]
-        assert problem(file, lines) == f"{file}:3 follows on seq 2 with seq 5: what was between is missing"
+        assert problem(file, lines) == f"{file}:3 follows on seq 2 with seq 5: the lines between are missing"
     elif edit == "swap":
         lines[2], lines[3] = lines[3], lines[2]
-        assert problem(file, lines) == (
-            f"{file}:3 is out of order: seq 4 after 2, and what belongs between comes later"
-        )
+        assert problem(file, lines) == (f"{file}:3 is out of order: seq 4 after 2, and seq 3 comes later")
     else:
         lines.insert(3, lines[2])
         assert problem(file, lines) == f"{file}:4 is out of order: seq 3 after 3"
@@ -176,7 +175,7 @@ def test_a_line_made_anew_with_its_hash_does_not_fit_the_next(file: Path) -> Non
     lines = written(file, 3)
     content = lines[1].rpartition(b',"hash":"')[0].replace(b'"shop"', b'"else"')
     lines[1] = content + b',"hash":"' + hashlib.sha256(content).hexdigest().encode() + b'"}\n'
-    assert problem(file, lines) == f"{file}:3 does not follow from the line before it: one of them was replaced"
+    assert problem(file, lines) == f"{file}:3 does not follow from the previous line: one of the two was replaced"
 
 
 def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path) -> None:
@@ -185,8 +184,8 @@ def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path
     assert problem(file, lines, head) is None
     assert problem(file, lines[:2]) is None, "the file alone cannot tell"
     found = problem(file, lines[:2], head)
-    assert found == f"no line has the hash {head}: what was after seq 2 is cut off, or it is of another log"
-    assert "all of it" in str(problem(file, [], head))
+    assert found == f"no line has the hash {head}: the lines after seq 2 were removed, or it belongs to another log"
+    assert "all lines" in str(problem(file, [], head))
 
 
 @given(st.data())
@@ -214,14 +213,14 @@ def test_a_line_cut_off_by_a_crash_does_not_end_the_chain(file: Path, left: int)
     lines = written(file, 3)
     file.write_bytes(b"".join(lines[:2]) + lines[2][:left])
     assert verify([file]).problem == (
-        f"{file}:3 is cut off: its writer died, which the next line is going to say, or somebody cut it"
+        f"{file}:3 is truncated: its writer died, or a person cut it. The next line will say which"
     )
     log_at(file).note(CREATED, audit.Result.DONE)
     verdict = verify([file])
     assert (verdict.problem, verdict.lines) == (None, 3)
-    assert verdict.notes == (f"{file}:3 was cut off while it was written, as the next line says",)
+    assert verdict.notes == (f"{file}:3 was truncated during its write, as the next line says",)
     assert problem(file, file.read_bytes().splitlines(keepends=True)[:2] + file.read_bytes().splitlines(True)[3:]) == (
-        f"what was before {file}:3 is missing: a line cut off"
+        f"a truncated line before {file}:3 is missing"
     )
 
 
@@ -258,7 +257,7 @@ def test_what_has_to_be_noted_first_is_not_begun_without(file: Path) -> None:
         done.append("it")
     assert not done
     assert str(caught.value) == (
-        f"{file} cannot be written (File too large), and nothing is begun that is not audited. Nothing was changed. "
+        f"{file} cannot be written (File too large), and rotator starts nothing unaudited. Nothing was changed. "
         "Make room for it, or name another file with ROTATOR_AUDIT__FILE."
     )
     log.note(CREATED, audit.Result.DONE)
@@ -285,15 +284,14 @@ def test_of_an_act_that_was_interrupted_nothing_is_claimed(file: Path) -> None:
     assert [line["result"] for line in fields(file)] == ["begun"]
 
 
-def test_whoever_keeps_the_file_locked_keeps_no_rotation_waiting(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_LOCK_TIMEOUT", timedelta(milliseconds=50))
+def test_note_loses_line_when_file_stays_locked(file: Path) -> None:
     written(file, 1)
-    log = log_at(file)
+    log = log_at(file, max_wait=timedelta(milliseconds=50))
     with file.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with capture_logs() as logs:
             log.note(CREATED, audit.Result.DONE)
-        assert logs[0]["error"] == f"{file} cannot be written: somebody else keeps it locked"
+        assert logs[0]["error"] == f"{file} cannot be written: another process keeps it locked"
     log.note(CREATED, audit.Result.DONE)
     assert fields(file)[-1]["lost"] == 1
 
@@ -304,21 +302,13 @@ WRITER = """
 import sys
 from pathlib import Path
 from datetime import timedelta
-from rotator.audit import log as audit
 from rotator.audit import Act, AuditLog, Entry, Result
-audit._LOCK_TIMEOUT = timedelta(minutes=1)
+log = AuditLog(Path(sys.argv[1]), max_wait=timedelta(minutes=1))
 for number in range(40):
-    AuditLog(Path(sys.argv[1])).note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.DONE)
+    log.note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.DONE)
 """
 
 
-@pytest.fixture
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for the lock for as long as a busy machine may take."""
-    monkeypatch.setattr(audit, "_LOCK_TIMEOUT", timedelta(minutes=1))
-
-
-@pytest.mark.usefixtures("_patient")
 def test_threads_and_processes_write_one_chain(file: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(file), f"process-{number}"], stdout=subprocess.DEVNULL)
@@ -340,8 +330,8 @@ def test_a_file_that_is_moved_away_is_gone_on_from(file: Path) -> None:
     written(file, 1)  # by another process
     assert [line["seq"] for line in fields(newest) + fields(file)] == [3, 4]
     assert verify([moved, newest, file]) == Verdict(4, fields(file)[-1]["hash"], None)
-    assert verify([newest, file]).notes == (f"{newest}:1 goes on from a file that was not given (seq 3)",)
-    assert verify([moved, file]).problem == f"{file}:1 follows on seq 2 with seq 4: what was between is missing"
+    assert verify([newest, file]).notes == (f"{newest}:1 continues a file that was not given (seq 3)",)
+    assert verify([moved, file]).problem == f"{file}:1 follows on seq 2 with seq 4: the lines between are missing"
 
 
 def test_a_line_cut_off_at_the_end_of_a_file_that_was_moved_away_is_told_by_the_next_file(file: Path) -> None:
@@ -350,7 +340,7 @@ def test_a_line_cut_off_at_the_end_of_a_file_that_was_moved_away_is_told_by_the_
     moved.write_bytes(lines[0] + lines[1][:50])
     written(file, 1)
     assert verify([moved, file]).problem is None
-    assert verify([moved, file]).notes == (f"{moved}:2 was cut off while it was written, as the next line says",)
+    assert verify([moved, file]).notes == (f"{moved}:2 was truncated during its write, as the next line says",)
 
 
 def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file: Path) -> None:
@@ -361,10 +351,9 @@ def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file
     moved = file.with_name("unpacked")
     moved.write_bytes(first)
     assert verify([file]).problem is None
-    assert verify([moved, file]).problem == f"{file}:1 starts anew: what was between it and seq 2 is missing"
+    assert verify([moved, file]).problem == f"{file}:1 starts a new chain: the lines between it and seq 2 are missing"
 
 
-@pytest.mark.usefixtures("_patient")
 def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_one(file: Path) -> None:
     written(file, 1)
     with file.open() as held:
@@ -525,18 +514,20 @@ def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path)
 def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path, kind: type[Step]) -> None:
     """Patroni's rule: whatever comes between the look at the lease and the act is taken from the lease."""
     world = audited(file, grace=timedelta())
+    delays: list[timedelta] = []
+
+    def slow_clock() -> datetime:
+        for delay in delays:
+            world.clock.wait(delay)
+        return world.clock()
+
+    world.audit = AuditLog(file, slow_clock)
     run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
     world.clock.wait(timedelta(hours=1))
     rotation = world.rotation()
     run_until(rotation, kind, then_perform=False)
     step, live, published = rotation.decide(), dict(world.live), world.published
-    slow = world.audit._append
-
-    def append(*args: Any) -> Any:
-        world.clock.wait(rotation.policy.lease)
-        return slow(*args)
-
-    world.audit._append = append  # type: ignore[method-assign, assignment]
+    delays.append(rotation.policy.lease)
     rotation.perform(step)
     assert (world.live, world.published) == (live, published)
     assert acts(file)[-2:] == [f"{kind.__name__.lower()} begun", f"{kind.__name__.lower()} not_done"]
@@ -588,7 +579,7 @@ def test_no_new_rotation_begins_while_the_log_cannot_be_written(file: Path) -> N
     with no_room(file):
         outcome = rotate(world)
     assert outcome.result is Result.FAILED
-    assert "cannot be written (File too large), and nothing is begun that is not audited. Nothing was changed." in str(
+    assert "cannot be written (File too large), and rotator starts nothing unaudited. Nothing was changed." in str(
         outcome.error
     )
     assert (world.published, list(world.live.values())) == (FIRST, [FIRST])

@@ -335,11 +335,11 @@ def test_the_daemon_tops_up_once_and_says_what_it_sees(shop: Cluster) -> None:
         daemon.wait_for("balance.topped_up", account="shop")
         daemon.wait_for("balance.recovered", account="shop")
         daemon.eventually(lambda: metric(daemon, "rotator_account_balance_euros") == 11)
-        assert metric(daemon, "rotator_account_low_balance_euros") == 5
+        assert metric(daemon, "rotator_account_balance_threshold_euros") == 5
         assert metric(daemon, "rotator_account_auto_reload") == 1
         assert metric(daemon, "rotator_top_ups_total", result="ok") == 1
         assert metric(daemon, "rotator_top_ups_total", result="failed") == 0
-        read_at = metric(daemon, "rotator_balance_last_read_timestamp_seconds")
+        read_at = metric(daemon, "rotator_account_balance_last_read_timestamp_seconds")
         assert read_at is not None
         assert abs(datetime.now(UTC).timestamp() - read_at) < 60
         shown = daemon.status("shop")["balance"]
@@ -397,7 +397,7 @@ def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:
             lambda: sum(one.operation is Operation.LIST for one in shop.emulator.requests) > len(lists) + 1
         )
         assert daemon.status("shop")["balance"] is None
-        assert "rotator_account_low_balance_euros{" not in daemon.get("/metrics").text
+        assert "rotator_account_balance_threshold_euros{" not in daemon.get("/metrics").text
         assert daemon.end() == 0
     assert read(shop) == 0
 

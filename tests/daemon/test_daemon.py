@@ -233,7 +233,7 @@ def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_o
     cluster.configure([entry], defaults=QUICK | patient, daemon={"shutdown_timeout": "10m"})
     with cluster.daemon() as daemon:
         daemon.wait_for("rotation.created")
-        assert daemon.status("a")["phase"] == "prepared"
+        assert daemon.status("a")["rotating"]
         assert daemon.end() == 0
     journal = cluster.journal("a")
     assert (journal["phase"], journal["holder"]) == ("prepared", None)
@@ -514,12 +514,12 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
         assert "3 of the last 3 accounts failed" in engaged["error"]
         time.sleep(1)  # each of the others is overdue
         assert len(daemon.find("rotation.prepared")) == 3
-        assert daemon.get("/api/status").json()["brake"]
+        assert daemon.get("/api/status").json()["circuit_breaker"]
         cluster.emulator.faults.clear()
         clock.set(timedelta(hours=1, minutes=1))
         daemon.wait_for("brake.released")
         daemon.wait_for("rotation.published", count=5)
-        assert daemon.get("/api/status").json()["brake"] is None
+        assert daemon.get("/api/status").json()["circuit_breaker"] is None
 
 
 def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Cluster) -> None:

@@ -14,6 +14,7 @@ from rotator.config import load
 from rotator.core.planning import Planning
 from rotator.daemon import Daemon
 from rotator.errors import Code
+from rotator.monitoring import expose
 from testkit.cluster import Cluster, eventually
 from tests.daemon.test_daemon import QUICK, creates, open_accounts
 
@@ -90,7 +91,7 @@ def running_daemon(
 
 
 def failures(daemon: Daemon) -> float:
-    text = daemon.metrics.exposition(daemon.status())[0].decode()
+    text = expose(daemon.metrics, daemon.status())[0].decode()
     [line] = [line for line in text.splitlines() if line.startswith("rotator_planning_failures_total ")]
     return float(line.split()[1])
 

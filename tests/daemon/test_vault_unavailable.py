@@ -60,7 +60,7 @@ def await_a_rotation_of_each(daemon: Running) -> None:
 
 def assert_no_failure(cluster: Cluster, daemon: Running) -> None:
     assert metric(daemon, "rotator_failures_total") == 0
-    assert metric(daemon, "rotator_brake_engaged") == 0
+    assert metric(daemon, "rotator_circuit_breaker_open") == 0
     assert daemon.find("brake.engaged") == []
     accounts = daemon.get("/api/status").json()["accounts"]
     assert {(account["failure"], account["last_error"], account["attempts"]) for account in accounts} == {

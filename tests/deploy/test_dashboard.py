@@ -113,7 +113,7 @@ def test_numbers_that_mean_something_are_shown_as_words() -> None:
         if mapping["type"] == "value"
     }
     assert words == {
-        "Is the brake on?": {"0": "no", "1": "yes: no new rotation"},
+        "Is the circuit breaker open?": {"0": "no", "1": "yes: no new rotation"},
         "Is the file's configuration in force?": {"0": "no: refused", "1": "yes"},
     }
     missing = [panel["fieldConfig"]["defaults"]["noValue"] for panel in ASKING if "noValue" in str(panel)]
@@ -180,9 +180,9 @@ def red_from(title: str) -> float:
 @pytest.mark.parametrize(
     ("title", "alert", "condition"),
     [
-        ("How late are nine visits of ten at most?", "RotatorScheduleLate", "> {}"),
-        ("How long is the Vault token good for?", "RotatorVaultTokenEnding", "- time() < {}"),
-        ("Is the brake on?", "RotatorBrakeEngaged", "== {}"),
+        ("How long is the start delay of nine jobs of ten at most?", "RotatorScheduleLate", "> {}"),
+        ("How long is the Vault token good for?", "RotatorVaultTokenExpiring", "- time() < {}"),
+        ("Is the circuit breaker open?", "RotatorCircuitBreakerOpen", "== {}"),
         ("Which balances are low?", "RotatorLowBalance", ""),
     ],
 )

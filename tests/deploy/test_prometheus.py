@@ -26,7 +26,7 @@ from testkit.monitoring import RULES, SCRAPING, dashboard, queries
 
 # A minute of the rules is half a second here: scrapes, evaluations, windows and every `for` alike.
 SPEED = 120
-ABSENT = ("RotatorAbsent", "")
+ABSENT = ("RotatorDown", "")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -251,13 +251,13 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
         server.calms()
 
         cluster.vault("POST", "sys/seal")
-        server.fires("RotatorVaultUnreachable")
+        server.fires("RotatorNotReady")
 
         # Of whom nobody hears nothing else can be said.
         daemon.send(signal.SIGKILL)
-        eventually(lambda: ("RotatorVaultUnreachable", "") not in server.alerts(), what=server.alerts)
+        eventually(lambda: ("RotatorNotReady", "") not in server.alerts(), what=server.alerts)
         server.calm_since = time.time()
-        server.fires("RotatorAbsent")
+        server.fires("RotatorDown")
 
         assert [title for title, query in queries() if not has_data(server, query)] == []
         assert choices(server) == {"job": ["rotator"], "account": ["alone", "busy", "shop"]}
@@ -286,7 +286,7 @@ def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
             server.fire(
                 {
                     ("RotatorShardMissing", ""),
-                    ("RotatorVaultTokenEnding", ""),
+                    ("RotatorVaultTokenExpiring", ""),
                     ("RotatorAccountOverdue", "shop"),
                     ("RotatorRotationStuck", "child"),
                     ("RotatorAccountFailing", "alerts"),
@@ -330,7 +330,7 @@ def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: C
         # Before that, the accounts could fail for long enough to fire an alert of their own.
         daemon.wait_for("brake.engaged")
         with prometheus(tmp_path, daemon.wait_until_ready()) as server:
-            server.fires("RotatorBrakeEngaged")
+            server.fires("RotatorCircuitBreakerOpen")
 
 
 def test_a_daemon_that_is_suspended_again_and_again_is_late_and_says_so(cluster: Cluster, tmp_path: Path) -> None:

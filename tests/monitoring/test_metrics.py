@@ -24,14 +24,17 @@ from rotator import __version__
 from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
 from rotator.monitoring import (
-    BRAKE,
+    CIRCUIT_BREAKER,
     OVERDUE_AFTER,
     AccountStatus,
     BalanceStatus,
     FleetStatus,
+    Format,
     Metrics,
     RetiringStatus,
     State,
+    expose,
+    requested_format,
     state,
 )
 from rotator.provider import Budget
@@ -56,7 +59,7 @@ HEALTHY = AccountStatus(
     due_at=NOW + timedelta(days=27),
     live_secrets=1,
 )
-IN_OVERLAP = replace(
+IN_GRACE = replace(
     HEALTHY,
     name="alerts",
     phase=Phase.OVERLAP,
@@ -73,7 +76,7 @@ def fleet(*accounts: AccountStatus, **changes: Any) -> FleetStatus:
 
 
 def scrape(metrics: Metrics, status: FleetStatus, accept: str = "", parse: Parse = parse_text) -> Samples:
-    text = metrics.exposition(status, accept)[0].decode()
+    text = expose(metrics, status, requested_format(accept))[0].decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in parse(text)
@@ -86,7 +89,7 @@ def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def about(samples: Samples, account: str) -> dict[str, float]:
-    """What is said of one account, phases apart."""
+    """The series of one account without further labels."""
     return {
         name.removeprefix("rotator_account_"): value
         for (name, labels), value in samples.items()
@@ -99,7 +102,7 @@ def about(samples: Samples, account: str) -> dict[str, float]:
 
 @BOTH
 def test_what_is_known_of_an_account_is_read_back_as_it_was_put_in(accept: str, parse: Parse) -> None:
-    samples = scrape(Metrics(), fleet(HEALTHY, IN_OVERLAP), accept, parse)
+    samples = scrape(Metrics(), fleet(HEALTHY, IN_GRACE), accept, parse)
 
     assert about(samples, "shop") == {
         "enabled": 1,
@@ -110,8 +113,7 @@ def test_what_is_known_of_an_account_is_read_back_as_it_was_put_in(accept: str, 
         "failed_attempts": 0,
     }
     assert about(samples, "alerts")["next_revocation_timestamp_seconds"] == (NOW + timedelta(hours=2)).timestamp()
-    phases = {phase: samples[series("account_phase", account="alerts", phase=phase)] for phase in Phase}
-    assert phases == {Phase.IDLE: 0, Phase.PREPARED: 0, Phase.OVERLAP: 1, Phase.AMBIGUOUS: 0}
+    assert samples[series("account_state", account="alerts", state="grace_period")] == 1
 
 
 @BOTH
@@ -120,20 +122,21 @@ def test_nothing_is_said_of_what_is_not_known(accept: str, parse: Parse) -> None
 
     assert about(samples, "new") == {"enabled": 1, "failed_attempts": 0}
     assert about(samples, "off") == {"enabled": 0, "failed_attempts": 0}
-    assert not [name for name, _ in samples if name == "rotator_account_phase"]
+    states = {dict(labels)["account"]: dict(labels)["state"] for name, labels in samples if name.endswith("_state")}
+    assert states == {"new": "pending", "off": "disabled"}
 
 
 def test_an_account_that_is_gone_leaves_no_series_behind() -> None:
     metrics = Metrics()
     assert about(scrape(metrics, fleet(HEALTHY)), "shop")
-    assert not about(scrape(metrics, fleet(IN_OVERLAP)), "shop")
+    assert not about(scrape(metrics, fleet(IN_GRACE)), "shop")
 
 
 @BOTH
 @settings(max_examples=40)
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
 def test_any_name_at_all_is_read_back_as_it_is(accept: str, parse: Parse, names: list[str]) -> None:
-    text = SHARED.exposition(fleet(*(replace(HEALTHY, name=name) for name in names)), accept)[0].decode()
+    text = expose(SHARED, fleet(*(replace(HEALTHY, name=name) for name in names)), requested_format(accept))[0].decode()
     family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
     assert [sample.labels["account"] for sample in family.samples] == names
 
@@ -148,8 +151,8 @@ def test_a_name_cannot_end_its_line_and_begin_another(accept: str, parse: Parse)
 
 def test_no_error_text_gets_into_a_metric() -> None:
     failed = replace(HEALTHY, last_error="hunter2", attempts=3)
-    status = fleet(failed, brake="hunter2", ready=False, not_ready="hunter2")
-    assert b"hunter2" not in Metrics().exposition(status)[0]
+    status = fleet(failed, circuit_breaker="hunter2", ready=False, not_ready="hunter2")
+    assert b"hunter2" not in expose(Metrics(), status)[0]
     assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
 
 
@@ -164,12 +167,12 @@ def test_an_account_tells_by_what_kind_of_failure_its_last_run_ended_and_nothing
 
 
 def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
-    accounts = [replace(IN_OVERLAP, name=f"account-{number}") for number in range(10_000)]
+    accounts = [replace(IN_GRACE, name=f"account-{number}") for number in range(10_000)]
     metrics, status = Metrics(), fleet(*accounts)
     took = []
     for _ in range(3):
         begun = time.thread_time()
-        metrics.exposition(status, OPENMETRICS)
+        expose(metrics, status, Format.OPENMETRICS)
         took.append(time.thread_time() - begun)
     assert min(took) < 0.5
 
@@ -179,11 +182,12 @@ def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
 LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
 TRUE_OF = {
     "idle": (HEALTHY, State.IDLE),
-    "in overlap": (IN_OVERLAP, State.OVERLAP),
+    "in its grace period": (IN_GRACE, State.GRACE_PERIOD),
     "rotating": (replace(HEALTHY, phase=Phase.PREPARED), State.ROTATING),
     "never seen": (NEVER_SEEN, State.PENDING),
     "due, not for long": (replace(HEALTHY, due_at=NOW - OVERDUE_AFTER), State.IDLE),
     "overdue": (replace(HEALTHY, due_at=LATE), State.OVERDUE),
+    "begun and overdue": (replace(HEALTHY, due_at=LATE, phase=Phase.PREPARED), State.ROTATING),
     "failed and overdue": (replace(HEALTHY, due_at=LATE, attempts=1), State.FAILING),
     "failed, not in the journal": (replace(NEVER_SEEN, last_error="nothing is published"), State.FAILING),
     "ambiguous and failed": (replace(HEALTHY, phase=Phase.AMBIGUOUS, attempts=2, last_error="x"), State.AMBIGUOUS),
@@ -199,9 +203,14 @@ def test_an_account_is_in_the_worst_state_that_is_true_of_it(case: str) -> None:
 
 def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> None:
     accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
-    samples = scrape(Metrics(), fleet(*accounts, IN_OVERLAP))
+    samples = scrape(Metrics(), fleet(*accounts, IN_GRACE))
     counted = {each: samples[series("accounts", state=each)] for each in State}
-    assert counted == dict.fromkeys(State, 1) | {State.IDLE: 2, State.OVERLAP: 2, State.FAILING: 2}
+    assert counted == dict.fromkeys(State, 1) | {
+        State.IDLE: 2,
+        State.GRACE_PERIOD: 2,
+        State.FAILING: 2,
+        State.ROTATING: 2,
+    }
     assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
 
 
@@ -221,16 +230,16 @@ def test_a_process_says_which_part_of_the_fleet_is_its_own(shard: str | None, ex
 
 
 @pytest.mark.parametrize(
-    ("changes", "ready", "brake"),
+    ("changes", "ready", "is_open"),
     [
         ({}, 1, 0),
         ({"ready": False, "not_ready": "Vault does not answer"}, 0, 0),
-        ({"brake": "many accounts failed"}, 1, 1),
+        ({"circuit_breaker": "many accounts failed"}, 1, 1),
     ],
 )
-def test_the_fleet_as_a_whole_is_two_gauges(changes: Mapping[str, Any], ready: int, brake: int) -> None:
+def test_the_fleet_as_a_whole_is_two_gauges(changes: Mapping[str, Any], ready: int, is_open: int) -> None:
     samples = scrape(Metrics(), fleet(**changes))
-    assert (samples[series("ready")], samples[series("brake_engaged")]) == (ready, brake)
+    assert (samples[series("ready")], samples[series("circuit_breaker_open")]) == (ready, is_open)
 
 
 def test_the_tokens_end_is_told_once_it_is_known() -> None:
@@ -253,17 +262,22 @@ def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
         *(series("revocations_total", reason=reason) for reason in ("grace_over", "compromised")),
         *(
             series("deferrals_total", reason=reason)
-            for reason in (*Reason, BRAKE)
+            for reason in (*Reason, CIRCUIT_BREAKER)
             if reason not in ("idle", "grace", "identifying")
         ),
         *(series("config_reloads_total", result=result) for result in ("ok", "failed")),
         *(
             series(name)
-            for name in ("lease_conflicts_total", "jobs_missed_total", "jobs_failed_total", "planning_failures_total")
+            for name in (
+                "lease_conflicts_total",
+                "jobs_missed_total",
+                "internal_errors_total",
+                "planning_failures_total",
+            )
         ),
         series("audit_lines_lost_total"),
         series("rotation_duration_seconds_count"),
-        series("schedule_lateness_seconds_count"),
+        series("job_start_delay_seconds_count"),
     ]
     assert {key: samples.get(key) for key in expected} == dict.fromkeys(expected, 0)
 
@@ -323,15 +337,15 @@ def test_a_run_is_counted_for_what_it_did(case: str) -> None:
 
 
 def test_everything_else_is_counted_too() -> None:
-    assert changed(lambda metrics: metrics.deferred(BRAKE)) == {"deferrals_total brake": 1}
+    assert changed(lambda metrics: metrics.deferred(CIRCUIT_BREAKER)) == {"deferrals_total circuit_breaker": 1}
     assert changed(lambda metrics: metrics.missed()) == {"jobs_missed_total": 1}
     assert changed(lambda metrics: metrics.audit_line_lost()) == {"audit_lines_lost_total": 1}
-    assert changed(lambda metrics: metrics.job_failed()) == {"jobs_failed_total": 1}
+    assert changed(lambda metrics: metrics.job_failed()) == {"internal_errors_total": 1}
     assert changed(lambda metrics: metrics.late(timedelta(hours=2))) == {
-        "schedule_lateness_seconds_count": 1,
-        "schedule_lateness_seconds_sum": 7200,
+        "job_start_delay_seconds_count": 1,
+        "job_start_delay_seconds_sum": 7200,
     }
-    assert changed(lambda metrics: metrics.late(timedelta(seconds=-1))) == {"schedule_lateness_seconds_count": 1}
+    assert changed(lambda metrics: metrics.late(timedelta(seconds=-1))) == {"job_start_delay_seconds_count": 1}
     assert changed(lambda metrics: metrics.request("vault", "read", "200", 0.25)) == {
         "api_requests_total 200 read vault": 1,
         "api_request_duration_seconds_count read vault": 1,
@@ -387,14 +401,14 @@ def test_two_of_them_share_nothing() -> None:
     ],
 )
 def test_the_client_chooses_the_format(accept: str, expected: str) -> None:
-    text, content_type = Metrics().exposition(fleet(HEALTHY), accept)
+    text, content_type = expose(Metrics(), fleet(HEALTHY), requested_format(accept))
     assert content_type.startswith(expected)
     assert text.endswith(b"# EOF\n") == ("openmetrics" in expected)
     assert text.count(b"# EOF") <= 1
 
 
 def test_counters_do_not_bring_their_birthdays_along() -> None:
-    assert b"_created" not in Metrics().exposition(fleet(HEALTHY), OPENMETRICS)[0]
+    assert b"_created" not in expose(Metrics(), fleet(HEALTHY), Format.OPENMETRICS)[0]
 
 
 def test_the_build_is_told() -> None:
@@ -416,7 +430,7 @@ def busy() -> Metrics:
 def test_promtool_has_nothing_to_say() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
-    text = busy().exposition(fleet(HEALTHY, IN_OVERLAP, NEVER_SEEN))[0]
+    text = expose(busy(), fleet(HEALTHY, IN_GRACE, NEVER_SEEN))[0]
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
@@ -469,13 +483,13 @@ def answer(client: httpx.Client, query: str, within: float = 60) -> list[dict[st
 def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documentation(tmp_path: Path) -> None:
     overdue = replace(HEALTHY, name="late", due_at=NOW - timedelta(days=400))
     unknown = replace(HEALTHY, name="odd", phase=Phase.AMBIGUOUS, unknown_secrets=1)
-    status = fleet(HEALTHY, IN_OVERLAP, overdue, unknown)
+    status = fleet(HEALTHY, IN_GRACE, overdue, unknown)
 
     with serving(create_app(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
         assert answer(client, 'up{job="rotator"} == 1')
         queries = [line.strip() for line in documented_queries()]
         late = answer(client, next(query for query in queries if "next_rotation" in query))
-        odd = answer(client, next(query for query in queries if 'phase="ambiguous"' in query))
+        odd = answer(client, next(query for query in queries if '_state{state="ambiguous"' in query))
         asked = {query: client.get("query", params={"query": query}).json()["status"] for query in queries}
 
     assert [result["metric"]["account"] for result in late] == ["late"]
@@ -488,7 +502,7 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documenta
 def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> None:
     known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
     unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
-    text = Metrics().exposition(fleet(known, unread, HEALTHY), accept)[0].decode()
+    text = expose(Metrics(), fleet(known, unread, HEALTHY), requested_format(accept))[0].decode()
     told = {
         (sample.name, sample.labels["account"]): sample.value
         for family in parse(text)
@@ -497,10 +511,10 @@ def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> N
     }
     assert told == {
         ("rotator_account_balance_euros", "known"): 4.25,
-        ("rotator_account_low_balance_euros", "known"): 5.0,
-        ("rotator_account_low_balance_euros", "unread"): 7.5,
+        ("rotator_account_balance_threshold_euros", "known"): 5.0,
+        ("rotator_account_balance_threshold_euros", "unread"): 7.5,
         ("rotator_account_auto_reload", "known"): 0.0,
-        ("rotator_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
+        ("rotator_account_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
     }
 
 
@@ -527,7 +541,7 @@ def documented_queries() -> list[str]:
 
 
 def test_the_documentation_names_every_metric_and_no_other() -> None:
-    text = busy().exposition(fleet(HEALTHY, IN_OVERLAP))[0].decode()
+    text = expose(busy(), fleet(HEALTHY, IN_GRACE))[0].decode()
     real = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE rotator_")}
     rows = [line for line in DOCUMENTATION.read_text(encoding="utf-8").splitlines() if line.startswith("| `rotator_")]
     assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)

@@ -286,6 +286,6 @@ def test_a_daemon_rotates_within_a_quota_and_its_brake_stays_off(cluster: Cluste
             daemon.wait_for("vault.rate_limited", timeout=60)
             for name in NAMES:
                 daemon.wait_for("rotation.published", account=name, timeout=90)
-            assert metric(daemon, "rotator_brake_engaged") == 0
+            assert metric(daemon, "rotator_circuit_breaker_open") == 0
     for event in ("vault.away", "brake.engaged", "rotation.failed"):
         assert not daemon.find(event), daemon

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from itertools import cycle
 
 import httpx
@@ -17,13 +18,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rotator.monitoring import FleetStatus, Metrics
-from rotator.web import app as web
-from rotator.web import create_app, serving
+from rotator.monitoring import FleetStatus
+from rotator.web import Limits, serving
 from testkit.cluster import PATIENCE, eventually
-from tests.web.test_web import CALM, MANY, connect, open_files, served
+from tests.web.test_web import CALM, MANY, app, connect, open_files, served
 
-ANSWERS = {200, 304, 400, 404, 405, 413}
+ANSWERS = {200, 304, 400, 403, 404, 405, 413}
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=12).map(str.encode)
@@ -47,20 +47,14 @@ def requests(draw: st.DrawFn) -> bytes:
     start = b" ".join([draw(METHODS), draw(TARGETS), draw(VERSIONS)])
     headers = [b": ".join(pair) for pair in draw(st.lists(st.tuples(NAMES, VALUES), max_size=6))]
     end = draw(st.sampled_from([b"\r\n", b"\n"]))
-    host = draw(st.sampled_from([[b"Host: x"], []]))
+    host = draw(st.sampled_from([[b"Host: localhost"], [b"Host: x"], []]))
     return end.join([start, *host, *headers, b"", draw(BODIES)])
 
 
 @pytest.fixture(scope="module")
-def short_patience() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "PATIENCE", 0.25)
-        yield
-
-
-@pytest.fixture(scope="module")
-def address(short_patience: None) -> Iterator[str]:
-    with served(replace(MANY, accounts=MANY.accounts[:20])) as server:
+def address() -> Iterator[str]:
+    quick = Limits(max_wait=timedelta(seconds=0.25))
+    with served(replace(MANY, accounts=MANY.accounts[:20]), limits=quick) as server:
         yield server.address
 
 
@@ -171,17 +165,15 @@ class Crowd:
                     members[number] = stack.enter_context(closing(connect(self._address)))
 
 
-def test_a_crowd_of_slow_clients_keeps_nobody_from_being_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_CONNECTIONS", 16)
-    with no_complaint(), served() as server, Crowd(server.address, 64).there() as crowd:
+def test_slow_clients_do_not_stop_other_answers() -> None:
+    with no_complaint(), served(limits=Limits(connections=16)) as server, Crowd(server.address, 64).there() as crowd:
         for path in ["/healthz", "/metrics", "/readyz", "/api/status"] * 10:
             asked = httpx.get(f"http://{server.address}{path}", timeout=PATIENCE, trust_env=False)
             assert asked.status_code == 200
         eventually(lambda: crowd.evicted > 0)
 
 
-def test_who_is_being_answered_is_not_sent_away_for_those_who_only_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_CONNECTIONS", 4)
+def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
     go_on, begun = threading.Event(), threading.Event()
 
     def slow() -> FleetStatus:
@@ -189,7 +181,7 @@ def test_who_is_being_answered_is_not_sent_away_for_those_who_only_wait(monkeypa
         assert go_on.wait(2 * PATIENCE)
         return CALM
 
-    with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, ExitStack() as stack:
+    with serving(app(slow), "127.0.0.1:0", Limits(connections=4)) as address, ExitStack() as stack:
         patient = stack.enter_context(closing(connect(address)))
         patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert begun.wait(PATIENCE)
@@ -204,7 +196,7 @@ def test_no_number_of_clients_takes_the_files_that_rotations_need() -> None:
     with served() as server, ExitStack() as stack:
         assert server.client.get("/healthz").status_code == 200
         before = open_files()
-        clients = [stack.enter_context(closing(connect(server.address))) for _ in range(3 * web._CONNECTIONS)]
+        clients = [stack.enter_context(closing(connect(server.address))) for _ in range(3 * Limits().connections)]
         assert answer_to(server.address, HEALTH).startswith(b"HTTP/1.1 200 ")
         # Both ends are this process's.
-        assert open_files() - before - len(clients) <= web._CONNECTIONS + web._BACKLOG
+        assert open_files() - before - len(clients) <= Limits().connections + Limits().backlog

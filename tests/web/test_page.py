@@ -88,7 +88,7 @@ class Site:
         return replace(self.status, at=now())
 
     def serve(self) -> None:
-        app = create_app(self.tell, Metrics())
+        app = create_app(self.tell, Metrics(), reuse=timedelta())
         self.address = self.server.enter_context(serving(app, self.address or "127.0.0.1:0"))
 
     def open(self, fragment: str = "") -> None:
@@ -110,7 +110,7 @@ class Site:
 @contextmanager
 def visited(browser: Browser, *accounts: AccountStatus, **options: Any) -> Iterator[Site]:
     """A browser at a page about these accounts; at the end nothing may have gone wrong in it."""
-    changes = {name: options.pop(name) for name in ("ready", "not_ready", "brake") if name in options}
+    changes = {name: options.pop(name) for name in ("ready", "not_ready", "circuit_breaker") if name in options}
     fragment = options.pop("fragment", "")
     context = browser.new_context(**{"viewport": DESKTOP} | options)
     page = context.new_page()
@@ -137,8 +137,13 @@ HEADLINES: dict[str, tuple[tuple[AccountStatus, ...], dict[str, Any], str, str]]
     "a person": ((*WELL, AMBIGUOUS, RETRIED), {}, "trouble", "1 account needs a person: odd"),
     "retried": ((*WELL, RETRIED), {}, "watch", "1 account failed and is tried again by itself: retried"),
     "overdue": ((*WELL, OVERDUE), {}, "watch", "1 account is overdue: late"),
-    "nothing yet": ((PENDING,), {}, "watch", "No account is taken on yet"),
-    "brake": (WELL, {"brake": "7 of 20 failed"}, "trouble", "The brake is on: no new rotation begins"),
+    "nothing yet": ((PENDING,), {}, "watch", "No account is adopted yet"),
+    "circuit breaker": (
+        WELL,
+        {"circuit_breaker": "7 of 20 failed"},
+        "trouble",
+        "The circuit breaker is open: no new rotation starts",
+    ),
     "not ready": (WELL, {"ready": False, "not_ready": "Vault is away"}, "trouble", "rotator is not ready"),
 }
 
@@ -163,7 +168,7 @@ def test_what_is_wrong_stands_below_with_the_command_to_run(browser: Browser) ->
         assert notes.locator("code").all_inner_texts() == ["rotator adopt otp.us"]
         assert notes.locator("code").evaluate("element => getComputedStyle(element).userSelect") == "all"
         expect(notes).to_contain_text("1 account is overdue: late.")
-        expect(notes).to_contain_text("1 account is disabled, and left alone.")
+        expect(notes).to_contain_text("1 account is disabled.")
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ def test_a_row_says_how_an_account_is(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         row = site.page.locator("#rows > tr", has_text="key-overlap")
         assert [" ".join(text.split()) for text in row.locator("td").all_inner_texts()] == [
-            "Overlap", "2 h", "in 27 days", "in 22 h", "2", "",
+            "Grace period", "2 h", "in 27 days", "in 22 h", "2", "",
         ]  # fmt: skip
         assert (
             row.locator("time").nth(2).get_attribute("title")
@@ -194,7 +199,7 @@ def test_a_row_says_how_an_account_is(browser: Browser) -> None:
         )
         expect(site.page.locator("#rows > tr", has_text="key-odd")).to_contain_text("1 unknown")
         expect(site.page.locator("#rows > tr", has_text="key-late")).to_contain_text("due 5 h ago")
-        expect(site.page.locator("#rows > tr", has_text="key-retried")).to_contain_text("phase prepared")
+        expect(site.page.locator("#rows > tr", has_text="key-retried")).to_contain_text("rotation not finished")
 
 
 def test_the_worst_comes_first_and_every_column_sorts_both_ways(browser: Browser) -> None:
@@ -225,7 +230,8 @@ def test_states_are_counted_and_filter(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         chips = [" ".join(text.split()) for text in site.page.locator(".chip").all_inner_texts()]
         assert chips == [
-            "All 10", "Ambiguous 1", "Failing 2", "Overdue 1", "Not taken on 1", "Overlap 1", "Idle 3", "Disabled 1",
+            "All 10", "Ambiguous 1", "Failing 2", "Overdue 1",
+            "Not adopted 1", "Grace period 1", "Idle 3", "Disabled 1",
         ]  # fmt: skip
         failing = site.page.locator(".chip", has_text="Failing")
         failing.click()
@@ -328,13 +334,13 @@ def test_hostile_text_is_shown_as_text(browser: Browser) -> None:
         HOSTILE,
         phase=Phase.AMBIGUOUS,
         last_error=error,
-        holder=HOSTILE,
+        lease_holder=HOSTILE,
         primary=HOSTILE,
         path=HOSTILE,
         request=RequestStatus(RequestKind.MANUAL, HOSTILE, now(), HOSTILE),
     )
     # A person's name for the account, and a reload that has it open: every place that text goes.
-    with visited(browser, odd, not_ready=HOSTILE, ready=False, brake=HOSTILE) as site:
+    with visited(browser, odd, not_ready=HOSTILE, ready=False, circuit_breaker=HOSTILE) as site:
         site.page.locator("#rows button.name").click()
         site.page.locator("#search").fill("<script>")
         assert site.names == [HOSTILE]

@@ -7,23 +7,24 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from starlette.applications import Starlette
 from starlette.responses import Response
 
 from rotator.core.protocol import Phase, RequestKind
 from rotator.errors import ConfigError
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
-from rotator.web import app as web
-from rotator.web import create_app, serving
+from rotator.web import Limits, create_app, serving
 from testkit.cluster import PATIENCE, at_best, eventually
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
@@ -67,11 +68,16 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
 
 
+def app(status: Callable[[], FleetStatus]) -> Starlette:
+    """An application that renders each answer when it is requested."""
+    return create_app(status, Metrics(), reuse=timedelta())
+
+
 @contextmanager
-def served(status: FleetStatus = CALM, listen: str = "127.0.0.1:0") -> Iterator[Served]:
+def served(status: FleetStatus = CALM, listen: str = "127.0.0.1:0", limits: Limits | None = None) -> Iterator[Served]:
     made = Served(status)
     with (
-        serving(create_app(made.tell, Metrics()), listen) as made.address,
+        serving(app(made.tell), listen, limits) as made.address,
         httpx.Client(base_url=f"http://{made.address}", trust_env=False) as made.client,
     ):
         yield made
@@ -92,7 +98,10 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
     assert answer.headers["content-type"] == "application/json"
     told = answer.json()
     assert set(told) == {field.name for field in fields(FleetStatus)}
-    assert set(told["accounts"][0]) == {field.name for field in fields(AccountStatus)} | {"state"}
+    assert set(told["accounts"][0]) == {field.name for field in fields(AccountStatus)} - {"phase"} | {
+        "state",
+        "rotating",
+    }
     assert told["at"] == "2026-11-23T18:05:07.250000Z"
     assert told["accounts"][0]["retiring"] == [
         {"id": "id-1", "not_before": "2026-11-24T15:05:07.250000Z", "compromised": False}
@@ -103,7 +112,7 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
         "at": "2026-11-23T17:58:07.250000Z",
         "id": "5f2c1d9e",
     }
-    assert (told["accounts"][0]["phase"], told["accounts"][0]["state"]) == ("overlap", "overlap")
+    assert (told["accounts"][0]["state"], told["accounts"][0]["rotating"]) == ("grace_period", False)
 
 
 def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes(server: Served) -> None:
@@ -138,7 +147,7 @@ def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
             assert answer.headers.get("content-encoding") == ("gzip" if "gzip" in accepts else None)
             assert "Accept-Encoding" in answer.headers["vary"]
             content = gzip.decompress(raw) if "gzip" in accepts else raw
-            assert len(content) > web._WORTH_COMPRESSING
+            assert len(content) > 1024
 
 
 def test_the_process_lives_whatever_the_fleet_is_like(server: Served) -> None:
@@ -153,31 +162,128 @@ def test_readiness_says_in_one_sentence_why_not(server: Served) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (503, "3 of 7 journals were not read yet")
 
 
-def test_health_is_answered_while_all_renderers_are_busy() -> None:
-    go_on, begun = threading.Event(), threading.Semaphore(0)
+class Slow:
+    """A status that takes until the test says so; it records its calls."""
 
-    def slow() -> FleetStatus:
-        begun.release()
-        assert go_on.wait(2 * PATIENCE)
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.calls = threading.Semaphore(0)
+        self.count = 0
+
+    def tell(self) -> FleetStatus:
+        self.count += 1
+        self.calls.release()
+        assert self.go_on.wait(2 * PATIENCE)
         return CALM
 
-    with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
+
+def test_health_is_answered_while_metrics_are_rendered() -> None:
+    slow = Slow()
+    first = threading.Event()
+
+    def only_first_is_slow() -> FleetStatus:
+        if first.is_set():
+            return CALM
+        first.set()
+        return slow.tell()
+
+    with serving(app(only_first_is_slow), "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
         try:
-            asked = [pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE) for _ in range(6)]
-            assert begun.acquire(timeout=PATIENCE)
-            assert begun.acquire(timeout=PATIENCE)
-            assert httpx.get(f"http://{address}/healthz", timeout=PATIENCE).status_code == 200
-            assert not begun.acquire(timeout=0.2), "more renderers than there are cores for"
+            asked = pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE)
+            assert slow.calls.acquire(timeout=PATIENCE)
+            for path in ("/healthz", "/readyz"):
+                assert httpx.get(f"http://{address}{path}", timeout=PATIENCE).status_code == 200
         finally:
-            go_on.set()
-        assert [answer.result().status_code for answer in asked] == [200] * 6
+            slow.go_on.set()
+        assert asked.result().status_code == 200
+
+
+def test_rendering_is_shared_by_all_who_wait() -> None:
+    slow = Slow()
+    with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
+        try:
+            first = pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE)
+            assert slow.calls.acquire(timeout=PATIENCE)
+            others = [pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE) for _ in range(5)]
+            eventually(lambda: connections_to(address) == 6)
+        finally:
+            slow.go_on.set()
+        assert [asked.result().status_code for asked in (first, *others)] == [200] * 6
+    assert slow.count <= 2  # a request can reach the application after the rendering
+
+
+def test_answer_is_reused_for_its_period() -> None:
+    calls = []
+
+    def counted() -> FleetStatus:
+        calls.append(1)
+        return CALM
+
+    with serving(create_app(counted, Metrics(), reuse=timedelta(hours=1)), "127.0.0.1:0") as address:
+        for _ in range(5):
+            for accept in ("*/*", "application/openmetrics-text"):
+                assert httpx.get(f"http://{address}/metrics", headers={"Accept": accept}).status_code == 200
+            assert httpx.get(f"http://{address}/api/status").status_code == 200
+    assert len(calls) == 3  # two formats, and the status
+
+
+def test_nothing_is_rendered_for_clients_that_have_gone() -> None:
+    slow = Slow()
+    with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE)
+        assert slow.calls.acquire(timeout=PATIENCE)
+        for _ in range(20):
+            with closing(connect(address)) as hasty:
+                hasty.sendall(
+                    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\n\r\n"
+                )
+        assert httpx.get(f"http://{address}/healthz", timeout=PATIENCE).status_code == 200  # after all of them
+        slow.go_on.set()
+        assert first.result().status_code == 200
+        assert httpx.get(f"http://{address}/healthz", timeout=PATIENCE).status_code == 200
+    assert slow.count == 1
+
+
+def test_clients_beyond_the_bound_get_503() -> None:
+    slow = Slow()
+    bounded = create_app(slow.tell, Metrics(), reuse=timedelta(), max_waiting=1)
+    with serving(bounded, "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
+        try:
+            first = pool.submit(httpx.get, f"http://{address}/api/status", timeout=PATIENCE)
+            assert slow.calls.acquire(timeout=PATIENCE)
+            refused = httpx.get(f"http://{address}/api/status", timeout=PATIENCE)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        finally:
+            slow.go_on.set()
+        assert first.result().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("gzip", True),
+        ("GZIP", True),
+        ("br;q=1.0, gzip;q=0.5", True),
+        ("*", True),
+        ("", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("gzip;q=0, *", False),
+        ("*;q=0", False),
+        ("gzip;q=x", False),
+        ("xgzip", False),
+    ],
+)
+def test_gzip_weight_is_respected(header: str, expected: bool) -> None:
+    with served(MANY) as server, server.client.stream("GET", "/metrics", headers={"Accept-Encoding": header}) as answer:
+        assert (answer.headers.get("content-encoding") == "gzip") is expected
 
 
 def test_a_mistake_shows_neither_its_text_nor_its_place(server: Served) -> None:
     server.error = RuntimeError("hunter2")
     answer = server.client.get("/api/status")
     assert answer.status_code == 500
-    assert answer.json() == {"error": "a mistake in rotator; its log has the place"}
+    assert answer.json() == {"error": "internal error; the log has the traceback"}
 
 
 def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served) -> None:
@@ -185,6 +291,37 @@ def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served
         answer = server.client.get(path)
         assert (answer.status_code, answer.json()["error"]) == (404, "not found")
         assert "script" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1:9464", True),
+        ("[::1]:9464", True),
+        ("10.2.3.4", True),
+        ("localhost:9464", True),
+        ("LOCALHOST", True),
+        ("rotator.ops.svc:9464", True),
+        ("Rotator.ops.svc.:9464", True),
+        ("evil.example.com", False),
+        ("localhost.evil.example.com", False),
+        ("127.0.0.1.evil.example.com", False),
+        ("[evil]", False),
+        ("rotator.ops.svc.evil.example.com:9464", False),
+    ],
+)
+def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
+    named = create_app(lambda: CALM, Metrics(), allowed_hosts=["rotator.ops.svc"])
+    with (
+        serving(named, "127.0.0.1:0") as address,
+        httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
+    ):
+        for path in ("/", "/metrics", "/api/status", "/nowhere"):
+            answer = client.get(path, headers={"Host": host})
+            assert (answer.status_code == 403) is not allowed
+            assert "evil" not in answer.text
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path, headers={"Host": host}).status_code == 200
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
@@ -243,6 +380,13 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
     return True
 
 
+def connections_to(address: str) -> int:
+    """Number of established connections to a server of this machine."""
+    port = f":{int(address.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(row[1].endswith(port) and row[3] == "01" for row in rows)
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -255,16 +399,15 @@ def refuses(connection: socket.socket, line: bytes) -> bool:
     return False
 
 
-def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "PATIENCE", 0.5)
-    with serving(LONG_ANSWER, "127.0.0.1:0") as address:
+def test_slow_client_is_disconnected_after_max_wait() -> None:
+    with serving(LONG_ANSWER, "127.0.0.1:0", Limits(max_wait=timedelta(seconds=0.5))) as address:
         with closing(connect(address)) as silent:
             assert closed_within(silent, PATIENCE)
         with closing(connect(address)) as slow:
             slow.sendall(b"GET / HTTP/1.1\r\n")
             eventually(lambda: refuses(slow, b"X-A: b\r\n"))
         with closing(connect(address)) as reluctant:
-            reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            reluctant.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             # It takes nothing, and there is more to take than fits into the buffers.
             taken = len(reluctant.recv(1))
             accepted = open_files()
@@ -273,24 +416,22 @@ def test_nobody_is_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
                 while chunk := reluctant.recv(1 << 20):
                     taken += len(chunk)
             assert 0 < taken < len(LONG_ANSWER.body)
-        monkeypatch.setattr(web, "PATIENCE", PATIENCE)
-        with closing(connect(address)) as quick:
-            quick.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert quick.recv(100).startswith(b"HTTP/1.1 200")
+    with serving(LONG_ANSWER, "127.0.0.1:0") as address, closing(connect(address)) as quick:
+        quick.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert quick.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_the_time_for_an_answer_begins_with_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "PATIENCE", 1.0)
-
+def test_the_time_for_an_answer_begins_with_its_request() -> None:
     def slow() -> FleetStatus:
         time.sleep(0.7)
         return CALM
 
     def is_answered() -> bool:
-        with serving(create_app(slow, Metrics()), "127.0.0.1:0") as address, closing(connect(address)) as patient:
+        limits = Limits(max_wait=timedelta(seconds=1))
+        with serving(app(slow), "127.0.0.1:0", limits) as address, closing(connect(address)) as patient:
             time.sleep(0.6)
             with suppress(ConnectionError):
-                patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+                patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return patient.recv(100).startswith(b"HTTP/1.1 200")
             return False
 
@@ -298,12 +439,11 @@ def test_the_time_for_an_answer_begins_with_its_request(monkeypatch: pytest.Monk
     assert any(is_answered() for _ in range(20))
 
 
-def test_there_is_room_for_so_many_connections_and_headers(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_and_connections_are_limited(server: Served) -> None:
     with closing(connect(server.address)) as endless:
-        endless.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * web._HEADER_BYTES)
+        endless.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * Limits().header_bytes)
         assert endless.recv(100).startswith(b"HTTP/1.1 400")
-    monkeypatch.setattr(web, "_CONNECTIONS", 3)
-    with served() as small, ExitStack() as stack:
+    with served(limits=Limits(connections=3)) as small, ExitStack() as stack:
         waiting = [stack.enter_context(closing(connect(small.address))) for _ in range(3)]
         assert small.client.get("/healthz").status_code == 200
         assert closed_within(waiting[0], PATIENCE), "who was waited for for longest made room"
@@ -313,7 +453,7 @@ def test_there_is_room_for_so_many_connections_and_headers(server: Served, monke
 def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     server.status = replace(MANY, accounts=MANY.accounts * 50)
     with closing(connect(server.address)) as connection:
-        connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
         connection.recv(1)
     assert server.client.get("/healthz").status_code == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -345,7 +485,7 @@ def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
         pass
     assert str(caught.value) == (
         f"Cannot listen on {server.address}: Address already in use. "
-        "Stop whatever listens there, or choose another address with daemon.listen."
+        "Stop the process that listens there, or choose another address with daemon.listen."
     )
 
 
@@ -377,7 +517,7 @@ def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureF
         with ExitStack() as stack:
             address = stack.enter_context(serving(LONG_ANSWER, "127.0.0.1:0"))
             with closing(connect(address)) as reluctant:
-                reluctant.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                reluctant.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert reluctant.recv(1)
                 stack.close()
 

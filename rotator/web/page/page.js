@@ -10,14 +10,14 @@ const STUBBORN = 3; // failed runs after which it will not go away by itself
 const NAMED = 3; // troubled accounts that the headline tells in full
 
 const STATES = {
-  ambiguous: ["Ambiguous", "holds a secret that rotator cannot account for, and deletes nothing until a person has looked"],
+  ambiguous: ["Ambiguous", "has an unknown secret; rotator revokes nothing until a person decides"],
   failing: ["Failing", "the last run failed"],
-  overdue: ["Overdue", "the rotation should have begun more than an hour ago"],
-  pending: ["Not taken on", "not taken on yet, or its journal was not read yet"],
-  rotating: ["Rotating", "a new secret is on its way"],
-  overlap: ["Overlap", "the secret before still works, until its grace is over"],
+  overdue: ["Overdue", "the rotation should have started more than an hour ago"],
+  pending: ["Not adopted", "not adopted yet, or its journal was not read yet"],
+  rotating: ["Rotating", "a rotation started and is not finished"],
+  grace_period: ["Grace period", "the previous secret still works until its grace period ends"],
   idle: ["Idle", "nothing to do until the next rotation"],
-  disabled: ["Disabled", "the configuration says to leave it alone"],
+  disabled: ["Disabled", "the configuration disables it"],
 };
 const RANK = Object.fromEntries(Object.keys(STATES).map((state, rank) => [state, rank]));
 
@@ -28,10 +28,11 @@ const COLUMNS = {
   age: ["Secret's age", (account) => account.rotated && -account.rotated],
   rotation: ["Next rotation", (account) => account.due],
   revocation: ["Next revocation", (account) => account.revoke],
-  secrets: ["Secrets", (account) => (account.phase === null ? null : account.live_secrets + 1000 * account.unknown_secrets)],
+  secrets: ["Secrets", (account) => (!known(account) ? null : account.live_secrets + 1000 * account.unknown_secrets)],
   error: ["Last error", (account) => account.last_error],
 };
 
+const known = (account) => account.secret_id !== null || account.live_secrets > 0; // its journal was read
 const byId = (id) => document.getElementById(id);
 const collator = new Intl.Collator("en", { numeric: true });
 
@@ -169,7 +170,7 @@ function draw() {
   drawRows();
   if (!performance.getEntriesByName("rotator:first").length) performance.mark("rotator:first");
   byId("about").textContent =
-    `rotator ${fleet.version}, ${fleet.runner}, running for ${span(now() - fleet.started_at)}` +
+    `rotator ${fleet.version}, ${fleet.instance}, running for ${span(now() - fleet.started_at)}` +
     (fleet.shard ? `, shard ${fleet.shard}: only its accounts are here` : "");
 }
 
@@ -198,23 +199,23 @@ function verdict() {
   const again = named(retried, "account failed and is tried again by itself", "accounts failed and are tried again by themselves");
   const late = named(overdue, "account is overdue", "accounts are overdue");
   const aside = [
-    ...named(is("pending"), "account is not taken on yet", "accounts are not taken on yet"),
-    ...(disabled ? [`${count(disabled, "account is", "accounts are")} disabled, and left alone`] : []),
+    ...named(is("pending"), "account is not adopted yet", "accounts are not adopted yet"),
+    ...(disabled ? [`${count(disabled, "account is", "accounts are")} disabled`] : []),
   ];
-  const brake = fleet.brake === null ? [] : [`The brake is on, no new rotation begins: ${fleet.brake}`];
+  const breaker = fleet.circuit_breaker === null ? [] : [`The circuit breaker is open, no new rotation starts: ${fleet.circuit_breaker}`];
   const say = (mood, headline, ...notes) => ({ mood, headline, notes: notes.flat().filter(Boolean).map(sentence), cases: stuck.slice(0, NAMED) });
 
   const needed = named(stuck, "account needs a person", "accounts need a person");
   if (silence !== null) {
-    return say("gone", "The daemon does not answer", `${sentence(silence)} What you see is ${span(performance.now() - heard)} old`, needed, brake, again, late);
+    return say("gone", "The daemon does not answer", `${sentence(silence)} What you see is ${span(performance.now() - heard)} old`, needed, breaker, again, late);
   }
-  if (!fleet.ready) return say("trouble", "rotator is not ready", fleet.not_ready ?? "", needed, brake, again, late, aside);
-  if (stuck.length) return say("trouble", needed[0], brake, again, late, aside);
-  if (brake.length) return say("trouble", "The brake is on: no new rotation begins", fleet.brake, again, late, aside);
+  if (!fleet.ready) return say("trouble", "rotator is not ready", fleet.not_ready ?? "", needed, breaker, again, late, aside);
+  if (stuck.length) return say("trouble", needed[0], breaker, again, late, aside);
+  if (breaker.length) return say("trouble", "The circuit breaker is open: no new rotation starts", fleet.circuit_breaker, again, late, aside);
   if (again.length) return say("watch", again[0], late, aside);
   if (late.length) return say("watch", late[0], aside);
   const well = accounts.length - disabled - is("pending").length;
-  if (!well) return say("watch", disabled === accounts.length ? "No account is looked after" : "No account is taken on yet", aside);
+  if (!well) return say("watch", disabled === accounts.length ? "Every account is disabled" : "No account is adopted yet", aside);
   const next = Math.min(...accounts.filter((account) => account.due !== null).map((account) => account.due));
   const then = next === Infinity ? "" : next > now() ? `; next rotation ${relative(next)}` : "; a rotation is due now";
   return say("well", (well === 1 ? "The account is well" : `All ${well.toLocaleString("en")} accounts are well`) + then, aside);
@@ -381,20 +382,19 @@ function fill({ line, toggle, key, cells, cell }, account) {
   const open = opened.has(account.name);
   toggle.setAttribute("aria-expanded", String(open));
   line.classList.toggle("opened", open);
-  const known = account.phase !== null;
-  const behind = known && ["failing", "overdue", "disabled"].includes(account.state) && account.phase !== "idle";
+  const unfinished = account.rotating && account.state !== "rotating";
   show(key, account.api_key + account.path, () => `${account.api_key} · ${account.path}`);
-  show(cells.state, account.state + account.phase, () => [
+  show(cells.state, account.state + account.rotating, () => [
     make("span", { class: "is", title: STATES[account.state][1] }, glyph(`s-${account.state}`, `glyph ${account.state}`), STATES[account.state][0]),
-    behind ? make("span", { class: "below" }, `phase ${account.phase}`) : null,
+    unfinished ? make("span", { class: "below" }, "rotation not finished") : null,
   ]);
   time(cells.age, account.rotated, (ms) => span(now() - ms), "not known");
   time(cells.rotation, account.due, (ms) => (ms > now() ? relative(ms) : `due ${relative(ms)}`), "none", account.state === "overdue" ? "late" : null,
     account.request ? `requested: ${account.request.kind}` : account.overridden ? "in spite of its windows" : null);
   time(cells.revocation, account.revoke, (ms) => (ms > now() ? relative(ms) : "due"), "none", null,
     account.retiring.length > 1 ? `and ${account.retiring.length - 1} more` : null);
-  show(cells.secrets, `${known} ${account.live_secrets} ${account.unknown_secrets}`, () => [
-    known ? String(account.live_secrets) : none("not known"),
+  show(cells.secrets, `${known(account)} ${account.live_secrets} ${account.unknown_secrets}`, () => [
+    known(account) ? String(account.live_secrets) : none("not known"),
     account.unknown_secrets ? make("span", { class: "below wrong" }, `${account.unknown_secrets} unknown`) : null,
   ]);
   show(cells.error, account.last_error, () => (account.last_error === null ? [] : [make("span", { class: "clamped" }, account.last_error)]));
@@ -430,14 +430,13 @@ function inFull(account) {
     ["API key", account.api_key],
     ["Published at", account.path],
     ["Primary account", account.primary],
-    ["Phase", account.phase],
     ["Published secret", account.secret_id],
     ["Published since", at(account.rotated)],
     ["Next rotation", at(account.due)],
     ["Requested", requested(account.request)],
     ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
     ["Balance", money(account.balance)],
-    ["Held by", account.holder],
+    ["Lease holder", account.lease_holder],
     ["Failed runs", account.attempts ? String(account.attempts) : null],
     ["Tried again", at(account.retry)],
   ].filter(([, value]) => value !== null);
