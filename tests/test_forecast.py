@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.cli.output import forecast_json, print_forecast
+from rotator.cli.forecast_output import forecast_json, print_forecast
 from rotator.core.protocol import Retiring
 from rotator.core.scheduling import (
     CALLS,

@@ -48,7 +48,7 @@ def verify(
     from dataclasses import asdict
 
     from rotator.audit import log as audit
-    from rotator.cli import output as report
+    from rotator.cli.terminal import print_json
 
     configured = None if files else settings_of(ctx, config).audit.file
     chosen = files or ([configured] if configured else [])
@@ -56,7 +56,7 @@ def verify(
         raise ConfigError("There is no audit log: name its files, or set audit.file")
     verdict = audit.verify(chosen, head)
     if as_json:
-        report.print_json({"ok": verdict.problem is None} | asdict(verdict))
+        print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:
         for note in verdict.notes:
             typer.echo(visible(f"note: {note}"))
