@@ -165,6 +165,7 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
         ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
+        ("plan --until 90d", "plan has no option --until. Run: rotator forecast --until 90d."),
         ("plan nobody", 'No account is named "nobody"'),
         ("status nobody", 'No account is named "nobody"'),
         ("check nobody", 'No account is named "nobody"'),
@@ -766,11 +767,11 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
     assert everything(cluster) == before
 
 
-def test_plan_until_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
+def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
     a_colourful_fleet(cluster)
     assert cluster.run("rotate-now", "overlap", "ambiguous", env={"COLUMNS": "80"}).code == 1
     before, asked = everything(cluster), len(cluster.emulator.requests)
-    plan = here("plan", "--until", "40d", "--json")
+    plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
     assert len(cluster.emulator.requests) == asked, "the provider was asked"
     events = [(event["account"], event["kind"], event["overridden"]) for event in plan.json["events"]]
@@ -784,42 +785,42 @@ def test_plan_until_foretells_rotations_and_revocations_from_the_journals_alone(
     assert (plan.json["rotations"], plan.json["revocations"], plan.json["complete"]) == (1, 2, True)
     left_out = {entry["account"]: entry["why"] for entry in plan.json["left_out"]}
     assert left_out["ambiguous"] == "waiting for a person (rotator status)"
-    assert left_out["missing"] == left_out["new"] == "not taken on yet"
+    assert left_out["missing"] == left_out["new"] == "not adopted yet"
     assert "off" not in left_out, "it is not enabled"
 
-    text = here("plan", "--until", "40d")
+    text = here("forecast", "--until", "40d")
     assert text.code == 0, text
     assert all(len(line) <= 80 for line in text.out.splitlines() if not line.startswith("left out")), text
-    assert re.search(r"^20\d\d-.{29,31}overlap +revoke the secret before", text.out, re.MULTILINE)
+    assert re.search(r"^20\d\d-.{29,31}overlap +revoke the previous secret", text.out, re.MULTILINE)
     assert "in all: rotations 1, revocations 2, calls 7" in text.out
-    assert here("plan", "new", "--until", "40d", "--json").json["events"] == []
+    assert here("forecast", "new", "--until", "40d", "--json").json["events"] == []
     assert everything(cluster) == before
 
 
-def test_plan_until_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "rotator.fleet.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts
     )
-    finished = here("plan", "--until", "40d")
+    finished = here("forecast", "--until", "40d")
     assert finished.code == 1, finished
-    assert said(finished) == "Told to stop before every journal was read."
+    assert said(finished) == "Stopped before every journal was read."
 
 
-def test_plan_until_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:
+def test_forecast_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:
     payments.cluster.put("rotator/journal/payments", {"rotated_at": "yesterday"})
-    plan = here("plan", "--until", "40d", "--json")
+    plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
     assert plan.json["left_out"] == [
         {"account": "payments", "why": "the journal is not readable, wrong in: rotated_at"}
     ]
 
 
-def test_plan_until_goes_by_the_windows_and_the_zone_of_the_defaults(payments: Payments, here: Here) -> None:
+def test_forecast_goes_by_the_windows_and_the_zone_of_the_defaults(payments: Payments, here: Here) -> None:
     payments.cluster.configure(
         [payments.entry()], defaults={"timezone": "Asia/Tokyo", "windows": ["mon-fri 02:00-03:00"], "grace": "0s"}
     )
     assert here("rotate-now", "payments").code == 0
-    plan = here("plan", "--until", "90d")
+    plan = here("forecast", "--until", "90d")
     rotations = re.findall(r"^20\d\d-\d\d-\d\d (\w+) (\d+):.* rotate", plan.out, re.MULTILINE)
     assert len(rotations) in (2, 3), plan
     assert {(day in ("Sat", "Sun"), hour) for day, hour in rotations} == {(False, "02")}
@@ -827,8 +828,8 @@ def test_plan_until_goes_by_the_windows_and_the_zone_of_the_defaults(payments: P
 
 
 @pytest.mark.parametrize("length", ["0", "soon", "3661d"])
-def test_plan_until_takes_a_duration(payments: Payments, here: Here, length: str) -> None:
-    finished = here("plan", "--until", length)
+def test_forecast_takes_a_duration(payments: Payments, here: Here, length: str) -> None:
+    finished = here("forecast", "--until", length)
     assert finished.code == 2, finished
     assert said(finished).startswith("--until ")
 
@@ -945,9 +946,28 @@ def test_the_help_of_every_command_has_an_example_of_it(here: Here, path: str) -
     assert re.search(rf"Examples?: `rotator {path}", text), text
 
 
+def test_short_help_is_an_imperative_without_a_period() -> None:
+    """A command is one line of `rotator --help`: at most 70 characters."""
+    groups = [("", typer.main.get_command(app))]
+    for path, group in groups:
+        for name, command in getattr(group, "commands", {}).items():
+            text = command.get_short_help_str(1000)
+            assert re.fullmatch(r"[A-Z][a-z]+,? .*[^.]", text), (path, name, text)
+            assert len(text) <= 70, text
+            groups.append((f"{path} {name}", command))
+    assert len(groups) > 20
+
+
+def test_option_help_is_a_sentence() -> None:
+    for path, command in commands():
+        for option in command.params:
+            if not option.hidden and option.name != "help":
+                assert re.fullmatch(r"[A-Z].*[.]", option.help), (path, option.name, option.help)
+
+
 def test_the_help_names_the_exit_codes(here: Here) -> None:
     finished = here("--help")
-    assert "Exit codes: 0 all done, 1 something failed, 2 usage or configuration, 3 something has to wait." in " ".join(
+    assert "Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred." in " ".join(
         finished.out.split()
     )
 

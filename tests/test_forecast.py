@@ -279,11 +279,11 @@ def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
     assert printed(ahead(fleet, 22 * DAY), new="not taken on yet") == [
         "when                                account  what",
         "2026-11-24 Tue 18:00:00  in 1d      alerts   rotate",
-        "2026-11-25 Wed 18:00:00  in 2d      alerts   revoke the secret before",
+        "2026-11-25 Wed 18:00:00  in 2d      alerts   revoke the previous secret",
         "2026-12-13 Sun 17:00:00  in 19d23h  shop     rotate",
         "2026-12-13 Sun 18:00:00  in 20d     main     rotate",
-        "2026-12-14 Mon 17:00:00  in 20d23h  shop     revoke the secret before",
-        "2026-12-14 Mon 18:00:00  in 21d     main     revoke the secret before",
+        "2026-12-14 Mon 17:00:00  in 20d23h  shop     revoke the previous secret",
+        "2026-12-14 Mon 18:00:00  in 21d     main     revoke the previous secret",
         "",
         "                                              calls by hour of day",
         "day             rotate  revoke  busiest hour  0     6     12    18",
@@ -345,7 +345,7 @@ def test_what_was_cut_and_what_was_forced_is_said(printed: Printed) -> None:
     forced = replace(NIGHTLY, max_age=30 * DAY)
     text = "\n".join(printed(replace(ahead([member("shop", 40 * DAY, forced)], DAY), cut=True)))
     assert "rotate, forced by max_age" in text
-    assert text.endswith("after that there is too much to tell: ask for less time or for fewer accounts")
+    assert text.endswith("the forecast is too long and ends here: choose less time or fewer accounts")
 
 
 def test_where_only_ascii_can_be_printed_the_calendar_is_ascii(

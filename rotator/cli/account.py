@@ -26,23 +26,18 @@ if TYPE_CHECKING:
     from rotator.config import AccountSettings
     from rotator.fleet import Fleet
 
-account_app = typer.Typer(
-    help="Balance, top-up, callbacks and secrets of an account.", no_args_is_help=True, rich_markup_mode=None
-)
+account_app = typer.Typer(help="Use the provider's Account API by hand", no_args_is_help=True, rich_markup_mode=None)
 account_app.add_typer(secrets_app, name="secrets")
 
 
 @account_app.command(
-    short_help="Show what accounts have left.",
+    short_help="Show the balance of accounts in euros",
     epilog="Examples: `rotator account balance`, `rotator account balance payments --json`.",
 )
 def balance(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """Show the balance of accounts, in euros, and whether they can be topped up.
-
-    Without names: of every enabled account.
-    """
+    """Show the balance of accounts in euros, and whether auto-reload is enabled."""
     from rotator.cli.terminal import print_failures, print_rows, yes_or_no
     from rotator.core.balance import is_low
     from rotator.fleet import Cashier
@@ -70,7 +65,7 @@ def balance(
 
 
 @account_app.command(
-    short_help="Repeat the payment that fills an account.",
+    short_help="Top an account up; this costs money",
     epilog="Examples: `rotator account top-up payments` asks for the transaction; "
     "`rotator account top-up payments --trx-env TRX --yes`.",
 )
@@ -78,16 +73,27 @@ def top_up(
     ctx: typer.Context,
     name: NameArgument,
     trx_stdin: Annotated[bool, typer.Option("--trx-stdin", help="Read the transaction from standard input.")] = False,
-    trx_file: Annotated[Path | None, typer.Option("--trx-file", help="Read it from this file.")] = None,
-    trx_env: Annotated[str | None, typer.Option("--trx-env", help="Read it from this variable.")] = None,
+    trx_file: Annotated[
+        Path | None,
+        typer.Option("--trx-file", metavar="FILE", help="Read the transaction from this file.", show_default=False),
+    ] = None,
+    trx_env: Annotated[
+        str | None,
+        typer.Option(
+            "--trx-env",
+            metavar="VARIABLE",
+            help="Read the transaction from this environment variable.",
+            show_default=False,
+        ),
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Repeat the payment for which auto-reload was enabled: this costs money.
+    """Repeat the payment for which auto-reload was enabled. This costs money.
 
-    The transaction is that payment's reference. It never appears among the process's arguments. The request is sent
-    once.
+    The transaction is the reference of that payment. It never appears among the process's arguments. rotator sends the
+    request once.
     """
     require_one_source("--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
     require_asking(yes=yes)
@@ -116,7 +122,7 @@ def top_up(
 
 
 @account_app.command(
-    short_help="Show or set the callbacks.",
+    short_help="Show or set the callback URLs of an account",
     epilog="Examples: `rotator account settings payments` shows them; "
     "`rotator account settings payments --mo-callback-url https://example.com/in --dr-callback-url ''`; "
     "`rotator account settings payments --http-forward-method POST_JSON`.",
@@ -126,23 +132,29 @@ def settings(
     name: NameArgument,
     mo_callback_url: Annotated[
         str | None,
-        typer.Option("--mo-callback-url", metavar="URL", help="URL for inbound messages; '' unsets it."),
+        typer.Option(
+            "--mo-callback-url", metavar="URL", help="URL for inbound messages; '' unsets it.", show_default=False
+        ),
     ] = None,
     dr_callback_url: Annotated[
         str | None,
-        typer.Option("--dr-callback-url", metavar="URL", help="URL for delivery receipts; '' unsets it."),
+        typer.Option(
+            "--dr-callback-url", metavar="URL", help="URL for delivery receipts; '' unsets it.", show_default=False
+        ),
     ] = None,
     http_forward_method: Annotated[
         Literal["GET_QUERY_PARAMS", "POST_QUERY_PARAMS", "POST_JSON"] | None,
-        typer.Option("--http-forward-method", help="HTTP request with which the provider calls both URLs."),
+        typer.Option(
+            "--http-forward-method", help="HTTP request with which the provider calls both URLs.", show_default=False
+        ),
     ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show an account's callbacks and limits; with options, set callbacks first.
+    """Show the callback URLs and limits of an account. With options, set the URLs first.
 
-    A setting without an option stays as it is.
+    A setting without an option keeps its value.
     """
     questions = [
         *(_question(what, url) for what, url in _urls(mo_callback_url, dr_callback_url)),

@@ -31,23 +31,25 @@ if TYPE_CHECKING:
     from rotator.fleet import Fleet, LiveSecret
     from rotator.provider import SecretInfo
 
-secrets_app = typer.Typer(help="The secrets that an account has.", no_args_is_help=True, rich_markup_mode=None)
+secrets_app = typer.Typer(
+    help="List, create and revoke the secrets of an account", no_args_is_help=True, rich_markup_mode=None
+)
 _SECRET_COLUMNS = ("account", "id", "created (UTC)", "is", "revoked from")
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The provider's id of a secret.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a secret at the provider.")]
 
 
 @secrets_app.command(
     "list",
-    short_help="List the secrets, and whose they are.",
+    short_help="List the secrets of accounts and their state",
     epilog="Examples: `rotator account secrets list`, `rotator account secrets list payments`.",
 )
 def list_(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """List the secrets that accounts have at the provider, and what they are to rotator.
+    """List the secrets that accounts have at the provider, and their state.
 
-    published: consumers read it. retiring: replaced, and revoked later. new: on its way to being published. unknown:
-    rotator cannot account for it. in doubt: one of these is the published one. Without names: of every enabled account.
+    published: consumers read it. retiring: a previous secret that rotator revokes later. new: probably the secret of an
+    unfinished rotation. unknown: rotator did not create it. in doubt: one of these is the published secret.
     """
     from rotator.cli.terminal import print_failures, print_rows
     from rotator.fleet import look
@@ -64,7 +66,7 @@ def list_(
 
 
 @secrets_app.command(
-    short_help="Show one secret: never its value.",
+    short_help="Show the state of one secret, never its value",
     epilog="Example: `rotator account secrets show payments 5f2c1d9e-0000-4000-8000-000000000000`.",
 )
 def show(
@@ -74,7 +76,7 @@ def show(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show one secret: when it was created and what it is to rotator. Nobody can show its value."""
+    """Show when a secret was created, and its state. The provider does not return values."""
     from rotator.cli.terminal import print_rows
     from rotator.fleet import look, published_credentials, refused
     from rotator.provider import NotFound
@@ -96,7 +98,7 @@ def show(
 
 
 @secrets_app.command(
-    short_help="Add a secret that is not rotator's.",
+    short_help="Add a secret beside the published one",
     epilog="Examples: `rotator account secrets create payments --out new-secret`, or with a value of your own "
     "`rotator account secrets create payments --secret-stdin --yes`.",
 )
@@ -105,7 +107,9 @@ def create(
     name: NameArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Make up a value and write it into this new file, which only you can read."),
+        typer.Option(
+            "--out", metavar="FILE", help="Generate a value and write it to this new file.", show_default=False
+        ),
     ] = None,
     secret_stdin: SecretStdinOption = False,
     secret_file: SecretFileOption = None,
@@ -114,10 +118,10 @@ def create(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Add a secret that is not rotator's, beside the published one.
+    """Add a secret beside the published one.
 
-    You need this hardly ever: `rotator rotate-now` is what replaces a secret. rotator cannot account for what you add:
-    the account is ambiguous, and does not rotate, until the secret is revoked again.
+    To replace a secret, use `rotator rotate-now`. The account is ambiguous after this command: it does not rotate until
+    you revoke the added secret.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     brought = secret_stdin or secret_file is not None or secret_env is not None
@@ -153,7 +157,7 @@ def create(
 
 
 @secrets_app.command(
-    short_help="Revoke a secret that is not the published one.",
+    short_help="Revoke a retiring or unknown secret",
     epilog="Example: `rotator account secrets revoke payments 5f2c1d9e-0000-4000-8000-000000000000`.",
 )
 def revoke(
@@ -164,10 +168,10 @@ def revoke(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Revoke a secret: a retiring one before its time, or one that rotator cannot account for.
+    """Revoke a retiring secret before its grace period ends, or an unknown secret.
 
-    The published one, and the last one, are never revoked. The journal is told first; the rest is what a run does with
-    any secret that is to go.
+    rotator never revokes the published secret or the only secret. It records the request in the journal, then an
+    ordinary run revokes the secret.
     """
     require_asking(yes=yes)
     from rotator.cli.output import exit_code

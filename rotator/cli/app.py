@@ -8,6 +8,7 @@ import typer
 
 from rotator.cli.account import account_app
 from rotator.cli.audit import audit_app
+from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
 from rotator.cli.inspect import inspect_app
 from rotator.cli.options import ConfigOption
@@ -22,13 +23,13 @@ _GARBAGE = 50_000
 app = typer.Typer(
     name="rotator",
     help="Rotate the API secrets of Nexmo/Vonage accounts and publish them in Vault.",
-    epilog="Exit codes: 0 all done, 1 something failed, 2 usage or configuration, 3 something has to wait.",
+    epilog="Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (rotate_app, inspect_app, servers_app):
+for group in (rotate_app, inspect_app, forecast_app, servers_app):
     app.add_typer(group)
 app.add_typer(account_app, name="account")
 app.add_typer(audit_app, name="audit")
@@ -38,7 +39,7 @@ def main() -> NoReturn:
     """The entry point: errors that rotator foresaw are one line and an exit code."""
     gc.set_threshold(_GARBAGE)
     try:
-        app(standalone_mode=True)
+        app(prog_name="rotator", standalone_mode=True)
     except RotatorError as error:
         for line in str(error).split("\n"):
             print(f"rotator: {line}", file=sys.stderr)  # noqa: T201

@@ -86,7 +86,7 @@ def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
 
 def _coming_event(event: Event) -> str:
     if event.kind is Kind.REVOKE:
-        return "revoke the secret before"
+        return "revoke the previous secret"
     return "rotate, forced by max_age" if event.overridden else "rotate"
 
 
@@ -124,4 +124,4 @@ def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Ite
     if most is not None:
         yield f"one account in one hour: calls {most[2]:,} at most ({most[0]})"
     if forecast.cut:
-        yield "after that there is too much to tell: ask for less time or for fewer accounts"
+        yield "the forecast is too long and ends here: choose less time or fewer accounts"

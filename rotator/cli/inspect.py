@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from rotator.fleet import Fleet
 
 inspect_app = typer.Typer(rich_markup_mode=None)
-config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="Show the configuration and its schema", no_args_is_help=True, rich_markup_mode=None)
 inspect_app.add_typer(config_app, name="config")
 
 
 @inspect_app.command(
-    short_help="Show where each account stands.",
-    epilog="Example: `rotator status`, or with everything that is known `rotator status payments --json`.",
+    short_help="Show the state of each account",
+    epilog="Examples: `rotator status`, `rotator status payments --json`.",
 )
 def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """Show where each account stands, as its journal in Vault has it."""
+    """Show the state of each account, from its journal in Vault."""
     from rotator.cli.output import print_status
     from rotator.cli.terminal import print_json
 
@@ -40,7 +40,7 @@ def status(
 
 
 @inspect_app.command(
-    short_help="Try all that a rotation needs; name what is missing.",
+    short_help="Check everything that a rotation needs",
     epilog="Example: `rotator check`, in an init container or before the first rotation.",
 )
 def check(
@@ -63,13 +63,16 @@ def check(
         raise typer.Exit(1)
 
 
-@config_app.command(epilog="Example: `rotator config show`.")
+@config_app.command(short_help="Print the configuration as JSON", epilog="Example: `rotator config show`.")
 def show(ctx: typer.Context, config: ConfigOption = None) -> None:
-    """Print the configuration in force, defaults and variables included, as JSON; secrets are masked."""
+    """Print the configuration as JSON, with defaults and environment variables. Secrets are masked."""
     typer.echo(settings_of(ctx, config).model_dump_json(indent=2, exclude_none=True))
 
 
-@config_app.command(epilog="Example: `rotator config schema > rotator.schema.json`.")
+@config_app.command(
+    short_help="Print the JSON schema of the configuration",
+    epilog="Example: `rotator config schema > rotator.schema.json`.",
+)
 def schema() -> None:
     """Print the JSON schema of the configuration."""
     import json

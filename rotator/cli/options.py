@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of configured accounts that begin so, for the shell's completion."""
     from rotator.config import find_file, load
 
     try:
@@ -34,28 +35,42 @@ def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="Configuration file. Default: ROTATOR_CONFIG, ./config.toml.", show_default=False
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 SecretStdinOption = Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")]
-SecretFileOption = Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")]
-SecretEnvOption = Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option("--secret-file", metavar="FILE", help="Read the value from this file.", show_default=False),
+]
+SecretEnvOption = Annotated[
+    str | None,
+    typer.Option(
+        "--secret-env", metavar="VARIABLE", help="Read the value from this environment variable.", show_default=False
+    ),
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_names, help="Name of an account.")]
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", autocompletion=_complete_names, help="Accounts.", show_default=False),
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_names,
+        help="Names of accounts. Default: every enabled account.",
+        show_default=False,
+    ),
 ]
 
 ShardOption = Annotated[
     str | None,
     typer.Option(
         metavar="I/N",
-        help="Only this part of the fleet, from 0/N; auto/N: by the place in a StatefulSet or Indexed Job. "
-        "If not given: daemon.shard.",
+        help="Part of the fleet: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
         show_default=False,
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rotator.cli.forecast import print_ahead
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -16,6 +15,7 @@ from rotator.cli.options import (
     SecretFileOption,
     SecretStdinOption,
     ShardOption,
+    complete_names,
     open_fleet,
     parsed,
     read_secret,
@@ -35,43 +35,45 @@ rotate_app = typer.Typer(rich_markup_mode=None)
 
 
 @rotate_app.command(
-    short_help="Create, verify and publish a new secret now.",
+    short_help="Rotate accounts now",
     epilog="Examples: `rotator rotate-now payments`, `rotator rotate-now --due`, "
     "`rotator rotate-now payments --compromised`.",
 )
 def rotate_now(
     ctx: typer.Context,
-    names: NamesArgument = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every enabled account.")] = False,
-    due: Annotated[bool, typer.Option("--due", help="Only what is due; without names: of every account.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", autocompletion=complete_names, help="Names of accounts.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Rotate every enabled account.")] = False,
+    due: Annotated[bool, typer.Option("--due", help="Rotate only if the secret is due.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen; change nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Make room in a full account: its old secret goes before its grace ends.")
+        bool,
+        typer.Option("--force", help="In a full account, revoke the previous secret before its grace period ends."),
     ] = False,
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="Revoke the old secrets as soon as the new one is published.")
+        bool, typer.Option("--compromised", help="Revoke the previous secrets without a grace period.")
     ] = False,
     wait: Annotated[
         str | None,
         typer.Option(
             "--wait",
             metavar="DURATION",
-            help="How long to wait for another runner, a short grace or a rate limit; "
-            "as long as a crashed runner's lease takes to clear, if not given.",
+            help="Maximum time to wait for a lease, a grace period or a rate limit. "
+            "Default: until the lease of a crashed instance expires.",
             show_default=False,
         ),
     ] = None,
-    cancel: Annotated[
-        bool, typer.Option("--cancel", help="Withdraw the recorded request of these accounts instead.")
-    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Withdraw the recorded request of these accounts.")] = False,
     shard: ShardOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Rotate accounts now: create, verify and publish a new secret, revoke the old one after its grace.
+    """Rotate accounts now: create, verify and publish a new secret, and revoke the previous one after its grace.
 
-    An unfinished rotation is finished first. What you ask for is recorded in the account's journal: if this command
-    fails or is killed, a running daemon or the next `rotate-now --due` carries it out.
+    rotator finishes an unfinished rotation first. It records the request in the account's journal. If this command
+    fails or is killed, a running daemon or the next `rotate-now --due` continues.
     """
     if bool(names) + everything + (due and not names) != 1:
         raise ConfigError("Say which accounts: names, --all, or --due for what is due")
@@ -102,40 +104,31 @@ def rotate_now(
 
 
 @rotate_app.command(
-    short_help="Say what `rotate-now --due` would do, and why; or what comes until when.",
-    epilog="Examples: `rotator plan`, for some accounts `rotator plan payments alerts`, and ahead of time "
-    "`rotator plan --until 90d`.",
+    short_help="Show what `rotate-now --due` would do, and why",
+    epilog="Examples: `rotator plan`, `rotator plan payments alerts`.",
 )
 def plan(
     ctx: typer.Context,
     names: NamesArgument = None,
     until: Annotated[
         str | None,
-        typer.Option(
-            "--until",
-            metavar="DURATION",
-            help="Forecast rotations, revocations and calls so far ahead, ten years at most.",
-        ),
+        typer.Option("--until", hidden=True),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say what `rotate-now --due` would do and why, without changing anything.
-
-    With --until: what `rotator run` is going to do, from the journals and the schedules alone.
-    """
+    """Show what `rotate-now --due` would do, and why. Change nothing."""
+    if until is not None:
+        raise ConfigError("plan has no option --until", next_step=f"Run: rotator forecast --until {until}")
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
-        if until is None:
-            _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
-        else:
-            print_ahead(fleet, accounts, until, as_json=as_json)
+        _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
 
 
 @rotate_app.command(
-    short_help="Take an account on with the secret it has.",
+    short_help="Adopt an account with its present secret",
     epilog="Examples: `rotator adopt payments` asks for the value; "
     "`rotator adopt payments --secret-file /run/secrets/payments`.",
 )
@@ -145,7 +138,10 @@ def adopt(
     secret_stdin: SecretStdinOption = False,
     secret_file: SecretFileOption = None,
     secret_env: SecretEnvOption = None,
-    secret_id: Annotated[str | None, typer.Option("--secret-id", help="Its id, where several are listed.")] = None,
+    secret_id: Annotated[
+        str | None,
+        typer.Option("--secret-id", help="Id of the value, if the provider lists several secrets.", show_default=False),
+    ] = None,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="Replace a published secret that authenticates, or publish a compromised one."),
@@ -155,22 +151,22 @@ def adopt(
         typer.Option(
             "--replace-foreign",
             metavar="API_KEY",
-            help="Replace the document or journal of this other account.",
+            help="Replace the document or journal of the account with this API key.",
             show_default=False,
         ),
     ] = None,
     retire: Annotated[
         list[str] | None,
         typer.Option(
-            "--retire", metavar="ID", help="Another listed secret to revoke after the grace period.", show_default=False
+            "--retire", metavar="ID", help="Id of another secret, to revoke after the grace period.", show_default=False
         ),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Take an account on with the secret it has today, or after its published secret stopped working.
+    """Adopt an account with the secret that it has today, or after its published secret stopped working.
 
-    The value is tried at the provider, then published. It never appears among the process's arguments.
+    rotator tries the value at the provider, then publishes it. The value never appears among the process's arguments.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     from rotator.cli.output import print_adoption
@@ -196,7 +192,7 @@ def adopt(
 
 
 @rotate_app.command(
-    short_help="Decide about secrets that rotator did not create.",
+    short_help="Revoke secrets that rotator did not create",
     epilog="Examples: `rotator resolve payments` asks for each; "
     "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`.",
 )
@@ -204,12 +200,13 @@ def resolve(
     ctx: typer.Context,
     name: NameArgument,
     revoke: Annotated[
-        list[str] | None, typer.Option("--revoke", metavar="ID", help="An unknown secret to revoke.")
+        list[str] | None,
+        typer.Option("--revoke", metavar="ID", help="Id of an unknown secret to revoke.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Decide about secrets that rotator cannot account for. Only what you name is revoked."""
+    """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 

@@ -20,14 +20,14 @@ servers_app = typer.Typer(rich_markup_mode=None)
 
 
 @servers_app.command(
-    short_help="Look after the accounts, as a daemon.",
-    epilog="Examples: `rotator run`, or as one of four that share the fleet `rotator run --shard auto/4`.",
+    short_help="Run the daemon",
+    epilog="Examples: `rotator run`, or with four shards `rotator run --shard auto/4`.",
 )
 def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = None) -> None:
-    """Look after the accounts until told to stop: rotate what is due, revoke what is due, mend what went wrong.
+    """Run the daemon: rotate and revoke secrets when they are due, until SIGTERM or SIGINT.
 
-    SIGHUP, or a change of the file, has the configuration read again. Metrics, health and a status page are served at
-    daemon.listen.
+    The daemon reloads its configuration at SIGHUP, and when the file changes. It serves metrics, health and a status
+    page at daemon.listen.
     """
     from rotator import logs
     from rotator.config import find_file, load
@@ -40,45 +40,49 @@ def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = No
 
 
 @servers_app.command(
-    short_help="Serve the Account API on this machine.",
+    short_help="Serve an emulated Account API on this machine",
     epilog="Example: `rotator emulator --port 8081 --account abcd1234:Secret12345 --account child001:Secret12345 "
     "--primary abcd1234=child001 --fault create:drop-after`.",
 )
 def emulator(
-    account: Annotated[list[str], typer.Option(metavar="KEY:SECRET", help="An account and its first secret.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8081,
-    primary: Annotated[list[str] | None, typer.Option(metavar="KEY=CHILD", help="A primary and a secondary.")] = None,
-    fault: Annotated[list[str] | None, typer.Option(help="A fault to inject; see docs/emulator.md.")] = None,
-    latency: Annotated[str, typer.Option(metavar="DURATION", help="How late every answer comes.")] = "0",
-    propagation: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long a new secret takes until it authenticates.")
-    ] = "0",
-    max_secrets: Annotated[int, typer.Option(min=1, help="How many secrets an account may have.")] = 2,
-    too_many_status: Annotated[int, typer.Option(help="What a full account answers, 400 or 403.")] = 400,
-    balance: Annotated[str, typer.Option(metavar="EUROS", help="The balance every account starts with.")] = "10",
-    top_up: Annotated[str, typer.Option(metavar="EUROS", help="What one top-up adds.")] = "10",
-    auto_reload: Annotated[bool, typer.Option("--auto-reload", help="Let accounts top up from the start.")] = False,
+    account: Annotated[list[str], typer.Option(metavar="KEY:SECRET", help="Account and its first secret.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free port.")] = 8081,
+    primary: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=CHILD", help="Primary account and a secondary account of it.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="FAULT", help="Fault to inject, see docs/emulator.md.")
+    ] = None,
+    latency: Annotated[str, typer.Option(metavar="DURATION", help="Delay of every answer.")] = "0",
+    propagation: Annotated[str, typer.Option(metavar="DURATION", help="Time until a new secret authenticates.")] = "0",
+    max_secrets: Annotated[int, typer.Option(min=1, help="Maximum number of secrets of an account.")] = 2,
+    too_many_status: Annotated[int, typer.Option(help="HTTP status of a create in a full account, 400 or 403.")] = 400,
+    balance: Annotated[str, typer.Option(metavar="EUROS", help="Balance of every account at the start.")] = "10",
+    top_up: Annotated[str, typer.Option(metavar="EUROS", help="Amount of one top-up.")] = "10",
+    auto_reload: Annotated[bool, typer.Option("--auto-reload", help="Enable auto-reload for every account.")] = False,
     max_calls_per_second: Annotated[
-        int | None, typer.Option(min=1, help="What an account may ask in a second; without it, no limit.")
+        int | None, typer.Option(min=1, help="Maximum requests of an account per second. Default: no limit.")
     ] = None,
     limit: Annotated[
         str | None,
-        typer.Option(metavar="CALLS/PERIOD", help="Calls that each key may make, such as 30/h. Default: no limit."),
+        typer.Option(metavar="CALLS/PERIOD", help="Maximum requests of each key, such as 30/h. Default: no limit."),
     ] = None,
     reset_unit: Annotated[Literal["s", "ms"], typer.Option(help="Unit of X-RateLimit-Reset in revision 1.0.4.")] = "ms",
     retry_after: Annotated[
         bool, typer.Option("--retry-after/--no-retry-after", help="Send Retry-After with a 429.")
     ] = True,
     check_callbacks: Annotated[
-        bool, typer.Option("--check-callbacks", help="Take a callback only if it answers, on this machine.")
+        bool, typer.Option("--check-callbacks", help="Accept a callback URL only if it answers, on this machine.")
     ] = False,
     revision: Annotated[
         Literal["1.0.0", "1.0.4"], typer.Option(help="Revision of the Account API to serve.")
     ] = "1.0.0",
-    tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="File of the TLS certificate (PEM). Default: plain HTTP.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File of the certificate's key (PEM).")] = None,
 ) -> None:
-    """Serve the Account API on this machine, to try things and test clients without the internet."""
+    """Serve an emulated Account API on the loopback interface, for tests without the internet."""
     from rotator.config import parse_duration
     from rotator.emulator import (
         Emulator,
@@ -118,14 +122,14 @@ def emulator(
 
 
 @servers_app.command(
-    short_help="Rotate three accounts for real, here and now.",
-    epilog="Example: `rotator demo`, and to look around afterwards `rotator demo --keep`.",
+    short_help="Rotate three accounts on servers that it starts here",
+    epilog="Examples: `rotator demo`, `rotator demo --keep`.",
 )
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running and say how to connect.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the servers running until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rotate three accounts for real, on an OpenBao and an Account API started for it on this machine."""
+    """Start an OpenBao and an emulated Account API on this machine, and rotate three accounts there."""
     import threading
 
     from rotator.cli.demo_output import print_connection, print_result, print_scene, print_servers, result_json
