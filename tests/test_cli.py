@@ -128,7 +128,6 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def run(*args: str, **environment: str) -> Finished:
         monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
         monkeypatch.setenv("ROTATOR_CONFIG", str(cluster.config))
-        monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setattr(sys, "argv", ["rotator", *args])
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -399,7 +398,7 @@ def test_a_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
 def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payments) -> None:
     cluster = payments.cluster
     cluster.configure([payments.entry(grace="1h")])
-    begun = cluster.run("rotate-now", "payments", env={"COLUMNS": "80"})
+    begun = cluster.run("rotate-now", "payments")
     assert begun.code == 0, begun
     assert begun.out.splitlines()[1].split(maxsplit=2)[2].strip() == (
         "new secret published, old one revoked in 1h  overlap"
@@ -502,7 +501,7 @@ def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: 
     assert "A running daemon carries it out, or run: rotator rotate-now --due" in asked.out
     request = payments.cluster.journal("payments")["request"]
     at = datetime.fromisoformat(request["at"])
-    shown = here("status", COLUMNS="200")
+    shown = here("status")
     assert f"payments: {request['by']} requested a rotation (force) at {at:%Y-%m-%d %H:%M:%S} UTC." in shown.out
     assert "rotator rotate-now payments --cancel" in shown.out
     (row,) = here("status", "--json").json["accounts"]
@@ -552,7 +551,7 @@ def test_a_secondary_that_has_nothing_published_is_brought_in_through_its_primar
 def test_thirty_accounts_are_rotated_at_once(cluster: Cluster) -> None:
     accounts = [opened(cluster, f"a{number:02}", f"key{number:02}") for number in range(30)]
     cluster.configure([account.entry() for account in accounts])
-    finished = cluster.run("rotate-now", "--all", env={"COLUMNS": "80"})
+    finished = cluster.run("rotate-now", "--all")
     assert finished.code == 0, finished
     names = [line.split()[0] for line in finished.out.splitlines()[1:]]
     assert names == [account.name for account in accounts], "a line an account, in order"
@@ -721,16 +720,16 @@ def a_colourful_fleet(cluster: Cluster) -> dict[str, Payments]:
     return made
 
 
-def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster, here: Here) -> None:
+def test_tables_have_a_line_a_row_and_json_says_the_same(cluster: Cluster, here: Here) -> None:
     fleet = a_colourful_fleet(cluster)
-    rotated = cluster.run("rotate-now", "overlap", "ambiguous", env={"COLUMNS": "80"})
+    rotated = cluster.run("rotate-now", "overlap", "ambiguous")
     assert rotated.code == 1, rotated
     assert_table(rotated.out.split("ambiguous: ")[0], "account", "result", "what happened", "phase")
 
     (retiring,) = cluster.journal("overlap")["retiring"]
     ends = datetime.now(UTC) + timedelta(minutes=55)  # whatever the two commands take of the hour
     cluster.change_journal("overlap", retiring=[retiring | {"not_before": ends.isoformat()}])
-    table = cluster.run("status", env={"COLUMNS": "80"})
+    table = cluster.run("status")
     assert table.code == 0, table
     rows = assert_table(table.out.split("ambiguous: ")[0], "account", "phase", "age", "due", "revokes", "trouble")
     assert fleet["ambiguous"].api_key not in table.out
@@ -753,7 +752,7 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
     assert (entries["ambiguous"]["phase"], entries["ambiguous"]["attempts"]) == ("ambiguous", 1)
     assert (entries["missing"]["published"], entries["off"]["enabled"]) == (False, False)
 
-    table = cluster.run("plan", env={"COLUMNS": "80"})
+    table = cluster.run("plan")
     assert table.code == 1, "an account that cannot go on is a failure of the plan"
     rows = assert_table(table.out, "account", "phase", "age", "would")
     assert "off" not in rows
@@ -769,7 +768,7 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
 
 def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
     a_colourful_fleet(cluster)
-    assert cluster.run("rotate-now", "overlap", "ambiguous", env={"COLUMNS": "80"}).code == 1
+    assert cluster.run("rotate-now", "overlap", "ambiguous").code == 1
     before, asked = everything(cluster), len(cluster.emulator.requests)
     plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
@@ -835,19 +834,16 @@ def test_forecast_takes_a_duration(payments: Payments, here: Here, length: str) 
 
 
 def assert_table(text: str, *columns: str) -> dict[str, str]:
-    """Its first line a row, by account: no line too long, every heading whole, every short cell in one piece."""
+    """Its rows by account: one line each, under headings that they are in line with."""
     header, *lines = text.splitlines()
-    for line in (header, *lines):
-        assert len(line) <= 80, line
     assert re.fullmatch(r" +".join(columns) + " *", header), header
     assert not re.search(r"[│┃━╇…\x1b]", text), "a frame, a colour or something cut off"
     starts = [header.index(column) for column in columns]
     rows = {}
     for line in lines:
         assert all(line[start - 1] == " " for start in starts[1:] if start < len(line)), f"out of line: {line}"
-        if line[:1] not in ("", " "):
-            rows[line.split()[0]] = line.rstrip()
-    assert rows
+        rows[line.split()[0]] = line.rstrip()
+    assert len(rows) == len(lines) > 0
     return rows
 
 

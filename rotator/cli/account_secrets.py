@@ -25,6 +25,8 @@ from rotator.cli.options import (
 from rotator.errors import ConfigError, RotatorError, visible
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 secrets_app = typer.Typer(
     help="List, create and revoke the secrets of an account", no_args_is_help=True, rich_markup_mode=None
 )
-_SECRET_COLUMNS = ("account", "id", "created (UTC)", "is", "revoked from")
+_SECRET_COLUMNS = ("account", "id", "created (UTC)", "is", "revoked")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a secret at the provider.")]
 
 
@@ -60,7 +62,8 @@ def list_(
             return {"secrets": [_secret_json(secret) for secret in look(fleet, account).secrets]}
 
         rows = each(fleet, names, listed, unknown={"secrets": []})
-    cells = [(row["account"], *_secret_cells(secret)) for row in rows for secret in row["secrets"]]
+        now = fleet.now()
+    cells = [(row["account"], *_secret_cells(secret, now)) for row in rows for secret in row["secrets"]]
     print_rows({"accounts": rows}, _SECRET_COLUMNS, cells, as_json=as_json)
     print_failures(rows, as_json=as_json)
 
@@ -92,8 +95,9 @@ def show(
                 next_step=f"Look at what it lists: rotator account secrets list {name}",
             ) from None
         (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]
+        now = fleet.now()
     row = {"account": name} | _secret_json(found)
-    cells = [(name, *_secret_cells(row))]
+    cells = [(name, *_secret_cells(row, now))]
     print_rows(row, _SECRET_COLUMNS, cells, as_json=as_json)
 
 
@@ -239,7 +243,7 @@ def _secret_json(secret: "LiveSecret") -> dict[str, Any]:
     }
 
 
-def _secret_cells(secret: dict[str, Any]) -> tuple[str, ...]:
-    from rotator.cli.terminal import in_minutes
+def _secret_cells(secret: dict[str, Any], now: "datetime") -> tuple[str, ...]:
+    from rotator.cli.terminal import in_minutes, relative
 
-    return secret["id"], in_minutes(secret["created_at"]), secret["is"], in_minutes(secret["revoked_from"])
+    return secret["id"], in_minutes(secret["created_at"]), secret["is"], relative(secret["revoked_from"], now)

@@ -14,6 +14,7 @@ from rotator.cli.inspect import inspect_app
 from rotator.cli.options import ConfigOption
 from rotator.cli.rotate import rotate_app
 from rotator.cli.servers import servers_app
+from rotator.cli.streams import StandardStreams
 from rotator.errors import RotatorError
 
 # What is imported stays. Python would look through it for garbage hundreds of times while it comes in, which is a third
@@ -38,6 +39,7 @@ app.add_typer(audit_app, name="audit")
 def main() -> NoReturn:
     """The entry point: errors that rotator foresaw are one line and an exit code."""
     gc.set_threshold(_GARBAGE)
+    streams = StandardStreams()
     try:
         app(prog_name="rotator", standalone_mode=True)
     except RotatorError as error:
@@ -45,6 +47,7 @@ def main() -> NoReturn:
             print(f"rotator: {line}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     finally:
+        streams.finish()
         gc.freeze()  # nor at the end: the process is about to be gone
     sys.exit(0)
 

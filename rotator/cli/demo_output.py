@@ -4,9 +4,7 @@ import shutil
 import sys
 from typing import Any
 
-from rich.text import Text
-
-from rotator.cli.terminal import console, new_table
+from rotator.cli.terminal import Styled, Table, echo
 from rotator.demo import GRACE, DemoResult, Scene, Stage
 
 _STORY = {
@@ -34,9 +32,8 @@ def print_scene(scene: Scene, *, to_stderr: bool) -> None:
 
 
 def _print(title: str, *lines: str, err: bool) -> None:
-    out = console(stderr=err)
     for head, line in zip((title, *[""] * len(lines)), lines, strict=False):
-        out.print(Text.assemble((f"{head:11}", "bold"), line), soft_wrap=True)
+        echo(Styled(f"{head:11}", bold=True), line, stderr=err)
 
 
 def result_json(result: DemoResult) -> dict[str, Any]:
@@ -53,27 +50,25 @@ def result_json(result: DemoResult) -> dict[str, Any]:
 
 def print_result(result: DemoResult, *, to_stderr: bool) -> None:
     """Print each account, and how the consumer fared."""
-    out = console(stderr=to_stderr)
-    table = new_table("account", "published in Vault", "version", "live at the provider", "first secret")
+    table = Table(("account", "published in Vault", "version", "live at the provider", "first secret"))
     for account in result.accounts:
-        first = Text("still live", style="red") if account.first_lives else Text("revoked")
+        first = Styled("still live", "red") if account.first_lives else "revoked"
         secret = f"{'•' * 8} ({account.length} characters)"
-        table.add_row(account.name, secret, str(account.version), str(account.live), first)
-    out.print()
-    out.print(table)
-    refused = Text("never refused", style="bold green")
+        table.rows.append((account.name, secret, str(account.version), str(account.live), first))
+    echo(stderr=to_stderr)
+    table.print(stderr=to_stderr)
+    refused = Styled("never refused", "green", bold=True)
     if result.consumer_failures:
-        refused = Text(f"{result.consumer_failures} of them refused", style="bold red")
-    checks = (str(result.consumer_checks), "bold")
-    sentence = Text.assemble("A consumer read Vault and used each secret ", checks, " times, ", refused, ".")
-    out.print()
-    out.print(sentence, soft_wrap=True)
+        refused = Styled(f"{result.consumer_failures} of them refused", "red", bold=True)
+    checks = Styled(str(result.consumer_checks), bold=True)
+    echo(stderr=to_stderr)
+    echo("A consumer read Vault and used each secret ", checks, " times, ", refused, ".", stderr=to_stderr)
 
 
 def print_connection(stage: Stage, *, to_stderr: bool) -> None:
     """Print the commands that use the running servers."""
     command = "rotator" if shutil.which("rotator") else sys.argv[0]
-    console(stderr=to_stderr).print(
+    echo(
         f"\nThe servers run until Ctrl-C. In another terminal:\n\n"
         f"  export ROTATOR_CONFIG={stage.folder}/config.toml\n"
         f"  {command} status\n"
@@ -81,5 +76,5 @@ def print_connection(stage: Stage, *, to_stderr: bool) -> None:
         f"  {command} run                      # the daemon; its status page is at http://127.0.0.1:9464\n"
         f"  export BAO_ADDR={stage.bao.address} BAO_TOKEN=$(cat {stage.folder}/token)\n"
         f"  bao kv get -mount=secret demo/alerts",
-        soft_wrap=True,
+        stderr=to_stderr,
     )

@@ -1,14 +1,12 @@
 """How a forecast looks: the next events, a calendar, the busiest hour."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rich.table import Table
-from rich.text import Text
-
-from rotator.cli.terminal import console, new_table, relative
+from rotator.cli.terminal import Table, echo, relative
 from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 
@@ -55,32 +53,32 @@ def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneIn
         zone: Whose clock and calendar to go by.
         calls_per_second: How many requests the provider gets at most.
     """
-    out = console()
     if forecast.events:
-        out.print(_coming(forecast, zone))
+        _coming(forecast, zone).print()
         more = len(forecast.events) - _EVENTS_SHOWN
         if more > 0:
-            out.print(f"... and {more:,} more; with --json all of them")
-        out.print()
+            echo(f"... and {more:,} more; with --json all of them")
+        echo()
         days = loads(forecast, zone)
         monthly = len(days) > _DAYS_SHOWN
         months = loads(forecast, zone, monthly=True) if monthly else days
-        out.print(_calendar(months, zone, monthly=monthly, plain=out.options.ascii_only))
-        out.print()
-    out.print("\n".join(_summary(forecast, zone, calls_per_second)), soft_wrap=True)
+        plain = "utf" not in (sys.stdout.encoding or "").lower()
+        _calendar(months, zone, monthly=monthly, plain=plain).print()
+        echo()
+    for line in _summary(forecast, zone, calls_per_second):
+        echo(line)
     for why in dict.fromkeys(left_out.values()):
         names = [name for name, reason in left_out.items() if reason == why]
         others = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        out.print(visible(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}"), soft_wrap=True)
+        echo(visible(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}"))
 
 
 def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
-    table = new_table("when", "", "account", "what")
+    table = Table(("when", "", "account", "what"), prose="what")
     for event in forecast.events[:_EVENTS_SHOWN]:
         at = event.at.astimezone(zone)
-        table.add_row(
-            f"{at:%Y-%m-%d %a %H:%M:%S}", relative(event.at, forecast.now), event.account, _coming_event(event)
-        )
+        when = f"{at:%Y-%m-%d %a %H:%M:%S}"
+        table.rows.append((when, relative(event.at, forecast.now), event.account, _coming_event(event)))
     return table
 
 
@@ -93,16 +91,15 @@ def _coming_event(event: Event) -> str:
 def _calendar(rows: Sequence[Load], zone: ZoneInfo, *, monthly: bool, plain: bool) -> Table:
     """A row a day: how much happens, and its hours as a strip, in relation to the busiest of all."""
     marks = ".:-=+*#%@" if plain else "·▁▂▃▄▅▆▇█"
-    table = new_table("month" if monthly else "day")
-    for heading in ("rotate", "revoke", "busiest hour"):
-        table.add_column(heading, justify="right")
-    table.add_column(Text("calls by hour of day\n0     6     12    18"), no_wrap=True)
+    counts = ("rotate", "revoke", "busiest hour")
+    strip_heading = "calls by hour of day\n0     6     12    18"
+    table = Table(("month" if monthly else "day", *counts, strip_heading), right=frozenset(counts))
     most = max(row.calls for row in rows)
     for row in rows:
         day = f"{row.first:%Y-%m}" if monthly else f"{row.first:%Y-%m-%d %a}"
         strip = "".join(marks[-(-calls * (len(marks) - 1) // most)] for calls in row.by_hour)
         busiest = row.busiest.astimezone(zone)
-        table.add_row(day, f"{row.rotations:,}", f"{row.revocations:,}", f"{row.calls:,} at {busiest:%H}h", strip)
+        table.rows.append((day, f"{row.rotations:,}", f"{row.revocations:,}", f"{row.calls:,} at {busiest:%H}h", strip))
     return table
 
 

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.text import Text
-
-from rotator.cli.terminal import age, console, new_table, relative
+from rotator.cli.terminal import Styled, Table, age, echo, relative
 from rotator.config import AccountSettings
 from rotator.core.protocol import (
     Create,
@@ -30,14 +28,14 @@ from rotator.errors import visible
 from rotator.logs import redact
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
-_STYLES = {
+_COLORS = {
     Result.OK: "green",
     Result.DEFERRED: "yellow",
-    Result.FAILED: "bold red",
+    Result.FAILED: "red",
     Phase.IDLE: "green",
     Phase.OVERLAP: "cyan",
     Phase.PREPARED: "yellow",
-    Phase.AMBIGUOUS: "bold red",
+    Phase.AMBIGUOUS: "red",
 }
 
 
@@ -90,17 +88,17 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = 
         now: The time.
         asked: Whether the command asked for a rotation.
     """
-    table = new_table("account", "result", "what happened", "phase")
+    table = Table(("account", "result", "what happened", "phase"), prose="what happened")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
-        table.add_row(outcome.account, _styled(outcome.result), _happened(outcome, now), _styled(outcome.phase))
-    out = console()
-    out.print(table)
+        happened = _happened(outcome, now)
+        table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
+    table.print()
     for outcome in outcomes:
         if outcome.error:
-            style = _STYLES[outcome.result]
-            out.print(Text.assemble((outcome.account, style), ": ", visible(redact(outcome.error))), soft_wrap=True)
+            name = Styled(outcome.account, _COLORS[outcome.result])
+            echo(name, ": ", visible(redact(outcome.error)))
         if outcome.result is not Result.OK and asked:
-            out.print(f"{outcome.account}: {visible(_recorded(outcome))}", soft_wrap=True)
+            echo(f"{outcome.account}: {visible(_recorded(outcome))}")
 
 
 def _recorded(outcome: Outcome) -> str:
@@ -130,29 +128,25 @@ def print_adoption(outcome: Outcome) -> None:
         Learned.ELIMINATED: "several lists show no other id",
         Learned.PENDING: "rotator confirms it with three more lists, before it revokes anything",
     }[current.learned]
-    out = console()
-    out.print(
-        f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})", soft_wrap=True
-    )
+    echo(f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})")
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others)
-        out.print(
+        echo(
             f"{outcome.account}: other secrets stay: {', '.join(others)}. To revoke them after the grace period: "
-            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}",
-            soft_wrap=True,
+            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}"
         )
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
     """What a run would do and why."""
-    table = new_table("account", "phase", "age", "would")
+    table = Table(("account", "phase", "age", "would"), prose="would")
     for preview in previews:
         row = preview_json(preview, now)
         phase = preview.journal.phase if isinstance(preview, Preview) else None
         since = age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"
-        table.add_row(preview.account, _styled(phase), since, visible(f"{row['step']}: {row['why']}"))
-    console().print(table)
+        table.rows.append((preview.account, _styled(phase), since, visible(f"{row['step']}: {row['why']}")))
+    table.print()
 
 
 def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
@@ -200,7 +194,7 @@ def _masked(text: str | None) -> str | None:
 
 def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     """What the journals say, for people."""
-    table = new_table("account", "phase", "age", "due", "revokes", "trouble")
+    table = Table(("account", "phase", "age", "due", "revokes", "trouble"), prose="trouble")
     for row in rows:
         retiring = ", ".join(relative(entry["not_before"], now) for entry in row["retiring"]) or "-"
         due = relative(row["due_at"], now) if row["enabled"] else "disabled"
@@ -209,16 +203,15 @@ def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
         asked = f"requested: {row['request']['kind']}" if row["request"] else ""
         trouble = failed or ("" if row["published"] else "nothing published") or asked
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
-        table.add_row(row["account"], _styled(phase), age(row["rotated_at"], now), due, retiring, trouble)
-    out = console()
-    out.print(table)
+        table.rows.append((row["account"], _styled(phase), age(row["rotated_at"], now), due, retiring, trouble))
+    table.print()
     for row in rows:
         if row["last_error"]:
-            out.print(Text.assemble((row["account"], "bold red"), ": ", visible(row["last_error"])), soft_wrap=True)
+            echo(Styled(row["account"], "red", bold=True), ": ", visible(row["last_error"]))
         if row["request"]:
             asked, at = row["request"], f"{row['request']['at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
             who = visible(f"{row['account']}: {asked['by']} requested a rotation ({asked['kind']}) at {at}")
-            out.print(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel", soft_wrap=True)
+            echo(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel")
 
 
 def _due_at(account: AccountSettings, journal: Journal) -> datetime | None:
@@ -272,5 +265,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def _styled(value: Result | Phase | None) -> Text:
-    return Text("-") if value is None else Text(value.value, style=_STYLES[value])
+def _styled(value: Result | Phase | None) -> Styled:
+    if value is None:
+        return Styled("-")
+    return Styled(value.value, _COLORS[value], bold=_COLORS[value] == "red")
