@@ -161,23 +161,22 @@ class Cluster:
             merged[name] = merged.get(name, {}) | dict(values)
         write_config(self.config, merged, accounts)
 
-    def start(self, *args: str, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> "Process":
-        """Start the real command, in a process of its own."""
+    def environment(self) -> dict[str, str]:
+        """The environment of a command: this one's, with the login and the configuration of this cluster."""
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("VAULT_", "BAO_", "ROTATOR_"))
         }
-        environment |= (
-            {
-                "VAULT_TOKEN": self.bao.root_token.get_secret_value(),
-                "ROTATOR_CONFIG": str(self.config),
-                "COLUMNS": "200",
-            }
-            | self.settings
-            | (env or {})
-        )
+        environment |= {
+            "VAULT_TOKEN": self.bao.root_token.get_secret_value(),
+            "ROTATOR_CONFIG": str(self.config),
+        }
+        return environment | self.settings
+
+    def start(self, *args: str, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> "Process":
+        """Start the real command, in a process of its own."""
         process = subprocess.Popen(
             [sys.executable, "-m", "rotator", *args],
-            env=environment,
+            env=self.environment() | (env or {}),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,37 +18,40 @@ from rotator.cli.options import (
 from rotator.errors import ConfigError, visible
 
 audit_app = typer.Typer(
-    help="The audit log: is it as it was written, which rotation made a value.",
+    help="Verify the audit log and search it",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
 @audit_app.command(
-    short_help="Check that nothing in the audit log was changed.",
+    short_help="Verify the chain of hashes in the audit log",
     epilog="Examples: `rotator audit verify`, or of a log that was moved away from time to time, oldest first, "
     "`rotator audit verify audit.jsonl.1 audit.jsonl --head 9f86d081…` with the last hash that the ordinary log has.",
 )
 def verify(
     ctx: typer.Context,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE", help="One log's files, oldest first.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Files of one log, oldest first. Default: audit.file.", show_default=False),
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option("--head", metavar="HASH", help="A hash that must be there: nothing after it is cut off."),
+        typer.Option(
+            "--head", metavar="HASH", help="Hash that the log must contain, 64 hexadecimal digits.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Check that every line is as it was written, and that none is missing or in another place.
+    """Verify that every line is unchanged, and that no line is missing or in another place.
 
-    Without files: audit.file of the configuration. The first line that is wrong is named: exit code 1.
+    If a line is wrong, the command names the first one and ends with exit code 1.
     """
     from dataclasses import asdict
 
     from rotator import audit
-    from rotator.cli import output as report
+    from rotator.cli.terminal import print_json
 
     configured = None if files else settings_of(ctx, config).audit.file
     chosen = files or ([configured] if configured else [])
@@ -56,7 +59,7 @@ def verify(
         raise ConfigError("There is no audit log: name its files, or set audit.file")
     verdict = audit.verify(chosen, head)
     if as_json:
-        report.print_json({"ok": verdict.problem is None} | asdict(verdict))
+        print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:
         for note in verdict.notes:
             typer.echo(visible(f"note: {note}"))
@@ -66,18 +69,18 @@ def verify(
 
 
 @audit_app.command(
-    short_help="Say under which fingerprint a value stands in the audit log.",
+    short_help="Print the fingerprint of a value in the audit log",
     epilog="Example: `rotator audit fingerprint abcd1234` asks for the value; then look for it in the log.",
 )
 def fingerprint(
-    api_key: Annotated[str, typer.Argument(metavar="API_KEY", help="The account's API key.")],
+    api_key: Annotated[str, typer.Argument(metavar="API_KEY", help="API key of the account.")],
     secret_stdin: SecretStdinOption = False,
     secret_file: SecretFileOption = None,
     secret_env: SecretEnvOption = None,
 ) -> None:
-    """Say under which fingerprint a value would stand in the audit log: so a leaked one leads to its rotation.
+    """Print the fingerprint of a value. Search the audit log for it to find the rotation that created the value.
 
-    It has one there only if rotator made it up.
+    The audit log contains fingerprints only of values that rotator generated.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     from rotator import audit

@@ -3,10 +3,11 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,11 +16,14 @@ from rotator.errors import ConfigError, RotatorError
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from rotator.config import Settings
-    from rotator.fleet import Fleet
+    from rotator.config import AccountSettings, Settings
+    from rotator.fleet import Fleet, Shard
+
+T = TypeVar("T")
 
 
-def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of configured accounts that begin so, for the shell's completion."""
     from rotator.config import find_file, load
 
     try:
@@ -31,17 +35,42 @@ def _complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file; also from ROTATOR_CONFIG.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="Configuration file. Default: ROTATOR_CONFIG, ./config.toml.", show_default=False
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 SecretStdinOption = Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")]
-SecretFileOption = Annotated[Path | None, typer.Option("--secret-file", help="Read it from this file.")]
-SecretEnvOption = Annotated[str | None, typer.Option("--secret-env", help="Read it from this variable.")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_complete_names, help="An account.")]
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option("--secret-file", metavar="FILE", help="Read the value from this file.", show_default=False),
+]
+SecretEnvOption = Annotated[
+    str | None,
+    typer.Option(
+        "--secret-env", metavar="VARIABLE", help="Read the value from this environment variable.", show_default=False
+    ),
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_names, help="Name of an account.")]
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", autocompletion=_complete_names, help="Accounts.", show_default=False),
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_names,
+        help="Names of accounts. Default: every enabled account.",
+        show_default=False,
+    ),
 ]
+
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Part of the fleet: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
+        show_default=False,
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":
@@ -125,3 +154,52 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     if not secret.strip():
         raise ConfigError("The value is empty")
     return register_secret(SecretStr(secret))
+
+
+def shard_of(settings: "Settings", option: str | None) -> "Shard | None":
+    from rotator.fleet import parse_shard
+
+    text = option or settings.daemon.shard
+    return parse_shard(text) if text else None
+
+
+def parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:
+    try:
+        return [parse(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}") from None
+
+
+def each(
+    fleet: "Fleet",
+    names: list[str] | None,
+    look: Callable[["AccountSettings"], dict[str, Any]],
+    *,
+    unknown: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Look at the accounts named, or at all; a row each, with `unknown` and an error where that was not possible."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rotator.rotation import Outcome
+
+    def row(account: "AccountSettings") -> dict[str, Any]:
+        found = fleet.guarded(account.name, partial(look, account))
+        if isinstance(found, Outcome):
+            return {"account": account.name, **unknown, "error": found.error}
+        return {"account": account.name, **found, "error": None}
+
+    with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
+        return list(pool.map(row, fleet.select(names or [], everything=not names)))
+
+
+def require_asking(*, yes: bool) -> None:
+    if not yes and not sys.stdin.isatty():
+        raise ConfigError("There is no terminal to ask on: if you mean it, add --yes")
+
+
+def ask(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)  # standard output may be a program's
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RotatorError("Nothing was changed")

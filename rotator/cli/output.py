@@ -1,18 +1,12 @@
-"""How results look: tables for people, one JSON object for programs."""
+"""How the results of runs, previews and journals look."""
 
-import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from rotator.config import AccountSettings, format_duration
+from rotator.cli.terminal import Styled, Table, age, echo, relative
+from rotator.config import AccountSettings
 from rotator.core.protocol import (
     Create,
     Fail,
@@ -30,31 +24,19 @@ from rotator.core.protocol import (
     Revoke,
     TryEarlier,
 )
-from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 from rotator.logs import redact
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
-# A forecast's table has so many events, its calendar so many days before it tells months instead.
-_EVENTS_SHOWN = 20
-_DAYS_SHOWN = 100
-_NAMES_SHOWN = 5
-
-_STYLES = {
+_COLORS = {
     Result.OK: "green",
     Result.DEFERRED: "yellow",
-    Result.FAILED: "bold red",
+    Result.FAILED: "red",
     Phase.IDLE: "green",
     Phase.OVERLAP: "cyan",
     Phase.PREPARED: "yellow",
-    Phase.AMBIGUOUS: "bold red",
+    Phase.AMBIGUOUS: "red",
 }
-
-
-def print_json(value: object) -> None:
-    """One JSON object on standard output."""
-    json.dump(value, sys.stdout, indent=2, default=_jsonable)
-    sys.stdout.write("\n")
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:
@@ -106,17 +88,17 @@ def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = 
         now: The time.
         asked: Whether the command asked for a rotation.
     """
-    table = _table("account", "result", "what happened", "phase")
+    table = Table(("account", "result", "what happened", "phase"), prose="what happened")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
-        table.add_row(outcome.account, _styled(outcome.result), _happened(outcome, now), _styled(outcome.phase))
-    console = _console()
-    console.print(table)
+        happened = _happened(outcome, now)
+        table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
+    table.print()
     for outcome in outcomes:
         if outcome.error:
-            style = _STYLES[outcome.result]
-            console.print(Text.assemble((outcome.account, style), ": ", visible(redact(outcome.error))), soft_wrap=True)
+            name = Styled(outcome.account, _COLORS[outcome.result])
+            echo(name, ": ", visible(redact(outcome.error)))
         if outcome.result is not Result.OK and asked:
-            console.print(f"{outcome.account}: {visible(_recorded(outcome))}", soft_wrap=True)
+            echo(f"{outcome.account}: {visible(_recorded(outcome))}")
 
 
 def _recorded(outcome: Outcome) -> str:
@@ -146,29 +128,25 @@ def print_adoption(outcome: Outcome) -> None:
         Learned.ELIMINATED: "several lists show no other id",
         Learned.PENDING: "rotator confirms it with three more lists, before it revokes anything",
     }[current.learned]
-    console = _console()
-    console.print(
-        f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})", soft_wrap=True
-    )
+    echo(f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})")
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others)
-        console.print(
+        echo(
             f"{outcome.account}: other secrets stay: {', '.join(others)}. To revoke them after the grace period: "
-            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}",
-            soft_wrap=True,
+            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}"
         )
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
     """What a run would do and why."""
-    table = _table("account", "phase", "age", "would")
+    table = Table(("account", "phase", "age", "would"), prose="would")
     for preview in previews:
         row = preview_json(preview, now)
         phase = preview.journal.phase if isinstance(preview, Preview) else None
-        age = _age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"
-        table.add_row(preview.account, _styled(phase), age, visible(f"{row['step']}: {row['why']}"))
-    _console().print(table)
+        since = age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"
+        table.rows.append((preview.account, _styled(phase), since, visible(f"{row['step']}: {row['why']}")))
+    table.print()
 
 
 def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
@@ -216,132 +194,24 @@ def _masked(text: str | None) -> str | None:
 
 def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
     """What the journals say, for people."""
-    table = _table("account", "phase", "age", "due", "revokes", "trouble")
+    table = Table(("account", "phase", "age", "due", "revokes", "trouble"), prose="trouble")
     for row in rows:
-        retiring = ", ".join(_when(entry["not_before"], now) for entry in row["retiring"]) or "-"
-        due = _when(row["due_at"], now) if row["enabled"] else "disabled"
+        retiring = ", ".join(relative(entry["not_before"], now) for entry in row["retiring"]) or "-"
+        due = relative(row["due_at"], now) if row["enabled"] else "disabled"
         times = f"failed {row['attempts']} times, " if row["attempts"] else ""
         failed = f"{times}see below" if row["last_error"] else ""
         asked = f"requested: {row['request']['kind']}" if row["request"] else ""
         trouble = failed or ("" if row["published"] else "nothing published") or asked
         phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
-        table.add_row(row["account"], _styled(phase), _age(row["rotated_at"], now), due, retiring, trouble)
-    console = _console()
-    console.print(table)
+        table.rows.append((row["account"], _styled(phase), age(row["rotated_at"], now), due, retiring, trouble))
+    table.print()
     for row in rows:
         if row["last_error"]:
-            console.print(Text.assemble((row["account"], "bold red"), ": ", visible(row["last_error"])), soft_wrap=True)
+            echo(Styled(row["account"], "red", bold=True), ": ", visible(row["last_error"]))
         if row["request"]:
             asked, at = row["request"], f"{row['request']['at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
             who = visible(f"{row['account']}: {asked['by']} requested a rotation ({asked['kind']}) at {at}")
-            console.print(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel", soft_wrap=True)
-
-
-def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
-    """What is going to happen, for programs; all of it, in UTC."""
-    calls = hours(forecast, ZoneInfo("UTC"))
-    counts = Counter(event.kind for event in forecast.events)
-    return {
-        "from": forecast.now,
-        "until": forecast.until,
-        "complete": not forecast.cut,
-        "rotations": counts[Kind.ROTATE],
-        "revocations": counts[Kind.REVOKE],
-        "busiest_hour": max(calls, key=lambda hour: calls[hour], default=None),
-        "busiest_account": _busiest_account_json(forecast),
-        "hours": [{"at": hour, "calls": count} for hour, count in calls.items()],
-        "events": [
-            {"at": event.at, "account": event.account, "kind": event.kind.value, "overridden": event.overridden}
-            for event in forecast.events
-        ],
-        "left_out": [{"account": account, "why": why} for account, why in left_out.items()],
-    }
-
-
-def _busiest_account_json(forecast: Forecast) -> dict[str, Any] | None:
-    busiest = busiest_account(forecast)
-    if busiest is None:
-        return None
-    account, hour, calls = busiest
-    return {"account": account, "at": hour, "calls": calls}
-
-
-def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneInfo, calls_per_second: float) -> None:
-    """What is going to happen, for people: the next events, a calendar, the busiest hour.
-
-    Args:
-        left_out: The accounts that it says nothing about, and why.
-        zone: Whose clock and calendar to go by.
-        calls_per_second: How many requests the provider gets at most.
-    """
-    console = _console()
-    if forecast.events:
-        console.print(_coming(forecast, zone))
-        more = len(forecast.events) - _EVENTS_SHOWN
-        if more > 0:
-            console.print(f"... and {more:,} more; with --json all of them")
-        console.print()
-        days = loads(forecast, zone)
-        monthly = len(days) > _DAYS_SHOWN
-        months = loads(forecast, zone, monthly=True) if monthly else days
-        console.print(_calendar(months, zone, monthly=monthly, plain=console.options.ascii_only))
-        console.print()
-    console.print("\n".join(_summary(forecast, zone, calls_per_second)), soft_wrap=True)
-    for why in dict.fromkeys(left_out.values()):
-        names = [name for name, reason in left_out.items() if reason == why]
-        others = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        console.print(visible(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}"), soft_wrap=True)
-
-
-def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
-    table = _table("when", "", "account", "what")
-    for event in forecast.events[:_EVENTS_SHOWN]:
-        at = event.at.astimezone(zone)
-        table.add_row(f"{at:%Y-%m-%d %a %H:%M:%S}", _when(event.at, forecast.now), event.account, _coming_event(event))
-    return table
-
-
-def _coming_event(event: Event) -> str:
-    if event.kind is Kind.REVOKE:
-        return "revoke the secret before"
-    return "rotate, forced by max_age" if event.overridden else "rotate"
-
-
-def _calendar(rows: Sequence[Load], zone: ZoneInfo, *, monthly: bool, plain: bool) -> Table:
-    """A row a day: how much happens, and its hours as a strip, in relation to the busiest of all."""
-    marks = ".:-=+*#%@" if plain else "·▁▂▃▄▅▆▇█"
-    table = _table("month" if monthly else "day")
-    for heading in ("rotate", "revoke", "busiest hour"):
-        table.add_column(heading, justify="right")
-    table.add_column(Text("calls by hour of day\n0     6     12    18"), no_wrap=True)
-    most = max(row.calls for row in rows)
-    for row in rows:
-        day = f"{row.first:%Y-%m}" if monthly else f"{row.first:%Y-%m-%d %a}"
-        strip = "".join(marks[-(-calls * (len(marks) - 1) // most)] for calls in row.by_hour)
-        busiest = row.busiest.astimezone(zone)
-        table.add_row(day, f"{row.rotations:,}", f"{row.revocations:,}", f"{row.calls:,} at {busiest:%H}h", strip)
-    return table
-
-
-def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Iterable[str]:
-    counts = Counter(event.kind for event in forecast.events)
-    until = forecast.until.astimezone(zone)
-    total = sum(CALLS[event.kind] for event in forecast.events)
-    yield f"until {until:%Y-%m-%d %a %H:%M} ({zone.key})"
-    yield f"in all: rotations {counts[Kind.ROTATE]:,}, revocations {counts[Kind.REVOKE]:,}, calls {total:,}"
-    calls = hours(forecast, zone)
-    if calls:
-        busiest = max(calls, key=lambda hour: calls[hour])
-        allowed = 3600 * calls_per_second
-        yield (
-            f"busiest hour: {busiest.astimezone(zone):%Y-%m-%d %a %H:%M}, "
-            f"calls {calls[busiest]:,} ({allowed:,.0f} are allowed)"
-        )
-    most = busiest_account(forecast)
-    if most is not None:
-        yield f"one account in one hour: calls {most[2]:,} at most ({most[0]})"
-    if forecast.cut:
-        yield "after that there is too much to tell: ask for less time or for fewer accounts"
+            echo(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel")
 
 
 def _due_at(account: AccountSettings, journal: Journal) -> datetime | None:
@@ -372,7 +242,7 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Rest(reason=Reason.IDLE):
             return "nothing", step.detail
         case Rest():
-            return "wait", f"{step.detail} ({_when(step.until, now)})"
+            return "wait", f"{step.detail} ({relative(step.until, now)})"
         case _:
             raise AssertionError(f"a preview does not end with {type(step).__name__}")
 
@@ -384,7 +254,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.revoked:
         parts.append(f"{len(outcome.revoked)} old revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"old one revoked {_when(outcome.until, now)}")
+        parts.append(f"old one revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:
@@ -395,45 +265,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def _console() -> Console:
-    """Where ids and errors are what they are, never markup: they are other people's words."""
-    return Console(highlight=False, markup=False, emoji=False)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _styled(value: Result | Phase | None) -> Text:
-    return Text("-") if value is None else Text(value.value, style=_STYLES[value])
-
-
-def _when(at: datetime | None, now: datetime) -> str:
-    if at is None:
-        return "-"
-    if at <= now:
-        return "now"
-    return f"in {_coarse(at - now)}"
-
-
-def _age(at: datetime | None, now: datetime) -> str:
-    return "-" if at is None else _coarse(now - at)
-
-
-def _coarse(duration: timedelta) -> str:
-    """The two largest units of a duration, seconds at the smallest."""
-    seconds = max(0, round(duration.total_seconds()))
-    for unit in (86_400, 3600, 60):
-        if seconds >= unit:
-            step = {86_400: 3600, 3600: 60, 60: 1}[unit]
-            return format_duration(timedelta(seconds=seconds - seconds % step))
-    return f"{seconds}s"
-
-
-def _jsonable(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} has no place in a report")
+def _styled(value: Result | Phase | None) -> Styled:
+    if value is None:
+        return Styled("-")
+    return Styled(value.value, _COLORS[value], bold=_COLORS[value] == "red")

@@ -1,24 +1,20 @@
 """A first rotation to watch: a real OpenBao, the emulated Account API, three accounts.
 
-A consumer reads Vault and tries what it read at the provider, all the while; that it is never refused is what the
-demo is there to show.
+Meanwhile a consumer reads Vault and uses each published secret at the provider. The demo shows that the provider never
+refuses one.
 """
 
 import shutil
-import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 
 from pydantic import SecretStr
-from rich.console import Console
-from rich.table import Table
 
 from rotator import logs
 from rotator.config import Settings, load
@@ -72,6 +68,13 @@ level = "warning"
 """
 
 
+class Scene(StrEnum):
+    """Part of the demo."""
+
+    ADOPT = "adopt"
+    ROTATE = "rotate"
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What the demo plays on."""
@@ -86,7 +89,7 @@ class Stage:
 
 @dataclass(slots=True)
 class Consumer:
-    """Reads what is published and tries it at the provider, over and over, in a thread of its own."""
+    """Reads the published secrets and tries them at the provider, again and again, in a thread of its own."""
 
     stage: Stage
     checks: int = 0
@@ -120,63 +123,93 @@ class Consumer:
                     self.failures.append(f"{account.name}: version {published.version} does not work")
 
 
-def run(*, keep: bool, print_result: Callable[[Mapping[str, int]], None] | None) -> int:
-    """Play the demo; 0 if every account was rotated and the consumer was never refused.
+@dataclass(frozen=True, slots=True)
+class DemoAccount:
+    """How an account stands at the end.
+
+    Attributes:
+        length: Characters of the published secret.
+        version: Version of the published document.
+        live: Number of secrets at the provider.
+        first_lives: Whether the provider still accepts the account's first secret.
+    """
+
+    name: str
+    length: int
+    version: int
+    live: int
+    first_lives: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo did.
+
+    Attributes:
+        rotated: Number of accounts with a new secret.
+        verified: Number of accounts whose published secret the provider accepts.
+        revoked: Number of revoked secrets.
+        consumer_checks: Number of published secrets that the consumer tried.
+        consumer_failures: Number of those that the provider refused.
+    """
+
+    accounts: tuple[DemoAccount, ...]
+    rotated: int
+    verified: int
+    revoked: int
+    consumer_checks: int
+    consumer_failures: int
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every account was rotated and the consumer was never refused."""
+        return self.rotated == self.verified == len(self.accounts) and not self.consumer_failures
+
+
+def play(stage: Stage, announce: Callable[[Scene], None]) -> DemoResult:
+    """Adopt and rotate the accounts while a consumer uses them.
 
     Args:
-        keep: Whether the servers stay until Ctrl-C.
-        print_result: Prints the counts to standard output; the story goes to standard error then.
+        stage: The servers and the fleet.
+        announce: Called before each scene.
+
+    Raises:
+        RotatorError: If an account could not be rotated.
     """
-    console = Console(stderr=print_result is not None, highlight=False)
-    stop = threading.Event()
-    with ExitStack() as stack:
-        stack.enter_context(_interrupted_by_signals(stop))
-        try:
-            stage = stack.enter_context(_stage(console, stop))
-            result = _play(stage, console)
-        except KeyboardInterrupt:
-            console.print("interrupted; everything is cleaned up")
-            return 130
-        if print_result is not None:
-            print_result(result)
-        if keep:
-            _keep(stage, console, stop)
-    good = result["rotated"] == result["verified"] == result["accounts"] and not result["consumer_failures"]
-    return 0 if good else 1
-
-
-def _play(stage: Stage, console: Console) -> dict[str, int]:
     fleet, settings = stage.fleet, stage.fleet.settings
     consumer = Consumer(stage)
     consumer.start()
     try:
-        console.print("[bold]2 adopt[/]    main and alerts with the secrets they have, shop through its primary;")
-        console.print("           rotator did not create shop's first secret: resolve revokes it")
+        announce(Scene.ADOPT)
         resolved = _adopt(fleet, stage.first)
-        console.print(f"[bold]3 rotate[/]   create, verify, publish, keep the old one {GRACE.seconds} s, revoke it\n")
+        announce(Scene.ROTATE)
         request = Request(Wanted.NOW, max_wait=timedelta(seconds=30))
         outcomes = [_good(outcome) for outcome in fleet.run(settings.accounts, request)]
     finally:
         consumer.stop()
-    verified = [
-        account
-        for account in settings.accounts
-        if (secret := parse_published(fleet.vault.read(account.path), account.fields).secret)
-        and stage.emulator.authenticates(account.api_key, secret)
-    ]
-    _show(stage, console)
-    refused = (
-        f"[bold red]{len(consumer.failures)} of them refused" if consumer.failures else "[bold green]never refused"
+    accounts, verified = _look(stage)
+    return DemoResult(
+        accounts=accounts,
+        rotated=sum(outcome.published for outcome in outcomes),
+        verified=verified,
+        revoked=sum(len(outcome.revoked) for outcome in (resolved, *outcomes)),
+        consumer_checks=consumer.checks,
+        consumer_failures=len(consumer.failures),
     )
-    console.print(f"\nA consumer read Vault and tried what it read [bold]{consumer.checks}[/] times, {refused}[/].")
-    return {
-        "accounts": len(settings.accounts),
-        "rotated": sum(outcome.published for outcome in outcomes),
-        "verified": len(verified),
-        "revoked": sum(len(outcome.revoked) for outcome in (resolved, *outcomes)),
-        "consumer_checks": consumer.checks,
-        "consumer_failures": len(consumer.failures),
-    }
+
+
+def _look(stage: Stage) -> tuple[tuple[DemoAccount, ...], int]:
+    """The accounts at the end, and how many of their published secrets the provider accepts."""
+    accounts, verified = [], 0
+    for account in stage.fleet.settings.accounts:
+        published = parse_published(stage.fleet.vault.read(account.path), account.fields)
+        live = stage.emulator.live(account.api_key)
+        if published.secret is not None and stage.emulator.authenticates(account.api_key, published.secret):
+            verified += 1
+        first_lives = stage.first[account.name] in live.values()
+        length = len(published.secret or "")
+        accounts.append(DemoAccount(account.name, length, published.version, len(live), first_lives))
+    return tuple(accounts), verified
 
 
 def _adopt(fleet: Fleet, first: dict[str, SecretStr]) -> Outcome:
@@ -197,22 +230,16 @@ def _good(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _show(stage: Stage, console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("account", "published in Vault", "version", "live at the provider", "first secret"):
-        table.add_column(column)
-    for account in stage.fleet.settings.accounts:
-        published = parse_published(stage.fleet.vault.read(account.path), account.fields)
-        live = stage.emulator.live(account.api_key)
-        gone = "gone" if stage.first[account.name] not in live.values() else "[red]still live"
-        length = len(published.secret or "")
-        table.add_row(account.name, f"{'•' * 8} ({length} characters)", str(published.version), str(len(live)), gone)
-    console.print(table)
-
-
 @contextmanager
-def _stage(console: Console, stop: threading.Event) -> Iterator[Stage]:
-    """Both servers on free ports, a configuration for them, and the fleet; gone at the end."""
+def running_stage(stop: threading.Event) -> Iterator[Stage]:
+    """Start both servers on free ports, with a configuration for them and the fleet; remove all of it at the end.
+
+    Args:
+        stop: Ends the fleet's waits.
+
+    Raises:
+        RotatorError: If a server cannot be started.
+    """
     logs.configure("critical", "console")  # the unknown secret of shop is part of the demo; failures end it
     first = {name: generate(Recipe()) for name in ("main", "shop", "alerts")}
     keys = {"main": "main0001", "shop": "shop0001", "alerts": "alert001"}
@@ -226,8 +253,6 @@ def _stage(console: Console, stop: threading.Event) -> Iterator[Stage]:
         api_url = stack.enter_context(running(emulator))
         settings = _settings(folder, bao, api_url)
         api = stack.enter_context(AccountApi(settings.account_api))
-        console.print(f"[bold]1 servers[/]  OpenBao {bao.version} at {bao.address}")
-        console.print(f"           Account API   at {api_url}")
         yield Stage(bao, emulator, api_url, folder, Fleet(settings, api, Vault(settings.vault), stop), first)
 
 
@@ -242,36 +267,3 @@ def _settings(folder: Path, bao: OpenBao, api_url: str) -> Settings:
         )
     )
     return load(file)
-
-
-@contextmanager
-def _interrupted_by_signals(stop: threading.Event) -> Iterator[None]:
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the library's
-        stop.set()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _keep(stage: Stage, console: Console, stop: threading.Event) -> None:
-    command = "rotator" if shutil.which("rotator") else sys.argv[0]
-    console.print(
-        f"\nEverything goes on running until Ctrl-C. In another terminal:\n\n"
-        f"  export ROTATOR_CONFIG={stage.folder}/config.toml\n"
-        f"  {command} status\n"
-        f"  {command} rotate-now alerts\n"
-        f"  {command} run                      # the daemon; its status page is at http://127.0.0.1:9464\n"
-        f"  export BAO_ADDR={stage.bao.address} BAO_TOKEN=$(cat {stage.folder}/token)\n"
-        f"  bao kv get -mount=secret demo/alerts",
-        soft_wrap=True,
-        markup=False,
-    )
-    try:
-        stop.wait()
-    except KeyboardInterrupt:
-        return

@@ -128,7 +128,6 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def run(*args: str, **environment: str) -> Finished:
         monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
         monkeypatch.setenv("ROTATOR_CONFIG", str(cluster.config))
-        monkeypatch.setenv("COLUMNS", "80")
         monkeypatch.setattr(sys, "argv", ["rotator", *args])
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -165,6 +164,7 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
         ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
+        ("plan --until 90d", "plan has no option --until. Run: rotator forecast --until 90d."),
         ("plan nobody", 'No account is named "nobody"'),
         ("status nobody", 'No account is named "nobody"'),
         ("check nobody", 'No account is named "nobody"'),
@@ -398,7 +398,7 @@ def test_a_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
 def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payments) -> None:
     cluster = payments.cluster
     cluster.configure([payments.entry(grace="1h")])
-    begun = cluster.run("rotate-now", "payments", env={"COLUMNS": "80"})
+    begun = cluster.run("rotate-now", "payments")
     assert begun.code == 0, begun
     assert begun.out.splitlines()[1].split(maxsplit=2)[2].strip() == (
         "new secret published, old one revoked in 1h  overlap"
@@ -501,7 +501,7 @@ def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: 
     assert "A running daemon carries it out, or run: rotator rotate-now --due" in asked.out
     request = payments.cluster.journal("payments")["request"]
     at = datetime.fromisoformat(request["at"])
-    shown = here("status", COLUMNS="200")
+    shown = here("status")
     assert f"payments: {request['by']} requested a rotation (force) at {at:%Y-%m-%d %H:%M:%S} UTC." in shown.out
     assert "rotator rotate-now payments --cancel" in shown.out
     (row,) = here("status", "--json").json["accounts"]
@@ -551,7 +551,7 @@ def test_a_secondary_that_has_nothing_published_is_brought_in_through_its_primar
 def test_thirty_accounts_are_rotated_at_once(cluster: Cluster) -> None:
     accounts = [opened(cluster, f"a{number:02}", f"key{number:02}") for number in range(30)]
     cluster.configure([account.entry() for account in accounts])
-    finished = cluster.run("rotate-now", "--all", env={"COLUMNS": "80"})
+    finished = cluster.run("rotate-now", "--all")
     assert finished.code == 0, finished
     names = [line.split()[0] for line in finished.out.splitlines()[1:]]
     assert names == [account.name for account in accounts], "a line an account, in order"
@@ -720,16 +720,16 @@ def a_colourful_fleet(cluster: Cluster) -> dict[str, Payments]:
     return made
 
 
-def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster, here: Here) -> None:
+def test_tables_have_a_line_a_row_and_json_says_the_same(cluster: Cluster, here: Here) -> None:
     fleet = a_colourful_fleet(cluster)
-    rotated = cluster.run("rotate-now", "overlap", "ambiguous", env={"COLUMNS": "80"})
+    rotated = cluster.run("rotate-now", "overlap", "ambiguous")
     assert rotated.code == 1, rotated
     assert_table(rotated.out.split("ambiguous: ")[0], "account", "result", "what happened", "phase")
 
     (retiring,) = cluster.journal("overlap")["retiring"]
     ends = datetime.now(UTC) + timedelta(minutes=55)  # whatever the two commands take of the hour
     cluster.change_journal("overlap", retiring=[retiring | {"not_before": ends.isoformat()}])
-    table = cluster.run("status", env={"COLUMNS": "80"})
+    table = cluster.run("status")
     assert table.code == 0, table
     rows = assert_table(table.out.split("ambiguous: ")[0], "account", "phase", "age", "due", "revokes", "trouble")
     assert fleet["ambiguous"].api_key not in table.out
@@ -752,7 +752,7 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
     assert (entries["ambiguous"]["phase"], entries["ambiguous"]["attempts"]) == ("ambiguous", 1)
     assert (entries["missing"]["published"], entries["off"]["enabled"]) == (False, False)
 
-    table = cluster.run("plan", env={"COLUMNS": "80"})
+    table = cluster.run("plan")
     assert table.code == 1, "an account that cannot go on is a failure of the plan"
     rows = assert_table(table.out, "account", "phase", "age", "would")
     assert "off" not in rows
@@ -766,11 +766,11 @@ def test_tables_fit_into_eighty_columns_and_json_says_the_same(cluster: Cluster,
     assert everything(cluster) == before
 
 
-def test_plan_until_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
+def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
     a_colourful_fleet(cluster)
-    assert cluster.run("rotate-now", "overlap", "ambiguous", env={"COLUMNS": "80"}).code == 1
+    assert cluster.run("rotate-now", "overlap", "ambiguous").code == 1
     before, asked = everything(cluster), len(cluster.emulator.requests)
-    plan = here("plan", "--until", "40d", "--json")
+    plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
     assert len(cluster.emulator.requests) == asked, "the provider was asked"
     events = [(event["account"], event["kind"], event["overridden"]) for event in plan.json["events"]]
@@ -784,42 +784,42 @@ def test_plan_until_foretells_rotations_and_revocations_from_the_journals_alone(
     assert (plan.json["rotations"], plan.json["revocations"], plan.json["complete"]) == (1, 2, True)
     left_out = {entry["account"]: entry["why"] for entry in plan.json["left_out"]}
     assert left_out["ambiguous"] == "waiting for a person (rotator status)"
-    assert left_out["missing"] == left_out["new"] == "not taken on yet"
+    assert left_out["missing"] == left_out["new"] == "not adopted yet"
     assert "off" not in left_out, "it is not enabled"
 
-    text = here("plan", "--until", "40d")
+    text = here("forecast", "--until", "40d")
     assert text.code == 0, text
     assert all(len(line) <= 80 for line in text.out.splitlines() if not line.startswith("left out")), text
-    assert re.search(r"^20\d\d-.{29,31}overlap +revoke the secret before", text.out, re.MULTILINE)
+    assert re.search(r"^20\d\d-.{29,31}overlap +revoke the previous secret", text.out, re.MULTILINE)
     assert "in all: rotations 1, revocations 2, calls 7" in text.out
-    assert here("plan", "new", "--until", "40d", "--json").json["events"] == []
+    assert here("forecast", "new", "--until", "40d", "--json").json["events"] == []
     assert everything(cluster) == before
 
 
-def test_plan_until_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "rotator.fleet.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts
     )
-    finished = here("plan", "--until", "40d")
+    finished = here("forecast", "--until", "40d")
     assert finished.code == 1, finished
-    assert said(finished) == "Told to stop before every journal was read."
+    assert said(finished) == "Stopped before every journal was read."
 
 
-def test_plan_until_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:
+def test_forecast_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:
     payments.cluster.put("rotator/journal/payments", {"rotated_at": "yesterday"})
-    plan = here("plan", "--until", "40d", "--json")
+    plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
     assert plan.json["left_out"] == [
         {"account": "payments", "why": "the journal is not readable, wrong in: rotated_at"}
     ]
 
 
-def test_plan_until_goes_by_the_windows_and_the_zone_of_the_defaults(payments: Payments, here: Here) -> None:
+def test_forecast_goes_by_the_windows_and_the_zone_of_the_defaults(payments: Payments, here: Here) -> None:
     payments.cluster.configure(
         [payments.entry()], defaults={"timezone": "Asia/Tokyo", "windows": ["mon-fri 02:00-03:00"], "grace": "0s"}
     )
     assert here("rotate-now", "payments").code == 0
-    plan = here("plan", "--until", "90d")
+    plan = here("forecast", "--until", "90d")
     rotations = re.findall(r"^20\d\d-\d\d-\d\d (\w+) (\d+):.* rotate", plan.out, re.MULTILINE)
     assert len(rotations) in (2, 3), plan
     assert {(day in ("Sat", "Sun"), hour) for day, hour in rotations} == {(False, "02")}
@@ -827,26 +827,23 @@ def test_plan_until_goes_by_the_windows_and_the_zone_of_the_defaults(payments: P
 
 
 @pytest.mark.parametrize("length", ["0", "soon", "3661d"])
-def test_plan_until_takes_a_duration(payments: Payments, here: Here, length: str) -> None:
-    finished = here("plan", "--until", length)
+def test_forecast_takes_a_duration(payments: Payments, here: Here, length: str) -> None:
+    finished = here("forecast", "--until", length)
     assert finished.code == 2, finished
     assert said(finished).startswith("--until ")
 
 
 def assert_table(text: str, *columns: str) -> dict[str, str]:
-    """Its first line a row, by account: no line too long, every heading whole, every short cell in one piece."""
+    """Its rows by account: one line each, under headings that they are in line with."""
     header, *lines = text.splitlines()
-    for line in (header, *lines):
-        assert len(line) <= 80, line
     assert re.fullmatch(r" +".join(columns) + " *", header), header
     assert not re.search(r"[│┃━╇…\x1b]", text), "a frame, a colour or something cut off"
     starts = [header.index(column) for column in columns]
     rows = {}
     for line in lines:
         assert all(line[start - 1] == " " for start in starts[1:] if start < len(line)), f"out of line: {line}"
-        if line[:1] not in ("", " "):
-            rows[line.split()[0]] = line.rstrip()
-    assert rows
+        rows[line.split()[0]] = line.rstrip()
+    assert len(rows) == len(lines) > 0
     return rows
 
 
@@ -945,9 +942,28 @@ def test_the_help_of_every_command_has_an_example_of_it(here: Here, path: str) -
     assert re.search(rf"Examples?: `rotator {path}", text), text
 
 
+def test_short_help_is_an_imperative_without_a_period() -> None:
+    """A command is one line of `rotator --help`: at most 70 characters."""
+    groups = [("", typer.main.get_command(app))]
+    for path, group in groups:
+        for name, command in getattr(group, "commands", {}).items():
+            text = command.get_short_help_str(1000)
+            assert re.fullmatch(r"[A-Z][a-z]+,? .*[^.]", text), (path, name, text)
+            assert len(text) <= 70, text
+            groups.append((f"{path} {name}", command))
+    assert len(groups) > 20
+
+
+def test_option_help_is_a_sentence() -> None:
+    for path, command in commands():
+        for option in command.params:
+            if not option.hidden and option.name != "help":
+                assert re.fullmatch(r"[A-Z].*[.]", option.help), (path, option.name, option.help)
+
+
 def test_the_help_names_the_exit_codes(here: Here) -> None:
     finished = here("--help")
-    assert "Exit codes: 0 all done, 1 something failed, 2 usage or configuration, 3 something has to wait." in " ".join(
+    assert "Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred." in " ".join(
         finished.out.split()
     )
 

@@ -29,7 +29,7 @@ def start(folder: Path, *args: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "80"},
+        env=os.environ | {"TMPDIR": str(folder)},
     )
 
 

@@ -169,7 +169,7 @@ def payments(cluster: Cluster) -> Payments:
 
 
 def assert_plain(here: Here, *args: str, codes: tuple[int, ...], shows: str, **environment: str) -> None:
-    finished = here(*args, **environment, COLUMNS="200")
+    finished = here(*args, **environment)
     printed = finished.out + finished.err
     assert finished.code in codes, finished
     assert shows in printed, finished

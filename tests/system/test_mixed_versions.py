@@ -58,7 +58,7 @@ NEWER = [
     "rotate-now main --cancel",
     "rotate-now main --dry-run",
     "plan",
-    "plan --until 90d",
+    "forecast --until 90d",
     "status",
     "check",
     "adopt main --secret-env NEW_VALUE --replace",

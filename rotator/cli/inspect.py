@@ -1,0 +1,106 @@
+"""Commands that only look: status, check, config."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, settings_of
+from rotator.errors import visible
+
+if TYPE_CHECKING:
+    from rotator.config import AccountSettings
+    from rotator.fleet import Fleet
+
+inspect_app = typer.Typer(rich_markup_mode=None)
+config_app = typer.Typer(help="Show the configuration and its schema", no_args_is_help=True, rich_markup_mode=None)
+inspect_app.add_typer(config_app, name="config")
+
+
+@inspect_app.command(
+    short_help="Show the state of each account",
+    epilog="Examples: `rotator status`, `rotator status payments --json`.",
+)
+def status(
+    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Show the state of each account, from its journal in Vault."""
+    from rotator.cli.output import print_status
+    from rotator.cli.terminal import print_json
+
+    with open_fleet(ctx, config) as fleet:
+        chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
+        found = [_status_row(fleet, account) for account in chosen]
+        rows = [row for row, _ in found]
+        if as_json:
+            print_json({"accounts": rows})
+        else:
+            print_status(rows, fleet.now())
+    if not all(is_readable for _, is_readable in found):
+        raise typer.Exit(1)
+
+
+@inspect_app.command(
+    short_help="Check everything that a rotation needs",
+    epilog="Example: `rotator check`, in an init container or before the first rotation.",
+)
+def check(
+    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """Try everything a rotation needs, and say exactly what is missing. Changes nothing."""
+    from rotator.cli.terminal import print_json
+    from rotator.fleet import examine
+
+    with open_fleet(ctx, config) as fleet:
+        findings = []
+        for finding in examine(fleet, fleet.select(names or [], everything=not names)):
+            findings.append(finding)
+            if not as_json:
+                mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
+                typer.echo(f"{mark} {visible(finding.what)}")
+        if as_json:
+            print_json({"checks": [{"ok": finding.ok, "what": finding.what} for finding in findings]})
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@config_app.command(short_help="Print the configuration as JSON", epilog="Example: `rotator config show`.")
+def show(ctx: typer.Context, config: ConfigOption = None) -> None:
+    """Print the configuration as JSON, with defaults and environment variables. Secrets are masked."""
+    typer.echo(settings_of(ctx, config).model_dump_json(indent=2, exclude_none=True))
+
+
+@config_app.command(
+    short_help="Print the JSON schema of the configuration",
+    epilog="Example: `rotator config schema > rotator.schema.json`.",
+)
+def schema() -> None:
+    """Print the JSON schema of the configuration."""
+    import json
+
+    from rotator.config import Settings
+
+    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+def _status_row(fleet: "Fleet", account: "AccountSettings") -> tuple[dict[str, Any], bool]:
+    """One account's status, and whether its journal is readable. An unreadable journal hides no other account."""
+    from rotator.cli.output import status_json
+    from rotator.core.protocol import Journal
+    from rotator.documents.journal import JournalError, load_journal
+    from rotator.documents.published import parse_published
+    from rotator.fleet import documents_failure
+    from rotator.rotation import RotationError
+
+    document = fleet.vault.read(fleet.settings.journal_path(account))
+    published = parse_published(fleet.vault.read(account.path), account.fields)
+    has_secret = published.secret is not None
+    try:
+        stored = load_journal(document)
+    except JournalError as error:
+        row = status_json(account, Journal(), published=has_secret)
+        return row | {"last_error": str(error)}, False
+    fail = documents_failure(fleet, account, stored, published)
+    if fail is None:
+        return status_json(account, stored.journal, published=has_secret), True
+    row = status_json(account, Journal(), published=has_secret)
+    return row | {"last_error": str(RotationError(fail))}, True
