@@ -71,6 +71,7 @@ class Daemon:
         options: What follows `run`.
         environment: What it has besides this process's.
         module: What is run in rotator's place, with its arguments.
+        folder: Where it is started; None: where this process runs. A package there comes before an installed one.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Daemon:
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     module: Sequence[str] = ("rotator",)
+    folder: Path | None = None
     process: "subprocess.Popen[bytes] | None" = None
     port: int = field(default_factory=free_port)
 
@@ -93,7 +95,7 @@ class Daemon:
         }
         with (log or self.log).open("ab") as stderr:
             command = [sys.executable, "-m", *self.module, "run", "--config", str(self.config), *self.options]
-            self.process = subprocess.Popen(command, env=environment, stderr=stderr)
+            self.process = subprocess.Popen(command, env=environment, stderr=stderr, cwd=self.folder)
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -223,6 +225,8 @@ def look_at(vault: Ask, emulator: Emulator, name: str, oldest: timedelta) -> Loo
     wrong = {
         f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
         f"age {age}": age > oldest,
+        # Within its backoff it might become too old after this look.
+        f"attempts {journal['attempts']}: {journal['last_error']}": journal["attempts"] > 0,
         f"unknown {set(unknown)}": bool(unknown),
         "the published secret does not work": live.get(current) != SecretStr(published["api_secret"]),
         f"held by {journal['holder']}": journal["holder"] is not None,

@@ -87,7 +87,7 @@ def troubles() -> troubled_keys.Figures:
 
 
 def leaks() -> leaked_secrets.Figures:
-    met, missed = leaked_secrets.Scene("503", 0), leaked_secrets.Scene("no answer", 9)
+    met, missed = leaked_secrets.Scene("503", 0), leaked_secrets.Scene("hang", 9)
     return leaked_secrets.Figures(1000, [(met, [10.0, 60.0]), (missed, [10.0, 60.1])])
 
 
@@ -127,7 +127,7 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
         "| time beside, by time alone; 8 keys: no answer; 8 healthy | at most 2.0 | 2.10 (2.10 to 2.10) | **no** |",
         "| 503, 0 accounts overdue | 35.0 (10.0 to 60.0) |",
         "| slowest of 2 leaked secrets; 503, 0 accounts overdue; 1,000 accounts | at most 60 s | 60.0 s | yes |",
-        "| slowest of 2 leaked secrets; no answer, 9 accounts overdue; 1,000 accounts | at most 60 s | 60.1 s | **no** |",
+        "| slowest of 2 leaked secrets; hang, 9 accounts overdue; 1,000 accounts | at most 60 s | 60.1 s | **no** |",
         "| a rotation without grace, by hand or by the daemon | ",
     ):
         assert line in written, line
