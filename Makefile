@@ -27,7 +27,7 @@ LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench chaos model mutants scale
+        requirements sbom licences clean bench chaos mixed-versions model mutants scale
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -65,6 +65,9 @@ bench: $(READY)  ## cost, speed and size into docs/performance.md, an hour: QUIC
 
 chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay
 	$(BIN)/python -m benchmarks.chaos $(CHAOS) $(if $(SEED),--seed $(SEED))
+
+mixed-versions: $(READY)  ## this version beside an earlier one, both killed at random: REF=commit, SEED=number
+	$(BIN)/python -m benchmarks.mixed_versions $(if $(REF),--ref $(REF)) $(if $(SEED),--seed $(SEED))
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
