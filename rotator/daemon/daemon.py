@@ -231,7 +231,8 @@ class Daemon:
         self._next_turn = self._started_at
         self._announced = False
         self._heard: int | None = None  # the fleet document's sequence number that was read last
-        self._readers = min(READERS, settings.daemon.concurrency)
+        self._workers = settings.daemon.concurrency
+        self._readers = min(READERS, self._workers)
         self._brake = _brake(settings)
         self._planning = Planning()
         self._planning_retry_at = 0.0  # by the monotonic clock
@@ -243,7 +244,7 @@ class Daemon:
         self._fleet.audit.check()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(settings.daemon.concurrency)},
+            executors={"default": ThreadPoolExecutor(self._workers)},
             # Late is better than never, and once is enough.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -866,6 +867,14 @@ class Daemon:
         journals = (account.journal for account in self._accounts.values())
         return sum(journal is not None and journal.verification is not None for journal in journals)
 
+    def _worker_is_wanted(self) -> bool:
+        """Whether all workers are busy, and an account whose time has come waits for one."""
+        with self._lock:
+            now, accounts = self.now(), self._accounts.values()
+            if sum(account.visit is not None for account in accounts) < self._workers:
+                return False
+            return any(account.visit is None and (account.planned or _NEVER) <= now for account in accounts)
+
     def _comes_first(self, secondary: str, primary: _Account, now: datetime) -> bool:
         """Whether a primary waits for this secondary: one that is due, or at it, or not taken on yet, and no trouble.
 
@@ -967,6 +976,7 @@ class Daemon:
             request,
             stop=stop,
             halt=lambda: self._halt.is_set() or not account.settings.enabled,
+            worker_is_wanted=self._worker_is_wanted,
             on_journal=partial(self._follow, account, settings, fleet),
         )
         begun = time.monotonic()

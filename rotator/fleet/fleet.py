@@ -171,6 +171,7 @@ class Fleet:
         *,
         stop: threading.Event | None = None,
         halt: Callable[[], bool] = lambda: False,
+        worker_is_wanted: Callable[[], bool] = lambda: False,
         on_journal: Callable[[Journal], None] = lambda _: None,
     ) -> Rotation:
         """One run over one account, ready to go.
@@ -180,6 +181,7 @@ class Fleet:
             request: What is asked.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
+            worker_is_wanted: Whether another account waits for this run's worker.
             on_journal: Told of every journal that the run wrote.
         """
         told = stop or self.stop
@@ -192,6 +194,7 @@ class Fleet:
             clock=self.now,
             wait=lambda delay: told.wait(delay.total_seconds()),
             halt=halt,
+            worker_is_wanted=worker_is_wanted,
             max_wait=request.max_wait,
             ask=self._asker(account, request),
             on_journal=on_journal,
@@ -262,9 +265,13 @@ class Fleet:
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
 
             def submit(account: AccountSettings, request: Request) -> Future[Outcome]:
-                return pool.submit(self._unless_stopped, account.name, partial(self._run, account, request))
+                return pool.submit(self._unless_stopped, account.name, partial(self._run, account, request, is_full))
 
-            running = {submit(account, request): account for account in accounts}
+            def is_full() -> bool:
+                return len(running) > self.settings.daemon.concurrency
+
+            running: dict[Future[Outcome], AccountSettings] = {}
+            running |= {submit(account, request): account for account in accounts}
             while running or waiting:
                 due = [account for at, account in waiting if at <= self.now() or self.stop.is_set()]
                 waiting = [entry for entry in waiting if entry[1] not in due]
@@ -292,8 +299,8 @@ class Fleet:
             for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()
 
-    def _run(self, account: AccountSettings, request: Request) -> Outcome:
-        outcome = self.rotation(account, request).run()
+    def _run(self, account: AccountSettings, request: Request, worker_is_wanted: Callable[[], bool]) -> Outcome:
+        outcome = self.rotation(account, request, worker_is_wanted=worker_is_wanted).run()
         journal = outcome.journal
         if request.wanted is not Wanted.DUE or journal is None or journal.rotated_at is None or outcome.published:
             return outcome

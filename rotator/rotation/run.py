@@ -9,9 +9,12 @@ from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.jitter import backoff
 from rotator.core.protocol import (
+    LONGEST_PAUSE,
+    Awaited,
     Command,
     Journal,
     Outcome,
+    Pause,
     Policy,
     Reason,
     Rest,
@@ -56,6 +59,8 @@ class Rotation:
         wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
             finishes what it can.
         halt: Whether not even that is wanted any more: the run ends before its next step.
+        worker_is_wanted: Whether another account waits for this run's worker. A run that only waits for its candidate
+            ends then, and a later one continues.
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
         ask: Makes the request of this run's caller; None: nobody asks for a rotation.
         on_journal: Gets every journal that the run wrote.
@@ -73,6 +78,7 @@ class Rotation:
         clock: Clock,
         wait: Waiter,
         halt: Callable[[], bool] = lambda: False,
+        worker_is_wanted: Callable[[], bool] = lambda: False,
         max_wait: timedelta = timedelta(),
         ask: MakeRequest | None = None,
         on_journal: Callable[[Journal], None] = lambda _: None,
@@ -84,6 +90,7 @@ class Rotation:
         self.wait = wait
         self.waits_until = clock() + max_wait
         self._halt = halt
+        self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0
         self._conflicts_in_a_row = 0
         self._limits = 0
@@ -148,6 +155,9 @@ class Rotation:
         Raises:
             RotatorError: If the step could not be done, or was to fail.
         """
+        if isinstance(step, Pause) and step.awaited is Awaited.CANDIDATE and self._worker_is_wanted():
+            self.state.learn(paused=LONGEST_PAUSE)  # the next decision ends the run
+            return
         try:
             self.executor.perform(step)
         except CasConflict as conflict:

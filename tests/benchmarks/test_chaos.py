@@ -4,13 +4,17 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from benchmarks.chaos import GRACE, PAST_EVERYTHING, SETTLE, TIMEOUT, Fault, Plan, Sent, Stops, draw, missed
+from benchmarks.fleet import look_at
 from benchmarks.links import Link, Network, Owners, State
+from rotator.emulator import Account, Emulator
 from testkit.cluster import PATIENCE
 
 NAMES = [f"n{number}" for number in range(50)]
@@ -62,6 +66,27 @@ def test_a_plan_asks_for_nothing_that_the_documentation_rules_out() -> None:
 def test_every_bar_can_be_missed(change: dict[str, Any], said: str) -> None:
     assert missed(GOOD) == []
     assert missed(GOOD | change) == [said]
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, None),
+        ({"attempts": 1, "last_error": "no answer"}, "n0: attempts 1: no answer"),
+        ({"phase": "prepared"}, "n0: phase prepared: None"),
+        ({"holder": "someone"}, "n0: held by someone"),
+        ({"current_id": {"id": None}}, "n0: was not taken on"),
+    ],
+)
+def test_an_account_is_well_if_nothing_is_pending(change: dict[str, Any], wrong: str | None) -> None:
+    """Seed 104: an account that had failed in the storm was well at first, and too old at the end of its backoff."""
+    emulator = Emulator([Account("keyn0", SecretStr("FirstSecret001"))])
+    [id_] = emulator.live("keyn0")
+    journal = {"current_id": {"id": id_}, "rotated_at": datetime.now(UTC).isoformat(), "retiring": [], "phase": "idle"}
+    journal |= {"attempts": 0, "last_error": None, "holder": None} | change
+    documents = {"secret/data/rotator/journal/n0": journal, "secret/data/apps/n0": {"api_secret": "FirstSecret001"}}
+    found = look_at(lambda _, path: {"data": {"data": documents[path]}}, emulator, "n0", timedelta(minutes=1))
+    assert found.wrong == (() if wrong is None else (wrong,))
 
 
 def test_only_who_slept_past_everything_right_before_a_create_is_excused() -> None:

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cold_start, report, results, rotation_cost, scale, sharding, throughput
+from benchmarks import (
+    cold_start,
+    leaked_secrets,
+    report,
+    results,
+    rotation_cost,
+    scale,
+    sharding,
+    throughput,
+    troubled_keys,
+)
 from benchmarks.servers import running
 
 TURN = rotation_cost.Round(one=0.5, all=1.5, servers=0.4, wall=2.0)
@@ -68,6 +78,19 @@ def shards() -> sharding.Figures:
     return sharding.Figures(1, {0: 8}, {0: {1: [4.0, 4.0], 2: [3.0, 2.0], 4: [2.0, 2.0]}})
 
 
+def troubles() -> troubled_keys.Figures:
+    met, missed = troubled_keys.Scene("429", 1, 15), troubled_keys.Scene("no answer", 8, 8)
+    return troubled_keys.Figures(
+        200,
+        [troubled_keys.Pairs(met, [2.0, 2.0, 2.0], [2.0, 4.0, 9.0]), troubled_keys.Pairs(missed, [2.0], [4.2])],
+    )
+
+
+def leaks() -> leaked_secrets.Figures:
+    met, missed = leaked_secrets.Scene("503", 0), leaked_secrets.Scene("hang", 9)
+    return leaked_secrets.Figures(1000, [(met, [10.0, 60.0]), (missed, [10.0, 60.1])])
+
+
 def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +105,8 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
         "scale": rests(),
         "cold_start": starts(),
         "sharding": shards(),
+        "troubled_keys": troubles(),
+        "leaked_secrets": leaks(),
     }
     assert figures.keys() == {section.name for section in report.SECTIONS}
     for name, taken in figures.items():
@@ -97,13 +122,19 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
         "| /metrics at 10,000 accounts | under 500 ms | 200 (100 to 400) ms | yes |",
         "by that of the bare calls | at most 2.0 | 2.08 (1.67 to 2.50) | **no** |",
         "| 0 ms, 2 | 8 | 2.5 (2.0 to 3.0) | 1.67 (1.33 to 2.00) |",
+        "| 1 key: 429; 15 healthy | 2.00 (2.00 to 2.00) | 4.00 (2.00 to 9.00) |",
+        "| time beside, by time alone; 1 key: 429; 15 healthy | at most 2.0 | 2.00 (1.00 to 4.50) | yes |",
+        "| time beside, by time alone; 8 keys: no answer; 8 healthy | at most 2.0 | 2.10 (2.10 to 2.10) | **no** |",
+        "| 503, 0 accounts overdue | 35.0 (10.0 to 60.0) |",
+        "| slowest of 2 leaked secrets; 503, 0 accounts overdue; 1,000 accounts | at most 60 s | 60.0 s | yes |",
+        "| slowest of 2 leaked secrets; hang, 9 accounts overdue; 1,000 accounts | at most 60 s | 60.1 s | **no** |",
         "| a rotation without grace, by hand or by the daemon | ",
     ):
         assert line in written, line
     assert "this machine cannot tell" in written, "two processes had one core"
     assert "Only tried" not in written
     assert {file.name for file in page.with_suffix("").iterdir()} == {
-        f"{name}.{kind}" for name in figures for kind in ("svg", "png")
+        f"{section.name}.{kind}" for section in report.SECTIONS if section.plot for kind in ("svg", "png")
     }
     report.main(quick=False)
     assert page.read_text() == written, "the same figures make the same page"

@@ -169,6 +169,25 @@ def test_a_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> Non
     assert shop.journal["request"] is None
 
 
+def test_a_daemon_carries_out_a_compromised_request_while_its_brake_is_on(shop: Shop) -> None:
+    """The brake defers rotations by schedule. A leaked secret does not wait for it."""
+    other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
+    brake = {"daemon.brake": {"failures": 1, "of_last": 1, "hold": "2h"}}
+    shop.configure({"name": other.name, "api_key": other.api_key, "path": other.path}, sections=brake)
+    other.adopted()
+    shop.cluster.age(other.name, timedelta(days=60))
+    leaked = shop.id_of(shop.first)
+    shop.cluster.emulator.faults.add("any:503:*")
+    with shop.cluster.daemon() as daemon, shop.consumer():
+        daemon.wait_for("brake.engaged")
+        assert shop.rotate("--compromised").code == 1
+        shop.cluster.emulator.faults.clear()
+        bring_forward(shop)
+        daemon.wait_for("rotation.revoked", account=shop.name, secret_id=leaked, timeout=ENOUGH)
+        assert daemon.find("brake.released") == []
+    assert other.published == other.first
+
+
 def test_a_compromised_request_is_carried_out_while_a_date_lies_ahead(shop: Shop) -> None:
     """B4: it ended with exit code 3, "clock"."""
     leaked = shop.id_of(shop.first)

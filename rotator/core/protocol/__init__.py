@@ -24,7 +24,7 @@ from rotator.core.protocol.leasing import LONGEST_BACKOFF
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
 from rotator.core.protocol.steps import (
     CHANGING_STEPS,
     Awaited,
@@ -54,6 +54,7 @@ __all__ = [
     "CLOCK_RESOLUTION",
     "CLOCK_TOLERANCE",
     "LONGEST_BACKOFF",
+    "LONGEST_PAUSE",
     "Answered",
     "Awaited",
     "Command",
