@@ -18,10 +18,10 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from rotator.generator import Recipe, generate
-from rotator.openbao import free_port
 
+from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Identity, Journal, Learned
+from rotator.demo import free_port
 from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Emulator
 from rotator.vault import Vault

@@ -33,10 +33,10 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from rotator.openbao import OpenBao, running_openbao
 
 from benchmarks.fleet import Consumers, Daemon, look_at, open_account, rotations
 from rotator import logs
+from rotator.demo import OpenBao, running_openbao
 from rotator.emulator import Emulator, Operation, running
 from testkit.cluster import write_config
 from testkit.openbao import Admin

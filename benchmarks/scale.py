@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from rotator.openbao import OpenBao, free_port, running_openbao
 
 from benchmarks import results
 from benchmarks.fleet import open_managed_account
@@ -24,6 +23,7 @@ from benchmarks.results import Bar, Spread, spread
 from benchmarks.servers import ROTATOR, among_servers, cpu, start
 from rotator import logs
 from rotator.config import VaultSettings
+from rotator.demo import OpenBao, free_port, running_openbao
 from rotator.emulator import Emulator, running
 from rotator.vault import Vault
 

@@ -16,13 +16,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rotator.openbao import OpenBao, running_openbao
-
 from benchmarks import results
 from benchmarks.fleet import Daemon, open_managed_account
 from benchmarks.results import Bar, Spread, spread
 from rotator import logs
 from rotator.config import VaultSettings
+from rotator.demo import OpenBao, running_openbao
 from rotator.emulator import Emulator, running
 from rotator.vault import Vault
 from testkit.cluster import write_config
