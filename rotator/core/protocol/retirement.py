@@ -110,12 +110,11 @@ def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:
 
 
 def _next_of(case: Situation, entry: Retiring) -> datetime:
-    strangers = case.journal.strangers
     instants = [
         case.may_retire(entry),
         case.look_at(case.journal.current),
         case.look_at(entry.identity),
         case.gone_at(entry),
-        strangers.seen_at + case.policy.window if strangers is not None and case.in_doubt else None,
+        case.strangers_until if case.in_doubt else None,
     ]
     return max(at for at in instants if at is not None)
