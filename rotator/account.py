@@ -111,13 +111,23 @@ class View:
         return Situation.of(seen, self.journal, policy, now)
 
     @property
+    def credentials(self) -> Credentials:
+        """What consumers of the account log in with.
+
+        Raises:
+            RotatorError: If nothing is published.
+        """
+        return _credentials(self.account, self.published)
+
+    @property
     def secrets(self) -> tuple[LiveSecret, ...]:
         """Every live secret, oldest first."""
-        until = {entry.id: entry.not_before for entry in self.journal.retiring}
-        return tuple(
-            LiveSecret(id_, at, self._standing(id_), until.get(id_) if id_ != self.current_id else None)
-            for id_, at in sorted(self.created.items(), key=lambda item: item[1])
-        )
+        return tuple(self.secret(id_, at) for id_, at in sorted(self.created.items(), key=lambda item: item[1]))
+
+    def secret(self, id_: str, created_at: datetime) -> LiveSecret:
+        """Return what a live secret is to rotator."""
+        until = {entry.id: entry.not_before for entry in self.journal.retiring if entry.id != self.current_id}
+        return LiveSecret(id_, created_at, self._standing(id_), until.get(id_))
 
     def _standing(self, id_: str) -> Standing:
         if id_ in self.doubtful:
@@ -291,7 +301,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     """
     view = look(fleet, account)
     require_room(fleet, view)
-    credentials = _credentials(account, view.published)
+    credentials = view.credentials
     policy, settings = fleet.policy(account, _RUN), fleet.settings
     path, version = settings.journal_path(account), view.journal_version
     journal = transitions.claimed(view.situation(policy, fleet.now()))

@@ -225,21 +225,21 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """Show one secret: when it was created and what it is to rotator. Nobody can show its value."""
-    from rotator.account import look, published_credentials, refused
+    from rotator.account import look, refused
     from rotator.account_api import NotFound
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
+        view = look(fleet, account)
         try:
             with refused(account):
-                info = fleet.provider.get_secret(published_credentials(fleet, account), account.api_key, secret_id)
+                info = fleet.provider.get_secret(view.credentials, account.api_key, secret_id)
         except NotFound as error:
             raise RotatorError(
                 f"The provider knows no secret {secret_id} of {name}{error.reference}",
                 next_step=f"Look at what it lists: rotator account secrets list {name}",
             ) from None
-        (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]
-    row = {"account": name} | _secret_json(found)
+    row = {"account": name} | _secret_json(view.secret(info.id, info.created_at))
     cells = [(name, *_secret_cells(row))]
     _show(row, _SECRET_COLUMNS, cells, as_json=as_json)
 

@@ -285,6 +285,11 @@ class Journal:
         return None if self.current is None or self.current.is_pending else self.current.id
 
     @property
+    def named_ids(self) -> frozenset[str]:
+        """The id that the journal names for the published secret, certain or not; empty if it names none."""
+        return ids_of(self.current.id if self.current is not None else None)
+
+    @property
     def retiring_ids(self) -> frozenset[str]:
         """The ids recorded for revocation."""
         return frozenset(entry.id for entry in self.retiring)

@@ -291,8 +291,7 @@ class Situation:
     @property
     def due(self) -> Set[str]:
         """The recorded ids that may be revoked now, as far as time goes; never the published secret's own."""
-        current = self.journal.current
-        recorded = self.journal.retiring_ids - ids_of(current.id if current is not None else None)
+        recorded = self.journal.retiring_ids - self.journal.named_ids
         return {
             entry.id for entry in self.journal.retiring if entry.id in recorded and self.may_retire(entry) <= self.now
         }

@@ -108,7 +108,7 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
 def _ids_known(case: Situation) -> frozenset[str]:
     """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
     current = case.journal.current
-    return case.explained | (ids_of(current.id) | current.beside if current is not None else frozenset())
+    return case.explained | case.journal.named_ids | (current.beside if current is not None else frozenset())
 
 
 def committed(case: Situation) -> Journal:
@@ -365,9 +365,8 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
 
     The published secret's own id never becomes retiring.
     """
-    current = case.journal.current
     entries = {entry.id: entry for entry in case.journal.retiring}
-    for id_ in sorted(ids - ids_of(current.id if current is not None else None)):
+    for id_ in sorted(ids - case.journal.named_ids):
         known = entries.get(id_)
         identity = Identity(id_, Learned.PERSON, beside=case.listed)
         entries[id_] = (
