@@ -293,13 +293,11 @@ class Operator:
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
         """
-        state, waited = self._state, False
-        for _ in range(MAX_CLAIMS):
-            now, until = state.clock(), state.situation.leased_until
+        state, waited, conflicts = self._state, False, 0
+        while conflicts < MAX_CLAIMS:
+            until = state.situation.leased_until
             if until is not None:
-                if not self._rotation.may_wait_until(until) or self._rotation.wait(
-                    until - now + timedelta(milliseconds=5)
-                ):
+                if not self._rotation.wait_for_lease(until):
                     raise OperatorError(
                         f"{state.journal.holder} holds the lease of {self._name}",
                         unchanged=_UNCHANGED,
@@ -314,13 +312,16 @@ class Operator:
                     transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
                 )
             except CasConflict:
+                conflicts += 1
                 self._observe(replace_foreign)
                 continue
             if waited or not may_be_retiring:
                 return
             delay = state.policy.request_timeout + state.policy.window
             state.log.info(
-                "adoption.waiting", until=format_instant(now + delay), detail="a revocation might be under way"
+                "adoption.waiting",
+                until=format_instant(state.clock() + delay),
+                detail="a revocation might be under way",
             )
             if self._rotation.wait(delay):
                 raise stopped(state)

@@ -131,9 +131,13 @@ class AccountState:
         """Read both documents again before the next decision."""
         self.is_observed = False
 
+    def journal_moved(self) -> bool:
+        """Return whether another writer changed the journal since it was read."""
+        return self.store.read(self.journal_path).version != self.journal_version
+
     def moved(self) -> bool:
         """Return whether another writer changed either document since it was read."""
-        return self.store.read(self.journal_path).version != self.journal_version or self._republished()
+        return self.journal_moved() or self._republished()
 
     def forget_if_moved(self) -> bool:
         """Return whether another writer changed either document; both are read again then."""
