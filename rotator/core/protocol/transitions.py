@@ -231,7 +231,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
-        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(case.journal)
+        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
         not_before = case.now if at_once else case.now + case.policy.grace
         entries[old.id] = Retiring(old.id, not_before, compromised=at_once, identity=old)
         journal = with_target(journal, Target(id=old.id)) if at_once else journal
