@@ -53,6 +53,7 @@ class Standing(StrEnum):
 
     PUBLISHED = "published"  # consumers read it
     RETIRING = "retiring"  # replaced, and recorded to be revoked
+    ADDED = "added"  # a person added it with rotator
     NEW = "new"  # on its way to being published, or added meanwhile
     UNKNOWN = "unknown"  # rotator cannot account for it
     IN_DOUBT = "in doubt"  # one of these is the published secret
@@ -136,6 +137,8 @@ class View:
             return Standing.PUBLISHED
         if id_ in self.journal.retiring_ids:
             return Standing.RETIRING
+        if id_ in self.journal.added_ids:
+            return Standing.ADDED
         if self.journal.candidate is None:
             return Standing.UNKNOWN
         if id_ == self.journal.current_id:
@@ -337,7 +340,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     """Refuse to revoke what consumers may need, or what nobody can tell.
 
     Returns:
-        What the secret is: RETIRING or UNKNOWN.
+        What the secret is: RETIRING, ADDED or UNKNOWN.
 
     Raises:
         RotatorError: Why not.
@@ -380,7 +383,7 @@ def _not_revoked(what: str, next_step: str) -> RotatorError:
 def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     """Record that a secret may go at once, then have the ordinary rules revoke it.
 
-    A retiring one loses the rest of its grace; an unknown one goes the way of `rotator resolve`.
+    A retiring secret loses the rest of its grace period. An unknown or added secret takes the way of `rotator resolve`.
 
     Raises:
         RotatorError: If it must not go; nothing was recorded then.
@@ -388,7 +391,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     view = look(fleet, account)
     found = require_revocable(fleet, view, secret_id)
     rotation = fleet.rotation(account, _RUN)
-    if found.standing is Standing.UNKNOWN:
+    if found.standing in (Standing.UNKNOWN, Standing.ADDED):
         operator = Operator(rotation)
         if secret_id not in operator.unknown():
             raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")

@@ -197,8 +197,9 @@ def list_(
 ) -> None:
     """List the secrets that accounts have at the provider, and what they are to rotator.
 
-    published: consumers read it. retiring: replaced, and revoked later. new: on its way to being published. unknown:
-    rotator cannot account for it. in doubt: one of these is the published one. Without names: of every enabled account.
+    published: consumers read it. retiring: replaced, and revoked later. new: on its way to being published. added: you
+    added it with `rotator account secrets create`. unknown: rotator cannot account for it. in doubt: one of these is
+    the published one. Without names: of every enabled account.
     """
     from rotator.account import look
 
@@ -265,8 +266,8 @@ def create(
 ) -> None:
     """Add a secret that is not rotator's, beside the published one.
 
-    You need this hardly ever: `rotator rotate-now` is what replaces a secret. rotator cannot account for what you add:
-    the account is ambiguous, and does not rotate, until the secret is revoked again.
+    You need this hardly ever: use `rotator rotate-now` to replace a secret. rotator keeps the secret that you add and
+    never revokes it unasked. While it fills the account, rotator cannot rotate.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     brought = secret_stdin or secret_file is not None or secret_env is not None
@@ -289,12 +290,12 @@ def create(
         if not is_compliant(value):
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")
         fleet.preflight([account])
-        _ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it is there.", yes=yes)
+        _ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it fills the account.", yes=yes)
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     _show(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
     typer.echo(
-        f"rotator cannot account for it: {name} is ambiguous from the next run on, and does not rotate until: "
+        f"rotator does not revoke it by itself. If it fills {name}, rotations fail until you revoke it: "
         f"rotator account secrets revoke {name} {info.id}",
         err=True,
     )

@@ -381,9 +381,10 @@ class Operator:
     # --- resolve -------------------------------------------------------------------------------------------------
 
     def unknown(self) -> dict[str, datetime]:
-        """Return what the provider lists and rotator cannot account for, with the creation times; changes nothing.
+        """Return what the provider lists and a person may have revoked, with the creation times; changes nothing.
 
-        The id of a candidate that does not authenticate in time is among them: it can be given up.
+        These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
+        candidate that does not authenticate in time is among them: it can be given up.
 
         Raises:
             RotatorError: If the account cannot be read, if it fails for another reason, or if one of the ids might be
@@ -402,11 +403,11 @@ class Operator:
             created = case.seen.created
             if step.failure is Failure.UNVERIFIED and case.candidate_id in created:
                 return {str(case.candidate_id): created[str(case.candidate_id)]}
-            ids = case.unknown - {case.seen.published.secret_id}
+            ids = (case.unknown | case.added) - {case.seen.published.secret_id}
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
             raise RotationError(step, unchanged="Nothing was changed")
-        return {}
+        return {id_: case.seen.created[id_] for id_ in sorted(case.added - {case.seen.published.secret_id})}
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unknown` named, as retiring, and revoke them by the ordinary rules.

@@ -145,10 +145,16 @@ class Situation:
 
     @property
     def explained(self) -> frozenset[str]:
-        """Ids that belong to other secrets of rotator's than the published one."""
+        """Ids that belong to other secrets than the published one, as far as rotator knows."""
         publishing = self.journal.publishing
         entry = publishing.entry if publishing is not None else None
-        return self.journal.retiring_ids | self.gone | ids_of(entry.id if entry else None, self.candidate_id)
+        known = self.journal.retiring_ids | self.journal.added_ids | self.gone
+        return known | ids_of(entry.id if entry else None, self.candidate_id)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The listed ids of secrets that a person added with rotator."""
+        return self.listed & self.journal.added_ids
 
     @property
     def strangers(self) -> frozenset[str]:
@@ -163,7 +169,7 @@ class Situation:
 
     def pool_of(self, identity: Identity) -> frozenset[str]:
         """Return the listed ids that can belong to a pending identity."""
-        return self.listed - self.gone - identity.foreign_ids - ids_of(self.candidate_id)
+        return self.listed - self.gone - self.journal.added_ids - identity.foreign_ids - ids_of(self.candidate_id)
 
     @property
     def in_doubt(self) -> bool:
