@@ -38,6 +38,7 @@ JOURNAL: dict[str, Any] = {
     "create_until": None,
     "publishing": None,
     "retiring": [],
+    "added_ids": [],
     "gone": [{"id": "4e3d28cb-5a35-4a0d-9c0c-2f1f0a0e8f7c", "at": "2026-11-24T15:16:16.422727Z"}],
     "holder": None,
     "lease_until": None,

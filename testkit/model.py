@@ -314,7 +314,7 @@ class World:
             kind = RequestKind.COMPROMISED
         asked_at = policy.pop("fresh_after", None)
 
-        def ask(journal: Journal, published: Published) -> Request | None:
+        def ask(journal: Journal, published: Published, _: datetime | None) -> Request | None:
             """Ask for a secret that is younger than an instant."""
             target = requests.target_of(journal, published)
             if (

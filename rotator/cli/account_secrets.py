@@ -51,7 +51,8 @@ def list_(
     """List the secrets that accounts have at the provider, and their state.
 
     published: consumers read it. retiring: a previous secret that rotator revokes later. new: probably the secret of an
-    unfinished rotation. unknown: rotator did not create it. in doubt: one of these is the published secret.
+    unfinished rotation. added: you added it with `rotator account secrets create`. unknown: rotator did not create it.
+    in doubt: one of these is the published secret.
     """
     from rotator.cli.terminal import print_failures, print_rows
     from rotator.fleet import look
@@ -81,22 +82,22 @@ def show(
 ) -> None:
     """Show when a secret was created, and its state. The provider does not return values."""
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import look, published_credentials, refused
+    from rotator.fleet import look, refused
     from rotator.provider import NotFound
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
+        view = look(fleet, account)
         try:
             with refused(account):
-                info = fleet.provider.get_secret(published_credentials(fleet, account), account.api_key, secret_id)
+                info = fleet.provider.get_secret(view.credentials, account.api_key, secret_id)
         except NotFound as error:
             raise RotatorError(
                 f"The provider knows no secret {secret_id} of {name}{error.reference}",
                 next_step=f"Look at what it lists: rotator account secrets list {name}",
             ) from None
-        (found,) = [secret for secret in look(fleet, account).secrets if secret.id == info.id]
         now = fleet.now()
-    row = {"account": name} | _secret_json(found)
+    row = {"account": name} | _secret_json(view.secret(info.id, info.created_at))
     cells = [(name, *_secret_cells(row, now))]
     print_rows(row, _SECRET_COLUMNS, cells, as_json=as_json)
 
@@ -124,8 +125,8 @@ def create(
 ) -> None:
     """Add a secret beside the published one.
 
-    To replace a secret, use `rotator rotate-now`. The account is ambiguous after this command: it does not rotate until
-    you revoke the added secret.
+    To replace a secret, use `rotator rotate-now`. rotator keeps the added secret and never revokes it unasked. While it
+    fills the account, rotator cannot rotate.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     brought = secret_stdin or secret_file is not None or secret_env is not None
@@ -149,12 +150,12 @@ def create(
         if not is_compliant(value):
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")
         fleet.preflight([account])
-        ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it is there.", yes=yes)
+        ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it fills the account.", yes=yes)
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     print_rows(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
     typer.echo(
-        f"rotator cannot account for it: {name} is ambiguous from the next run on, and does not rotate until: "
+        f"rotator does not revoke it by itself. If it fills {name}, rotations fail until you revoke it: "
         f"rotator account secrets revoke {name} {info.id}",
         err=True,
     )

@@ -53,6 +53,7 @@ class Standing(StrEnum):
 
     PUBLISHED = "published"  # consumers read it
     RETIRING = "retiring"  # replaced, and recorded to be revoked
+    ADDED = "added"  # a person added it with rotator
     NEW = "new"  # on its way to being published, or added meanwhile
     UNKNOWN = "unknown"  # rotator cannot account for it
     IN_DOUBT = "in doubt"  # one of these is the published secret
@@ -111,13 +112,23 @@ class View:
         return Situation.of(seen, self.journal, policy, now)
 
     @property
+    def credentials(self) -> Credentials:
+        """What consumers of the account log in with.
+
+        Raises:
+            RotatorError: If nothing is published.
+        """
+        return _credentials(self.account, self.published)
+
+    @property
     def secrets(self) -> tuple[LiveSecret, ...]:
         """Every live secret, oldest first."""
-        until = {entry.id: entry.not_before for entry in self.journal.retiring}
-        return tuple(
-            LiveSecret(id_, at, self._standing(id_), until.get(id_) if id_ != self.current_id else None)
-            for id_, at in sorted(self.created.items(), key=lambda item: item[1])
-        )
+        return tuple(self.secret(id_, at) for id_, at in sorted(self.created.items(), key=lambda item: item[1]))
+
+    def secret(self, id_: str, created_at: datetime) -> LiveSecret:
+        """Return what a live secret is to rotator."""
+        until = {entry.id: entry.not_before for entry in self.journal.retiring if entry.id != self.current_id}
+        return LiveSecret(id_, created_at, self._standing(id_), until.get(id_))
 
     def _standing(self, id_: str) -> Standing:
         if id_ in self.doubtful:
@@ -126,6 +137,8 @@ class View:
             return Standing.PUBLISHED
         if id_ in self.journal.retiring_ids:
             return Standing.RETIRING
+        if id_ in self.journal.added_ids:
+            return Standing.ADDED
         if self.journal.candidate is None:
             return Standing.UNKNOWN
         if id_ == self.journal.current_id:
@@ -291,7 +304,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     """
     view = look(fleet, account)
     require_room(fleet, view)
-    credentials = _credentials(account, view.published)
+    credentials = view.credentials
     policy, settings = fleet.policy(account, _RUN), fleet.settings
     path, version = settings.journal_path(account), view.journal_version
     journal = transitions.claimed(view.situation(policy, fleet.now()))
@@ -327,7 +340,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     """Refuse to revoke what consumers may need, or what nobody can tell.
 
     Returns:
-        What the secret is: RETIRING or UNKNOWN.
+        What the secret is: RETIRING, ADDED or UNKNOWN.
 
     Raises:
         RotatorError: Why not.
@@ -370,7 +383,7 @@ def _not_revoked(what: str, next_step: str) -> RotatorError:
 def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     """Record that a secret may go at once, then have the ordinary rules revoke it.
 
-    A retiring one loses the rest of its grace; an unknown one goes the way of `rotator resolve`.
+    A retiring secret loses the rest of its grace period. An unknown or added secret takes the way of `rotator resolve`.
 
     Raises:
         RotatorError: If it must not go; nothing was recorded then.
@@ -378,7 +391,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     view = look(fleet, account)
     found = require_revocable(fleet, view, secret_id)
     rotation = fleet.rotation(account, _RUN)
-    if found.standing is Standing.UNKNOWN:
+    if found.standing in (Standing.UNKNOWN, Standing.ADDED):
         operator = Operator(rotation)
         if secret_id not in operator.unknown():
             raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")

@@ -4,10 +4,11 @@ import os
 import secrets
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -18,6 +19,7 @@ import structlog
 from rotator import audit
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
+    CLOCK_RESOLUTION,
     Journal,
     Policy,
     Published,
@@ -28,6 +30,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol import Request as StoredRequest
 from rotator.documents.fleet import ring
+from rotator.documents.published import parse_published
 from rotator.errors import Code, ConfigError, RotatorError
 from rotator.provider import WORST_CASE, AccountApi
 from rotator.rotation import Outcome, Preview, Result, Rotation, preview
@@ -57,12 +60,14 @@ class Request:
         kind: What a person asks for; None: a plain rotation if `wanted` is NOW, nothing otherwise.
         revoke: Whether anything may be revoked.
         max_wait: How long one account may be waited for.
+        made_at: When the request was made, by the monotonic clock.
     """
 
     wanted: Wanted
     kind: RequestKind | None = None
     revoke: bool = True
     max_wait: timedelta = timedelta()
+    made_at: float = field(default_factory=time.monotonic)
 
 
 class Fleet:
@@ -227,19 +232,38 @@ class Fleet:
         kind = request.kind or (RequestKind.MANUAL if request.wanted is Wanted.NOW else None)
         if kind is None:
             return None
+        age = timedelta(seconds=time.monotonic() - request.made_at)
 
-        def ask(journal: Journal, published: Published) -> StoredRequest | None:
+        def ask(journal: Journal, published: Published, read_at: datetime | None) -> StoredRequest | None:
             now, rotated_at = self.now(), journal.rotated_at
             if request.wanted is Wanted.DUE and rotated_at is not None:
                 due = account.schedule.due(account.name, rotated_at, now)
                 if due.at > now:
                     return None
-            target = requests.target_of(journal, published)
+            # Both documents were read after the age was measured. Vault tells its time in whole seconds.
+            made_at = None if read_at is None else read_at + CLOCK_RESOLUTION - age
+            target = requests.target_of(journal, self._published_at(account, published, made_at))
             if target is None:
                 return None
             return StoredRequest(kind, target, now, audit.user(), secrets.token_hex(8))
 
         return ask
+
+    def _published_at(self, account: AccountSettings, published: Published, at: datetime | None) -> Published:
+        """Return the version that contained the published secret of an instant; the newest if that is not known.
+
+        The command can have been made before another one published. Vault's clock decides, and the values do: an edit
+        of another field replaces no secret.
+
+        Args:
+            account: The account.
+            published: The newest version.
+            at: The instant, by Vault's clock; None if Vault does not tell its time.
+        """
+        then = published
+        while at is not None and then.version > 1 and then.written_at is not None and then.written_at > at:
+            then = parse_published(self.vault.read(account.path, then.version - 1), account.fields)
+        return published if then.secret in (None, published.secret) else then
 
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run them, secondaries before their primaries; outcomes come as accounts are done."""

@@ -7,6 +7,7 @@ the document changed, and leaves it at that.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from rotator.audit import Act, Entry
 from rotator.config import AccountSettings
 from rotator.core import balance
 from rotator.core.balance import Reading, Rules, TopUp, Withheld
+from rotator.core.protocol.documents import expires_soon
+from rotator.documents.published import format_instant
 from rotator.errors import RotatorError
 from rotator.fleet.account_view import published_credentials, refused
 from rotator.fleet.fleet import Fleet
@@ -74,10 +77,11 @@ class Cashier:
         if (withheld := balance.why_not(reading, rules, (), self.fleet.now())) is not None:
             return withheld
         document = self.fleet.vault.read(path)
-        noted = _noted(document, path)
         now = self.fleet.now()
+        noted = _noted(document, path, document.read_at or now)
         withheld = balance.why_not(reading, rules, [entry.at for entry in noted], now)
         if withheld is not None:
+            self._refresh(path, document, now)
             return withheld
         trx, credentials = self._trx(account), published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
@@ -87,6 +91,13 @@ class Cashier:
         except CasConflict:
             return Withheld.ARRIVING  # another replica was faster
         return self._sent(account, lambda: self.fleet.provider.top_up(credentials, trx))
+
+    def _refresh(self, path: str, document: Document, now: datetime) -> None:
+        """Write the document again, unchanged, before Vault deletes it by itself: the limit would be forgotten."""
+        if document.data is None or not expires_soon(document.created, document.expires_at, document.read_at or now):
+            return
+        with suppress(CasConflict):  # another replica has just written it
+            self.fleet.vault.write(path, document.data, cas=document.version)
 
     def _sent(self, account: AccountSettings, send: Callable[[], None]) -> TopUp:
         entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
@@ -120,7 +131,25 @@ class Cashier:
         return register_secret(SecretStr(value.strip()), passing=True)
 
 
-def _noted(document: Document, path: str) -> list[_Entry]:
+def _noted(document: Document, path: str, now: datetime) -> list[_Entry]:
+    """Return the top-ups that the document contains; none if there is no document.
+
+    Args:
+        document: The document.
+        path: Its path.
+        now: The time, by Vault's clock.
+
+    Raises:
+        RotatorError: If it contains something else, or was deleted while top-ups in it counted for the limit.
+    """
+    is_lost = document.version > 0 and document.data is None
+    counted_until = (document.created or now) + balance.LIMITED_WITHIN
+    if is_lost and now < counted_until:
+        raise RotatorError(
+            f"{path} was deleted. It contained the top-ups of the last day",
+            unchanged="Nothing was topped up",
+            next_step=f"Restore it: vault kv undelete. Otherwise rotator waits until {format_instant(counted_until)}",
+        )
     try:
         entries = _TopUps.model_validate(document.data or {}).top_ups
     except ValidationError:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from rotator.config import AccountSettings
-from rotator.core.protocol import Journal, Phase, Request, RequestKind, ids_of
+from rotator.core.protocol import Journal, Phase, Request, RequestKind
 from rotator.core.scheduling import Due
 from rotator.errors import Code, stored_code
 from rotator.logs import redact
@@ -238,7 +238,7 @@ def describe(
     """
     known = journal or Journal()
     recorded = stored_code(known.failure) if known.failure else None
-    own = ids_of(known.current.id if known.current is not None else None)
+    own = known.named_ids
     unknown = known.unknown_ids - own
     possible = known.strangers.ids if known.strangers is not None else frozenset()
     return AccountStatus(

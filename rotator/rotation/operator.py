@@ -293,13 +293,11 @@ class Operator:
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
         """
-        state, waited = self._state, False
-        for _ in range(MAX_CLAIMS):
-            now, until = state.clock(), state.situation.leased_until
+        state, waited, conflicts = self._state, False, 0
+        while conflicts < MAX_CLAIMS:
+            until = state.situation.leased_until
             if until is not None:
-                if not self._rotation.may_wait_until(until) or self._rotation.wait(
-                    until - now + timedelta(milliseconds=5)
-                ):
+                if not self._rotation.wait_for_lease(until):
                     raise OperatorError(
                         f"{state.journal.holder} holds the lease of {self._name}",
                         unchanged=_UNCHANGED,
@@ -314,13 +312,16 @@ class Operator:
                     transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
                 )
             except CasConflict:
+                conflicts += 1
                 self._observe(replace_foreign)
                 continue
             if waited or not may_be_retiring:
                 return
             delay = state.policy.request_timeout + state.policy.window
             state.log.info(
-                "adoption.waiting", until=format_instant(now + delay), detail="a revocation might be under way"
+                "adoption.waiting",
+                until=format_instant(state.clock() + delay),
+                detail="a revocation might be under way",
             )
             if self._rotation.wait(delay):
                 raise stopped(state)
@@ -380,9 +381,10 @@ class Operator:
     # --- resolve -------------------------------------------------------------------------------------------------
 
     def unknown(self) -> dict[str, datetime]:
-        """Return what the provider lists and rotator cannot account for, with the creation times; changes nothing.
+        """Return what the provider lists and a person may have revoked, with the creation times; changes nothing.
 
-        The id of a candidate that does not authenticate in time is among them: it can be given up.
+        These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
+        candidate that does not authenticate in time is among them: it can be given up.
 
         Raises:
             RotatorError: If the account cannot be read, if it fails for another reason, or if one of the ids might be
@@ -401,11 +403,11 @@ class Operator:
             created = case.seen.created
             if step.failure is Failure.UNVERIFIED and case.candidate_id in created:
                 return {str(case.candidate_id): created[str(case.candidate_id)]}
-            ids = case.unknown - {case.seen.published.secret_id}
+            ids = (case.unknown | case.added) - {case.seen.published.secret_id}
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
             raise RotationError(step, unchanged="Nothing was changed")
-        return {}
+        return {id_: case.seen.created[id_] for id_ in sorted(case.added - {case.seen.published.secret_id})}
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unknown` named, as retiring, and revoke them by the ordinary rules.

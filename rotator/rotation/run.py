@@ -42,6 +42,10 @@ MAX_CONFLICTS = 8
 # Every run waits for a rate limit that ends this soon, a limited number of times.
 SHORT_WAIT = timedelta(seconds=5)
 MAX_LIMITS = 10
+# A run that waits for another instance's lease reads the journal after pauses that grow from the first to the second.
+SHORTEST_POLL, LONGEST_POLL = timedelta(milliseconds=100), timedelta(seconds=5)
+# Whatever ends at an instant has ended this much later.
+PAST_THE_END = timedelta(milliseconds=5)
 # The provider decides about access to its product, not about the secret: asking again soon is of no use.
 UNPROVISIONED_BACKOFF = timedelta(minutes=15)
 
@@ -131,7 +135,7 @@ class Rotation:
             if not isinstance(step, Rest):
                 self.perform(step)
                 return None
-            if not self._may_wait(step) or self._wait_for(step):
+            if not self._wait_for(step):
                 return self._rested(step)
             self.state.forget()
         except StoppedError as error:
@@ -184,22 +188,42 @@ class Rotation:
 
     # --- waiting and ending --------------------------------------------------------------------------------------
 
-    def may_wait_until(self, until: datetime | None) -> bool:
-        """Return whether this run may wait until an instant."""
-        return until is not None and until <= self.waits_until
+    def wait_for_lease(self, until: datetime) -> bool:
+        """Wait while another instance holds the lease, and read the journal again and again: it may be released early.
 
-    def _may_wait(self, rest: Rest) -> bool:
-        nothing_due = rest.reason is Reason.IDENTIFYING and not self.journal.retiring
-        return not rest.resumes and not nothing_due and self.may_wait_until(rest.until)
+        Args:
+            until: When the lease expires, by this instance's clock.
+
+        Returns:
+            Whether the lease has expired or the journal has changed; false if this run may not wait for longer, or the
+            process is to stop.
+        """
+        state, pause = self.state, SHORTEST_POLL
+        if state.clock() < min(until, self.waits_until):
+            state.log.info("rotation.waiting", reason=Reason.LEASED.value, until=format_instant(until))
+        while (now := state.clock()) < until:
+            left = min(until, self.waits_until) - now
+            if left <= timedelta() or self.wait(min(pause, left + PAST_THE_END)):
+                return False
+            if state.journal_moved():
+                return True
+            pause = min(pause * 2, LONGEST_POLL)
+        return True
 
     def _wait_for(self, rest: Rest) -> bool:
-        """Wait for the rest's end; true if the process is to stop instead."""
-        assert rest.until is not None  # noqa: S101 - _may_wait has checked  # nosec B101
+        """Wait for the rest's end; false if this run may not wait for it, or the process is to stop."""
+        if rest.until is None or rest.resumes:
+            return False
+        if rest.reason is Reason.LEASED:
+            return self.wait_for_lease(rest.until)
+        nothing_due = rest.reason is Reason.IDENTIFYING and not self.journal.retiring
+        if nothing_due or rest.until > self.waits_until:
+            return False
         self.release()
-        delay = max(rest.until - self.state.clock(), timedelta()) + timedelta(milliseconds=5)
+        delay = max(rest.until - self.state.clock(), timedelta()) + PAST_THE_END
         until = format_instant(rest.until)
         self.state.log.info("rotation.waiting", reason=rest.reason.value, until=until, detail=rest.detail)
-        return self.wait(delay)
+        return not self.wait(delay)
 
     def _rate_limited(self, limited: RateLimited) -> None:
         delay = limited.retry_after or timedelta(seconds=1)

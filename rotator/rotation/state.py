@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -30,7 +31,8 @@ from rotator.vault import Document
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
 JOURNAL_VERSIONS = 3
 
-MakeRequest = Callable[[Journal, Published], Request | None]
+MakeRequest = Callable[[Journal, Published, datetime | None], Request | None]
+"""Makes a request from both documents, and the time of Vault's clock at which they were read."""
 
 
 class AccountState:
@@ -119,7 +121,7 @@ class AccountState:
         )
         if self._ask is not None:
             ask, self._ask = self._ask, None
-            self.learn(request=ask(stored.journal, published))
+            self.learn(request=ask(stored.journal, published, stored.read_at))
         self.is_observed = True
 
     def clock_was_set_back(self) -> bool:
@@ -131,9 +133,13 @@ class AccountState:
         """Read both documents again before the next decision."""
         self.is_observed = False
 
+    def journal_moved(self) -> bool:
+        """Return whether another writer changed the journal since it was read."""
+        return self.store.read(self.journal_path).version != self.journal_version
+
     def moved(self) -> bool:
         """Return whether another writer changed either document since it was read."""
-        return self.store.read(self.journal_path).version != self.journal_version or self._republished()
+        return self.journal_moved() or self._republished()
 
     def forget_if_moved(self) -> bool:
         """Return whether another writer changed either document; both are read again then."""

@@ -153,6 +153,16 @@ def test_looking_changes_nothing_and_asks_little(counted: Counted) -> None:
     assert counted.calls("rotate-now", "a", "--dry-run") == listed(LOGIN, DRY_RUN)
 
 
+def test_secrets_show_reads_each_document_once(counted: Counted) -> None:
+    counted.open("a")
+    counted.cluster.configure([entry("a")])
+    counted.calls("rotate-now", "a")
+    [only] = counted.cluster.emulator.live("keya")
+    asked = counted.calls("account", "secrets", "show", "a", only).splitlines()
+    assert [line.split(maxsplit=2)[2] for line in asked[-4:]] == ["journal/a", "published/a", "secrets/a", "secret/a"]
+    assert len(set(asked)) == len(asked)
+
+
 @pytest.mark.parametrize(
     ("account", "settings", "block"),
     [

@@ -352,8 +352,50 @@ def test_a_made_up_secret_is_written_where_only_its_owner_can_read_it(adopted: P
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(value))
     assert list(adopted.cluster.emulator.live(adopted.api_key)) == [adopted.live[0], finished.json["id"]]
-    assert f"until: rotator account secrets revoke payments {finished.json['id']}" in finished.err
+    assert f"until you revoke it: rotator account secrets revoke payments {finished.json['id']}" in finished.err
     assert adopted.cluster.journal("payments")["holder"] is None, "the account was given back"
+
+
+@pytest.mark.parametrize("account", ["adopted", "rotated"])
+def test_added_secret_is_shown_and_stops_rotations_of_a_full_account_only(
+    account: str, request: pytest.FixtureRequest, here: Here
+) -> None:
+    """rotator knows the id: the account is not ambiguous, and the failure names what frees the place."""
+    payments: Payments = request.getfixturevalue(account)
+    published, mine = payments.live[0], generate(Recipe()).get_secret_value()
+    payments.cluster.remember(mine)
+    create = ("account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes", "--json")
+    added = here(*create, MINE=mine).json["id"]
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "published", added: "added"}
+    assert here("rotate-now", "--due").code == 0
+    assert payments.cluster.journal("payments")["phase"] == "idle"
+    full = here("rotate-now", "payments", "--json")
+    (row,) = full.json["accounts"]
+    assert (full.code, row["reason"], row["next_command"]) == (1, "full", ["resolve", "payments", "--revoke", added])
+    assert "because of a secret that a person added" in row["error"]
+    assert payments.live == [published, added]
+    freed = here("account", "secrets", "revoke", "payments", added, "--yes", "--json")
+    assert (freed.code, freed.json["revoked"]) == (0, True), freed
+    assert here("rotate-now", "payments").code == 0
+    assert added not in payments.live
+
+
+def test_published_value_of_an_added_secret_is_never_revoked(rotated: Payments, here: Here) -> None:
+    """A person publishes the secret that they added: what rotator remembered of it does not hold any more."""
+    mine = generate(Recipe()).get_secret_value()
+    rotated.cluster.remember(mine)
+    create = ("account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes", "--json")
+    added = here(*create, MINE=mine).json["id"]
+    rotated.cluster.put(rotated.path, rotated.cluster.document(rotated.path) | {"api_secret": mine})
+    for command in (
+        ("resolve", "payments", "--revoke", added),
+        ("account", "secrets", "revoke", "payments", added, "--yes"),
+        ("rotate-now", "--due"),
+        ("resolve", "payments", "--revoke", added),
+    ):
+        here(*command)
+        assert added in rotated.live, command
+        assert added not in rotated.cluster.journal("payments")["added_ids"] or command[0] != "rotate-now"
 
 
 def test_a_secret_of_ones_own_is_added_if_the_provider_s_rules_allow_it(adopted: Payments, here: Here) -> None:

@@ -306,6 +306,50 @@ def test_a_note_that_cannot_be_read_or_a_reference_that_is_missing_stops_top_ups
     assert topped_up(shop) == 0
 
 
+def test_top_ups_document_is_rewritten_before_it_expires(shop: Cluster, stack: ExitStack) -> None:
+    """With `delete_version_after` the limit would be forgotten. The other half of the life is over at once here."""
+    path = "rotator/journal/shop/top-ups"
+    shop.vault("POST", f"{shop.mount}/metadata/{path}", {"delete_version_after": "12h"})
+
+    class Later(Vault):
+        """It answers some hours after the document was written."""
+
+        passed = timedelta(hours=5)
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            document = super().read(path, version)
+            return replace(document, read_at=document.created + self.passed if document.created else None)
+
+    class MuchLater(Later):
+        passed = timedelta(hours=7)
+
+    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    before = noted(shop)
+    for vault, versions in ((Later, 1), (MuchLater, 2)):
+        assert try_top_up(cashier(shop, stack, vault=vault)) is Withheld.LIMIT
+        assert len(shop.vault("GET", f"{shop.mount}/metadata/{path}")["data"]["versions"]) == versions
+    assert noted(shop) == before
+
+
+def test_deleted_top_ups_document_stops_top_ups_for_a_day(shop: Cluster, stack: ExitStack) -> None:
+    path = "rotator/journal/shop/top-ups"
+    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    shop.vault("DELETE", f"{shop.mount}/data/{path}")
+    with pytest.raises(RotatorError, match="It contained the top-ups of the last day"):
+        try_top_up(cashier(shop, stack))
+    assert topped_up(shop) == 1
+
+    class Tomorrow(Vault):
+        """It answers a day after the document was written."""
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            return replace(super().read(path, version), read_at=datetime.now(UTC) + LIMITED_WITHIN)
+
+    assert try_top_up(cashier(shop, stack, vault=Tomorrow)) is TopUp.OK
+
+
 def test_the_check_names_what_top_ups_need_and_rotations_do_without_it(shop: Cluster, stack: ExitStack) -> None:
     fleet = cashier(shop, stack).fleet
     findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]

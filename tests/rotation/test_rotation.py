@@ -35,6 +35,7 @@ from rotator.errors import RotatorError
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.ports import Waiter
+from rotator.rotation.run import LONGEST_POLL
 from rotator.vault import Document
 from testkit.model import World
 
@@ -368,6 +369,62 @@ def test_the_second_of_two_runners_waits_for_the_lease_and_then_has_nothing_to_d
     assert outcome.result is Result.OK
     assert not outcome.published
     assert len(world.live) == 2
+
+
+def leased(world: World, *, lasts: timedelta, released_after: timedelta) -> Waiter:
+    """Let another instance hold the lease, and release it while a run waits; the run's waiter."""
+    path, began = world.settings.journal_path(world.account), world.clock()
+    held = replace(world.journal, holder="other", lease_until=began + lasts)
+    world.vault.write(path, render_journal(held), cas=len(world.vault.versions[path]))
+
+    def wait(delay: timedelta) -> bool:
+        assert delay <= LONGEST_POLL
+        world.clock.wait(delay)
+        if world.journal.holder == "other" and world.clock() >= began + released_after:
+            free = replace(world.journal, holder=None, lease_until=None)
+            world.vault.write(path, render_journal(free), cas=len(world.vault.versions[path]))
+        return False
+
+    return wait
+
+
+@pytest.mark.parametrize("lasts", [timedelta(minutes=2), timedelta(minutes=30)], ids=["within wait", "beyond wait"])
+def test_run_notices_that_a_lease_was_released(lasts: timedelta) -> None:
+    """It waits for as long as it may, whatever end the lease has."""
+    world = adopted()
+    began, rotation = world.clock(), world.rotation(fresh_after=world.clock(), patience=timedelta(minutes=3))
+    wait_with(rotation, leased(world, lasts=lasts, released_after=timedelta(seconds=20)))
+    assert rotation.run().published
+    assert world.clock() <= began + timedelta(seconds=20) + LONGEST_POLL
+
+
+@pytest.mark.parametrize("lasts", [timedelta(minutes=2), timedelta(minutes=30)], ids=["within wait", "beyond wait"])
+def test_adoption_notices_that_a_lease_was_released(lasts: timedelta) -> None:
+    world = adopted()
+    world.provider.add("shopkey", "OtherSecret0001")
+    began, rotation = world.clock(), world.rotation(patience=timedelta(minutes=3))
+    wait_with(rotation, leased(world, lasts=lasts, released_after=timedelta(seconds=20)))
+    Operator(rotation).adopt(SecretStr("OtherSecret0001"), "id-002", replace_working=True)
+    assert world.published == "OtherSecret0001"
+    assert world.clock() <= began + timedelta(seconds=20) + LONGEST_POLL
+
+
+def test_run_waits_for_a_lease_no_longer_than_it_may() -> None:
+    world = adopted()
+    began, rotation = world.clock(), world.rotation(fresh_after=world.clock(), patience=timedelta(seconds=42))
+    wait_with(rotation, leased(world, lasts=timedelta(minutes=2), released_after=DAY))
+    outcome = rotation.run()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "leased")
+    assert outcome.until == began + timedelta(minutes=2)
+    assert timedelta() <= world.clock() - began - timedelta(seconds=42) < timedelta(seconds=1)
+
+
+def test_run_that_waits_for_a_lease_ends_when_stopped() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(minutes=3))
+    leased(world, lasts=timedelta(minutes=2), released_after=DAY)
+    wait_with(rotation, lambda delay: True)
+    assert rotation.run().result is Result.DEFERRED
 
 
 @pytest.mark.parametrize("compromised", [False, True])

@@ -217,6 +217,44 @@ def test_two_compromised_commands_at_once_rotate_once(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
+@pytest.mark.parametrize("option", [(), ("--compromised",)], ids=["plain", "compromised"])
+def test_command_made_before_a_rotation_published_rotates_no_more(shop: Shop, option: tuple[str, ...]) -> None:
+    """It looks only after the leaked secret was replaced. If that one is in its grace period, it is revoked at once."""
+    leaked = shop.id_of(shop.first)
+    gate = Gate(hold=lambda call: call.startswith("vault "))
+    with shop.consumer():
+        with gate.before(shop.cluster) as env:
+            second = shop.cluster.start("rotate-now", shop.name, "--compromised", env=env)
+            gate.wait_until_held(second)
+            begun = datetime.now(UTC)
+            eventually(lambda: datetime.now(UTC) > begun + timedelta(seconds=2))  # Vault tells whole seconds
+            assert_ok(shop.rotate(*option))
+            published = shop.published
+            gate.open()
+            assert_ok(second.finish())
+        assert shop.published == published
+        assert leaked not in shop.live
+        assert_ok(shop.rotate("--compromised"))
+        assert shop.published != published, "a command of now speaks of the new secret"
+    creates = sum(entry.operation == "create" and entry.status == 201 for entry in shop.cluster.emulator.requests)
+    assert creates == 2
+
+
+def test_edit_after_a_command_was_made_is_no_replacement(shop: Shop) -> None:
+    """A version that contains the same secret was written since: the command speaks of the secret."""
+    gate = Gate(hold=lambda call: call.startswith("vault "))
+    with shop.consumer(), gate.before(shop.cluster) as env:
+        command = shop.cluster.start("rotate-now", shop.name, "--compromised", env=env)
+        gate.wait_until_held(command)
+        begun = datetime.now(UTC)
+        eventually(lambda: datetime.now(UTC) > begun + timedelta(seconds=2))
+        shop.put(shop.first, owner="team b")
+        gate.open()
+        assert_ok(command.finish())
+    assert shop.published != shop.first
+    assert list(shop.live.values()) == [shop.published]
+
+
 def test_a_request_under_another_lease_is_recorded_and_carried_out(shop: Shop) -> None:
     leaked = shop.id_of(shop.first)
     until = datetime.now(UTC) + timedelta(minutes=30)

@@ -158,7 +158,7 @@ class Explorer:
             window=WINDOW,
         )
 
-        def ask(journal: Journal, published: Published) -> Asked | None:
+        def ask(journal: Journal, published: Published, _: datetime | None) -> Asked | None:
             """Ask for a secret that is younger than the scenario."""
             target = requests.target_of(journal, published)
             rotated_at = published.rotated_at if published.rotated_at is not None else journal.rotated_at

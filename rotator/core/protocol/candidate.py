@@ -127,12 +127,7 @@ def _create(case: Situation) -> Step:
     if seen.create_refused is not None:
         return _refused(case, seen.create_refused)
     if case.full:
-        return Fail(
-            Failure.FULL,
-            f"the account has {len(case.listed)} of {policy.max_secrets} secrets, there is no room for the new one",
-            Command.of("resolve", policy.account),
-            "Decide which secret can go",
-        )
+        return retirement.no_room(case, "the new one")
     if seen.creates >= MAX_SENDS:
         return Fail(
             Failure.UNANSWERED,
@@ -159,7 +154,8 @@ def _refused(case: Situation, said: str) -> Fail:
         ids = names_of(case.journal.retiring_ids)
         command = Command.of("rotate-now", account, "--force")
         return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
-    return Fail(Failure.REFUSED, what, Command.of("status", account), "Look at the account")
+    full = None if case.seen.value_refused else retirement.full_of_added(case, what)
+    return full or Fail(Failure.REFUSED, what, Command.of("status", account), "Look at the account")
 
 
 def _may_be_ours(case: Situation) -> bool:

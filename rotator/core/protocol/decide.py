@@ -117,12 +117,7 @@ def begin(case: Situation) -> Step | None:
         return Prepare(case.trigger)
     if case.journal.retiring:
         return retirement.wait_for_room(case)
-    return Fail(
-        Failure.FULL,
-        f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for a new one",
-        Command.of("resolve", case.policy.account),
-        "Decide which secret can go",
-    )
+    return retirement.no_room(case, "a new one")
 
 
 def done(case: Situation) -> Step | None:

@@ -150,7 +150,7 @@ def _doubtful(case: Situation) -> Fail:
     if current is not None and current.is_pending:
         ids = case.pool_of(current)
     else:
-        ids = case.strangers | ids_of(current.id if current is not None else None)
+        ids = case.strangers | case.journal.named_ids
     if ids:
         what = f"one of these ids is the published secret's: {names_of(ids)}"
     else:

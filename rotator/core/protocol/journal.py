@@ -230,6 +230,8 @@ class Journal:
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
+        added_ids: The ids that the provider answered to creates which a person asked for. None of them is the published
+            secret's, as long as nobody else publishes another value.
         gone: Revoked ids of the last consistency window.
         holder: The instance that holds the lease, until lease_until.
         lease_until: When the lease expires, by Vault's clock.
@@ -258,6 +260,7 @@ class Journal:
     create_until: datetime | None = None
     publishing: Publishing | None = None
     retiring: tuple[Retiring, ...] = ()
+    added_ids: frozenset[str] = frozenset()
     gone: tuple[Gone, ...] = ()
     holder: str | None = None
     lease_until: datetime | None = None
@@ -283,6 +286,11 @@ class Journal:
     def current_id(self) -> str | None:
         """The published secret's id, once it is certain."""
         return None if self.current is None or self.current.is_pending else self.current.id
+
+    @property
+    def named_ids(self) -> frozenset[str]:
+        """The id that the journal names for the published secret, certain or not; empty if it names none."""
+        return ids_of(self.current.id if self.current is not None else None)
 
     @property
     def retiring_ids(self) -> frozenset[str]:

@@ -28,10 +28,10 @@ def record_request(case: Situation) -> Step | None:
 
     The other instance's next journal write fails then. It reads the request and continues with it.
     """
-    request = case.journal.request
-    if request is None or request == case.stored.request:
+    asked = case.seen.request
+    if asked is None or case.journal == case.stored:
         return None
-    if request.kind is RequestKind.COMPROMISED or case.leased_until is not None:
+    if asked.kind is RequestKind.COMPROMISED or case.leased_until is not None:
         return Record(Event.REQUESTED, case.journal)
     return None
 

@@ -32,11 +32,11 @@ def is_published(target: Target, journal: Journal, published: Published) -> bool
     return published.secret is not None and published.version == target.version and same_time
 
 
-def is_of_current(journal: Journal) -> bool:
-    """Return whether the recorded request speaks of the secret that the journal calls the published one."""
-    if journal.request is None:
+def is_of_current(request: Request | None, journal: Journal) -> bool:
+    """Return whether a request speaks of the secret that the journal calls the published one."""
+    if request is None:
         return False
-    target = journal.request.of
+    target = request.of
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
@@ -44,13 +44,14 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     """Return the journal with the caller's request in it, unless it is too late or not needed.
 
     It is too late if another secret is published by now. It is not needed if an equal or stronger request for the same
-    secret is recorded already. A compromised request makes every recorded secret due and compromised. An urgent request
-    shortens the backoff of earlier failures.
+    secret is recorded already. A compromised request makes every recorded secret due and compromised, also if it is too
+    late. An urgent request shortens the backoff of earlier failures.
     """
-    asked = seen.request
-    if asked is None or not is_published(asked.of, journal, seen.published):
+    asked, known = seen.request, journal.request
+    if asked is None:
         return journal
-    known = journal.request
+    if not is_published(asked.of, journal, seen.published):
+        return _requested_too_late(asked, journal, now)
     if (
         known is not None
         and is_published(known.of, journal, seen.published)
@@ -60,13 +61,21 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     if asked.kind is RequestKind.MANUAL:
         return replace(journal, request=asked)
     journal = replace(journal, request=asked, next_attempt_at=_next_attempt(journal, now))
-    if asked.kind is RequestKind.FORCE:
+    return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
+
+
+def _requested_too_late(asked: Request, journal: Journal, now: datetime) -> Journal:
+    """The journal after a request for a secret that was replaced in the meantime: it begins no other rotation.
+
+    A compromised secret is revoked at once all the same. If the journal does not know yet that it was replaced, the
+    request stays until it does.
+    """
+    if asked.kind is not RequestKind.COMPROMISED:
         return journal
-    return replace(
-        journal,
-        retiring=tuple(_compromised(entry, now) for entry in journal.retiring),
-        publishing=_with_compromised_entry(journal.publishing, now),
-    )
+    known = journal.request
+    if is_of_current(asked, journal) and (known is None or known.kind.strength < asked.kind.strength):
+        journal = replace(journal, request=asked)
+    return _with_compromised_entries(journal, now)
 
 
 def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
@@ -75,6 +84,14 @@ def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
     if at is None or not journal.attempts or journal.failure == Code.UNPROVISIONED:
         return at
     return min(at, now + URGENT_BACKOFF)
+
+
+def _with_compromised_entries(journal: Journal, now: datetime) -> Journal:
+    return replace(
+        journal,
+        retiring=tuple(_compromised(entry, now) for entry in journal.retiring),
+        publishing=_with_compromised_entry(journal.publishing, now),
+    )
 
 
 def _compromised(entry: Retiring, now: datetime) -> Retiring:

@@ -8,7 +8,7 @@ from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
-from rotator.core.protocol.words import names_of
+from rotator.core.protocol.words import count_of, names_of
 
 
 def settle(case: Situation) -> Step | None:
@@ -88,6 +88,32 @@ def wait_for_room(case: Situation) -> Step:
     return Rest(Reason.FULL, until if until > case.now else None, detail, command)
 
 
+def no_room(case: Situation, secret: str) -> Fail:
+    """The account is full, and rotator recorded nothing that can make room.
+
+    Args:
+        case: The situation.
+        secret: The secret that has no room, for the message.
+    """
+    account = case.policy.account
+    what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
+    return full_of_added(case, what) or Fail(
+        Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go"
+    )
+
+
+def full_of_added(case: Situation, what: str) -> Fail | None:
+    """The failure of an account that a secret which a person added makes full; None if there is no such secret."""
+    if not case.added:
+        return None
+    return Fail(
+        Failure.FULL,
+        f"{what}, because of {count_of(case.added)} that a person added: {names_of(case.added)}",
+        Command.of("resolve", case.policy.account, "--revoke", min(case.added)),
+        "If you do not need it, make room",
+    )
+
+
 def rest(case: Situation) -> Rest:
     """Nothing to do now; until when."""
     entries, current = case.journal.retiring, case.journal.current
@@ -110,12 +136,11 @@ def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:
 
 
 def _next_of(case: Situation, entry: Retiring) -> datetime:
-    strangers = case.journal.strangers
     instants = [
         case.may_retire(entry),
         case.look_at(case.journal.current),
         case.look_at(entry.identity),
         case.gone_at(entry),
-        strangers.seen_at + case.policy.window if strangers is not None and case.in_doubt else None,
+        case.strangers_until if case.in_doubt else None,
     ]
     return max(at for at in instants if at is not None)

@@ -145,10 +145,16 @@ class Situation:
 
     @property
     def explained(self) -> frozenset[str]:
-        """Ids that belong to other secrets of rotator's than the published one."""
+        """Ids that belong to other secrets than the published one, as far as rotator knows."""
         publishing = self.journal.publishing
         entry = publishing.entry if publishing is not None else None
-        return self.journal.retiring_ids | self.gone | ids_of(entry.id if entry else None, self.candidate_id)
+        known = self.journal.retiring_ids | self.journal.added_ids | self.gone
+        return known | ids_of(entry.id if entry else None, self.candidate_id)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The listed ids of secrets that a person added with rotator."""
+        return self.listed & self.journal.added_ids
 
     @property
     def strangers(self) -> frozenset[str]:
@@ -163,7 +169,7 @@ class Situation:
 
     def pool_of(self, identity: Identity) -> frozenset[str]:
         """Return the listed ids that can belong to a pending identity."""
-        return self.listed - self.gone - identity.foreign_ids - ids_of(self.candidate_id)
+        return self.listed - self.gone - self.journal.added_ids - identity.foreign_ids - ids_of(self.candidate_id)
 
     @property
     def in_doubt(self) -> bool:
@@ -172,14 +178,21 @@ class Situation:
         A stranger counts until it has been missing for the consistency window. The journal's id says nothing about a
         published version of which the journal does not speak.
         """
-        current, before = self.journal.current, self.journal.strangers
+        current = self.journal.current
         if current is None or not (self.candidate_published or is_recorded(self.journal, self.seen.published)):
             return True
         if current.is_answered:
             return False
-        if before is not None and timedelta() <= self.listed_at - before.seen_at < self.policy.window:
+        before, until = self.journal.strangers, self.strangers_until
+        if before is not None and until is not None and self.listed_at < until:
             return bool(self.strangers | (before.ids - self.explained - {current.id} - current.beside))
         return bool(self.strangers)
+
+    @property
+    def strangers_until(self) -> datetime | None:
+        """Until when strangers of an earlier list count although lists lack them by now; None if there were none."""
+        before = self.journal.strangers
+        return self._window_after(before.seen_at if before is not None else None)
 
     def look_at(self, identity: Identity | None) -> datetime | None:
         """Return when the next list counts for a pending identity; None if it is not pending."""
@@ -191,7 +204,11 @@ class Situation:
 
     def gone_at(self, entry: Retiring) -> datetime | None:
         """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
-        since = believed(entry.missing_since, timedelta(), self.seen.journal_at, self.now)
+        return self._window_after(entry.missing_since)
+
+    def _window_after(self, noted_at: datetime | None) -> datetime | None:
+        """Return when the consistency window is over after an instant that another clock wrote down as its present."""
+        since = believed(noted_at, timedelta(), self.seen.journal_at, self.now)
         return None if since is None else self.not_before(since + self.policy.window, self.policy.window)
 
     def not_before(self, at: datetime, span: timedelta) -> datetime:
@@ -280,8 +297,7 @@ class Situation:
     @property
     def due(self) -> Set[str]:
         """The recorded ids that may be revoked now, as far as time goes; never the published secret's own."""
-        current = self.journal.current
-        recorded = self.journal.retiring_ids - ids_of(current.id if current is not None else None)
+        recorded = self.journal.retiring_ids - self.journal.named_ids
         return {
             entry.id for entry in self.journal.retiring if entry.id in recorded and self.may_retire(entry) <= self.now
         }

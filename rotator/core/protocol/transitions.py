@@ -23,7 +23,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.observation import Observation, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import URGENT_BACKOFF, followed, is_done, is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
@@ -108,7 +108,7 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
 def _ids_known(case: Situation) -> frozenset[str]:
     """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
     current = case.journal.current
-    return case.explained | (ids_of(current.id) | current.beside if current is not None else frozenset())
+    return case.explained | case.journal.named_ids | (current.beside if current is not None else frozenset())
 
 
 def committed(case: Situation) -> Journal:
@@ -231,14 +231,17 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
-        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(case.journal)
+        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
         not_before = case.now if at_once else case.now + case.policy.grace
         entries[old.id] = Retiring(old.id, not_before, compromised=at_once, identity=old)
         journal = with_target(journal, Target(id=old.id)) if at_once else journal
     known = identity.id if identity.id in case.seen.created else None
+    # A person might have published the value of a secret that they added.
+    is_other_value = retire_previous or not is_recorded(case.journal, case.seen.published)
     return replace(
         journal,
         current=identity,
+        added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
     )
@@ -346,7 +349,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     A create of the candidate might still be under way: nothing is revoked before that is over. The published document
     was rewritten before, so that no write of the candidate is under way.
     """
-    may_go = revoke & (case.unknown | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
+    may_go = revoke & (case.unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
     entries = tuple(
         Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
     )
@@ -357,6 +360,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         verification=None,
         ids_before=frozenset(),
         retiring=case.journal.retiring + entries,
+        added_ids=case.journal.added_ids - may_go,
     )
 
 
@@ -365,9 +369,8 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
 
     The published secret's own id never becomes retiring.
     """
-    current = case.journal.current
     entries = {entry.id: entry for entry in case.journal.retiring}
-    for id_ in sorted(ids - ids_of(current.id if current is not None else None)):
+    for id_ in sorted(ids - case.journal.named_ids):
         known = entries.get(id_)
         identity = Identity(id_, Learned.PERSON, beside=case.listed)
         entries[id_] = (
@@ -376,16 +379,17 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
             else replace(known, not_before=min(known.not_before, not_before))
         )
     journal = released(replace(case, journal=_rewritten(case)))
-    return replace(journal, retiring=tuple(entries.values()), unknown_ids=case.journal.unknown_ids - ids)
+    return replace(
+        journal,
+        retiring=tuple(entries.values()),
+        added_ids=case.journal.added_ids - ids,
+        unknown_ids=case.journal.unknown_ids - ids,
+    )
 
 
 def created_by_hand(case: Situation, id_: str) -> Journal:
     """With an id that the provider answered to a create which a person asked for: it is not the published secret's."""
-    current = case.journal.current
-    if current is None:
-        return _noted(case)
-    known = replace(current, beside=current.beside | {id_}, foreign_ids=current.foreign_ids | {id_})
-    return replace(_noted(case), current=known)
+    return replace(_noted(case), added_ids=case.added | {id_})
 
 
 def late_create(case: Situation) -> Journal:

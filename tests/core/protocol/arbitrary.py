@@ -88,6 +88,7 @@ def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
         create_until=mostly(None, maybe_time),
         publishing=mostly(None, st.builds(Publishing, st.integers(0, 3), st.none() | entries)),
         retiring=mostly(typical.retiring, retiring),
+        added_ids=mostly(frozenset(), some_ids),
         gone=mostly((), st.lists(st.builds(Gone, ids, times), max_size=2).map(tuple)),
         holder=mostly("me", st.none() | st.just("other")),
         lease_until=mostly(LATER, maybe_time),

@@ -215,6 +215,23 @@ def test_full_account_without_entries_needs_a_person() -> None:
     assert step.advice
 
 
+def test_added_secret_that_leaves_no_room_is_named() -> None:
+    journal = replace(PREPARED, added_ids=frozenset({"m"}))
+    step = step_of(journal, waits(listing=listing("a", "m")))
+    assert failure_of(step) is Failure.FULL
+    assert step.what == (
+        "the account has 2 of 2 secrets, there is no room for the new one, because of a secret that a person added: m"
+    )
+    assert step.next_command.args == ("resolve", "shop", "--revoke", "m")
+    refused = waits(listing=listing("a", "m"), create_refused="too many")
+    step = step_of(journal, refused, max_secrets=3)
+    assert failure_of(step) is Failure.FULL
+    assert step.what.startswith("the provider refused the new secret: too many, because of a secret")
+    assert step.next_command.args == ("resolve", "shop", "--revoke", "m")
+    value = replace(refused, value_refused=True, values=3)
+    assert failure_of(step_of(journal, value, max_secrets=3)) is Failure.REFUSED
+
+
 def test_no_room_is_made_without_entries() -> None:
     assert make_room(case_of(PREPARED, waits(listing=listing("a", "b")))) is None
     assert make_room(case_of(replace(PREPARED, retiring=IN_GRACE), waits())) is None

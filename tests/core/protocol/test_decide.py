@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Credential,
     Event,
     Failure,
+    Identity,
     Journal,
     List,
     Pause,
@@ -41,11 +42,13 @@ from tests.core.protocol.situations import (
     SECOND,
     WINDOW,
     YESTERDAY,
+    answered,
     case_of,
     eliminated,
     event_of,
     failure_of,
     listing,
+    pending,
     published,
     reason_of,
     request,
@@ -199,6 +202,18 @@ def test_full_account_begins_nothing() -> None:
     assert step.next_command.args == ("resolve", "shop")
     assert step.advice
     assert begin(case_of(DUE, seen("a", "b"), max_secrets=3)) == Prepare(Trigger.SCHEDULE)
+
+
+@pytest.mark.parametrize("identity", [answered("b"), eliminated("b"), pending("b", next_look=LATER)])
+def test_added_secret_stops_nothing_while_there_is_room(identity: Identity) -> None:
+    """It is neither unknown nor does it put the published secret's id in doubt."""
+    journal = replace(DUE, current=identity, added_ids=frozenset({"m"}))
+    assert step_of(journal, seen("b", "m"), max_secrets=3) == Prepare(Trigger.SCHEDULE)
+    assert case_of(journal, seen("b", "m")).unknown == frozenset()
+    assert not case_of(journal, seen("b", "m")).in_doubt
+    full = step_of(journal, seen("b", "m"))
+    assert failure_of(full) is Failure.FULL
+    assert full.next_command.args == ("resolve", "shop", "--revoke", "m")
 
 
 # --- the end -----------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from rotator.core.protocol import (
     Retiring,
     Revoke,
     Situation,
+    Target,
     TryEarlier,
     decide,
     has_lease,
@@ -68,6 +69,21 @@ def test_compromised_request_makes_every_entry_due(state: State, policy: Policy)
     assert step.journal.request == asked
     assert all(entry.compromised and entry.not_before <= NOW for entry in retiring_of(step.journal).values())
     assert retiring_of(step.journal).keys() == retiring_of(journal).keys()
+
+
+@given(states, policies, st.sampled_from(RequestKind))
+def test_request_for_a_replaced_secret_begins_no_rotation(state: State, policy: Policy, kind: RequestKind) -> None:
+    """Two commands for one leak rotate once, whenever the second one looks."""
+    seen, journal = state
+    asked = Request(kind, Target(id="replaced"), NOW, "ana", "request-2")
+    before, after = situation((replace(seen, request=None), journal), policy), replace(seen, request=asked)
+    case = situation((after, journal), policy)
+    assert (case.wanted, case.forced, case.trigger) == (before.wanted, before.forced, before.trigger)
+    assert case.journal.request == journal.request
+    if kind is RequestKind.COMPROMISED:
+        assert all(entry.compromised and entry.not_before <= NOW for entry in retiring_of(case.journal).values())
+    else:
+        assert case.journal == journal
 
 
 # --- other instances and documents -------------------------------------------------------------------------------

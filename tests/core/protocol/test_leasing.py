@@ -18,7 +18,9 @@ from rotator.core.protocol import (
     Reason,
     RequestKind,
     Rest,
+    Retiring,
     Revoke,
+    Target,
     Trigger,
     has_lease,
     leased_elsewhere,
@@ -138,6 +140,14 @@ def test_request_is_recorded_under_anothers_lease(kind: RequestKind) -> None:
     step = step_of(leased, seen(request=asked))
     assert event_of(step) is Event.REQUESTED
     assert step.journal == replace(leased, request=asked), "the other instance keeps its lease"
+
+
+def test_late_compromised_request_is_written_down_for_its_entries() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="a"))
+    step = step_of(replace(AT_REST, retiring=(Retiring("a", LATER),)), seen(request=asked))
+    assert event_of(step) is Event.REQUESTED
+    assert step.journal == replace(AT_REST, retiring=(Retiring("a", NOW, compromised=True),))
+    assert record_request(case_of(step.journal, seen(request=asked))) is None
 
 
 def test_request_under_a_wrong_clocks_lease_waits_for_it() -> None:

@@ -83,9 +83,8 @@ def test_target_with_an_id_needs_a_certain_id() -> None:
     ],
 )
 def test_request_speaks_of_the_current_secret(asked: Request | None, expected: bool) -> None:
-    assert requests.is_of_current(replace(AT_REST, request=asked)) is expected
-    pending_id = replace(AT_REST, current=pending("b"), request=request())
-    assert not requests.is_of_current(pending_id)
+    assert requests.is_of_current(asked, AT_REST) is expected
+    assert not requests.is_of_current(request(), replace(AT_REST, current=pending("b")))
 
 
 # --- the caller's request ----------------------------------------------------------------------------------------
@@ -96,9 +95,25 @@ def test_request_enters_the_journal() -> None:
     assert requests.requested(seen(), AT_REST, NOW) is AT_REST
 
 
-def test_request_that_is_too_late_is_dropped() -> None:
-    late = request(RequestKind.COMPROMISED, Target(id="a"))
-    assert requests.requested(seen(request=late), AT_REST, NOW) is AT_REST
+@pytest.mark.parametrize("kind", RequestKind)
+def test_request_that_is_too_late_is_dropped(kind: RequestKind) -> None:
+    """The secret that it wants replaced is replaced. A compromised one is revoked at once all the same."""
+    journal = replace(AT_REST, retiring=(Retiring("a", LATER),), request=MANUAL)
+    found = requests.requested(seen(request=request(kind, Target(id="a"))), journal, NOW)
+    due = (Retiring("a", NOW, compromised=True),)
+    assert found == (replace(journal, retiring=due) if kind is RequestKind.COMPROMISED else journal)
+    assert requests.requested(seen(request=request(kind, Target(id="a"))), AT_REST, NOW) == AT_REST
+
+
+@pytest.mark.parametrize("known", [None, MANUAL, FORCE, request(RequestKind.COMPROMISED, id="request-0")])
+def test_late_compromised_request_stays_until_the_replacement_is_recorded(known: Request | None) -> None:
+    """The published version is not the one that the journal speaks of."""
+    asked = request(RequestKind.COMPROMISED, OF_VERSION)
+    journal = replace(AT_REST, request=known)
+    found = requests.requested(seen(request=asked, published=published(version=2)), journal, NOW).request
+    assert found == (known if known is not None and known.kind is RequestKind.COMPROMISED else asked)
+    moved = replace(journal, published_version=2)
+    assert requests.requested(seen(request=asked, published=published(version=2)), moved, NOW).request == known
 
 
 @pytest.mark.parametrize("asked", [MANUAL, FORCE, COMPROMISED])

@@ -210,7 +210,7 @@ def test_pool_leaves_out_ids_of_others() -> None:
 
 @pytest.mark.parametrize(
     ("age", "doubt"),
-    [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False), (-MOMENT, False)],
+    [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False), (-MOMENT, True)],
 )
 def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> None:
     noted = Strangers(frozenset({"s"}), NOW - age)

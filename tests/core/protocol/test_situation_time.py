@@ -125,6 +125,26 @@ def test_missing_id_of_a_wrong_clock_is_gone_in_time(ahead: timedelta, since: da
     assert case_of(AT_REST, seen(journal_at=YESTERDAY)).gone_at(entry) == since + WINDOW
 
 
+@pytest.mark.parametrize(
+    ("ahead", "since"),
+    [
+        (-WINDOW, NOW - WINDOW),
+        (SECOND, NOW + SECOND),
+        (CLOCK_TOLERANCE, NOW + CLOCK_TOLERANCE),
+        (timedelta(days=2), YESTERDAY),
+    ],
+)
+def test_strangers_of_a_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
+    """A note from the future is no reason to revoke anything, and does not last longer than it can."""
+    journal = replace(AT_REST, current=eliminated("b"), strangers=Strangers(frozenset({"s"}), NOW + ahead))
+    ends = since + WINDOW
+    assert case_of(journal, seen("b", journal_at=YESTERDAY), ends - MOMENT).in_doubt
+    assert not case_of(journal, seen("b", journal_at=YESTERDAY), ends).in_doubt
+    stored_now = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
+    assert case_of(journal, seen("b", **stored_now)).in_doubt
+    assert case_of(AT_REST, seen("b")).strangers_until is None
+
+
 @pytest.mark.parametrize(("looks", "waits"), [(0, 29), (1, 14), (2, 14)])
 def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
     case = case_of(AT_REST, seen(journal_at=YESTERDAY, journal_read_at=YESTERDAY))

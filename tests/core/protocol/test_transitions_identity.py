@@ -51,6 +51,14 @@ def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
     assert kept.retiring == entries, "a pending id might be another one"
 
 
+@pytest.mark.parametrize(("version", "replaced", "kept"), [(1, False, {"m"}), (1, True, set()), (2, False, set())])
+def test_adoption_of_another_value_forgets_added_ids(version: int, replaced: bool, kept: set[str]) -> None:
+    """A person might have published the value of a secret that they added."""
+    journal = replace(AT_REST, added_ids=frozenset({"c", "m"}))
+    case = case_of(journal, seen("b", "c", "m", published=published(version=version)))
+    assert transitions.adopted(case, eliminated("c"), retire_previous=replaced).added_ids == kept
+
+
 @pytest.mark.parametrize(
     ("document", "identity", "rotated_at"),
     [

@@ -163,12 +163,22 @@ def test_ids_retire_by_hand() -> None:
     assert (journal.holder, journal.lease_until) == (None, None)
 
 
-def test_id_created_by_hand_is_not_the_published_one() -> None:
-    before = replace(AT_REST, api_key=None, current=pending("b", beside=frozenset("b"), foreign_ids=frozenset("f")))
-    journal = transitions.created_by_hand(case_of(before, seen("b")), "n")
-    assert journal == replace(AT_REST, current=pending("b", beside=frozenset("bn"), foreign_ids=frozenset("fn")))
-    nameless = replace(before, current=None)
-    assert transitions.created_by_hand(case_of(nameless, seen("b")), "n") == replace(AT_REST, current=None)
+def test_id_created_by_hand_is_remembered() -> None:
+    before = replace(AT_REST, api_key=None, added_ids=frozenset({"m", "gone"}))
+    journal = transitions.created_by_hand(case_of(before, seen("b", "m")), "n")
+    assert journal == replace(AT_REST, added_ids=frozenset({"m", "n"}))
+
+
+def test_added_id_becomes_retiring_by_name_only() -> None:
+    journal = replace(AT_REST, added_ids=frozenset({"m", "n"}))
+    for found in (
+        transitions.resolved(case_of(journal, seen("b", "m", "n")), frozenset("n")),
+        transitions.retired_by_hand(case_of(journal, seen("b", "m", "n")), frozenset("n"), not_before=NOW),
+    ):
+        assert found.retiring_ids == {"n"}
+        assert found.added_ids == {"m"}
+    named = seen("b", "m", "n", published=published(secret_id="n"))
+    assert transitions.resolved(case_of(journal, named), frozenset("n")).added_ids == {"m", "n"}
 
 
 @pytest.mark.parametrize(("before", "kept"), [(None, False), (LATER, True), (YESTERDAY, False)])
