@@ -136,12 +136,12 @@ def create(
     from rotator.cli.terminal import print_rows
     from rotator.core.generator import generate as make_up
     from rotator.core.generator import is_compliant
-    from rotator.fleet import account_view as accounts
+    from rotator.fleet import look, manual_secrets
     from rotator.logs import register_secret
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
-        accounts.require_room(fleet, accounts.look(fleet, account))
+        manual_secrets.require_room(fleet, look(fleet, account))
         if out is not None:
             value = register_secret(make_up(account.recipe))
         else:
@@ -181,16 +181,16 @@ def revoke(
     require_asking(yes=yes)
     from rotator.cli.output import exit_code
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import account_view as accounts
+    from rotator.fleet import look, manual_secrets
     from rotator.rotation import Result
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
-        found = accounts.require_revocable(fleet, accounts.look(fleet, account), secret_id)
+        found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
         fleet.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
         ask(f"{name}: revoke {secret_id}, {created}? Whoever uses it stops working.", yes=yes)
-        outcome = accounts.revoke(fleet, account, secret_id)
+        outcome = manual_secrets.revoke(fleet, account, secret_id)
     journal = outcome.journal
     settled = outcome.result is Result.OK and journal is not None and secret_id not in journal.retiring_ids
     revoked = secret_id in outcome.revoked or settled
@@ -212,7 +212,7 @@ def revoke(
 
 def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out: Path | None) -> "SecretInfo":
     """Add it; a made-up value is in its file before the provider knows it, and stays there unless it was refused."""
-    from rotator.fleet import account_view as accounts
+    from rotator.fleet import manual_secrets
     from rotator.provider import LostAnswer
 
     if out is not None:
@@ -224,7 +224,7 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
         except OSError as error:
             raise ConfigError(f"{out} cannot be written: {error.strerror}") from None
     try:
-        return accounts.create(fleet, account, value, made_up=out is not None)
+        return manual_secrets.create(fleet, account, value, made_up=out is not None)
     except LostAnswer as error:
         error.unchanged = "Whether the secret was added is not known" + (f"; its value is in {out}" if out else "")
         error.next_step = f"Look: rotator account secrets list {account.name}"

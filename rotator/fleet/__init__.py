@@ -1,8 +1,9 @@
 """Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
 
-from rotator.fleet.account_view import LiveSecret, by_hand, documents_failure, look, published_credentials, refused
+from rotator.fleet.account_view import LiveSecret, documents_failure, look, published_credentials, refused
 from rotator.fleet.check import Finding, examine
 from rotator.fleet.fleet import Fleet, Request, Wanted, log_mistake
+from rotator.fleet.manual_secrets import by_hand
 from rotator.fleet.sharding import Shard, parse_shard
 from rotator.fleet.top_ups import Cashier
 

@@ -1,0 +1,63 @@
+"""Every change of a journal, by name. Nothing else writes one."""
+
+from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested, without_failure
+from rotator.core.protocol.transitions.identity import (
+    LOOKS,
+    adopted,
+    counted,
+    identified,
+    looked,
+    looked_at_retiring,
+    pending,
+    redated,
+    restarted,
+)
+from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts, without_own_lease
+from rotator.core.protocol.transitions.publishing import caught_up, marked, unmarked, with_rewrite, without_mark
+from rotator.core.protocol.transitions.retirement import (
+    created_by_hand,
+    late_create,
+    missed,
+    resolved,
+    retired_by_hand,
+    retiring_now,
+    settled,
+)
+from rotator.core.protocol.transitions.rotation import committed, prepared, verifying
+
+__all__ = [
+    "LOOKS",
+    "adopted",
+    "caught_up",
+    "claimed",
+    "committed",
+    "counted",
+    "created_by_hand",
+    "failed",
+    "identified",
+    "late_create",
+    "limited",
+    "looked",
+    "looked_at_retiring",
+    "marked",
+    "missed",
+    "pending",
+    "prepared",
+    "recovered",
+    "redated",
+    "released",
+    "resolved",
+    "restarted",
+    "rested",
+    "retired_by_hand",
+    "retiring_now",
+    "settled",
+    "unleased",
+    "unmarked",
+    "verifying",
+    "with_facts",
+    "with_rewrite",
+    "without_failure",
+    "without_mark",
+    "without_own_lease",
+]

@@ -1,0 +1,104 @@
+"""The ends of a run: success, failure, rate limit, deferral."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from rotator.core.failures import Blame, stored_code
+from rotator.core.jitter import backoff
+from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
+from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.policy import Policy
+from rotator.core.protocol.requests import URGENT_BACKOFF, is_done, withdrawn
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Credential
+from rotator.core.protocol.transitions.identity import restarted
+from rotator.core.protocol.transitions.lease import released, with_facts, without_own_lease
+
+
+def recovered(case: Situation) -> Journal:
+    """Idle and without failure: no lease, no error, nothing unknown, no request that is done."""
+    journal = without_own_lease(without_failure(with_facts(case)), case)
+    return withdrawn(journal) if is_done(journal, case.seen.published) else journal
+
+
+def without_failure(journal: Journal) -> Journal:
+    return replace(
+        journal,
+        attempts=0,
+        next_attempt_at=None,
+        last_error=None,
+        failure=None,
+        ambiguity=None,
+        unknown_ids=frozenset(),
+        strangers=None,
+    )
+
+
+def failed(
+    seen: Observation,
+    journal: Journal,
+    policy: Policy,
+    now: datetime,
+    error: str,
+    *,
+    failure: str,
+    ambiguous: bool,
+    not_before: timedelta = timedelta(),
+) -> Journal:
+    """After a failed run: the error, when to try again, without the lease.
+
+    Args:
+        seen: What the run knew.
+        journal: The journal as Vault has it.
+        policy: What was wanted.
+        now: The time.
+        error: What happened, for people; never a secret.
+        failure: The failure's code.
+        ambiguous: Whether the account holds a secret that rotator cannot account for. An ambiguity found earlier
+            stays until a run finds it gone.
+        not_before: How long nothing is tried at least.
+    """
+    case = Situation.of(seen, journal, policy, now)
+    parked = released(case)
+    attempts = parked.attempts + 1
+    delay = backoff(policy.account, attempts)
+    urgent = parked.request is not None and parked.request.kind is not RequestKind.MANUAL
+    if urgent and stored_code(failure).blame is Blame.PROVIDER:
+        delay = min(delay, URGENT_BACKOFF)
+    if ambiguous and seen.listing is not None and case.in_doubt:
+        parked = replace(parked, strangers=Strangers(case.strangers, now))
+    if ambiguous and parked.current is not None and parked.current.is_pending and not _agrees(case, parked.current):
+        parked = replace(parked, current=restarted(case, parked.current))
+    return replace(
+        parked,
+        attempts=attempts,
+        next_attempt_at=now + max(delay, not_before),
+        last_error=error,
+        failure=failure,
+        ambiguity=error if ambiguous else parked.ambiguity,
+        unknown_ids=_unknown_ids(case) if ambiguous else parked.unknown_ids,
+    )
+
+
+def _agrees(case: Situation, identity: Identity) -> bool:
+    """Whether the last list agrees with a pending id: the account is ambiguous because of another id then."""
+    pool = case.pool_of(identity)
+    return len(pool) == 1 and (identity.looks == 0 or identity.id in pool)
+
+
+def _unknown_ids(case: Situation) -> frozenset[str]:
+    """The ids that can go if nobody needs them. While in doubt there are none: one is the published secret's own."""
+    return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else case.unknown
+
+
+def limited(case: Situation, until: datetime) -> Journal:
+    """Without the lease, because the provider limits the requests of the key. That is no failure."""
+    return replace(released(case), next_attempt_at=until)
+
+
+def rested(case: Situation) -> Journal:
+    """Without the lease, and without a manual request: the account's own rules defer it."""
+    journal = released(case)
+    if journal.request is not None and journal.request.kind is RequestKind.MANUAL:
+        return withdrawn(journal)
+    return journal

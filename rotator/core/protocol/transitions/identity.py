@@ -1,0 +1,103 @@
+"""The id of the published secret, and how it is learned."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
+from rotator.core.protocol.observation import is_recorded
+from rotator.core.protocol.requests import is_of_current, with_target
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.transitions.lease import with_facts
+from rotator.core.protocol.transitions.publishing import caught_up, without_mark
+
+# The number of lists that have to agree before an id counts as eliminated.
+LOOKS = 3
+
+
+def pending(case: Situation, *, foreign_ids: frozenset[str], guess: str | None = None) -> Identity:
+    """The identity of a value that authenticated just now. Lists from one consistency window on count."""
+    return Identity(
+        guess,
+        Learned.PENDING,
+        beside=case.listed,
+        foreign_ids=foreign_ids,
+        next_look=case.now + case.policy.window,
+    )
+
+
+def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Journal:
+    """With this identity of the published secret.
+
+    Recorded ids stay recorded. Nothing that rotator did not create and publish itself becomes retiring.
+
+    Args:
+        case: The situation.
+        identity: The published secret's id, or what is known of it.
+        retire_previous: Whether the current id belongs to another value, so that it was replaced.
+    """
+    old, asked = case.journal.current, case.journal.request
+    journal = without_mark(caught_up(case), case)
+    if retire_previous:
+        journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
+    entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
+    if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
+        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
+        not_before = case.now if at_once else case.now + case.policy.grace
+        entries[old.id] = Retiring(old.id, not_before, compromised=at_once, identity=old)
+        journal = with_target(journal, Target(id=old.id)) if at_once else journal
+    known = identity.id if identity.id in case.seen.created else None
+    # A person might have published the value of a secret that they added.
+    is_other_value = retire_previous or not is_recorded(case.journal, case.seen.published)
+    return replace(
+        journal,
+        current=identity,
+        added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
+        rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
+        retiring=tuple(entries.values()),
+    )
+
+
+def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:
+    """The pending identity after a list that disagreed: the lists count again from one consistency window on."""
+    return replace(identity, id=guess, looks=0, restarts=identity.restarts + 1, next_look=case.now + case.policy.window)
+
+
+def counted(case: Situation, identity: Identity, id_: str) -> Identity:
+    """The identity after one more list that agrees."""
+    looks = identity.looks + 1
+    if looks < LOOKS:
+        return replace(identity, id=id_, looks=looks, next_look=case.now + case.policy.window / 2)
+    return Identity(id_, Learned.ELIMINATED, beside=case.listed)
+
+
+def looked(case: Situation, identity: Identity) -> Journal:
+    """With one more list counted, or none if it disagreed."""
+    return replace(with_facts(case), current=identity)
+
+
+def looked_at_retiring(case: Situation, entry: Retiring, identity: Identity | None) -> Journal:
+    """With one more list counted for a retiring entry; without the entry if a list disagreed."""
+    entries = (
+        replace(known, identity=identity) if known.id == entry.id else known
+        for known in case.journal.retiring
+        if identity is not None or known.id != entry.id
+    )
+    return replace(with_facts(case), retiring=tuple(entries))
+
+
+def identified(case: Situation, identity: Identity) -> Journal:
+    """With the eliminated id. It is no retiring one any more, and the request speaks of it."""
+    journal = with_facts(case)
+    request_target = case.journal.request.of if case.journal.request is not None else None
+    if case.requested and request_target is not None and request_target.id is None:
+        journal = with_target(journal, Target(id=identity.id))
+    return replace(
+        journal.without_retiring(ids_of(identity.id)),
+        current=identity,
+        rotated_at=case.seen.created.get(identity.id or "", journal.rotated_at),
+    )
+
+
+def redated(case: Situation, rotated_at: datetime) -> Journal:
+    """With another date of the published secret."""
+    return replace(with_facts(case), rotated_at=rotated_at)

@@ -1,0 +1,48 @@
+"""Acquire and release the lease."""
+
+from dataclasses import replace
+
+from rotator.core.protocol.journal import Answered, Journal
+from rotator.core.protocol.situation import Situation
+
+
+def claimed(case: Situation) -> Journal:
+    """With this instance's lease. What an earlier holder might have sent counts as under way until it cannot be.
+
+    The id of a candidate that authenticates is not unknown any more.
+    """
+    journal = with_facts(case)
+    if case.candidate_works:
+        journal = replace(journal, ambiguity=None, unknown_ids=frozenset())
+    return replace(
+        journal,
+        holder=case.policy.runner,
+        lease_until=case.lease_until,
+        create_until=case.create_until,
+    )
+
+
+def released(case: Situation) -> Journal:
+    """Without the lease, and with everything written down that a later run needs."""
+    return replace(with_facts(case), holder=None, lease_until=None, create_until=case.create_until)
+
+
+def unleased(journal: Journal) -> Journal:
+    """Without any lease."""
+    return replace(journal, holder=None, lease_until=None)
+
+
+def without_own_lease(journal: Journal, case: Situation) -> Journal:
+    """Without this instance's lease; another instance's stays."""
+    return unleased(journal) if journal.holder in (None, case.policy.runner) else journal
+
+
+def with_facts(case: Situation) -> Journal:
+    """With the account's key, and the id that the provider answered to the create of the candidate in hand."""
+    journal = replace(case.journal, api_key=case.policy.api_key or case.journal.api_key)
+    if journal.candidate is None or journal.rotation_id is None or case.candidate_id is None:
+        return journal
+    known = journal.candidate_id
+    if known is not None and (known.rotation_id, known.id) == (journal.rotation_id, case.candidate_id):
+        return journal
+    return replace(journal, candidate_id=Answered(journal.rotation_id, case.candidate_id))

@@ -1,0 +1,65 @@
+"""The mark of a write to the published document that might still be applied (I9)."""
+
+from dataclasses import replace
+
+from rotator.core.protocol.journal import Journal, Publishing, ids_of
+from rotator.core.protocol.requests import followed
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.transitions.lease import claimed, with_facts
+
+
+def caught_up(case: Situation) -> Journal:
+    """Speaking of the published document as it is now."""
+    published = case.seen.published
+    return followed(
+        replace(with_facts(case), published_version=published.version, published_at=published.written_at), published
+    )
+
+
+def with_rewrite(case: Situation) -> Journal:
+    """Speaking of the version that this run wrote again, if the journal spoke of the version before."""
+    return caught_up(case) if case.rewrite_is_unrecorded else case.journal
+
+
+def marked(case: Situation, id_: str | None) -> Journal:
+    """With the lease, and with the mark that a value is written over the published version that was read.
+
+    Args:
+        case: The situation.
+        id_: The value's id, if it is known. Its retiring entry moves into the mark. The entry of an earlier mark is
+            retiring again then; otherwise it stays in the mark.
+    """
+    journal, before = claimed(case), case.journal.publishing
+    if before is not None:
+        journal = _with_returned_entry(journal, before)
+    if id_ not in journal.retiring_ids:
+        id_ = before.entry.id if before is not None and before.entry is not None else None
+    entry = next((entry for entry in journal.retiring if entry.id == id_), None)
+    return replace(journal.without_retiring(ids_of(id_)), publishing=Publishing(case.seen.published.version, entry))
+
+
+def unmarked(case: Situation, *, rewritten: bool) -> Journal:
+    """Without the mark: the write can no longer be applied. Its entry is retiring again.
+
+    Args:
+        case: The situation.
+        rewritten: Whether this run wrote the published document again, unchanged.
+    """
+    journal = without_mark(with_facts(case), case)
+    return caught_up(replace(case, journal=journal)) if rewritten else journal
+
+
+def without_mark(journal: Journal, case: Situation) -> Journal:
+    """Without the mark, if the published document has moved past the version that the marked write replaces."""
+    mark = journal.publishing
+    if mark is None or case.seen.published.version <= mark.over_version:
+        return journal
+    return _with_returned_entry(journal, mark)
+
+
+def _with_returned_entry(journal: Journal, mark: Publishing) -> Journal:
+    """Without the mark, and with its entry retiring again, unless that is the published secret's."""
+    entries = {entry.id: entry for entry in journal.retiring}
+    if mark.entry is not None and mark.entry.id != journal.current_id:
+        entries.setdefault(mark.entry.id, mark.entry)
+    return replace(journal, publishing=None, retiring=tuple(entries.values()))

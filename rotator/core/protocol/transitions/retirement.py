@@ -1,0 +1,100 @@
+"""Secrets that are retiring, gone, or given up by a person."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
+from rotator.core.protocol.requests import is_done, withdrawn
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.transitions.ending import without_failure
+from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
+from rotator.core.protocol.transitions.publishing import with_rewrite
+
+
+def retiring_now(case: Situation) -> Journal:
+    """With the lease, and with everything that is due recorded as due: it is written down before it is done."""
+    entries = (
+        replace(
+            entry,
+            not_before=min(entry.not_before, case.now),
+            compromised=entry.compromised or case.compromised,
+        )
+        if entry.id in case.due
+        else entry
+        for entry in case.journal.retiring
+    )
+    return replace(claimed(case), retiring=tuple(entries))
+
+
+def missed(case: Situation, missing: frozenset[str]) -> Journal:
+    """With the first list noted that lacks retiring ids which are due, and without notes that are wrong by now."""
+    entries = (
+        replace(entry, missing_since=min(entry.missing_since or case.now, case.now) if entry.id in missing else None)
+        for entry in case.journal.retiring
+    )
+    return replace(with_facts(case), retiring=tuple(entries))
+
+
+def settled(case: Situation, gone: frozenset[str]) -> Journal:
+    """Without these retiring ids. They are remembered for one consistency window."""
+    kept = tuple(entry for entry in case.journal.gone if case.now - entry.at < case.policy.window)
+    journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
+    journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
+    if is_done(journal, case.seen.published):
+        journal = withdrawn(journal)
+    return journal if journal.retiring else replace(journal, create_until=None)
+
+
+def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
+    """With these unknown ids retiring at once, because a person named them. A waiting candidate is given up with them.
+
+    A create of the candidate might still be under way: nothing is revoked before that is over. The published document
+    was rewritten before, so that no write of the candidate is under way.
+    """
+    may_go = revoke & (case.unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
+    entries = tuple(
+        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
+    )
+    return replace(
+        without_failure(released(replace(case, journal=with_rewrite(case)))),
+        candidate=None,
+        candidate_id=None,
+        verification=None,
+        ids_before=frozenset(),
+        retiring=case.journal.retiring + entries,
+        added_ids=case.journal.added_ids - may_go,
+    )
+
+
+def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
+    """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
+
+    The published secret's own id never becomes retiring.
+    """
+    entries = {entry.id: entry for entry in case.journal.retiring}
+    for id_ in sorted(ids - case.journal.named_ids):
+        known = entries.get(id_)
+        identity = Identity(id_, Learned.PERSON, beside=case.listed)
+        entries[id_] = (
+            Retiring(id_, not_before, identity=identity)
+            if known is None
+            else replace(known, not_before=min(known.not_before, not_before))
+        )
+    journal = released(replace(case, journal=with_rewrite(case)))
+    return replace(
+        journal,
+        retiring=tuple(entries.values()),
+        added_ids=case.journal.added_ids - ids,
+        unknown_ids=case.journal.unknown_ids - ids,
+    )
+
+
+def created_by_hand(case: Situation, id_: str) -> Journal:
+    """With an id that the provider answered to a create which a person asked for: it is not the published secret's."""
+    return replace(with_facts(case), added_ids=case.added | {id_})
+
+
+def late_create(case: Situation) -> Journal:
+    """With a create of a person's that might still be carried out."""
+    until = case.shared_now + case.policy.request_timeout + case.policy.window
+    return replace(case.journal, create_until=max(until, case.journal.create_until or until))

@@ -1,0 +1,143 @@
+"""A rotation, from its preparation to its record."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import SecretStr
+
+from rotator.core.protocol.journal import (
+    Identity,
+    Journal,
+    Learned,
+    Request,
+    RequestKind,
+    Retiring,
+    Target,
+    Trigger,
+    Verification,
+    ids_of,
+)
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.transitions.ending import without_failure
+from rotator.core.protocol.transitions.identity import pending, restarted
+from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
+
+
+def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotation_id: str) -> Journal:
+    """With a candidate that will be created, and the lease.
+
+    Args:
+        case: The situation.
+        trigger: Why the rotation begins.
+        candidate: A new value, never sent anywhere yet.
+        rotation_id: A new name for the rotation.
+    """
+    late = case.create_until
+    return replace(
+        claimed(case),
+        rotation_id=rotation_id,
+        trigger=trigger,
+        candidate=candidate,
+        candidate_id=None,
+        verification=None,
+        ids_before=case.listed | _ids_known(case),
+        create_until=late if late is not None and late > case.shared_now else None,
+        ambiguity=None,
+        unknown_ids=frozenset(),
+    )
+
+
+def _ids_known(case: Situation) -> frozenset[str]:
+    """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
+    current = case.journal.current
+    return case.explained | case.journal.named_ids | (current.beside if current is not None else frozenset())
+
+
+def committed(case: Situation) -> Journal:
+    """With the published candidate as the current secret, and the previous one retiring.
+
+    If the previous secret's id is not certain, it is eliminated again before it is revoked. If the lists disagree, it
+    does not stay retiring: it becomes unknown, and a person decides.
+    """
+    journal, published, identity = case.journal, case.seen.published, _candidate_identity(case)
+    entries = {entry.id: entry for entry in journal.retiring if entry.id != case.candidate_id}
+    old = _retiring_previous(case)
+    if old is not None:
+        entries[old.id] = old
+    done = replace(
+        without_failure(with_facts(case)),
+        current=identity,
+        rotated_at=published.rotated_at or case.now,
+        published_version=published.version,
+        published_at=published.written_at,
+        candidate=None,
+        candidate_id=None,
+        verification=None,
+        ids_before=frozenset(),
+        create_until=case.create_until,
+        retiring=tuple(entries.values()),
+        request=_request_after_commit(case, old.id if old is not None else None),
+    )
+    fence = case.late_create_until or case.now
+    due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
+    if not due_now or identity.is_pending:
+        return unleased(done)
+    return replace(done, holder=case.policy.runner, lease_until=case.lease_until)
+
+
+def _retiring_previous(case: Situation) -> Retiring | None:
+    """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt."""
+    old = case.journal.current
+    if old is None or old.id is None or old.id == case.candidate_id:
+        return None
+    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
+    certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
+    identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
+    return Retiring(
+        old.id, case.now if at_once else case.now + case.policy.grace, compromised=at_once, identity=identity
+    )
+
+
+def _candidate_is_compromised(case: Situation) -> bool:
+    """Whether a compromised request came after the candidate was published: it concerns every secret before as well."""
+    request = case.journal.request
+    return request is not None and request.kind is RequestKind.COMPROMISED and _is_of_candidate(case, request)
+
+
+def _is_of_candidate(case: Situation, request: Request) -> bool:
+    return request.of.id is None and request.of.version == case.seen.published.version
+
+
+def _candidate_identity(case: Situation) -> Identity:
+    if case.candidate_id is not None:
+        return Identity(case.candidate_id, Learned.ANSWERED, beside=case.listed)
+    return pending(case, foreign_ids=case.journal.ids_before | _answered_ids(case.journal))
+
+
+def _answered_ids(journal: Journal) -> frozenset[str]:
+    """The ids that the provider answered to creates of recorded values. A list before a create can lack them."""
+    identities = (journal.current, *(entry.identity for entry in journal.retiring))
+    return ids_of(*(identity.id for identity in identities if identity is not None and identity.is_answered))
+
+
+def _request_after_commit(case: Situation, retired: str | None) -> Request | None:
+    """A compromised request is done when the replaced secret is gone; the others are done now.
+
+    A request of another secret stays: one that is being revoked, or the candidate itself, which consumers read already.
+    """
+    request = case.journal.request
+    if request is None:
+        return None
+    if not case.requested:
+        known = case.candidate_id is not None and _is_of_candidate(case, request)
+        return replace(request, of=Target(id=case.candidate_id)) if known else request
+    if request.kind is not RequestKind.COMPROMISED or retired is None:
+        return None
+    return replace(request, of=Target(id=retired))
+
+
+def verifying(case: Situation, since: datetime) -> Journal:
+    """Without the lease: the candidate does not authenticate yet, and a later run looks again."""
+    journal = released(case)
+    rotation_id = journal.rotation_id or ""
+    return replace(journal, verification=Verification(rotation_id, since, case.next_look))
