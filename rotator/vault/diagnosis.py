@@ -36,10 +36,11 @@ _UNAVAILABLE = 503
 _UNKNOWN_TOKEN = "invalid token"  # noqa: S105 - words  # nosec B105
 _NO_TOKEN = "missing client token"  # noqa: S105 - words  # nosec B105
 # A list of one error comes from the evaluation of a policy. Vault refuses an invalid token before that, without a list
-# or, since 1.16.3, with a list of two.
-_POLICY_EVALUATED = "1 error occurred"
+# or, since 1.17.0, with a list of two.
+_POLICY_EVALUATED = re.compile(r"\b1 error(\(s\))? occurred")
 _CONFLICT = "check-and-set parameter"
 _HIDDEN_MOUNT = "preflight capability check"
+_NO_NAMESPACES = "namespaces feature not enabled"
 _SEALED = "sealed"
 # The mount was made a moment ago.
 _UPGRADING = "non-versioned to versioned"
@@ -95,11 +96,11 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
         return rate_limited(request)
     if reply.errors is None:
         return _foreign_answer(request, address, reply)
-    if reply.status == _FORBIDDEN or (reply.status == _BAD_REQUEST and _NO_TOKEN in reply.words):
-        by_policy = _POLICY_EVALUATED in reply.words and _UNKNOWN_TOKEN not in reply.words
-        return Forbidden(reply.text, by_policy=by_policy)
-    if reply.status == _NOT_FOUND:
+    if reply.status == _NOT_FOUND or _NO_NAMESPACES in reply.words:
         return wrong_mount(f"Vault finds nothing to {request}: {reply.text}")
+    if reply.status == _FORBIDDEN or _NO_TOKEN in reply.words:
+        by_policy = bool(_POLICY_EVALUATED.search(reply.words)) and _UNKNOWN_TOKEN not in reply.words
+        return Forbidden(reply.text, by_policy=by_policy)
     if reply.status == _UNAVAILABLE and _SEALED in reply.words:
         return sealed(address)
     temporary = _UPGRADING in reply.words or _NO_LEADER in reply.words or reply.status == _BEHIND
@@ -195,7 +196,8 @@ def login_refused(path: str, reason: str) -> VaultUnauthorized:
     return VaultUnauthorized(
         f"Vault refuses rotator's login at {path}: {reason}",
         unchanged="Nothing was written",
-        next_step="Check vault.auth, the role in Vault, and that the auth method is enabled there",
+        next_step="Check vault.auth, the role in Vault, that the auth method is enabled there, and whether Vault has "
+        "locked the role out after failed logins: vault read sys/locked-users",
     )
 
 

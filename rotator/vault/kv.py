@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
 from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
-from rotator.vault.reply import ErrorReply
+from rotator.vault.reply import ErrorReply, whole_number
 from rotator.vault.session import Session
 from rotator.vault.time_limit import LONGEST_READ, LONGEST_WRITE, TimeLimit
 
@@ -29,7 +29,7 @@ _READS, _READ_PAUSE = 10, 0.1
 # Seconds for which a document must not be older than this session's own write. After a restored snapshot it can be.
 _WRITES_REMEMBERED = 300.0
 _MOST_REMEMBERED = 10_000
-_MOST_VERSIONS = 1 << 63
+_MOST_VERSIONS = (1 << 63) - 1
 _UNCERTAIN = "The document is unchanged or as rotator wrote it; the next run finds out"
 _log = structlog.get_logger()
 
@@ -294,9 +294,7 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
     """
     diagnosis.refuse_wrapped(body)
     metadata, data = body["data"]["metadata"], body["data"]["data"]
-    version = metadata["version"]
-    if not isinstance(version, int) or not 0 < version < _MOST_VERSIONS:
-        raise ValueError("not a version")
+    version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
