@@ -1,4 +1,4 @@
-"""What an answer of Vault means: pure, and alone in reading the server's status codes and words.
+"""Meaning of Vault's answers: pure, and alone in reading the server's status codes and words.
 
 Both servers describe an error in `{"errors": [...]}`, in words that differ between versions: tests/vault/answers.py
 lists them with their sources. An answer of any other form comes from another program, usually a proxy. Its text is not
@@ -83,9 +83,9 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
     """Return the error that a request ended with.
 
     Args:
-        request: What was requested, as an infinitive: "read secret/data/x".
+        request: Its purpose, as an infinitive: "read secret/data/x".
         address: The server's address.
-        failure: What came instead of a success.
+        failure: The error answer, the missing answer or the redirect.
     """
     if isinstance(failure, Unanswered):
         return _unanswered(address, failure)
@@ -126,7 +126,7 @@ def together(failures: Sequence[VaultUnreachable]) -> VaultUnreachable:
     )
 
 
-# --- what an answer means to the one who asked ----------------------------------------------------------------
+# --- errors of an operation -----------------------------------------------------------------------------------
 
 
 def rate_limited(request: str) -> VaultRateLimited:

@@ -40,7 +40,7 @@ class Document:
 
     Attributes:
         version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
-        data: What it holds; None if it was never written, or this version was deleted or destroyed.
+        data: Its fields; None if it was never written, or this version was deleted or destroyed.
         created: When this version was written.
         expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
         read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from rotator.config import VaultSettings
 from rotator.demo import OpenBao
 from rotator.vault import (
     Vault,
@@ -120,8 +121,6 @@ def test_recorded_health_is_read(bao: OpenBao, recorded: Recorded) -> None:
 
 
 def session(address: str, bao: OpenBao) -> Vault:
-    from rotator.config import VaultSettings
-
     return Vault(VaultSettings.model_validate({"address": address, "auth": {"token": bao.root_token}, "timeout": "9s"}))
 
 

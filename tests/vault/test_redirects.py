@@ -76,7 +76,9 @@ def test_redirect_loop_is_named(place: Place, proxy: FaultProxy, vault: Vault) -
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_redirect_of_a_write_to_a_read_is_refused(place: Place, proxy: FaultProxy, vault: Vault, status: int) -> None:
+def test_redirect_that_changes_the_method_is_refused(
+    place: Place, proxy: FaultProxy, vault: Vault, status: int
+) -> None:
     proxy.on_request = documents(redirect(status, f"http://user:pass0word@127.0.0.1:{free_port()}/v1/x"))
     error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
     assert f"with HTTP {status}, which would turn a write into a read" in str(error)

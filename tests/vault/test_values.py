@@ -8,7 +8,7 @@ import stamina
 
 from rotator.vault import VaultDenied, VaultError, VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.test_vault import Place, place
+from tests.test_vault import Clock, Place, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 
@@ -35,7 +35,7 @@ def replacing(path: str, name: bytes, value: bytes) -> Callable[[Call, Answer], 
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, b"0", b"-1"])
-def test_version_that_is_none_is_unreadable(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_version_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=proxy.address)
     vault.keep_alive()
@@ -47,7 +47,7 @@ def test_version_that_is_none_is_unreadable(place: Place, proxy: FaultProxy, val
 
 
 @pytest.mark.parametrize("value", [b'"soon"', b'"2026-01-01T00:00:00"', b"1", b'""', b'"9999999-01-01T00:00:00Z"'])
-def test_time_that_is_none_is_unreadable(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_time_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=proxy.address)
     proxy.on_response = replacing("/data/", b"created_time", value)
@@ -56,7 +56,7 @@ def test_time_that_is_none_is_unreadable(place: Place, proxy: FaultProxy, value:
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_of_a_given_token_that_is_none_is_unreadable(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_life_of_a_given_token_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
     vault = place.vault(address=proxy.address)
     proxy.on_response = replacing("lookup-self", b"ttl", value)
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
@@ -64,7 +64,7 @@ def test_life_of_a_given_token_that_is_none_is_unreadable(place: Place, proxy: F
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_of_a_login_that_is_none_is_refused(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_life_of_a_login_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle())
     proxy.on_response = replacing("/login", b"lease_duration", value)
     with pytest.raises(VaultDenied, match=r"login at .*no usable token"):
@@ -72,9 +72,7 @@ def test_life_of_a_login_that_is_none_is_refused(place: Place, proxy: FaultProxy
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_after_a_renewal_that_is_none_leaves_the_token(place: Place, proxy: FaultProxy, value: bytes) -> None:
-    from tests.test_vault import Clock
-
+def test_life_after_a_renewal_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=True)
     vault = place.vault(address=proxy.address, auth={"token": token}, clock=clock)
