@@ -9,9 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import SecretStr
-
-from rotator.logs import foreign, register_secret
+from rotator.logs import foreign
 from rotator.vault.errors import (
     Forbidden,
     TokenUseLimited,
@@ -219,19 +217,9 @@ def unreadable(api_path: str, address: str, *, maybe_done: bool = True) -> Vault
     )
 
 
-def refuse_wrapped(body: Mapping[str, Any]) -> None:
-    """Refuse an answer that contains a token in place of the data, which is no sign that there are none.
-
-    Raises:
-        VaultDenied: If it is one.
-    """
-    wrapped = body.get("wrap_info")
-    if not wrapped:
-        return
-    for name in ("token", "wrapped_accessor", "accessor"):
-        if isinstance(wrapped, dict) and isinstance(wrapped.get(name), str):
-            register_secret(SecretStr(wrapped[name]))
-    raise VaultDenied(
+def wrapped() -> VaultDenied:
+    """Return the error of an answer with a token in place of the data, which does not mean that there is none."""
+    return VaultDenied(
         "Vault wraps its answer to rotator (response wrapping or a control group) instead of giving it",
         unchanged="Nothing was written",
         next_step="Remove min_wrapping_ttl, max_wrapping_ttl and control_group from the policies of rotator's token",

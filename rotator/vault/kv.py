@@ -16,6 +16,7 @@ import structlog
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
+from rotator.logs import register_secret
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
 from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
@@ -292,13 +293,28 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
         VaultDenied: If it is wrapped.
         ValueError: If there is none; or a TypeError or KeyError.
     """
-    diagnosis.refuse_wrapped(body)
+    _refuse_wrapped(body)
     metadata, data = body["data"]["metadata"], body["data"]["data"]
     version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
     return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+
+
+def _refuse_wrapped(body: Mapping[str, Any]) -> None:
+    """Refuse an answer that contains a token in place of the document.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    info = body.get("wrap_info")
+    if not info:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(info, dict) and isinstance(info.get(name), str):
+            register_secret(SecretStr(info[name]))
+    raise diagnosis.wrapped()
 
 
 def _parse_time(text: str) -> datetime:
