@@ -34,7 +34,7 @@ FILES = ("Dockerfile", ".dockerignore", "Makefile", "README.md", "config.example
 
 CHART = "tests/test_chart.py"
 GENERATED = f"{CHART}::test_generated_files_are_what_make_manifests_writes"
-COMPOSE, CONSUMERS, VAULT = "tests/test_compose.py", "tests/test_consumers.py", "tests/test_vault_setup.py"
+COMPOSE, CONSUMERS, VAULT = "tests/test_compose.py", "tests/test_consumers.py", "tests/vault/test_setup.py"
 # The first pattern that fits. What is generated from the chart is compared with it; the chart itself has to be held by
 # what its tests say of it, not by what was generated before.
 GUARDS: dict[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ import stamina
 
 from rotator.vault import VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.test_vault import Place, documents, paths, place
+from tests.vault.test_vault import Place, documents, paths, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 

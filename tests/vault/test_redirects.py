@@ -8,7 +8,7 @@ import stamina
 from rotator.demo import free_port
 from rotator.vault import Vault, VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.test_vault import Place, assert_silent, place
+from tests.vault.test_vault import Place, assert_silent, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 

@@ -8,7 +8,7 @@ import stamina
 
 from rotator.vault import VaultDenied, VaultError, VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.test_vault import Clock, Place, place
+from tests.vault.test_vault import Clock, Place, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 

@@ -19,7 +19,7 @@ from tests.openbao import Admin
 from tests.proxy import DROP_AFTER, FORWARD, Action, Answer, Call, FaultProxy
 from tests.support import Cluster
 from tests.test_daemon import metric, open_accounts
-from tests.test_vault import Place, place
+from tests.vault.test_vault import Place, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 

@@ -32,7 +32,19 @@ from rotator.vault import (
 from tests.openbao import RaftCluster, TlsOpenBao, running_raft
 from tests.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
 from tests.support import PATIENCE, at_best, eventually
-from tests.test_vault import Clock, Place, Stopwatch, assert_silent, documents, first, paths, place, proxy, secure, tls
+from tests.vault.test_vault import (
+    Clock,
+    Place,
+    Stopwatch,
+    assert_silent,
+    documents,
+    first,
+    paths,
+    place,
+    proxy,
+    secure,
+    tls,
+)
 
 __all__ = ["place", "proxy", "tls"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from rotator.vault import CasConflict, Vault, VaultUnreachable
 from tests.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.test_vault import Place, Stopwatch, documents, place
+from tests.vault.test_vault import Place, Stopwatch, documents, place
 
 __all__ = ["place"]  # a fixture of test_vault's
 
