@@ -35,7 +35,7 @@ FILES = ("Dockerfile", ".dockerignore", "Makefile", "README.md", "config.example
 CHART = "tests/deploy/test_chart.py"
 GENERATED = f"{CHART}::test_generated_files_are_what_make_manifests_writes"
 COMPOSE, CONSUMERS = "tests/deploy/test_compose.py", "tests/deploy/test_consumers.py"
-VAULT = "tests/deploy/test_vault_setup.py"
+VAULT = "tests/vault/test_setup.py"
 # The first pattern that fits. What is generated from the chart is compared with it; the chart itself has to be held by
 # what its tests say of it, not by what was generated before.
 GUARDS: dict[str, tuple[str, ...]] = {

@@ -234,7 +234,9 @@ _SectionT = TypeVar("_SectionT", bound=_Section)
 class VaultAuth(_Section):
     """How rotator logs in to Vault."""
 
-    method: Literal["token", "token_file", "approle", "kubernetes", "jwt", "cert"] = "token"
+    method: Literal["token", "token_file", "approle", "kubernetes", "jwt", "cert", "none"] = Field(
+        "token", description="none: an agent adds its own token to each request (use_auto_auth_token)."
+    )
     mount: VaultPath | None = Field(None, description="Where the auth method is mounted; its own name if unset.")
     role: str | None = Field(None, description="The role to log in as (kubernetes, jwt; optional for cert).")
     role_id: str | None = Field(None, description="AppRole: the role id.")
@@ -269,11 +271,19 @@ def _joined(value: object) -> object:
 
 def _addresses(text: str) -> str:
     addresses = [_http_url(part.strip(" ")) for part in text.split(",")]
+    if any(address.endswith("/v1") for address in addresses):
+        raise ValueError("has to end before /v1, which rotator adds to each request")
     if len(set(addresses)) < len(addresses):
         raise ValueError("has one address twice")
     if len({address.startswith("https:") for address in addresses}) > 1:
         raise ValueError("has to be https for all or for none: a token that is to stay secret would go in plain text")
     return ",".join(addresses)
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("is not a namespace: it has to consist of ASCII characters without blanks and line breaks")
+    return text
 
 
 class VaultSettings(_Section):
@@ -288,7 +298,9 @@ class VaultSettings(_Section):
         description="Vault's or OpenBao's address, or several of one cluster, as a list or separated by commas; "
         "also from VAULT_ADDR or BAO_ADDR.",
     )
-    namespace: str | None = Field(None, description="The namespace, where the server has them.")
+    namespace: Annotated[str, AfterValidator(_namespace)] | None = Field(
+        None, description="The namespace, where the server has them."
+    )
     mount: VaultPath = Field("secret", description="The KV v2 mount that holds every document.")
     journal_prefix: VaultPath = Field("rotator/journal", description="Where rotator keeps its own journals.")
     ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")

@@ -68,7 +68,7 @@ class LoginMethod(ABC):
             VaultError: If there is no answer.
         """
         call = Call("login", f"log in at {self.path}", limit)
-        reason = "there is no token in the answer"
+        reason = "the answer contains no usable token"
         try:
             answer = client.send(call, lambda wire: wire.post(f"/v1/{self.path}", json=dict(credentials)), "")
             return _granted(answer, now)

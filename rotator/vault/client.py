@@ -33,7 +33,7 @@ class Call:
 
     Attributes:
         operation: Its name in metrics.
-        request: What it requests, as an infinitive for errors: "read secret/data/x".
+        request: Its purpose, as an infinitive for errors: "read secret/data/x".
         limit: The time that is left for it.
         repeatable: Whether it may be sent twice.
         in_namespace: Whether it is about the namespace; otherwise, about the server.
@@ -149,7 +149,7 @@ class Client:
         Args:
             call: Its description.
             request: Sends it.
-            token: Whose it is; empty to send none.
+            token: Token to send; empty to send none.
 
         Raises:
             VaultError: It is raised outside of the handler, so that it does not carry the library's exception.

@@ -1,4 +1,4 @@
-"""What an answer of Vault means: pure, and alone in reading the server's status codes and words.
+"""Meaning of Vault's answers: pure, and alone in reading the server's status codes and words.
 
 Both servers describe an error in `{"errors": [...]}`, in words that differ between versions: tests/vault/answers.py
 lists them with their sources. An answer of any other form comes from another program, usually a proxy. Its text is not
@@ -9,9 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import SecretStr
-
-from rotator.logs import foreign, register_secret
+from rotator.logs import foreign
 from rotator.vault.errors import (
     Forbidden,
     TokenUseLimited,
@@ -36,10 +34,11 @@ _UNAVAILABLE = 503
 _UNKNOWN_TOKEN = "invalid token"  # noqa: S105 - words  # nosec B105
 _NO_TOKEN = "missing client token"  # noqa: S105 - words  # nosec B105
 # A list of one error comes from the evaluation of a policy. Vault refuses an invalid token before that, without a list
-# or, since 1.16.3, with a list of two.
-_POLICY_EVALUATED = "1 error occurred"
+# or, since 1.17.0, with a list of two.
+_POLICY_EVALUATED = re.compile(r"\b1 error(\(s\))? occurred")
 _CONFLICT = "check-and-set parameter"
 _HIDDEN_MOUNT = "preflight capability check"
+_NO_NAMESPACES = "namespaces feature not enabled"
 _SEALED = "sealed"
 # The mount was made a moment ago.
 _UPGRADING = "non-versioned to versioned"
@@ -82,9 +81,9 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
     """Return the error that a request ended with.
 
     Args:
-        request: What was requested, as an infinitive: "read secret/data/x".
+        request: Its purpose, as an infinitive: "read secret/data/x".
         address: The server's address.
-        failure: What came instead of a success.
+        failure: The error answer, the missing answer or the redirect.
     """
     if isinstance(failure, Unanswered):
         return _unanswered(address, failure)
@@ -95,11 +94,11 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
         return rate_limited(request)
     if reply.errors is None:
         return _foreign_answer(request, address, reply)
-    if reply.status == _FORBIDDEN or (reply.status == _BAD_REQUEST and _NO_TOKEN in reply.words):
-        by_policy = _POLICY_EVALUATED in reply.words and _UNKNOWN_TOKEN not in reply.words
-        return Forbidden(reply.text, by_policy=by_policy)
-    if reply.status == _NOT_FOUND:
+    if reply.status == _NOT_FOUND or _NO_NAMESPACES in reply.words:
         return wrong_mount(f"Vault finds nothing to {request}: {reply.text}")
+    if reply.status == _FORBIDDEN or _NO_TOKEN in reply.words:
+        by_policy = bool(_POLICY_EVALUATED.search(reply.words)) and _UNKNOWN_TOKEN not in reply.words
+        return Forbidden(reply.text, by_policy=by_policy)
     if reply.status == _UNAVAILABLE and _SEALED in reply.words:
         return sealed(address)
     temporary = _UPGRADING in reply.words or _NO_LEADER in reply.words or reply.status == _BEHIND
@@ -125,7 +124,7 @@ def together(failures: Sequence[VaultUnreachable]) -> VaultUnreachable:
     )
 
 
-# --- what an answer means to the one who asked ----------------------------------------------------------------
+# --- errors of an operation -----------------------------------------------------------------------------------
 
 
 def rate_limited(request: str) -> VaultRateLimited:
@@ -195,7 +194,8 @@ def login_refused(path: str, reason: str) -> VaultUnauthorized:
     return VaultUnauthorized(
         f"Vault refuses rotator's login at {path}: {reason}",
         unchanged="Nothing was written",
-        next_step="Check vault.auth, the role in Vault, and that the auth method is enabled there",
+        next_step="Check vault.auth, the role in Vault, that the auth method is enabled there, and whether Vault has "
+        "locked the role out after failed logins: vault read sys/locked-users",
     )
 
 
@@ -217,19 +217,9 @@ def unreadable(api_path: str, address: str, *, maybe_done: bool = True) -> Vault
     )
 
 
-def refuse_wrapped(body: Mapping[str, Any]) -> None:
-    """Refuse an answer that contains a token in place of the data, which is no sign that there are none.
-
-    Raises:
-        VaultDenied: If it is one.
-    """
-    wrapped = body.get("wrap_info")
-    if not wrapped:
-        return
-    for name in ("token", "wrapped_accessor", "accessor"):
-        if isinstance(wrapped, dict) and isinstance(wrapped.get(name), str):
-            register_secret(SecretStr(wrapped[name]))
-    raise VaultDenied(
+def wrapped() -> VaultDenied:
+    """Return the error of an answer with a token in place of the data, which does not mean that there is none."""
+    return VaultDenied(
         "Vault wraps its answer to rotator (response wrapping or a control group) instead of giving it",
         unchanged="Nothing was written",
         next_step="Remove min_wrapping_ttl, max_wrapping_ttl and control_group from the policies of rotator's token",

@@ -110,7 +110,7 @@ def for_another_caller(error: VaultError, more: str = "") -> VaultError:
 
     Args:
         error: The failure.
-        more: What to add to its text.
+        more: Addition to its text.
     """
     if isinstance(error, VaultUnreachable):
         return VaultUnreachable(error.what + more, maybe_done=False, next_step=error.next_step)

@@ -16,10 +16,11 @@ import structlog
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
+from rotator.logs import register_secret
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
 from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
-from rotator.vault.reply import ErrorReply
+from rotator.vault.reply import ErrorReply, whole_number
 from rotator.vault.session import Session
 from rotator.vault.time_limit import LONGEST_READ, LONGEST_WRITE, TimeLimit
 
@@ -29,7 +30,7 @@ _READS, _READ_PAUSE = 10, 0.1
 # Seconds for which a document must not be older than this session's own write. After a restored snapshot it can be.
 _WRITES_REMEMBERED = 300.0
 _MOST_REMEMBERED = 10_000
-_MOST_VERSIONS = 1 << 63
+_MOST_VERSIONS = (1 << 63) - 1
 _UNCERTAIN = "The document is unchanged or as rotator wrote it; the next run finds out"
 _log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class Document:
 
     Attributes:
         version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
-        data: What it holds; None if it was never written, or this version was deleted or destroyed.
+        data: Its fields; None if it was never written, or this version was deleted or destroyed.
         created: When this version was written.
         expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
         read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
@@ -292,15 +293,28 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
         VaultDenied: If it is wrapped.
         ValueError: If there is none; or a TypeError or KeyError.
     """
-    diagnosis.refuse_wrapped(body)
+    _refuse_wrapped(body)
     metadata, data = body["data"]["metadata"], body["data"]["data"]
-    version = metadata["version"]
-    if not isinstance(version, int) or not 0 < version < _MOST_VERSIONS:
-        raise ValueError("not a version")
+    version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
     return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+
+
+def _refuse_wrapped(body: Mapping[str, Any]) -> None:
+    """Refuse an answer that contains a token in place of the document.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    info = body.get("wrap_info")
+    if not info:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(info, dict) and isinstance(info.get(name), str):
+            register_secret(SecretStr(info[name]))
+    raise diagnosis.wrapped()
 
 
 def _parse_time(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""Logins of one session: who waits for one shares its failure, and a refused one is not repeated at once."""
+"""Logins of one session: waiting threads share a failure, and rotator does not repeat a refused login at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -81,3 +81,14 @@ def _parsed(content: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def whole_number(value: object, *, least: int, most: int) -> int:
+    """Return a number of an answer.
+
+    Raises:
+        ValueError: If it is no whole number within the bounds. JSON's true and 1e400 are none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError("not a whole number within the bounds")
+    return value

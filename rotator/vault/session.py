@@ -78,7 +78,7 @@ class Session:
 
         Args:
             call: Its description.
-            capability: What a policy has to allow: "read", "update" or "write".
+            capability: The capability that a policy has to contain: "read", "update" or "write".
             api_path: Its path, as policies name it.
             request: Sends it.
 

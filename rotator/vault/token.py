@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from rotator.vault.reply import whole_number
+
 # The share of its life after which a token is renewed: not all replicas at once, and at two thirds at the latest.
 _RENEW_FROM, _RENEW_UNTIL = 0.6, 2 / 3
 # A younger token has its role's present policies: another login would not change them.
@@ -80,11 +82,9 @@ def read_seconds(duration: object) -> int:
     """Return a duration of Vault's, in seconds.
 
     Raises:
-        ValueError: If it is none. JSON's 1e400 is one of those.
+        ValueError: If it is none.
     """
-    if not isinstance(duration, int) or isinstance(duration, bool) or abs(duration) > _LONGEST_LIFE:
-        raise ValueError("not a duration")
-    return duration
+    return whole_number(duration, least=-_LONGEST_LIFE, most=_LONGEST_LIFE)
 
 
 def read_remaining_seconds(data: Mapping[str, Any]) -> int:

@@ -53,7 +53,7 @@ def proxy(place: Place, cache: Cache) -> Iterator[FaultProxy]:
         yield running
 
 
-def test_a_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     cache.remember(vault)
@@ -65,7 +65,7 @@ def test_a_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy:
     assert vault.read("apps/shop").version == 2
 
 
-def test_a_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     cache.remember(vault)
@@ -76,9 +76,7 @@ def test_a_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, p
 
 
 @pytest.mark.parametrize("known", [1, 3])
-def test_a_conflict_read_back_from_the_past_is_no_conflict(
-    place: Place, cache: Cache, proxy: FaultProxy, known: int
-) -> None:
+def test_old_version_after_a_conflict_is_no_conflict(place: Place, cache: Cache, proxy: FaultProxy, known: int) -> None:
     """Another writer was first, but what is read is the version before, or one long before."""
     other, vault = place.vault(), place.vault(address=proxy.address)
     for n in range(known):
@@ -92,7 +90,7 @@ def test_a_conflict_read_back_from_the_past_is_no_conflict(
     assert other.read("apps/shop").data == {"n": 3}
 
 
-def test_a_document_deleted_and_written_again_is_a_conflict(place: Place) -> None:
+def test_document_deleted_and_written_again_is_a_conflict(place: Place) -> None:
     """Its number is lower, too, but it is newer."""
     vault = place.vault()
     for n in range(3):
@@ -104,7 +102,7 @@ def test_a_document_deleted_and_written_again_is_a_conflict(place: Place) -> Non
     assert vault.read("apps/shop").version == 1
 
 
-def test_a_document_that_was_deleted_is_a_conflict(place: Place) -> None:
+def test_deleted_document_is_a_conflict(place: Place) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("DELETE", vault.metadata_path("apps/shop"))
@@ -112,7 +110,7 @@ def test_a_document_that_was_deleted_is_a_conflict(place: Place) -> None:
         vault.write("apps/shop", {"n": 2}, cas=1)
 
 
-def test_a_restored_snapshot_is_read_after_a_while(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_restored_snapshot_is_read_after_five_minutes(place: Place, cache: Cache, proxy: FaultProxy) -> None:
     stopwatch = Stopwatch()
     vault = place.vault(address=proxy.address, monotonic=stopwatch)
     vault.write("apps/shop", {"n": 1}, cas=0)
@@ -130,7 +128,7 @@ def answered(version: object) -> Answer:
 
 
 @pytest.mark.parametrize("version", [1, 2, 4, "3x", None])
-def test_the_answer_to_another_write_is_no_success(place: Place, proxy: FaultProxy, version: object) -> None:
+def test_answer_to_another_write_is_no_success(place: Place, proxy: FaultProxy, version: object) -> None:
     other, vault = place.vault(), place.vault(address=proxy.address)
     for n in range(2):
         other.write("apps/shop", {"n": n}, cas=n)

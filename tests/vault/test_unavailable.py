@@ -74,7 +74,7 @@ def reason_not_ready(daemon: Running) -> str:
     return str(answer.json()["reason"]) if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else ""
 
 
-def test_a_seal_defers_runs_and_they_go_on_after_the_unseal(sealable: Sealable) -> None:
+def test_seal_defers_runs_until_the_unseal(sealable: Sealable) -> None:
     """The leases are far longer than the test: runs that the seal interrupted do not wait for their own."""
     cluster = sealable.cluster
     cluster.emulator.faults.add("list:slow:*@300ms")  # so that every account is in hand at any time
@@ -94,7 +94,7 @@ def test_a_seal_defers_runs_and_they_go_on_after_the_unseal(sealable: Sealable) 
         assert metric(daemon, "rotator_deferrals_total", reason="vault_unavailable") > 0
 
 
-def test_a_seal_while_journals_are_read_is_no_failure(sealable: Sealable) -> None:
+def test_seal_while_journals_load_is_no_failure(sealable: Sealable) -> None:
     cluster = sealable.cluster
     seal = True
 
@@ -127,7 +127,7 @@ def remount(cluster: Cluster, old: str, new: str) -> None:
     eventually(succeeded)
 
 
-def test_a_mount_that_disappears_makes_vault_unavailable_until_it_is_back(cluster: Cluster) -> None:
+def test_missing_mount_makes_vault_unavailable(cluster: Cluster) -> None:
     mount, elsewhere = cluster.mount, f"{cluster.mount}-moved"
     cluster.base = {"daemon": {"lease": "60s"}}
     cluster.configure(open_accounts(cluster, *NAMES), defaults=QUICK | {"every": "1s"})
@@ -142,7 +142,7 @@ def test_a_mount_that_disappears_makes_vault_unavailable_until_it_is_back(cluste
         assert_no_failure(cluster, daemon)
 
 
-def test_a_mount_that_disappears_is_noticed_when_no_account_is_due(cluster: Cluster) -> None:
+def test_missing_mount_is_noticed_by_an_idle_daemon(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -152,7 +152,7 @@ def test_a_mount_that_disappears_is_noticed_when_no_account_is_due(cluster: Clus
         assert cluster.mount in reason_not_ready(daemon)
 
 
-def test_a_revoked_token_is_no_failure_of_accounts(cluster: Cluster) -> None:
+def test_revoked_token_is_no_failure_of_accounts(cluster: Cluster) -> None:
     file = cluster.folder / "token"
 
     def new_token() -> str:
@@ -181,7 +181,7 @@ def failing(path: str) -> Callable[[proxy.Call], proxy.Action | proxy.Answer]:
     return lambda call: proxy.Answer(400, b'{"errors": ["not this one"]}') if path in call.path else proxy.FORWARD
 
 
-def test_a_document_that_vault_cannot_read_is_its_accounts_failure(cluster: Cluster) -> None:
+def test_unreadable_document_is_a_failure_of_its_account(cluster: Cluster) -> None:
     """Vault is available for everything else, so it does not end with deferrals."""
     with proxy.FaultProxy(cluster.bao.address, failing("/apps/b")).running() as between:
         cluster.configure(open_accounts(cluster, "a", "b"), vault={"address": between.address}, defaults=QUICK)

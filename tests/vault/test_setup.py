@@ -38,7 +38,7 @@ def cluster(site: Site, tmp_path: Path) -> Iterator[Cluster]:
         yield made
 
 
-def test_the_script_may_be_run_again_for_more_accounts_and_prints_no_secret(site: Site) -> None:
+def test_setup_script_can_be_run_again(site: Site) -> None:
     site.admin("POST", "secret/data/nexmo/kept", {"data": {"n": 1}})
     site.set_up("main", "shop", cli="")
     assert site.admin("GET", "secret/data/nexmo/kept")["data"]["data"] == {"n": 1}
@@ -55,7 +55,7 @@ def test_the_script_may_be_run_again_for_more_accounts_and_prints_no_secret(site
     assert not re.search(r"^\+ ", site.output, re.MULTILINE), "it tells each command"
 
 
-def test_the_script_is_free_of_what_shellcheck_knows() -> None:
+def test_setup_script_passes_shellcheck() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run([shellcheck, FILES / "setup.sh"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -106,7 +106,7 @@ READS = {"read", "read an earlier version"}
         ("nexmo-main", "payments", "main", set()),
     ],
 )
-def test_exactly_these_operations_on_a_document_are_allowed(
+def test_policy_allows_exactly_these_operations(
     site: Site, role: str, folder: str, name: str, allowed: set[str]
 ) -> None:
     site.admin("POST", f"secret/data/{folder}/{name}", {"data": {"n": 1}})
@@ -115,7 +115,7 @@ def test_exactly_these_operations_on_a_document_are_allowed(
     assert all(asked[what] in (200, 204) for what in allowed), asked
 
 
-def test_beyond_documents_rotator_may_only_ask_about_and_renew_its_own_token(site: Site) -> None:
+def test_policy_allows_only_token_requests_beyond_documents(site: Site) -> None:
     assert site.ask("rotator", "GET", "auth/token/lookup-self") == 200
     assert site.ask("rotator", "POST", "auth/token/renew-self", {}) == 200
     assert site.ask("rotator", "POST", "sys/capabilities-self", {"paths": ["secret/data/nexmo/main"]}) == 200
@@ -145,7 +145,7 @@ def looker(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         yield made, session
 
 
-def test_with_this_policy_every_check_is_passed_and_an_account_is_rotated(site: Site, cluster: Cluster) -> None:
+def test_policy_suffices_for_checks_and_rotation(site: Site, cluster: Cluster) -> None:
     finished = cluster.run("check")
     assert finished.code == 0, finished
     assert "without this in the policy" not in finished.out
@@ -178,9 +178,7 @@ def lessened() -> list[Any]:
 
 
 @pytest.mark.parametrize(("policy", "path"), lessened())
-def test_check_names_what_is_missing_of_the_policy(
-    site: Site, looker: tuple[Cluster, Fleet], policy: str, path: str
-) -> None:
+def test_check_names_the_missing_stanza(site: Site, looker: tuple[Cluster, Fleet], policy: str, path: str) -> None:
     cluster, session = looker
     publish(cluster)
 
@@ -201,11 +199,11 @@ def test_check_names_what_is_missing_of_the_policy(
         site.admin.policy("rotator", POLICY)
 
 
-def test_the_policy_has_the_stanzas_that_these_tests_take_away_one_by_one() -> None:
+def test_policy_has_six_stanzas() -> None:
     assert len(STANZAS) == POLICY.count("path ") == 6
 
 
-def test_a_login_of_rotator_lasts_an_hour_and_carries_nothing_but_its_policy(site: Site) -> None:
+def test_login_lasts_an_hour_with_one_policy(site: Site) -> None:
     role_id, secret_id = site.approle("rotator")
     auth = site.admin("PUT", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id})["auth"]
     assert (auth["policies"], auth["lease_duration"], auth["renewable"]) == (["rotator"], 3600, True)
@@ -213,7 +211,7 @@ def test_a_login_of_rotator_lasts_an_hour_and_carries_nothing_but_its_policy(sit
 
 @pytest.mark.parametrize("name", ["rotator", "nexmo-main"])
 @pytest.mark.parametrize("method", ["approle", "kubernetes"])
-def test_a_token_may_be_used_at_will_and_be_renewed_for_a_day(site: Site, method: str, name: str) -> None:
+def test_roles_allow_unlimited_use_for_a_day(site: Site, method: str, name: str) -> None:
     role = site.admin("GET", f"auth/{method}/role/{name}")["data"]
     assert (role["token_ttl"], role["token_max_ttl"], role["token_num_uses"]) == (3600, 86400, 0)
     assert role.get("secret_id_num_uses", 0) == 0
@@ -223,7 +221,7 @@ def test_a_token_may_be_used_at_will_and_be_renewed_for_a_day(site: Site, method
     ("role", "who", "policies"),
     [("rotator", "rotator:rotator", ["rotator"]), ("nexmo-main", "apps:main", ["default", "nexmo-main"])],
 )
-def test_the_service_account_of_the_role_logs_in_and_no_other(
+def test_only_the_bound_service_account_logs_in(
     site: Site, tmp_path: Path, role: str, who: str, policies: list[str]
 ) -> None:
     """The API server's answers to TokenReview are simulated, over TLS; OpenBao's kubernetes method is the real one."""
@@ -248,7 +246,7 @@ def test_the_service_account_of_the_role_logs_in_and_no_other(
             Vault(settings).read("nexmo/main")
 
 
-def test_every_file_of_the_folder_is_used_by_the_script() -> None:
+def test_setup_script_uses_every_file() -> None:
     script = (FILES / "setup.sh").read_text()
     for file in FILES.iterdir():
         assert file.name in script or file.name == "setup.sh"

@@ -1,0 +1,93 @@
+"""Redirects that rotator cannot follow: each error names the target and what to correct."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import stamina
+
+from rotator.demo import free_port
+from rotator.vault import Vault, VaultUnreachable
+from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
+from tests.vault.test_vault import Place, assert_silent, place
+
+__all__ = ["place"]  # a fixture of test_vault's
+
+
+def redirect(status: int, location: str) -> Answer:
+    return Answer(status, b"", (("Location", location),))
+
+
+@pytest.fixture
+def proxy(place: Place) -> Iterator[FaultProxy]:
+    with FaultProxy(place.bao.address).running() as running:
+        yield running
+
+
+@pytest.fixture
+def vault(place: Place, proxy: FaultProxy) -> Vault:
+    """A session that has logged in: only documents are redirected from then on."""
+    made = place.vault(address=proxy.address)
+    made.keep_alive()
+    return made
+
+
+def documents(answer: Answer) -> Callable[[Call], Action | Answer]:
+    return lambda call: answer if "/data/" in call.path else FORWARD
+
+
+def refusal(ask: Callable[[], object]) -> VaultUnreachable:
+    with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable) as caught:
+        ask()
+    return caught.value
+
+
+def assert_refused(place: Place, vault: Vault, *said: str) -> None:
+    """Neither a read nor a write is carried out, and each error says why."""
+    for ask in (lambda: vault.read("apps/shop"), lambda: vault.write("apps/shop", {"n": 1}, cas=0)):
+        error = refusal(ask)
+        for part in said:
+            assert part in str(error)
+        assert not error.maybe_done
+        assert error.next_step
+        assert_silent(error, place.bao.root_token)
+    assert place.vault().read("apps/shop").version == 0
+
+
+def test_redirect_to_a_dead_server_names_it(place: Place, proxy: FaultProxy, vault: Vault) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    proxy.on_request = documents(redirect(307, f"{dead}/v1/x"))
+    said = f"Vault at {proxy.address} redirects to {dead}, which does not answer"
+    assert_refused(place, vault, said, "api_addr")
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://::1:8200/v1/x", "http://fd00::1:8200/x", "http://[bad", "ftp://a/b", "http://a:b/", "http://:8200/x"],
+)
+def test_redirect_to_no_url_is_refused(place: Place, proxy: FaultProxy, vault: Vault, location: str) -> None:
+    proxy.on_request = documents(redirect(307, location))
+    assert_refused(place, vault, f"Vault at {proxy.address} redirects with HTTP 307", "Location", "brackets")
+
+
+def test_redirect_loop_is_named(place: Place, proxy: FaultProxy, vault: Vault) -> None:
+    proxy.on_request = lambda call: redirect(307, f"{proxy.address}{call.path}") if "/data/" in call.path else FORWARD
+    assert_refused(place, vault, f"redirects to {proxy.address} with HTTP 307, again and again", "api_addr")
+    assert len([call for call in proxy.calls if "/data/" in call.path]) == 6, "three for each"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_redirect_that_changes_the_method_is_refused(
+    place: Place, proxy: FaultProxy, vault: Vault, status: int
+) -> None:
+    proxy.on_request = documents(redirect(status, f"http://user:pass0word@127.0.0.1:{free_port()}/v1/x"))
+    error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
+    assert f"with HTTP {status}, which would turn a write into a read" in str(error)
+    assert "Set vault.address" in error.next_step
+    assert not error.maybe_done
+    assert "pass0word" not in str(error)
+
+
+def test_redirect_of_a_read_is_followed(place: Place, proxy: FaultProxy, vault: Vault) -> None:
+    place.vault().write("apps/shop", {"n": 1}, cas=0)
+    proxy.on_request = lambda call: redirect(301, f"{place.bao.address}{call.path}")
+    assert vault.read("apps/shop").data == {"n": 1}
