@@ -52,9 +52,9 @@ class Tls:
         """Return the context for a new connection. Files that changed since the last call are read again.
 
         Raises:
-            OSError: If a file cannot be read, or contains no certificate.
+            OSError: If a file or a directory cannot be read, or a file contains no certificate.
         """
-        files = [self._ca_file, *self._client] if self._verify else self._client
+        files = [self._ca_file, self._ca_path, *self._client] if self._verify else self._client
         stamp = [
             (found.st_ino, found.st_mtime_ns, found.st_size) for found in (os.stat(file) for file in files if file)
         ]

@@ -4,7 +4,8 @@ A server that drips bytes never exceeds a limit for each read. So a request has 
 attempt, handshake, read and write gets no more than the rest of its time. httpcore passes the timeouts of a request to
 the network backend unchanged. The backend here gets instants of the monotonic clock in their place.
 
-Only the name look-up of the system cannot be cut short. If the time is up after it, the request is not sent.
+The name look-up of the system cannot be cut short. If the time is up after it, the request is not sent. Inside a tunnel
+through an `https` proxy httpcore does TLS itself, with a limit for each read.
 """
 
 import socket

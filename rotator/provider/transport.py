@@ -11,10 +11,8 @@ import structlog
 
 from rotator.config import AccountApiSettings
 from rotator.errors import ConfigError
-from rotator.net.addresses import Origin
+from rotator.net import Deadline, Origin, Tls, Transport, Unanswered
 from rotator.net.answers import is_encoded
-from rotator.net.tls import Tls
-from rotator.net.transport import Deadline, Transport, Unanswered
 from rotator.provider.errors import STATUS_PAGE, ApiError, LostAnswer, NotSent, RateLimited
 from rotator.provider.parsing import Reply, clean
 from rotator.provider.rate_limiter import RateLimiter

@@ -19,10 +19,8 @@ import structlog
 from rotator import __version__
 from rotator.config import VaultSettings
 from rotator.logs import foreign, register_proxies
-from rotator.net.addresses import Origin
+from rotator.net import Deadline, Origin, Response, Tls, Transport, Unanswered
 from rotator.net.answers import is_encoded, media_type, parse_date
-from rotator.net.tls import Tls
-from rotator.net.transport import Deadline, Response, Transport, Unanswered
 from rotator.vault.throttle import parse_retry_after
 
 __all__ = ["Answer", "Http", "OnRequest", "Unanswered"]

@@ -6,7 +6,6 @@ limit, and that no secret is in an error or in any library's log.
 
 import gzip
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -33,7 +32,7 @@ from tests.net.wire import (
     Client,
     Ended,
     Outcome,
-    closes,
+    clean_environment,
     drip,
     full_backlog,
     hang,
@@ -66,9 +65,7 @@ def opened(request: pytest.FixtureRequest) -> Opened:
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(("VAULT_", "BAO_", "SSL_CERT_", "REQUESTS_CA_")):
-            monkeypatch.delenv(name)
+    clean_environment(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -235,8 +232,17 @@ def test_connection_that_the_server_ends_is_not_used_again(opened: Opened) -> No
 
 
 def test_connection_that_was_closed_while_idle_is_not_used_again(opened: Opened) -> None:
-    with server(closes(says(200))) as closing, opened(closing.address, timeout=PATIENCE) as client:
-        assert [client.read().status for _ in range(3)] == [200, 200, 200]
+    closed = threading.Semaphore(0)
+
+    def close(connection: socket.socket) -> None:
+        says(200)(connection)
+        connection.close()
+        closed.release()
+
+    with server(close) as closing, opened(closing.address, timeout=PATIENCE) as client:
+        for _ in range(3):
+            assert client.read().status == 200
+            assert closed.acquire(timeout=PATIENCE)
 
 
 def test_request_on_a_connection_that_closes_then_is_lost(opened: Opened) -> None:
@@ -478,6 +484,35 @@ def test_proxy_tunnels_tls(
         assert ends_at_leisure(opened, "https://far.invalid:8200", ca_cert=ca_cert).status == 200
         assert proxy.requests[0].startswith(b"CONNECT far.invalid:8200 ")
         assert all(secret.encode() not in proxy.requests[0] for secret in (SECRET, TOKEN))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_proxy_gets_ipv6_addresses_in_brackets(
+    opened: Opened, authority: trustme.CA, ca_cert: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server(says(200), serves(authority, "fd00::1")) as far, server(tunnel(lambda: far.port)) as proxy:
+        if scheme == "http":
+            proxy.answer = says(200)
+        through(monkeypatch, proxy.port)
+        assert ends_at_leisure(opened, f"{scheme}://[fd00::1]:8200", ca_cert=ca_cert).status == 200
+        assert b"[fd00::1]:8200" in proxy.requests[0].split(b"\r\n")[0]
+        assert b"host: [fd00::1]:8200" in proxy.requests[0].lower()
+
+
+@pytest.mark.parametrize("target", ["http://far.invalid", "https://far.invalid"])
+def test_proxy_can_be_reached_by_tls(
+    opened: Opened, authority: trustme.CA, ca_cert: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_cert))
+    with (
+        server(says(200), serves(authority, "far.invalid")) as far,
+        server(tunnel(lambda: far.port), serves(authority)) as proxy,
+    ):
+        if target.startswith("http:"):
+            proxy.answer = says(200)
+        through(monkeypatch, proxy.port, "https")
+        assert ends_at_leisure(opened, target, ca_cert=ca_cert).status == 200
+        assert len(proxy.requests) == 1
 
 
 TUNNELS: dict[str, Answer] = {

@@ -1,5 +1,6 @@
 """A server that answers byte by byte, and both clients behind one face: parts of the wire campaign."""
 
+import os
 import socket
 import ssl
 import struct
@@ -13,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 from pydantic import SecretStr
 
 from rotator.config import AccountApiSettings, VaultAuth, VaultSettings
@@ -292,16 +294,6 @@ def sends_and_hangs(data: bytes) -> Answer:
     return answer
 
 
-def closes(answer: Answer) -> Answer:
-    """Answer, then close the connection without a word."""
-
-    def both(connection: socket.socket) -> None:
-        answer(connection)
-        connection.close()
-
-    return both
-
-
 def tunnel(target: Callable[[], int]) -> Answer:
     """A proxy that opens a tunnel to a port, whatever host it is asked for."""
 
@@ -335,6 +327,13 @@ def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         yield int(listener.getsockname()[1])
+
+
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove every variable that names a proxy, a certificate or a Vault."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith(("VAULT_", "BAO_", "SSL_CERT_", "REQUESTS_CA_")):
+            monkeypatch.delenv(name)
 
 
 def write_pem(folder: Path, name: str, *blobs: bytes) -> Path:
