@@ -25,7 +25,8 @@ from rotator.provider import AccountApi, Credentials
 from rotator.vault import Vault
 
 SECRET = {"id": "ad6dc56f-07b5-46e1-a527-85530e625800", "created_at": "2017-03-02T16:34:49Z"}
-LIST = json.dumps({"_links": {"self": {"href": "/accounts/a/secrets"}}, "_embedded": {"secrets": [SECRET, SECRET | {"id": "other"}]}})
+SECRETS = [SECRET, SECRET | {"id": "other"}]
+LIST = json.dumps({"_links": {"self": {"href": "/accounts/a/secrets"}}, "_embedded": {"secrets": SECRETS}})
 METADATA = {"created_time": "2026-01-02T03:04:05.678901234Z", "deletion_time": "", "destroyed": False, "version": 7}
 DOCUMENT = json.dumps({"request_id": "x", "data": {"data": {"state": "x" * 600}, "metadata": METADATA}})
 TOKEN = json.dumps({"data": {"ttl": 0, "expire_time": None, "num_uses": 0, "renewable": False}})
