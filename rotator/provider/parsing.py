@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import httpx
 from defusedxml import ElementTree
 from pydantic import SecretBytes
 
@@ -39,15 +38,17 @@ class Reply:
         return media_type(self.headers.get("content-type"))
 
     @classmethod
-    def of(cls, response: httpx.Response, content: bytes, request_id: str) -> "Reply":
-        """What is needed of a response, and its body."""
-        headers = {name: response.headers[name] for name in ("content-type", *HEADERS) if name in response.headers}
-        return cls(response.status_code, headers, SecretBytes(content), request_id)
+    def of(cls, status: int, headers: Mapping[str, str], content: bytes, hidden: Sequence[str]) -> "Reply":
+        """Keep what is needed of a response.
 
-
-def request_id(response: httpx.Response, hidden: Sequence[str]) -> str:
-    """The provider's id of a request, fit for an error's text; empty if there is none."""
-    return reference(response.headers.get("x-request-id"), hidden)
+        Args:
+            status: The HTTP status.
+            headers: By their names in lower case.
+            content: The body.
+            hidden: Values of the request that no text of the answer may show.
+        """
+        kept = {name: headers[name] for name in ("content-type", *HEADERS) if name in headers}
+        return cls(status, kept, SecretBytes(content), reference(headers.get("x-request-id"), hidden))
 
 
 def document(reply: Reply) -> dict[str, Any]:

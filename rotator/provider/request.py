@@ -1,13 +1,15 @@
 """A request to the Account API: what to send and which values of it stay hidden."""
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlencode
 
 from pydantic import SecretStr
 
+from rotator import __version__
 from rotator.logs import register_secret
 
 
@@ -45,14 +47,49 @@ class Call:
         """Whether it is one of the operations on secrets."""
         return self.path.startswith("/accounts/")
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of its own: the connection ends after a create.
+    def headers(self, *, in_query: bool) -> dict[str, str]:
+        """The headers, with the credentials in the clear unless they are part of the query.
 
-        A connection can lead to one of many servers. Another server than the one that created a secret must confirm
-        that the secret works.
+        The connection ends after a create: it can lead to one of many servers, and another server than the one that
+        created a secret must confirm that the secret works.
+
+        Raises:
+            UnicodeEncodeError: If the credentials are no Unicode text; its text shows them.
         """
-        return {"Connection": "close"} if self.operation == "create" else {}
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a small encoded body can decode to gigabytes
+            "User-Agent": f"rotator/{__version__}",
+        }
+        if not in_query:
+            headers["Authorization"] = f"Basic {self._basic()}"
+        if self.fields:
+            headers["Content-Type"] = "application/json" if self.of_secrets else "application/x-www-form-urlencoded"
+        if self.operation == "create":
+            headers["Connection"] = "close"
+        return headers
+
+    def target(self, *, in_query: bool) -> str:
+        """The path, and the credentials in the clear if they are part of the query.
+
+        Raises:
+            UnicodeEncodeError: See `headers`.
+        """
+        if not in_query:
+            return self.path
+        secret = self.auth.api_secret.get_secret_value()
+        return f"{self.path}?{urlencode({'api_key': self.auth.api_key, 'api_secret': secret})}"
+
+    def content(self) -> bytes:
+        """The body, with the fields in the clear.
+
+        Raises:
+            UnicodeEncodeError: If a field is no Unicode text; its text shows it.
+        """
+        fields = {name: value.get_secret_value() for name, value in self.fields.items()}
+        if not fields:
+            return b""
+        return (json.dumps(fields, ensure_ascii=False) if self.of_secrets else urlencode(fields)).encode()
 
     def register(self) -> None:
         """Register every secret of it, so that texts of its answer are masked."""
@@ -63,14 +100,13 @@ class Call:
     def in_the_clear(self) -> list[str]:
         """Values that an echo of the request can contain: the credential as it was sent, and every field."""
         secret = self.auth.api_secret.get_secret_value()
-        basic = b64encode(f"{self.auth.api_key}:{secret}".encode()).decode().rstrip("=")
+        basic = self._basic().rstrip("=")
         values = [secret, *(value.get_secret_value() for value in self.fields.values())]
         shown = {basic, *values, *map(quote_plus, values), *(quote(value, safe="") for value in values)} - {""}
         return sorted(shown, key=len, reverse=True)  # one may begin with another
 
-    def body(self) -> dict[str, str] | None:
-        """The fields in the clear; None if there are none."""
-        return {name: value.get_secret_value() for name, value in self.fields.items()} or None
+    def _basic(self) -> str:
+        return b64encode(f"{self.auth.api_key}:{self.auth.api_secret.get_secret_value()}".encode()).decode()
 
 
 def secrets_path(api_key: str, secret_id: str | None = None) -> str:

@@ -314,6 +314,10 @@ _REDIRECTS = {
         "which would send the token in plain text",
         "Correct api_addr in the configuration of the Vault server: it has to begin with https://",
     ),
+    RedirectReason.ELSEWHERE: (
+        "which is not in vault.address",
+        "Add it to vault.address if it belongs to this Vault; otherwise correct api_addr of the Vault server",
+    ),
     RedirectReason.METHOD: (
         "which would turn a write into a read",
         "Set vault.address to the address that it redirects to",

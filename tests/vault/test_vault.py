@@ -864,7 +864,18 @@ def test_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultPro
         return Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
 
     proxy.on_request = redirect
-    assert place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0) == 1
+    assert place.vault(address=[proxy.address, place.bao.address]).write("apps/shop", {"n": 1}, cas=0) == 1
+    assert [call.method for call in proxy.calls if "/data/" in call.path] == ["POST"]
+
+
+def test_a_redirect_to_an_address_that_is_not_configured_is_not_followed(place: Place, proxy: FaultProxy) -> None:
+    proxy.on_request = lambda call: Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
+    with (
+        stamina.set_testing(True, attempts=1),
+        pytest.raises(VaultUnreachable, match=rf"redirects to {place.bao.address}.*vault\.address") as caught,
+    ):
+        place.vault(address=proxy.address).read("apps/shop")
+    assert not caught.value.maybe_done
 
 
 def test_redirect_from_tls_to_plain_text_is_refused(place: Place, tls: TlsOpenBao) -> None:
@@ -875,7 +886,7 @@ def test_redirect_from_tls_to_plain_text_is_refused(place: Place, tls: TlsOpenBa
     ):
         Vault(secure(tls, address=address)).health()
     with tls_redirector(tls, tls.bao.address) as address:
-        assert Vault(secure(tls, address=address)).health().version == tls.bao.version
+        assert Vault(secure(tls, address=[address, tls.bao.address])).health().version == tls.bao.version
 
 
 @contextmanager

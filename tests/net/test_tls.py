@@ -1,0 +1,157 @@
+"""Authorities and certificates, as settings and environment name them, on real connections."""
+
+import os
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from structlog.testing import capture_logs
+
+from testkit.cluster import PATIENCE
+from tests.net.wire import ANSWERED, CLIENTS, NOT_SENT, Outcome, clean_environment, says, server, vault, write_pem
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_environment(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca(authority: trustme.CA, tmp_path: Path) -> Path:
+    return write_pem(tmp_path, "ca.pem", authority.cert_pem.bytes())
+
+
+@pytest.fixture
+def other_ca(tmp_path: Path) -> Path:
+    return write_pem(tmp_path, "other.pem", trustme.CA().cert_pem.bytes())
+
+
+def serves(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def outcome(client: str, authority: trustme.CA, name: str = "127.0.0.1", **tls: Any) -> Outcome:
+    with (
+        server(says(200), serves(authority, name)) as good,
+        CLIENTS[client](good.address, timeout=PATIENCE, **tls) as opened,
+    ):
+        return opened.read().outcome
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_ca_file_of_the_environment_is_trusted(
+    client: str, variable: str, authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert outcome(client, authority) is NOT_SENT
+    monkeypatch.setenv(variable, str(ca))
+    assert outcome(client, authority) is ANSWERED
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("variable", ["SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+def test_ca_directory_of_the_environment_is_trusted(
+    client: str, variable: str, authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, str(hashed(ca)))
+    assert outcome(client, authority) is ANSWERED
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_setting_outranks_the_environment(
+    client: str, authority: trustme.CA, ca: Path, other_ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    assert outcome(client, authority, ca_cert=other_ca) is NOT_SENT
+    monkeypatch.setenv("SSL_CERT_FILE", "gone")
+    assert outcome(client, authority, ca_cert=ca) is ANSWERED
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_ssl_cert_file_outranks_the_bundle_of_requests(
+    client: str, authority: trustme.CA, ca: Path, other_ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other_ca))
+    assert outcome(client, authority) is ANSWERED
+
+
+def test_changed_ca_file_is_read_for_the_next_connection(authority: trustme.CA, other_ca: Path) -> None:
+    with (
+        server(says(200), serves(authority)) as good,
+        vault(good.address, timeout=PATIENCE, ca_cert=other_ca) as client,
+    ):
+        assert client.read().outcome is NOT_SENT
+        other_ca.write_bytes(authority.cert_pem.bytes() + b"\n")
+        assert client.read().outcome is ANSWERED
+
+
+def test_vault_capath_is_trusted(authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_CAPATH", str(hashed(ca)))
+    assert outcome("vault", authority) is ANSWERED
+    assert outcome("provider", authority) is NOT_SENT, "the variable is Vault's"
+
+
+def test_vault_capath_that_is_gone_is_not_sent(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_CAPATH", "/gone")
+    with server(says(200), serves(authority)) as good, vault(good.address, timeout=PATIENCE) as client:
+        ended = client.read()
+    assert ended.outcome is NOT_SENT
+    assert "No such file or directory: '/gone'" in ended.text
+
+
+def test_vault_tls_server_name_is_the_name_to_verify(
+    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert outcome("vault", authority, "vault.example", ca_cert=ca) is NOT_SENT
+    monkeypatch.setenv("VAULT_TLS_SERVER_NAME", "vault.example")
+    assert outcome("vault", authority, "vault.example", ca_cert=ca) is ANSWERED
+    assert outcome("vault", authority, "127.0.0.1", ca_cert=ca) is NOT_SENT
+    assert outcome("provider", authority, "vault.example", ca_cert=ca) is NOT_SENT
+
+
+@pytest.mark.parametrize(("value", "skipped"), [("1", True), ("true", True), ("0", False), ("false", False)])
+def test_vault_skip_verify_is_honored_loudly(
+    authority: trustme.CA, value: str, skipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", value)
+    with capture_logs() as events:
+        assert outcome("vault", authority) is (ANSWERED if skipped else NOT_SENT)
+        assert outcome("provider", authority) is NOT_SENT
+    said = [(event["event"], event["log_level"], event["setting"]) for event in events]
+    assert said == ([("vault.tls_verification_off", "warning", "VAULT_SKIP_VERIFY")] if skipped else [])
+
+
+def test_vault_client_certificate_of_the_environment_is_shown(
+    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = serves(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    own = authority.issue_cert("rotator")
+    chain = write_pem(tmp_path, "own.pem", *(blob.bytes() for blob in own.cert_chain_pems))
+    monkeypatch.setenv("VAULT_CLIENT_CERT", str(chain))
+    monkeypatch.setenv("VAULT_CLIENT_KEY", str(write_pem(tmp_path, "own.key", own.private_key_pem.bytes())))
+    with server(says(200), context) as strict, vault(strict.address, timeout=PATIENCE, ca_cert=ca) as client:
+        assert client.read().outcome is ANSWERED
+
+
+def hashed(ca: Path) -> Path:
+    """A directory as `openssl rehash` makes it."""
+    folder = ca.with_name("store")
+    folder.mkdir()
+    done = subprocess.run(
+        ["openssl", "x509", "-noout", "-subject_hash", "-in", ca], capture_output=True, check=True, text=True
+    )
+    os.symlink(ca, folder / f"{done.stdout.strip()}.0")
+    return folder
