@@ -26,8 +26,9 @@ audit_app = typer.Typer(
 
 @audit_app.command(
     short_help="Check that nothing in the audit log was changed.",
-    epilog="Examples: `rotator audit verify`, or of a log that was moved away from time to time, oldest first, "
-    "`rotator audit verify audit.jsonl.1 audit.jsonl --head 9f86d081…` with the last hash that the ordinary log has.",
+    epilog="Examples: `rotator audit verify`; of a log that logrotate moves away, oldest first, "
+    "`rotator audit verify audit.jsonl.1 audit.jsonl --head 9f86d081…` with the last hash in the ordinary log; "
+    "without the older files `rotator audit verify audit.jsonl --from 60303ae2…` with the hash of their last line.",
 )
 def verify(
     ctx: typer.Context,
@@ -36,14 +37,18 @@ def verify(
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option("--head", metavar="HASH", help="A hash that must be there: nothing after it is cut off."),
+        typer.Option("--head", metavar="HASH", help="A hash that must be among the lines, such as the last one."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="HASH", help="The hash of the line before the first FILE, if that is missing."),
     ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Check that every line is as it was written, and that none is missing or in another place.
 
-    Without files: audit.file of the configuration. The first line that is wrong is named: exit code 1.
+    Without files: audit.file of the configuration. If a line is wrong, it is named, and the exit code is 1.
     """
     from dataclasses import asdict
 
@@ -54,7 +59,7 @@ def verify(
     chosen = files or ([configured] if configured else [])
     if not chosen:
         raise ConfigError("There is no audit log: name its files, or set audit.file")
-    verdict = audit.verify(chosen, head)
+    verdict = audit.verify(chosen, head, start=start)
     if as_json:
         report.print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:
