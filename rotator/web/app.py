@@ -24,7 +24,7 @@ _REUSE = timedelta(seconds=1)
 _READINESS_REUSE = timedelta(milliseconds=100)
 # Renderings at the same time. Rotations need the rest of the processor.
 _RENDERERS = 1
-_MAX_WAITING = 192
+_MAX_WAITING = 64  # of each answer: fewer in all than the server has connections
 
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
