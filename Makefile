@@ -9,9 +9,9 @@ READY       := $(VENV)/.ready
 COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes --allow-unsafe \
                --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
-# What the tests use of Debian's: a browser for the status page, Prometheus and its tools, a clock that can be set,
+# What the tests use of Debian's: a browser for the status page, Prometheus, Alertmanager and their tools, a clock that can be set,
 # systemd's judgement of a unit.
-TOOLS       := chromium prometheus faketime systemd
+TOOLS       := chromium prometheus prometheus-alertmanager faketime systemd
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
@@ -29,7 +29,7 @@ LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
-        requirements sbom licences clean bench chaos mixed-versions model mutants scale
+        requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -71,6 +71,9 @@ chaos: $(READY) tools  ## everything goes wrong at once, 12 minutes: CHAOS=secon
 mixed-versions: $(READY)  ## this version beside an earlier one, both killed at random: REF=commit, SEED=number
 	$(BIN)/python -m benchmarks.mixed_versions $(if $(REF),--ref $(REF)) $(if $(SEED),--seed $(SEED))
 
+hostile: $(READY)  ## the metrics port under 300 hostile requests a second, one minute, on a quiet machine
+	$(BIN)/python -m benchmarks.hostile
+
 image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
@@ -90,7 +93,7 @@ manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, 
 	$(BIN)/python -m deploy.render
 
 tools:
-	@for tool in chromium prometheus promtool faketime systemd-analyze; do command -v $$tool >/dev/null || missing=1; done; \
+	@for tool in chromium prometheus promtool amtool faketime systemd-analyze; do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { echo "installing $(TOOLS)"; apt-get update -q && \
 	  apt-get install -y -q --no-install-recommends $(TOOLS); }
 

@@ -37,11 +37,11 @@ class Act(StrEnum):
 class Result(StrEnum):
     """The result of an action."""
 
-    BEGUN = "begun"  # it is about to be sent; without another line, it may have been carried out
-    DONE = "done"
-    NOT_DONE = "not_done"  # refused or not sent: certainly not carried out
-    UNANSWERED = "unanswered"  # the answer was lost: it may have been carried out
-    FOUND = "found"  # it was begun by an earlier run, and has been carried out
+    STARTED = "started"  # about to be sent; without another line, it might have been carried out
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # refused or not sent: certainly not carried out
+    UNKNOWN = "unknown"  # the answer was lost: it might have been carried out
+    CONFIRMED = "confirmed"  # an earlier run started it, and it has been carried out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The audit file: open it, lock it, read its last line, append a line and flush it to the disk."""
+"""The audit file: open it, lock it, read its last line, append a line and flush it to the disk.
+
+Writers lock a file of their own beside it. A program that only reads the audit file can lock it, and stops no writer.
+"""
 
 import fcntl
 import glob
@@ -83,20 +86,35 @@ def locked(file: Path, max_wait: timedelta) -> Iterator[LockedFile]:
     """Open the file under its name, and keep other writers out.
 
     Raises:
-        OSError: If the file cannot be opened, or another process keeps it locked for longer than `max_wait`.
+        OSError: If a file cannot be opened, or another writer keeps the lock for longer than `max_wait`.
     """
+    with _opened(file) as descriptor:  # a wrong path is reported before a file beside it is made
+        pass
     until = time.monotonic() + max_wait.total_seconds()
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError("it is not a file")
-            _take_lock(descriptor, fcntl.LOCK_EX, until)
-            if _has_name(descriptor, file):
+        with _opened(lock_file(file)) as lock:
+            _take_lock(lock, until)
+            if not _has_name(lock, lock_file(file)):
+                continue
+            with _opened(file) as descriptor:
                 yield LockedFile(file, descriptor)
-                return
-        finally:
-            os.close(descriptor)
+            return
+
+
+def lock_file(file: Path) -> Path:
+    """Return the file that writers of an audit file lock."""
+    return file.with_name(f".{file.name}.lock")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is not a file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def parse_line(content: bytes) -> dict[str, Any] | None:
@@ -106,21 +124,22 @@ def parse_line(content: bytes) -> dict[str, Any] | None:
         return None
     try:
         fields = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     known = isinstance(fields, dict) and isinstance(fields.get("seq"), int) and "prev" in fields
     return fields if known else None
 
 
-def describe_error(error: OSError) -> str:
+def describe_error(error: Exception) -> str:
     """Return the system's text for an error."""
-    return error.strerror or str(error)
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error) or type(error).__name__
 
 
-def _take_lock(descriptor: int, kind: int, until: float) -> None:
+def _take_lock(descriptor: int, until: float) -> None:
     while True:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise OSError("another process keeps it locked") from None
@@ -130,7 +149,7 @@ def _take_lock(descriptor: int, kind: int, until: float) -> None:
 
 
 def _has_name(descriptor: int, file: Path) -> bool:
-    """Return whether the file still has its name: it can be moved away during the wait for its lock."""
+    """Return whether the file still has its name: it can be removed during the wait for its lock."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), file.lstat())
     return False
@@ -156,7 +175,6 @@ def _end_of_previous(file: Path) -> End:
     if not moved:
         return End()
     with max(moved, key=lambda path: path.stat().st_mtime_ns).open("rb") as previous:
-        _take_lock(previous.fileno(), fcntl.LOCK_SH, time.monotonic() + LOCK_TIMEOUT.total_seconds())
         end = _end(previous.fileno())
     return end if end.last else End()
 

@@ -4,12 +4,13 @@ The file has one JSON object a line, and no line contains a secret. A line's las
 bytes of the line before `,"hash":`, and `prev` is the hash of the previous line. Changing, removing or moving a line
 breaks the chain.
 
-An action has two lines: `begun` before it, so that rotator does nothing that has no line, and its result afterwards.
+An action has two lines: `started` before it, so that rotator does nothing that has no line, and its result afterwards.
 If the second line is missing, the action might have been carried out. docs/security.md explains why.
 """
 
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ import structlog
 from rotator.audit.entry import AuditError, Entry, Found, Result, line_fields
 from rotator.audit.file import HASH_FIELD, LOCK_TIMEOUT, Line, describe_error, locked
 from rotator.errors import ConfigError, RotatorError
+from rotator.logs import UNFILTERED
 
 _log = structlog.get_logger()
+_anchor = structlog.wrap_logger(logging.getLogger(UNFILTERED), wrapper_class=structlog.stdlib.BoundLogger)
 
 
 class AuditLog:
@@ -96,15 +99,15 @@ class AuditLog:
             AuditError: If the record is required and impossible. The action did not start.
         """
         if begin:
-            self.note(entry, Result.BEGUN, required=required)
+            self.note(entry, Result.STARTED, required=required)
         found = Found()
         try:
             yield found
         except RotatorError as error:
-            self.note(entry, Result.UNANSWERED if error.maybe_done else Result.NOT_DONE)
+            self.note(entry, Result.UNKNOWN if error.maybe_done else Result.FAILED)
             raise
         known = replace(entry, secret_id=found.secret_id or entry.secret_id, version=found.version or entry.version)
-        self.note(known, Result.DONE)
+        self.note(known, Result.SUCCEEDED)
 
     def note(self, entry: Entry, result: Result, *, required: bool = False) -> None:
         """Write one line and flush it to the disk.
@@ -120,7 +123,7 @@ class AuditLog:
         try:
             with self._lock:
                 line = self._append(self.file, fields)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - no fault of the audit log may stop an action halfway
             if required:
                 raise AuditError(
                     f"{self.file} cannot be written ({describe_error(error)}), and rotator starts nothing unaudited",
@@ -131,9 +134,10 @@ class AuditLog:
             self.on_lost()
             _log.error("audit.lost", error=f"{self.file} cannot be written: {describe_error(error)}", line=fields)
             return
-        # A writer of the file can rebuild its whole chain. The hash in the ordinary log shows that.
+        # A writer of the file can rebuild its whole chain. The hash in the ordinary log shows that, so no log level
+        # filters it.
         about = {name: value for name, value in fields.items() if name != "event"}
-        _log.info("audit.noted", audit=line.hash, seq=line.seq, act=entry.act.value, **about)
+        _anchor.info("audit.noted", audit=line.hash, seq=line.seq, act=entry.act.value, **about)
 
     def _append(self, file: Path, fields: dict[str, Any]) -> Line:
         # While lines are being lost, no further one waits.
@@ -145,7 +149,7 @@ class AuditLog:
             if self._lost:
                 whole["lost"] = self._lost
             if end.rest:
-                whole["torn"] = hashlib.sha256(end.rest).hexdigest()
+                whole["truncated"] = hashlib.sha256(end.rest).hexdigest()
             content = json.dumps(whole | {"prev": end.last.hash if end.last else None}, separators=(",", ":")).encode()
             digest = hashlib.sha256(content[:-1]).hexdigest()
             opened.append(content[:-1] + HASH_FIELD + digest.encode() + b'"}\n')

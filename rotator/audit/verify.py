@@ -43,17 +43,20 @@ class _ReadLine:
     fields: dict[str, Any] | None
 
 
-def verify(files: Sequence[Path], head: str | None = None) -> Verdict:
+def verify(files: Sequence[Path], head: str | None = None, *, start: str | None = None) -> Verdict:
     """Check that each line is as it was written and follows from the previous line.
+
+    The first line must be the first one of a log, unless `start` names the line before it.
 
     Args:
         files: The files of one log, oldest first.
         head: A hash that must be among the lines.
+        start: The hash of the line before the first file; None if the first file is the beginning of the log.
 
     Raises:
         ConfigError: If a file cannot be read.
     """
-    chain = _Chain()
+    chain = _Chain(start)
     lines = (line for file in files for line in _read(file))
     for line in lines:
         problem = chain.follow(line, lines)
@@ -66,8 +69,9 @@ def verify(files: Sequence[Path], head: str | None = None) -> Verdict:
 class _Chain:
     """The lines that were read until now."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: str | None) -> None:
         self.head_found = False
+        self._start = start
         self._lines = 0
         self._last: dict[str, Any] | None = None
         self._truncated: _ReadLine | None = None
@@ -86,19 +90,28 @@ class _Chain:
         if fields is None:
             self._truncated = truncated or line
             return f"{truncated.place} was changed" if truncated else None
-        if fields.get("torn") != (hashlib.sha256(truncated.content).hexdigest() if truncated else None):
+        if _truncated_hash(fields) != (hashlib.sha256(truncated.content).hexdigest() if truncated else None):
             return f"{truncated.place} was changed" if truncated else f"a truncated line before {line.place} is missing"
-        problem = _break(self._last, fields, rest)
+        problem = _break(self._last, fields, rest) if self._last else self._wrong_start(fields)
         if problem is not None:
             return f"{line.place} {problem}"
         if truncated is not None:
             self._notes.append(f"{truncated.place} was truncated during its write, as the next line says")
-        if self._last is None and fields["prev"] is not None:
-            self._notes.append(f"{line.place} continues a file that was not given (seq {fields['seq']})")
         if "lost" in fields:
             self._notes.append(f"lines that could not be written before {line.place}, as it says: {fields['lost']}")
         self._last, self._truncated, self._lines = fields, None, self._lines + 1
         return None
+
+    def _wrong_start(self, fields: dict[str, Any]) -> str | None:
+        """Return why a line is not the first one; None if it is."""
+        if fields["prev"] == self._start:
+            return None
+        if self._start is not None:
+            return f"does not follow the line with the hash {self._start}"
+        return (
+            f"continues another file (seq {fields['seq']}): the lines before it are missing. Name that file first, or "
+            "the hash of its last line with --from, as the ordinary log has it"
+        )
 
     def end(self, head: str | None) -> str | None:
         """Return the problem of the end, if it has one."""
@@ -107,16 +120,21 @@ class _Chain:
             return f"{truncated.place} was changed"
         if truncated is not None:
             return f"{truncated.place} is truncated: its writer died, or a person cut it. The next line will say which"
+        if self._last is None and self._start is not None:
+            return f"no line follows the line with the hash {self._start}: all lines were removed"
         if head is not None and not self.head_found:
             missing = f"the lines after seq {self._last['seq']}" if self._last else "all lines"
             return f"no line has the hash {head}: {missing} were removed, or it belongs to another log"
         return None
 
 
-def _break(last: dict[str, Any] | None, fields: dict[str, Any], rest: Iterator[_ReadLine]) -> str | None:
+def _truncated_hash(fields: dict[str, Any]) -> Any:
+    """Return the hash of a truncated line before this one; `torn` is that field's name in old lines."""
+    return fields.get("truncated", fields.get("torn"))
+
+
+def _break(last: dict[str, Any], fields: dict[str, Any], rest: Iterator[_ReadLine]) -> str | None:
     """Return why a line does not follow from the previous line; None if it does."""
-    if last is None:
-        return None
     seq, prev, expected = fields["seq"], fields["prev"], last["seq"] + 1
     if prev == last["hash"] and seq == expected:
         return None

@@ -26,8 +26,9 @@ audit_app = typer.Typer(
 
 @audit_app.command(
     short_help="Verify the chain of hashes in the audit log",
-    epilog="Examples: `rotator audit verify`, or of a log that was moved away from time to time, oldest first, "
-    "`rotator audit verify audit.jsonl.1 audit.jsonl --head 9f86d081…` with the last hash that the ordinary log has.",
+    epilog="Examples: `rotator audit verify`; of a log that logrotate moves away, oldest first, "
+    "`rotator audit verify audit.jsonl.1 audit.jsonl --head 9f86d081…` with the last hash in the ordinary log; "
+    "without the older files `rotator audit verify audit.jsonl --from 60303ae2…` with the hash of their last line.",
 )
 def verify(
     ctx: typer.Context,
@@ -39,6 +40,15 @@ def verify(
         str | None,
         typer.Option(
             "--head", metavar="HASH", help="Hash that the log must contain, 64 hexadecimal digits.", show_default=False
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="HASH",
+            help="Hash of the line before the first FILE, if that file is missing.",
+            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -57,7 +67,7 @@ def verify(
     chosen = files or ([configured] if configured else [])
     if not chosen:
         raise ConfigError("There is no audit log: name its files, or set audit.file")
-    verdict = audit.verify(chosen, head)
+    verdict = audit.verify(chosen, head, start=start)
     if as_json:
         print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:

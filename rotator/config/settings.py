@@ -530,6 +530,9 @@ class CircuitBreakerSettings(_Section):
         return self
 
 
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+
+
 def _listen(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004
@@ -547,6 +550,11 @@ class DaemonSettings(_Section):
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         "0.0.0.0:9464",
         description="Where `rotator run` serves metrics, health and the status page.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        (),
+        description="Names in the Host header that `rotator run` answers, besides IP addresses, localhost and the "
+        'machine\'s own name. "*.NAME" allows every name below NAME.',
     )
     concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
     min_spacing: Duration = Field(

@@ -288,7 +288,7 @@ class Daemon:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
             stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
             self._signals = stack.enter_context(contextlib.closing(Signals()))
-            app = create_app(self.status, self.metrics)
+            app = create_app(self.status, self.metrics, allowed_hosts=lambda: self._settings.daemon.allowed_hosts)
             address = stack.enter_context(serving(app, self._settings.daemon.listen))
             self._set_accounts(self._settings)
             shard = str(self._shard) if self._shard else "all"

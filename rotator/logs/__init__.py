@@ -15,8 +15,12 @@ from rotator.logs.redaction import (
     register_secret,
 )
 
+UNFILTERED = "rotator.audit"
+"""Name of the standard-library logger whose events are written at any level: the audit log's hashes."""
+
 __all__ = [
     "MASK",
+    "UNFILTERED",
     "Redactor",
     "configure",
     "escape_control",

@@ -16,6 +16,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from rotator.logs import UNFILTERED
 from rotator.logs.redaction import escape_control, redact
 
 
@@ -46,6 +47,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger(UNFILTERED).setLevel(logging.INFO)
     # A line a request or job, of interest only to who debugs.
     for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)

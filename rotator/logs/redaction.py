@@ -303,7 +303,8 @@ def _beginning(data: bytes) -> int:
     return memoryview(data)[:_SHORTEST].cast("Q")[0]
 
 
-_redactor = Redactor()
+redactor = Redactor()
+"""The redactor of this process."""
 
 
 def register_secret(secret: "SecretStr", *, passing: bool = False) -> "SecretStr":
@@ -313,7 +314,7 @@ def register_secret(secret: "SecretStr", *, passing: bool = False) -> "SecretStr
         secret: The value.
         passing: The process registers it again when it uses it again: see `Redactor.add`.
     """
-    _redactor.add(secret.get_secret_value(), passing=passing)
+    redactor.add(secret.get_secret_value(), passing=passing)
     return secret
 
 
@@ -328,12 +329,12 @@ def register_proxies() -> None:
         except ValueError:
             continue
         for value in {password, unquote(password), f"{user}:{password}", f"{unquote(user)}:{unquote(password)}"}:
-            _redactor.add(value)
+            redactor.add(value)
 
 
 def redact(text: str) -> str:
     """The text with every registered value masked."""
-    return _redactor.redact(text)
+    return redactor.redact(text)
 
 
 def foreign(text: str, limit: int = 300) -> str:

@@ -16,6 +16,9 @@ from rotator.logs import redact
 OVERDUE_AFTER = timedelta(hours=1)
 """A rotation that did not start this long after it was due is overdue: queues and short outages take less time."""
 
+# A provider can list thousands of ids, and an error can name them: the page and /api/status show its beginning.
+_LONGEST_TEXT = 2000
+
 
 class State(StrEnum):
     """The state of an account: the first of these that is true."""
@@ -275,5 +278,8 @@ def _requested(request: Request | None) -> RequestStatus | None:
 
 
 def _masked(text: str | None) -> str | None:
-    """Text of a journal, which another version or another instance can have written."""
-    return redact(text) if text is not None else None
+    """Text of a journal, which another version or another instance can have written: without secrets, and bounded."""
+    if text is None:
+        return None
+    masked = redact(text)
+    return masked if len(masked) <= _LONGEST_TEXT else masked[:_LONGEST_TEXT] + "…"

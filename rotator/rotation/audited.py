@@ -62,11 +62,11 @@ class AuditTrail:
             unless: What must not be so.
         """
         if not noted:
-            self._log.note(entry, audit.Result.BEGUN)
+            self._log.note(entry, audit.Result.STARTED)
         state = self._state
         may = not unless() and has_lease(state.journal, state.policy, state.situation.shared_now)
         if not may:
-            self._log.note(entry, audit.Result.NOT_DONE)
+            self._log.note(entry, audit.Result.FAILED)
         return may
 
     def acting(self, entry: Entry, *, begin: bool = False, required: bool = False) -> AbstractContextManager[Found]:
@@ -75,17 +75,17 @@ class AuditTrail:
 
     def begin(self, entry: Entry, *, required: bool) -> None:
         """Note that an act begins."""
-        self._log.note(entry, audit.Result.BEGUN, required=required)
+        self._log.note(entry, audit.Result.STARTED, required=required)
 
     def abandon(self, entry: Entry) -> None:
         """Note that an act was not done after all."""
-        self._log.note(entry, audit.Result.NOT_DONE)
+        self._log.note(entry, audit.Result.FAILED)
 
     def confirm_publish(self) -> None:
         """The run that published died, or got no answer: only now it is known that it published."""
         published = self._state.seen.published
         entry = self.entry(Act.PUBLISH, secret_id=published.secret_id, version=published.version)
-        self._log.note(entry, audit.Result.FOUND)
+        self._log.note(entry, audit.Result.CONFIRMED)
 
     def generated(self, candidate: SecretStr) -> None:
         """Remember a value that this run generated, for its fingerprint."""

@@ -24,7 +24,7 @@ _REUSE = timedelta(seconds=1)
 _READINESS_REUSE = timedelta(milliseconds=100)
 # Renderings at the same time. Rotations need the rest of the processor.
 _RENDERERS = 1
-_MAX_WAITING = 192
+_MAX_WAITING = 64  # of each answer: fewer in all than the server has connections
 
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -39,7 +39,7 @@ def create_app(
     status: Callable[[], FleetStatus],
     metrics: Metrics,
     *,
-    allowed_hosts: Iterable[str] = (),
+    allowed_hosts: Callable[[], Iterable[str]] = tuple,
     reuse: timedelta = _REUSE,
     max_waiting: int = _MAX_WAITING,
 ) -> Starlette:
@@ -48,7 +48,7 @@ def create_app(
     Args:
         status: Returns the status of every account; called in a thread.
         metrics: The counters.
-        allowed_hosts: Names in the Host header that are allowed, besides IP addresses and "localhost".
+        allowed_hosts: Returns the names in the Host header that are allowed: see `Guard`.
         reuse: How long a rendered answer is used again.
         max_waiting: Maximum number of clients that wait for an answer; others get 503.
     """
@@ -88,7 +88,7 @@ def create_app(
     ]
     app = Starlette(routes=routes, exception_handlers={404: _not_found, 500: _internal_error})
     app.router.redirect_slashes = False  # a path is right or wrong
-    app.add_middleware(Guard, allowed_hosts=frozenset(allowed_hosts))
+    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
     return app
 
 

@@ -1,6 +1,8 @@
 """Refuse requests that are not plain questions to a known name, and add security headers to every answer."""
 
 import ipaddress
+import socket
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -28,12 +30,14 @@ class Guard:
 
     Args:
         app: The application.
-        allowed_hosts: Names in the Host header that are allowed, besides IP addresses and "localhost".
+        allowed_hosts: Returns the names in the Host header that are allowed, besides IP addresses, "localhost" and this
+            machine's name. "*.NAME" allows every name below NAME.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Callable[[], Iterable[str]]) -> None:
         self._app = app
-        self._allowed_hosts = frozenset(name.lower().rstrip(".") for name in allowed_hosts) | {"localhost"}
+        self._allowed_hosts = allowed_hosts
+        self._own_names = frozenset({"localhost", socket.gethostname().lower()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
@@ -63,7 +67,13 @@ class Guard:
         client without the header is no browser.
         """
         name = _without_port(host).lower().rstrip(".")
-        return not host or name in self._allowed_hosts or _is_ip_address(name)
+        if not host or name in self._own_names or _is_ip_address(name):
+            return True
+        return any(_matches(name, allowed.lower()) for allowed in self._allowed_hosts())
+
+
+def _matches(name: str, allowed: str) -> bool:
+    return name.endswith(allowed.removeprefix("*")) if allowed.startswith("*.") else name == allowed
 
 
 def _without_port(host: str) -> str:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from anyio import Lock, Semaphore, to_thread
+from anyio.lowlevel import checkpoint
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 _WORTH_COMPRESSING = 1024
+# How much longer an answer is used while the next one is rendered: many clients must not wait for it.
+_OVERTIME = 4.0
 # The server holds up to two pieces for a client that reads slowly, and not the whole answer.
-_PIECE = 64 * 1024
+_PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class SharedRendering:
     Args:
         render: Renders the answer.
         renderers: Limits how many renderings run at the same time.
-        reuse: How long an answer is used again.
+        reuse: How long an answer is used again, and four times longer while the next one is rendered.
         max_waiting: Maximum number of clients that wait for a rendering.
     """
 
@@ -106,7 +109,8 @@ class SharedRendering:
             OverloadedError: If too many clients wait already.
         """
         arrived = time.monotonic()
-        if self._latest is not None and arrived < self._usable_until:
+        overtime = _OVERTIME * self._reuse if self._waiting else 0.0
+        if self._latest is not None and arrived < self._usable_until + overtime:
             return self._latest
         if self._waiting >= self._max_waiting:
             raise OverloadedError
@@ -133,4 +137,5 @@ class _InPieces(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for start in range(0, len(self.body), _PIECE):
             await send({"type": "http.response.body", "body": self.body[start : start + _PIECE], "more_body": True})
+            await checkpoint()  # a long answer keeps no other client waiting
         await send({"type": "http.response.body", "body": b"", "more_body": False})

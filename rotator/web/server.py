@@ -128,10 +128,17 @@ class _Protocol(H11Protocol):
         if len(self.connections) > self._limits.connections:
             self._close_one()
 
-    def close_order(self) -> tuple[bool, float]:
-        """Return the sort key for closing: first the connections without a request, of these the oldest."""
+    def close_order(self) -> tuple[int, float]:
+        """Return the sort key for closing, oldest first.
+
+        First the connections whose client does not take its answer, then those without a request, then the others: a
+        request that this process has not read yet is not its client's fault.
+        """
+        since = self._deadline.when() if self._deadline is not None else 0.0
+        if self.flow.write_paused:
+            return 0, since
         answering = not getattr(self.cycle, "response_complete", True)  # there is no cycle before a request
-        return answering, self._deadline.when() if self._deadline is not None else 0.0
+        return 2 if answering else 1, since
 
     def _close_one(self) -> None:
         """Close the first connection by `close_order`, so that a new client is served."""

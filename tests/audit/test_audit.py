@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,7 @@ from structlog.testing import capture_logs
 
 from rotator import audit
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit.file import lock_file
 from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
@@ -54,7 +55,7 @@ def written(file: Path, count: int = 5) -> list[bytes]:
     """Lines of a log, with their ends."""
     log = log_at(file)
     for _ in range(count):
-        log.note(CREATED, audit.Result.DONE)
+        log.note(CREATED, audit.Result.SUCCEEDED)
     return file.read_bytes().splitlines(keepends=True)
 
 
@@ -82,7 +83,7 @@ def no_room(file: Path, left: int = 0) -> Iterator[None]:
 
 
 def test_a_line_says_who_did_what_to_which_secret_and_why(file: Path) -> None:
-    log_at(file).note(CREATED, audit.Result.DONE)
+    log_at(file).note(CREATED, audit.Result.SUCCEEDED)
     (line,) = fields(file)
     assert line.pop("hash")
     assert line.pop("actor")["user"]
@@ -90,7 +91,7 @@ def test_a_line_says_who_did_what_to_which_secret_and_why(file: Path) -> None:
         "seq": 1,
         "at": "2026-11-23T18:05:07.250Z",
         "event": "create",
-        "result": "done",
+        "result": "succeeded",
         "account": "shop",
         "api_key": "shopkey",
         "secret_id": "id-2",
@@ -178,6 +179,24 @@ def test_a_line_made_anew_with_its_hash_does_not_fit_the_next(file: Path) -> Non
     assert problem(file, lines) == f"{file}:3 does not follow from the previous line: one of the two was replaced"
 
 
+CONTINUES = (
+    "{} continues another file (seq {}): the lines before it are missing. Name that file first, or the hash of its "
+    "last line with --from, as the ordinary log has it"
+)
+
+
+def test_verify_refuses_log_without_its_beginning(file: Path) -> None:
+    lines = written(file, 4)
+    hashes = [line["hash"] for line in fields(file)]
+    assert problem(file, lines[-1:], hashes[-1]) == CONTINUES.format(f"{file}:1", 4)
+    assert verify([file], start=hashes[2]).problem is None
+    assert verify([file], start=hashes[1]).problem == f"{file}:1 does not follow the line with the hash {hashes[1]}"
+    assert problem(file, lines) is None
+    assert verify([file], start=hashes[1]).problem == f"{file}:1 does not follow the line with the hash {hashes[1]}"
+    file.write_bytes(b"")
+    assert "all lines were removed" in str(verify([file], start=hashes[3]).problem)
+
+
 def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path) -> None:
     lines = written(file, 4)
     head = json.loads(lines[-1])["hash"]
@@ -215,7 +234,7 @@ def test_a_line_cut_off_by_a_crash_does_not_end_the_chain(file: Path, left: int)
     assert verify([file]).problem == (
         f"{file}:3 is truncated: its writer died, or a person cut it. The next line will say which"
     )
-    log_at(file).note(CREATED, audit.Result.DONE)
+    log_at(file).note(CREATED, audit.Result.SUCCEEDED)
     verdict = verify([file])
     assert (verdict.problem, verdict.lines) == (None, 3)
     assert verdict.notes == (f"{file}:3 was truncated during its write, as the next line says",)
@@ -228,7 +247,7 @@ def test_a_line_that_only_lacks_its_end_is_whole(file: Path) -> None:
     lines = written(file, 2)
     file.write_bytes(b"".join(lines).removesuffix(b"\n"))
     assert verify([file]).problem is None
-    log_at(file).note(CREATED, audit.Result.DONE)
+    log_at(file).note(CREATED, audit.Result.SUCCEEDED)
     assert verify([file]) == Verdict(3, fields(file)[-1]["hash"], None)
 
 
@@ -237,13 +256,13 @@ def test_a_full_disk_loses_lines_and_the_next_one_says_how_many(file: Path, left
     written(file, 2)
     before, log = file.read_bytes(), log_at(file)
     with no_room(file, left), capture_logs() as logs:
-        log.note(CREATED, audit.Result.DONE)
-        log.note(CREATED, audit.Result.DONE)
+        log.note(CREATED, audit.Result.SUCCEEDED)
+        log.note(CREATED, audit.Result.SUCCEEDED)
     assert [line["event"] for line in logs] == ["audit.lost", "audit.lost"]
     assert logs[0]["line"]["secret_id"] == "id-2", "what the file lacks, the ordinary log has"
     assert file.read_bytes() == before, "no part of a line is left"
-    log.note(CREATED, audit.Result.DONE)
-    log.note(CREATED, audit.Result.DONE)
+    log.note(CREATED, audit.Result.SUCCEEDED)
+    log.note(CREATED, audit.Result.SUCCEEDED)
     assert [line.get("lost") for line in fields(file)] == [None, None, 2, None]
     verdict = verify([file])
     assert (verdict.problem, verdict.lines) == (None, 4)
@@ -260,40 +279,91 @@ def test_what_has_to_be_noted_first_is_not_begun_without(file: Path) -> None:
         f"{file} cannot be written (File too large), and rotator starts nothing unaudited. Nothing was changed. "
         "Make room for it, or name another file with ROTATOR_AUDIT__FILE."
     )
-    log.note(CREATED, audit.Result.DONE)
+    log.note(CREATED, audit.Result.SUCCEEDED)
     assert "lost" not in fields(file)[-1], "nothing happened that has no line"
 
 
 @pytest.mark.parametrize(
     ("error", "result"),
     [
-        (LostAnswer("no answer"), "unanswered"),
-        (Unauthorized("no", status=401), "not_done"),
-        (RotatorError("no"), "not_done"),
+        (LostAnswer("no answer"), "unknown"),
+        (Unauthorized("no", status=401), "failed"),
+        (RotatorError("no"), "failed"),
     ],
 )
 def test_what_became_of_an_act_is_told_by_how_it_ended(file: Path, error: RotatorError, result: str) -> None:
     with pytest.raises(type(error)), log_at(file).acting(CREATED):
         raise error
-    assert [line["result"] for line in fields(file)] == ["begun", result]
+    assert [line["result"] for line in fields(file)] == ["started", result]
 
 
 def test_of_an_act_that_was_interrupted_nothing_is_claimed(file: Path) -> None:
     with pytest.raises(KeyboardInterrupt), log_at(file).acting(CREATED):
         raise KeyboardInterrupt
-    assert [line["result"] for line in fields(file)] == ["begun"]
+    assert [line["result"] for line in fields(file)] == ["started"]
 
 
 def test_note_loses_line_when_file_stays_locked(file: Path) -> None:
     written(file, 1)
     log = log_at(file, max_wait=timedelta(milliseconds=50))
-    with file.open() as held:
+    with lock_file(file).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with capture_logs() as logs:
-            log.note(CREATED, audit.Result.DONE)
+            log.note(CREATED, audit.Result.SUCCEEDED)
         assert logs[0]["error"] == f"{file} cannot be written: another process keeps it locked"
-    log.note(CREATED, audit.Result.DONE)
+    log.note(CREATED, audit.Result.SUCCEEDED)
     assert fields(file)[-1]["lost"] == 1
+
+
+@pytest.mark.parametrize("lock", [fcntl.flock, fcntl.lockf])
+def test_reader_with_shared_lock_stops_no_writer(file: Path, lock: Callable[..., None]) -> None:
+    written(file, 1)
+    log = log_at(file, max_wait=timedelta())
+    with file.open() as held:
+        lock(held, fcntl.LOCK_SH)
+        log.note(CREATED, audit.Result.STARTED, required=True)
+    assert len(fields(file)) == 2
+
+
+@pytest.mark.parametrize("depth", [900, 50_000])
+def test_nested_line_stops_neither_verify_nor_writers(file: Path, depth: int) -> None:
+    """The line has a valid hash, and Python's parser gives up at its brackets."""
+    nested = b'{"seq":2,"prev":null,"x":' + b"[" * depth + b"]" * (depth if depth < 1000 else 0)
+    nested += b',"hash":"' + hashlib.sha256(nested).hexdigest().encode() + b'"}\n'
+    file.write_bytes(b"".join(written(file, 1)) + nested)
+    assert verify([file]).problem is not None
+    log_at(file).note(CREATED, audit.Result.SUCCEEDED, required=True)
+    assert json.loads(file.read_bytes().splitlines()[-1])["result"] == "succeeded"
+
+
+def test_any_exception_of_the_log_is_a_lost_line(file: Path) -> None:
+    def broken() -> datetime:
+        raise RecursionError
+
+    counted: list[str] = []
+    log = AuditLog(file, broken)
+    log.on_lost = lambda: counted.append("lost")
+    with capture_logs() as logs, log.acting(CREATED):
+        counted.append("done")
+    assert counted == ["lost", "done", "lost"]
+    assert [line["event"] for line in logs] == ["audit.lost", "audit.lost"]
+    with pytest.raises(AuditError, match="Nothing was changed"), log.acting(CREATED, required=True):
+        counted.append("not to be done")
+    assert len(counted) == 3
+
+
+def test_old_lines_stay_valid(file: Path) -> None:
+    """Results and the field for a truncated line had other names."""
+    lines, prev = [], None
+    rest = b'{"seq":2,"at"'
+    for seq, (result, more) in enumerate([("begun", {}), ("done", {"torn": hashlib.sha256(rest).hexdigest()})], 1):
+        content = json.dumps({"seq": seq, "result": result, **more, "prev": prev}, separators=(",", ":")).encode()[:-1]
+        prev = hashlib.sha256(content).hexdigest()
+        lines += [content + b',"hash":"' + prev.encode() + b'"}\n', rest + b"\n"]
+    file.write_bytes(b"".join(lines[:-1]))
+    assert (verify([file]).problem, verify([file]).lines) == (None, 2)
+    written(file, 1)
+    assert (verify([file]).problem, verify([file]).lines) == (None, 3)
 
 
 # --- several writers, files that are moved away ----------------------------------------------------------------
@@ -305,7 +375,7 @@ from datetime import timedelta
 from rotator.audit import Act, AuditLog, Entry, Result
 log = AuditLog(Path(sys.argv[1]), max_wait=timedelta(minutes=1))
 for number in range(40):
-    log.note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.DONE)
+    log.note(Entry(Act.CREATE, "shop", "key", sys.argv[2], None), Result.SUCCEEDED)
 """
 
 
@@ -325,12 +395,12 @@ def test_a_file_that_is_moved_away_is_gone_on_from(file: Path) -> None:
     log = log_at(file)
     written(file, 2)
     moved = file.rename(f"{file}-20261123")
-    log.note(CREATED, audit.Result.DONE)
+    log.note(CREATED, audit.Result.SUCCEEDED)
     newest = file.rename(f"{file}.1")
     written(file, 1)  # by another process
     assert [line["seq"] for line in fields(newest) + fields(file)] == [3, 4]
     assert verify([moved, newest, file]) == Verdict(4, fields(file)[-1]["hash"], None)
-    assert verify([newest, file]).notes == (f"{newest}:1 continues a file that was not given (seq 3)",)
+    assert verify([newest, file]).problem == CONTINUES.format(f"{newest}:1", 3)
     assert verify([moved, file]).problem == f"{file}:1 follows on seq 2 with seq 4: the lines between are missing"
 
 
@@ -356,7 +426,7 @@ def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file
 
 def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_one(file: Path) -> None:
     written(file, 1)
-    with file.open() as held:
+    with lock_file(file).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting = threading.Thread(target=written, args=(file, 1))
         waiting.start()
@@ -419,7 +489,7 @@ def acts(file: Path) -> list[str]:
     return [f"{line['event']} {line['result']}" for line in fields(file)] if file.exists() else []
 
 
-WHOLE = ["create begun", "create done", "publish begun", "publish done", "revoke begun", "revoke done"]
+WHOLE = [f"{act} {result}" for act in ("create", "publish", "revoke") for result in ("started", "succeeded")]
 
 
 def test_a_rotation_has_two_lines_for_each_thing_it_does(file: Path) -> None:
@@ -453,10 +523,10 @@ def test_values_that_could_be_guessed_have_no_fingerprint(file: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "then_perform", "first", "then"),
     [
-        (Create, False, ["create begun"], WHOLE),
+        (Create, False, ["create started"], WHOLE),
         (Create, True, WHOLE[:2], WHOLE[2:]),
         (Publish, False, WHOLE[:2], WHOLE[2:]),
-        (Publish, True, WHOLE[:4], ["publish found", *WHOLE[4:]]),
+        (Publish, True, WHOLE[:4], ["publish confirmed", *WHOLE[4:]]),
         (Event.COMMITTED, True, WHOLE[:4], WHOLE[4:]),
         (Revoke, True, WHOLE, []),
     ],
@@ -479,8 +549,8 @@ def test_a_create_whose_answer_was_lost_is_one_that_may_have_happened(file: Path
     world = audited(file)
     world.provider.fault = fault
     rotate(world)
-    repeated = ["create begun", "create done"] if fault == "lost-before" else []
-    assert acts(file) == ["create begun", "create unanswered", *repeated, "publish begun", "publish done"]
+    repeated = ["create started", "create succeeded"] if fault == "lost-before" else []
+    assert acts(file) == ["create started", "create unknown", *repeated, "publish started", "publish succeeded"]
 
 
 @pytest.mark.parametrize("fault", ["lost-before", "lost-after"])
@@ -493,10 +563,11 @@ def test_a_publication_whose_answer_was_lost_is_found_by_the_next_run(file: Path
     world.vault.fault = fault
     with pytest.raises(RotatorError):
         rotation.perform(rotation.decide())
-    assert acts(file)[2:] == ["publish begun", "publish unanswered"]
+    assert acts(file)[2:] == ["publish started", "publish unknown"]
     world.clock.wait(timedelta(hours=1))
     world.rotation().run()
-    assert acts(file)[4:] == (["publish begun", "publish done"] if fault == "lost-before" else ["publish found"])
+    again = ["publish started", "publish succeeded"]
+    assert acts(file)[4:] == (again if fault == "lost-before" else ["publish confirmed"])
 
 
 def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path) -> None:
@@ -507,7 +578,7 @@ def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path)
     rotate(world)
     before = len(acts(file))
     rotation.perform(step)
-    assert acts(file)[before:] == ["create begun", "create not_done"]
+    assert acts(file)[before:] == ["create started", "create failed"]
 
 
 @pytest.mark.parametrize("kind", [Create, Publish, Revoke])
@@ -530,7 +601,7 @@ def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path,
     delays.append(rotation.policy.lease)
     rotation.perform(step)
     assert (world.live, world.published) == (live, published)
-    assert acts(file)[-2:] == [f"{kind.__name__.lower()} begun", f"{kind.__name__.lower()} not_done"]
+    assert acts(file)[-2:] == [f"{kind.__name__.lower()} started", f"{kind.__name__.lower()} failed"]
 
 
 def test_a_rescue_says_that_it_is_one(file: Path) -> None:
@@ -540,8 +611,8 @@ def test_a_rescue_says_that_it_is_one(file: Path) -> None:
     world.rotation().run()
     assert world.published == FIRST
     assert [(line["event"], line["result"], line["trigger"]) for line in fields(file)] == [
-        ("publish", "begun", "rescue"),
-        ("publish", "done", "rescue"),
+        ("publish", "started", "rescue"),
+        ("publish", "succeeded", "rescue"),
     ]
 
 
@@ -550,8 +621,8 @@ def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
     world.provider.add("shopkey", FIRST)
     Operator(world.rotation()).adopt(SecretStr(FIRST), None)
     assert [(line["event"], line["result"], line["trigger"]) for line in fields(file)] == [
-        ("publish", "begun", "adopt"),
-        ("publish", "done", "adopt"),
+        ("publish", "started", "adopt"),
+        ("publish", "succeeded", "adopt"),
     ]
     assert {line["fingerprint"] for line in fields(file)} == {None}
 
@@ -564,7 +635,7 @@ def test_what_a_person_resolves_is_noted_before_it_is_revoked(file: Path) -> Non
     operator = Operator(world.rotation())
     (unknown,) = operator.unknown()
     operator.resolve(frozenset({unknown}))
-    assert acts(file) == ["retire begun", "retire done", "revoke begun", "revoke done"]
+    assert acts(file) == ["retire started", "retire succeeded", "revoke started", "revoke succeeded"]
     assert {line["secret_id"] for line in fields(file)} == {unknown}
     assert {line["trigger"] for line in fields(file)[:2]} == {"resolve"}
 
@@ -679,11 +750,11 @@ def test_what_people_do_by_hand_is_audited(cluster: Cluster, payments: Payments,
 
     lines = fields(file)[before:]
     assert [f"{line['event']} {line['result']}" for line in lines] == [
-        *("create begun", "create done"),
-        *("retire begun", "retire done"),
-        *("revoke begun", "revoke done"),
-        *("top_up begun", "top_up not_done"),
-        *("callbacks begun", "callbacks done"),
+        *("create started", "create succeeded"),
+        *("retire started", "retire succeeded"),
+        *("revoke started", "revoke succeeded"),
+        *("top_up started", "top_up failed"),
+        *("callbacks started", "callbacks succeeded"),
     ]
     assert lines[0]["fingerprint"] == audit.fingerprint(payments.api_key, made_up)
     assert {line["secret_id"] for line in lines[1:6]} == {added.json["id"]}

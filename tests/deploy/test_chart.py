@@ -771,3 +771,13 @@ def test_the_values_that_the_page_shows_are_accepted(tmp_path: Path) -> None:
     found = render(yaml.safe_load(shown))
     (config_map,) = (one for one in found if one["kind"] == "ConfigMap")
     assert loaded(config_map, tmp_path).account("shop").primary == "main"
+
+
+@pytest.mark.parametrize("mode", ["deployment", "statefulset"])
+def test_service_names_are_allowed_hosts(mode: str, tmp_path: Path) -> None:
+    values = LEAST | {"mode": mode, "config": LEAST["config"] | {"daemon": {"allowed_hosts": ["rotator.example.com"]}}}
+    found = loaded(next(one for one in render(values) if one["kind"] == "ConfigMap"), tmp_path).daemon.allowed_hosts
+    service = "night-rotator.secrets"
+    expected = {"night-rotator", service, f"{service}.svc", f"{service}.svc.cluster.local", "rotator.example.com"}
+    pods = {f"*.{service}{suffix}" for suffix in ("", ".svc", ".svc.cluster.local")}
+    assert set(found) == expected | (pods if mode == "statefulset" else set())

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator.logs import Redactor, configure, redaction, register_secret
+from rotator.audit import Act, AuditLog, Entry, Result
+from rotator.logs import UNFILTERED, Redactor, configure, redaction, register_secret
 
 Form = Literal["json", "console"]
 FORMS: tuple[Form, ...] = ("json", "console")
@@ -41,11 +42,11 @@ SCRAPS = ("with", "Plain9", "Accent1", "Quotes1", "Slash1", "Brace1", "Tag1")
 @pytest.fixture(autouse=True)
 def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Loggers are the process's; the redactor is a fresh one, that knows the canaries alone."""
-    names = (None, "httpx", "httpcore", "urllib3", "uvicorn")
+    names = (None, "httpx", "httpcore", "urllib3", "uvicorn", UNFILTERED)
     before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-    monkeypatch.setattr(redaction, "_redactor", Redactor())
+    monkeypatch.setattr(redaction, "redactor", Redactor())
     yield
     structlog.reset_defaults()
     for name, (level, handlers) in before.items():
@@ -344,3 +345,14 @@ def test_an_exception_that_nothing_caught_is_masked(capsys: pytest.CaptureFixtur
 
 def raise_(error: Exception) -> None:
     raise error
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_log_level_filters_the_audit_hash(form: Form, tmp_path: Path) -> None:
+    """Without it a person who can write the audit file can write all of it again."""
+    out = started(form, "error")
+    structlog.get_logger().warning("filtered")
+    file = tmp_path / "audit.jsonl"
+    AuditLog(file).note(Entry(Act.CREATE, "shop", "shopkey", "host/1/ab", "schedule"), Result.SUCCEEDED)
+    assert json.loads(file.read_text())["hash"] in out.getvalue()
+    assert "filtered" not in out.getvalue()

@@ -190,7 +190,7 @@ def test_redact_is_quick_for_a_hostile_text_and_many_values() -> None:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_redactor", Redactor())
+    monkeypatch.setattr(redaction, "redactor", Redactor())
 
 
 def test_foreign_masks_before_it_cuts() -> None:

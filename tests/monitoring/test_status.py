@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
-from rotator.monitoring import RequestStatus, RetiringStatus, describe
+from rotator.monitoring import RequestStatus, RetiringStatus, State, describe, state
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 SHOP = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")
@@ -36,3 +36,13 @@ def test_secrets_in_doubt_are_counted_but_not_unknown() -> None:
     journal = Journal(current=OWN, ambiguity="one of two", strangers=Strangers(frozenset({"id-2"}), NOW))
     status = describe(SHOP, journal, None)
     assert (status.unknown_secrets, status.live_secrets) == (0, 2)
+
+
+def test_long_error_is_bounded() -> None:
+    """A provider that lists 14,000 ids makes errors of 112 KB."""
+    ids = frozenset(f"id-{number}" for number in range(2, 14_002))
+    journal = Journal(current=OWN, ambiguity=f"unknown ids: {', '.join(sorted(ids))}", unknown_ids=ids)
+    status = describe(SHOP, journal, None)
+    assert len(status.last_error or "") == 2001
+    assert status.unknown_secrets == 14_000
+    assert state(status, NOW) is State.AMBIGUOUS

@@ -192,6 +192,22 @@ def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
         assert patient.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+def test_clients_that_take_no_answer_make_room_for_new_ones() -> None:
+    with (
+        served(replace(MANY, accounts=MANY.accounts * 100), limits=Limits(connections=4)) as server,
+        ExitStack() as stack,
+    ):
+        for _ in range(12):
+            reluctant = stack.enter_context(closing(connect(server.address)))
+            reluctant.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert reluctant.recv(1)
+        waiting = stack.enter_context(closing(connect(server.address)))
+        for _ in range(2):
+            stack.enter_context(closing(connect(server.address)))
+        waiting.sendall(HEALTH)
+        assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 def test_no_number_of_clients_takes_the_files_that_rotations_need() -> None:
     with served() as server, ExitStack() as stack:
         assert server.client.get("/healthz").status_code == 200

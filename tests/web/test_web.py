@@ -303,6 +303,10 @@ def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served
         ("LOCALHOST", True),
         ("rotator.ops.svc:9464", True),
         ("Rotator.ops.svc.:9464", True),
+        (socket.gethostname(), True),
+        ("rotator-0.shards.svc:9464", True),
+        ("shards.svc", False),
+        ("evil-shards.svc", False),
         ("evil.example.com", False),
         ("localhost.evil.example.com", False),
         ("127.0.0.1.evil.example.com", False),
@@ -311,7 +315,7 @@ def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served
     ],
 )
 def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
-    named = create_app(lambda: CALM, Metrics(), allowed_hosts=["rotator.ops.svc"])
+    named = create_app(lambda: CALM, Metrics(), allowed_hosts=lambda: ["rotator.ops.svc", "*.shards.svc"])
     with (
         serving(named, "127.0.0.1:0") as address,
         httpx.Client(base_url=f"http://{address}", trust_env=False) as client,

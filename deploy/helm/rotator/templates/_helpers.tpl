@@ -46,8 +46,24 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if not .Values.config.vault.address }}
 {{- fail "config.vault.address is empty: say where Vault is" }}
 {{- end }}
-{{- .Values.config | toToml | trim }}
+{{- $daemon := .Values.config.daemon | default dict }}
+{{- $hosts := concat (include "rotator.serviceNames" . | fromJsonArray) ($daemon.allowed_hosts | default list) }}
+{{- set .Values.config "daemon" (set (deepCopy $daemon) "allowed_hosts" ($hosts | uniq)) | toToml | trim }}
 {{- end }}
+{{- end }}
+
+{{- /* The names of the Service and of a StatefulSet's pods, for the Host header; no web site can have them. */}}
+{{- define "rotator.serviceNames" -}}
+{{- $name := include "rotator.fullname" . }}
+{{- $names := list $name }}
+{{- range $suffix := list "" ".svc" ".svc.cluster.local" }}
+{{- $full := printf "%s.%s%s" $name $.Release.Namespace $suffix }}
+{{- $names = append $names $full }}
+{{- if eq $.Values.mode "statefulset" }}
+{{- $names = append $names (printf "*.%s" $full) }}
+{{- end }}
+{{- end }}
+{{- $names | toJson }}
 {{- end }}
 
 {{- define "rotator.port" -}}
