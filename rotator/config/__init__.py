@@ -1,24 +1,16 @@
 """Settings: the configuration file and the environment, checked before anything is contacted or written."""
 
-from rotator.config.settings import (
-    AccountApiSettings,
-    AccountSettings,
-    Fields,
-    Settings,
-    VaultAuth,
-    VaultSettings,
-    changes,
-    find_file,
-    format_duration,
-    in_plain_text,
-    is_loopback,
-    load,
-    parse_duration,
-)
+from rotator.config.accounts import AccountSettings, Fields
+from rotator.config.diff import Change, changes
+from rotator.config.load import find_file, load
+from rotator.config.servers import AccountApiSettings, VaultAuth, VaultSettings
+from rotator.config.settings import Settings
+from rotator.config.types import format_duration, in_plain_text, is_loopback, parse_duration
 
 __all__ = [
     "AccountApiSettings",
     "AccountSettings",
+    "Change",
     "Fields",
     "Settings",
     "VaultAuth",
