@@ -1,13 +1,15 @@
 """Reading of the configuration: find the file, read it and the environment, refuse mistakes, one line each."""
 
+import codecs
 import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
+from rotator.config.environment import merged, read_environment
+from rotator.config.mistakes import Source, describe
 from rotator.config.settings import Settings
 from rotator.errors import ConfigError
 
@@ -39,25 +41,36 @@ def load(path: Path) -> Settings:
         ConfigError: If the file cannot be read or anything in it or in the environment is wrong; each
             mistake is one line.
     """
+    text = _text(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_secrets(path, content)
-    for key in content.keys() - Settings.model_fields.keys():
-        raise ConfigError(f"{path}: {key}: is not a setting")
+    environment = read_environment(os.environ, Settings)
+    values = merged(content, environment.values)
     try:
-        settings = Settings(**content)
-    except SettingsError as error:
-        raise ConfigError(f"{path}: {error}: a variable for a whole section has to be JSON") from None
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_lines(path, error))) from None
+        source = Source(path, text, environment, values, Settings)
+        raise ConfigError("\n".join(describe(error, source))) from None
     for file in _named_files(settings):
         if not file.is_file():
             raise ConfigError(f"{path}: {file} does not exist or is not a file")
     return settings
+
+
+def _text(path: Path) -> str:
+    """The text of the file, in UTF-8 or, with a byte-order mark, in UTF-16."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not valid TOML: its text is not UTF-8") from None
 
 
 def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:
@@ -75,38 +88,3 @@ def _named_files(settings: Settings) -> list[Path]:
     vault, api = settings.vault, settings.account_api
     files = (vault.ca_cert, vault.client_cert, vault.client_key, api.ca_cert, vault.auth.secret_id_file)
     return [file for file in files if file is not None]
-
-
-_RENAMED = {
-    ("account_api", "settle"): "account_api.consistency_window",
-    ("accounts", "low_balance"): "balance_threshold",
-    ("balance", "low"): "balance.threshold",
-    ("daemon", "brake"): "daemon.circuit_breaker, with the keys failures, window and cooldown",
-    ("daemon", "circuit_breaker", "of_last"): "daemon.circuit_breaker.window",
-    ("daemon", "circuit_breaker", "hold"): "daemon.circuit_breaker.cooldown",
-    ("daemon", "recheck"): "daemon.verify_interval",
-    ("daemon", "sweep"): "daemon.resync_interval",
-}
-
-
-def _lines(path: Path, error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    said: set[tuple[tuple[int | str, ...], str]] = set()
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        loc = problem["loc"]
-        if loc == ("accounts",) and problem["type"] == "too_short" and lines:
-            continue  # only because none of them is right
-        if loc[:1] == ("accounts",) and (loc[2:], problem["msg"]) in said:
-            continue  # inherited: said once, of [defaults] or [balance]
-        if loc[:1] in (("defaults",), ("balance",)):
-            inherited_as = ("balance_threshold",) if loc == ("balance", "threshold") else loc[1:]
-            said.add((inherited_as, problem["msg"]))
-        where = ".".join(str(part) for part in loc)
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            renamed = _RENAMED.get(tuple(part for part in loc if isinstance(part, str)))
-            message = f"is now called {renamed}" if renamed else "is not a setting"
-        if problem["type"] == "missing":
-            message = "is missing"
-        lines.append(f"{path}: {where}: {message}" if where else f"{path}: {message}")
-    return lines

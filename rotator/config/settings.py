@@ -1,32 +1,21 @@
 """The whole configuration: its sections, and the rules between them."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rotator.config.accounts import AccountSettings, BalanceSettings, Defaults, inherit, inherit_balance
 from rotator.config.process import AuditSettings, DaemonSettings, LogSettings
 from rotator.config.servers import AccountApiSettings, VaultSettings
-from rotator.config.types import format_duration
+from rotator.config.types import Section, format_duration
 from rotator.errors import ConfigError
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """The whole configuration, checked."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix="ROTATOR_",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
 
     vault: VaultSettings
     account_api: AccountApiSettings = Field(default_factory=AccountApiSettings)
@@ -107,35 +96,6 @@ class Settings(BaseSettings):
                 f"account_api.timeout ({format_duration(self.account_api.timeout)}): work has to fit in it"
             )
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """ROTATOR_* first, then the file, then what Vault's and OpenBao's own clients read."""
-        return env_settings, init_settings, _VaultEnvironment(settings_cls)
-
-
-class _VaultEnvironment(PydanticBaseSettingsSource):
-    """The variables that `vault` and `bao` themselves read, as the last resort."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        vault = _first_set(address="ADDR", namespace="NAMESPACE", ca_cert="CACERT")
-        token = _first_set(token="TOKEN")  # noqa: S106 - the name of a variable  # nosec B106
-        return {"vault": vault | ({"auth": token} if token else {})} if vault or token else {}
-
-
-def _first_set(**names: str) -> dict[str, str]:
-    values = {key: os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") for key, name in names.items()}
-    return {key: value for key, value in values.items() if value}
 
 
 def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
