@@ -347,8 +347,20 @@ MISTAKES = {
     "an argument of the settings library": ("_cli_prog_name = 'x'\n" + GOOD, 'unknown section "_cli_prog_name".'),
     # Vault.
     "no address": (A, "vault.address: is missing."),
-    "an address without a scheme": ('[vault]\naddress = "localhost:8200"\n' + A, "vault.address: URL scheme should be"),
-    "an empty address": ('[vault]\naddress = ""\n' + A, "vault.address: Input should be a valid URL"),
+    "an address without a scheme": (
+        '[vault]\naddress = "localhost:8200"\n' + A,
+        "vault.address: must begin with http:// or https:// and a host.",
+    ),
+    "an address without slashes": ('[vault]\naddress = "http:host"\n' + A, "vault.address: must begin with http:// or"),
+    "an address without a host": (
+        '[vault]\naddress = "https:///v1"\n' + A,
+        "vault.address: must begin with http:// or",
+    ),
+    "an address with an empty query": (
+        '[vault]\naddress = "https://a?"\n' + A,
+        "vault.address: has to be a plain address",
+    ),
+    "an empty address": ('[vault]\naddress = ""\n' + A, "vault.address: is not an address such as"),
     "an address with credentials": (
         f'[vault]\naddress = "https://me:{CANARY}@vault"\n' + A,
         "vault.address: has to be a plain address, without credentials, query or fragment.",
@@ -357,10 +369,10 @@ MISTAKES = {
         f'[vault]\naddress = "https://vault/?token={CANARY}"\n' + A,
         "vault.address: has to be a plain address, without credentials, query or fragment.",
     ),
-    "no address in a list": ("[vault]\naddress = []\n" + A, "vault.address: Input should be a valid URL"),
+    "no address in a list": ("[vault]\naddress = []\n" + A, "vault.address: is not an address such as"),
     "a wrong address among several": (
         '[vault]\naddress = ["https://a", "b:8200"]\n' + A,
-        "vault.address: URL scheme should be",
+        "vault.address: must begin with http:// or https:// and a host.",
     ),
     "one address twice": (
         '[vault]\naddress = ["https://a", "https://a/"]\n' + A,
@@ -779,7 +791,7 @@ def test_an_empty_variable_of_the_vault_command_says_nothing(desk: Desk) -> None
         ("ROTATOR_VAULT_ADDRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
         ("rotator_vault__adress", 'unknown key "adress". Did you mean ROTATOR_VAULT__ADDRESS?'),
         ("ROTATOR_DAEMON__SWEEP", 'unknown key "sweep". Its name is now ROTATOR_DAEMON__RESYNC_INTERVAL.'),
-        ("ROTATOR_VAULT__ADDRESS", "Input should be a valid URL"),
+        ("ROTATOR_VAULT__ADDRESS", "is not an address such as"),
         ("ROTATOR_DEFAULTS__EVERY", "is not a duration"),
         ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),
     ],
