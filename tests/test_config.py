@@ -12,11 +12,20 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from rotator.config import AccountSettings, Settings, find_file, format_duration, load, parse_duration
+from rotator.config import (
+    AccountSettings,
+    Settings,
+    find_file,
+    format_duration,
+    load,
+    parse_duration,
+    warn_of_open_files,
+)
 from rotator.config.mistakes import key_lines
 from rotator.core.scheduling import Blackout, Schedule, Window
 from rotator.errors import ConfigError
@@ -360,6 +369,26 @@ MISTAKES = {
         '[vault]\naddress = "https://a?"\n' + A,
         "vault.address: has to be a plain address",
     ),
+    "a path with a wildcard of policies": (
+        VAULT + A + account("b", path="apps/+/b"),
+        'account "b": path: may not hold "+"',
+    ),
+    "a path with another wildcard": (
+        VAULT + A + account("b", path="apps/*"),
+        'account "b": path: has to be path parts',
+    ),
+    "a payment in a published document": (
+        VAULT + A + account("b", "top_up = { trx_path = 'apps/a' }"),
+        'account "b": top_up.trx_path "apps/a" is a published document, which consumers can read.',
+    ),
+    "a payment in the journals": (
+        VAULT + A + account("b", "top_up = { trx_path = 'rotator/journal/x' }"),
+        'account "b": top_up.trx_path "rotator/journal/x" is inside vault.journal_prefix',
+    ),
+    "a device as token_file": (
+        VAULT + "[vault.auth]\nmethod = 'token_file'\ntoken_file = '/dev/zero'\n" + A,
+        "/dev/zero is not a regular file.",
+    ),
     "an empty address": ('[vault]\naddress = ""\n' + A, "vault.address: is not an address such as"),
     "an address with credentials": (
         f'[vault]\naddress = "https://me:{CANARY}@vault"\n' + A,
@@ -534,6 +563,36 @@ def test_load_names_the_variable_with_a_mistake_in_json(desk: Desk) -> None:
     accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
     said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
     assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
+
+
+@pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
+def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    token = desk.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
+    assert token is not None
+    assert token.get_secret_value() == CANARY
+
+
+@pytest.mark.parametrize("token", [f"{CANARY} x", f"{CANARY}\nx", f" {CANARY}", f'"{CANARY}"', f"\ufeff{CANARY}"])
+def test_load_refuses_a_token_of_several_words(desk: Desk, token: str) -> None:
+    said = desk.refusal(GOOD, VAULT_TOKEN=token)
+    assert said.startswith("VAULT_TOKEN: must be one word of printable ASCII characters")
+
+
+def test_load_refuses_a_fifo_as_token_file(desk: Desk, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    auth = "[vault.auth]\nmethod = 'token_file'\ntoken_file = 'token'\n"
+    assert desk.refusal(VAULT + auth + A) == "token is not a regular file."
+
+
+def test_warn_of_open_files_names_audit_token_and_secret_files(desk: Desk, tmp_path: Path) -> None:
+    for name, mode in (("audit", 0o666), ("token", 0o646), ("id", 0o644)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    auth = "[vault.auth]\ntoken_file = 'token'\nsecret_id_file = 'id'\n[audit]\nfile = 'audit'\n"
+    with structlog.testing.capture_logs() as logs:
+        warn_of_open_files(desk.load(VAULT + auth + A))
+    assert [log["file"] for log in logs] == ["audit", "token", "id"]
 
 
 def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
@@ -791,6 +850,7 @@ def test_an_empty_variable_of_the_vault_command_says_nothing(desk: Desk) -> None
         ("ROTATOR_VAULT_ADDRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
         ("rotator_vault__adress", 'unknown key "adress". Did you mean ROTATOR_VAULT__ADDRESS?'),
         ("ROTATOR_DAEMON__SWEEP", 'unknown key "sweep". Its name is now ROTATOR_DAEMON__RESYNC_INTERVAL.'),
+        ("VAULT_ADDR", "is not an address"),
         ("ROTATOR_VAULT__ADDRESS", "is not an address such as"),
         ("ROTATOR_DEFAULTS__EVERY", "is not a duration"),
         ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),

@@ -110,12 +110,13 @@ def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = No
     daemon.listen.
     """
     from rotator import logs
-    from rotator.config import find_file, load
+    from rotator.config import find_file, load, warn_of_open_files
     from rotator.daemon import Daemon
 
     path = find_file(config or ctx.find_root().obj)
     settings = load(path)
     logs.configure(settings.log.level, settings.log.format)
+    warn_of_open_files(settings)
     Daemon(path, settings, shard=_shard(settings, shard)).run()
 
 

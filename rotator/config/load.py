@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from rotator.config.environment import merged, read_environment
 from rotator.config.mistakes import Source, describe
+from rotator.config.secret_file import refuse_endless, warn_of_permissions
 from rotator.config.settings import Settings
 from rotator.errors import ConfigError
 
@@ -54,10 +55,23 @@ def load(path: Path) -> Settings:
     except ValidationError as error:
         source = Source(path, text, environment, values, Settings)
         raise ConfigError("\n".join(describe(error, source))) from None
-    for file in _named_files(settings):
+    for file in _required_files(settings):
         if not file.is_file():
             raise ConfigError(f"{path}: {file} does not exist or is not a file")
+    auth = settings.vault.auth
+    for file in filter(None, (auth.token_file, auth.secret_id_file, auth.jwt_file)):
+        if file.exists():
+            refuse_endless(file, file.stat())
     return settings
+
+
+def warn_of_open_files(settings: Settings) -> None:
+    """Log a warning for each audit, token or secret file that every user of the machine can change or read."""
+    auth = settings.vault.auth
+    for file in filter(None, (settings.audit.file, auth.token_file, auth.jwt_file)):
+        warn_of_permissions(file)
+    if auth.secret_id_file is not None:
+        warn_of_permissions(auth.secret_id_file, readable=True)
 
 
 def _text(path: Path) -> str:
@@ -84,7 +98,7 @@ def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:
             )
 
 
-def _named_files(settings: Settings) -> list[Path]:
+def _required_files(settings: Settings) -> list[Path]:
     vault, api = settings.vault, settings.account_api
     files = (vault.ca_cert, vault.client_cert, vault.client_key, api.ca_cert, vault.auth.secret_id_file)
     return [file for file in files if file is not None]

@@ -1,5 +1,6 @@
 """Settings of the two servers: Vault, with the login, and the provider."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -7,6 +8,16 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
 from rotator.config.types import Address, Duration, PositiveDuration, Section, VaultPath, read_url
+
+
+def _one_word(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value().strip("\r\n")
+    if not re.fullmatch("[!-~]+", value) or value[0] in "\"'":
+        raise ValueError("must be one word of printable ASCII characters, without blanks, line breaks and quotes")
+    return SecretStr(value)
+
+
+Token = Annotated[SecretStr, AfterValidator(_one_word)]
 
 
 class VaultAuth(Section):
@@ -19,8 +30,8 @@ class VaultAuth(Section):
     secret_id_file: Path | None = Field(None, description="AppRole: a file that holds the secret id.")
     token_file: Path | None = Field(None, description="token_file: a file that holds the token, read anew at need.")
     jwt_file: Path | None = Field(None, description="jwt, kubernetes: the file with the JWT, read at each login.")
-    token: SecretStr | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__TOKEN.")
-    secret_id: SecretStr | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__SECRET_ID.")
+    token: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__TOKEN.")
+    secret_id: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__SECRET_ID.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

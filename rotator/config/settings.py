@@ -43,6 +43,9 @@ class Settings(Section):
         more = f" and {len(self.accounts) - 10} more" if len(self.accounts) > 10 else ""  # noqa: PLR2004
         raise ConfigError(f'No account is named "{name}"; configured are {known}{more}')
 
+    def _in_journals(self, path: str) -> bool:
+        return path == self.vault.journal_prefix or path.startswith(f"{self.vault.journal_prefix}/")
+
     def journal_path(self, account: AccountSettings) -> str:
         """Where the account's journal stands, below vault.mount."""
         return f"{self.vault.journal_prefix}/{account.name}"
@@ -74,12 +77,19 @@ class Settings(Section):
     def _fleet(self) -> Self:
         for attribute in ("name", "path", "api_key"):
             _refuse_repeats(attribute, (getattr(account, attribute) for account in self.accounts))
+        published = {account.path for account in self.accounts}
         for account in self.accounts:
             _check_primary(account, self._by_name)
-            if account.path == self.vault.journal_prefix or account.path.startswith(f"{self.vault.journal_prefix}/"):
+            if self._in_journals(account.path):
                 raise ValueError(
                     f'account "{account.name}": path "{account.path}" is inside vault.journal_prefix, '
                     "which consumers must not be able to read"
+                )
+            _check_trx_path(account, published)
+            if account.top_up.trx_path is not None and self._in_journals(account.top_up.trx_path):
+                raise ValueError(
+                    f'account "{account.name}": top_up.trx_path "{account.top_up.trx_path}" is inside '
+                    "vault.journal_prefix, where only rotator's own documents are"
                 )
         if (
             self.daemon.concurrency / self.account_api.max_calls_per_second
@@ -115,4 +125,12 @@ def _check_primary(account: AccountSettings, by_name: dict[str, AccountSettings]
     if primary.primary is not None:
         raise ValueError(
             f'account "{account.name}": its primary "{primary.name}" is itself a secondary of "{primary.primary}"'
+        )
+
+
+def _check_trx_path(account: AccountSettings, published: set[str]) -> None:
+    if account.top_up.trx_path in published:
+        raise ValueError(
+            f'account "{account.name}": top_up.trx_path "{account.top_up.trx_path}" is a published document, '
+            "which consumers can read"
         )

@@ -146,6 +146,8 @@ def _vault_path(text: str) -> str:
     """KV v2 paths are joined into URLs: nothing may be left for the server or a proxy to reinterpret."""
     if not re.fullmatch(r"[\w.@~+=-]+(?:/[\w.@~+=-]+)*", text, re.ASCII):
         raise ValueError("has to be path parts of letters, digits and ._-@~+= joined by single slashes")
+    if "+" in text.split("/"):
+        raise ValueError('may not hold "+" as a part: in a policy, it stands for every name')
     if any(part in (".", "..") for part in text.split("/")):
         raise ValueError('may not hold "." or ".." as a part')
     return text
