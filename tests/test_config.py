@@ -15,6 +15,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from rotator.config import (
@@ -899,6 +900,25 @@ def test_the_schema_s_durations_are_those_that_are_read() -> None:
         assert re.search(pattern, text)
     for text in ("30", "1 h", "monthly", ""):
         assert not re.search(pattern, text)
+
+
+def test_schema_defaults_satisfy_the_schema() -> None:
+    schema = Settings.model_json_schema()
+    checked = 0
+    for model in (schema, *schema["$defs"].values()):
+        for key, declared in model["properties"].items():
+            if "default" in declared:
+                checked += 1
+                value = Draft202012Validator(declared | {"$defs": schema["$defs"]})
+                assert list(value.iter_errors(declared["default"])) == [], (model["title"], key, declared["default"])
+    assert checked > 50
+
+
+def test_schema_describes_every_key() -> None:
+    schema = Settings.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        assert model["description"]
+        assert [key for key, declared in model["properties"].items() if not declared.get("description")] == []
 
 
 def test_printed_settings_can_be_read_again_and_hold_no_secret(desk: Desk) -> None:

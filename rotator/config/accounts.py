@@ -59,10 +59,10 @@ def _schedule(
 class Fields(Section):
     """The names under which the published document holds its values; other fields are left alone."""
 
-    api_key: str = Field("api_key", min_length=1)
-    api_secret: str = Field("api_secret", min_length=1)
-    secret_id: str = Field("secret_id", min_length=1)
-    rotated_at: str = Field("rotated_at", min_length=1)
+    api_key: str = Field("api_key", min_length=1, description="Name of the field with the API key.")
+    api_secret: str = Field("api_secret", min_length=1, description="Name of the field with the secret.")
+    secret_id: str = Field("secret_id", min_length=1, description="Name of the field with the id of the secret.")
+    rotated_at: str = Field("rotated_at", min_length=1, description="Name of the field with the time of the rotation.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

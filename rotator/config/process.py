@@ -32,7 +32,9 @@ class CircuitBreakerSettings(Section):
 def _listen(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004
-        raise ValueError('has to be HOST:PORT, such as "0.0.0.0:9464" or "[::]:9464"')
+        raise ValueError('has to be HOST:PORT or :PORT, such as "127.0.0.1:9464", "[::1]:9464" or ":9464"')
+    if not host:
+        return text
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
     except ValueError:
@@ -44,8 +46,9 @@ class DaemonSettings(Section):
     """How the work is done; what only `rotator run` heeds is said to be so."""
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
-        "0.0.0.0:9464",
-        description="Where `rotator run` serves metrics, health and the status page.",
+        ":9464",
+        description="Where `rotator run` serves metrics, health and the status page: an IP address and a port, or a "
+        "port alone for every address of the host, IPv4 and IPv6.",
     )
     concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
     min_spacing: Duration = Field(
@@ -68,7 +71,9 @@ class DaemonSettings(Section):
     shutdown_timeout: PositiveDuration = Field(
         timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
     )
-    circuit_breaker: CircuitBreakerSettings = Field(default_factory=CircuitBreakerSettings)
+    circuit_breaker: CircuitBreakerSettings = Field(
+        default_factory=CircuitBreakerSettings, description="When the daemon starts no new rotation."
+    )
     lease: PositiveDuration = Field(
         timedelta(minutes=2),
         description="How long a runner has an account to itself before another may take over.",
@@ -78,8 +83,8 @@ class DaemonSettings(Section):
 class LogSettings(Section):
     """The log, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
+    format: Literal["json", "console"] = Field("console", description="One JSON object a line, or text for people.")
 
 
 class AuditSettings(Section):

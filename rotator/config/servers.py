@@ -23,7 +23,9 @@ Token = Annotated[SecretStr, AfterValidator(_one_word)]
 class VaultAuth(Section):
     """How rotator logs in to Vault."""
 
-    method: Literal["token", "token_file", "approle", "kubernetes", "jwt", "cert"] = "token"
+    method: Literal["token", "token_file", "approle", "kubernetes", "jwt", "cert"] = Field(
+        "token", description="The auth method."
+    )
     mount: VaultPath | None = Field(None, description="Where the auth method is mounted; its own name if unset.")
     role: str | None = Field(None, description="The role to log in as (kubernetes, jwt; optional for cert).")
     role_id: str | None = Field(None, description="AppRole: the role id.")
@@ -85,7 +87,7 @@ class VaultSettings(Section):
     client_key: Path | None = Field(None, description="The PEM file with its key.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take.")
-    auth: VaultAuth = Field(default_factory=VaultAuth)
+    auth: VaultAuth = Field(default_factory=VaultAuth, description="The login.")
 
     @property
     def addresses(self) -> tuple[str, ...]:

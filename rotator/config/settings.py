@@ -17,14 +17,16 @@ from rotator.errors import ConfigError
 class Settings(Section):
     """The whole configuration, checked."""
 
-    vault: VaultSettings
-    account_api: AccountApiSettings = Field(default_factory=AccountApiSettings)
-    defaults: Defaults = Field(default_factory=Defaults)
-    balance: BalanceSettings = Field(default_factory=BalanceSettings)
+    vault: VaultSettings = Field(description="Vault or OpenBao.")
+    account_api: AccountApiSettings = Field(
+        default_factory=AccountApiSettings, description="The Account API of the provider."
+    )
+    defaults: Defaults = Field(default_factory=Defaults, description="Defaults of the accounts.")
+    balance: BalanceSettings = Field(default_factory=BalanceSettings, description="Balances and automatic top-ups.")
     accounts: tuple[AccountSettings, ...] = Field(min_length=1, description="The accounts to rotate.")
-    daemon: DaemonSettings = Field(default_factory=DaemonSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    audit: AuditSettings = Field(default_factory=AuditSettings)
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="How rotator works.")
+    log: LogSettings = Field(default_factory=LogSettings, description="The log.")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="The audit log.")
 
     @cached_property
     def _by_name(self) -> dict[str, AccountSettings]:

@@ -15,11 +15,13 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import Url
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, Url
 
 from rotator.core.scheduling import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Window, cron_gaps
 
@@ -186,3 +188,13 @@ ApiKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the defaults of durations as they are written in a file; pydantic's own are ISO 8601."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, timedelta):
+                properties[name]["default"] = format_duration(field.default)
+        return schema
