@@ -33,7 +33,7 @@ from rotator.errors import ConfigError
 from tests.support import Cluster
 
 CANARY = "hvs.CanaryThatNobodyMayPrint01"
-EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+EXAMPLE = Path(__file__).parent.parent.parent / "config.example.toml"
 
 VAULT = '[vault]\naddress = "http://127.0.0.1:8200"\n'
 DEFAULTS = "[defaults]\n"
