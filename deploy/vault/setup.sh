@@ -14,6 +14,16 @@ set -eu
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 vault() { command "${VAULT_CLI:-vault}" "$@"; }
 
+# In a policy, + and * stand for other names: such a policy would reach documents of other accounts.
+for account in "$@"; do
+  case $account in
+    '' | . | .. | *[!A-Za-z0-9._-]*)
+      echo "setup.sh: '$account' is no name of an account: letters, digits, '.', '_' and '-' only. Nothing was changed." >&2
+      exit 2
+      ;;
+  esac
+done
+
 # The documents live in a KV version 2 mount: only there a write can name the version that it replaces.
 vault read sys/mounts/secret >/dev/null 2>&1 || vault secrets enable -path=secret -version=2 kv
 

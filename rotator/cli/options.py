@@ -89,11 +89,13 @@ def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
     """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
     settings = settings_of(ctx, config)
     from rotator import logs
+    from rotator.config import warn_of_open_files
     from rotator.fleet import Fleet
     from rotator.provider import AccountApi
     from rotator.vault import Vault
 
     logs.configure(settings.log.level, settings.log.format)
+    warn_of_open_files(settings)
     stop = threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's
@@ -135,22 +137,20 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
 
     from pydantic import SecretStr
 
+    from rotator.config import one_line, read_secret_file, warn_of_permissions
     from rotator.logs import register_secret
 
     if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{file} cannot be read") from None
+        secret = read_secret_file(file)
+        warn_of_permissions(file, readable=True)
     elif variable is not None:
-        text = os.environ.get(variable, "")
+        secret = one_line(os.environ.get(variable, ""), variable)
     elif stdin:
-        text = sys.stdin.readline()
+        secret = one_line(sys.stdin.readline(), "Standard input")
     elif sys.stdin.isatty():
-        text = getpass(f"{prompt}: ")
+        secret = getpass(f"{prompt}: ")
     else:
         raise ConfigError(f"There is no terminal to ask on: use {option}-stdin, {option}-file or {option}-env")
-    secret = text.strip("\r\n")
     if not secret.strip():
         raise ConfigError("The value is empty")
     return register_secret(SecretStr(secret))

@@ -1,24 +1,18 @@
 """Settings: the configuration file and the environment, checked before anything is contacted or written."""
 
-from rotator.config.settings import (
-    AccountApiSettings,
-    AccountSettings,
-    Fields,
-    Settings,
-    VaultAuth,
-    VaultSettings,
-    changes,
-    find_file,
-    format_duration,
-    in_plain_text,
-    is_loopback,
-    load,
-    parse_duration,
-)
+from rotator.config.accounts import AccountSettings, Fields
+from rotator.config.diff import Change, changes
+from rotator.config.load import find_file, load, warn_of_open_files
+from rotator.config.secret_file import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
+from rotator.config.servers import AccountApiSettings, VaultAuth, VaultSettings
+from rotator.config.settings import Settings
+from rotator.config.types import format_duration, in_plain_text, is_loopback, parse_duration
 
 __all__ = [
+    "MAX_SECRET_BYTES",
     "AccountApiSettings",
     "AccountSettings",
+    "Change",
     "Fields",
     "Settings",
     "VaultAuth",
@@ -29,5 +23,9 @@ __all__ = [
     "in_plain_text",
     "is_loopback",
     "load",
+    "one_line",
     "parse_duration",
+    "read_secret_file",
+    "warn_of_open_files",
+    "warn_of_permissions",
 ]

@@ -46,7 +46,8 @@ def serving(app: ASGIApp, listen: str, limits: Limits | None = None) -> Iterator
 
     Args:
         app: The application.
-        listen: "HOST:PORT", the host an IP address, "[…]" around IPv6; port 0 for any free one.
+        listen: "HOST:PORT", the host an IP address, "[…]" around IPv6; port 0 for any free one. ":PORT" is every
+            address of the host, of both families.
         limits: The server's limits; the defaults if not given.
 
     Yields:
@@ -70,7 +71,7 @@ def serving(app: ASGIApp, listen: str, limits: Limits | None = None) -> Iterator
 
 def _listen(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    host = host.removeprefix("[").removesuffix("]") or _any_address()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
@@ -84,6 +85,15 @@ def _listen(listen: str) -> socket.socket:
     # without it each answer on a kept connection takes 40 ms, the client's delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _any_address() -> str:
+    """Return the address of every interface: of both families, or of IPv4 alone if the host has no IPv6."""
+    try:
+        socket.create_server(("::", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ""
+    return "::" if socket.has_dualstack_ipv6() else ""
 
 
 class _Config(uvicorn.Config):

@@ -12,11 +12,22 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from rotator.config import AccountSettings, Settings, find_file, format_duration, load, parse_duration
+from rotator.config import (
+    AccountSettings,
+    Settings,
+    find_file,
+    format_duration,
+    load,
+    parse_duration,
+    warn_of_open_files,
+)
+from rotator.config.mistakes import key_lines
 from rotator.core.scheduling import Blackout, Schedule, Window
 from rotator.errors import ConfigError
 from testkit.cluster import Cluster
@@ -62,8 +73,9 @@ class Desk:
         lines = message.splitlines()
         assert len(lines) == 1, f"one mistake, {len(lines)} lines:\n{message}"
         assert message.isprintable()
-        assert message.startswith(str(self.file)), message
-        return message.removeprefix(str(self.file)).removeprefix(": ")
+        if not message.startswith(str(self.file)):
+            return message
+        return re.sub(r"^(:[0-9]+)?: ", "", message.removeprefix(str(self.file)))
 
 
 @pytest.fixture
@@ -156,28 +168,34 @@ MISTAKES = {
         VAULT + 'journal_prefix = "apps/b"\n' + A + B,
         'account "b": path "apps/b" is inside vault.journal_prefix, which consumers must not be able to read.',
     ),
-    "a path that goes up": (VAULT + A + account("b", path="apps/../b"), 'accounts.1.path: may not hold "." or ".."'),
-    "a path with a dot": (VAULT + A + account("b", path="apps/./b"), 'accounts.1.path: may not hold "." or ".."'),
-    "a path from the root": (VAULT + A + account("b", path="/apps/b"), "accounts.1.path: has to be path parts"),
-    "a path that ends in a slash": (VAULT + A + account("b", path="apps/b/"), "accounts.1.path: has to be path parts"),
-    "a path with two slashes": (VAULT + A + account("b", path="apps//b"), "accounts.1.path: has to be path parts"),
-    "a path with a question mark": (VAULT + A + account("b", path="b?x=1"), "accounts.1.path: has to be path parts"),
-    "a path with an escape": (VAULT + A + account("b", path="b%2fx"), "accounts.1.path: has to be path parts"),
-    "an empty path": (VAULT + A + account("b").replace('"apps/b"', '""'), "accounts.1.path: has to be path parts"),
+    "a path that goes up": (VAULT + A + account("b", path="apps/../b"), 'account "b": path: may not hold "." or ".."'),
+    "a path with a dot": (VAULT + A + account("b", path="apps/./b"), 'account "b": path: may not hold "." or ".."'),
+    "a path from the root": (VAULT + A + account("b", path="/apps/b"), 'account "b": path: has to be path parts'),
+    "a path that ends in a slash": (
+        VAULT + A + account("b", path="apps/b/"),
+        'account "b": path: has to be path parts',
+    ),
+    "a path with two slashes": (VAULT + A + account("b", path="apps//b"), 'account "b": path: has to be path parts'),
+    "a path with a question mark": (VAULT + A + account("b", path="b?x=1"), 'account "b": path: has to be path parts'),
+    "a path with an escape": (VAULT + A + account("b", path="b%2fx"), 'account "b": path: has to be path parts'),
+    "an empty path": (VAULT + A + account("b").replace('"apps/b"', '""'), 'account "b": path: has to be path parts'),
     "a mount that goes up": (VAULT + 'mount = "../sys"\n' + A, 'vault.mount: may not hold "." or ".."'),
     # Values.
     "a grace as long as the interval": (
         VAULT + A + account("b", 'every = "1d"'),
-        "accounts.1: grace (1d) has to be shorter than every (1d), or the account would be full whenever it is due.",
+        'account "b": grace (1d) has to be shorter than every (1d), or the account would be full whenever it is due.',
     ),
     "a grace that the defaults make too long": (
         VAULT + DEFAULTS + 'grace = "30d"\n' + A + B,
         "defaults: grace (30d) has to be shorter than every (30d), or the account would be full whenever it is due.",
     ),
-    "an interval of nothing": (VAULT + A + account("b", "every = 0"), "accounts.1.every: has to be longer than zero."),
+    "an interval of nothing": (
+        VAULT + A + account("b", "every = 0"),
+        'account "b": every: has to be longer than zero.',
+    ),
     "an interval that is not one": (
         VAULT + A + account("b", 'every = "monthly"'),
-        'accounts.1.every: is not a duration such as "30d", "24h", "90s" or "500ms".',
+        'account "b": every: is not a duration such as "30d", "24h", "90s" or "500ms".',
     ),
     "a default that is not one": (
         VAULT + DEFAULTS + 'every = "monthly"\n' + A + B,
@@ -186,7 +204,7 @@ MISTAKES = {
     # Schedules.
     "an interval and a cron line": (
         VAULT + A + account("b", 'every = "1d"', 'cron = "0 3 * * *"'),
-        "accounts.1: every and cron exclude each other, and one of them is needed.",
+        'account "b": every and cron exclude each other, and one of them is needed.',
     ),
     "an interval and a cron line for all": (
         VAULT + DEFAULTS + 'every = "9d"\ncron = "0 3 * * 1"\n' + A + B,
@@ -194,7 +212,7 @@ MISTAKES = {
     ),
     "a cron line that is not one": (
         VAULT + A + account("b", 'cron = "@monthly"'),
-        'accounts.1.cron: is not five fields such as "0 3 1 * *": minute, hour, day, month, weekday.',
+        'account "b": cron: is not five fields such as "0 3 1 * *": minute, hour, day, month, weekday.',
     ),
     "a default cron line with a wrong field": (
         VAULT + DEFAULTS + 'cron = "0 25 * * *"\n' + A + B,
@@ -202,19 +220,19 @@ MISTAKES = {
     ),
     "a time zone that does not exist": (
         VAULT + A + account("b", 'timezone = "Europe/Bonn"'),
-        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+        'account "b": timezone: is not a time zone such as "Europe/Berlin".',
     ),
     "a time zone that is a folder": (
         VAULT + A + account("b", 'timezone = "Europe"'),
-        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+        'account "b": timezone: is not a time zone such as "Europe/Berlin".',
     ),
     "a time zone that goes up": (
         VAULT + A + account("b", 'timezone = "../../etc/passwd"'),
-        'accounts.1.timezone: is not a time zone such as "Europe/Berlin".',
+        'account "b": timezone: is not a time zone such as "Europe/Berlin".',
     ),
     "a window that is not one": (
         VAULT + A + account("b", 'windows = ["02:00-05:00", "nights"]'),
-        'accounts.1.windows.1: is not a window such as "mon-fri 02:00-05:00", "sat,sun 00:00-24:00" or "22:00-02:00".',
+        'account "b": windows.1: is not a window such as "mon-fri 02:00-05:00", "sat,sun 00:00-24:00" or "22:00-02:00"',
     ),
     "a default window that is not one": (
         VAULT + DEFAULTS + 'windows = ["nights"]\n' + A + B,
@@ -222,39 +240,39 @@ MISTAKES = {
     ),
     "one window that is not in a list": (
         VAULT + A + account("b", 'windows = "02:00-05:00"'),
-        "accounts.1.windows: Input should be a valid tuple.",
+        'account "b": windows: must be a list.',
     ),
     "a blackout that is not one": (
         VAULT + A + account("b", 'blackouts = ["christmas"]'),
-        "accounts.1.blackouts.0: is not a blackout such as",
+        'account "b": blackouts.0: is not a blackout such as',
     ),
     "a blackout on a day that does not exist": (
         VAULT + A + account("b", 'blackouts = ["2027-02-29"]'),
-        "accounts.1.blackouts.0: has a day that no calendar has.",
+        'account "b": blackouts.0: has a day that no calendar has.',
     ),
     "blackouts all year round": (
         VAULT + A + account("b", 'blackouts = ["01-01/12-31"]'),
-        "accounts.1: windows and blackouts leave no opening for more than 400 days; set max_age or open more.",
+        'account "b": windows and blackouts leave no opening for more than 400 days; set max_age or open more.',
     ),
     "a max_age below the interval": (
         VAULT + A + account("b", 'every = "9d"', 'max_age = "8d"'),
-        "accounts.1: max_age may not be shorter than every.",
+        'account "b": max_age may not be shorter than every.',
     ),
     "a jitter as long as the interval": (
         VAULT + A + account("b", 'every = "9d"', 'jitter = "9d"'),
-        "accounts.1: jitter has to be shorter than every.",
+        'account "b": jitter has to be shorter than every.',
     ),
     "a grace that the jitter makes too long": (
         VAULT + A + account("b", 'every = "2d"', 'jitter = "1d"'),
-        "accounts.1: grace (1d) has to be shorter than every less jitter (1d), or the account would be full",
+        'account "b": grace (1d) has to be shorter than every less jitter (1d), or the account would be full',
     ),
     "a grace as long as the time between two times of cron": (
         VAULT + A + account("b", 'cron = "0 3 * * *"'),
-        "accounts.1: grace (1d) has to be shorter than the shortest time between two rotations by cron (1d), or",
+        'account "b": grace (1d) has to be shorter than the shortest time between two rotations by cron (1d), or',
     ),
     "an alphabet that cannot comply": (
         VAULT + A + account("b", 'secret_alphabet = "abcdef0123"'),
-        "accounts.1: secret_alphabet needs at least one lower-case letter, one upper-case letter and one digit.",
+        'account "b": secret_alphabet needs at least one lower-case letter, one upper-case letter and one digit.',
     ),
     "a default alphabet that cannot comply": (
         VAULT + DEFAULTS + 'secret_alphabet = "abc"\n' + A + B,
@@ -262,23 +280,23 @@ MISTAKES = {
     ),
     "an alphabet with a letter twice": (
         VAULT + A + account("b", 'secret_alphabet = "aaB1"'),
-        "accounts.1: secret_alphabet holds a character twice",
+        'account "b": secret_alphabet holds a character twice',
     ),
     "an alphabet with a blank": (
         VAULT + A + account("b", 'secret_alphabet = "aB1 "'),
-        "accounts.1: secret_alphabet may hold only printable ASCII",
+        'account "b": secret_alphabet may hold only printable ASCII',
     ),
     "a length that is too short": (
         VAULT + A + account("b", "secret_length = 7"),
-        "accounts.1: secret_length has to be 8 to 25, not 7.",
+        'account "b": secret_length has to be 8 to 25, not 7.',
     ),
     "a length that is too long": (
         VAULT + A + account("b", "secret_length = 26"),
-        "accounts.1: secret_length has to be 8 to 25, not 26.",
+        'account "b": secret_length has to be 8 to 25, not 26.',
     ),
     "two fields of one name": (
         VAULT + A + account("b", 'fields = {api_key = "X", api_secret = "X"}'),
-        "accounts.1.fields: has one name twice.",
+        'account "b": fields: has one name twice.',
     ),
     "a lease too short for its work": (
         GOOD + '[daemon]\nlease = "29s"\n',
@@ -286,55 +304,93 @@ MISTAKES = {
     ),
     "no concurrency": (GOOD + "[daemon]\nconcurrency = 0\n", "daemon.concurrency: "),
     "a wrong type": (VAULT + 'verify = "perhaps"\n' + A, "vault.verify: Input should be a valid boolean"),
-    "a number for a text": (VAULT + A + account("b", "primary = 3"), "accounts.1.primary: "),
-    "a name with a slash": (VAULT + A + account("b/c", key="k", path="p"), "accounts.1.name: "),
-    "an account without a path": (VAULT + A + '[[accounts]]\nname = "b"\napi_key = "k"\n', "accounts.1.path: is mis"),
+    "a number for a text": (VAULT + A + account("b", "primary = 3"), 'account "b": primary: '),
+    "a name with a slash": (VAULT + A + account("b/c", key="k", path="p"), 'account "b/c": name: '),
+    "an account without a path": (VAULT + A + '[[accounts]]\nname = "b"\napi_key = "k"\n', 'account "b": path: is mis'),
     "the only account without a path": (
         VAULT + '[[accounts]]\nname = "b"\napi_key = "k"\n',
-        "accounts.0.path: is missing.",
+        'account "b": path: is missing.',
     ),
     # Settings that do not exist.
-    "an unknown section": (GOOD + "[dameon]\n", "dameon: is not a setting."),
-    "an unknown default": (VAULT + DEFAULTS + 'evry = "3d"\n' + A + B, "defaults.evry: is not a setting."),
-    "an unknown key of an account": (VAULT + A + account("b", "evry = 3"), "accounts.1.evry: is not a setting."),
-    "an unknown key of Vault": (VAULT + 'adress = "x"\n' + A, "vault.adress: is not a setting."),
+    "an unknown section": (GOOD + "[dameon]\n", 'unknown section "dameon". Did you mean "daemon"?'),
+    "an unknown default": (
+        VAULT + DEFAULTS + 'evry = "3d"\n' + A + B,
+        'defaults: unknown key "evry". Did you mean "every"?',
+    ),
+    "an unknown key of an account": (
+        VAULT + A + account("b", "evry = 3"),
+        'account "b": unknown key "evry". Did you mean "every"?',
+    ),
+    "an unknown key of Vault": (VAULT + 'adress = "x"\n' + A, 'vault: unknown key "adress". Did you mean "address"?'),
     "the old name of the consistency window": (
         VAULT + A + "[account_api]\nsettle = '1s'\n",
-        "account_api.settle: is now called account_api.consistency_window.",
+        'account_api: unknown key "settle". Its name is now "consistency_window".',
     ),
     "the old name of the circuit breaker": (
         VAULT + A + "[daemon.brake]\nof_last = 3\n",
-        "daemon.brake: is now called daemon.circuit_breaker, with the keys failures, window and cooldown.",
+        'daemon: unknown key "brake". Its name is now "circuit_breaker".',
     ),
     "the old name of the circuit breaker's window": (
         VAULT + A + "[daemon.circuit_breaker]\nof_last = 3\n",
-        "daemon.circuit_breaker.of_last: is now called daemon.circuit_breaker.window.",
+        'daemon.circuit_breaker: unknown key "of_last". Its name is now "window".',
     ),
     "the old name of the circuit breaker's cooldown": (
         VAULT + A + "[daemon.circuit_breaker]\nhold = '1m'\n",
-        "daemon.circuit_breaker.hold: is now called daemon.circuit_breaker.cooldown.",
+        'daemon.circuit_breaker: unknown key "hold". Its name is now "cooldown".',
     ),
     "the old name of the verify interval": (
         VAULT + A + "[daemon]\nrecheck = '1h'\n",
-        "daemon.recheck: is now called daemon.verify_interval.",
+        'daemon: unknown key "recheck". Its name is now "verify_interval".',
     ),
     "the old name of the resync interval": (
         VAULT + A + "[daemon]\nsweep = '1h'\n",
-        "daemon.sweep: is now called daemon.resync_interval.",
+        'daemon: unknown key "sweep". Its name is now "resync_interval".',
     ),
     "the old name of the balance threshold": (
         VAULT + A + "[balance]\nlow = '1'\n",
-        "balance.low: is now called balance.threshold.",
+        'balance: unknown key "low". Its name is now "threshold".',
     ),
     "the old name of an account's threshold": (
         VAULT + A + account("b", "low_balance = '1'"),
-        "accounts.1.low_balance: is now called balance_threshold.",
+        'account "b": unknown key "low_balance". Its name is now "balance_threshold".',
     ),
-    "an argument of the settings library": ("_cli_prog_name = 'x'\n" + GOOD, "_cli_prog_name: is not a setting."),
+    "an argument of the settings library": ("_cli_prog_name = 'x'\n" + GOOD, 'unknown section "_cli_prog_name".'),
     # Vault.
     "no address": (A, "vault.address: is missing."),
-    "an address without a scheme": ('[vault]\naddress = "localhost:8200"\n' + A, "vault.address: URL scheme should be"),
-    "an empty address": ('[vault]\naddress = ""\n' + A, "vault.address: Input should be a valid URL"),
+    "an address without a scheme": (
+        '[vault]\naddress = "localhost:8200"\n' + A,
+        "vault.address: must begin with http:// or https:// and a host.",
+    ),
+    "an address without slashes": ('[vault]\naddress = "http:host"\n' + A, "vault.address: must begin with http:// or"),
+    "an address without a host": (
+        '[vault]\naddress = "https:///v1"\n' + A,
+        "vault.address: must begin with http:// or",
+    ),
+    "an address with an empty query": (
+        '[vault]\naddress = "https://a?"\n' + A,
+        "vault.address: has to be a plain address",
+    ),
+    "a path with a wildcard of policies": (
+        VAULT + A + account("b", path="apps/+/b"),
+        'account "b": path: may not hold "+"',
+    ),
+    "a path with another wildcard": (
+        VAULT + A + account("b", path="apps/*"),
+        'account "b": path: has to be path parts',
+    ),
+    "a payment in a published document": (
+        VAULT + A + account("b", "top_up = { trx_path = 'apps/a' }"),
+        'account "b": top_up.trx_path "apps/a" is a published document, which consumers can read.',
+    ),
+    "a payment in the journals": (
+        VAULT + A + account("b", "top_up = { trx_path = 'rotator/journal/x' }"),
+        'account "b": top_up.trx_path "rotator/journal/x" is inside vault.journal_prefix',
+    ),
+    "a device as token_file": (
+        VAULT + "[vault.auth]\nmethod = 'token_file'\ntoken_file = '/dev/zero'\n" + A,
+        "/dev/zero is not a regular file.",
+    ),
+    "an empty address": ('[vault]\naddress = ""\n' + A, "vault.address: is not an address such as"),
     "an address with credentials": (
         f'[vault]\naddress = "https://me:{CANARY}@vault"\n' + A,
         "vault.address: has to be a plain address, without credentials, query or fragment.",
@@ -343,10 +399,10 @@ MISTAKES = {
         f'[vault]\naddress = "https://vault/?token={CANARY}"\n' + A,
         "vault.address: has to be a plain address, without credentials, query or fragment.",
     ),
-    "no address in a list": ("[vault]\naddress = []\n" + A, "vault.address: Input should be a valid URL"),
+    "no address in a list": ("[vault]\naddress = []\n" + A, "vault.address: is not an address such as"),
     "a wrong address among several": (
         '[vault]\naddress = ["https://a", "b:8200"]\n' + A,
-        "vault.address: URL scheme should be",
+        "vault.address: must begin with http:// or https:// and a host.",
     ),
     "one address twice": (
         '[vault]\naddress = ["https://a", "https://a/"]\n' + A,
@@ -375,8 +431,8 @@ MISTAKES = {
             " a file with secret_id_file."
         ),
     ),
-    "a token in a wrong place": (VAULT + f'token = "{CANARY}"\n' + A, "vault.token: is not a setting."),
-    "a token in place of the section": (f'vault = "{CANARY}"\n' + A, "vault: Input should be a valid dictionary"),
+    "a token in a wrong place": (VAULT + f'token = "{CANARY}"\n' + A, 'vault: unknown key "token".'),
+    "a token in place of the section": (f'vault = "{CANARY}"\n' + A, "vault: must be a section."),
     "a CA that is not there": (VAULT + 'ca_cert = "no.pem"\n' + A, "no.pem does not exist or is not a file."),
     "a provider's CA that is not there": (
         GOOD + '[account_api]\nca_cert = "/no.pem"\n',
@@ -436,7 +492,141 @@ def test_a_mistake_is_refused_in_one_line(desk: Desk, mistake: str) -> None:
 def test_two_mistakes_are_two_lines(desk: Desk) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.load(VAULT + 'mount = "/x"\n' + A + account("b", "secret_length = 3"))
-    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["vault.mount", "accounts.1"]
+    assert [line.split(": ")[:2] for line in str(caught.value).splitlines()] == [
+        [f"{desk.file}:3", "vault.mount"],
+        [f"{desk.file}:8", 'account "b"'],
+    ]
+
+
+MANY_SHAPES = """\
+# A comment with a [header] in it, and a comma,
+[vault]
+address = [
+  "http://127.0.0.1:8200", # one
+  # "http://127.0.0.1:8201",
+]
+
+  [vault.auth] # indented
+  method = 'token'
+[defaults]
+fields.api_key = "a"
+timezone = \"\"\"
+UTC\"\"\"
+[[accounts]]
+name = "a"
+[accounts.top_up]
+per_day = 1
+[[accounts]]
+name = "b"
+fields = { api_key = "a", "odd.name" = "b" }
+"""
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_key_lines_finds_each_key(ending: str) -> None:
+    lines = dict(key_lines(MANY_SHAPES.replace("\n", ending)))
+    assert lines == {
+        ("vault",): 2,
+        ("vault", "address"): 3,
+        ("vault", "address", 0): 3,
+        ("vault", "auth"): 8,
+        ("vault", "auth", "method"): 9,
+        ("defaults",): 10,
+        ("defaults", "fields"): 11,
+        ("defaults", "fields", "api_key"): 11,
+        ("defaults", "timezone"): 12,
+        ("accounts", 0): 14,
+        ("accounts", 0, "name"): 15,
+        ("accounts", 0, "top_up"): 16,
+        ("accounts", 0, "top_up", "per_day"): 17,
+        ("accounts", 1): 18,
+        ("accounts", 1, "name"): 19,
+        ("accounts", 1, "fields"): 20,
+        ("accounts", 1, "fields", "api_key"): 20,
+        ("accounts", 1, "fields", "odd.name"): 20,
+    }
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_key_lines_ends_soon_when_a_value_is_long(lines: int) -> None:
+    text = "windows = [\n" + '  "02:00-05:00",\n' * lines + "]\n"
+    found = dict(key_lines(text))
+    assert found.get(("windows",)) == (1 if lines == 1 else None)
+
+
+def test_load_names_file_line_and_account_of_a_mistake(desk: Desk) -> None:
+    with pytest.raises(ConfigError) as caught:
+        desk.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
+    assert str(caught.value) == f'{desk.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'
+
+
+def test_load_names_the_variable_with_a_mistake_in_json(desk: Desk) -> None:
+    accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
+    said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
+    assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
+
+
+@pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
+def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    token = desk.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
+    assert token is not None
+    assert token.get_secret_value() == CANARY
+
+
+@pytest.mark.parametrize("token", [f"{CANARY} x", f"{CANARY}\nx", f" {CANARY}", f'"{CANARY}"', f"\ufeff{CANARY}"])
+def test_load_refuses_a_token_of_several_words(desk: Desk, token: str) -> None:
+    said = desk.refusal(GOOD, VAULT_TOKEN=token)
+    assert said.startswith("VAULT_TOKEN: must be one word of printable ASCII characters")
+
+
+def test_load_refuses_a_fifo_as_token_file(desk: Desk, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    auth = "[vault.auth]\nmethod = 'token_file'\ntoken_file = 'token'\n"
+    assert desk.refusal(VAULT + auth + A) == "token is not a regular file."
+
+
+def test_warn_of_open_files_names_audit_token_and_secret_files(desk: Desk, tmp_path: Path) -> None:
+    for name, mode in (("audit", 0o666), ("token", 0o646), ("id", 0o644)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    auth = "[vault.auth]\ntoken_file = 'token'\nsecret_id_file = 'id'\n[audit]\nfile = 'audit'\n"
+    with structlog.testing.capture_logs() as logs:
+        warn_of_open_files(desk.load(VAULT + auth + A))
+    assert [log["file"] for log in logs] == ["audit", "token", "id"]
+
+
+def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
+    service = {
+        "ROTATOR_PORT": "tcp://10.0.0.1:9464",
+        "ROTATOR_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "ROTATOR_SERVICE_HOST": "x",
+    }
+    assert desk.load(GOOD, **service) == desk.load(GOOD)
+
+
+def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
+    settings = desk.load(
+        GOOD + "[daemon]\nlease = '3m'\n",
+        ROTATOR_DAEMON='{"concurrency": 3, "circuit_breaker": {"failures": 2}}',
+        ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
+        ROTATOR_DEFAULTS__WINDOWS='["02:00-05:00"]',
+    )
+    assert (settings.daemon.lease, settings.daemon.concurrency) == (timedelta(minutes=3), 3)
+    assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
+    assert settings.accounts[0].windows == ("02:00-05:00",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_load_reads_text_with_a_byte_order_mark(desk: Desk, encoding: str) -> None:
+    desk.file.write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
+    assert load(desk.file) == desk.load(GOOD)
+
+
+def test_load_refuses_utf_16_without_a_byte_order_mark(desk: Desk) -> None:
+    desk.file.write_bytes(GOOD.encode("utf-16-le"))
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load(desk.file)
 
 
 def test_a_lease_of_exactly_three_timeouts_is_long_enough(desk: Desk) -> None:
@@ -567,8 +757,8 @@ def test_a_schedule_that_is_printed_can_be_read_again(desk: Desk) -> None:
     )
     content = json.loads(settings.model_dump_json(exclude_none=True))
     assert content["accounts"][0]["windows"] == ["fri-mon 22:00-02:00"]
-    del content["vault"]["auth"]["token"]
-    assert Settings(**content).accounts[0].schedule is settings.accounts[0].schedule
+    content["vault"]["auth"]["token"] = CANARY
+    assert Settings.model_validate(content).accounts[0].schedule is settings.accounts[0].schedule
 
 
 @pytest.mark.parametrize("kind", ["windows", "blackouts"])
@@ -615,14 +805,16 @@ def test_a_default_from_a_variable_reaches_the_accounts_that_do_not_say_otherwis
 
 
 @pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
-def test_the_variables_of_the_vault_command_are_the_last_resort(desk: Desk, prefix: str) -> None:
+def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> None:
     desk.monkeypatch.delenv("VAULT_TOKEN")
     theirs = {f"{prefix}_ADDR": "https://theirs", f"{prefix}_TOKEN": CANARY, f"{prefix}_NAMESPACE": "team"}
     settings = desk.load(A, **theirs)
     assert (settings.vault.address, settings.vault.namespace) == ("https://theirs", "team")
     assert settings.vault.auth.token is not None
     assert settings.vault.auth.token.get_secret_value() == CANARY
-    assert desk.load(GOOD).vault.address == "http://127.0.0.1:8200", "the file goes first"
+    assert desk.load(GOOD).vault.address == "https://theirs", "variables override the file"
+    address = desk.load(GOOD, ROTATOR_VAULT__ADDRESS="https://ours").vault.address
+    assert address == "https://ours", "rotator's own variable overrides the other"
 
 
 @pytest.mark.parametrize(
@@ -654,23 +846,26 @@ def test_an_empty_variable_of_the_vault_command_says_nothing(desk: Desk) -> None
 @pytest.mark.parametrize(
     ("variable", "said"),
     [
-        ("ROTATOR_VAULT__AUTH__TOKN", "vault.auth.tokn: is not a setting."),
-        ("ROTATOR_DAEMON__SWEEP", "daemon.sweep: is now called daemon.resync_interval."),
-        ("ROTATOR_VAULT__ADDRESS", "vault.address: "),
-        ("ROTATOR_DEFAULTS__EVERY", "defaults.every: is not a duration"),
-        ("ROTATOR_DAEMON__CONCURRENCY", "daemon.concurrency: "),
+        ("ROTATOR_VAULT__AUTH__TOKN", 'unknown key "tokn". Did you mean ROTATOR_VAULT__AUTH__TOKEN?'),
+        ("ROTATOR_DEAMON__LISTEN", 'unknown section "deamon". Did you mean ROTATOR_DAEMON__LISTEN?'),
+        ("ROTATOR_VAULT_ADDRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
+        ("rotator_vault__adress", 'unknown key "adress". Did you mean ROTATOR_VAULT__ADDRESS?'),
+        ("ROTATOR_DAEMON__SWEEP", 'unknown key "sweep". Its name is now ROTATOR_DAEMON__RESYNC_INTERVAL.'),
+        ("VAULT_ADDR", "is not an address"),
+        ("ROTATOR_VAULT__ADDRESS", "is not an address such as"),
+        ("ROTATOR_DEFAULTS__EVERY", "is not a duration"),
+        ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),
     ],
 )
 def test_a_wrong_variable_is_one_line_without_its_value(desk: Desk, variable: str, said: str) -> None:
-    assert desk.refusal(GOOD, **{variable: CANARY}).startswith(said)
+    assert desk.refusal(GOOD, **{variable: CANARY}).startswith(f"{variable}: {said}")
 
 
 @pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_VAULT__AUTH", "ROTATOR_ACCOUNTS", "ROTATOR_LOG"])
 def test_a_variable_for_a_whole_section_that_is_not_json_is_refused(desk: Desk, variable: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        desk.load(GOOD, **{variable: CANARY})
-    assert CANARY not in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    assert (
+        desk.refusal(GOOD, **{variable: CANARY}) == f"{variable}: a variable for a whole section or list must be JSON."
+    )
 
 
 # --- which file ----------------------------------------------------------------------------------------------
@@ -707,6 +902,25 @@ def test_the_schema_s_durations_are_those_that_are_read() -> None:
         assert not re.search(pattern, text)
 
 
+def test_schema_defaults_satisfy_the_schema() -> None:
+    schema = Settings.model_json_schema()
+    checked = 0
+    for model in (schema, *schema["$defs"].values()):
+        for key, declared in model["properties"].items():
+            if "default" in declared:
+                checked += 1
+                value = Draft202012Validator(declared | {"$defs": schema["$defs"]})
+                assert list(value.iter_errors(declared["default"])) == [], (model["title"], key, declared["default"])
+    assert checked > 50
+
+
+def test_schema_describes_every_key() -> None:
+    schema = Settings.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        assert model["description"]
+        assert [key for key, declared in model["properties"].items() if not declared.get("description")] == []
+
+
 def test_printed_settings_can_be_read_again_and_hold_no_secret(desk: Desk) -> None:
     settings = desk.load(VAULT + DEFAULTS + 'every = "36h30m"\n' + A + B)
     dumped = settings.model_dump_json(exclude_none=True)
@@ -714,8 +928,8 @@ def test_printed_settings_can_be_read_again_and_hold_no_secret(desk: Desk) -> No
     assert CANARY not in repr(settings)
     content = json.loads(dumped)
     assert content["accounts"][0]["every"] == "1d12h30m"
-    del content["vault"]["auth"]["token"]
-    assert Settings(**content) == settings
+    content["vault"]["auth"]["token"] = CANARY
+    assert Settings.model_validate(content) == settings
 
 
 def test_the_tests_own_clusters_write_configurations_that_load(desk: Desk, cluster: Cluster) -> None:

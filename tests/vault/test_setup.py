@@ -55,6 +55,22 @@ def test_setup_script_can_be_run_again(site: Site) -> None:
     assert not re.search(r"^\+ ", site.output, re.MULTILINE), "it tells each command"
 
 
+@pytest.mark.parametrize("name", ["", "+", "*", "shop*", "a/b", "..", "a|b"])
+def test_setup_refuses_names_that_widen_a_policy(name: str, tmp_path: Path) -> None:
+    """The script stops before it calls Vault's command, which is missing here."""
+    done = subprocess.run(
+        ["/bin/sh", str(FILES / "setup.sh"), "main", name],
+        env={"PATH": "/usr/bin:/bin", "VAULT_CLI": str(tmp_path / "missing")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"setup.sh: '{name}' is no name of an account: letters, digits, '.', '_' and '-' only. Nothing was changed.\n"
+    )
+
+
 def test_setup_script_passes_shellcheck() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run([shellcheck, FILES / "setup.sh"], capture_output=True, text=True, check=False)

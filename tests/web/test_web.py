@@ -473,6 +473,7 @@ def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, cap
         ("0.0.0.0:0", "0.0.0.0:", ["127.0.0.1"]),
         ("[::1]:0", "[::1]:", ["[::1]"]),
         ("[::]:0", "[::]:", ["[::1]", "127.0.0.1"]),
+        (":0", "[::]:", ["[::1]", "127.0.0.1"]),
     ],
 )
 def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begins: str, reached_at: list[str]) -> None:
@@ -482,6 +483,12 @@ def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begi
         assert port > 0
         for host in reached_at:
             assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False).status_code == 200
+
+
+def test_port_alone_is_ipv4_when_the_host_lacks_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with served(listen=":0") as server:
+        assert server.address.startswith("0.0.0.0:")
 
 
 def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:

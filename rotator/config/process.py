@@ -1,0 +1,103 @@
+"""Settings of the process: the daemon with its circuit breaker, the log, the audit log."""
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from rotator.config.types import Duration, PositiveDuration, Section
+
+
+class CircuitBreakerSettings(Section):
+    """The daemon starts no new rotation if `failures` of the last `window` accounts failed for one kind of reason."""
+
+    failures: int = Field(5, ge=1, le=1000, description="How many accounts must fail for one kind of reason.")
+    window: int = Field(10, ge=1, le=1000, description="Of how many accounts that were tried last.")
+    cooldown: PositiveDuration = Field(
+        timedelta(minutes=10),
+        description="How long the circuit breaker stays open. Doubled each time the test rotation fails.",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.failures > self.window:
+            raise ValueError(
+                f"failures ({self.failures}) is more than window ({self.window}): the circuit breaker would never open"
+            )
+        return self
+
+
+_HOST_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004
+        raise ValueError('has to be HOST:PORT or :PORT, such as "127.0.0.1:9464", "[::1]:9464" or ":9464"')
+    if not host:
+        return text
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
+    except ValueError:
+        raise ValueError('has to begin with an IP address, such as "0.0.0.0" or "[::]"') from None
+    return text
+
+
+class DaemonSettings(Section):
+    """How the work is done; what only `rotator run` heeds is said to be so."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        ":9464",
+        description="Where `rotator run` serves metrics, health and the status page: an IP address and a port, or a "
+        "port alone for every address of the host, IPv4 and IPv6.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        (),
+        description="Names in the Host header that `rotator run` answers, besides IP addresses, localhost and the "
+        'machine\'s own name. "*.NAME" allows every name below NAME.',
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
+    min_spacing: Duration = Field(
+        timedelta(seconds=1), description="`rotator run`: the shortest time between the beginnings of two rotations."
+    )
+    resync_interval: PositiveDuration = Field(
+        timedelta(minutes=5),
+        description="`rotator run`: time between two readings of what other instances changed in Vault.",
+    )
+    verify_interval: PositiveDuration = Field(
+        timedelta(hours=24),
+        description="`rotator run`: how often each published secret is verified at the provider, rotations aside.",
+    )
+    shard: str | None = Field(
+        None,
+        pattern=r"^([0-9]+|auto)/[1-9][0-9]*$",
+        description='Which part of the fleet is this process\'s: "0/4", or "auto/4" by its place in a StatefulSet or '
+        "Indexed Job.",
+    )
+    shutdown_timeout: PositiveDuration = Field(
+        timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
+    )
+    circuit_breaker: CircuitBreakerSettings = Field(
+        default_factory=CircuitBreakerSettings, description="When the daemon starts no new rotation."
+    )
+    lease: PositiveDuration = Field(
+        timedelta(minutes=2),
+        description="How long a runner has an account to itself before another may take over.",
+    )
+
+
+class LogSettings(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
+    format: Literal["json", "console"] = Field("console", description="One JSON object a line, or text for people.")
+
+
+class AuditSettings(Section):
+    """The audit log: what was done to secrets, by whom and why."""
+
+    file: Path | None = Field(
+        None, description="The file that it is appended to, on a disk of the machine's own; none if unset."
+    )
