@@ -15,6 +15,7 @@ from rotator.cli.options import ConfigOption
 from rotator.cli.rotate import rotate_app
 from rotator.cli.servers import servers_app
 from rotator.cli.streams import StandardStreams
+from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
 from rotator.errors import RotatorError
 
 # What is imported stays. Python would look through it for garbage hundreds of times while it comes in, which is a third
@@ -64,9 +65,11 @@ def _version(value: bool) -> None:
 def _root(
     ctx: typer.Context,
     config: ConfigOption = None,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     harden()
-    ctx.obj = config
+    ctx.obj = Invocation(config, verbose, quiet)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, settings_of
+from rotator.cli.verbosity import AccountCommand
 from rotator.errors import visible
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ inspect_app.add_typer(config_app, name="config")
 
 
 @inspect_app.command(
+    cls=AccountCommand,
     short_help="Show the state of each account",
     epilog="Examples: `rotator status`, `rotator status payments --json`.",
 )
@@ -40,6 +42,7 @@ def status(
 
 
 @inspect_app.command(
+    cls=AccountCommand,
     short_help="Check everything that a rotation needs",
     epilog="Example: `rotator check`, in an init container or before the first rotation.",
 )

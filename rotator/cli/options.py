@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
@@ -81,19 +82,18 @@ def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":
     """
     from rotator.config import find_file, load
 
-    return load(find_file(config or ctx.find_root().obj))
+    return load(find_file(config or invocation(ctx).config))
 
 
 @contextmanager
 def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
     """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
     settings = settings_of(ctx, config)
-    from rotator import logs
     from rotator.fleet import Fleet
     from rotator.provider import AccountApi
     from rotator.vault import Vault
 
-    logs.configure(settings.log.level, settings.log.format)
+    invocation(ctx).configure_logs(settings)
     stop = threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's

@@ -80,20 +80,24 @@ def request_json(request: Request | None) -> dict[str, Any] | None:
     return {"kind": request.kind.value, "by": _masked(request.by), "at": request.at, "id": request.id}
 
 
-def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False) -> None:
+def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False, quiet: bool = False) -> None:
     """Print what a run did: one line for each account, then every failure and every request that is not done.
 
     Args:
         outcomes: How the runs ended.
         now: The time.
         asked: Whether the command asked for a rotation.
+        quiet: Whether to print failures only.
     """
     table = Table(("account", "result", "what happened", "phase"), prose="what happened")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         happened = _happened(outcome, now)
         table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
-    table.print()
+    if not quiet:
+        table.print()
     for outcome in outcomes:
+        if quiet and outcome.result is not Result.FAILED:
+            continue
         if outcome.error:
             name = Styled(outcome.account, _COLORS[outcome.result])
             echo(name, ": ", visible(redact(outcome.error)))

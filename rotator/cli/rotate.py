@@ -1,7 +1,6 @@
 """Commands that change accounts: rotate-now, plan, adopt, resolve."""
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ from rotator.cli.options import (
     require_one_source,
     shard_of,
 )
+from rotator.cli.verbosity import AccountCommand, invocation
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ rotate_app = typer.Typer(rich_markup_mode=None)
 
 
 @rotate_app.command(
+    cls=AccountCommand,
     short_help="Rotate accounts now",
     epilog="Examples: `rotator rotate-now payments`, `rotator rotate-now --due`, "
     "`rotator rotate-now payments --compromised`.",
@@ -83,6 +84,7 @@ def rotate_now(
         raise ConfigError("--due and --compromised exclude each other: a compromised secret is due at once")
     if cancel and (due or force or compromised or dry_run):
         raise ConfigError("--cancel excludes --due, --force, --compromised and --dry-run")
+    from rotator.cli.progress import showing_progress
     from rotator.core.protocol import RequestKind
     from rotator.fleet import Request, Wanted
 
@@ -99,11 +101,16 @@ def rotate_now(
         if cancel:
             _cancel(fleet, accounts, as_json=as_json)
             return
-        outcomes = _with_progress(fleet.run(accounts, request), len(accounts), quiet=as_json)
-        _finish(fleet, outcomes, as_json=as_json, asked=not due or force)
+        outcomes = []
+        with showing_progress(ctx, fleet.settings, len(accounts), "rotating") as progress:
+            for outcome in fleet.run(accounts, request):
+                outcomes.append(outcome)
+                progress.done += 1
+        _finish(ctx, fleet, outcomes, as_json=as_json, asked=not due or force)
 
 
 @rotate_app.command(
+    cls=AccountCommand,
     short_help="Show what `rotate-now --due` would do, and why",
     epilog="Examples: `rotator plan`, `rotator plan payments alerts`.",
 )
@@ -128,6 +135,7 @@ def plan(
 
 
 @rotate_app.command(
+    cls=AccountCommand,
     short_help="Adopt an account with its present secret",
     epilog="Examples: `rotator adopt payments` asks for the value; "
     "`rotator adopt payments --secret-file /run/secrets/payments`.",
@@ -170,6 +178,7 @@ def adopt(
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     from rotator.cli.output import print_adoption
+    from rotator.cli.progress import showing_progress
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
@@ -179,19 +188,21 @@ def adopt(
         secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         fleet.preflight(accounts)
         rotation = fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW, max_wait=_max_wait(fleet, None)))
-        outcome = Operator(rotation).adopt(
-            secret,
-            secret_id,
-            replace_working=replace,
-            replace_foreign=replace_foreign,
-            retire=frozenset(retire or ()),
-        )
+        with showing_progress(ctx, fleet.settings, 1, "adopting"):
+            outcome = Operator(rotation).adopt(
+                secret,
+                secret_id,
+                replace_working=replace,
+                replace_foreign=replace_foreign,
+                retire=frozenset(retire or ()),
+            )
         if not as_json:
             print_adoption(outcome)
-        _finish(fleet, [outcome], as_json=as_json)
+        _finish(ctx, fleet, [outcome], as_json=as_json)
 
 
 @rotate_app.command(
+    cls=AccountCommand,
     short_help="Revoke secrets that rotator did not create",
     epilog="Examples: `rotator resolve payments` asks for each; "
     "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`.",
@@ -223,7 +234,7 @@ def resolve(
         if unknown and not chosen:
             raise RotatorError(f"Nothing was chosen, {name} stays as it is")
         outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
-        _finish(fleet, [outcome], as_json=as_json)
+        _finish(ctx, fleet, [outcome], as_json=as_json)
 
 
 def _max_wait(fleet: "Fleet", wait: str | None) -> "timedelta":
@@ -253,16 +264,6 @@ def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Req
         raise typer.Exit(1)
 
 
-def _with_progress(outcomes: Iterator["Outcome"], total: int, *, quiet: bool) -> list["Outcome"]:
-    """Collect outcomes, behind a progress bar where there are many and somebody is looking."""
-    if quiet or total < 2 or not sys.stderr.isatty():  # noqa: PLR2004 - one account needs no bar
-        return list(outcomes)
-    from rich.console import Console
-    from rich.progress import track
-
-    return list(track(outcomes, total=total, description="rotating", console=Console(stderr=True), transient=True))
-
-
 def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json: bool) -> None:
     from rotator.cli.output import request_json
     from rotator.cli.terminal import print_json
@@ -281,14 +282,16 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
         typer.echo(f"{name}: {what}")
 
 
-def _finish(fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool, asked: bool = False) -> None:
+def _finish(
+    ctx: typer.Context, fleet: "Fleet", outcomes: list["Outcome"], *, as_json: bool, asked: bool = False
+) -> None:
     from rotator.cli.output import exit_code, outcomes_json, print_outcomes
     from rotator.cli.terminal import print_json
 
     if as_json:
         print_json(outcomes_json(outcomes))
     else:
-        print_outcomes(outcomes, fleet.now(), asked=asked)
+        print_outcomes(outcomes, fleet.now(), asked=asked, quiet=invocation(ctx).quiet)
     code = exit_code(outcomes)
     if code:
         raise typer.Exit(code)
