@@ -173,6 +173,11 @@ def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         ("adopt payments", "There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env."),
         ("adopt payments --secret-env NOT_SET_AT_ALL", "The value is empty."),
         ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read."),
+        ("adopt", "Say which accounts: a name, or --all with --secret-dir."),
+        ("adopt payments --all", "Say which accounts: a name, or --all with --secret-dir."),
+        ("adopt --all", "--all needs --secret-dir: a directory with one file for each account."),
+        ("adopt --all --secret-dir /no/such/folder", "/no/such/folder cannot be read: No such file or directory."),
+        ("adopt payments --secret-file /dev/zero", "/dev/zero is not a regular file."),
         ("adopt payments --secret-env A --secret-stdin", "Name one source of the secret"),
         ("--config /no/such/file status", "/no/such/file cannot be read: No such file or directory."),
         ("emulator --account nonsense", "--account is not KEY:SECRET"),
@@ -191,7 +196,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
     assert not payments.cluster.emulator.requests, "the provider was asked before the command line was understood"
 
 
-@pytest.mark.parametrize("args", ["rotate-now --no-such-option", "adopt", "no-such-command", "emulator"])
+@pytest.mark.parametrize("args", ["rotate-now --no-such-option", "resolve", "no-such-command", "emulator"])
 def test_what_is_no_command_line_at_all_is_usage(payments: Payments, here: Here, args: str) -> None:
     finished = here(*args.split())
     assert finished.code == 2, finished
@@ -616,6 +621,57 @@ def test_a_secret_is_adopted_from_a_file(cluster: Cluster, here: Here, tmp_path:
     new.assert_adopted()
 
 
+def test_adopt_says_what_it_did(cluster: Cluster, here: Here) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    first = here("adopt", "payments", "--secret-env", "MINE", MINE=new.first.get_secret_value())
+    assert first.code == 0, first
+    assert re.search(r"^payments +ok +adopted, version 1 published +idle$", first.out, re.MULTILINE), first
+    again = here("adopt", "payments", "--secret-env", "MINE")
+    assert again.code == 0, again
+    assert re.search(r"version \d contained this secret already: it needed no adoption", again.out), again
+
+
+def secret_files(cluster: Cluster, folder: Path, *accounts: Payments) -> Path:
+    folder.mkdir()
+    for account in accounts:
+        file = folder / account.name
+        file.touch(mode=0o600)
+        file.write_text(account.first.get_secret_value() + "\n")
+    return folder
+
+
+def test_adopt_all_takes_each_value_from_a_file_of_its_own(cluster: Cluster, here: Here, tmp_path: Path) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(5)]
+    cluster.configure([account.entry() for account in accounts])
+    folder = secret_files(cluster, tmp_path / "values", *accounts[:4])
+    (folder / "a3").write_text("Wrong0Secret9Value")
+    finished = here("adopt", "--all", "--secret-dir", str(folder))
+    assert finished.code == 1, finished
+    assert finished.out.count("adopted, version 1 published") == 3
+    assert "a3: The provider refuses this secret for a3 (key3). Nothing was written." in finished.out
+    for account in accounts[:3]:
+        account.assert_adopted()
+    assert cluster.document("apps/a3") == cluster.document("apps/a4") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "message"),
+    [("payments", 0o640, "Other users may read "), ("shop", 0o600, "/shop is named like no account.")],
+)
+def test_adopt_all_refuses_a_file_before_it_writes(
+    payments: Payments, here: Here, name: str, mode: int, message: str
+) -> None:
+    folder = secret_files(payments.cluster, payments.cluster.folder / "values")
+    (folder / name).touch()
+    (folder / name).chmod(mode)
+    before = everything(payments.cluster)
+    finished = here("adopt", "--all", "--secret-dir", str(folder))
+    assert finished.code == 2, finished
+    assert message in said(finished)
+    assert everything(payments.cluster) == before
+
+
 def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
@@ -656,6 +712,7 @@ def test_no_option_of_any_command_takes_a_secret_value() -> None:
         if ("secret" in option or "trx" in option) and not getattr(parameter, "is_flag", False)
     }
     assert takes == {
+        ("adopt", "--secret-dir"),
         ("adopt", "--secret-file"),
         ("adopt", "--secret-env"),
         ("adopt", "--secret-id"),

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rotator.cli.account import account_app
+from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (rotate_app, inspect_app, forecast_app, servers_app):
+for group in (rotate_app, adopt_app, inspect_app, forecast_app, servers_app):
     app.add_typer(group)
 app.add_typer(account_app, name="account")
 app.add_typer(audit_app, name="audit")

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,17 @@ from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Shard
+    from rotator.rotation import Outcome
 
 T = TypeVar("T")
+# Characters of a file with one value.
+_LONGEST_VALUE = 4096
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -138,10 +143,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     from rotator.logs import register_secret
 
     if file is not None:
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{file} cannot be read") from None
+        text = _file_text(file)
     elif variable is not None:
         text = os.environ.get(variable, "")
     elif stdin:
@@ -154,6 +156,20 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     if not secret.strip():
         raise ConfigError("The value is empty")
     return register_secret(SecretStr(secret))
+
+
+def _file_text(file: Path) -> str:
+    """The text of a small regular file, without a byte-order mark."""
+    try:
+        if not file.is_file():
+            raise ConfigError(f"{file} is not a regular file" if file.exists() else f"{file} cannot be read")
+        with file.open(encoding="utf-8-sig") as opened:
+            text = opened.read(_LONGEST_VALUE + 1)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{file} cannot be read") from None
+    if len(text) > _LONGEST_VALUE:
+        raise ConfigError(f"{file} is too long for a secret")
+    return text
 
 
 def shard_of(settings: "Settings", option: str | None) -> "Shard | None":
@@ -203,3 +219,42 @@ def ask(question: str, *, yes: bool) -> None:
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)  # standard output may be a program's
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise RotatorError("Nothing was changed")
+
+
+def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":
+    """How long a command waits at most for one account.
+
+    Args:
+        fleet: The fleet, for its lease and its consistency window.
+        wait: The option --wait.
+    """
+    from datetime import timedelta
+
+    from rotator.config import parse_duration
+
+    if wait is None:
+        # A lease that a killed run left behind, after the lists that make an id certain.
+        return fleet.settings.daemon.lease + 4 * fleet.settings.account_api.settle + timedelta(seconds=1)
+    return parsed("--wait", parse_duration, [wait])[0]
+
+
+def finish(
+    ctx: typer.Context,
+    fleet: "Fleet",
+    outcomes: list["Outcome"],
+    *,
+    as_json: bool,
+    asked: bool = False,
+    adopted: Mapping[str, str] | None = None,
+) -> None:
+    """Print how runs ended, and end the command with the exit code that says so."""
+    from rotator.cli.output import exit_code, outcomes_json, print_outcomes
+    from rotator.cli.terminal import print_json
+
+    if as_json:
+        print_json(outcomes_json(outcomes))
+    else:
+        print_outcomes(outcomes, fleet.now(), asked=asked, adopted=adopted or {}, quiet=invocation(ctx).quiet)
+    code = exit_code(outcomes)
+    if code:
+        raise typer.Exit(code)
