@@ -908,11 +908,41 @@ def test_check_says_ok_to_all_that_a_rotation_needs(payments: Payments) -> None:
     before = everything(payments.cluster)
     finished = payments.cluster.run("check")
     assert finished.code == 0, finished
-    lines = finished.out.splitlines()
+    *lines, total = finished.out.splitlines()
     assert len(lines) == 6
-    assert all(line.startswith("ok   ") for line in lines)
-    assert lines[-1] == "ok   account payments: the provider accepts its secret, 1 live"
+    assert all(line.startswith("ok    ") for line in lines)
+    assert lines[-1] == "ok    account payments: the provider accepts the published secret, 1 live"
+    assert total == "6 ok, 0 notes, 0 to do, 0 failed"
     assert everything(payments.cluster) == before
+
+
+def test_check_lists_new_accounts_as_to_do(cluster: Cluster, here: Here) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(8)]
+    cluster.configure([account.entry() for account in accounts])
+    finished = here("check")
+    assert finished.code == 0, finished
+    to_do = "to do accounts a0, a1, a2, a3, a4 and 3 more: not adopted yet. Run for each: rotator adopt NAME"
+    assert to_do in finished.out.splitlines()
+    assert finished.out.splitlines()[-1] == "5 ok, 0 notes, 1 to do, 0 failed"
+    assert f"policy for {cluster.mount}/data/apps/* (8 paths)" in finished.out
+    assert here("check", "--strict").code == 1
+
+
+def test_check_fails_when_an_adopted_account_lost_its_document(payments: Payments, here: Here) -> None:
+    assert here("rotate-now", "payments").code == 0
+    payments.cluster.vault("DELETE", f"{payments.cluster.mount}/data/{payments.path}")
+    finished = here("check")
+    assert finished.code == 1, finished
+    assert "FAIL  account payments: " in finished.out
+
+
+def test_check_tries_the_audit_log(payments: Payments, here: Here, tmp_path: Path) -> None:
+    good = here("check", ROTATOR_AUDIT__FILE=str(tmp_path / "audit.jsonl"))
+    assert good.code == 0, good
+    assert good.out.startswith(f"ok    the audit log {tmp_path}/audit.jsonl can be written")
+    bad = here("check", ROTATOR_AUDIT__FILE=str(tmp_path / "missing" / "audit.jsonl"))
+    assert bad.code == 2, bad
+    assert bad.out.startswith("FAIL  audit.file: ")
 
 
 def test_check_names_the_stanza_that_the_policy_lacks(payments: Payments) -> None:
@@ -921,9 +951,10 @@ def test_check_names_the_stanza_that_the_policy_lacks(payments: Payments) -> Non
     token = token_with(cluster, f"check-{cluster.mount}", document)
     before = everything(cluster)
     finished = cluster.run("check", env={"VAULT_TOKEN": token})
-    assert finished.code == 1, finished
-    (failed,) = [line for line in finished.out.splitlines() if not line.startswith("ok   ")]
-    assert failed.startswith("FAIL the policy lacks: ")
+    assert finished.code == 2, finished
+    failed, total = [line for line in finished.out.splitlines() if not line.startswith("ok   ")]
+    assert total.endswith("1 failed")
+    assert failed.startswith("FAIL  the policy lacks: ")
     (stanza,) = STANZA.findall(failed)
     assert stanza.startswith(f'path "{cluster.mount}/data/rotator/journal/payments"')
     assert everything(cluster) == before

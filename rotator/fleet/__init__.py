@@ -1,7 +1,7 @@
 """Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
 
 from rotator.fleet.account_view import LiveSecret, by_hand, documents_failure, look, published_credentials, refused
-from rotator.fleet.check import Finding, examine
+from rotator.fleet.check import Finding, State, examine
 from rotator.fleet.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.fleet.sharding import Shard, parse_shard
 from rotator.fleet.top_ups import Cashier
@@ -13,6 +13,7 @@ __all__ = [
     "LiveSecret",
     "Request",
     "Shard",
+    "State",
     "Wanted",
     "by_hand",
     "documents_failure",
