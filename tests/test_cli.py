@@ -406,7 +406,7 @@ def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payment
     begun = cluster.run("rotate-now", "payments")
     assert begun.code == 0, begun
     assert begun.out.splitlines()[1].split(maxsplit=2)[2].strip() == (
-        "new secret published, old one revoked in 1h  overlap"
+        "new secret published, previous one revoked in 1h  overlap"
     )
     first, second = payments.live
     waiting = cluster.run("rotate-now", "payments", "--wait", "0")
@@ -617,7 +617,7 @@ def test_a_secret_is_adopted_from_a_file(cluster: Cluster, here: Here, tmp_path:
     (tmp_path / "secret").write_text(new.first.get_secret_value() + "\r\n")
     finished = here("adopt", "payments", "--secret-file", str(tmp_path / "secret"))
     assert finished.code == 0, finished
-    assert f"the published secret's id is {new.live[0]} (rotator confirms it with three more lists" in finished.out
+    assert f"payments: secret id {new.live[0]} (later lists confirm it)" in finished.out
     new.assert_adopted()
 
 

@@ -4,7 +4,7 @@
 #   VAULT_ADDR=… VAULT_TOKEN=… ./setup.sh main shop      the accounts' names, as in config.toml
 #
 # It may be run again at any time, also for accounts that were added. It needs a token that may do all this, once;
-# rotator never gets that one. It makes no secret and prints none. Set
+# rotator never gets that one. It prints no secret. Set
 #   VAULT_CLI            the command to use. Default: vault, or bao if there is no vault
 #   VAULT_NAMESPACE      the namespace of Vault Enterprise or OpenBao to set up
 #   ROTATOR_MOUNT        the KV mount, as in vault.mount. Default: secret
@@ -13,6 +13,7 @@
 #   ROTATOR_NAME         the name of rotator's policy, roles and service account. Default: rotator
 #   ROTATOR_NAMESPACE    the Kubernetes namespace of rotator. Default: rotator
 #   CONSUMER_NAMESPACE   the Kubernetes namespace of the consumers. Default: apps
+#   SECRET_ID_FILE       a file for a new secret id of rotator, mode 0600, unless it exists. Default: none is made
 #   KUBERNETES_HOST      to let service accounts log in: the API server's address as Vault sees it,
 #                        https://kubernetes.default.svc if Vault runs in the same cluster
 #   KUBERNETES_CA_CERT   to the file of that API server's CA, if Vault runs elsewhere. Then the service accounts of
@@ -55,7 +56,7 @@ echo "mount    $mount"
 named rotator-policy.hcl | vault policy write "$name" -
 echo "policy   $name"
 
-# AppRole, for hosts without an identity of their own. No secret id is made here, see below.
+# AppRole, for hosts without an identity of their own.
 command "$cli" read sys/auth/approle >/dev/null 2>&1 || vault auth enable approle
 named rotator-approle.json | vault write "auth/approle/role/$name" -
 echo "role     auth/approle/role/$name"
@@ -85,6 +86,11 @@ for account in "$@"; do
   vault kv metadata put -max-versions=3 -mount="$mount" "$journals/$account"
   echo "account  $account: policy and role nexmo-$account"
 done
+
+if [ -n "${SECRET_ID_FILE:-}" ] && [ ! -s "$SECRET_ID_FILE" ]; then
+  (umask 077; command "$cli" write -f -field=secret_id "auth/approle/role/$name/secret-id" > "$SECRET_ID_FILE")
+  echo "secret   $SECRET_ID_FILE: a secret id of the role $name"
+fi
 
 cat <<END
 

@@ -151,9 +151,9 @@ def _print_identity(outcome: Outcome) -> None:
         Learned.PERSON: "you named it",
         Learned.ANSWERED: "the provider answered it when the secret was created",
         Learned.ELIMINATED: "several lists show no other id",
-        Learned.PENDING: "rotator confirms it with three more lists, before it revokes anything",
+        Learned.PENDING: "later lists confirm it",
     }[current.learned]
-    echo(f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})")
+    echo(f"{outcome.account}: secret id {current.id or 'not known yet'} ({how})")
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others)
@@ -277,9 +277,9 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.published:
         parts.append("new secret published")
     if outcome.revoked:
-        parts.append(f"{len(outcome.revoked)} old revoked")
+        parts.append(f"{len(outcome.revoked)} revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"old one revoked {relative(outcome.until, now)}")
+        parts.append(f"previous one revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:
