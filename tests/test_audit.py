@@ -30,9 +30,9 @@ from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke
 from rotator.errors import ConfigError, RotatorError
 from rotator.provider import LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result
+from tests.cli.payments import Payments, opened
 from tests.model import World
 from tests.support import Cluster
-from tests.test_cli import Payments, opened
 from tests.test_rotation import FIRST, adopted, rotate, run_until
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)

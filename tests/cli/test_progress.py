@@ -8,9 +8,9 @@ import pytest
 
 from rotator.cli.progress import Progress
 from rotator.config import load
+from tests.cli.payments import Payments, opened, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
 from tests.support import Cluster
-from tests.test_cli import Payments, opened, payments  # noqa: F401
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
 EVENT = re.compile(r"\b[a-z_]+\.[a-z_]+ |\[info|\{\"|[0-9a-f]{64}")

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from rotator.emulator import Operation
+from tests.cli.payments import Payments, opened, payments  # noqa: F401
 from tests.support import PATIENCE, Cluster
-from tests.test_cli import Payments, opened, payments  # noqa: F401
 
 ROTATOR = f"{sys.executable} -m rotator"
 

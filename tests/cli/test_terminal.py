@@ -3,9 +3,9 @@
 import pytest
 
 from rotator.cli.terminal import Styled, Table
+from tests.cli.payments import Payments, a_colourful_fleet, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
 from tests.support import Cluster
-from tests.test_cli import Payments, a_colourful_fleet, payments  # noqa: F401
 
 ID = "5f2c1d9e-0000-4000-8000-000000000000"
 

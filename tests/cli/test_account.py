@@ -21,9 +21,9 @@ from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi
 from rotator.rotation import Result
 from rotator.vault import Vault
+from tests.cli.payments import Here, Payments, everything, here, opened, payments, said  # noqa: F401
 from tests.support import Cluster, Finished, eventually
 from tests.test_account_api import provider, says
-from tests.test_cli import Here, Payments, everything, here, opened, payments, said  # noqa: F401
 
 TRX = "payment-reference-4711"
 NOBODY = "5f2c1d9e-0000-4000-8000-000000000000"
