@@ -41,16 +41,20 @@ class Site:
     output: str = ""
     tokens: dict[str, SecretStr] = field(default_factory=dict)
 
-    def set_up(self, *accounts: str, cli: str) -> None:
+    def set_up(self, *accounts: str, cli: str, **names: str) -> None:
         """Run the script with this command in place of `vault`."""
-        environment = {
-            "PATH": f"{self.folder}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-            "VAULT_ADDR": self.bao.address,
-            "VAULT_TOKEN": self.bao.root_token.get_secret_value(),
-            "KUBERNETES_HOST": self.reviews.address,
-            "KUBERNETES_CA_CERT": str(self.ca),
-        } | ({"VAULT_CLI": cli} if cli else {})
+        environment = (
+            {
+                "PATH": f"{self.folder}:{os.environ['PATH']}",
+                "HOME": str(self.folder),
+                "VAULT_ADDR": self.bao.address,
+                "VAULT_TOKEN": self.bao.root_token.get_secret_value(),
+                "KUBERNETES_HOST": self.reviews.address,
+                "KUBERNETES_CA_CERT": str(self.ca),
+            }
+            | ({"VAULT_CLI": cli} if cli else {})
+            | names
+        )
         done = subprocess.run(
             [FILES / "setup.sh", *accounts], env=environment, capture_output=True, text=True, check=False
         )

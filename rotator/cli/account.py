@@ -21,6 +21,7 @@ from rotator.cli.options import (
     require_asking,
     require_one_source,
 )
+from rotator.cli.verbosity import AccountCommand
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -31,6 +32,7 @@ account_app.add_typer(secrets_app, name="secrets")
 
 
 @account_app.command(
+    cls=AccountCommand,
     short_help="Show the balance of accounts in euros",
     epilog="Examples: `rotator account balance`, `rotator account balance payments --json`.",
 )
@@ -65,6 +67,7 @@ def balance(
 
 
 @account_app.command(
+    cls=AccountCommand,
     short_help="Top an account up; this costs money",
     epilog="Examples: `rotator account top-up payments` asks for the transaction; "
     "`rotator account top-up payments --trx-env TRX --yes`.",
@@ -122,6 +125,7 @@ def top_up(
 
 
 @account_app.command(
+    cls=AccountCommand,
     short_help="Show or set the callback URLs of an account",
     epilog="Examples: `rotator account settings payments` shows them; "
     "`rotator account settings payments --mo-callback-url https://example.com/in --dr-callback-url ''`; "

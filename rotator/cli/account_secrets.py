@@ -22,6 +22,7 @@ from rotator.cli.options import (
     require_asking,
     require_one_source,
 )
+from rotator.cli.verbosity import AccountCommand
 from rotator.errors import ConfigError, RotatorError, visible
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of a secret at
 
 @secrets_app.command(
     "list",
+    cls=AccountCommand,
     short_help="List the secrets of accounts and their state",
     epilog="Examples: `rotator account secrets list`, `rotator account secrets list payments`.",
 )
@@ -70,6 +72,7 @@ def list_(
 
 
 @secrets_app.command(
+    cls=AccountCommand,
     short_help="Show the state of one secret, never its value",
     epilog="Example: `rotator account secrets show payments 5f2c1d9e-0000-4000-8000-000000000000`.",
 )
@@ -103,6 +106,7 @@ def show(
 
 
 @secrets_app.command(
+    cls=AccountCommand,
     short_help="Add a secret beside the published one",
     epilog="Examples: `rotator account secrets create payments --out new-secret`, or with a value of your own "
     "`rotator account secrets create payments --secret-stdin --yes`.",
@@ -162,6 +166,7 @@ def create(
 
 
 @secrets_app.command(
+    cls=AccountCommand,
     short_help="Revoke a retiring or unknown secret",
     epilog="Example: `rotator account secrets revoke payments 5f2c1d9e-0000-4000-8000-000000000000`.",
 )

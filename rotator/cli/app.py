@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rotator.cli.account import account_app
+from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
@@ -15,6 +16,7 @@ from rotator.cli.options import ConfigOption
 from rotator.cli.rotate import rotate_app
 from rotator.cli.servers import servers_app
 from rotator.cli.streams import StandardStreams
+from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
 from rotator.errors import RotatorError
 
 # What is imported stays. Python would look through it for garbage hundreds of times while it comes in, which is a third
@@ -30,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (rotate_app, inspect_app, forecast_app, servers_app):
+for group in (rotate_app, adopt_app, inspect_app, forecast_app, servers_app):
     app.add_typer(group)
 app.add_typer(account_app, name="account")
 app.add_typer(audit_app, name="audit")
@@ -64,9 +66,11 @@ def _version(value: bool) -> None:
 def _root(
     ctx: typer.Context,
     config: ConfigOption = None,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     harden()
-    ctx.obj = config
+    ctx.obj = Invocation(config, verbose, quiet)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, parsed
+from rotator.cli.verbosity import AccountCommand
 from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ forecast_app = typer.Typer(rich_markup_mode=None)
 
 
 @forecast_app.command(
+    cls=AccountCommand,
     short_help="Forecast rotations, revocations and requests",
     epilog="Examples: `rotator forecast`, `rotator forecast payments --until 90d`.",
 )

@@ -1,10 +1,11 @@
 """Commands that only look: status, check, config."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, settings_of
+from rotator.cli.verbosity import AccountCommand, invocation
 from rotator.errors import visible
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ inspect_app.add_typer(config_app, name="config")
 
 
 @inspect_app.command(
+    cls=AccountCommand,
     short_help="Show the state of each account",
     epilog="Examples: `rotator status`, `rotator status payments --json`.",
 )
@@ -40,27 +42,51 @@ def status(
 
 
 @inspect_app.command(
+    cls=AccountCommand,
     short_help="Check everything that a rotation needs",
     epilog="Example: `rotator check`, in an init container or before the first rotation.",
 )
 def check(
-    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+    ctx: typer.Context,
+    names: NamesArgument = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if an account is not adopted yet. Default: exit with 0.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Try everything a rotation needs, and say exactly what is missing. Changes nothing."""
-    from rotator.cli.terminal import print_json
-    from rotator.fleet import examine
+    """Check everything that a rotation needs, and name what is missing. Change nothing.
 
+    The exit code is that of a rotation: 1 if Vault or an account fails, 2 if the configuration or the policy is wrong.
+    """
+    from collections import Counter
+
+    from rotator.cli.terminal import Styled, echo, print_json
+    from rotator.fleet import State, examine
+
+    marks = {
+        State.OK: Styled("ok   ", "green"),
+        State.NOTE: Styled("note ", "cyan"),
+        State.TO_DO: Styled("to do", "yellow"),
+        State.FAILED: Styled("FAIL ", "red", bold=True),
+    }
+    findings = []
+    quiet = invocation(ctx).quiet or as_json
     with open_fleet(ctx, config) as fleet:
-        findings = []
         for finding in examine(fleet, fleet.select(names or [], everything=not names)):
             findings.append(finding)
-            if not as_json:
-                mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
-                typer.echo(f"{mark} {visible(finding.what)}")
-        if as_json:
-            print_json({"checks": [{"ok": finding.ok, "what": finding.what} for finding in findings]})
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
+            if not quiet or (finding.state is State.FAILED and not as_json):
+                echo(marks[finding.state], " ", visible(finding.what))
+    counts = Counter(finding.state for finding in findings)
+    if as_json:
+        checks = [{"ok": one.ok, "state": one.state.value, "what": one.what} for one in findings]
+        print_json({"checks": checks, **{state.value: counts[state] for state in State}})
+    elif not quiet:
+        words = {State.OK: "ok", State.NOTE: "notes", State.TO_DO: "to do", State.FAILED: "failed"}
+        echo(", ".join(f"{counts[state]} {word}" for state, word in words.items()))
+    code = max((finding.exit_code for finding in findings), default=0)
+    if code or (strict and counts[State.TO_DO]):
+        raise typer.Exit(code or 1)
 
 
 @config_app.command(short_help="Print the configuration as JSON", epilog="Example: `rotator config show`.")

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError, RotatorError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
     from rotator.fleet import Fleet, Shard
+    from rotator.rotation import Outcome
 
 T = TypeVar("T")
+# Characters of a file with one value.
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -81,20 +86,19 @@ def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":
     """
     from rotator.config import find_file, load
 
-    return load(find_file(config or ctx.find_root().obj))
+    return load(find_file(config or invocation(ctx).config))
 
 
 @contextmanager
 def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
     """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
     settings = settings_of(ctx, config)
-    from rotator import logs
     from rotator.config import warn_of_open_files
     from rotator.fleet import Fleet
     from rotator.provider import AccountApi
     from rotator.vault import Vault
 
-    logs.configure(settings.log.level, settings.log.format)
+    invocation(ctx).configure_logs(settings)
     warn_of_open_files(settings)
     stop = threading.Event()
 
@@ -203,3 +207,42 @@ def ask(question: str, *, yes: bool) -> None:
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)  # standard output may be a program's
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise RotatorError("Nothing was changed")
+
+
+def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":
+    """How long a command waits at most for one account.
+
+    Args:
+        fleet: The fleet, for its lease and its consistency window.
+        wait: The option --wait.
+    """
+    from datetime import timedelta
+
+    from rotator.config import parse_duration
+
+    if wait is None:
+        # A lease that a killed run left behind, after the lists that make an id certain.
+        return fleet.settings.daemon.lease + 4 * fleet.settings.account_api.consistency_window + timedelta(seconds=1)
+    return parsed("--wait", parse_duration, [wait])[0]
+
+
+def finish(
+    ctx: typer.Context,
+    fleet: "Fleet",
+    outcomes: list["Outcome"],
+    *,
+    as_json: bool,
+    asked: bool = False,
+    adopted: Mapping[str, str] | None = None,
+) -> None:
+    """Print how runs ended, and end the command with the exit code that says so."""
+    from rotator.cli.output import exit_code, outcomes_json, print_outcomes
+    from rotator.cli.terminal import print_json
+
+    if as_json:
+        print_json(outcomes_json(outcomes))
+    else:
+        print_outcomes(outcomes, fleet.now(), asked=asked, adopted=adopted or {}, quiet=invocation(ctx).quiet)
+    code = exit_code(outcomes)
+    if code:
+        raise typer.Exit(code)

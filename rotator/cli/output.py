@@ -1,7 +1,7 @@
 """How the results of runs, previews and journals look."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,20 +80,30 @@ def request_json(request: Request | None) -> dict[str, Any] | None:
     return {"kind": request.kind.value, "by": _masked(request.by), "at": request.at, "id": request.id}
 
 
-def print_outcomes(outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False) -> None:
+def print_outcomes(
+    outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False, adopted: Mapping[str, str], quiet: bool = False
+) -> None:
     """Print what a run did: one line for each account, then every failure and every request that is not done.
 
     Args:
         outcomes: How the runs ended.
         now: The time.
         asked: Whether the command asked for a rotation.
+        adopted: What an adoption did, by account.
+        quiet: Whether to print failures only.
     """
     table = Table(("account", "result", "what happened", "phase"), prose="what happened")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
-        happened = _happened(outcome, now)
+        happened = adopted.get(outcome.account) or _happened(outcome, now)
         table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
-    table.print()
+    if not quiet:
+        table.print()
+        for outcome in outcomes:
+            if outcome.account in adopted:
+                _print_identity(outcome)
     for outcome in outcomes:
+        if quiet and outcome.result is not Result.FAILED:
+            continue
         if outcome.error:
             name = Styled(outcome.account, _COLORS[outcome.result])
             echo(name, ": ", visible(redact(outcome.error)))
@@ -116,7 +126,22 @@ def _recorded(outcome: Outcome) -> str:
     return "The request is not recorded. Run the command again"
 
 
-def print_adoption(outcome: Outcome) -> None:
+def adoption(outcome: Outcome, before: int) -> str:
+    """Return what an adoption did.
+
+    Args:
+        outcome: How the run after it ended.
+        before: The version of the published document before.
+    """
+    version = outcome.journal.published_version if outcome.journal else 0
+    if outcome.result is not Result.OK or not version:
+        return ""
+    if version > before:
+        return f"adopted, version {version} published"
+    return f"adopted, version {version} contained this secret already: it needed no adoption"
+
+
+def _print_identity(outcome: Outcome) -> None:
     """Print which id an adoption took for the published secret's own, and how rotator knows."""
     journal = outcome.journal
     if journal is None or journal.current is None:
@@ -126,9 +151,9 @@ def print_adoption(outcome: Outcome) -> None:
         Learned.PERSON: "you named it",
         Learned.ANSWERED: "the provider answered it when the secret was created",
         Learned.ELIMINATED: "several lists show no other id",
-        Learned.PENDING: "rotator confirms it with three more lists, before it revokes anything",
+        Learned.PENDING: "later lists confirm it",
     }[current.learned]
-    echo(f"{outcome.account}: the published secret's id is {current.id or 'not known yet'} ({how})")
+    echo(f"{outcome.account}: secret id {current.id or 'not known yet'} ({how})")
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others)
@@ -252,9 +277,9 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.published:
         parts.append("new secret published")
     if outcome.revoked:
-        parts.append(f"{len(outcome.revoked)} old revoked")
+        parts.append(f"{len(outcome.revoked)} revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"old one revoked {relative(outcome.until, now)}")
+        parts.append(f"previous one revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:

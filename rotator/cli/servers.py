@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, ShardOption, parsed, shard_of
+from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = No
     from rotator.config import find_file, load
     from rotator.daemon import Daemon
 
-    path = find_file(config or ctx.find_root().obj)
+    path = find_file(config or invocation(ctx).config)
     settings = load(path)
     logs.configure(settings.log.level, settings.log.format)
     Daemon(path, settings, shard=shard_of(settings, shard)).run()

@@ -1,7 +1,7 @@
 """Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
 
 from rotator.fleet.account_view import LiveSecret, documents_failure, look, published_credentials, refused
-from rotator.fleet.check import Finding, examine
+from rotator.fleet.check import Finding, State, examine
 from rotator.fleet.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.fleet.manual_secrets import by_hand
 from rotator.fleet.sharding import Shard, parse_shard
@@ -14,6 +14,7 @@ __all__ = [
     "LiveSecret",
     "Request",
     "Shard",
+    "State",
     "Wanted",
     "by_hand",
     "documents_failure",

@@ -1,64 +1,132 @@
 """Everything that a rotation needs, tried one by one without changing anything."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from rotator.config import AccountSettings, format_duration
-from rotator.core.protocol import Credential, Fail
-from rotator.errors import RotatorError
-from rotator.fleet.fleet import Fleet, Request, Wanted
-from rotator.rotation import Preview, RotationError
+from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
+from rotator.errors import Code, ConfigError, RotatorError
+from rotator.fleet.fleet import Fleet, Need, Request, Wanted
+from rotator.rotation import Outcome, Preview, RotationError
 from rotator.vault import WrongMount
+
+# Each rotation appends some lines of less than a kilobyte to the audit log.
+_FREE_DISK = 16 * 1024 * 1024
+_NAMES_SHOWN = 5
+
+
+class State(StrEnum):
+    """Result of one check."""
+
+    OK = "ok"
+    TO_DO = "to_do"  # an account is not adopted yet
+    NOTE = "note"  # something that rotator can do without
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried: whether it works, and what it is or what is missing."""
+    """One thing that was tried.
 
-    ok: bool
+    Attributes:
+        state: Whether it works.
+        what: What it is, or what is missing.
+        exit_code: The exit code of a command that needs it, if it failed.
+    """
+
+    state: State
     what: str
+    exit_code: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing fails because of it."""
+        return self.state is not State.FAILED
+
+
+def _failed(error: RotatorError) -> Finding:
+    return Finding(State.FAILED, str(error), error.exit_code)
 
 
 def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
-    """Try Vault, the login, the mount, every path's policy, and each account at the provider.
+    """Try the audit log, Vault, the login, the mount, the policy, and each account at the provider.
 
-    What cannot be tried because something before it failed is left out.
+    A check is left out if it cannot work because of an earlier failure.
     """
+    yield from _audit(fleet)
     try:
         health = fleet.vault.health()
         address = health.address
         if health.sealed:
-            yield Finding(ok=False, what=f"Vault at {address} is sealed. Unseal it.")
+            yield Finding(State.FAILED, f"Vault at {address} is sealed. Unseal it.", 1)
             return
-        yield Finding(ok=True, what=f"Vault at {address} answers (version {health.version})")
+        yield Finding(State.OK, f"Vault at {address} answers (version {health.version})")
         needs = fleet.needs(accounts, top_ups=True)
-        yield Finding(ok=True, what="logged in")
+        yield Finding(State.OK, "logged in to Vault")
         yield _mount(fleet)
     except RotatorError as error:
-        yield Finding(ok=False, what=str(error))
+        yield _failed(error)
         return
-    for need in needs:
-        yield Finding(need.met, f"policy for {need.path}" if need.met else f"the policy lacks: {need.stanza}")
+    for need, count in _summarized(needs):
+        paths = need.path if count == 1 else f"{need.path} ({count} paths)"
+        if need.met:
+            yield Finding(State.OK, f"policy for {paths}")
+        else:
+            yield Finding(State.FAILED, f"the policy lacks: {need.stanza}", ConfigError.exit_code)
     if all(need.met for need in needs):
         yield from _wishes(fleet, accounts)
         yield from _accounts(fleet, accounts)
+
+
+def _audit(fleet: Fleet) -> Iterator[Finding]:
+    """Whether the audit log can be written, and has room on its disk."""
+    file = fleet.settings.audit.file
+    if file is None:
+        return
+    try:
+        fleet.audit.check()
+        free = shutil.disk_usage(file.parent).free
+    except RotatorError as error:
+        yield _failed(error)
+        return
+    except OSError as error:
+        yield Finding(State.FAILED, f"the disk of the audit log {file} cannot be examined: {error.strerror}", 2)
+        return
+    if free < _FREE_DISK:
+        what = f"the disk of the audit log {file} has {free // 1024} KiB left. Free {_FREE_DISK // 1024} KiB or more"
+        yield Finding(State.FAILED, what, ConfigError.exit_code)
+        return
+    yield Finding(State.OK, f"the audit log {file} can be written")
+
+
+def _summarized(needs: Iterable[Need]) -> Iterator[tuple[Need, int]]:
+    """Merge the needs of one folder that are alike into one with a wildcard; the number of paths of each."""
+    groups: dict[tuple[str, frozenset[str], bool], list[Need]] = {}
+    for need in needs:
+        folder = need.path.rpartition("/")[0]
+        groups.setdefault((folder, need.wanted, need.met), []).append(need)
+    for (folder, _, _), alike in groups.items():
+        first = alike[0]
+        yield (first if len(alike) == 1 else replace(first, path=f"{folder}/*")), len(alike)
 
 
 def _mount(fleet: Fleet) -> Finding:
     try:
         fleet.vault.check_mount()
     except WrongMount as error:
-        return Finding(ok=False, what=str(error))
-    return Finding(ok=True, what=f"{fleet.settings.vault.mount} is a KV version 2 mount")
+        return _failed(error)
+    return Finding(State.OK, f"{fleet.settings.vault.mount} is a KV version 2 mount")
 
 
 def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
-    """What the policy lacks that rotator can do without: it is named, but nothing is wrong."""
+    """What the policy lacks that rotator can do without."""
     for worse, wishes in fleet.wishes(accounts).items():
-        for wish in wishes:
+        for wish, _ in _summarized(wishes):
             if not wish.met:
-                yield Finding(ok=True, what=f"without this in the policy {worse}: {wish.stanza}")
+                yield Finding(State.NOTE, f"without this in the policy {worse}: {wish.stanza}")
 
 
 # A document that expires must survive this many resync intervals of a daemon that is away.
@@ -79,27 +147,49 @@ def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
     if not spans:
         return
     life, resync = min(spans), fleet.settings.daemon.resync_interval
-    what = f"account {preview.account}: Vault deletes its documents {format_duration(life)} after each write"
+    what = f"Vault deletes its documents {format_duration(life)} after each write"
     if life / 2 < _SAFE_RESYNCS * resync:
         limit = format_duration(2 * _SAFE_RESYNCS * resync)
-        yield Finding(ok=False, what=f"{what}. Set delete_version_after to at least {limit}, or to 0s")
+        yield Finding(State.FAILED, f"{what}. Set delete_version_after to at least {limit}, or to 0s", 2)
         return
     often = format_duration(timedelta(seconds=int(life.total_seconds() / 2)))
-    yield Finding(ok=True, what=f"{what}; a daemon or a command must run at least every {often}")
+    yield Finding(State.NOTE, f"{what}; a daemon or a command must run at least every {often}")
 
 
 def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+    """Each account at the provider. Accounts with the same result share a line."""
+    alike: dict[Finding, list[str]] = {}
     for preview in fleet.preview(accounts, Request(Wanted.NOTHING_NEW)):
-        if not isinstance(preview, Preview):
-            yield Finding(ok=False, what=f"account {preview.account}: {preview.error}")
-        elif isinstance(preview.step, Fail):
-            yield Finding(ok=False, what=f"account {preview.account}: {RotationError(preview.step)}")
-        elif Credential.PUBLISHED in preview.seen.refused:
-            what = "the provider refuses the published secret (401); the next run looks for what still works"
-            yield Finding(ok=False, what=f"account {preview.account}: {what}")
-        elif preview.seen.listing is not None:
-            yield from _expiry(fleet, preview)
-            count = len(preview.seen.listing.created)
-            yield Finding(ok=True, what=f"account {preview.account}: the provider accepts its secret, {count} live")
-        else:
-            yield Finding(ok=True, what=f"account {preview.account}: work is under way, the next run goes on with it")
+        for finding in _account(fleet, preview):
+            alike.setdefault(finding, []).append(preview.account)
+    for finding, names in alike.items():
+        shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        who = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
+        yield replace(finding, what=f"{who}: {finding.what}")
+
+
+def _is_new(preview: Preview) -> bool:
+    """Whether nothing was ever published or recorded for the account."""
+    return not preview.seen.published.version and preview.journal == Journal()
+
+
+def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
+    if isinstance(preview, Outcome):
+        yield Finding(State.FAILED, preview.error or "", 2 if preview.code is Code.CONFIGURATION else 1)
+    elif isinstance(preview.step, Fail) and _is_new(preview):
+        yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")
+    elif isinstance(preview.step, Fail):
+        yield Finding(State.FAILED, str(RotationError(preview.step)), 1)
+    elif Credential.PUBLISHED in preview.seen.refused:
+        what = "the provider refuses the published secret (401); the next run looks for a secret that works"
+        yield Finding(State.FAILED, what, 1)
+    elif isinstance(preview.step, TryEarlier):
+        what = "the published document is deleted; the next run restores an earlier version that works"
+        yield Finding(State.FAILED, what, 1)
+    elif preview.seen.listing is not None:
+        yield from _expiry(fleet, preview)
+        count = len(preview.seen.listing.created)
+        yield Finding(State.OK, f"the provider accepts the published secret, {count} live")
+    else:
+        yield Finding(State.OK, "a rotation is unfinished; the next run continues it")

@@ -33,7 +33,7 @@ from rotator.provider import LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result
 from testkit.cluster import Cluster
 from testkit.model import World
-from tests.cli.test_cli import Payments, opened
+from tests.cli.payments import Payments, opened
 from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)

@@ -1,23 +1,13 @@
 """Tables: a row is one line in a pipe, and a terminal of 80 columns cuts no id, name or time."""
 
-import os
-import pty
-import re
-import subprocess
-import sys
-import termios
-
 import pytest
 
 from rotator.cli.terminal import Styled, Table
 from testkit.cluster import Cluster
-from tests.cli.test_cli import Payments, a_colourful_fleet, payments  # noqa: F401
+from tests.cli.payments import Payments, a_colourful_fleet, payments  # noqa: F401
+from tests.cli.pseudo_terminal import on_terminal, plain
 
 ID = "5f2c1d9e-0000-4000-8000-000000000000"
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def table(*rows: tuple[str, ...], prose: str | None = "what happened") -> Table:
@@ -68,36 +58,6 @@ def test_table_aligns_wide_and_colored_cells(monkeypatch: pytest.MonkeyPatch) ->
     assert "\x1b[32mok\x1b[0m" in found[1]
     monkeypatch.setenv("NO_COLOR", "1")
     assert Table(("name", "result", "end"), rows=list(rows)).lines(None) == expected
-
-
-def on_terminal(cluster: Cluster, *args: str, columns: int = 80, **environment: str) -> tuple[int, str]:
-    """Run the command on a terminal of its own; its exit code and everything that it showed there."""
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, columns))
-    env = {key: value for key, value in cluster.environment().items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rotator", *args],
-        env=env | {"TERM": "xterm-256color", "ROTATOR_LOG__LEVEL": "error"} | environment,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        cwd=cluster.folder,
-        start_new_session=True,
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:
-            break  # the last process closed the terminal
-        if not piece:
-            break
-        shown += piece
-    os.close(leader)
-    code, text = process.wait(), shown.decode().replace("\r\n", "\n")
-    cluster.outputs.append(text)
-    return code, text
 
 
 @pytest.mark.parametrize("columns", ["0", "20", "nonsense"])

@@ -50,6 +50,7 @@ def test_setup_script_can_be_run_again(site: Site) -> None:
     for account in ("main", "shop"):
         assert site.admin("GET", f"secret/metadata/rotator/journal/{account}")["data"]["max_versions"] == 3
     assert "vault.auth.secret_id_file" in site.output
+    assert max(map(len, site.output.splitlines())) <= 80
     assert site.bao.root_token.get_secret_value() not in site.output
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", site.output), "a role id or secret id was printed"
     assert not re.search(r"^\+ ", site.output, re.MULTILINE), "it tells each command"
@@ -69,6 +70,59 @@ def test_setup_refuses_names_that_widen_a_policy(name: str, tmp_path: Path) -> N
     assert done.stderr == (
         f"setup.sh: '{name}' is no name of an account: letters, digits, '.', '_' and '-' only. Nothing was changed.\n"
     )
+
+
+def test_setup_uses_the_names_of_the_environment(tmp_path: Path) -> None:
+    names = {
+        "ROTATOR_MOUNT": "team/kv",
+        "ROTATOR_PREFIX": "sms/live",
+        "ROTATOR_JOURNALS": "state/journals",
+        "ROTATOR_NAME": "rotator-live",
+        "ROTATOR_NAMESPACE": "ops",
+        "CONSUMER_NAMESPACE": "services",
+    }
+    with running_site(tmp_path) as made:
+        made.set_up("shop", cli="", **names)
+        policy = made.admin("GET", "sys/policies/acl/rotator-live")["data"]["policy"]
+        paths = {path for path in re.findall(r'^path "([^"]+)"', policy, re.MULTILINE) if path.startswith("team/")}
+        assert paths == {
+            "team/kv/data/sms/live/*", "team/kv/data/state/journals/*", "team/kv/metadata/state/journals/*"
+        }  # fmt: skip
+        assert (
+            made.admin("GET", "sys/policies/acl/nexmo-shop")["data"]["policy"].count('"team/kv/data/sms/live/shop"')
+            == 1
+        )
+        for method in ("approle", "kubernetes"):
+            role = made.admin("GET", f"auth/{method}/role/rotator-live")["data"]
+            assert role["token_policies"] == ["rotator-live"]
+        assert role["bound_service_account_names"] == ["rotator-live"]
+        assert role["bound_service_account_namespaces"] == ["ops"]
+        consumer = made.admin("GET", "auth/kubernetes/role/nexmo-shop")["data"]
+        assert consumer["bound_service_account_namespaces"] == ["services"]
+        assert made.admin("GET", "team/kv/metadata/state/journals/shop")["data"]["max_versions"] == 3
+
+
+@pytest.mark.parametrize("name", ["sms/*", "sms/+/x", "", 'a"b', "a|b"])
+def test_setup_refuses_a_name_that_a_policy_would_read_otherwise(name: str) -> None:
+    """Nothing is asked of Vault: there is none."""
+    done = subprocess.run(
+        [FILES / "setup.sh", name],
+        env={"VAULT_CLI": "/bin/false", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert b"only letters, digits" in done.stderr
+
+
+def test_readme_quotes_the_policy_file() -> None:
+    """The README's policy has the file's stanzas, one a line."""
+    (quoted,) = re.findall(r"```hcl\n(.*?)```", (FILES.parent.parent / "README.md").read_text(), re.DOTALL)
+
+    def words(text: str) -> str:
+        return re.sub(r"\s+", "", re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE))
+
+    assert words(quoted) == words(POLICY)
 
 
 def test_setup_script_passes_shellcheck() -> None:

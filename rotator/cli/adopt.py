@@ -1,0 +1,218 @@
+"""Commands with which a person decides about secrets: adopt, resolve."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rotator.cli.options import (
+    ConfigOption,
+    JsonOption,
+    NameArgument,
+    SecretEnvOption,
+    SecretFileOption,
+    SecretStdinOption,
+    complete_names,
+    finish,
+    max_wait,
+    open_fleet,
+    read_secret,
+    require_one_source,
+)
+from rotator.cli.verbosity import AccountCommand
+from rotator.errors import ConfigError, RotatorError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from rotator.config import AccountSettings
+    from rotator.fleet import Fleet
+
+adopt_app = typer.Typer(rich_markup_mode=None)
+
+
+@adopt_app.command(
+    cls=AccountCommand,
+    short_help="Adopt accounts with their present secrets",
+    epilog="Examples: `rotator adopt payments` asks for the value; "
+    "`rotator adopt payments --secret-file /run/secrets/payments`; `rotator adopt --all --secret-dir values`.",
+)
+def adopt(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", autocompletion=complete_names, help="Name of an account.", show_default=False),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Adopt every enabled account with a file in --secret-dir.")
+    ] = False,
+    secret_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-dir",
+            metavar="DIR",
+            help="Directory with one file for each account, named like the account, mode 0600.",
+            show_default=False,
+        ),
+    ] = None,
+    secret_stdin: SecretStdinOption = False,
+    secret_file: SecretFileOption = None,
+    secret_env: SecretEnvOption = None,
+    secret_id: Annotated[
+        str | None,
+        typer.Option("--secret-id", help="Id of the value, if the provider lists several secrets.", show_default=False),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Replace a published secret that authenticates, or publish a compromised one."),
+    ] = False,
+    replace_foreign: Annotated[
+        str | None,
+        typer.Option(
+            "--replace-foreign",
+            metavar="API_KEY",
+            help="Replace the document or journal of the account with this API key.",
+            show_default=False,
+        ),
+    ] = None,
+    retire: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retire", metavar="ID", help="Id of another secret, to revoke after the grace period.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Adopt accounts with the secrets that they have today, or after a published secret stopped working.
+
+    rotator tries each value at the provider, then publishes it. A value never appears among the process's arguments. An
+    account whose secret is in Vault already needs no adoption: the next run takes it up.
+    """
+    require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+    _require_names(name, everything=everything, secret_dir=secret_dir)
+    if everything and (secret_stdin or secret_file or secret_env or secret_id or replace_foreign or retire):
+        raise ConfigError("--all takes the values from --secret-dir, and no option for one account")
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
+
+    from rotator.cli.output import adoption
+    from rotator.cli.progress import showing_progress
+    from rotator.fleet import Request, Wanted
+    from rotator.rotation import Operator, Outcome
+
+    done: dict[str, str] = {}
+    outcomes: list[Outcome] = []
+
+    def bring(account: "AccountSettings") -> "Outcome":
+        """Adopt one account, and remember what was done."""
+        rotation = fleet.rotation(account, Request(Wanted.NOTHING_NEW, max_wait=max_wait(fleet)))
+        before = fleet.vault.read(account.path).version
+        outcome = Operator(rotation).adopt(
+            values[account.name],
+            secret_id,
+            replace_working=replace,
+            replace_foreign=replace_foreign,
+            retire=frozenset(retire or ()),
+        )
+        done[account.name] = adoption(outcome, before)
+        return outcome
+
+    with open_fleet(ctx, config) as fleet:
+        if secret_dir is not None:
+            values = _values(fleet, secret_dir, None if everything else name)
+        else:
+            fleet.select([name or ""], everything=False)
+            prompt = f"API secret of {name}"
+            secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+            values = {name or "": secret}
+        accounts = fleet.select(list(values), everything=False)
+        fleet.preflight(accounts)
+        with showing_progress(ctx, fleet.settings, len(accounts), "adopting") as progress:
+            jobs = [partial(bring, account) for account in accounts]
+            if len(jobs) > 1:  # the error of an only account is the error of the command
+                jobs = [partial(fleet.guarded, account.name, partial(bring, account)) for account in accounts]
+            with ThreadPoolExecutor(fleet.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+                for outcome in pool.map(lambda job: job(), jobs):
+                    outcomes.append(outcome)
+                    progress.done += 1
+        finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
+
+
+def _require_names(name: str | None, *, everything: bool, secret_dir: Path | None) -> None:
+    if (name is not None) == everything:
+        raise ConfigError("Say which accounts: a name, or --all with --secret-dir")
+    if everything and secret_dir is None:
+        raise ConfigError("--all needs --secret-dir: a directory with one file for each account")
+
+
+def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, SecretStr]":
+    """Read the values of accounts from a directory, by name. Only the user of the process may read a file of it."""
+    try:
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}") from None
+    known = {account.name for account in fleet.settings.accounts}
+    for file in files:
+        if file.name not in known:
+            raise ConfigError(f"{file} is named like no account", next_step="Rename it, or remove it")
+    chosen = [file for file in files if name in (None, file.name)]
+    if not chosen:
+        raise ConfigError(f"{folder} contains no file for {name or 'any account'}")
+    values = {}
+    for file in chosen:
+        if file.stat().st_mode & 0o077:
+            raise ConfigError(f"Other users may read {file}", next_step=f"Run: chmod 600 {file}")
+        values[file.name] = read_secret("", "--secret", stdin=False, file=file, variable=None)
+    return values
+
+
+@adopt_app.command(
+    cls=AccountCommand,
+    short_help="Revoke secrets that rotator did not create",
+    epilog="Examples: `rotator resolve payments` asks for each; "
+    "`rotator resolve payments --revoke 5f2c1d9e-0000-4000-8000-000000000000`.",
+)
+def resolve(
+    ctx: typer.Context,
+    name: NameArgument,
+    revoke: Annotated[
+        list[str] | None,
+        typer.Option("--revoke", metavar="ID", help="Id of an unknown secret to revoke.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
+    from rotator.fleet import Request, Wanted
+    from rotator.rotation import Operator
+
+    with open_fleet(ctx, config) as fleet:
+        accounts = fleet.select([name], everything=False)
+        fleet.preflight(accounts)
+        operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
+        unknown = operator.unknown()
+        strangers = sorted(set(revoke or []) - unknown.keys())
+        if strangers:
+            listed = ", ".join(unknown) or "none"
+            raise ConfigError(f"{strangers[0]} is not among the unknown secrets of {name}: {listed}")
+        chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
+        if unknown and not chosen:
+            raise RotatorError(f"Nothing was chosen, {name} stays as it is")
+        outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
+        finish(ctx, fleet, [outcome], as_json=as_json)
+
+
+def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
+    if not unknown:
+        return frozenset()
+    if not sys.stdin.isatty():
+        options = " ".join(f"--revoke {id_}" for id_ in unknown)
+        raise ConfigError(f"There is no terminal to ask on; say what may go: rotator resolve {name} {options}")
+    chosen = [
+        id_
+        for id_, created in unknown.items()
+        if typer.confirm(f"{name}: revoke {id_}, created {created:%Y-%m-%d %H:%M} UTC?")
+    ]
+    return frozenset(chosen)

@@ -1,0 +1,110 @@
+"""How much a command says: what a person needs, the log with -v, or failures only with -q."""
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.main
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from rotator.config import Settings
+
+_VERBOSE_HELP = "Show the log; -vv shows debug messages."
+_QUIET_HELP = "Print failures only."
+VerboseOption = Annotated[int, typer.Option("--verbose", "-v", count=True, help=_VERBOSE_HELP, show_default=False)]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET_HELP)]
+
+
+@dataclass
+class Invocation:
+    """The options that stand before or after the name of a command.
+
+    Attributes:
+        config: The configuration file; None: the usual places.
+        verbose: The number of -v.
+        quiet: Whether to print failures only.
+    """
+
+    config: Path | None = None
+    verbose: int = 0
+    quiet: bool = False
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a person wants to see what a run waits for."""
+        return not self.quiet and not self.verbose
+
+    def configure_logs(self, settings: "Settings") -> None:
+        """Send the log to standard error if it is asked for.
+
+        It is asked for with -v, and by a program that reads standard error as JSON lines. Otherwise a command prints
+        sentences.
+        """
+        import logging
+
+        from rotator import logs
+
+        on_terminal = sys.stderr.isatty()
+        if self.verbose:
+            level = "info" if self.verbose == 1 else "debug"
+            logs.configure(level, "console" if on_terminal else settings.log.format)
+            return
+        logs.configure(settings.log.level, settings.log.format)
+        if self.quiet or on_terminal or settings.log.format != "json":
+            # The loggers still make their events: `Progress` says in sentences what a person has to know of them.
+            logs.configure("info", settings.log.format)
+            logging.getLogger().handlers[:] = [logging.NullHandler()]
+
+
+def invocation(ctx: typer.Context) -> Invocation:
+    """Return the options of this call."""
+    found = ctx.find_root().obj
+    assert isinstance(found, Invocation)  # noqa: S101 - the root command makes it  # nosec B101
+    return found
+
+
+def _add_verbose(ctx: typer.Context, value: int) -> None:
+    invocation(ctx).verbose += value
+
+
+def _add_quiet(ctx: typer.Context, value: bool) -> None:
+    invocation(ctx).quiet |= value
+
+
+def _shared(
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            expose_value=False,
+            callback=_add_verbose,
+            help=_VERBOSE_HELP,
+            show_default=False,
+        ),
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", expose_value=False, callback=_add_quiet, help=_QUIET_HELP)
+    ] = False,
+) -> None:
+    """The options of each `AccountCommand`."""
+
+
+@cache
+def _shared_options() -> list[Any]:
+    template = typer.Typer(add_completion=False)
+    template.command()(_shared)
+    return typer.main.get_command(template).params
+
+
+class AccountCommand(TyperCommand):
+    """A command that works on accounts: with -v and -q."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _shared_options()

@@ -1,0 +1,174 @@
+"""adopt and resolve: values from safe places, and only what a person names."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from testkit.cluster import Cluster, Tape, proxied
+from tests.cli.payments import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
+
+
+def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cluster: Cluster) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    seen: list[bytes] = []
+    tape = Tape()
+
+    def look(_: object) -> None:
+        seen.append(Path(f"/proc/{tape.victim}/cmdline").read_bytes())
+
+    tape.when = look
+    with proxied({"vault": cluster.bao.address, "provider": cluster.api_url}, tape) as urls:
+        env = {"ROTATOR_VAULT__ADDRESS": urls["vault"], "ROTATOR_ACCOUNT_API__API_URL": urls["provider"]}
+        process = cluster.start(
+            "adopt", "payments", "--secret-env", "MINE", env=env | {"MINE": new.first.get_secret_value()}
+        )
+        tape.victim = process.popen.pid
+        finished = process.finish()
+    assert finished.code == 0, finished
+    assert seen
+    for arguments in seen:
+        assert b"--secret-env\0MINE" in arguments
+        assert new.first.get_secret_value().encode() not in arguments
+    new.assert_adopted()
+    new.identify()
+    new.assert_works()
+    current = cluster.journal("payments")["current_id"]
+    assert (current["id"], current["learned"]) == (new.live[0], "eliminated")
+    assert not [request for request in cluster.emulator.requests if request.operation in CHANGING]
+
+
+def test_a_secret_is_adopted_from_standard_input(cluster: Cluster) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    finished = cluster.run("adopt", "payments", "--secret-stdin", "--json", text=new.first.get_secret_value() + "\n")
+    assert finished.code == 0, finished
+    assert finished.json["accounts"][0]["phase"] == "idle"
+    new.assert_adopted()
+
+
+def test_a_secret_is_adopted_from_a_file(cluster: Cluster, here: Here, tmp_path: Path) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    (tmp_path / "secret").write_text(new.first.get_secret_value() + "\r\n")
+    finished = here("adopt", "payments", "--secret-file", str(tmp_path / "secret"))
+    assert finished.code == 0, finished
+    assert f"payments: secret id {new.live[0]} (later lists confirm it)" in finished.out
+    new.assert_adopted()
+
+
+def test_adopt_says_what_it_did(cluster: Cluster, here: Here) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    first = here("adopt", "payments", "--secret-env", "MINE", MINE=new.first.get_secret_value())
+    assert first.code == 0, first
+    assert re.search(r"^payments +ok +adopted, version 1 published +idle$", first.out, re.MULTILINE), first
+    again = here("adopt", "payments", "--secret-env", "MINE")
+    assert again.code == 0, again
+    assert re.search(r"version \d contained this secret already: it needed no adoption", again.out), again
+
+
+def secret_files(cluster: Cluster, folder: Path, *accounts: Payments) -> Path:
+    folder.mkdir()
+    for account in accounts:
+        file = folder / account.name
+        file.touch(mode=0o600)
+        file.write_text(account.first.get_secret_value() + "\n")
+    return folder
+
+
+def test_adopt_all_takes_each_value_from_a_file_of_its_own(cluster: Cluster, here: Here, tmp_path: Path) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(5)]
+    cluster.configure([account.entry() for account in accounts])
+    folder = secret_files(cluster, tmp_path / "values", *accounts[:4])
+    (folder / "a3").write_text("Wrong0Secret9Value")
+    finished = here("adopt", "--all", "--secret-dir", str(folder))
+    assert finished.code == 1, finished
+    assert finished.out.count("adopted, version 1 published") == 3
+    assert "a3: The provider refuses this secret for a3 (key3). Nothing was written." in finished.out
+    for account in accounts[:3]:
+        account.assert_adopted()
+    assert cluster.document("apps/a3") == cluster.document("apps/a4") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "message"),
+    [("payments", 0o640, "Other users may read "), ("shop", 0o600, "/shop is named like no account.")],
+)
+def test_adopt_all_refuses_a_file_before_it_writes(
+    payments: Payments, here: Here, name: str, mode: int, message: str
+) -> None:
+    folder = secret_files(payments.cluster, payments.cluster.folder / "values")
+    (folder / name).touch()
+    (folder / name).chmod(mode)
+    before = everything(payments.cluster)
+    finished = here("adopt", "--all", "--secret-dir", str(folder))
+    assert finished.code == 2, finished
+    assert message in said(finished)
+    assert everything(payments.cluster) == before
+
+
+def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    cluster.remember("Wrong0Secret9Value")
+    before = everything(cluster)
+    finished = cluster.run("adopt", "payments", "--secret-env", "MINE", env={"MINE": "Wrong0Secret9Value"})
+    assert finished.code == 1, finished
+    assert said(finished).startswith("The provider refuses this secret for payments (abcd1234). Nothing was written.")
+    assert everything(cluster) == before
+
+
+def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Payments, here: Here) -> None:
+    cluster = payments.cluster
+    known = here("adopt", "payments", "--secret-env", "MINE", MINE=payments.first.get_secret_value())
+    assert known.code == 0, known
+    (before_id,) = payments.live
+    cluster.remember("Mine0Mine1Mine2")
+    mine = cluster.emulator.add_secret(payments.api_key, SecretStr("Mine0Mine1Mine2"))
+    before = everything(cluster)
+    finished = here("adopt", "payments", "--secret-env", "MINE", "--secret-id", mine, MINE="Mine0Mine1Mine2")
+    assert finished.code == 1, finished
+    assert "already contains another secret, which authenticates" in said(finished)
+    assert everything(cluster) == before
+    finished = here("adopt", "payments", "--secret-env", "MINE", "--secret-id", mine, "--replace")
+    assert finished.code == 1, finished
+    assert f"a secret that rotator did not create: {before_id}" in finished.out, "adoption retires nothing unasked"
+    assert cluster.document(payments.path)["secret_id"] == mine
+    payments.assert_works()
+
+
+def test_a_stranger_s_secret_stops_the_account_until_it_is_resolved(payments: Payments, here: Here) -> None:
+    cluster = payments.cluster
+    adopted = cluster.run("rotate-now", "payments")
+    assert adopted.code == 0, adopted
+    stranger = cluster.emulator.add_secret(payments.api_key, SecretStr("Stranger0Stranger1"))
+    cluster.remember("Stranger0Stranger1")
+
+    refused = cluster.run("rotate-now", "payments")
+    assert refused.code == 1, refused
+    assert f"a secret that rotator did not create: {stranger}" in refused.out
+    assert "rotator resolve payments" in refused.out
+    assert cluster.journal("payments")["phase"] == "ambiguous"
+
+    before = everything(cluster)
+    published = cluster.document(payments.path)["secret_id"]
+    for wrong in (published, "00000000-0000-4000-8000-000000000000"):
+        mistaken = here("resolve", "payments", "--revoke", wrong)
+        assert mistaken.code == 2, mistaken
+        assert said(mistaken) == f"{wrong} is not among the unknown secrets of payments: {stranger}."
+    silent = cluster.run("resolve", "payments")
+    assert silent.code == 2, silent
+    assert f"rotator resolve payments --revoke {stranger}" in said(silent)
+    assert everything(cluster) == before
+
+    resolved = cluster.run("resolve", "payments", "--revoke", stranger, "--json")
+    assert resolved.code == 0, resolved
+    assert resolved.json["accounts"][0]["revoked"] == [stranger, published], "the request is carried out as well"
+    assert len(payments.live) == 1
+    assert (cluster.journal("payments")["phase"], cluster.journal("payments")["request"]) == ("idle", None)
+    payments.assert_works()

@@ -1,0 +1,163 @@
+"""The command line itself: mistakes, help, version, exit codes."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+import importlib.metadata
+import re
+import resource
+import sys
+
+import pytest
+import typer.main
+
+from rotator.cli.app import app
+from tests.cli.payments import Here, Payments, commands, everything, here, payments, said  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("rotate-now nobody", 'No account is named "nobody"; configured are payments.'),
+        ("rotate-now", "Say which accounts: names, --all, or --due for what is due."),
+        ("rotate-now payments --all", "Say which accounts: names, --all, or --due for what is due."),
+        ("rotate-now --all --due", "Say which accounts: names, --all, or --due for what is due."),
+        ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
+        ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
+        ("rotate-now payments --wait soon", "--wait is not a duration"),
+        ("plan --until 90d", "plan has no option --until. Run: rotator forecast --until 90d."),
+        ("plan nobody", 'No account is named "nobody"'),
+        ("status nobody", 'No account is named "nobody"'),
+        ("check nobody", 'No account is named "nobody"'),
+        ("resolve nobody", 'No account is named "nobody"'),
+        ("adopt nobody --secret-env X", 'No account is named "nobody"'),
+        ("adopt payments", "There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env."),
+        ("adopt payments --secret-env NOT_SET_AT_ALL", "NOT_SET_AT_ALL: The value is empty."),
+        ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read: No such file or directory."),
+        ("adopt", "Say which accounts: a name, or --all with --secret-dir."),
+        ("adopt payments --all", "Say which accounts: a name, or --all with --secret-dir."),
+        ("adopt --all", "--all needs --secret-dir: a directory with one file for each account."),
+        ("adopt --all --secret-dir /no/such/folder", "/no/such/folder cannot be read: No such file or directory."),
+        ("adopt payments --secret-file /dev/zero", "/dev/zero is not a regular file."),
+        ("adopt payments --secret-env A --secret-stdin", "Name one source of the secret"),
+        ("--config /no/such/file status", "/no/such/file cannot be read: No such file or directory."),
+        ("emulator --account nonsense", "--account is not KEY:SECRET"),
+        ("emulator --account abcd1234:Secret12345 --latency soon", "--latency is not a duration"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(
+    payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch, args: str, line: str
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    before = everything(payments.cluster)
+    finished = here(*args.split())
+    assert finished.code == 2, finished
+    assert said(finished).startswith(line)
+    assert everything(payments.cluster) == before
+    assert not payments.cluster.emulator.requests, "the provider was asked before the command line was understood"
+
+
+@pytest.mark.parametrize("args", ["rotate-now --no-such-option", "resolve", "no-such-command", "emulator"])
+def test_what_is_no_command_line_at_all_is_usage(payments: Payments, here: Here, args: str) -> None:
+    finished = here(*args.split())
+    assert finished.code == 2, finished
+    assert "Usage: rotator" in finished.err
+    assert "Error: " in finished.err
+
+
+@pytest.mark.parametrize("args", ["rotate-now payments", "adopt payments --secret-env X", "resolve payments"])
+def test_an_account_that_is_not_enabled_is_refused(payments: Payments, here: Here, args: str) -> None:
+    payments.cluster.configure([payments.entry(enabled=False)])
+    before = everything(payments.cluster)
+    finished = here(*args.split(), X=payments.first.get_secret_value())
+    assert finished.code == 2, finished
+    assert said(finished) == 'Account "payments" is not enabled. Set enabled = true for it, if you mean it.'
+    assert everything(payments.cluster) == before
+
+
+def test_no_option_of_any_command_takes_a_secret_value() -> None:
+    """`--secret` on a command line would stand in the process list. The emulator's are toys."""
+    takes = {
+        (path, option)
+        for path, command in commands()
+        for parameter in command.params
+        for option in parameter.opts
+        if ("secret" in option or "trx" in option) and not getattr(parameter, "is_flag", False)
+    }
+    assert takes == {
+        ("adopt", "--secret-dir"),
+        ("adopt", "--secret-file"),
+        ("adopt", "--secret-env"),
+        ("adopt", "--secret-id"),
+        ("account secrets create", "--secret-file"),
+        ("account secrets create", "--secret-env"),
+        ("account secrets show", "secret_id"),
+        ("account secrets revoke", "secret_id"),
+        ("account top-up", "--trx-file"),
+        ("account top-up", "--trx-env"),
+        ("audit fingerprint", "--secret-file"),
+        ("audit fingerprint", "--secret-env"),
+        ("emulator", "--max-secrets"),
+    }
+
+
+def test_the_version_is_the_package_s(here: Here) -> None:
+    finished = here("--version")
+    assert (finished.code, finished.out) == (0, f"rotator {importlib.metadata.version('rotator')}\n")
+
+
+def test_the_config_option_works_before_and_after_the_command(payments: Payments, here: Here) -> None:
+    path = str(payments.cluster.config)
+    for args in (["--config", path, "config", "show"], ["config", "show", "-c", path]):
+        assert here(*args, ROTATOR_CONFIG="/no/such/file").code == 0
+
+
+def test_the_walk_over_the_commands_finds_them_all() -> None:
+    assert {"rotate-now", "adopt", "config show", "demo"} <= {path for path, _ in commands()}
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()])
+def test_the_help_of_every_command_has_an_example_of_it(here: Here, path: str) -> None:
+    finished = here(*path.split(), "--help")
+    assert finished.code == 0, finished
+    text = " ".join(finished.out.split())
+    assert re.search(rf"Examples?: `rotator {path}", text), text
+
+
+def test_short_help_is_an_imperative_without_a_period() -> None:
+    """A command is one line of `rotator --help`: at most 70 characters."""
+    groups = [("", typer.main.get_command(app))]
+    for path, group in groups:
+        for name, command in getattr(group, "commands", {}).items():
+            text = command.get_short_help_str(1000)
+            assert re.fullmatch(r"[A-Z][a-z]+,? .*[^.]", text), (path, name, text)
+            assert len(text) <= 70, text
+            groups.append((f"{path} {name}", command))
+    assert len(groups) > 20
+
+
+def test_option_help_is_a_sentence() -> None:
+    for path, command in commands():
+        for option in command.params:
+            if not option.hidden and option.name != "help":
+                assert re.fullmatch(r"[A-Z].*[.]", option.help), (path, option.name, option.help)
+
+
+def test_the_help_names_the_exit_codes(here: Here) -> None:
+    finished = here("--help")
+    assert "Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred." in " ".join(
+        finished.out.split()
+    )
+
+
+def test_the_help_comes_at_once(payments: Payments) -> None:
+    """By the processor's time, which is the same however many other tests run beside this one."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert payments.cluster.run("--help").code == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    times = [once() for _ in range(5)]
+    assert min(times) > 0.01, "nothing was measured"
+    assert min(times) < 0.3, f"rotator --help took {min(times):.2f} s"

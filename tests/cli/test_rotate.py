@@ -1,0 +1,336 @@
+"""rotate-now and plan: what they do, refuse and print."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+import json
+import re
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import trustme
+
+from rotator.core.generator import Recipe, generate
+from rotator.demo import running_openbao
+from rotator.emulator import Account, Operation, running
+from testkit.cluster import PATIENCE, Cluster, Finished, Process
+from tests.cli.payments import CHANGING, STANZA, Here, Payments, everything, here, opened, payments, said, token_with  # noqa: F401
+
+
+def test_all_leaves_out_an_account_that_is_not_enabled(payments: Payments, here: Here) -> None:
+    payments.cluster.configure([payments.entry(enabled=False)])
+    before = everything(payments.cluster)
+    finished = here("rotate-now", "--all", "--json")
+    assert (finished.code, finished.json["accounts"]) == (0, [])
+    assert everything(payments.cluster) == before
+
+
+def test_a_mount_that_does_not_exist_is_refused(payments: Payments) -> None:
+    before = everything(payments.cluster)
+    finished = payments.cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__MOUNT": "nowhere"})
+    assert finished.code == 2, finished
+    assert 'no mount "nowhere"' in said(finished)
+    assert "Nothing was written" in said(finished)
+    assert everything(payments.cluster) == before
+
+
+def test_a_mount_of_the_first_kv_version_is_refused(payments: Payments) -> None:
+    cluster, old = payments.cluster, f"{payments.cluster.mount}old"
+    cluster.vault("POST", f"sys/mounts/{old}", {"type": "kv", "options": {"version": "1"}})
+    before = everything(cluster)
+    finished = cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__MOUNT": old})
+    assert finished.code == 2, finished
+    assert f'mount "{old}" is KV version 1' in said(finished)
+    assert everything(cluster) == before
+    assert cluster.vault("GET", f"{old}/?list=true", missing_ok=True) is None, "something was written to it"
+
+
+def test_a_sealed_vault_is_named_as_such(payments: Payments) -> None:
+    with running_openbao() as other:
+        payments.cluster.remember(other.root_token.get_secret_value())
+        root = {"X-Vault-Token": other.root_token.get_secret_value()}
+        httpx.put(f"{other.address}/v1/sys/seal", headers=root).raise_for_status()
+        env = {"ROTATOR_VAULT__ADDRESS": other.address, "VAULT_TOKEN": other.root_token.get_secret_value()}
+        finished = payments.cluster.run("rotate-now", "payments", env=env)
+    assert finished.code == 1, finished
+    assert said(finished).startswith(f"Vault at {other.address} is sealed. Nothing was written.")
+    assert not payments.cluster.emulator.requests
+
+
+def test_a_vault_that_does_not_answer_is_named_as_such(payments: Payments) -> None:
+    before = everything(payments.cluster)
+    finished = payments.cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__ADDRESS": "http://127.0.0.1:1"})
+    assert finished.code == 1, finished
+    assert said(finished).startswith("Vault at http://127.0.0.1:1 does not answer")
+    assert everything(payments.cluster) == before
+    assert not payments.cluster.emulator.requests
+
+
+def test_a_provider_whose_certificate_is_another_ca_s_is_not_talked_to(payments: Payments, tmp_path: Path) -> None:
+    cluster, ours, theirs = payments.cluster, trustme.CA(), trustme.CA()
+    issued = theirs.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    before = everything(cluster)
+    with running(cluster.emulator, certfile=tmp_path / "cert.pem", keyfile=tmp_path / "key.pem") as url:
+        cluster.configure([payments.entry()], account_api={"api_url": url, "ca_cert": tmp_path / "ca.pem"})
+        finished = cluster.run("rotate-now", "payments")
+    assert finished.code == 1, finished
+    assert "Traceback" not in finished.err
+    line, request = (line for line in finished.out.splitlines() if line.startswith("payments: "))
+    assert request == "payments: The request is not recorded. Run the command again"
+    assert "The certificate of" in line
+    assert "account_api.ca_cert" in line
+    assert not cluster.emulator.requests
+    assert everything(cluster) == before
+
+
+def test_a_policy_that_reaches_only_some_paths_is_refused_and_the_missing_stanza_works(payments: Payments) -> None:
+    cluster = payments.cluster
+    journals = f'path "{cluster.mount}/data/rotator/journal/*" {{ capabilities = ["create", "read", "update"] }}'
+    token = token_with(cluster, f"some-{cluster.mount}", journals)
+    before = everything(cluster)
+    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
+    assert finished.code == 2, finished
+    (stanza,) = STANZA.findall(said(finished))
+    assert f'"{cluster.mount}/data/{payments.path}"' in stanza
+    assert "Nothing was written anywhere" in said(finished)
+    assert everything(cluster) == before
+    assert not cluster.emulator.requests
+    cluster.vault("PUT", f"sys/policies/acl/some-{cluster.mount}", {"policy": f"{journals}\n{stanza}"})
+    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
+    assert finished.code == 0, finished
+    payments.assert_works()
+
+
+def test_a_policy_that_reaches_nothing_is_refused_with_every_stanza_and_those_alone_work(payments: Payments) -> None:
+    """The commonest beginning of all: a new token, and nobody wrote a policy yet."""
+    cluster = payments.cluster
+    token = token_with(cluster, f"none-{cluster.mount}")
+    before = everything(cluster)
+    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
+    assert finished.code == 2, finished
+    stanzas = STANZA.findall(said(finished))
+    assert len(stanzas) == 2, "one for the document, one for its journal"
+    assert everything(cluster) == before
+    cluster.vault("PUT", f"sys/policies/acl/none-{cluster.mount}", {"policy": "\n".join(stanzas)})
+    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
+    assert finished.code == 0, finished
+    payments.assert_works()
+
+
+def test_a_token_that_vault_does_not_know_is_refused(payments: Payments) -> None:
+    token = "hvs.NobodyEverIssuedThisOne"
+    payments.cluster.remember(token)
+    before = everything(payments.cluster)
+    finished = payments.cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
+    assert finished.code == 1, finished
+    assert re.match("Vault refuses .*token", said(finished))
+    assert "VAULT_TOKEN" in said(finished), "what to do about it"
+    assert everything(payments.cluster) == before
+    assert not payments.cluster.emulator.requests
+
+
+def test_a_journal_that_cannot_be_read_is_left_as_it_is(payments: Payments) -> None:
+    payments.cluster.put("rotator/journal/payments", {"retiring": "not a list", "current_id": 3})
+    before = everything(payments.cluster)
+    finished = payments.cluster.run("rotate-now", "payments")
+    assert finished.code == 1, finished
+    assert "payments: The journal is not readable, wrong in: current_id, retiring." in finished.out
+    assert "Traceback" not in finished.err
+    assert everything(payments.cluster) == before
+    assert not payments.cluster.emulator.requests
+
+
+def test_a_rotation_tells_programs_what_it_did(payments: Payments) -> None:
+    (first,) = payments.live
+    finished = payments.cluster.run("rotate-now", "payments", "--json")
+    assert finished.code == 0, finished
+    (second,) = payments.live
+    payments.assert_works()
+    (rotation_id,) = [account["rotation_id"] for account in finished.json["accounts"]]
+    assert re.fullmatch("[0-9a-f]{16}", rotation_id)
+    assert finished.json == {
+        "rotated": 1,
+        "revoked": 1,
+        "ok": 1,
+        "deferred": 0,
+        "failed": 0,
+        "accounts": [
+            {
+                "account": "payments",
+                "result": "ok",
+                "phase": "idle",
+                "rotated": True,
+                "revoked": [first],
+                "reason": "idle",
+                "until": None,
+                "error": None,
+                "next_command": None,
+                "request": None,
+                "rotation_id": rotation_id,
+            }
+        ],
+    }
+    assert second != first
+    for line in finished.err.splitlines():
+        assert json.loads(line)["event"], "the log is JSON lines, and it is all on standard error"
+    assert "rotation.published" in finished.err
+
+
+def test_a_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
+    before = everything(payments.cluster)
+    for args in (["--json"], ["--force"], ["--compromised"], []):
+        finished = here("rotate-now", "payments", "--dry-run", *args)
+        assert finished.code == 0, finished
+        assert "payments" in finished.out
+    assert "take up the account" in finished.out
+    assert everything(payments.cluster) == before
+    assert payments.cluster.emulator.requests, "it did look"
+
+
+def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payments) -> None:
+    cluster = payments.cluster
+    cluster.configure([payments.entry(grace="1h")])
+    begun = cluster.run("rotate-now", "payments")
+    assert begun.code == 0, begun
+    assert begun.out.splitlines()[1].split(maxsplit=2)[2].strip() == (
+        "new secret published, previous one revoked in 1h  overlap"
+    )
+    first, second = payments.live
+    waiting = cluster.run("rotate-now", "payments", "--wait", "0")
+    assert waiting.code == 3, waiting
+    assert "full" in waiting.out
+    assert f"payments: the account is full until {first} is revoked; --force does not wait for that" in waiting.out
+    assert payments.live == [first, second]
+    forced = cluster.run("rotate-now", "payments", "--force", "--json")
+    assert forced.code == 0, forced
+    assert forced.json["accounts"][0]["revoked"] == [first]
+    assert payments.live[0] == second, "the one before keeps its own grace"
+    assert len(payments.live) == 2
+    payments.assert_works()
+
+
+def test_a_compromised_secret_is_revoked_at_once_whatever_its_grace(payments: Payments) -> None:
+    payments.cluster.configure([payments.entry(grace="1h")])
+    (first,) = payments.live
+    finished = payments.cluster.run("rotate-now", "payments", "--compromised", "--json")
+    assert finished.code == 0, finished
+    assert finished.json["accounts"][0]["revoked"] == [first]
+    assert len(payments.live) == 1
+    assert not payments.cluster.emulator.authenticates(payments.api_key, payments.first)
+    payments.assert_works()
+
+
+def test_due_rotates_what_is_due_and_nothing_else(payments: Payments) -> None:
+    cluster = payments.cluster
+    finished = cluster.run("rotate-now", "--due", "--json")
+    assert (finished.code, finished.json["rotated"]) == (0, 0), finished
+    assert not [request for request in cluster.emulator.requests if request.operation in CHANGING]
+    other = opened(cluster, "alerts", "alerts01")
+    cluster.configure([payments.entry(), other.entry(every="1ms")])
+    finished = cluster.run("rotate-now", "--due", "--json")
+    assert (finished.code, finished.json["rotated"]) == (0, 1), finished
+    created = [request.api_key for request in cluster.emulator.requests if request.operation is Operation.CREATE]
+    assert created == ["alerts01"]
+    assert cluster.journal("alerts")["trigger"] == "schedule"
+
+
+def interrupt(process: Process) -> Finished:
+    """Ctrl-C once the process says that it waits; what it printed. It must not go on waiting."""
+    popen = process.popen
+    assert popen.stderr is not None
+    assert popen.stdout is not None
+    log = ""
+    while "rotation.waiting" not in log:
+        line = popen.stderr.readline()
+        assert line, f"it never waited:\n{log}"
+        log += line
+    time.sleep(0.1)
+    popen.send_signal(signal.SIGINT)
+    code = popen.wait(timeout=PATIENCE)
+    out, log = popen.stdout.read(), log + popen.stderr.read()
+    popen.stdout.close()
+    popen.stderr.close()
+    process.cluster.outputs += [out, log]
+    return Finished(process.args, code, out, log)
+
+
+def test_ctrl_c_while_a_grace_is_waited_for_ends_the_command_at_once(payments: Payments) -> None:
+    payments.cluster.configure([payments.entry(grace="1h")])
+    finished = interrupt(payments.cluster.start("rotate-now", "payments", "--wait", "2h", "--json"))
+    assert finished.code == 0, finished
+    assert finished.json["accounts"][0]["reason"] == "grace"
+    assert "Traceback" not in finished.err
+    assert len(payments.live) == 2
+    assert payments.cluster.journal("payments")["holder"] is None
+    payments.assert_works()
+
+
+def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(payments: Payments) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    journal = {"current_id": payments.live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
+    payments.cluster.put("rotator/journal/payments", journal)
+    before = everything(payments.cluster)
+    finished = interrupt(payments.cluster.start("rotate-now", "payments", "--wait", "2h", "--json"))
+    assert finished.code == 3, finished
+    (account,) = finished.json["accounts"]
+    assert account["error"] == "host/1/x holds the lease"
+    assert account["next_command"] == ["rotate-now", "payments", "--wait", "5m"]
+    assert "Traceback" not in finished.err
+    after = everything(payments.cluster)
+    assert (after["live"], after["changing requests"]) == (before["live"], before["changing requests"])
+    recorded = payments.cluster.journal("payments")
+    assert (recorded["holder"], recorded["request"]["kind"]) == ("host/1/x", "manual"), "the lease holder continues"
+    assert account["request"]["id"] == recorded["request"]["id"]
+
+
+def test_a_primary_goes_after_its_secondaries(cluster: Cluster) -> None:
+    boss = opened(cluster, "boss", "boss0001")
+    children = [opened(cluster, f"child{number}", f"child{number}") for number in range(3)]
+    cluster.configure([boss.entry(), *(child.entry(primary="boss") for child in children)])
+    finished = cluster.run("rotate-now", "--all", "--json")
+    assert (finished.code, finished.json["rotated"]) == (0, 4), finished
+    requests = cluster.emulator.requests
+    last_of_the_children = max(at for at, request in enumerate(requests) if request.api_key != "boss0001")
+    first_of_the_boss = min(at for at, request in enumerate(requests) if request.api_key == "boss0001")
+    assert last_of_the_children < first_of_the_boss
+    for account in (boss, *children):
+        account.assert_works()
+
+
+def test_a_secondary_that_has_nothing_published_is_brought_in_through_its_primary(cluster: Cluster) -> None:
+    boss = opened(cluster, "boss", "boss0001")
+    child = Payments(cluster, generate(Recipe()), "child", "child001", "apps/child")
+    cluster.emulator.open_account(Account("child001", child.first), primary="boss0001")
+    cluster.configure([boss.entry(), child.entry(primary="boss")])
+    finished = cluster.run("rotate-now", "child", "--json")
+    assert (finished.code, finished.json["rotated"]) == (1, 1), finished
+    (account,) = finished.json["accounts"]
+    assert (account["reason"], account["next_command"]) == ("ambiguous", ["resolve", "child"])
+    assert child.first in cluster.emulator.live("child001").values(), "it might be in use elsewhere"
+    (created,) = [request for request in cluster.emulator.requests if request.operation is Operation.CREATE]
+    assert (created.api_key, created.authenticated_as) == ("child001", "boss0001")
+    assert cluster.document("apps/child")["api_key"] == "child001"
+    child.assert_works()
+    boss_s = cluster.emulator.live("boss0001")
+    assert [value.get_secret_value() for value in boss_s.values()] == [boss.first.get_secret_value()]
+
+
+def test_thirty_accounts_are_rotated_at_once(cluster: Cluster) -> None:
+    accounts = [opened(cluster, f"a{number:02}", f"key{number:02}") for number in range(30)]
+    cluster.configure([account.entry() for account in accounts])
+    finished = cluster.run("rotate-now", "--all")
+    assert finished.code == 0, finished
+    names = [line.split()[0] for line in finished.out.splitlines()[1:]]
+    assert names == [account.name for account in accounts], "a line an account, in order"
+    for account in accounts:
+        account.assert_works()
+        assert len(account.live) == 1
+    keys = [request.api_key for request in cluster.emulator.requests if request.operation is Operation.CREATE]
+    assert sorted(keys) == [account.api_key for account in accounts]
+    asked = [request.api_key for request in cluster.emulator.requests]
+    assert asked != sorted(asked), "they went one after the other, not at once"
