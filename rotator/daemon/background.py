@@ -1,0 +1,65 @@
+"""What is done beside the runs, one thing at a time: the resync and the balances."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from rotator.config import Settings
+from rotator.daemon.balance_monitor import BalanceMonitor
+from rotator.daemon.records import Records
+from rotator.daemon.resync import longest_unseen
+from rotator.daemon.work import BackgroundWork, Look, Resync, Target
+from rotator.fleet import Fleet
+
+
+class Background:
+    """Chooses the work beside the runs. Used by the registry's thread only.
+
+    Args:
+        records: The account records.
+        balances: The balances.
+        submit: Hands work to a worker.
+
+    Attributes:
+        busy: Whether such work is in progress.
+    """
+
+    def __init__(self, records: Records, balances: BalanceMonitor, submit: Callable[[BackgroundWork], None]) -> None:
+        self._records = records
+        self._balances = balances
+        self._submit = submit
+        self._resync_at: datetime | None = None
+        self.busy = False
+
+    def load_settings(self, settings: Settings, now: datetime) -> None:
+        """Follow the settings that are in force from now on."""
+        latest = now + settings.daemon.sweep
+        self._resync_at = min(self._resync_at or latest, latest)
+
+    def next_at(self) -> datetime | None:
+        """When there is something to do; None: not before the present work ends, or never."""
+        if self.busy:
+            return None
+        times = (self._resync_at, self._balances.next_at())
+        return min((at for at in times if at is not None), default=None)
+
+    def is_resync_due(self, now: datetime) -> bool:
+        """Return whether the next work is a resync."""
+        return not self.busy and self._resync_at is not None and self._resync_at <= now
+
+    def hand_out(self, fleet: Fleet, now: datetime) -> None:
+        """Hand out the work that is due, if there is any."""
+        if self.busy:
+            return
+        if self.is_resync_due(now):
+            self._resync_at = now + fleet.settings.daemon.sweep
+            seen = longest_unseen(self._records.all.values())
+            self.submit(Resync(tuple(Look(Target(record.settings, fleet), record.looked_at) for record in seen)))
+            return
+        reading = self._balances.next_reading(self._records.all, now)
+        if reading is not None:
+            self.submit(reading)
+
+    def submit(self, work: BackgroundWork) -> None:
+        """Hand out work."""
+        self.busy = True
+        self._submit(work)
