@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from rotator import __version__
-from rotator.daemon.account_record import AccountRecord, Start
+from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
 from rotator.daemon.admission import Admission
 from rotator.daemon.background import Background
 from rotator.daemon.balance_monitor import BalanceMonitor
@@ -42,7 +42,7 @@ from rotator.daemon.planner import Jobs, Planner
 from rotator.daemon.records import Records
 from rotator.daemon.resync import after_look
 from rotator.daemon.runs import Runs
-from rotator.daemon.work import LoadJournal, ReadBalance, Run, TopUpBalance, Work, place
+from rotator.daemon.work import LoadJournal, Run, Work, place
 from rotator.errors import Blame, RotatorError
 from rotator.fleet import Fleet, Shard
 from rotator.monitoring import FleetStatus, Metrics
@@ -106,12 +106,13 @@ class Registry:
     ) -> None:
         self._fleet = fleet
         self._jobs = jobs
+        self._metrics = metrics
         self._check_vault = check_vault
         self._shard = shard
         self._started_at = now
         self._balances = BalanceMonitor(metrics)
         self._records = Records(shard, self._balances)
-        self._background = Background(self._records, self._balances, submit)
+        self._background = Background(self._records, self._balances, submit, check_vault)
         self._planner = Planner(jobs, metrics.not_planned)
         self._runs = Runs(
             fleet, self._records, self._planner, submit, metrics=metrics, check_vault=check_vault, now=now
@@ -144,14 +145,10 @@ class Registry:
                 self._load_settings(fact.fleet, now)
             case Due():
                 self._runs.become_due(fact.account, now)
-            case JournalLoaded():
-                self._runs.load_journal(fact, now)
-            case JournalUnreadable():
-                self._runs.miss_journal(fact, now)
             case JournalWritten():
                 self._runs.follow_run(fact)
-            case RunEnded():
-                self._runs.end_run(fact, now)
+            case JournalLoaded() | JournalUnreadable() | RunEnded():
+                self._runs.end_work(fact, now)
             case BellRung():
                 self._runs.hear_bell(fact.api_keys)
             case DocumentSeen():
@@ -161,9 +158,9 @@ class Registry:
             case ResyncEnded():
                 self._background.busy = False
             case BalanceRead():
-                self._take_in_balance(fact, now)
+                self._background.after_reading(fact, now)
             case TopUpEnded():
-                self._take_in_top_up(fact, now)
+                self._background.after_top_up(fact, now)
             case WorkBroke():
                 self._recover(fact, now)
             case VaultStateChanged():
@@ -171,7 +168,7 @@ class Registry:
             case ClockStepped():
                 self._follow_clock(fact, now)
             case Stopping():
-                self._runs.stopping = True
+                self._runs.stopping = self._background.stopping = True
                 self._runs.end(list(self._runs.queue.names), halt=fact.halt)
             case Tick():
                 pass
@@ -277,8 +274,19 @@ class Registry:
         if not self._runs.vault_is_available:
             return
         if self._background.is_resync_due(now) and now >= self._available_since + LOST_AFTER:
-            self._runs.replan_lost(now - LOST_AFTER, now)
+            self._replan_lost(now)
         self._background.hand_out(self._fleet, now)
+
+    def _replan_lost(self, now: datetime) -> None:
+        """Set the jobs again that were due long ago and did not report."""
+        for record in list(self.records.values()):
+            if record.job_at is None or record.job_at >= now - LOST_AFTER or record.name in self._runs.queue:
+                continue
+            _log.error("job.lost", account=record.name)
+            self._metrics.missed()
+            retry = replace(record.retry, at=now + SHORTEST_PAUSE)
+            self._records.put(replace(record, job_at=None, retry=retry))
+            self._runs.plan(record.name, now)
 
     def _see_document(self, fact: DocumentSeen, now: datetime) -> None:
         record = self._seen(fact)
@@ -305,30 +313,8 @@ class Registry:
             return None
         return record
 
-    def _take_in_balance(self, fact: BalanceRead, now: datetime) -> None:
-        self._background.busy = False
-        record = self._records.get(fact.work.target.name)
-        top_up = self._balances.after_reading(fact, record, now)
-        self._show_balance(fact.result, record)
-        if top_up is not None and not self._runs.stopping:
-            self._background.submit(top_up)
-
-    def _take_in_top_up(self, fact: TopUpEnded, now: datetime) -> None:
-        self._background.busy = False
-        record = self._records.get(fact.work.target.name)
-        self._balances.after_top_up(fact, record, now)
-        self._show_balance(fact.result, record)
-
-    def _show_balance(self, result: object, record: AccountRecord | None) -> None:
-        if isinstance(result, RotatorError) and result.blame is Blame.VAULT:
-            self._check_vault()
-        if record is not None:
-            self._records.show_balance(record)
-
     def _recover(self, fact: WorkBroke, now: datetime) -> None:
         if isinstance(fact.work, Run | LoadJournal):
             self._runs.recover(fact.work, fact.place, now)
             return
-        self._background.busy = False
-        if isinstance(fact.work, ReadBalance | TopUpBalance):
-            self._balances.after_internal_error(fact.work.target.name, now)
+        self._background.recover(fact.work, now)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from rotator.config import format_duration
-from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord
-from rotator.daemon.admission import Admission, Decision, Situation
+from rotator.daemon.account_record import AccountRecord
+from rotator.daemon.admission import Admission, Situation
 from rotator.daemon.descriptions import log_breaker
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.planner import Planner
@@ -17,7 +17,7 @@ from rotator.daemon.timing import Timing
 from rotator.daemon.work import AccountWork, LoadJournal, Run, RunControl, Target
 from rotator.daemon.work_queue import WorkQueue
 from rotator.errors import Blame, Code
-from rotator.fleet import Fleet, Request, Wanted
+from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.monitoring import VAULT_UNAVAILABLE, Metrics
 from rotator.rotation import Outcome, Result
 
@@ -110,17 +110,6 @@ class Runs:
         while (name := self._planner.overdue(now)) is not None:
             self.plan(name, now)
 
-    def replan_lost(self, before: datetime, now: datetime) -> None:
-        """Set the jobs again that were due before an instant and did not report."""
-        for record in list(self._records.all.values()):
-            if record.job_at is None or record.job_at >= before or record.name in self.queue:
-                continue
-            _log.error("job.lost", account=record.name)
-            self._metrics.missed()
-            retry = replace(record.retry, at=now + SHORTEST_PAUSE)
-            self._records.put(replace(record, job_at=None, retry=retry))
-            self.plan(record.name, now)
-
     # --- due -----------------------------------------------------------------------------------------------------
 
     def become_due(self, name: str, now: datetime) -> None:
@@ -148,7 +137,11 @@ class Runs:
     def start_waiting(self, now: datetime) -> None:
         """Start work on accounts as long as a worker is free."""
         while self.vault_is_available and (name := self.queue.take()) is not None:
-            self._start(name, now)
+            try:
+                self._start(name, now)
+            except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
+                self._metrics.job_failed()
+                self._break(name, f"A mistake in rotator at {log_mistake(error)}", now)
 
     def _start(self, name: str, now: datetime) -> None:
         record = self._records.get(name)
@@ -160,7 +153,8 @@ class Runs:
             self._records.put(replace(record, reload=False, job_at=None))
             self._submit(LoadJournal(target))
             return
-        decision = self.admission.decide(record, self._situation(name, now))
+        seen = Situation(self._records.secondaries(name), self.queue.running, self._records.verifying, now)
+        decision = self.admission.decide(record, seen)
         if decision.deferred is not None:
             self._metrics.deferred(decision.deferred)
         self._records.put(replace(decision.record, job_at=None, expires=False))
@@ -172,36 +166,40 @@ class Runs:
         if decision.overridden:
             _log_override(record)
         self._controls[name] = control = RunControl()
-        self._submit(Run(target, self._request(decision), control))
-
-    def _situation(self, name: str, now: datetime) -> Situation:
-        secondaries, running = self._records.secondaries(name), self.queue.running
-        return Situation(secondaries, running, self._records.verifying, now)
-
-    def _request(self, decision: Decision) -> Request:
         wanted = Wanted.DUE if decision.starts and decision.is_due else Wanted.NOTHING_NEW
-        return Request(wanted, revoke=self.admission.breaker.allows_revocations)
+        request = Request(wanted, revoke=self.admission.breaker.allows_revocations)
+        self._submit(Run(target, request, control))
 
     # --- ended ---------------------------------------------------------------------------------------------------
 
-    def load_journal(self, fact: JournalLoaded, now: datetime) -> None:
-        """Take in a journal."""
+    def end_work(self, fact: JournalLoaded | JournalUnreadable | RunEnded, now: datetime) -> None:
+        """Take in how the work on an account ended."""
+        try:
+            match fact:
+                case JournalLoaded():
+                    self._load_journal(fact, now)
+                case JournalUnreadable():
+                    self._miss_journal(fact, now)
+                case RunEnded():
+                    self._end_run(fact, now)
+        finally:  # whatever else happens: an account that seems to run for ever would never run again
+            self._finish(fact.work.target.name, now)
+
+    def _load_journal(self, fact: JournalLoaded, now: datetime) -> None:
         record = self.current(fact.work.target)
         if record is not None:
             self._records.put(record.loaded(fact.journal, now))
-        self._finish(fact.work.target.name, now)
 
-    def miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
-        """Try again later to read a journal."""
+    def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
         record, error = self.current(fact.work.target), fact.error
-        if record is not None:
-            record = replace(record, reload=record.journal is not None)
-            deferred = self._deferred(record, error.blame, now)
-            if deferred is None:
-                _log.error("journal.unreadable", account=record.name, error=str(error))
-                deferred = record.failed(str(error), error.code, now)
-            self._records.put(deferred)
-        self._finish(fact.work.target.name, now)
+        if record is None:
+            return
+        record = replace(record, reload=record.journal is not None)
+        after = self._deferred(record, error.blame, now)
+        if after is None:
+            _log.error("journal.unreadable", account=record.name, error=str(error))
+            after = record.failed(str(error), error.code, now)
+        self._records.put(after)
 
     def follow_run(self, fact: JournalWritten) -> None:
         """Show how far a run is."""
@@ -211,21 +209,22 @@ class Runs:
             self._records.put(record)
             self._records.show(record)
 
-    def end_run(self, fact: RunEnded, now: datetime) -> None:
-        """Take in how a run ended."""
+    def _end_run(self, fact: RunEnded, now: datetime) -> None:
         target, outcome = fact.work.target, fact.outcome
         record = self._records.get(target.name)
-        if record is not None:
-            deferred = self._deferred(record, outcome.blame, now)
-            if deferred is not None:
-                _log.warning("account.deferred", account=target.name, reason=VAULT_UNAVAILABLE, error=outcome.error)
-                until = deferred.retry.at
-                outcome = replace(outcome, result=Result.DEFERRED, reason=VAULT_UNAVAILABLE, until=until)
-                self._records.put(deferred)
+        deferred = self._deferred(record, outcome.blame, now) if record is not None else None
+        if deferred is not None:
+            _log.warning("account.deferred", account=target.name, reason=VAULT_UNAVAILABLE, error=outcome.error)
+            until = deferred.retry.at
+            outcome = replace(outcome, result=Result.DEFERRED, reason=VAULT_UNAVAILABLE, until=until)
+            self._records.put(deferred)
         self._metrics.finished(outcome, fact.seconds)
         self._judge(target, outcome, now)
-        self._record_outcome(target, outcome, now)
-        self._finish(target.name, now)
+        record = self._records.get(target.name)
+        if record is not None:
+            self._records.put(
+                _after_outcome(record, fact.work, outcome, now, is_elsewhere=self.current(target) is None)
+            )
 
     def _judge(self, target: Target, outcome: Outcome, now: datetime) -> None:
         """Take in what an outcome shows about other accounts: nothing if a reload replaced the servers."""
@@ -237,18 +236,6 @@ class Runs:
         self.admission.after_run(outcome, now)
         log_breaker(before, self.admission.breaker)
 
-    def _record_outcome(self, target: Target, outcome: Outcome, now: datetime) -> None:
-        record = self._records.get(target.name)
-        if record is None:
-            return
-        if self.current(target) is None:
-            record = replace(record, journal=None)  # its documents are at another place now: they are still to be read
-        elif record.settings == target.account:
-            record = record.after_run(outcome, now)
-        elif outcome.journal is not None:
-            record = replace(record, journal=outcome.journal)  # the next run, with today's settings, shows the rest
-        self._records.put(record)
-
     def _deferred(self, record: AccountRecord, blame: Blame | None, now: datetime) -> AccountRecord | None:
         """Return the record if only Vault made a run or a read fail; None if that counts as a failure."""
         if blame is not Blame.VAULT:
@@ -258,14 +245,17 @@ class Runs:
 
     def recover(self, work: AccountWork, place: str, now: datetime) -> None:
         """Take in that an internal error ended the work on an account."""
-        name, error = work.target.name, "A mistake in rotator ended the run. See the log"
+        if isinstance(work, Run):
+            self._break(work.target.name, "A mistake in rotator ended the run. See the log", now)
+        else:
+            self._break(work.target.name, f"A mistake in rotator at {place}", now, reload=True)
+
+    def _break(self, name: str, error: str, now: datetime, *, reload: bool = False) -> None:
         record = self._records.get(name)
         self.admission.without_result(name)
-        if isinstance(work, LoadJournal):
-            error = f"A mistake in rotator at {place}"
         if record is not None:
-            reload = isinstance(work, LoadJournal) and record.journal is not None
-            self._records.put(replace(record, reload=reload).failed(error, Code.INTERNAL_ERROR, now))
+            record = replace(record, reload=reload and record.journal is not None)
+            self._records.put(record.failed(error, Code.INTERNAL_ERROR, now))
         self._finish(name, now)
 
     def _finish(self, name: str, now: datetime) -> None:
@@ -284,6 +274,17 @@ class Runs:
             self.queue.discard(name)
             if name in self._controls:
                 self._controls[name].end(halt=halt)
+
+
+def _after_outcome(
+    record: AccountRecord, work: Run, outcome: Outcome, now: datetime, *, is_elsewhere: bool
+) -> AccountRecord:
+    if is_elsewhere:
+        return replace(record, journal=None)  # its documents are at another place now: they are still to be read
+    if record.settings == work.target.account:
+        return record.after_run(outcome, now)
+    # The next run, with today's settings, shows the rest.
+    return record if outcome.journal is None else replace(record, journal=outcome.journal)
 
 
 def _log_override(record: AccountRecord) -> None:

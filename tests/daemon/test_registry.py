@@ -4,9 +4,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from rotator.core.circuit_breaker import LONGEST_COOLDOWN, Cause
 from rotator.core.protocol import Journal, RequestKind, Result
 from rotator.daemon.account_record import SHORTEST_PAUSE, VAULT_RETRIES
+from rotator.daemon.admission import Admission
 from rotator.daemon.facts import (
     BellRung,
     ClockStepped,
@@ -217,6 +220,31 @@ def test_internal_error_of_a_load_is_shown_and_retried_later(bench: Bench) -> No
     assert bench.account("a").failure is Code.INTERNAL_ERROR
     bench.advance(MINUTE)
     assert len(bench.take(LoadJournal)) == 1
+
+
+def test_internal_error_of_a_start_is_shown_and_retried_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start("a", **CALM)
+    bench.load(a=rotated(31 * DAY))
+    with monkeypatch.context() as patch:
+        patch.setattr(Admission, "decide", lambda *_: 1 // 0)
+        bench.advance(SECOND)
+    assert bench.account("a").failure is Code.INTERNAL_ERROR
+    assert bench.count("rotator_jobs_failed_total") == 1
+    bench.advance(MINUTE)
+    assert bench.running() == ["a"]
+
+
+def test_internal_error_at_the_end_of_a_run_lets_it_run_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start("a", **CALM)
+    bench.load(a=rotated(31 * DAY))
+    bench.advance(SECOND)
+    run = bench.take_one(Run)
+    with monkeypatch.context() as patch:
+        patch.setattr(Admission, "after_run", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            bench.end(run, ok("a", rotated(31 * DAY)))
+    bench.advance(SECOND)
+    assert bench.running() == ["a"]
 
 
 def test_expiring_document_is_rewritten_whatever_else_waits(bench: Bench) -> None:
