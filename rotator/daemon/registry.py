@@ -72,12 +72,14 @@ class Snapshot:
         running: The accounts that are being worked on.
         is_idle: Whether no work is in progress at all.
         vault_is_available: Whether Vault is available.
+        worker_is_wanted: Whether an account waits because every worker is busy.
     """
 
     status: FleetStatus
     running: tuple[str, ...]
     is_idle: bool
     vault_is_available: bool
+    worker_is_wanted: bool
 
 
 class Registry:
@@ -201,6 +203,7 @@ class Registry:
             running,
             is_idle=not running and not self._background.busy,
             vault_is_available=self._runs.vault_is_available,
+            worker_is_wanted=self._runs.queue.is_worker_wanted,
         )
 
     def _load_settings(self, fleet: Fleet, now: datetime) -> None:

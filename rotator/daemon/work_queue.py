@@ -30,6 +30,11 @@ class WorkQueue:
         """Return whether an account is being worked on."""
         return name in self._running
 
+    @property
+    def is_worker_wanted(self) -> bool:
+        """Whether an account waits because every worker is busy."""
+        return bool(self._waiting) and len(self._running) >= self._workers
+
     def __contains__(self, name: str) -> bool:
         """Return whether an account waits or is being worked on."""
         return name in self._waiting or name in self._running
@@ -48,7 +53,7 @@ class WorkQueue:
 
     def take(self) -> str | None:
         """Return the next account to work on; None if none waits or every worker is busy."""
-        if not self._waiting or len(self._running) >= self._workers:
+        if not self._waiting or self.is_worker_wanted:
             return None
         name = next(iter(self._waiting))
         del self._waiting[name]

@@ -135,8 +135,10 @@ def test_runs_are_at_most_concurrency(bench: Bench) -> None:
     bench.load(**{name: rotated(31 * DAY) for name in "abc"})
     bench.advance(SECOND)
     first, second = bench.take(Run)
+    assert bench.registry.snapshot(bench.now).worker_is_wanted
     bench.end(first, ok(first.target.name, rotated(), published=True))
     assert len(bench.take(Run)) == 1
+    assert not bench.registry.snapshot(bench.now).worker_is_wanted
     assert second.target.name in bench.registry.snapshot(bench.now).running
 
 

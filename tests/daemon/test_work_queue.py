@@ -29,6 +29,15 @@ def test_take_waits_for_a_free_worker() -> None:
     assert queue.take() == "b"
 
 
+def test_worker_is_wanted_while_all_are_busy_and_accounts_wait() -> None:
+    queue = WorkQueue(1)
+    wanted = [queue.is_worker_wanted]
+    for step in (lambda: queue.add("a"), queue.take, lambda: queue.add("b"), lambda: queue.done("a"), queue.take):
+        step()
+        wanted.append(queue.is_worker_wanted)
+    assert wanted == [False, False, False, True, False, False]
+
+
 def test_account_added_during_work_runs_once_more_afterwards() -> None:
     queue = WorkQueue(2)
     queue.add("a")
