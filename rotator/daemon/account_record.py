@@ -1,4 +1,4 @@
-"""The record of one account: what the daemon knows of it. Never changed, only replaced."""
+"""The record of one account, as the daemon knows it. Never changed, only replaced."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ VAULT_RETRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """What delays an account and is not in its journal.
+    """The delays and failures of an account that its journal does not contain.
 
     Attributes:
         error: The last failure that the journal does not contain; None if there is none.
@@ -67,7 +67,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """What the daemon knows of one account.
+    """One account, as the daemon knows it.
 
     Attributes:
         settings: As configured now.
@@ -75,7 +75,7 @@ class AccountRecord:
         looked_at: When its documents were last read.
         journal: As last read or written; None: not read yet.
         reload: The journal was changed by another instance, or might have been: it is read before the next run.
-        retry: What delays it and is not in the journal.
+        retry: The delays and failures that the journal does not contain.
         start: When its rotation may start.
         document: Version and time of the published document at the last look. A document that the journal does not
             mention is news only once: it can belong to another account, or the journal can be lost.
@@ -151,15 +151,20 @@ class AccountRecord:
             return replace(self, settings=settings, journal=None, retry=self.retry.without_error(), start=Start())
         return self
 
+    def with_journal(self, journal: Journal | None) -> "AccountRecord":
+        """Return the record with another journal. A new request does not wait as long as the schedule might."""
+        record = replace(self, journal=journal)
+        return record if record.requested is self.requested else replace(record, start=Start())
+
     def loaded(self, journal: Journal, now: datetime) -> "AccountRecord":
         """Return the record after its journal was read."""
-        return replace(self, journal=journal, looked_at=now, retry=Retry())
+        return replace(self.with_journal(journal), looked_at=now, retry=Retry())
 
     def seen(self, journal: Journal, now: datetime) -> "AccountRecord":
         """Return the record after the resync read its journal: only a changed journal is news."""
         if journal == self.journal:
             return replace(self, looked_at=now)
-        return replace(self, journal=journal, looked_at=now, retry=self.retry.without_error())
+        return replace(self.with_journal(journal), looked_at=now, retry=self.retry.without_error())
 
     def failed(self, error: str, code: Code, now: datetime) -> "AccountRecord":
         """Return the record after a failure that the journal does not contain."""
@@ -179,7 +184,7 @@ class AccountRecord:
 
     def after_run(self, outcome: Outcome, now: datetime) -> "AccountRecord":
         """Return the record after a run with today's settings."""
-        record = self if outcome.journal is None else replace(self, journal=outcome.journal)
+        record = self.with_journal(outcome.journal or self.journal)
         if outcome.blame is not Blame.VAULT and outcome.reason != VAULT_UNAVAILABLE:
             record = replace(record, retry=replace(record.retry, vault_deferrals=0))
         if outcome.code is not None:

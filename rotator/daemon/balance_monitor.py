@@ -34,7 +34,7 @@ class _Watched:
 
     Attributes:
         api_key: The account's key. The balance of another key is another balance.
-        watch: What is known of the balance.
+        watch: The last reading, and when the next one is.
         withheld: Why the balance could not be read or topped up, as last logged.
     """
 

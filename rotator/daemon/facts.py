@@ -129,7 +129,7 @@ class WorkBroke:
 
 @dataclass(frozen=True, slots=True)
 class VaultStateChanged:
-    """Vault was asked.
+    """The Vault monitor asked Vault.
 
     Attributes:
         vault: The session that was used. Of a session that a reload replaced, the answer means nothing.
@@ -145,7 +145,7 @@ class BellRung:
     """Commands changed journals.
 
     Attributes:
-        api_keys: Whose; None: any account's might have changed.
+        api_keys: The accounts' keys; None: any journal might have changed.
     """
 
     api_keys: frozenset[str] | None

@@ -68,7 +68,7 @@ class Snapshot:
     """The registry at one instant.
 
     Attributes:
-        status: What is shown of the fleet.
+        status: The fleet, as users see it.
         running: The accounts that are being worked on.
         is_idle: Whether no work is in progress at all.
         vault_is_available: Whether Vault is available.

@@ -127,7 +127,7 @@ class Runs:
         """Read the journals again that commands changed; of an account that is running, after its run.
 
         Args:
-            api_keys: Whose journals; None: any might have changed.
+            api_keys: The accounts' keys; None: any journal might have changed.
         """
         for record in list(self._records.all.values()):
             if record.settings.enabled and (api_keys is None or record.settings.api_key in api_keys):
@@ -205,7 +205,7 @@ class Runs:
         """Show how far a run is."""
         record = self.current(fact.work.target)
         if record is not None:
-            record = replace(record, journal=fact.journal)
+            record = record.with_journal(fact.journal)
             self._records.put(record)
             self._records.show(record)
 
@@ -284,7 +284,7 @@ def _after_outcome(
     if record.settings == work.target.account:
         return record.after_run(outcome, now)
     # The next run, with today's settings, shows the rest.
-    return record if outcome.journal is None else replace(record, journal=outcome.journal)
+    return record.with_journal(outcome.journal or record.journal)
 
 
 def _log_override(record: AccountRecord) -> None:

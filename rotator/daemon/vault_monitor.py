@@ -83,7 +83,7 @@ class VaultMonitor:
         return True
 
     def _listen(self, fleet: Fleet) -> BellRung | None:
-        """Return whose journals commands changed since the last look; None: nobody's."""
+        """Return which journals commands changed since the last heartbeat; None: no journal."""
         path = fleet.settings.fleet_path
         try:
             document = parse_fleet(fleet.vault.read(path))

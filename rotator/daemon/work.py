@@ -67,7 +67,7 @@ class Run:
 
     Attributes:
         target: The account.
-        request: What the run may do.
+        request: The permission to start a rotation and to revoke.
         control: How to end it early.
     """
 

@@ -21,6 +21,7 @@ from rotator.daemon.facts import (
     LookFailed,
     ResyncEnded,
     Stopping,
+    Tick,
     VaultStateChanged,
     WorkBroke,
 )
@@ -434,6 +435,33 @@ def test_requests_are_admitted_one_by_one_while_the_breaker_is_open(bench: Bench
     bench.end(other, ok(other.target.name, published=True))
     bench.advance(timedelta(hours=1))
     assert bench.running() == ["c"]
+
+
+@pytest.mark.parametrize("learned", ["bell", "resync", "run"])
+def test_urgent_request_does_not_wait_as_long_as_the_schedule(bench: Bench, learned: str) -> None:
+    """The rotation is overdue and held by the circuit breaker when a command records the request."""
+    bench.start("a", daemon={"recheck": "1m", "sweep": "2m"}, balance={"every": "off"})
+    bench.load(a=rotated(31 * DAY))
+    breaker, hour = bench.registry.admission.breaker, timedelta(hours=1)
+    bench.registry.admission.breaker = replace(breaker, cause=Cause.PROVIDER, until=NOW + hour, openings=1)
+    bench.advance(SECOND)
+    urgent = replace(requested(RequestKind.FORCE), rotated_at=NOW - 31 * DAY)
+    if learned == "bell":
+        bench.ring("a")
+        bench.answer_loads(a=urgent)
+    if learned == "run":
+        bench.advance(MINUTE)
+        bench.end(bench.take_one(Run), ok("a", urgent))
+    if learned == "resync":
+        bench.advance(MINUTE)
+        bench.end(bench.take_one(Run), ok("a", rotated(31 * DAY)))
+        bench.now += MINUTE
+        bench.feed(Tick())
+        [look] = bench.take_one(Resync).looks
+        bench.feed(DocumentSeen(look, Document(0, None), urgent, expires=False))
+    bench.advance(2 * SECOND)
+    assert bench.running() == ["a"]
+    assert bench.probe() == "a"
 
 
 def test_manual_requests_keep_their_distance_and_urgent_ones_do_not(bench: Bench) -> None:
