@@ -5,7 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 from rotator.core.balance import Reading, TopUp
-from rotator.daemon.facts import BalanceRead, JournalLoaded, ResyncEnded, TopUpEnded, VaultStateChanged, WorkBroke
+from rotator.daemon.facts import (
+    BalanceRead,
+    JournalLoaded,
+    ResyncEnded,
+    Stopping,
+    TopUpEnded,
+    VaultStateChanged,
+    WorkBroke,
+)
 from rotator.daemon.work import LoadJournal, ReadBalance, Resync, TopUpBalance
 from rotator.monitoring import BalanceStatus
 from rotator.vault import VaultSealed
@@ -119,6 +127,16 @@ def test_reload_during_a_reading_can_forbid_the_top_up(bench: Bench) -> None:
     found = bench.account("shop").balance
     assert found is not None
     assert found.low
+
+
+def test_stopping_daemon_tops_nothing_up(bench: Bench) -> None:
+    bench.start("shop", **TOP_UPS)
+    bench.load(shop=rotated())
+    bench.advance(MINUTE)
+    reading = bench.take_one(ReadBalance)
+    bench.feed(Stopping(), BalanceRead(reading, Reading(Decimal(1), True, bench.now)))
+    assert bench.submitted == []
+    assert bench.registry.snapshot(bench.now).is_idle
 
 
 def test_balance_of_an_account_that_is_not_adopted_is_not_read(bench: Bench) -> None:
