@@ -79,7 +79,7 @@ def test_due_rotations_start_min_spacing_apart(door: Door) -> None:
 # --- the circuit breaker -----------------------------------------------------------------------------------------
 
 
-def test_rotation_held_by_the_breaker_waits_for_a_slot_afterwards(door: Door) -> None:
+def test_held_rotation_waits_for_a_slot_after_cooldown(door: Door) -> None:
     door.open_breaker()
     held = [door.ask(name) for name in "abc"]
     assert [(decision.starts, decision.deferred) for decision in held] == [(False, "brake")] * 3
@@ -232,7 +232,7 @@ def test_urgent_request_does_not_wait_for_others(door: Door, kind: RequestKind) 
 
 
 @pytest.mark.parametrize("kind", URGENT)
-def test_one_urgent_request_at_a_time_probes_an_open_breaker(door: Door, kind: RequestKind) -> None:
+def test_one_urgent_request_probes_an_open_breaker(door: Door, kind: RequestKind) -> None:
     door.set(a=requested(kind), b=requested(kind))
     door.open_breaker()
     assert door.ask("a").starts

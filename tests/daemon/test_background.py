@@ -42,7 +42,7 @@ def test_balance_of_a_new_key_is_unknown(bench: Bench) -> None:
     assert bench.account("shop").balance == BalanceStatus(5)
 
 
-def test_one_balance_is_read_at_a_time_and_at_half_the_rate(bench: Bench) -> None:
+def test_balances_are_read_one_at_a_time(bench: Bench) -> None:
     bench.start(
         "a",
         "b",
@@ -93,7 +93,7 @@ def test_nothing_is_read_while_vault_is_unavailable(bench: Bench) -> None:
     assert (bench.take(ReadBalance), bench.take(Resync)) == ([], [])
 
 
-def test_balance_that_vault_hid_is_read_again_soon_and_is_no_failure(bench: Bench) -> None:
+def test_balance_is_read_again_soon_after_vault_fails(bench: Bench) -> None:
     bench.start("shop", balance={"every": "1h"}, daemon={"sweep": "30d"})
     bench.load(shop=rotated())
     bench.advance(MINUTE)
@@ -105,7 +105,7 @@ def test_balance_that_vault_hid_is_read_again_soon_and_is_no_failure(bench: Benc
     assert len(bench.take(ReadBalance)) == 1
 
 
-def test_low_balance_is_topped_up_with_the_rules_of_today(bench: Bench) -> None:
+def test_low_balance_is_topped_up_by_todays_rules(bench: Bench) -> None:
     bench.start("shop", **TOP_UPS)
     bench.load(shop=rotated())
     bench.read_balance(Reading(Decimal(1), True, bench.now), within=MINUTE)
@@ -115,7 +115,7 @@ def test_low_balance_is_topped_up_with_the_rules_of_today(bench: Bench) -> None:
     assert bench.count("rotator_top_ups_total", result="ok") == 1
 
 
-def test_reload_during_a_reading_can_forbid_the_top_up(bench: Bench) -> None:
+def test_reload_during_a_reading_forbids_the_top_up(bench: Bench) -> None:
     bench.start("shop", **TOP_UPS)
     bench.load(shop=rotated())
     bench.advance(MINUTE)
@@ -139,7 +139,7 @@ def test_stopping_daemon_tops_nothing_up(bench: Bench) -> None:
     assert bench.registry.snapshot(bench.now).is_idle
 
 
-def test_balance_of_an_account_that_is_not_adopted_is_not_read(bench: Bench) -> None:
+def test_balance_is_not_read_before_adoption(bench: Bench) -> None:
     bench.start("shop", balance={"every": "1s"}, daemon={"sweep": "30d"})
     bench.load()
     bench.advance(MINUTE)

@@ -62,7 +62,7 @@ def test_start_does_nothing_until_vault_is_available(bench: Bench) -> None:
     assert bench.status.not_ready == "2 of 2 journals were not read yet"
 
 
-def test_start_reads_every_journal_and_rotates_nothing_that_is_not_due(bench: Bench) -> None:
+def test_start_reads_every_journal_and_rotates_nothing(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.load(a=rotated(DAY), b=rotated(2 * DAY))
     assert bench.status.ready
@@ -152,7 +152,7 @@ def test_progress_of_a_run_is_visible(bench: Bench) -> None:
     assert bench.account("a").holder == "me"
 
 
-def test_run_that_changed_nothing_is_not_repeated_at_once(bench: Bench) -> None:
+def test_run_without_changes_is_not_repeated_at_once(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load()
     bench.advance()
@@ -169,7 +169,7 @@ def test_successful_run_counts_as_verification(bench: Bench) -> None:
     assert bench.jobs.at["a"] == bench.now + timedelta(hours=1)
 
 
-def test_failure_in_the_journal_waits_for_its_next_attempt(bench: Bench) -> None:
+def test_recorded_failure_waits_for_its_next_attempt(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
@@ -198,7 +198,7 @@ def test_deferred_run_goes_on_when_the_outcome_says(bench: Bench) -> None:
     assert bench.record("a").retry.at == until
 
 
-def test_internal_error_of_a_run_is_shown_and_retried_later(bench: Bench) -> None:
+def test_internal_error_of_a_run_is_retried_later(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.registry.admission.breaker = replace(
@@ -216,7 +216,7 @@ def test_internal_error_of_a_run_is_shown_and_retried_later(bench: Bench) -> Non
     assert bench.running() == ["a"]
 
 
-def test_internal_error_of_a_load_is_shown_and_retried_later(bench: Bench) -> None:
+def test_internal_error_of_a_load_is_retried_later(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
     bench.feed(WorkBroke(bench.take_one(LoadJournal), "somewhere"))
@@ -225,7 +225,7 @@ def test_internal_error_of_a_load_is_shown_and_retried_later(bench: Bench) -> No
     assert len(bench.take(LoadJournal)) == 1
 
 
-def test_internal_error_of_a_start_is_shown_and_retried_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_of_a_start_is_retried_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     with monkeypatch.context() as patch:
@@ -237,7 +237,7 @@ def test_internal_error_of_a_start_is_shown_and_retried_later(bench: Bench, monk
     assert bench.running() == ["a"]
 
 
-def test_internal_error_at_the_end_of_a_run_lets_it_run_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_after_a_run_blocks_no_account(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
@@ -264,7 +264,7 @@ def test_expiring_document_is_rewritten_whatever_else_waits(bench: Bench) -> Non
 # --- Vault -------------------------------------------------------------------------------------------------------
 
 
-def test_unavailable_vault_starts_nothing_and_says_why_in_one_sentence(bench: Bench) -> None:
+def test_unavailable_vault_starts_nothing_and_says_why(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.feed(VaultStateChanged(bench.fleet.vault, SEALED))
@@ -278,7 +278,7 @@ def test_unavailable_vault_starts_nothing_and_says_why_in_one_sentence(bench: Be
     assert bench.running() == ["a"]
 
 
-def test_account_that_became_due_just_before_an_outage_runs_afterwards(bench: Bench) -> None:
+def test_account_due_before_an_outage_runs_afterwards(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.now += SECOND
@@ -291,7 +291,7 @@ def test_account_that_became_due_just_before_an_outage_runs_afterwards(bench: Be
     assert bench.running() == ["a"]
 
 
-def test_failure_because_of_vault_is_deferred_and_no_evidence(bench: Bench) -> None:
+def test_failure_because_of_vault_is_deferred(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
@@ -304,7 +304,7 @@ def test_failure_because_of_vault_is_deferred_and_no_evidence(bench: Bench) -> N
     assert bench.jobs.at["a"] == bench.now + SECOND
 
 
-def test_deferred_runs_go_on_at_once_when_vault_is_back(bench: Bench) -> None:
+def test_deferred_runs_continue_when_vault_is_available(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.feed(VaultStateChanged(bench.fleet.vault, None))
@@ -317,7 +317,7 @@ def test_deferred_runs_go_on_at_once_when_vault_is_back(bench: Bench) -> None:
     assert bench.record("a").retry.vault_deferrals == 0
 
 
-def test_vault_that_fails_for_one_account_only_is_its_failure(bench: Bench) -> None:
+def test_vault_failure_of_one_account_ends_with_failure(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     for _ in range(VAULT_RETRIES + 1):
@@ -367,7 +367,7 @@ def test_bell_for_all_reads_every_journal_again(bench: Bench) -> None:
     assert [work.target.name for work in bench.take(LoadJournal)] == ["a", "b"]
 
 
-def test_bell_that_rings_during_a_run_leads_to_one_more_run(bench: Bench) -> None:
+def test_bell_during_a_run_leads_to_another_run(bench: Bench) -> None:
     """The run may have read the journal before the command changed it."""
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
@@ -383,7 +383,7 @@ def test_bell_that_rings_during_a_run_leads_to_one_more_run(bench: Bench) -> Non
     assert bench.running() == []
 
 
-def test_bell_that_rings_during_a_load_is_not_missed(bench: Bench) -> None:
+def test_bell_during_a_load_is_not_missed(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
     load = bench.take_one(LoadJournal)
@@ -394,7 +394,7 @@ def test_bell_that_rings_during_a_load_is_not_missed(bench: Bench) -> None:
     assert bench.running() == ["a"]
 
 
-def test_bell_whose_journal_cannot_be_read_is_not_forgotten(bench: Bench) -> None:
+def test_bell_with_an_unreadable_journal_is_not_forgotten(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
     bench.ring("a")
@@ -414,7 +414,7 @@ def test_bell_of_another_deployment_is_ignored(bench: Bench) -> None:
     assert bench.submitted == []
 
 
-def test_requests_are_admitted_one_by_one_while_the_breaker_is_open(bench: Bench) -> None:
+def test_urgent_requests_probe_an_open_breaker_in_turn(bench: Bench) -> None:
     bench.start("a", "b", "c", **CALM)
     bench.load(a=rotated(), b=rotated(), c=rotated())
     breaker = bench.registry.admission.breaker
@@ -438,7 +438,7 @@ def test_requests_are_admitted_one_by_one_while_the_breaker_is_open(bench: Bench
 
 
 @pytest.mark.parametrize("learned", ["bell", "resync", "run"])
-def test_urgent_request_does_not_wait_as_long_as_the_schedule(bench: Bench, learned: str) -> None:
+def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str) -> None:
     """The rotation is overdue and held by the circuit breaker when a command records the request."""
     bench.start("a", daemon={"recheck": "1m", "sweep": "2m"}, balance={"every": "off"})
     bench.load(a=rotated(31 * DAY))
@@ -464,7 +464,7 @@ def test_urgent_request_does_not_wait_as_long_as_the_schedule(bench: Bench, lear
     assert bench.probe() == "a"
 
 
-def test_manual_requests_keep_their_distance_and_urgent_ones_do_not(bench: Bench) -> None:
+def test_only_manual_requests_keep_their_distance(bench: Bench) -> None:
     bench.start("a", "b", "c", "d", daemon={"recheck": "365d", "sweep": "30d", "min_spacing": "1m"})
     bench.load(**{name: rotated() for name in "abcd"})
     bench.feed(BellRung(None))
@@ -548,7 +548,7 @@ def test_lost_job_is_set_again(bench: Bench) -> None:
 # --- jobs that cannot be set -------------------------------------------------------------------------------------
 
 
-def test_job_that_cannot_be_set_is_shown_counted_and_tried_again(bench: Bench) -> None:
+def test_job_that_cannot_be_set_is_retried(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.jobs.broken = {"b"}
     bench.load(a=rotated(), b=rotated())
@@ -568,7 +568,7 @@ def test_job_that_cannot_be_set_is_shown_counted_and_tried_again(bench: Bench) -
     assert bench.registry.next_at() == NOW + 30 * DAY, "the next resync"
 
 
-def test_daemon_is_not_ready_while_no_job_can_be_set(bench: Bench) -> None:
+def test_daemon_is_not_ready_without_any_job(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.jobs.broken = {"a", "b"}
     bench.load(a=rotated(), b=rotated())
@@ -582,7 +582,7 @@ def test_daemon_is_not_ready_while_no_job_can_be_set(bench: Bench) -> None:
 # --- reloads -----------------------------------------------------------------------------------------------------
 
 
-def test_added_account_is_read_and_removed_one_is_forgotten(bench: Bench) -> None:
+def test_added_account_is_read_and_removed_one_forgotten(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
     bench.reload("b", **CALM)
@@ -614,7 +614,7 @@ def test_disabled_account_halts_its_run(bench: Bench) -> None:
     assert bench.account("a").enabled is False
 
 
-def test_removed_account_that_returns_waits_for_its_old_run(bench: Bench) -> None:
+def test_returning_account_waits_for_its_old_run(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.load(a=rotated(31 * DAY), b=rotated())
     bench.advance(SECOND)
@@ -655,7 +655,7 @@ def test_evidence_about_replaced_servers_frees_the_probe_only(bench: Bench) -> N
     assert bench.registry.admission.breaker.is_open
 
 
-def test_reload_during_a_run_lets_the_next_run_judge(bench: Bench) -> None:
+def test_reload_leaves_the_verdict_to_the_next_run(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
@@ -682,7 +682,7 @@ def test_shorter_spacing_holds_for_accounts_that_wait(bench: Bench) -> None:
 # --- the clock and the end ---------------------------------------------------------------------------------------
 
 
-def test_clock_step_brings_times_to_come_back_to_the_present(bench: Bench) -> None:
+def test_clock_step_corrects_times_in_the_future(bench: Bench) -> None:
     bench.start("a", daemon={"recheck": "1h", "sweep": "5m"})
     bench.now = NOW + 400 * DAY
     bench.load(a=rotated())

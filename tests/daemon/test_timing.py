@@ -24,12 +24,12 @@ def run_at(journal: Journal, due_at: datetime | None = NOW + 30 * DAY) -> dateti
     )
 
 
-def test_next_run_is_when_due_or_not_tried_for_long() -> None:
+def test_next_run_is_when_due_or_unverified() -> None:
     assert run_at(rotated()) == NOW + DAY
     assert run_at(rotated(), NOW + DAY / 2) == NOW + DAY / 2
 
 
-def test_next_run_is_at_once_for_unfinished_and_new_accounts() -> None:
+def test_next_run_of_unfinished_accounts_is_at_once() -> None:
     assert run_at(Journal(), None) < NOW
     assert run_at(Journal(**UNFINISHED, rotated_at=NOW)) < NOW
 
@@ -49,7 +49,7 @@ def test_next_run_waits_for_backoff_and_foreign_leases() -> None:
     assert run_at(Journal(**UNFINISHED, holder="me", lease_until=NOW + DAY)) < NOW
 
 
-def test_next_run_ignores_waits_of_a_clock_a_year_ahead() -> None:
+def test_next_run_ignores_waits_of_a_wrong_clock() -> None:
     assert run_at(Journal(**UNFINISHED, next_attempt_at=NOW + 365 * DAY)) < NOW
     assert run_at(Journal(**UNFINISHED, holder="other", lease_until=NOW + 365 * DAY)) < NOW
 
@@ -75,7 +75,7 @@ def test_first_runs_are_spread_over_the_verify_interval(bench: Bench) -> None:
     assert max(at) - min(at) > DAY / 2
 
 
-def test_an_identity_that_is_pending_is_looked_at_in_time() -> None:
+def test_next_run_looks_at_a_pending_identity() -> None:
     pending = Identity("id", Learned.PENDING, next_look=NOW + timedelta(minutes=3))
     assert run_at(Journal(current=pending, rotated_at=NOW)) == NOW + timedelta(minutes=3)
 

@@ -29,7 +29,7 @@ def test_take_waits_for_a_free_worker() -> None:
     assert queue.take() == "b"
 
 
-def test_worker_is_wanted_while_all_are_busy_and_accounts_wait() -> None:
+def test_worker_is_wanted_while_accounts_wait() -> None:
     queue = WorkQueue(1)
     wanted = [queue.is_worker_wanted]
     for step in (lambda: queue.add("a"), queue.take, lambda: queue.add("b"), lambda: queue.done("a"), queue.take):
