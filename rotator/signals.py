@@ -1,15 +1,12 @@
-"""The signals of `rotator run`, from the start of the process on.
+"""The signals of `rotator run` while its process starts.
 
 SIGTERM and SIGINT stop the daemon, SIGHUP reloads its configuration. By default SIGHUP would end a process without a
 line, and the imports alone take about half a second. So the entry point calls `guard_startup` before it imports more.
 """
 
-import contextlib
 import os
 import signal
-import threading
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
 from types import FrameType
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -46,36 +43,3 @@ def _command(arguments: Sequence[str]) -> str | None:
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the library's
     os.write(2, f"rotator: {signal.Signals(number).name}: stopped. Nothing was in progress.\n".encode())
     os._exit(0)
-
-
-class Signals:
-    """The signals that the process receives. They are blocked in every thread: no handler interrupts any work.
-
-    One thread waits for them, without a timeout: Python's `sigtimedwait` invents a signal for a process that was
-    stopped (SIGSTOP, a frozen container) for longer than the timeout.
-    """
-
-    def __init__(self) -> None:
-        self._received: SimpleQueue[int] = SimpleQueue()
-        self._closed = False
-        self._thread = threading.Thread(target=self._wait, name="signals", daemon=True)
-        self._thread.start()
-
-    def _wait(self) -> None:
-        while True:
-            number = signal.sigwait(HANDLED)
-            if self._closed:
-                return  # not before: `close` sends a signal to a thread that has to exist
-            self._received.put(number)
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closed = True
-        signal.pthread_kill(self._thread.ident or 0, signal.SIGHUP)
-        self._thread.join()
-
-    def take(self, timeout: float) -> int | None:
-        """Return the next signal, or None if there is none within so many seconds."""
-        with contextlib.suppress(Empty):
-            return self._received.get(timeout=timeout)
-        return None

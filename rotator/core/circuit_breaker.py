@@ -1,8 +1,11 @@
-"""The fleet brake, pure: when accounts fail alike, it is not about the accounts.
+"""The circuit breaker, pure: when accounts fail alike, the reason is not the accounts.
 
-A rotation that begins while the provider or Vault is in trouble gains nothing and may leave an account half done. So
-when k of the last n accounts failed for one kind of reason, no new rotation begins for a while. After that one account
-is the trial: if it goes well everything goes on, if not the brake holds for twice as long.
+A rotation that starts while the provider or Vault fails gains nothing and can leave an account half done. So when k of
+the last n accounts failed for one cause, the breaker opens: no new rotation starts during the cooldown. After that one
+account is the probe. If it succeeds, the breaker closes. If it fails, the next cooldown is twice as long.
+
+A rotation that a person requested urgently does not wait for the end of the cooldown. One such account at a time is the
+probe then.
 """
 
 from dataclasses import dataclass, replace
@@ -12,100 +15,116 @@ from enum import StrEnum
 from rotator.core.failures import Blame, Code
 from rotator.core.protocol import Outcome, Result
 
-LONGEST_HOLD = timedelta(hours=2)
+LONGEST_COOLDOWN = timedelta(hours=2)
 
 
-class Trouble(StrEnum):
-    """What a fleet can be in."""
+class Cause(StrEnum):
+    """Why several accounts fail at once."""
 
-    PROVIDER = "provider"  # it does not answer, answers 5xx, or wants to be left alone
-    VAULT = "vault"  # it does not answer, or not as it should
+    PROVIDER = "provider"  # no response, 5xx, or a limit of the host
+    VAULT = "vault"  # no response, or a wrong one
     CREDENTIALS = "credentials"  # secrets that should work are refused
     NEW_SECRETS = "new_secrets"  # new secrets are refused, or do not work
 
 
 _BY_BLAME = {
-    Blame.PROVIDER: Trouble.PROVIDER,
-    Blame.VAULT: Trouble.VAULT,
-    Blame.CREDENTIALS: Trouble.CREDENTIALS,
+    Blame.PROVIDER: Cause.PROVIDER,
+    Blame.VAULT: Cause.VAULT,
+    Blame.CREDENTIALS: Cause.CREDENTIALS,
 }
-# While the provider refuses new secrets or they do not work, revoking would leave accounts with fewer that do.
+# While the provider refuses new secrets or they do not work, a revocation would leave an account with fewer that do.
 _OF_NEW_SECRETS = (Code.INVALID_REQUEST, Code.REFUSED, Code.UNVERIFIED)
 
 
-def trouble(outcome: Outcome) -> Trouble | None:
-    """What a failed run says about the fleet; None if it did not fail, or for a reason of its account's own."""
+def shared_cause(outcome: Outcome) -> Cause | None:
+    """Return the cause of a failed run that other accounts can share; None if there is none, or it did not fail."""
     if outcome.code is None or outcome.code is Code.VAULT_RATE_LIMITED:
         return None  # a quota is no outage
-    return Trouble.NEW_SECRETS if outcome.code in _OF_NEW_SECRETS else _BY_BLAME.get(outcome.code.blame)
+    return Cause.NEW_SECRETS if outcome.code in _OF_NEW_SECRETS else _BY_BLAME.get(outcome.code.blame)
 
 
 @dataclass(frozen=True, slots=True)
-class Brake:
-    """What the last runs say together. Never changed, only replaced.
+class CircuitBreaker:
+    """What the last runs show together. Never changed, only replaced.
 
     Attributes:
-        failures: How many accounts have to fail alike.
-        of_last: Out of how many that were run last.
-        hold: How long the brake holds at first.
-        recent: The last accounts that were run, each once, the newest last, and what they said.
-        engaged: Why no new rotation begins; None: the brake is off.
-        until: When a trial may be made.
-        holds: How often in a row it was engaged.
-        trial: The account on trial.
+        failures: How many accounts must fail for one cause.
+        window: Of how many accounts that ran last.
+        cooldown: The first cooldown.
+        recent: The last accounts that ran, each once, the newest last, and the shared cause of their failures.
+        cause: Why the breaker is open; None: it is closed.
+        until: When the cooldown ends.
+        openings: How many times in a row the breaker opened.
+        probe: The account whose run tests whether the cause is over.
     """
 
     failures: int
-    of_last: int
-    hold: timedelta
-    recent: tuple[tuple[str, Trouble | None], ...] = ()
-    engaged: Trouble | None = None
+    window: int
+    cooldown: timedelta
+    recent: tuple[tuple[str, Cause | None], ...] = ()
+    cause: Cause | None = None
     until: datetime | None = None
-    holds: int = 0
-    trial: str | None = None
-
-    def lets_begin(self, account: str, now: datetime) -> bool:
-        """Whether a rotation of this account may begin, be it as the trial."""
-        if self.engaged is None or self.until is None:
-            return True
-        return now >= self.until and self.trial in (None, account)
-
-    def tried(self, account: str) -> "Brake":
-        """With this account's rotation begun: the trial, if there is to be one."""
-        return replace(self, trial=account) if self.engaged else self
+    openings: int = 0
+    probe: str | None = None
 
     @property
-    def lets_revoke(self) -> bool:
-        """Whether anything may be revoked: not while it is in doubt which secrets work."""
-        return self.engaged not in (Trouble.CREDENTIALS, Trouble.NEW_SECRETS)
+    def is_open(self) -> bool:
+        """Whether new rotations wait."""
+        return self.cause is not None
 
-    def noted(self, outcome: Outcome, now: datetime) -> "Brake":
-        """With what one more run says."""
-        said = trouble(outcome)
-        on_trial = self.trial == outcome.account
-        after = replace(self, trial=None) if on_trial else self
-        if outcome.result is Result.DEFERRED or (outcome.result is Result.FAILED and said is None):
+    @property
+    def allows_revocations(self) -> bool:
+        """Whether a run may revoke secrets: not while it is uncertain which secrets work."""
+        return self.cause not in (Cause.CREDENTIALS, Cause.NEW_SECRETS)
+
+    def allows_start(self, account: str, now: datetime) -> bool:
+        """Return whether a rotation of this account may start, as the probe if the breaker is open."""
+        return self.until is None or (now >= self.until and self._has_room(account))
+
+    def allows_urgent_start(self, account: str) -> bool:
+        """Return whether a rotation that a person requested urgently may start, also before the cooldown ends."""
+        return not self.is_open or self._has_room(account)
+
+    def with_probe(self, account: str) -> "CircuitBreaker":
+        """Return the breaker after this account's rotation started: it is the probe if the breaker is open."""
+        return replace(self, probe=account) if self.is_open else self
+
+    def without_probe(self, account: str) -> "CircuitBreaker":
+        """Return the breaker after this account's run ended without any result."""
+        return replace(self, probe=None) if self.probe == account else self
+
+    def after(self, outcome: Outcome, now: datetime) -> "CircuitBreaker":
+        """Return the breaker after one more run."""
+        cause = shared_cause(outcome)
+        after = self.without_probe(outcome.account)
+        if outcome.result is Result.DEFERRED or (outcome.result is Result.FAILED and cause is None):
             return after
         others = tuple(entry for entry in after.recent if entry[0] != outcome.account)
-        after = replace(after, recent=(*others, (outcome.account, said))[-self.of_last :])
-        if after.engaged is None:
-            alike = sum(entry[1] is said for entry in after.recent)
-            return after._engage(said, now) if said is not None and alike >= self.failures else after
-        if said is not None:
-            return after._engage(said, now) if on_trial else after
-        # A run that began nothing tells nothing about whether new secrets work.
-        good = outcome.published or after.engaged is not Trouble.NEW_SECRETS
-        over = after.until is not None and now >= after.until
-        return replace(self, recent=(), engaged=None, until=None, holds=0, trial=None) if good and over else after
+        after = replace(after, recent=(*others, (outcome.account, cause))[-self.window :])
+        if not after.is_open:
+            alike = sum(entry[1] is cause for entry in after.recent)
+            return after._opened(cause, now) if cause is not None and alike >= self.failures else after
+        cooldown_is_over = after.until is not None and now >= after.until
+        if not cooldown_is_over:
+            return after  # an urgent rotation: it neither closes the breaker early nor lengthens the cooldown
+        if cause is not None:
+            return after._opened(cause, now) if self.probe == outcome.account else after
+        # A run that started no rotation does not show whether new secrets work.
+        if after.cause is Cause.NEW_SECRETS and not outcome.published:
+            return after
+        return CircuitBreaker(self.failures, self.window, self.cooldown)
 
-    def clock_set(self, now: datetime) -> "Brake":
-        """With an end that is no further away than any can be: a clock that was set back had put it off."""
-        return replace(self, until=min(self.until, now + self._longest_hold)) if self.until else self
+    def after_clock_step(self, now: datetime) -> "CircuitBreaker":
+        """Return the breaker with a cooldown no longer than the longest one, after the clock was set back."""
+        return replace(self, until=min(self.until, now + self._longest_cooldown)) if self.until else self
 
     @property
-    def _longest_hold(self) -> timedelta:
-        return max(self.hold, LONGEST_HOLD)
+    def _longest_cooldown(self) -> timedelta:
+        return max(self.cooldown, LONGEST_COOLDOWN)
 
-    def _engage(self, why: Trouble, now: datetime) -> "Brake":
-        hold = min(self.hold * 2 ** min(self.holds, 16), self._longest_hold)
-        return replace(self, engaged=why, until=now + hold, holds=self.holds + 1, trial=None)
+    def _has_room(self, account: str) -> bool:
+        return self.probe in (None, account)
+
+    def _opened(self, cause: Cause, now: datetime) -> "CircuitBreaker":
+        cooldown = min(self.cooldown * 2 ** min(self.openings, 16), self._longest_cooldown)
+        return replace(self, cause=cause, until=now + cooldown, openings=self.openings + 1, probe=None)

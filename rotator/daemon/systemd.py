@@ -1,4 +1,4 @@
-"""What the daemon tells systemd, as sd_notify(3) does: ready, stopping, alive."""
+"""Reports the state of the daemon to systemd, as sd_notify(3) does: ready, reloading, stopping, alive."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ from datetime import timedelta
 
 
 class Systemd:
-    """The service manager that started this process; nobody hears anything where there is none.
+    """The service manager that started this process. Without one, reports go nowhere.
 
     Args:
-        environment: Where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID stand.
+        environment: Contains NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
 
     Attributes:
-        pulse: How often it wants to hear that this process is alive, half of the time that it waits; None: it does not.
+        pulse: Half of the watchdog's timeout: how often to report that this process is alive; None: no watchdog.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -32,17 +32,17 @@ class Systemd:
 
     @property
     def listens(self) -> bool:
-        """Whether there is one."""
+        """Whether there is a service manager."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """The work has begun."""
+        """Report that the daemon is ready."""
         self._is_ready = True
         self._send("READY=1")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """As long as the block lasts. Who is not ready yet is not ready afterwards either, so nothing is said then."""
+        """Report a reload as long as the block lasts. A daemon that is not ready yet reports nothing."""
         if not self._is_ready:
             yield
             return
@@ -53,24 +53,24 @@ class Systemd:
             self._send("READY=1")
 
     def stopping(self) -> None:
-        """No new work is begun."""
+        """Report that the daemon ends."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Keep the watchdog quiet; may be called more often than `pulse`."""
+        """Report that the process is alive, if that is due. You can call this more often than `pulse`."""
         now = time.monotonic()
         if self.pulse is not None and now >= self._next_beat:
             self._next_beat = now + self.pulse.total_seconds()
             self._send("WATCHDOG=1")
 
     def status(self, line: str) -> None:
-        """What `systemctl status` shows; sent when it changes."""
+        """Report the line that `systemctl status` shows, if it changed."""
         if line != self._status:
             self._status = line
             self._send(f"STATUS={line}")
 
     def _send(self, *assignments: str) -> None:
-        # A manager that is gone is no reason to fail, and one that reads nothing must not stop the work.
+        # A service manager that is gone is no reason to fail, and one that reads nothing must not block the daemon.
         if self.listens:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.settimeout(0)

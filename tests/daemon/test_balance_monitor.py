@@ -18,7 +18,6 @@ from rotator.config import Settings, load
 from rotator.core import balance
 from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, Rules, TopUp, Watch, Withheld
 from rotator.core.generator import Recipe, generate
-from rotator.daemon import Daemon
 from rotator.emulator import Account, Operation
 from rotator.errors import ConfigError, RotatorError
 from rotator.fleet import Cashier, Fleet, Request, Wanted, examine
@@ -444,22 +443,6 @@ def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:
         assert "rotator_account_balance_threshold_euros{" not in daemon.get("/metrics").text
         assert daemon.end() == 0
     assert read(shop) == 0
-
-
-def test_a_shorter_period_holds_from_the_reload_on_and_a_new_key_is_another_account(shop: Cluster) -> None:
-    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
-    shop.configure([entry], balance={"every": "30d"})
-    daemon = Daemon(shop.config, load(shop.config))
-    daemon._set_accounts(load(shop.config))
-    known = daemon._accounts["shop"]
-    known.watch = Watch(datetime.now(UTC) + timedelta(days=20), ENOUGH)
-    shop.configure([entry], balance={"every": "2m"})
-    daemon._set_accounts(load(shop.config))
-    assert known.watch.next_at <= datetime.now(UTC) + timedelta(minutes=2)
-    assert known.watch.reading == ENOUGH
-    shop.configure([entry | {"api_key": "another1"}])
-    daemon._set_accounts(load(shop.config))
-    assert known.watch.reading is None
 
 
 def test_a_reload_during_a_slow_reading_is_not_lost(cluster: Cluster) -> None:

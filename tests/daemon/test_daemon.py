@@ -6,24 +6,16 @@ import socket
 import threading
 import time
 from base64 import b64decode
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobEvent
-from apscheduler.jobstores.base import JobLookupError
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-import rotator.daemon.daemon
-from rotator.config import load
-from rotator.core.circuit_breaker import LONGEST_HOLD, Trouble
 from rotator.core.generator import Recipe, generate
-from rotator.core.protocol import Identity, Journal, Learned, Retiring
-from rotator.daemon import Daemon, next_visit
 from rotator.emulator import Account, Operation
 from testkit import proxy
 from testkit.cluster import (
@@ -40,7 +32,6 @@ from testkit.cluster import (
     proxied,
 )
 
-NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 # A weekday that is neither today nor, should the test run over midnight, tomorrow.
@@ -84,51 +75,6 @@ def creates(cluster: Cluster, name: str) -> int:
 
 def works(cluster: Cluster, name: str) -> bool:
     return cluster.emulator.authenticates(f"key{name}", SecretStr(cluster.document(f"apps/{name}")["api_secret"]))
-
-
-# --- when an account needs somebody ----------------------------------------------------------------------------
-
-
-def visit(journal: Journal, due_at: datetime | None = NOW + 30 * DAY) -> datetime:
-    return next_visit(journal, due_at, runner="me", tried_at=NOW, recheck=DAY, window=timedelta(seconds=30), now=NOW)
-
-
-AT_REST = Journal(current=Identity("a", Learned.ANSWERED), rotated_at=NOW)
-
-
-def test_an_account_is_visited_when_it_is_due_or_was_not_tried_for_long_whatever_comes_first() -> None:
-    assert visit(AT_REST) == NOW + DAY
-    assert visit(AT_REST, NOW + DAY / 2) == NOW + DAY / 2
-
-
-def test_what_is_unfinished_or_was_never_taken_on_is_visited_at_once() -> None:
-    assert visit(Journal(), None) < NOW
-    assert (
-        visit(Journal(current=Identity("a", Learned.ANSWERED), rotated_at=NOW, candidate=SecretStr("Candidate0001")))
-        < NOW
-    )
-
-
-def test_a_revocation_is_visited_when_it_is_due_and_no_create_can_land_any_more() -> None:
-    retiring = (Retiring("b", NOW + DAY / 3), Retiring("c", NOW + DAY / 2))
-    assert visit(Journal(current=Identity("a", Learned.ANSWERED), retiring=retiring)) == NOW + DAY / 3
-    late = Journal(current=Identity("a", Learned.ANSWERED), retiring=retiring, create_until=NOW + DAY / 4 * 3)
-    assert visit(late) == NOW + DAY / 4 * 3
-
-
-def test_a_failure_or_another_runner_is_waited_for() -> None:
-    unfinished: dict[str, Any] = {"current": Identity("a", Learned.ANSWERED), "candidate": SecretStr("Candidate0001")}
-    assert visit(Journal(**unfinished, next_attempt_at=NOW + DAY)) == NOW + DAY
-    assert visit(Journal(**unfinished, holder="other", lease_until=NOW + DAY)) == NOW + DAY
-    assert visit(Journal(**unfinished, holder=None, lease_until=NOW + DAY)) < NOW
-    # A run that Vault interrupted could not release its own lease.
-    assert visit(Journal(**unfinished, holder="me", lease_until=NOW + DAY)) < NOW
-
-
-def test_what_a_clock_a_year_ahead_wrote_keeps_nobody_away() -> None:
-    unfinished: dict[str, Any] = {"current": Identity("a", Learned.ANSWERED), "candidate": SecretStr("Candidate0001")}
-    assert visit(Journal(**unfinished, next_attempt_at=NOW + 365 * DAY)) < NOW
-    assert visit(Journal(**unfinished, holder="other", lease_until=NOW + 365 * DAY)) < NOW
 
 
 # --- a life ----------------------------------------------------------------------------------------------------
@@ -393,27 +339,6 @@ def test_request_is_carried_out_by_a_clock_far_ahead_or_behind(cluster: Cluster)
     assert works(cluster, "a")
 
 
-def test_what_is_of_a_time_to_come_is_brought_back_to_the_present(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    cluster.configure(open_accounts(cluster, "a"))
-    daemon = Daemon(cluster.config, load(cluster.config))
-    daemon._set_accounts(daemon._settings)
-    now, future = daemon.now(), daemon.now() + 400 * DAY
-    daemon._brake = replace(daemon._brake, engaged=Trouble.PROVIDER, until=future)
-    account = daemon._accounts["a"]
-    account.looked_at = account.tried_at = account.retry_at = future
-    daemon._scheduler.start(paused=True)
-    daemon._clock_stepped(-400 * DAY)
-    daemon._scheduler.shutdown()
-    account = daemon._accounts["a"]
-    assert account.retry_at is None
-    assert now <= account.looked_at == account.tried_at <= daemon.now()
-    assert daemon._brake.until is not None
-    assert daemon._brake.until <= daemon.now() + LONGEST_HOLD
-
-
 # --- the configuration -----------------------------------------------------------------------------------------
 
 
@@ -560,7 +485,8 @@ def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mende
     cluster.configure(entries, daemon={"resync_interval": "500ms"})
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
-        daemon.eventually(lambda: all(cluster.journal(name).get("current_id") for name in "ab"))
+        for name in "ab":
+            daemon.wait_for("secret.identified", account=name)  # until then, runs follow each other anyway
         cluster.put("apps/a", {"api_secret": "NotASecretAtAll1"})
         daemon.wait_for("account.changed_by_hand", account="a")
         daemon.wait_for("account.restored", account="a")
@@ -576,63 +502,6 @@ def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> Non
         daemon.eventually(lambda: daemon.status("a")["secret_id"] is not None)
         assert cluster.run("rotate-now", "a").code == 0
         daemon.eventually(lambda: daemon.status("a")["secret_id"] == cluster.document("apps/a")["secret_id"])
-
-
-def test_who_was_held_by_the_brake_still_waits_for_a_turn(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    cluster.configure(open_accounts(cluster, "a", "b", "c"), daemon={"min_spacing": "10s"})
-    daemon = Daemon(cluster.config, load(cluster.config))
-    daemon._set_accounts(daemon._settings)
-    now = daemon.now()
-    a, b, c = daemon._accounts.values()
-    for account in (a, b, c):
-        account.journal = Journal(current=Identity("id", Learned.ANSWERED), rotated_at=now - 40 * DAY)
-    off = daemon._brake
-    daemon._brake = replace(off, engaged=Trouble.PROVIDER, until=now + timedelta(minutes=1))
-    assert not any(daemon._may_begin(account, now) for account in (a, b, c))
-    daemon._brake = off
-    later = now + timedelta(minutes=2)
-    assert [daemon._may_begin(account, later) for account in (a, b, c)] == [True, False, False]
-    assert (b.begin_at, c.begin_at) == (later + timedelta(seconds=10), later + timedelta(seconds=20))
-    assert daemon._may_begin(b, later + timedelta(seconds=10))
-
-
-def test_the_scheduler_never_waits_for_the_daemon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may tell of a job's end while it holds the lock that the daemon needs to set one: that would be a deadlock."""
-    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    cluster.configure(open_accounts(cluster, "a"))
-    daemon = Daemon(cluster.config, load(cluster.config))
-    with daemon._lock:
-        for tell, code in ((daemon._job_ended, EVENT_JOB_EXECUTED), (daemon._job_missed, EVENT_JOB_MISSED)):
-            teller = threading.Thread(target=tell, args=(JobEvent(code, "a", "default"),), daemon=True)
-            teller.start()
-            teller.join(PATIENCE)
-            assert not teller.is_alive()
-
-
-def test_a_job_that_was_lost_is_set_again_by_the_sweep(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nothing is known to lose one; that is what the sweep is for."""
-    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    monkeypatch.setattr(rotator.daemon.daemon, "LOST_AFTER", timedelta())
-    cluster.configure(open_accounts(cluster, "a"), defaults=QUICK, daemon={"resync_interval": "1s"})
-    daemon = Daemon(cluster.config, load(cluster.config))
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
-        eventually(lambda: creates(cluster, "a") > 0)
-        eventually(lambda: daemon._scheduler.get_job("a") is not None)
-        with suppress(JobLookupError):
-            daemon._scheduler.remove_job("a")
-        before = creates(cluster, "a")
-        eventually(lambda: creates(cluster, "a") > before + 1)
-    finally:
-        [waits] = [each for each in threading.enumerate() if each.name == "signals"]
-        signal.pthread_kill(waits.ident or 0, signal.SIGTERM)
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert works(cluster, "a")
 
 
 # --- what it tells ---------------------------------------------------------------------------------------------

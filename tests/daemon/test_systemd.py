@@ -123,14 +123,12 @@ def test_while_vault_is_away_it_is_alive_but_not_ready_not_even_after_a_reload(
         assert status.startswith("STATUS=Not ready: Vault")
 
 
-@pytest.mark.parametrize("worker", ["_keep", "_plan_jobs"])
-def test_a_daemon_whose_keeper_or_planner_died_lets_the_watchdog_bite(
-    cluster: Cluster, manager: Manager, worker: str
-) -> None:
+@pytest.mark.parametrize("thread", ["inbox.Inbox", "vault_monitor.VaultMonitor"])
+def test_daemon_with_a_dead_thread_lets_the_watchdog_bite(cluster: Cluster, manager: Manager, thread: str) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     broken = (
-        "from rotator.cli.app import main; from rotator.daemon import Daemon\n"
-        f"Daemon.{worker} = lambda self: None; main()"
+        "from rotator.cli.app import main; from rotator.daemon import inbox, vault_monitor\n"
+        f"{thread}.run = lambda self: None; main()"
     )
     environment = os.environ | {
         "NOTIFY_SOCKET": manager.address,

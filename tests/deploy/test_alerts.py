@@ -119,7 +119,7 @@ def test_refused_credentials_are_what_the_brake_takes_for_them() -> None:
     refused = {
         code.value
         for code in Code
-        if brake.trouble(Outcome("shop", Result.FAILED, reason=code)) is brake.Trouble.CREDENTIALS
+        if brake.shared_cause(Outcome("shop", Result.FAILED, reason=code)) is brake.Cause.CREDENTIALS
     }
     assert set(reasons.split("|")) == refused
 

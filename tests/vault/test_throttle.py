@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from rotator.core.circuit_breaker import trouble
+from rotator.core.circuit_breaker import shared_cause
 from rotator.core.failures import Code
 from rotator.rotation import Outcome, Result
 from rotator.vault import LONGEST_THROTTLING, Throttle, Vault, VaultRateLimited, VaultUnreachable, parse_retry_after
@@ -204,7 +204,7 @@ def test_rate_limit_is_no_outage(place: Place) -> None:
     with behind(place, lambda call: refusal("3600")) as (vault, _):
         vault.keep_alive()
     outcome = Outcome("a", Result.FAILED, reason=Code.VAULT_RATE_LIMITED)
-    assert trouble(outcome) is None
+    assert shared_cause(outcome) is None
 
 
 def test_limited_login_is_no_refused_login(place: Place) -> None:

@@ -1,0 +1,195 @@
+"""The facts that the registry receives."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from rotator.core.balance import Reading, TopUp, Withheld
+from rotator.core.protocol import Journal
+from rotator.daemon.work import LoadJournal, Look, ReadBalance, Resync, Run, TopUpBalance, Work
+from rotator.errors import RotatorError
+from rotator.fleet import Fleet
+from rotator.rotation import Outcome
+from rotator.vault import Document, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsLoaded:
+    """A configuration is in force: at the start, and after each reload."""
+
+    fleet: Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The job of an account is due."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLoaded:
+    """The journal of an account was read."""
+
+    work: LoadJournal
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class JournalUnreadable:
+    """The journal of an account could not be read."""
+
+    work: LoadJournal
+    error: RotatorError
+
+
+@dataclass(frozen=True, slots=True)
+class JournalWritten:
+    """A run in progress wrote its journal."""
+
+    work: Run
+    journal: Journal
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run ended.
+
+    Attributes:
+        work: The run.
+        outcome: How it ended.
+        seconds: How long it took.
+    """
+
+    work: Run
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSeen:
+    """The resync read an account's documents.
+
+    Attributes:
+        work: The look.
+        document: The published document.
+        journal: The journal.
+        expires: Whether Vault deletes one of the two soon.
+    """
+
+    work: Look
+    document: Document
+    journal: Journal
+    expires: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """The resync could not read an account's documents."""
+
+    work: Look
+    error: RotatorError
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncEnded:
+    """The resync is done with its accounts."""
+
+    work: Resync
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceRead:
+    """The balance of an account was read, or could not be read."""
+
+    work: ReadBalance
+    result: Reading | RotatorError
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpEnded:
+    """An account was topped up, or not."""
+
+    work: TopUpBalance
+    result: TopUp | Withheld | RotatorError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkBroke:
+    """Work ended with an internal error.
+
+    Attributes:
+        work: The work.
+        place: Where the error was raised.
+    """
+
+    work: Work
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class VaultStateChanged:
+    """The Vault monitor asked Vault.
+
+    Attributes:
+        vault: The session that was used. Of a session that a reload replaced, the answer means nothing.
+        error: Why nothing can be read or written; None: Vault is available.
+    """
+
+    vault: Vault
+    error: RotatorError | None
+
+
+@dataclass(frozen=True, slots=True)
+class BellRung:
+    """Commands changed journals.
+
+    Attributes:
+        api_keys: The accounts' keys; None: any journal might have changed.
+    """
+
+    api_keys: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The clock was set, or the machine was suspended."""
+
+    step: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The process ends.
+
+    Attributes:
+        halt: Whether runs end before their next step. Otherwise they finish, but wait for nothing.
+    """
+
+    halt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed: there might be something to do."""
+
+
+Fact: TypeAlias = (
+    SettingsLoaded
+    | Due
+    | JournalLoaded
+    | JournalUnreadable
+    | JournalWritten
+    | RunEnded
+    | DocumentSeen
+    | LookFailed
+    | ResyncEnded
+    | BalanceRead
+    | TopUpEnded
+    | WorkBroke
+    | VaultStateChanged
+    | BellRung
+    | ClockStepped
+    | Stopping
+    | Tick
+)

@@ -1,0 +1,84 @@
+"""The registry's thread and its inbox."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from queue import Empty, SimpleQueue
+
+from rotator.daemon.facts import Fact, Tick
+from rotator.daemon.registry import Registry, Snapshot
+from rotator.fleet import log_mistake
+
+# How old the snapshot gets while facts come faster than the registry takes them in.
+_STALE = 0.1
+# How long `wait` waits for a registry that does not answer.
+_PATIENCE = 5.0
+
+
+class Inbox:
+    """Hands facts from all threads to the registry, one after the other.
+
+    Args:
+        clock: Tells the time, aware UTC.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._facts: SimpleQueue[Fact | threading.Event | None] = SimpleQueue()
+        self._snapshot: Snapshot | None = None
+        self._seen_at = 0.0  # when the snapshot was made, by the monotonic clock
+
+    def send(self, fact: Fact) -> None:
+        """Hand over a fact; from any thread, without waiting."""
+        self._facts.put(fact)
+
+    def close(self) -> None:
+        """End `run` after the facts that were sent until now."""
+        self._facts.put(None)
+
+    def wait(self) -> None:
+        """Wait until the registry has taken in the facts that were sent until now; from any other thread."""
+        taken_in = threading.Event()
+        self._facts.put(taken_in)
+        taken_in.wait(_PATIENCE)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The registry after the last facts; from any thread."""
+        if self._snapshot is None:
+            raise RuntimeError("There is no registry yet")
+        return self._snapshot
+
+    def attach(self, registry: Registry, *facts: Fact) -> None:
+        """Have the registry take in its first facts, before its thread runs."""
+        self._registry = registry
+        for fact in facts:
+            registry.handle(fact, self._clock())
+        self._see()
+
+    def run(self) -> None:
+        """Hand over facts until the inbox is closed; for a thread."""
+        while (fact := self._next()) is not None:
+            if isinstance(fact, threading.Event):
+                self._see()
+                fact.set()
+                continue
+            try:
+                self._registry.handle(fact, self._clock())
+                if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
+                    self._see()
+            except Exception as error:  # noqa: BLE001 - an internal error about one fact must not end the daemon
+                log_mistake(error)
+
+    def _see(self) -> None:
+        self._seen_at = time.monotonic()
+        self._snapshot = self._registry.snapshot(self._clock())
+
+    def _next(self) -> Fact | threading.Event | None:
+        at = self._registry.next_at()
+        timeout = None if at is None else max(0.0, (at - self._clock()).total_seconds())
+        try:
+            return self._facts.get(timeout=timeout)
+        except Empty:
+            return Tick()

@@ -1,0 +1,103 @@
+"""Sets the jobs of the accounts, and tries again to set those that could not be set."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from rotator.daemon.account_record import LONG_AGO, AccountRecord
+from rotator.daemon.planning import Planning
+from rotator.fleet import log_mistake
+
+# How long to wait before a job that could not be set is tried again.
+PLANNING_RETRY = timedelta(seconds=10)
+
+
+class Jobs(Protocol):
+    """The part of job_queue.JobQueue that the planner needs."""
+
+    def set(self, name: str, at: datetime) -> None: ...
+
+    def cancel(self, name: str) -> None: ...
+
+
+class Planner:
+    """Keeps each account's job at the time of its next run. Used by the registry's thread only.
+
+    Args:
+        jobs: The jobs.
+        count_failure: Called for each job that could not be set.
+    """
+
+    def __init__(self, jobs: Jobs, count_failure: Callable[[], None]) -> None:
+        self._jobs = jobs
+        self._count_failure = count_failure
+        self._planning = Planning()
+        self._retry_at: datetime | None = None
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When `overdue` names an account; None: no job could not be set."""
+        return self._retry_at if self._planning.failed else None
+
+    def overdue(self, now: datetime) -> str | None:
+        """Return the account whose job is tried again now; None if there is none."""
+        at = self.retry_at
+        return self._planning.failed[0] if at is not None and at <= now else None
+
+    def trouble(self, accounts: int) -> str | None:
+        """Return why no account can be planned; None if planning works, or if a failure can be one account's own."""
+        return self._planning.trouble(accounts)
+
+    def plan(self, record: AccountRecord, at: Callable[[], datetime | None], now: datetime) -> AccountRecord:
+        """Set an account's job.
+
+        Args:
+            record: The account.
+            at: Computes the time of its next run; None: it needs no job.
+            now: The time.
+
+        Returns:
+            The record with its job.
+        """
+        try:
+            record = replace(record, not_planned=None)
+            wanted = at()
+            # A job that is due by now reports as soon as it can. It keeps its time, from which the delay is measured.
+            on_its_way = record.job_at is not None and wanted is not None and max(record.job_at, wanted) <= now
+            if wanted is not None and not on_its_way:
+                self._jobs.set(record.name, wanted)
+                record = replace(record, job_at=wanted)
+            if wanted is None and record.job_at is not None:
+                self._jobs.cancel(record.name)
+                record = replace(record, job_at=None)
+        except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
+            return self._failed(record, error, now)
+        self.settle(record.name, job_set=wanted is not None)
+        return record
+
+    def settle(self, name: str, *, job_set: bool = False) -> None:
+        """Take in that an account has its job, or needs none."""
+        if name in self._planning.failed:
+            self._retry_at = LONG_AGO  # the others at once
+        self._planning = self._planning.after_success(name, job_set=job_set)
+
+    def forget(self, name: str) -> None:
+        """Remove the job of an account that does not belong to this process any more."""
+        self._jobs.cancel(name)
+        self.settle(name)
+
+    def after_clock_step(self, now: datetime) -> None:
+        """Try again at once: the time of the next try was the previous clock's."""
+        self._retry_at = now
+
+    def _failed(self, record: AccountRecord, error: Exception, now: datetime) -> AccountRecord:
+        with structlog.contextvars.bound_contextvars(account=record.name):
+            place = log_mistake(error)
+        reason = f"rotator could not set a job: internal error ({type(error).__name__} at {place})"
+        self._count_failure()
+        self._retry_at = now + PLANNING_RETRY
+        self._planning = self._planning.after_failure(record.name, reason)
+        return replace(record, job_at=None, not_planned=reason)

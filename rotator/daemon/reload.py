@@ -1,0 +1,126 @@
+"""The configuration in force, and how a changed one takes its place: all of it or nothing."""
+
+import threading
+from pathlib import Path
+
+import structlog
+
+from rotator import audit, logs
+from rotator.config import Settings, changes, load
+from rotator.errors import ConfigError
+from rotator.fleet import Fleet
+from rotator.monitoring import Metrics
+from rotator.provider import AccountApi
+from rotator.vault import Vault
+
+# How many names a log line contains.
+NAMES = 20
+# Settings that the process reads only when it starts.
+_FIXED = ("daemon.listen", "daemon.concurrency", "daemon.shard")
+
+_log = structlog.get_logger()
+
+
+class Configuration:
+    """The configuration file, and the fleet that it describes.
+
+    Args:
+        path: The file.
+        settings: Its content now.
+        metrics: Counts requests and reloads.
+        stop: Set when the process ends.
+
+    Attributes:
+        fleet: The fleet in use.
+    """
+
+    def __init__(self, path: Path, settings: Settings, metrics: Metrics, stop: threading.Event) -> None:
+        self._path = path
+        self._signature = self._seen = _signature(path)
+        self._metrics = metrics
+        self._stop = stop
+        self.fleet = self._fleet(settings, self._provider(settings), self._vault(settings))
+        self.fleet.audit.check()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.fleet.settings
+
+    def is_changed(self) -> bool:
+        """Look at the file once more, and return whether it was changed since it was loaded.
+
+        A file that is still being written is not the same at two looks. It does not count yet.
+        """
+        before, self._seen = self._seen, _signature(self._path)
+        return self._seen == before and self._seen not in (self._signature, None)
+
+    def reload(self) -> Fleet | None:
+        """Load the file, and use what it describes from now on.
+
+        Returns:
+            The new fleet; None if the file is wrong, so that the previous configuration stays in force.
+        """
+        self._signature = self._seen
+        try:
+            settings = load(self._path)
+            audit.at(settings.audit.file).check()
+            logs.configure(settings.log.level, settings.log.format)
+            provider, vault = self.fleet.provider, self.fleet.vault
+            if settings.account_api != self.settings.account_api:
+                provider = self._provider(settings)
+            if settings.vault != self.settings.vault:
+                vault = self._vault(settings)
+        except ConfigError as error:
+            line = "; ".join(str(error).splitlines())
+            _log.error("config.refused", error=line, unchanged="The configuration before it stays in force")
+            self._metrics.reloaded(ok=False)
+            return None
+        before, runner = self.settings, self.fleet.runner
+        # Runs in progress end with the connections and settings that they started with.
+        self.fleet = self._fleet(settings, provider, vault)
+        self.fleet.runner = runner
+        _log_changes(before, settings)
+        self._metrics.reloaded(ok=True)
+        return self.fleet
+
+    def _fleet(self, settings: Settings, provider: AccountApi, vault: Vault) -> Fleet:
+        fleet = Fleet(settings, provider, vault, self._stop)
+        fleet.audit.on_lost = self._metrics.audit_line_lost
+        return fleet
+
+    def _provider(self, settings: Settings) -> AccountApi:
+        def count(operation: str, code: str, seconds: float) -> None:
+            self._metrics.request("provider", operation, code, seconds)
+
+        # For the runs, and for one balance.
+        return AccountApi(
+            settings.account_api,
+            connections=settings.daemon.concurrency + 1,
+            on_request=count,
+            on_budget=self._metrics.record_budget,
+        )
+
+    def _vault(self, settings: Settings) -> Vault:
+        def count(operation: str, code: str, seconds: float) -> None:
+            self._metrics.request("vault", operation, code, seconds)
+
+        # For the runs, for one balance or the resync, and for the Vault monitor.
+        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 2, on_request=count)
+
+
+def _log_changes(before: Settings, after: Settings) -> None:
+    for change in changes(before, after):
+        names = {"accounts": change.accounts[:NAMES], "count": len(change.accounts)} if change.accounts else {}
+        _log.info("config.changed", setting=change.setting, old=change.old, new=change.new, **names)
+        if change.setting in _FIXED:
+            _log.warning("config.needs_restart", setting=change.setting, now="until then it is as it was")
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """Return what differs between two states of a file, behind all links that lead to it; None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,75 @@
+"""Finds what happened without this daemon: runs of other instances, and documents that were changed by hand."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from rotator.core.protocol import Published, is_recorded
+from rotator.core.protocol.documents import expires_soon
+from rotator.daemon.account_record import LONG_AGO, AccountRecord
+from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
+from rotator.daemon.work import Look, Resync
+from rotator.documents.journal import parse_journal
+from rotator.errors import RotatorError
+
+# How many accounts one resync looks at, those first that were not for longest: the cost of a large fleet at rest.
+RESYNC_ACCOUNTS = 300
+
+_log = structlog.get_logger()
+
+
+def longest_unseen(records: Iterable[AccountRecord]) -> list[AccountRecord]:
+    """Return the accounts that the next resync looks at."""
+    known = (record for record in records if record.settings.enabled and record.journal is not None)
+    return heapq.nsmallest(RESYNC_ACCOUNTS, known, key=lambda record: record.looked_at)
+
+
+def resync(
+    work: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
+) -> ResyncEnded:
+    """Look at accounts.
+
+    Args:
+        work: The accounts.
+        send: Gets what was seen.
+        may_go_on: Whether to look at one more.
+    """
+    for each in work.looks:
+        if not may_go_on():
+            break
+        send(look(each))
+    return ResyncEnded(work)
+
+
+def look(work: Look) -> DocumentSeen | LookFailed:
+    """Read an account's documents."""
+    account, fleet = work.target.account, work.target.fleet
+    try:
+        # In this order what another instance publishes meanwhile is in the journal by then, or on its way.
+        document = fleet.vault.read(account.path)
+        journal_document = fleet.vault.read(fleet.settings.journal_path(account))
+        journal = parse_journal(journal_document)
+        if document.version < journal.published_version:
+            document = fleet.vault.read(account.path)
+    except RotatorError as error:
+        return LookFailed(work, error)
+    now = datetime.now(UTC)
+    both = (document, journal_document)
+    expires = any(expires_soon(one.created, one.expires_at, one.read_at or now) for one in both)
+    return DocumentSeen(work, document, journal, expires)
+
+
+def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> AccountRecord:
+    """Return the record after a look. A document that was changed by hand is tried at the provider at once."""
+    document, journal = seen.document, seen.journal
+    found = document.version, document.created
+    recorded = is_recorded(journal, Published(document.version, document.created))
+    by_hand = journal.candidate is None and not recorded and found != record.document
+    record = replace(record, document=found, expires=record.expires or seen.expires)
+    if by_hand:
+        _log.warning("account.changed_by_hand", account=record.name, version=document.version)
+        record = replace(record, tried_at=LONG_AGO, retry=record.retry.without_error())
+    return record.seen(journal, now)

@@ -1,0 +1,96 @@
+"""Keeps the session with Vault alive, and reports how Vault is and which journals commands changed."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+
+from rotator.daemon.facts import BellRung, VaultStateChanged
+from rotator.documents.fleet import parse_fleet
+from rotator.errors import RotatorError
+from rotator.fleet import Fleet, log_mistake
+from rotator.monitoring import Metrics
+from rotator.vault import Vault
+
+# How often Vault is asked while it is available, and while it is not.
+HEARTBEAT = timedelta(seconds=10)
+HEARTBEAT_UNAVAILABLE = timedelta(seconds=1)
+
+_log = structlog.get_logger()
+
+
+class VaultMonitor:
+    """Asks Vault in a thread of its own: a worker that hangs must not cost the session.
+
+    Args:
+        fleet: Returns the fleet in use, also after a reload.
+        send: Gets the facts.
+        metrics: Shows when the token expires.
+        stop: Set when the process ends.
+    """
+
+    def __init__(
+        self,
+        fleet: Callable[[], Fleet],
+        send: Callable[[VaultStateChanged | BellRung], None],
+        metrics: Metrics,
+        stop: threading.Event,
+    ) -> None:
+        self._fleet = fleet
+        self._send = send
+        self._metrics = metrics
+        self._stop = stop
+        self._nudge = threading.Event()
+        self._bell: tuple[Vault, str, int] | None = None  # whose, where, and its sequence number when last read
+
+    def check_soon(self) -> None:
+        """Ask Vault now, because a request failed or the process ends."""
+        self._nudge.set()
+
+    def run(self) -> None:
+        """Ask Vault until the process ends; for a thread."""
+        while not self._stop.is_set():
+            heartbeat = HEARTBEAT_UNAVAILABLE
+            try:
+                if self.check():
+                    heartbeat = HEARTBEAT
+            except Exception as error:  # noqa: BLE001 - an internal error must not leave the session to itself
+                log_mistake(error)
+            self._nudge.wait(heartbeat.total_seconds())
+            self._nudge.clear()
+
+    def check(self) -> bool:
+        """Ask Vault, and report what it answers.
+
+        Returns:
+            Whether Vault is available.
+        """
+        fleet = self._fleet()
+        try:
+            fleet.vault.keep_alive()
+            fleet.vault.check_mount()  # the documents can be gone while the server and the token are unchanged
+        except RotatorError as error:
+            self._send(VaultStateChanged(fleet.vault, error))
+            return False
+        finally:
+            if fleet.vault is self._fleet().vault:
+                self._metrics.token_expires(fleet.vault.token_expiry())
+        rung = self._listen(fleet)  # before the journals are read for the first time: no ring is missed in between
+        self._send(VaultStateChanged(fleet.vault, None))
+        if rung is not None:
+            self._send(rung)
+        return True
+
+    def _listen(self, fleet: Fleet) -> BellRung | None:
+        """Return which journals commands changed since the last heartbeat; None: no journal."""
+        path = fleet.settings.fleet_path
+        try:
+            document = parse_fleet(fleet.vault.read(path))
+        except RotatorError as error:
+            _log.info("fleet.not_heard", error=str(error))
+            return None
+        before, self._bell = self._bell, (fleet.vault, path, document.sequence)
+        if before is None or before[:2] != (fleet.vault, path) or before[2] == document.sequence:
+            return None
+        return BellRung(document.changed_since(before[2]))
