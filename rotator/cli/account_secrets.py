@@ -193,7 +193,7 @@ def revoke(
         found = accounts.require_revocable(fleet, accounts.look(fleet, account), secret_id)
         fleet.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
-        ask(f"{name}: revoke {secret_id}, {created}? Whoever uses it stops working.", yes=yes)
+        ask(f"{name}: revoke {secret_id}, {created}? Consumers that use it stop working.", yes=yes)
         outcome = accounts.revoke(fleet, account, secret_id)
     journal = outcome.journal
     settled = outcome.result is Result.OK and journal is not None and secret_id not in journal.retiring_ids
