@@ -62,9 +62,7 @@ class Invocation:
 
 def invocation(ctx: typer.Context) -> Invocation:
     """Return the options of this call."""
-    found = ctx.find_root().obj
-    assert isinstance(found, Invocation)  # noqa: S101 - the root command makes it  # nosec B101
-    return found
+    return ctx.find_root().ensure_object(Invocation)
 
 
 def _add_verbose(ctx: typer.Context, value: int) -> None:
