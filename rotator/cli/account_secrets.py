@@ -194,13 +194,8 @@ def revoke(
         found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
         fleet.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
-<<<<<<< HEAD
-        ask(f"{name}: revoke {secret_id}, {created}? Whoever uses it stops working.", yes=yes)
-        outcome = manual_secrets.revoke(fleet, account, secret_id)
-=======
         ask(f"{name}: revoke {secret_id}, {created}? Consumers that use it stop working.", yes=yes)
-        outcome = accounts.revoke(fleet, account, secret_id)
->>>>>>> cli
+        outcome = manual_secrets.revoke(fleet, account, secret_id)
     journal = outcome.journal
     settled = outcome.result is Result.OK and journal is not None and secret_id not in journal.retiring_ids
     revoked = secret_id in outcome.revoked or settled
