@@ -4,6 +4,8 @@ from rotator.core.protocol import Command, Fail
 from rotator.errors import Code, RotatorError
 from rotator.logs import redact
 
+NOTHING_WRITTEN = "Nothing was written"
+
 
 class RotationError(RotatorError):
     """The protocol stopped, with the account as it is.

@@ -5,12 +5,8 @@ changes something at the provider, reads back what it published, and refuses a s
 """
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import SecretStr
 
 from rotator.audit import Act
 from rotator.core.generator import generate
@@ -21,8 +17,6 @@ from rotator.core.protocol import (
     Credential,
     Event,
     Fail,
-    Identity,
-    Learned,
     List,
     Listing,
     Pause,
@@ -37,22 +31,19 @@ from rotator.core.protocol import (
     Step,
     Trigger,
     TryEarlier,
-    ids_of,
-    is_recorded,
     transitions,
 )
-from rotator.documents.published import parse_published
-from rotator.errors import Code, RotatorError
+from rotator.errors import Code
 from rotator.logs import register_secret
-from rotator.provider import Credentials, LostAnswer, NotSent, RateLimited, Refused, SecretInfo, Unauthorized
+from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
+from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audited import AuditTrail
 from rotator.rotation.errors import RotationError, StoppedError
 from rotator.rotation.ports import Provider, Waiter
+from rotator.rotation.publisher import Publisher
+from rotator.rotation.restoration import Restoration
 from rotator.rotation.state import AccountState
 from rotator.vault import VaultError
-
-# How many older versions of the published document are tried when the published secret is refused.
-EARLIER_VERSIONS = 10
 
 
 class Executor:
@@ -71,13 +62,16 @@ class Executor:
         self.trail = trail
         self.wait = wait
         self.revoked: tuple[str, ...] = ()
-        self._primary: Credentials | None = None
+        self.access = ProviderAccess(state, provider)
+        self.publisher = Publisher(state, trail)
         self._create_noted = False
 
     def rebound(self, state: AccountState) -> "Executor":
         """Return the same for a copy of the state."""
         copied = Executor(state, self.provider, self.trail.rebound(state), self.wait)
-        copied.revoked, copied._primary, copied._create_noted = self.revoked, self._primary, self._create_noted
+        copied.access = self.access.rebound(state)
+        copied.revoked = self.revoked
+        copied._create_noted = self._create_noted
         return copied
 
     def perform(self, step: Step) -> None:
@@ -92,7 +86,7 @@ class Executor:
             case ReadRecorded():
                 self.state.read_recorded()
             case TryEarlier():
-                self._restore_earlier_version()
+                Restoration(self.state, self.access, self.publisher).restore_earlier_version()
             case Prepare():
                 self._prepare(step.trigger)
             case Create():
@@ -100,7 +94,7 @@ class Executor:
             case Publish():
                 self._publish(step.secret_id)
             case Refresh():
-                self.rewrite(step)
+                self.publisher.rewrite(step)
             case Revoke():
                 self._revoke(step)
             case Record():
@@ -118,69 +112,21 @@ class Executor:
         state = self.state
         fetched_at = state.clock()
         try:
-            infos = self._list_as(using)
+            infos = self.access.list_as(using)
             if using is Credential.CANDIDATE and state.account.verify_balance:
                 # The provider's other host has servers of its own, which might learn of a new secret later.
-                self.provider.get_balance(self.credentials(using))
+                self.provider.get_balance(self.access.credentials(using))
         except Unauthorized as error:
             state.log.info("provider.refused", credential=using.value, request_id=error.request_id)
             state.learn_refusal(using)
             return
         state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}, fetched_at))
 
-    def _list_as(self, using: Credential) -> tuple[SecretInfo, ...]:
-        """Return the list; with the primary's credentials, ask once more if they were rotated since they were read."""
-        api_key = self.state.account.api_key
-        try:
-            return self.provider.list_secrets(self.credentials(using), api_key)
-        except Unauthorized:
-            if using is not Credential.PRIMARY or not self._reread_primary():
-                raise
-        return self.provider.list_secrets(self.credentials(using), api_key)
-
-    def list_with(self, secret: SecretStr) -> tuple[SecretInfo, ...] | None:
-        """Return the list that a value fetches; None if the provider refuses the value."""
-        api_key = self.state.account.api_key
-        try:
-            return self.provider.list_secrets(Credentials(api_key, secret), api_key)
-        except Unauthorized:
-            return None
-
-    def credentials(self, using: Credential) -> Credentials:
-        """Return what a request authenticates with."""
-        if using is Credential.PRIMARY:
-            return self._primary or self._read_primary()
-        return Credentials(self.state.account.api_key, self.state.secret_of(using))
-
-    def _read_primary(self) -> Credentials:
-        state = self.state
-        primary = state.settings.account(state.account.primary or "")
-        published = parse_published(state.store.read(primary.path), primary.fields)
-        if published.api_key not in (None, primary.api_key):
-            raise RotatorError(
-                f"The published document of the primary account {primary.name} belongs to the account "
-                f"{published.api_key}, so it cannot act for {state.account.name}",
-                unchanged=f"Nothing was changed for {state.account.name}",
-                next_step=f"Look at the primary account: rotator status {primary.name}",
-            )
-        if published.secret is None:
-            raise RotatorError(
-                f"The primary account {primary.name} has nothing published, so it cannot act for {state.account.name}",
-                unchanged=f"Nothing was changed for {state.account.name}",
-                next_step=f"Adopt the primary account first: rotator adopt {primary.name}",
-            )
-        self._primary = Credentials(primary.api_key, published.secret)
-        return self._primary
-
-    def _reread_primary(self) -> bool:
-        before = self._primary
-        return self._read_primary() != before
-
     # --- changing the provider -----------------------------------------------------------------------------------
 
     def _create(self, using: Credential) -> None:
         state, trail = self.state, self.trail
-        candidate, auth = state.secret_of(Credential.CANDIDATE), self.credentials(using)
+        candidate, auth = state.secret_of(Credential.CANDIDATE), self.access.credentials(using)
         entry = trail.entry(Act.CREATE, fingerprint=trail.fingerprint(candidate))
         noted, self._create_noted = self._create_noted, False
         if not trail.begins(entry, noted=noted):
@@ -200,7 +146,7 @@ class Executor:
         except Unauthorized as error:
             # The next list tells whether the credential is refused. The primary might have been rotated meanwhile.
             state.log.warning("rotation.create_refused", error=str(error))
-            if using is Credential.PRIMARY and not self._reread_primary():
+            if using is Credential.PRIMARY and not self.access.reread_primary():
                 state.learn_refusal(using)
         except RateLimited:
             raise
@@ -235,7 +181,7 @@ class Executor:
         state.learn(listing=None)
         try:
             with self.trail.acting(entry):
-                self.provider.revoke_secret(self.credentials(step.using), state.account.api_key, step.id)
+                self.provider.revoke_secret(self.access.credentials(step.using), state.account.api_key, step.id)
         except RateLimited:
             raise
         except (Refused, NotSent, LostAnswer) as error:
@@ -310,100 +256,11 @@ class Executor:
             raise AssertionError("only a candidate that authenticates is published")
         published = Published(secret=candidate, secret_id=secret_id, rotated_at=state.clock())
         trigger = state.journal.trigger
-        if not self.publish(published, trigger=trigger.value if trigger else None):
+        if not self.publisher.publish(published, trigger=trigger.value if trigger else None):
             return  # stopped for too long since the decision: somebody might have given the candidate up
         # What the candidate listed a moment ago, the published secret listed.
         state.learn(rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
         state.log.info("rotation.published", secret_id=secret_id, version=state.document.version)
-
-    def publish(self, published: Published, *, trigger: str | None, base: Mapping[str, Any] | None = None) -> bool:
-        """Write the published document and read it back; false if the lease ended before.
-
-        Raises:
-            RotatorError: If Vault returns something else than what was written.
-        """
-        state = self.state
-        data = state.published_data(published, base)
-        fingerprint = self.trail.fingerprint(published.secret)
-        entry = self.trail.entry(Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint)
-        if not self.trail.begins(entry):
-            return False
-        with self.trail.acting(entry) as found:
-            version = found.version = state.write_published(data)
-        if state.document.version == version and state.seen.published.secret != published.secret:
-            raise RotatorError(
-                f"Vault returned something else than what was just written to {state.account.path}",
-                unchanged="Nothing was revoked",
-                next_step=f"Look at it, then: rotator rotate-now {state.account.name}",
-            )
-        return True
-
-    def rewrite(self, step: Refresh) -> None:
-        """Write the published document again, unchanged but for the id that it is to name."""
-        state = self.state
-        recorded = is_recorded(state.journal, state.seen.published)
-        over, data = state.document.version if recorded else None, dict(state.document.data or {})
-        if step.secret_id is not None:
-            data[state.account.fields.secret_id] = step.secret_id
-        version = state.write_published(data)
-        state.log.info("published.rewritten", version=version, reason=step.why)
-        state.learn(rewritten_over=over)
-
-    def _restore_earlier_version(self) -> None:
-        """Publish the newest earlier value that still authenticates and is not compromised."""
-        state = self.state
-        newest = state.document.version - 1
-        documents = [
-            (version, state.store.read(state.account.path, version))
-            for version in range(newest, max(0, newest - EARLIER_VERSIONS), -1)
-        ]
-        versions = [
-            (version, document, parse_published(document, state.account.fields)) for version, document in documents
-        ]
-        # Whoever changes a value by hand might leave the id of the value before: the oldest version tells whose it is.
-        owners = {earlier.secret_id: earlier.secret for _, _, earlier in versions if earlier.secret is not None}
-        tried, ids = {state.seen.published.secret, None}, set[str]()
-        for version, document, earlier in versions:
-            ids |= ids_of(earlier.secret_id)
-            foreign = earlier.api_key not in (None, state.account.api_key)
-            if earlier.secret is None or earlier.secret in tried or foreign:
-                continue
-            tried.add(earlier.secret)
-            infos = self.list_with(earlier.secret)
-            if infos is None:
-                continue
-            listed = {info.id for info in infos}
-            if earlier.secret_id not in listed or owners[earlier.secret_id] != earlier.secret:
-                earlier = replace(earlier, secret_id=None)  # noqa: PLW2901 - without the id that is not its own
-            if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
-                state.log.warning("account.not_restored", from_version=version, detail="it might be compromised")
-                continue
-            if self._restore(earlier, document.data):
-                state.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
-            return
-        state.learn(earlier_tried=True, earlier_ids=frozenset(ids))
-
-    def _restore(self, earlier: Published, base: Mapping[str, Any] | None) -> bool:
-        """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""
-        state = self.state
-        identity = self._identity_of(earlier.secret_id)
-        recorded = state.speaks_of_published()
-        if state.journal.retiring or state.journal.publishing is not None:
-            state.write_journal(transitions.marked(state.situation, earlier.secret_id))
-        if not self.publish(earlier, trigger=Trigger.RESCUE.value, base=base):
-            return False
-        identity = identity or transitions.pending(state.situation, foreign_ids=frozenset())
-        state.learn(identified=identity, replaced=recorded)
-        return True
-
-    def _identity_of(self, id_: str | None) -> Identity | None:
-        """Return the identity of an id that an earlier version of the published document names."""
-        if id_ is None:
-            return None
-        entry = next((entry for entry in self.state.journal.retiring if entry.id == id_), None)
-        if entry is not None and entry.identity is not None and not entry.is_pending:
-            return entry.identity
-        return Identity(id_, Learned.ELIMINATED)
 
     def _record(self, step: Record) -> None:
         state = self.state

@@ -153,7 +153,7 @@ def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.M
 def test_search_finds_candidate_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
     def believing(self: Executor, using: Credential) -> None:
         known = using if using is not Credential.CANDIDATE else Credential.PUBLISHED
-        infos = self.provider.list_secrets(self.credentials(known), self.state.account.api_key)
+        infos = self.provider.list_secrets(self.access.credentials(known), self.state.account.api_key)
         self.state.learn(listing=Listing(using, {info.id: info.created_at for info in infos}))
 
     monkeypatch.setattr(Executor, "_list", believing)

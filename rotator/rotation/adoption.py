@@ -1,0 +1,154 @@
+"""Adopt an account: publish a value that a person brought, and learn its id."""
+
+from collections.abc import Set
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from rotator.core.protocol import Command, Identity, Outcome, Published
+from rotator.core.protocol.documents import refuse_foreign
+from rotator.errors import RotatorError
+from rotator.provider import SecretInfo
+from rotator.rotation.adoption_lease import AdoptionLease
+from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError
+from rotator.rotation.executor import stopped
+from rotator.rotation.identification import Identification
+from rotator.rotation.run import Rotation
+
+
+class Adoption:
+    """One adoption of one account.
+
+    Args:
+        rotation: A run over the account that begins no rotation of its own.
+    """
+
+    def __init__(self, rotation: Rotation) -> None:
+        self._rotation = rotation
+        self._state = rotation.state
+        self._executor = rotation.executor
+        self._name = rotation.account.name
+        self._lease = AdoptionLease(rotation)
+        self._identification = Identification(rotation.state, rotation.executor.access)
+
+    def adopt(
+        self,
+        secret: SecretStr,
+        secret_id: str | None,
+        *,
+        replace_working: bool = False,
+        replace_foreign: str | None = None,
+        retire: Set[str] = frozenset(),
+    ) -> Outcome:
+        """Publish a value that a person brought, once it has authenticated, and adopt the account.
+
+        Args:
+            secret: The value.
+            secret_id: Its id; needed where the provider lists several.
+            replace_working: Replace a published secret that authenticates, or publish a compromised one again.
+            replace_foreign: The account whose document or journal may be replaced.
+            retire: Other listed ids that will be retired. Here they are only checked.
+
+        Raises:
+            RotatorError: If the value is refused, or its id is not known; nothing was written then.
+        """
+        state = self._state
+        self._lease.observe(replace_foreign)
+        infos = self._identification.list_with(secret, secret_id)
+        self._check_retire(retire, infos, secret_id)
+        known = self._identification.identity(secret, secret_id, infos)
+        identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
+        published = state.seen.published
+        # Whoever changes the value by hand usually leaves the id as it was; what the document names is never revoked.
+        named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
+        if published.secret != secret or named_otherwise or replace_foreign is not None:
+            self._check_replaceable(secret, known, replace_working=replace_working)
+            try:
+                identity = self._publish(
+                    secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign
+                )
+            except RotatorError:
+                self._rotation.release()
+                raise
+        state.learn(identified=identity, journal_lost=False)
+        return self._rotation.run()
+
+    def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
+        others = {info.id for info in infos} - {secret_id}
+        wrong = sorted(retire - others)
+        if wrong:
+            raise OperatorError(
+                f"{wrong[0]} cannot be retired: the other listed ids are {', '.join(sorted(others)) or 'none'}",
+                unchanged=NOTHING_WRITTEN,
+            )
+        if retire and secret_id is None:
+            raise OperatorError(
+                "--retire needs --secret-id: otherwise the published secret's id is not certain",
+                unchanged=NOTHING_WRITTEN,
+            )
+
+    def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
+        """Refuse to replace a published secret that authenticates, or to publish a compromised one, unasked.
+
+        Raises:
+            RotatorError: Then.
+        """
+        state = self._state
+        published, foreign = state.seen.published, refuse_foreign(state.situation) is not None
+        compromised = state.journal.compromised_ids
+        if replace_working:
+            return
+        possible = {identity.id} if identity.id is not None and not identity.is_pending else compromised
+        if compromised & possible:
+            raise OperatorError(
+                f"This secret of {self._name} might be the one that was given up as compromised",
+                unchanged=NOTHING_WRITTEN,
+                advice="To publish it all the same, add --replace",
+                next_command=Command.of("adopt", self._name, "--replace"),
+            )
+        if published.secret not in (None, secret) and not foreign and self._works(published.secret):
+            raise OperatorError(
+                f"{self._rotation.account.path} already contains another secret, which authenticates",
+                unchanged=NOTHING_WRITTEN,
+                advice="To replace it all the same, add --replace",
+                next_command=Command.of("adopt", self._name, "--replace"),
+            )
+
+    def _works(self, secret: SecretStr | None) -> bool:
+        """Whether a value authenticates. One refusal can be a mistake: it is believed after a consistency window."""
+        if secret is None:
+            return False
+        state = self._state
+        ends, delay = state.clock() + state.policy.window, timedelta(milliseconds=200)
+        while self._executor.access.list_with(secret) is None:
+            left = ends - state.clock()
+            if left <= timedelta():
+                return False
+            if self._rotation.wait(min(delay, left)):
+                raise stopped(state)
+            delay = min(delay * 2, timedelta(seconds=5))
+        return True
+
+    def _publish(
+        self, secret: SecretStr, secret_id: str | None, *, replace_working: bool, replace_foreign: str | None
+    ) -> Identity:
+        """Publish the value under the lease, over the version that the mark in the journal names; its identity."""
+        state = self._state
+        self._lease.acquire(secret_id, replace_foreign)
+        # Once more: only now no other instance can revoke or replace anything.
+        infos = self._identification.list_with(secret, secret_id)
+        identity = self._identification.identity(secret, secret_id, infos)
+        self._check_replaceable(secret, identity, replace_working=replace_working)
+        info = next((info for info in infos if info.id == secret_id), None)
+        replaced = state.seen.published.secret != secret and state.speaks_of_published()
+        published = Published(
+            secret=secret, secret_id=secret_id, rotated_at=info.created_at if info is not None else state.clock()
+        )
+        if not self._executor.publisher.publish(published, trigger="adopt"):
+            raise ContentionError(
+                f"The lease of {self._name} ended before the secret was published",
+                unchanged=NOTHING_WRITTEN,
+                next_step="Try again",
+            )
+        state.learn(replaced=replaced)
+        return identity

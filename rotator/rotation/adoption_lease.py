@@ -1,0 +1,113 @@
+"""The lease of an adoption, and the documents that it can replace."""
+
+from dataclasses import replace
+
+from rotator.core.protocol import Fail, Journal, ids_of, transitions
+from rotator.core.protocol.documents import refuse_foreign
+from rotator.documents.published import format_instant
+from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
+from rotator.rotation.executor import stopped
+from rotator.rotation.run import Rotation
+from rotator.vault import CasConflict
+
+# How often an adoption tries to acquire the lease while other instances work on the account.
+MAX_CLAIMS = 5
+
+
+class AdoptionLease:
+    """Reads the account, and acquires its lease for a value that a person brought.
+
+    Args:
+        rotation: A run over the account that begins no rotation of its own.
+    """
+
+    def __init__(self, rotation: Rotation) -> None:
+        self._rotation = rotation
+        self._state = rotation.state
+        self._name = rotation.account.name
+
+    def observe(self, replace_foreign: str | None) -> None:
+        """Read the account. Refuse another account's document or journal, unless a person named that account.
+
+        Raises:
+            RotatorError: If one of them is foreign and not named, or its rotation is not finished.
+        """
+        state = self._state
+        state.observe()
+        fail = self._foreign_besides(replace_foreign)
+        if fail is not None:
+            raise RotationError(fail, unchanged=NOTHING_WRITTEN)
+        if state.journal.api_key in (None, self._rotation.account.api_key):
+            return
+        leased = state.situation.leased_until
+        if state.journal.candidate is not None or leased is not None or state.journal.publishing is not None:
+            raise OperatorError(
+                f"A rotation of the account {replace_foreign} is not finished in this journal",
+                unchanged=NOTHING_WRITTEN,
+                advice=f"Finish it with the configuration of {replace_foreign} first",
+            )
+        state.know(Journal())
+
+    def _foreign_besides(self, replace_foreign: str | None) -> Fail | None:
+        """Return the failure of a document that belongs to an account which the person did not name."""
+        case = self._state.situation
+        own = ids_of(self._rotation.account.api_key, replace_foreign)
+        published, journal = case.seen.published, case.stored
+        if published.api_key in own:
+            case = replace(case, seen=replace(case.seen, published=replace(published, api_key=None)))
+        if journal.api_key in own:
+            case = replace(case, stored=replace(journal, api_key=None))
+        return refuse_foreign(case)
+
+    def acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
+        """Acquire the lease, and mark the write if the value might be a retiring secret's.
+
+        A revocation that was sent before is over only when the provider cannot carry it out any more.
+
+        Raises:
+            RotatorError: If another instance holds the lease for longer than this run may wait.
+        """
+        state, waited, conflicts = self._state, False, 0
+        while conflicts < MAX_CLAIMS:
+            until = state.situation.leased_until
+            if until is not None:
+                if not self._rotation.wait_for_lease(until):
+                    raise OperatorError(
+                        f"{state.journal.holder} holds the lease of {self._name}",
+                        unchanged=NOTHING_WRITTEN,
+                        advice=f"Try again after {format_instant(until)}",
+                    )
+                self.observe(replace_foreign)
+                continue
+            may_be_retiring = self._may_be_retiring(secret_id)
+            case = state.situation
+            try:
+                state.write_journal(
+                    transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
+                )
+            except CasConflict:
+                conflicts += 1
+                self.observe(replace_foreign)
+                continue
+            if waited or not may_be_retiring:
+                return
+            delay = state.policy.request_timeout + state.policy.window
+            state.log.info(
+                "adoption.waiting",
+                until=format_instant(state.clock() + delay),
+                detail="a revocation might be under way",
+            )
+            if self._rotation.wait(delay):
+                raise stopped(state)
+            waited = True
+            if state.forget_if_moved():
+                self.observe(replace_foreign)
+        raise ContentionError(
+            f"Other instances keep working on {self._name}", unchanged=NOTHING_WRITTEN, next_step="Try again"
+        )
+
+    def _may_be_retiring(self, secret_id: str | None) -> bool:
+        journal = self._state.journal
+        if journal.publishing is not None:
+            return True
+        return bool(journal.retiring) if secret_id is None else secret_id in journal.retiring_ids

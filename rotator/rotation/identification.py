@@ -1,0 +1,103 @@
+"""Which id belongs to a value that a person brought."""
+
+from dataclasses import replace
+
+from pydantic import SecretStr
+
+from rotator.core.protocol import Command, Identity, Learned, is_recorded, transitions
+from rotator.documents.published import format_instant, parse_published
+from rotator.provider import SecretInfo
+from rotator.rotation.access import ProviderAccess
+from rotator.rotation.errors import NOTHING_WRITTEN, OperatorError
+from rotator.rotation.restoration import EARLIER_VERSIONS
+from rotator.rotation.state import AccountState
+
+
+class Identification:
+    """Finds the id of a value among the listed ids of one account.
+
+    Args:
+        state: The account's state.
+        access: Lists with the value.
+    """
+
+    def __init__(self, state: AccountState, access: ProviderAccess) -> None:
+        self._state = state
+        self._access = access
+        self._name = state.account.name
+
+    def list_with(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
+        account = self._state.account
+        infos = self._access.list_with(secret)
+        if infos is None:
+            raise OperatorError(
+                f"The provider refuses this secret for {self._name} ({account.api_key})",
+                unchanged=NOTHING_WRITTEN,
+                advice="Look the secret up in the provider's dashboard and try again",
+            )
+        if secret_id is not None and secret_id not in {info.id for info in infos}:
+            listed = ", ".join(info.id for info in infos)
+            raise OperatorError(f"The provider does not list {secret_id}; it lists {listed}", unchanged=NOTHING_WRITTEN)
+        return infos
+
+    def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
+        """Return what is known of the value's id.
+
+        Raises:
+            RotatorError: If several ids are possible, or the given one belongs to another value.
+        """
+        state, listed = self._state, frozenset(info.id for info in infos)
+        foreign = self._ids_of_others(secret)
+        if secret_id is not None:
+            if secret_id in foreign:
+                raise OperatorError(
+                    f"The id {secret_id} belongs to another secret of {self._name}",
+                    unchanged=NOTHING_WRITTEN,
+                    advice="Name the id of this value",
+                )
+            return Identity(secret_id, Learned.PERSON, beside=listed)
+        pool = listed - foreign - state.situation.gone
+        if len(pool) > 1 and not self._is_recorded(secret):
+            described = ", ".join(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
+            raise OperatorError(
+                f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
+                unchanged=NOTHING_WRITTEN,
+                advice="Name its id",
+                next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+            )
+        case = state.situation
+        return replace(
+            transitions.pending(case, foreign_ids=frozenset(foreign), guess=next(iter(pool), None)), beside=listed
+        )
+
+    def _is_recorded(self, secret: SecretStr) -> bool:
+        """Whether the value is published and recorded already."""
+        published = self._state.seen.published
+        recorded = is_recorded(self._state.journal, published)
+        return published.secret == secret and (recorded and self._state.journal.current is not None)
+
+    def _ids_of_others(self, secret: SecretStr) -> set[str]:
+        """Return ids that rotator wrote into the published document together with other values.
+
+        An id that a person named for another value does not count: they might have been wrong.
+        """
+        state, account = self._state, self._state.account
+        current, newest = state.journal.current, state.document.version
+        ids: set[str] = set()
+        if (
+            current is not None
+            and current.is_answered
+            and current.id
+            and state.seen.published.secret not in (None, secret)
+        ):
+            ids.add(current.id)
+        owners: dict[str, SecretStr] = {}
+        for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
+            document = state.document if version == newest else state.store.read(account.path, version)
+            known = parse_published(document, account.fields)
+            if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
+                # Whoever changes a value by hand might leave the id of the value before: the oldest version tells.
+                owners.setdefault(known.secret_id, known.secret)
+        ids |= {id_ for id_, owner in owners.items() if owner != secret}
+        identities = (current, *(entry.identity for entry in state.journal.retiring))
+        return ids - {known.id for known in identities if known is not None and known.learned is Learned.PERSON}

@@ -1,0 +1,56 @@
+"""Writes of the published document."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rotator.audit import Act
+from rotator.core.protocol import Published, Refresh, is_recorded
+from rotator.errors import RotatorError
+from rotator.rotation.audited import AuditTrail
+from rotator.rotation.state import AccountState
+
+
+class Publisher:
+    """Writes the published document of one account, and reads it back.
+
+    Args:
+        state: The account's state.
+        trail: The audit log.
+    """
+
+    def __init__(self, state: AccountState, trail: AuditTrail) -> None:
+        self._state = state
+        self._trail = trail
+
+    def publish(self, published: Published, *, trigger: str | None, base: Mapping[str, Any] | None = None) -> bool:
+        """Write the published document and read it back; false if the lease ended before.
+
+        Raises:
+            RotatorError: If Vault returns something else than what was written.
+        """
+        state = self._state
+        data = state.published_data(published, base)
+        fingerprint = self._trail.fingerprint(published.secret)
+        entry = self._trail.entry(Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint)
+        if not self._trail.begins(entry):
+            return False
+        with self._trail.acting(entry) as found:
+            version = found.version = state.write_published(data)
+        if state.document.version == version and state.seen.published.secret != published.secret:
+            raise RotatorError(
+                f"Vault returned something else than what was just written to {state.account.path}",
+                unchanged="Nothing was revoked",
+                next_step=f"Look at it, then: rotator rotate-now {state.account.name}",
+            )
+        return True
+
+    def rewrite(self, step: Refresh) -> None:
+        """Write the published document again, unchanged but for the id that it is to name."""
+        state = self._state
+        recorded = is_recorded(state.journal, state.seen.published)
+        over, data = state.document.version if recorded else None, dict(state.document.data or {})
+        if step.secret_id is not None:
+            data[state.account.fields.secret_id] = step.secret_id
+        version = state.write_published(data)
+        state.log.info("published.rewritten", version=version, reason=step.why)
+        state.learn(rewritten_over=over)
