@@ -1,4 +1,4 @@
-"""What an audit line says: the action, its result, the secret, and the instance and person behind it."""
+"""Content of an audit line: the action, its result, the secret, the instance and the person."""
 
 import hashlib
 import os

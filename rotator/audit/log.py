@@ -1,4 +1,4 @@
-"""The audit log: what rotator did to secrets and when, in a file that shows any change.
+"""The audit log: rotator's actions on secrets with their times, in a file that shows any change.
 
 The file has one JSON object a line, and no line contains a secret. A line's last field, `hash`, is the SHA-256 over the
 bytes of the line before `,"hash":`, and `prev` is the hash of the previous line. Changing, removing or moving a line

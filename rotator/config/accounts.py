@@ -27,7 +27,7 @@ from rotator.core.generator import DEFAULT_ALPHABET, MAX_LENGTH, Recipe
 from rotator.core.scheduling import Blackout, Schedule, Window
 
 DEFAULT_EVERY = timedelta(days=30)
-# What is taken for jitter if nobody says: this part of the time between grace and every, and no more than so long.
+# The default of jitter with every: the time from grace to every, divided by the share, but at most the cap.
 JITTER_SHARE = 10
 JITTER_CAP = timedelta(hours=6)
 BALANCE_THRESHOLD = Decimal("5.00")
@@ -44,7 +44,7 @@ def _schedule(
     max_age: timedelta | None,
     jitter: timedelta,
 ) -> Schedule:
-    """Accounts of one kind share one schedule: it is checked once, and nothing is parsed when it is asked."""
+    """The schedule that accounts with equal settings share, so that it is parsed and checked once."""
     return Schedule(
         every,
         cron,
@@ -82,7 +82,7 @@ def _shared(section: _SectionT) -> _SectionT:
 
 
 class Defaults(Section):
-    """What holds for every account that does not say otherwise."""
+    """Defaults of all accounts; an account can override each of them."""
 
     every: PositiveDuration | None = Field(
         None, description="How old a secret may get; 30d if neither this nor cron is set."
@@ -92,7 +92,7 @@ class Defaults(Section):
         description="Instead of every: when secrets are replaced, as minute, hour, day, month, weekday by timezone.",
         examples=["0 3 1 * *"],
     )
-    timezone: Zone = Field("UTC", description="Whose clock and calendar cron, windows and blackouts go by (IANA name).")
+    timezone: Zone = Field("UTC", description="Time zone of cron, windows and blackouts (IANA name).")
     windows: tuple[WindowText, ...] = Field((), description="When rotations may begin; none: at any time.")
     blackouts: tuple[BlackoutText, ...] = Field((), description="Days on which they may not, first and last included.")
     max_age: PositiveDuration | None = Field(
@@ -121,7 +121,7 @@ class Defaults(Section):
 
     @property
     def recipe(self) -> Recipe:
-        """What new secrets look like."""
+        """Length and alphabet of new secrets."""
         return Recipe(length=self.secret_length, alphabet=self.secret_alphabet)
 
     @property
@@ -191,7 +191,7 @@ def _unless_off(value: object) -> object:
 
 
 class BalanceSettings(Section):
-    """What accounts have left: how often `rotator run` asks, when it is too little, what is done about it."""
+    """Balances of accounts: how often `rotator run` reads them, the threshold, and automatic top-ups."""
 
     every: Annotated[
         PositiveDuration | None,
@@ -207,18 +207,18 @@ class BalanceSettings(Section):
 
 
 class AccountSettings(Defaults):
-    """One account; any default can be said anew here."""
+    """One account; it can override each default."""
 
-    name: Name = Field(description="What you call it; also the name of its journal.")
+    name: Name = Field(description="Name of the account and of its journal.")
     api_key: ApiKey = Field(description="The account's API key (not a secret).")
     path: VaultPath = Field(description="The published document, below vault.mount.")
     primary: Name | None = Field(None, description="Name of the primary account that may act for this one.")
-    enabled: bool = Field(True, description="false: rotator leaves the account alone.")
+    enabled: bool = Field(True, description="false: rotator does not manage the account.")
     balance_threshold: Euros = Field(
         BALANCE_THRESHOLD, description="In euros. A balance below the threshold is low. Default: balance.threshold."
     )
     top_up: Annotated[TopUpSettings, AfterValidator(_shared)] = Field(
-        TopUpSettings(), description="What differs from balance.top_up for this account."
+        TopUpSettings(), description="Overrides of balance.top_up for this account."
     )
 
     @model_validator(mode="after")
@@ -229,7 +229,7 @@ class AccountSettings(Defaults):
 
 
 def inherit(defaults: dict[str, Any], account: Any) -> Any:
-    """An account with the defaults it does not say anew; the names of fields are inherited one by one.
+    """An account with the defaults that it does not override; the names of fields are inherited one by one.
 
     Of every and cron, one displaces the other.
     """

@@ -11,13 +11,13 @@ from rotator.config.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What differs between two configurations, as JSON would show it; secrets are masked.
+    """One difference between two configurations, with values as in JSON; secrets are masked.
 
     Attributes:
         setting: Its name; "accounts" where an account is there in one of them only.
-        old: What it was.
-        new: What it is.
-        accounts: The accounts that it is about.
+        old: The previous value.
+        new: The present value.
+        accounts: Names of the accounts with this difference.
     """
 
     setting: str
@@ -27,7 +27,7 @@ class Change:
 
 
 def changes(before: Settings, after: Settings) -> list[Change]:
-    """What differs; a setting that changed in the same way for several accounts is one change."""
+    """The differences; a setting that changed in the same way for several accounts is one change."""
     found = [
         Change(f"{section}.{key}", old, new)
         for section in ("vault", "account_api", "balance", "daemon", "log", "audit")

@@ -29,7 +29,7 @@ _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What variables set.
+    """Settings from environment variables.
 
     Attributes:
         values: The settings, nested as in a file.

@@ -46,7 +46,7 @@ def _listen(text: str) -> str:
 
 
 class DaemonSettings(Section):
-    """How the work is done; what only `rotator run` heeds is said to be so."""
+    """The process. The description of a setting says if only `rotator run` uses it."""
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         ":9464",
@@ -96,7 +96,7 @@ class LogSettings(Section):
 
 
 class AuditSettings(Section):
-    """The audit log: what was done to secrets, by whom and why."""
+    """The audit log of actions at the provider and in Vault, with reason, instance and person."""
 
     file: Path | None = Field(
         None, description="The file that it is appended to, on a disk of the machine's own; none if unset."

@@ -134,7 +134,7 @@ def is_loopback(address: str) -> bool:
 
 
 def in_plain_text(address: str) -> bool:
-    """Whether everybody on the way to the address can read what is sent there."""
+    """Whether traffic to the address leaves this machine unencrypted."""
     return urlsplit(address).scheme == "http" and not is_loopback(address)
 
 

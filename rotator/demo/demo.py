@@ -77,7 +77,7 @@ class Scene(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the demo plays on."""
+    """Servers, files and accounts of the demo."""
 
     bao: OpenBao
     emulator: Emulator
@@ -143,7 +143,7 @@ class DemoAccount:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo did.
+    """Result of the demo.
 
     Attributes:
         rotated: Number of accounts with a new secret.

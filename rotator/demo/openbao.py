@@ -54,7 +54,7 @@ class OpenBao:
 
     Attributes:
         address: Where it answers.
-        root_token: What may do everything there.
+        root_token: A token with all permissions.
         version: OpenBao's.
         pid: The process group to signal; the guard leads it.
     """
@@ -78,7 +78,7 @@ def running_openbao() -> Iterator[OpenBao]:
 
 
 def _start(token: SecretStr, stack: ExitStack) -> OpenBao:
-    """Nobody can reserve a port for another process: if somebody else was quicker, take the next one."""
+    """Start the server; if another process takes the free port first, try another port."""
     for attempt in range(1, _PORTS + 1):
         port = free_port()
         address = f"http://127.0.0.1:{port}"
@@ -107,7 +107,7 @@ def serving(
 
     Args:
         address: Where it will answer.
-        arguments: What follows `bao server`.
+        arguments: The arguments of `bao server`.
         environment: Variables to add; the place for what must not be seen in a list of processes.
         tls: How to reach it, if it speaks TLS.
         ready: The status that its health has when it is up.
@@ -156,7 +156,7 @@ def _binary() -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on at the moment."""
+    """A port of the loopback interface that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -173,7 +173,7 @@ def _wait_until_up(
                 raise _Ended(f"OpenBao ended with exit code {process.returncode} instead of coming up: {_error(log)}")
             try:
                 answer = client.get(f"{address}/v1/sys/health")
-                # Who answers may be another process, which was quicker to take the port: then ours is about to end.
+                # Another process might have taken the port and sent this answer. Then our server is about to end.
                 if answer.status_code == ready and process.poll() is None:
                     return dict(answer.json())
             except (httpx.HTTPError, ValueError):

@@ -48,10 +48,10 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger(UNFILTERED).setLevel(logging.INFO)
-    # A line a request or job, of interest only to who debugs.
+    # These loggers write a line per request or job, which is useful only for debugging.
     for noisy in ("apscheduler", "httpx", "httpcore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    # It has a line for whatever anybody sends to the port that is no request.
+    # uvicorn writes a line for each invalid request that its port receives.
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 
@@ -69,7 +69,10 @@ def _renderers(form: str, *, colors: bool) -> list[Any]:
 
 
 def _on_one_line(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:  # noqa: ARG001
-    """Other people's words neither begin a line nor act on a terminal; whatever is no text is shown by its repr."""
+    """Escape line breaks and control characters: foreign text must not start a line or control a terminal.
+
+    The console shows a value of another type by its repr.
+    """
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = escape_control(value).replace("\n", "\\n")

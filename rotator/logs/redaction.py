@@ -276,7 +276,7 @@ def _character(part: re.Match[str]) -> str:
 
 
 def _decoded(word: str) -> Iterator[bytes]:
-    """What a word holds as base64, from each of its four possible beginnings: it can stand inside a longer one."""
+    """The base64 content of a word, decoded from each of four offsets: the value might start within the word."""
     word = word.rstrip("=").translate(_URL_SAFE)
     for offset in range(4):
         part = word[offset:]
@@ -285,7 +285,7 @@ def _decoded(word: str) -> Iterator[bytes]:
 
 
 def _needles(value: str) -> set[bytes]:
-    """What is searched for: the value without whitespace, and its form spelling and JSON spelling if these differ."""
+    """Spellings to search for: the value without whitespace, and its form and JSON spellings if these differ."""
     spelled = {value, value.replace(" ", "+"), json.dumps(value)[1:-1]}
     needles = {_encoded(_SPLITTER_OR_SPACE.sub("", text)) for text in spelled}
     return {needle for needle in needles if len(needle) >= _SHORTEST}
@@ -344,7 +344,7 @@ def foreign(text: str, limit: int = 300) -> str:
     cut: a value that is cut first would not be recognized.
 
     Args:
-        text: What the other program wrote.
+        text: The text of the other program.
         limit: How many characters of it are kept.
     """
     masked = redact(text[:_SEARCHED])

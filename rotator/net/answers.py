@@ -1,8 +1,8 @@
-"""What both clients check of an HTTP answer before they use its body.
+"""Checks that both clients make on an HTTP answer before they use its body.
 
-An answer can come from another program than the one that was asked: a proxy's error page, a login page. Its text is
-repeated only from documents of the media type that the server itself uses. Of anything else `described` tells the size
-and the media type.
+An answer can come from another program than the server, such as a proxy's error page or a login page. Errors repeat
+text only from documents of a media type that the server itself uses. Of any other body, `described` gives the size and
+the media type.
 """
 
 import json

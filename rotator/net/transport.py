@@ -58,7 +58,7 @@ class Unanswered(Exception):
     """There is no complete response.
 
     Attributes:
-        kind: What happened, in a few words, without foreign text.
+        kind: The event in a few words, without foreign text.
         reason: The words of the system or of OpenSSL; empty for anything that a server or a proxy can write.
         sent: Whether the server might have received the request.
         cut: Whether the connection ended, as a kept one does that the server closes at that moment.

@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def _without_secret(text: str) -> str:
-    """Ids are shown everywhere, to everybody: one that repeats a secret is none."""
+    """Refuse an id that repeats a secret: rotator shows ids everywhere."""
     if redact(text) != text:
         raise ValueError("repeats a secret")
     return text
@@ -57,11 +57,11 @@ def _euros(value: object) -> Decimal:
     amount = Decimal(text)
     if amount.adjusted() >= 15 or len(format(amount, "f")) > 60:  # noqa: PLR2004 more than all money
         raise ValueError("is no amount")
-    return Decimal(format(amount, "f"))  # without an exponent, which nobody expects in an amount
+    return Decimal(format(amount, "f"))  # without an exponent, which is unusual in an amount
 
 
 def _url(value: object) -> object:
-    """Unset may be empty, or nothing at all. What is no plain text would upset whoever prints it."""
+    """A URL of printable characters; empty if it is null."""
     if value is None:
         return ""
     if isinstance(value, str) and not value.isprintable():
@@ -143,7 +143,7 @@ def parse_settings(reply: Reply) -> CallbackSettings:
 
 def parse_top_up(reply: Reply) -> None:
     """Nothing, if it says that the account was topped up."""
-    if not getattr(_validate(_ToppedUp, reply), "done", False):  # what it holds instead must not be a local here
+    if not getattr(_validate(_ToppedUp, reply), "done", False):  # no local: a traceback can show the provider's text
         raise unreadable("the word that the account was topped up", "account_api.rest_url", reply)
 
 

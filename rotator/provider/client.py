@@ -111,7 +111,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self.close()
 
     def close(self) -> None:
-        """Close every connection; whoever waits for a turn gets it now."""
+        """Close every connection and end all waits for a turn."""
         self._closed.set()
         self._api.close()
         self._rest.close()
@@ -160,7 +160,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._send(Call("revoke", "DELETE", secrets_path(api_key, secret_id), auth))
 
     def get_balance(self, auth: Credentials) -> Balance:
-        """What the account has left.
+        """The account's balance.
 
         Args:
             auth: The account's own credentials: a primary cannot ask for its secondaries.

@@ -206,9 +206,9 @@ def refusal(request: str, reply: Reply, hidden: Sequence[str], *, setting: str) 
     """The error that an answer other than 2xx means.
 
     Args:
-        request: What was asked, without any secret.
+        request: The request in words, without any secret.
         reply: The answer.
-        hidden: What must not be repeated of it.
+        hidden: Values that the error must not repeat.
         setting: Where the host's address stands.
     """
     return _refusal(request, reply, reply.status, hidden, setting)

@@ -11,7 +11,7 @@ HttpForwardMethod = Literal["GET_QUERY_PARAMS", "POST_QUERY_PARAMS", "POST_JSON"
 
 @dataclass(frozen=True, slots=True)
 class SecretInfo:
-    """What the provider tells of a secret: never its value."""
+    """A secret as the provider lists it, without its value."""
 
     id: str
     created_at: datetime
@@ -19,7 +19,7 @@ class SecretInfo:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an account has left.
+    """Balance of an account.
 
     Attributes:
         euros: Exactly as the provider writes it; below zero if the account owes.

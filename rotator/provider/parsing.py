@@ -34,7 +34,7 @@ class Reply:
 
     @property
     def media_type(self) -> str:
-        """What kind of document the body is said to be."""
+        """Media type of the body by its Content-Type; empty if there is none."""
         return media_type(self.headers.get("content-type"))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A request to the Account API: what to send and which values of it stay hidden."""
+"""A request to the Account API, and the values of it that stay hidden."""
 
 import json
 from base64 import b64encode

@@ -29,7 +29,7 @@ __all__ = ["Answer", "Http", "OnRequest", "RedirectReason", "RedirectRefused", "
 OnRequest = Callable[[str, str, float], None]
 """Called for each request with the operation, the HTTP status or `not_sent` or `no_answer`, and the seconds it took."""
 
-# The servers keep no document above 1 MiB by default; what a token may do at 500 paths takes 0.2 MiB.
+# The servers keep no document above 1 MiB by default. A token's capabilities at 500 paths take 0.2 MiB.
 _MAX_BODY = 4 << 20
 _KEPT = timedelta(minutes=1)
 _MAX_REDIRECTS = 3
@@ -101,7 +101,7 @@ class Http:
         self._transports = {
             origin: Transport(origin, tls, kept=pool_size, keep_for=_KEPT, max_content=_MAX_BODY) for origin in origins
         }
-        # What a server answered last is to be known to whichever server this thread asks next.
+        # Per thread: the index and date of the last answer. The next request sends the index, also to another server.
         self._seen = threading.local()
 
     def send(
