@@ -153,7 +153,7 @@ def create(
             value = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         if not is_compliant(value):
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")
-        fleet.preflight([account])
+        fleet.permissions.preflight([account])
         ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it fills the account.", yes=yes)
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
@@ -192,7 +192,7 @@ def revoke(
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name], everything=False)
         found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
-        fleet.preflight([account])
+        fleet.permissions.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
         ask(f"{name}: revoke {secret_id}, {created}? Consumers that use it stop working.", yes=yes)
         outcome = manual_secrets.revoke(fleet, account, secret_id)

@@ -128,7 +128,7 @@ def adopt(
             secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
             values = {name or "": secret}
         accounts = fleet.select(list(values), everything=False)
-        fleet.preflight(accounts)
+        fleet.permissions.preflight(accounts)
         with showing_progress(ctx, fleet.settings, len(accounts), "adopting") as progress:
             jobs = [partial(bring, account) for account in accounts]
             if len(jobs) > 1:  # the error of an only account is the error of the command
@@ -190,7 +190,7 @@ def resolve(
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name], everything=False)
-        fleet.preflight(accounts)
+        fleet.permissions.preflight(accounts)
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
         unknown = operator.unknown()
         strangers = sorted(set(revoke or []) - unknown.keys())

@@ -88,7 +88,7 @@ def rotate_now(
         if dry_run:
             _plan(fleet, accounts, request, as_json=as_json)
             return
-        fleet.preflight(accounts)
+        fleet.permissions.preflight(accounts)
         if cancel:
             _cancel(fleet, accounts, as_json=as_json)
             return

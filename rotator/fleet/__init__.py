@@ -2,8 +2,9 @@
 
 from rotator.fleet.account_view import LiveSecret, documents_failure, look, published_credentials, refused
 from rotator.fleet.check import Finding, State, examine
-from rotator.fleet.fleet import Fleet, Request, Wanted, log_mistake
+from rotator.fleet.fleet import Fleet, log_mistake
 from rotator.fleet.manual_secrets import by_hand
+from rotator.fleet.request import Request, Wanted
 from rotator.fleet.sharding import Shard, parse_shard
 from rotator.fleet.top_ups import Cashier
 

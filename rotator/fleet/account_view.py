@@ -22,7 +22,8 @@ from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.journal import StoredJournal, load_journal
 from rotator.documents.published import parse_published
 from rotator.errors import RotatorError
-from rotator.fleet.fleet import Fleet, Request, Wanted
+from rotator.fleet.fleet import Fleet
+from rotator.fleet.request import Request, Wanted
 from rotator.provider import Credentials, Unauthorized
 from rotator.rotation import RotationError
 

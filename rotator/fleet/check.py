@@ -9,7 +9,9 @@ from enum import StrEnum
 from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
 from rotator.errors import Code, ConfigError, RotatorError
-from rotator.fleet.fleet import Fleet, Need, Request, Wanted
+from rotator.fleet.fleet import Fleet
+from rotator.fleet.permissions import PathPermission
+from rotator.fleet.request import Request, Wanted
 from rotator.rotation import Outcome, Preview, RotationError
 from rotator.vault import WrongMount
 
@@ -64,7 +66,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
             yield Finding(State.FAILED, f"Vault at {address} is sealed. Unseal it.", 1)
             return
         yield Finding(State.OK, f"Vault at {address} answers (version {health.version})")
-        needs = fleet.needs(accounts, top_ups=True)
+        needs = fleet.permissions.needs(accounts, top_ups=True)
         yield Finding(State.OK, "logged in to Vault")
         yield _mount(fleet)
     except RotatorError as error:
@@ -102,9 +104,9 @@ def _audit(fleet: Fleet) -> Iterator[Finding]:
     yield Finding(State.OK, f"the audit log {file} can be written")
 
 
-def _summarized(needs: Iterable[Need]) -> Iterator[tuple[Need, int]]:
+def _summarized(needs: Iterable[PathPermission]) -> Iterator[tuple[PathPermission, int]]:
     """Merge the needs of one folder that are alike into one with a wildcard; the number of paths of each."""
-    groups: dict[tuple[str, frozenset[str], bool], list[Need]] = {}
+    groups: dict[tuple[str, frozenset[str], bool], list[PathPermission]] = {}
     for need in needs:
         folder = need.path.rpartition("/")[0]
         groups.setdefault((folder, need.wanted, need.met), []).append(need)
@@ -123,7 +125,7 @@ def _mount(fleet: Fleet) -> Finding:
 
 def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
     """What the policy lacks that rotator can do without."""
-    for worse, wishes in fleet.wishes(accounts).items():
+    for worse, wishes in fleet.permissions.wishes(accounts).items():
         for wish, _ in _summarized(wishes):
             if not wish.met:
                 yield Finding(State.NOTE, f"without this in the policy {worse}: {wish.stanza}")

@@ -8,9 +8,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
@@ -32,42 +31,15 @@ from rotator.core.protocol import Request as StoredRequest
 from rotator.documents.fleet import ring
 from rotator.documents.published import parse_published
 from rotator.errors import Code, ConfigError, RotatorError
+from rotator.fleet.permissions import Permissions
+from rotator.fleet.request import Request, Wanted
 from rotator.provider import WORST_CASE, AccountApi
 from rotator.rotation import Outcome, Preview, Result, Rotation, preview
 from rotator.rotation.state import MakeRequest
-from rotator.vault import Vault, WrongMount
-
-_CAPABILITY_CHUNK = 500
+from rotator.vault import Vault
 
 _log = structlog.get_logger()
 T = TypeVar("T")
-
-
-class Wanted(StrEnum):
-    """What is asked of the accounts."""
-
-    NOW = "now"  # a secret younger than the request
-    DUE = "due"  # whatever its account's schedule says
-    NOTHING_NEW = "nothing_new"  # finish and revoke what is under way
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of every account of a run.
-
-    Attributes:
-        wanted: Which secrets are to be replaced.
-        kind: What a person asks for; None: a plain rotation if `wanted` is NOW, nothing otherwise.
-        revoke: Whether anything may be revoked.
-        max_wait: How long one account may be waited for.
-        made_at: When the request was made, by the monotonic clock.
-    """
-
-    wanted: Wanted
-    kind: RequestKind | None = None
-    revoke: bool = True
-    max_wait: timedelta = timedelta()
-    made_at: float = field(default_factory=time.monotonic)
 
 
 class Fleet:
@@ -86,6 +58,7 @@ class Fleet:
         self.stop = stop
         self.vault = vault
         self.audit = audit.at(settings.audit.file)
+        self.permissions = Permissions(settings, vault, self.audit)
         self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
@@ -108,66 +81,6 @@ class Fleet:
                     f'Account "{account.name}" is not enabled', next_step="Set enabled = true for it, if you mean it"
                 )
         return accounts
-
-    def preflight(self, accounts: Sequence[AccountSettings]) -> None:
-        """Make sure, before anything is written, that all of it may be written.
-
-        Raises:
-            ConfigError: If the audit log cannot be written; if the policy of rotator's token does not reach a path:
-                each stanza is one line.
-            VaultError: If Vault cannot be asked, or the mount is not a KV v2 one.
-        """
-        self.audit.check()
-        missing = " ".join(need.stanza for need in self.needs(accounts) if not need.met)
-        try:
-            self.vault.check_mount()
-        except WrongMount as error:
-            if missing:  # a mount that the policy does not reach at all cannot be told from one that is not there
-                error.next_step += f". If the mount is right, add to the policy: {missing}"
-            raise
-        if missing:
-            raise ConfigError(
-                f"rotator's Vault policy does not allow what these accounts need. Add: {missing}",
-                unchanged="Nothing was written anywhere",
-            )
-
-    def needs(self, accounts: Sequence[AccountSettings], *, top_ups: bool = False) -> list["Need"]:
-        """Each Vault path that the accounts need, and what the token may do there.
-
-        Args:
-            accounts: Which.
-            top_ups: Whether what automatic top-ups need counts as well; rotations do without it.
-        """
-        wanted: dict[str, frozenset[str]] = {}
-        for account in accounts:
-            for path in (account.path, self.settings.journal_path(account)):
-                wanted[self.vault.data_path(path)] = frozenset({"create", "read", "update"})
-            if account.primary is not None:
-                primary = self.vault.data_path(self.settings.account(account.primary).path)
-                wanted.setdefault(primary, frozenset({"read"}))
-            if top_ups and account.top_up.per_day:
-                noted = self.vault.data_path(self.settings.top_ups_path(account))
-                wanted[noted] = frozenset({"create", "read", "update"})
-                if account.top_up.trx_path is not None:
-                    wanted.setdefault(self.vault.data_path(account.top_up.trx_path), frozenset({"read"}))
-        return self._compared(wanted)
-
-    def wishes(self, accounts: Sequence[AccountSettings]) -> dict[str, list["Need"]]:
-        """What rotator can do without, by what is worse then."""
-        journals = [self.vault.metadata_path(self.settings.journal_path(account)) for account in accounts]
-        limits = dict.fromkeys(journals, frozenset({"create", "update"}))
-        token = {"auth/token/lookup-self": frozenset({"read"}), "auth/token/renew-self": frozenset({"update"})}
-        return {
-            "old versions of the journals, which hold secrets, are not limited by rotator": self._compared(limits),
-            "rotator does not see when its token ends, and logs in instead of renewing it": self._compared(token),
-        }
-
-    def _compared(self, wanted: Mapping[str, frozenset[str]]) -> list["Need"]:
-        paths = list(wanted)
-        allowed: dict[str, frozenset[str]] = {}
-        for start in range(0, len(paths), _CAPABILITY_CHUNK):
-            allowed |= self.vault.capabilities(paths[start : start + _CAPABILITY_CHUNK])
-        return [Need(path, wanted[path], allowed.get(path, frozenset())) for path in paths]
 
     def rotation(
         self,
@@ -375,23 +288,3 @@ def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
     first = [account for account in accounts if account.name not in primaries]
     second = [account for account in accounts if account.name in primaries]
     return [wave for wave in (first, second) if wave]
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A Vault path, what rotator needs to do there and what it may do."""
-
-    path: str
-    wanted: frozenset[str]
-    allowed: frozenset[str]
-
-    @property
-    def met(self) -> bool:
-        """Whether rotator may do all of it."""
-        return "root" in self.allowed or self.wanted <= self.allowed
-
-    @property
-    def stanza(self) -> str:
-        """The policy stanza that allows it."""
-        capabilities = ", ".join(f'"{capability}"' for capability in sorted(self.wanted))
-        return f'path "{self.path}" {{ capabilities = [{capabilities}] }}'

@@ -354,7 +354,7 @@ def test_the_check_names_what_top_ups_need_and_rotations_do_without_it(shop: Clu
     findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]
     assert f"policy for {shop.mount}/data/rotator/journal/shop/top-ups" in findings
     assert f"policy for {shop.mount}/data/money/shop" in findings
-    assert not [need for need in fleet.needs(fleet.settings.accounts) if "top-ups" in need.path]
+    assert not [need for need in fleet.permissions.needs(fleet.settings.accounts) if "top-ups" in need.path]
 
 
 # --- the daemon ------------------------------------------------------------------------------------------------
