@@ -152,7 +152,7 @@ def test_a_top_up_that_is_refused_says_why(adopted: Payments, here: Here) -> Non
 @pytest.mark.parametrize("nothing", ["", " \t"], ids=["empty", "blank"])
 def test_a_top_up_without_a_reference_is_not_sent(adopted: Payments, here: Here, nothing: str) -> None:
     finished = here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=nothing)
-    assert (finished.code, said(finished)) == (2, "The value is empty.")
+    assert (finished.code, said(finished)) == (2, "MY_TRX: The value is empty.")
     assert asked_for(adopted, Operation.TOP_UP) == 0
 
 
