@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the last attempts to set jobs say together. Never changed, only replaced.
+    """State of the last attempts to set jobs. Immutable.
 
     Attributes:
         failed: The accounts without a job, in the order in which they are tried again.

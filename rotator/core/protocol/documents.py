@@ -33,7 +33,7 @@ def refuse_foreign(case: Situation) -> Fail | None:
 
 
 def refuse_lost_journal(case: Situation) -> Fail | None:
-    """Leave an account alone whose journal was deleted: what it has recorded is not known."""
+    """Stop if the journal was deleted: its facts are lost."""
     if not case.seen.journal_lost:
         return None
     return Fail(

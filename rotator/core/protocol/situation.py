@@ -1,4 +1,4 @@
-"""What a rule looks at: the facts of a run, and what follows from them."""
+"""Input of the rules: the facts of a run and conclusions from them."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ class Situation:
 
     @property
     def listed_at(self) -> datetime:
-        """When the list was fetched. What it says holds for that instant."""
+        """Time at which the list was fetched. Its content is valid for this time."""
         fetched_at = self.seen.listing.fetched_at if self.seen.listing is not None else None
         return self.now if fetched_at is None else min(fetched_at, self.now)
 
