@@ -1,4 +1,4 @@
-"""One request over many accounts: what each is asked, in what order, how many at once."""
+"""One request over many accounts: the run of each account, their order and their concurrency."""
 
 import os
 import secrets
@@ -44,22 +44,22 @@ T = TypeVar("T")
 
 
 class Wanted(StrEnum):
-    """What is asked of the accounts."""
+    """Secrets that a request replaces."""
 
-    NOW = "now"  # a secret younger than the request
-    DUE = "due"  # whatever its account's schedule says
-    NOTHING_NEW = "nothing_new"  # finish and revoke what is under way
+    NOW = "now"  # secrets that are older than the request
+    DUE = "due"  # secrets that are due by their account's schedule
+    NOTHING_NEW = "nothing_new"  # none: finish rotations and revocations in progress
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of every account of a run.
+    """A request to every account of a command or job.
 
     Attributes:
-        wanted: Which secrets are to be replaced.
-        kind: What a person asks for; None: a plain rotation if `wanted` is NOW, nothing otherwise.
+        wanted: The secrets to replace.
+        kind: Kind of the request in the journal. None: manual if `wanted` is NOW, otherwise no request.
         revoke: Whether anything may be revoked.
-        max_wait: How long one account may be waited for.
+        max_wait: Maximum time to wait for one account.
         made_at: When the request was made, by the monotonic clock.
     """
 
@@ -77,7 +77,7 @@ class Fleet:
         settings: The configuration.
         provider: The Account API.
         vault: Vault.
-        stop: Set when the process is to end; whatever waits, ends.
+        stop: Set when the process ends; every wait ends then.
     """
 
     def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
@@ -153,7 +153,7 @@ class Fleet:
         return self._compared(wanted)
 
     def wishes(self, accounts: Sequence[AccountSettings]) -> dict[str, list["Need"]]:
-        """What rotator can do without, by what is worse then."""
+        """Return the optional policy rules by the consequence of their absence."""
         journals = [self.vault.metadata_path(self.settings.journal_path(account)) for account in accounts]
         limits = dict.fromkeys(journals, frozenset({"create", "update"}))
         token = {"auth/token/lookup-self": frozenset({"read"}), "auth/token/renew-self": frozenset({"update"})}
@@ -183,11 +183,11 @@ class Fleet:
 
         Args:
             account: The account.
-            request: What is asked.
+            request: The request.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
-            on_journal: Told of every journal that the run wrote.
+            on_journal: Called with every journal that the run wrote.
         """
         told = stop or self.stop
         return Rotation(
@@ -207,7 +207,7 @@ class Fleet:
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:
-        """What the request means for the account."""
+        """Return the rules and limits of the account's run for the request."""
         now = self.now()
         by_schedule = request.wanted is Wanted.DUE
         return Policy(
@@ -228,7 +228,7 @@ class Fleet:
         )
 
     def _asker(self, account: AccountSettings, request: Request) -> MakeRequest | None:
-        """Return what makes the request of a run's caller, once the account was read; None if nobody asks."""
+        """Return a function from the account's documents to the request of a run; None if there is no request."""
         kind = request.kind or (RequestKind.MANUAL if request.wanted is Wanted.NOW else None)
         if kind is None:
             return None
@@ -348,7 +348,7 @@ class Fleet:
 
     @staticmethod
     def guarded(name: str, job: Callable[[], T]) -> T | Outcome:
-        """Do a job for an account; whatever goes wrong ends that job and nothing else."""
+        """Do a job for an account. An exception becomes a failed outcome and ends only that job."""
         try:
             return job()
         except RotatorError as error:
@@ -360,9 +360,9 @@ class Fleet:
 
 
 def log_mistake(error: Exception) -> str:
-    """Log an exception that nobody foresaw; where it was raised.
+    """Log an internal error; return the place that raised it.
 
-    Its text is nobody's to vouch for: its type and its place are enough to find it.
+    The text of the exception might contain a secret. Its type and its place are enough to find the cause.
     """
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
@@ -370,7 +370,7 @@ def log_mistake(error: Exception) -> str:
 
 
 def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
-    """Who goes first: a secondary may need its primary's secret, so primaries come after all their secondaries."""
+    """Return the accounts in waves. A secondary might need its primary's secret, so primaries come last."""
     primaries = {account.primary for account in accounts}
     first = [account for account in accounts if account.name not in primaries]
     second = [account for account in accounts if account.name in primaries]

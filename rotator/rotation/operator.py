@@ -1,4 +1,4 @@
-"""What a person does to one account: adopt a secret, resolve unknown ones."""
+"""Manual commands for one account: adopt a secret, resolve unknown secrets."""
 
 from collections.abc import Set
 from contextlib import ExitStack
@@ -40,7 +40,7 @@ _UNCHANGED = "Nothing was written"
 
 
 class Operator:
-    """What a person does to one account.
+    """Carries out manual commands for one account.
 
     Args:
         rotation: A run over the account that begins no rotation of its own.
@@ -82,7 +82,7 @@ class Operator:
         known = self._identity(secret, secret_id, infos)
         identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
         published = state.seen.published
-        # Whoever changes the value by hand usually leaves the id as it was; what the document names is never revoked.
+        # A manual edit of the value usually keeps the id. rotator never revokes an id that the document names.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
         if published.secret != secret or named_otherwise or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
@@ -200,7 +200,7 @@ class Operator:
             document = state.document if version == newest else state.store.read(account.path, version)
             known = parse_published(document, account.fields)
             if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
-                # Whoever changes a value by hand might leave the id of the value before: the oldest version tells.
+                # A manual edit might keep the previous id. An id belongs to the value of the oldest version that names it.
                 owners.setdefault(known.secret_id, known.secret)
         ids |= {id_ for id_, owner in owners.items() if owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))
@@ -247,7 +247,7 @@ class Operator:
             )
 
     def _works(self, secret: SecretStr | None) -> bool:
-        """Whether a value authenticates. One refusal can be a mistake: it is believed after a consistency window."""
+        """Whether a value authenticates. One refusal can be a mistake; rotator retries for the consistency window."""
         if secret is None:
             return False
         state = self._state
