@@ -360,7 +360,7 @@ class Executor:
         versions = [
             (version, document, parse_published(document, state.account.fields)) for version, document in documents
         ]
-        # A manual edit might keep the previous id. An id belongs to the value of the oldest version that names it.
+        # A manual edit might keep the previous id. An id belongs to the value of its oldest version.
         owners = {earlier.secret_id: earlier.secret for _, _, earlier in versions if earlier.secret is not None}
         tried, ids = {state.seen.published.secret, None}, set[str]()
         for version, document, earlier in versions:

@@ -200,7 +200,7 @@ class Operator:
             document = state.document if version == newest else state.store.read(account.path, version)
             known = parse_published(document, account.fields)
             if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
-                # A manual edit might keep the previous id. An id belongs to the value of the oldest version that names it.
+                # A manual edit might keep the previous id. An id belongs to the value of its oldest version.
                 owners.setdefault(known.secret_id, known.secret)
         ids |= {id_ for id_, owner in owners.items() if owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))
