@@ -1,4 +1,4 @@
-"""The `rotator` command. Heavy imports stand inside the commands, so that --help answers at once."""
+"""The `rotator` command. The commands import heavy modules themselves, so that --help is fast."""
 
 import gc
 import sys

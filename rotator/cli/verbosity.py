@@ -21,7 +21,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET_HELP)]
 
 @dataclass
 class Invocation:
-    """The options that stand before or after the name of a command.
+    """Options that are valid before or after the name of a command.
 
     Attributes:
         config: The configuration file; None: the usual places.

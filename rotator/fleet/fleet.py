@@ -122,7 +122,7 @@ class Fleet:
         try:
             self.vault.check_mount()
         except WrongMount as error:
-            if missing:  # a mount that the policy does not reach at all cannot be told from one that is not there
+            if missing:  # without a policy for it, an existing mount looks like a missing one
                 error.next_step += f". If the mount is right, add to the policy: {missing}"
             raise
         if missing:

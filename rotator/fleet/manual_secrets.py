@@ -60,20 +60,20 @@ def require_room(fleet: Fleet, view: View) -> None:
 
 
 def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> AbstractContextManager[Found]:
-    """Have it noted what a person does to the account; it is not done if that is not possible.
+    """Note a manual act on the account in the audit log.
 
     Raises:
-        AuditError: Then.
+        AuditError: If that is impossible; the act must not be done then.
     """
     entry = Entry(act, account.name, account.api_key, fleet.runner, trigger="manual", **known)
     return fleet.audit.acting(entry, required=True)
 
 
 def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up: bool) -> SecretInfo:
-    """Add a secret that is not rotator's. Sent once, while this runner has the account to itself.
+    """Add a secret outside a rotation. rotator sends the create once, while this instance holds the lease.
 
     Args:
-        made_up: Whether the value was made up by the account's recipe.
+        made_up: Whether the account's recipe generated the value.
 
     Raises:
         RotatorError: If it was not added; LostAnswer if it may have been all the same.

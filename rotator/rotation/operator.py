@@ -288,7 +288,7 @@ class Operator:
     def _acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
         """Acquire the lease, and mark the write if the value might be a retiring secret's.
 
-        A revocation that was sent before is over only when the provider cannot carry it out any more.
+        An earlier revocation has ended only when the provider can no longer carry it out.
 
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.

@@ -35,7 +35,7 @@ from rotator.rotation.ports import Clock, Provider, Store, Waiter
 from rotator.rotation.state import AccountState, MakeRequest
 from rotator.vault import CasConflict, VaultError
 
-# A run is some fifteen steps. One that needs far more goes round in circles.
+# A run has about fifteen steps. A run with far more steps is in a loop.
 MAX_STEPS = 500
 # How often in a row another writer may be ahead before the run gives up.
 MAX_CONFLICTS = 8

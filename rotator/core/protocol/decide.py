@@ -134,7 +134,7 @@ def clear(case: Situation) -> Step | None:
     """Nothing is wrong: forget the last failure and a request that is done, and release a lease that was not needed."""
     journal, at_rest = case.journal, transitions.recovered(case)
     if journal.strangers and case.in_doubt:
-        return None  # a stranger has been missing for a moment only
+        return None  # the lists have lacked an unknown id for a moment only
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
     if failed or journal.next_attempt_at is not None or journal.request != at_rest.request:
         return Record(Event.CLEARED, at_rest)

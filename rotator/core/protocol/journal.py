@@ -101,7 +101,7 @@ class Retiring:
 class Publishing:
     """A write to the published document that might still be applied although its sender died.
 
-    Nothing of the account is revoked while it stands (invariant I9).
+    rotator revokes nothing of the account while the journal contains it (invariant I9).
 
     Attributes:
         over_version: The version that the write replaces. Its check-and-set names the same version.
@@ -301,7 +301,7 @@ class Journal:
     def compromised_ids(self) -> frozenset[str]:
         """The ids that must never be published again.
 
-        Also one that stands in the mark, and one whose entry was dropped because lists put it in doubt.
+        They include an id in the mark, and an id whose entry was dropped because lists put it in doubt.
         """
         marked, request = self.publishing.entry if self.publishing is not None else None, self.request
         ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
