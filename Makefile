@@ -43,6 +43,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.style_patterns
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Options of `rotator` that stand before the command and take a value.
+# Options of `rotator` before the command that take a value.
 _WITH_VALUE = ("-c", "--config")
 
 

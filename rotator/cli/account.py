@@ -121,7 +121,7 @@ def top_up(
         ):
             fleet.provider.top_up(credentials, trx)
     row = {"account": name, "topped_up": True}
-    print_rows(row, ("account", "what happened"), [(name, "topped up")], as_json=as_json)
+    print_rows(row, ("account", "result"), [(name, "topped up")], as_json=as_json)
 
 
 @account_app.command(

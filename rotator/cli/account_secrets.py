@@ -207,7 +207,7 @@ def revoke(
         "error": outcome.error,
     }
     happened = "revoked" if revoked else f"not revoked yet ({(outcome.reason or '').replace('_', ' ')})"
-    print_rows(row, ("account", "id", "what happened"), [(name, secret_id, happened)], as_json=as_json)
+    print_rows(row, ("account", "id", "result"), [(name, secret_id, happened)], as_json=as_json)
     if not as_json and outcome.error:
         typer.echo(f"{name}: {visible(outcome.error)}")
     code = exit_code([outcome]) or (0 if revoked else 3)

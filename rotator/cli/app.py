@@ -1,4 +1,4 @@
-"""The `rotator` command. Heavy imports stand inside the commands, so that --help answers at once."""
+"""The `rotator` command. The commands import heavy modules themselves, so that --help is fast."""
 
 import gc
 import sys
@@ -19,8 +19,8 @@ from rotator.cli.streams import StandardStreams
 from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
 from rotator.errors import RotatorError
 
-# What is imported stays. Python would look through it for garbage hundreds of times while it comes in, which is a third
-# of what a short command costs. After so many new objects it looks.
+# Garbage collection during imports finds nothing and takes a third of the time of a short command. It starts after this
+# number of new objects.
 _GARBAGE = 50_000
 
 app = typer.Typer(

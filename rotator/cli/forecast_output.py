@@ -10,14 +10,15 @@ from rotator.cli.terminal import Table, echo, relative
 from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 
-# A forecast's table has so many events, its calendar so many days before it tells months instead.
+# Maximum number of events in the table.
 _EVENTS_SHOWN = 20
+# Maximum number of days in the calendar. A longer forecast shows months.
 _DAYS_SHOWN = 100
 _NAMES_SHOWN = 5
 
 
 def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
-    """What is going to happen, for programs; all of it, in UTC."""
+    """Return the whole forecast for programs, in UTC."""
     calls = hours(forecast, ZoneInfo("UTC"))
     counts = Counter(event.kind for event in forecast.events)
     return {
@@ -46,12 +47,12 @@ def _busiest_account_json(forecast: Forecast) -> dict[str, Any] | None:
 
 
 def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneInfo, calls_per_second: float) -> None:
-    """What is going to happen, for people: the next events, a calendar, the busiest hour.
+    """Print the forecast for users: the next events, a calendar, the busiest hour.
 
     Args:
-        left_out: The accounts that it says nothing about, and why.
-        zone: Whose clock and calendar to go by.
-        calls_per_second: How many requests the provider gets at most.
+        left_out: The accounts without a forecast, and the reasons.
+        zone: The time zone of the output.
+        calls_per_second: Maximum rate of requests to the provider.
     """
     if forecast.events:
         _coming(forecast, zone).print()
@@ -74,7 +75,7 @@ def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneIn
 
 
 def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:
-    table = Table(("when", "", "account", "what"), prose="what")
+    table = Table(("when", "", "account", "event"), prose="event")
     for event in forecast.events[:_EVENTS_SHOWN]:
         at = event.at.astimezone(zone)
         when = f"{at:%Y-%m-%d %a %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""What other processes of the machine may learn of this one."""
+"""Protection of this process's memory and environment from other processes."""
 
 import contextlib
 import resource
@@ -7,10 +7,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden() -> None:
-    """Leave no core dump, and let no other process look into this one's memory or environment but root's.
+    """Disable core dumps, and let only root read this process's memory and environment.
 
-    Both hold secrets. What the system does not allow, or does not know, is left as it is: a service manager that
-    forbids the first has usually done it itself, and each of the two prevents a dump alone.
+    Both contain secrets. If the system refuses or lacks one of the two settings, rotator continues. A service manager
+    that forbids the first has usually set the limit itself, and each setting alone prevents a core dump.
     """
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""What all groups of commands share: options, the fleet, how a secret comes in."""
+"""Shared parts of all commands: options, the fleet, reading a secret."""
 
 import signal
 import sys
@@ -114,27 +114,27 @@ def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
 
 
 def require_one_source(option: str, *, stdin: bool, file: Path | None, variable: str | None) -> None:
-    """Refuse two places for one value.
+    """Refuse two sources of one value.
 
     Args:
-        option: What the options that name a place begin with: "--secret".
+        option: Common prefix of the options that name a source: "--secret".
 
     Raises:
-        ConfigError: If more than one is named.
+        ConfigError: If the options name more than one source.
     """
     if sum((stdin, file is not None, variable is not None)) > 1:
         raise ConfigError(f"Name one source of the secret: {option}-stdin, {option}-file or {option}-env")
 
 
 def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, variable: str | None) -> "SecretStr":
-    """A value that a person brings; asked for on a terminal if no place is named.
+    """Return a secret that the user provides. Without a source, prompt on the terminal.
 
     Args:
-        prompt: What to ask for.
-        option: What the options that name a place begin with: "--secret".
+        prompt: The text of the prompt.
+        option: Common prefix of the options that name a source: "--secret".
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is no value.
     """
     import os
     from getpass import getpass

@@ -48,7 +48,7 @@ def exit_code(outcomes: Iterable[Outcome]) -> int:
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What a run did, for programs."""
+    """Return the results of runs, for programs."""
     counts = Counter(outcome.result for outcome in outcomes)
     return {
         "rotated": sum(outcome.published for outcome in outcomes),
@@ -74,7 +74,7 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def request_json(request: Request | None) -> dict[str, Any] | None:
-    """What a person asked for and is not done yet, for programs."""
+    """Return a pending request, for programs."""
     if request is None:
         return None
     return {"kind": request.kind.value, "by": _masked(request.by), "at": request.at, "id": request.id}
@@ -89,10 +89,10 @@ def print_outcomes(
         outcomes: How the runs ended.
         now: The time.
         asked: Whether the command asked for a rotation.
-        adopted: What an adoption did, by account.
+        adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
     """
-    table = Table(("account", "result", "what happened", "phase"), prose="what happened")
+    table = Table(("account", "result", "details", "phase"), prose="details")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         happened = adopted.get(outcome.account) or _happened(outcome, now)
         table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
@@ -112,7 +112,7 @@ def print_outcomes(
 
 
 def _recorded(outcome: Outcome) -> str:
-    """What became of the request of a run that did not end well, and who carries it out."""
+    """Return the state of the request of a run that is not complete, and the next step."""
     request = outcome.journal.request if outcome.journal else None
     if request is not None:
         return (
@@ -164,7 +164,7 @@ def _print_identity(outcome: Outcome) -> None:
 
 
 def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
-    """What a run would do and why."""
+    """Print the next step of each account's run, and the reason."""
     table = Table(("account", "phase", "age", "would"), prose="would")
     for preview in previews:
         row = preview_json(preview, now)
@@ -190,7 +190,7 @@ def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
 
 
 def status_json(account: AccountSettings, journal: Journal, *, published: bool) -> dict[str, Any]:
-    """What the journal says of an account, for programs."""
+    """Return the state of an account from its journal, for programs."""
     return {
         "account": account.name,
         "api_key": account.api_key,
@@ -218,7 +218,7 @@ def _masked(text: str | None) -> str | None:
 
 
 def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """What the journals say, for people."""
+    """Print the state of accounts from their journals."""
     table = Table(("account", "phase", "age", "due", "revokes", "trouble"), prose="trouble")
     for row in rows:
         retiring = ", ".join(relative(entry["not_before"], now) for entry in row["retiring"]) or "-"

@@ -1,6 +1,6 @@
-"""What a run does and what it waits for, in sentences for the person who started it.
+"""Progress and waits of runs, in sentences for the user of a command.
 
-The log's events say it. They become one live line at the bottom of a terminal. Elsewhere each wait is one line.
+The source is the log's events. A terminal shows one live line at the bottom. Elsewhere each wait is one line.
 """
 
 import logging
@@ -33,7 +33,7 @@ class Wait:
     """A wait of one account.
 
     Attributes:
-        why: What the run waits for.
+        why: The reason for the wait.
         since: When it began to wait.
         until: When it stops waiting.
     """
@@ -53,9 +53,9 @@ class Progress(logging.Handler):
     """Follows the events of runs.
 
     Args:
-        settings: How long a run waits at most.
+        settings: The configuration, with the maximum waits.
         total: The number of accounts.
-        action: What happens to them.
+        action: The first words of the progress line.
     """
 
     def __init__(self, settings: Settings, total: int, action: str) -> None:

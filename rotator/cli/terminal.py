@@ -1,4 +1,4 @@
-"""What commands print with: tables for people, one JSON object for programs."""
+"""Output of commands: tables for users, one JSON object for programs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How much a command says: what a person needs, the log with -v, or failures only with -q."""
+"""Verbosity of a command: sentences by default, the log with -v, or failures only with -q."""
 
 import sys
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET_HELP)]
 
 @dataclass
 class Invocation:
-    """The options that stand before or after the name of a command.
+    """Options that are valid before or after the name of a command.
 
     Attributes:
         config: The configuration file; None: the usual places.
@@ -39,10 +39,10 @@ class Invocation:
         return not self.quiet and not self.verbose
 
     def configure_logs(self, settings: "Settings") -> None:
-        """Send the log to standard error if it is asked for.
+        """Send the log to standard error if the user or a program reads it.
 
-        It is asked for with -v, and by a program that reads standard error as JSON lines. Otherwise a command prints
-        sentences.
+        That is the case with -v, or if standard error is no terminal and the log format is JSON. Otherwise a command
+        prints sentences.
         """
         import logging
 

@@ -1,8 +1,8 @@
-"""What to do about an account's balance: read it when, call it low, top it up or not; pure.
+"""Rules about an account's balance: when to read it, when it is low, when to top it up. Pure.
 
-A top-up costs money. It is allowed only if every one of the rules in `why_not` lets it through, and they go by the
-instants that were written down before each earlier one was sent: whoever dies in between has lost a top-up, never done
-one too many.
+A top-up costs money. rotator sends it only if no rule in `why_not` withholds it. The rules count recorded top-ups, and
+rotator records a top-up before it sends it. If a process dies in between, one top-up is lost. The limit is never
+exceeded.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ from enum import StrEnum
 
 from rotator.core.jitter import backoff, fraction
 
-# For so long after a start the first looks are spread.
+# The first readings after a start are spread over this time.
 FIRST_WITHIN = timedelta(minutes=1)
-# The limit of top-ups is about so long.
+# Period of the limit of top-ups.
 LIMITED_WITHIN = timedelta(hours=24)
-# A payment takes a while until the balance shows it: no other one meanwhile.
+# A payment takes a while to show in the balance. Until then, rotator sends no other top-up.
 ARRIVES_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is wanted for one account.
+    """Rules for the balance of one account.
 
     Attributes:
-        every: How often its balance is read.
-        low: Below so many euros it is low.
-        top_ups_per_day: How many automatic top-ups there may be in any 24 hours.
+        every: Interval between readings.
+        low: Balance threshold in euros.
+        top_ups_per_day: Maximum number of automatic top-ups in any 24 hours; 0 disables them.
     """
 
     every: timedelta
@@ -38,12 +38,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the provider said.
+    """A balance as the provider reported it.
 
     Attributes:
-        euros: What the account has left.
-        auto_reload: Whether it can be topped up; None if that was not said.
-        at: When this was asked.
+        euros: The balance.
+        auto_reload: Whether the account can be topped up; None if the provider did not report it.
+        at: The time of the request.
     """
 
     euros: Decimal
@@ -52,7 +52,7 @@ class Reading:
 
 
 class News(StrEnum):
-    """What a reading tells that was not known before; the name of its log line."""
+    """A change that a reading shows; the value is the name of its log event."""
 
     LOW = "balance.low"
     RECOVERED = "balance.recovered"
@@ -61,7 +61,7 @@ class News(StrEnum):
 class Withheld(StrEnum):
     """Why an account is not topped up although its balance is low."""
 
-    NEVER = "never"  # nobody allowed it
+    NEVER = "never"  # top-ups are disabled, or the balance is not low
     NO_AUTO_RELOAD = "no_auto_reload"  # there is no payment to repeat
     ARRIVING = "arriving"  # the last one may not be in the balance yet
     LIMIT = "limit"  # there were as many as are allowed
@@ -77,13 +77,13 @@ class TopUp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What one process knows of one account's balance.
+    """State of one account's balance in this process.
 
     Attributes:
-        next_at: When it is to be read next.
-        reading: The last one that was answered.
-        low: Whether that was called low.
-        failures: How many readings in a row failed.
+        next_at: Time of the next reading.
+        reading: The last successful reading.
+        low: Whether that balance was low.
+        failures: Number of consecutive failed readings.
     """
 
     next_at: datetime
@@ -120,7 +120,7 @@ def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: da
 
     Args:
         reading: Its balance.
-        rules: What is allowed.
+        rules: The account's rules.
         earlier: When it was topped up before, as far as that was within LIMITED_WITHIN. An instant in the future,
             another machine's clock being ahead, counts as well.
         now: The present.
@@ -132,7 +132,7 @@ def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: da
     counted = recent(earlier, now)
     if len(counted) >= rules.top_ups_per_day:
         return Withheld.LIMIT
-    # What was read before the last one arrived does not show it.
+    # A balance that was read before the last top-up arrived does not contain it.
     if any(min(reading.at, now) < at + ARRIVES_WITHIN for at in counted):
         return Withheld.ARRIVING
     return None

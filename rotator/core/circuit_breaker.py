@@ -45,7 +45,7 @@ def shared_cause(outcome: Outcome) -> Cause | None:
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreaker:
-    """What the last runs show together. Never changed, only replaced.
+    """State of the circuit breaker, from the last runs of the accounts. Immutable.
 
     Attributes:
         failures: How many accounts must fail for one cause.

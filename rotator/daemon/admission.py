@@ -41,11 +41,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a decision depends on besides the account.
+    """Facts for a decision besides the account.
 
     Attributes:
         secondaries: The account's secondary accounts.
-        running: The accounts that are being worked on.
+        running: The accounts with a run in progress.
         verifying: How many accounts wait for a candidate that does not authenticate yet.
         now: The time.
     """

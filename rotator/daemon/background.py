@@ -1,4 +1,4 @@
-"""What is done beside the runs, one thing at a time: the resync and the balances."""
+"""Work beside the runs, one task at a time: the resync and the balances."""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the last attempts to set jobs say together. Never changed, only replaced.
+    """State of the last attempts to set jobs. Immutable.
 
     Attributes:
         failed: The accounts without a job, in the order in which they are tried again.
@@ -43,7 +43,7 @@ class Planning:
         """Why no account can be planned; None if planning works, or if a failure may be one account's own.
 
         Args:
-            accounts: How many accounts there are: of one alone it cannot be told, so it counts.
+            accounts: The number of accounts. Repeated failures of the only account count as common ones.
         """
         common = self.in_a_row > 1 and len(self.concerned) >= min(accounts, 2)
         return self.reason if common else None

@@ -41,7 +41,7 @@ class Records:
 
     @property
     def statuses(self) -> tuple[AccountStatus, ...]:
-        """What is shown of the accounts."""
+        """Statuses of the accounts, for display."""
         return tuple(self._statuses.values())
 
     @property

@@ -182,7 +182,7 @@ class Runs:
                     self._miss_journal(fact, now)
                 case RunEnded():
                     self._end_run(fact, now)
-        finally:  # whatever else happens: an account that seems to run for ever would never run again
+        finally:  # even after an error: otherwise the account would count as running and never run again
             self._finish(fact.work.target.name, now)
 
     def _load_journal(self, fact: JournalLoaded, now: datetime) -> None:

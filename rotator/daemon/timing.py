@@ -61,7 +61,7 @@ def next_run_at(
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What the times of all accounts' runs depend on.
+    """Shared inputs for the times of all accounts' runs.
 
     Attributes:
         instance: This process.

@@ -13,7 +13,7 @@ from rotator.fleet import Fleet, log_mistake
 from rotator.monitoring import Metrics
 from rotator.vault import Vault
 
-# How often Vault is asked while it is available, and while it is not.
+# Interval between checks of Vault while it is available, and while it is not.
 HEARTBEAT = timedelta(seconds=10)
 HEARTBEAT_UNAVAILABLE = timedelta(seconds=1)
 

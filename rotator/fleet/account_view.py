@@ -32,7 +32,7 @@ NO_REQUEST = Request(Wanted.NOTHING_NEW)
 
 
 class Standing(StrEnum):
-    """What a live secret is to rotator."""
+    """Role of a live secret."""
 
     PUBLISHED = "published"  # consumers read it
     RETIRING = "retiring"  # replaced, and recorded to be revoked
@@ -66,9 +66,9 @@ class View:
         journal_at: When Vault stored it.
         read_at: When it was read, by Vault's clock; None if Vault did not say.
         looked_at: When it was read, by this instance's clock.
-        published: What consumers read.
-        current_id: The id of the published secret; None if nobody can tell.
-        created: What the provider lists, with the published secret: id -> creation time.
+        published: The published document.
+        current_id: The id of the published secret; None if it is ambiguous.
+        created: Listed id to creation time. The list was fetched with the published secret.
         doubtful: The listed ids that can be the published secret's; empty if that is certain.
     """
 
@@ -96,7 +96,7 @@ class View:
 
     @property
     def credentials(self) -> Credentials:
-        """What consumers of the account log in with.
+        """The credentials of the account's consumers.
 
         Raises:
             RotatorError: If nothing is published.
@@ -130,7 +130,7 @@ class View:
 
 
 def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials:
-    """What consumers of the account log in with at this moment.
+    """Read the credentials of the account's consumers from Vault.
 
     Raises:
         RotatorError: If nothing is published, or Vault cannot be asked.
@@ -227,7 +227,7 @@ def _credentials(account: AccountSettings, published: Published) -> Credentials:
 def _current_id(
     fleet: Fleet, account: AccountSettings, journal: Journal, published: Published, listed: frozenset[str]
 ) -> str | None:
-    """The published secret's id: what the journal says of this very value, or the only one there is."""
+    """Return the published secret's id: the journal's id of this value, or the only listed one."""
     if len(listed) == 1:
         return next(iter(listed))  # the list was fetched with it
     if journal.candidate is not None and journal.candidate == published.secret:

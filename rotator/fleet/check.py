@@ -35,7 +35,7 @@ class Finding:
 
     Attributes:
         state: Whether it works.
-        what: What it is, or what is missing.
+        what: The finding, as a sentence.
         exit_code: The exit code of a command that needs it, if it failed.
     """
 
@@ -124,19 +124,19 @@ def _mount(fleet: Fleet) -> Finding:
 
 
 def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
-    """What the policy lacks that rotator can do without."""
+    """Yield a note for each optional policy rule that is missing."""
     for worse, wishes in fleet.permissions.wishes(accounts).items():
         for wish, _ in _summarized(wishes):
             if not wish.met:
                 yield Finding(State.NOTE, f"without this in the policy {worse}: {wish.stanza}")
 
 
-# A document that expires must survive this many resync intervals of a daemon that is away.
+# A document that expires must survive this many resync intervals without a daemon.
 _SAFE_RESYNCS = 3
 
 
 def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
-    """What it means that Vault deletes the account's documents by itself (`delete_version_after`)."""
+    """Check whether Vault deletes the account's documents by itself (`delete_version_after`), and when."""
     seen = preview.seen
     spans = [
         expires_at - written_at

@@ -1,4 +1,4 @@
-"""One request over many accounts: what each is asked, in what order, how many at once."""
+"""One request over many accounts: the run of each account, their order and their concurrency."""
 
 import os
 import secrets
@@ -49,7 +49,7 @@ class Fleet:
         settings: The configuration.
         provider: The Account API.
         vault: Vault.
-        stop: Set when the process is to end; whatever waits, ends.
+        stop: Set when the process ends; every wait ends then.
     """
 
     def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
@@ -96,11 +96,11 @@ class Fleet:
 
         Args:
             account: The account.
-            request: What is asked.
+            request: The request.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
-            on_journal: Told of every journal that the run wrote.
+            on_journal: Called with every journal that the run wrote.
         """
         told = stop or self.stop
         return Rotation(
@@ -120,7 +120,7 @@ class Fleet:
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:
-        """What the request means for the account."""
+        """Return the rules and limits of the account's run for the request."""
         now = self.now()
         by_schedule = request.wanted is Wanted.DUE
         return Policy(
@@ -141,7 +141,7 @@ class Fleet:
         )
 
     def _asker(self, account: AccountSettings, request: Request) -> MakeRequest | None:
-        """Return what makes the request of a run's caller, once the account was read; None if nobody asks."""
+        """Return a function from the account's documents to the request of a run; None if there is no request."""
         kind = request.kind or (RequestKind.MANUAL if request.wanted is Wanted.NOW else None)
         if kind is None:
             return None
@@ -261,7 +261,7 @@ class Fleet:
 
     @staticmethod
     def guarded(name: str, job: Callable[[], T]) -> T | Outcome:
-        """Do a job for an account; whatever goes wrong ends that job and nothing else."""
+        """Do a job for an account. An exception becomes a failed outcome and ends only that job."""
         try:
             return job()
         except RotatorError as error:
@@ -273,9 +273,9 @@ class Fleet:
 
 
 def log_mistake(error: Exception) -> str:
-    """Log an exception that nobody foresaw; where it was raised.
+    """Log an internal error; return the place that raised it.
 
-    Its text is nobody's to vouch for: its type and its place are enough to find it.
+    The text of the exception might contain a secret. Its type and its place are enough to find the cause.
     """
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
@@ -283,7 +283,7 @@ def log_mistake(error: Exception) -> str:
 
 
 def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
-    """Who goes first: a secondary may need its primary's secret, so primaries come after all their secondaries."""
+    """Return the accounts in waves. A secondary might need its primary's secret, so primaries come last."""
     primaries = {account.primary for account in accounts}
     first = [account for account in accounts if account.name not in primaries]
     second = [account for account in accounts if account.name in primaries]

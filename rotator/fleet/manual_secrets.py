@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 
 class NotNowError(RotatorError):
-    """Somebody else is at work on the account: later it may be possible."""
+    """The command cannot change the account now. A later attempt can succeed."""
 
     exit_code = 3
     code = Code.LEASED
@@ -60,20 +60,20 @@ def require_room(fleet: Fleet, view: View) -> None:
 
 
 def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> AbstractContextManager[Found]:
-    """Have it noted what a person does to the account; it is not done if that is not possible.
+    """Note a manual act on the account in the audit log.
 
     Raises:
-        AuditError: Then.
+        AuditError: If that is impossible; the act must not be done then.
     """
     entry = Entry(act, account.name, account.api_key, fleet.runner, trigger="manual", **known)
     return fleet.audit.acting(entry, required=True)
 
 
 def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up: bool) -> SecretInfo:
-    """Add a secret that is not rotator's. Sent once, while this runner has the account to itself.
+    """Add a secret outside a rotation. rotator sends the create once, while this instance holds the lease.
 
     Args:
-        made_up: Whether the value was made up by the account's recipe.
+        made_up: Whether the account's recipe generated the value.
 
     Raises:
         RotatorError: If it was not added; LostAnswer if it may have been all the same.
@@ -113,10 +113,10 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
 
 
 def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
-    """Refuse to revoke what consumers may need, or what nobody can tell.
+    """Refuse to revoke a secret that consumers might use.
 
     Returns:
-        What the secret is: RETIRING, ADDED or UNKNOWN.
+        The secret; its standing is RETIRING, ADDED or UNKNOWN.
 
     Raises:
         RotatorError: Why not.
@@ -183,17 +183,18 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
 
 
 def _require_rest(fleet: Fleet, view: View) -> None:
-    """Refuse while somebody is at work on the account, or has left something unfinished.
+    """Refuse while another instance holds the lease, or a rotation is unfinished.
 
     Raises:
-        RotatorError: Who or what it is.
+        NotNowError: If another instance holds the lease.
+        RotatorError: If a rotation is unfinished.
     """
     name, journal = view.account.name, view.journal
     policy = fleet.policy(view.account, NO_REQUEST)
     until = view.situation(policy, fleet.now()).leased_until
     if until is not None:
         raise NotNowError(
-            f"{journal.holder} is at work on {name} until {until:%H:%M:%S} UTC",
+            f"{journal.holder} holds the lease of {name} until {until:%H:%M:%S} UTC",
             unchanged="Nothing was changed",
             next_step="Try again then",
         )

@@ -1,8 +1,8 @@
-"""Reads balances, and tops up what may be topped up.
+"""Reads balances and tops up accounts.
 
-The instants of automatic top-ups stand in a document of their own, `journal_prefix/NAME/top-ups`, written with
-check-and-set before a top-up is sent. So no restart and no other replica ever exceeds the limit: who comes second finds
-the document changed, and leaves it at that.
+The document `journal_prefix/NAME/top-ups` contains the times of automatic top-ups. rotator writes it with check-and-set
+before it sends a top-up. So restarts and replicas never exceed the limit: the second writer gets a conflict and sends
+nothing.
 """
 
 import os
@@ -42,16 +42,16 @@ class _TopUps(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Cashier:
-    """Looks after the money of the accounts of a fleet.
+    """Reads balances of a fleet's accounts, and tops them up.
 
     Args:
-        fleet: The accounts, and the two servers they live on.
+        fleet: The configuration, the provider and Vault.
     """
 
     fleet: Fleet
 
     def rules(self, account: AccountSettings) -> Rules | None:
-        """What is wanted for the account; None if its balance is nobody's business."""
+        """Return the account's rules; None if the account is disabled or rotator reads no balances."""
         every = self.fleet.settings.balance.every
         return Rules(every, account.balance_threshold, account.top_up.per_day) if every and account.enabled else None
 

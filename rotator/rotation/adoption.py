@@ -59,7 +59,7 @@ class Adoption:
         known = self._identification.identity(secret, secret_id, infos)
         identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
         published = state.seen.published
-        # Whoever changes the value by hand usually leaves the id as it was; what the document names is never revoked.
+        # A person who changes the value by hand usually leaves the id. The document's id is never revoked.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
         if published.secret != secret or named_otherwise or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
@@ -115,7 +115,7 @@ class Adoption:
             )
 
     def _works(self, secret: SecretStr | None) -> bool:
-        """Whether a value authenticates. One refusal can be a mistake: it is believed after a consistency window."""
+        """Whether a value authenticates. A refusal counts only after a consistency window."""
         if secret is None:
             return False
         state = self._state

@@ -1,4 +1,4 @@
-"""The audit log's view of a run: what begins, what was done, and what is not known."""
+"""Audit entries of a run: acts that begin, acts that ended, and acts without a known result."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,7 +23,7 @@ class AuditTrail:
 
     Args:
         log: The audit log.
-        state: What the run knows.
+        state: The state of the run.
     """
 
     def __init__(self, log: AuditLog, state: AccountState) -> None:
@@ -59,7 +59,7 @@ class AuditTrail:
         Args:
             entry: The act.
             noted: Whether its beginning was noted before.
-            unless: What must not be so.
+            unless: Returns true if the act must not be done.
         """
         if not noted:
             self._log.note(entry, audit.Result.STARTED)

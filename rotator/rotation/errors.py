@@ -45,6 +45,6 @@ class ContentionError(RotatorError):
 
 
 class StoppedError(RotatorError):
-    """The process was told to end before the account was done; the next run continues."""
+    """The process stops before the run is complete; the next run continues."""
 
     code = Code.STOPPED

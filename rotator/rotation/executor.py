@@ -50,10 +50,10 @@ class Executor:
     """Performs steps for one account.
 
     Args:
-        state: What the run knows. Every step puts there what it found out.
+        state: The state of the run. Every step adds its findings.
         provider: The Account API.
         trail: The audit log.
-        wait: Waits, and says whether the process is to stop.
+        wait: Waits; returns true if the process stops.
     """
 
     def __init__(self, state: AccountState, provider: Provider, trail: AuditTrail, wait: Waiter) -> None:
@@ -75,7 +75,7 @@ class Executor:
         return copied
 
     def perform(self, step: Step) -> None:
-        """Do one step. What was learned is in the state afterwards.
+        """Perform one step and add its findings to the state.
 
         Raises:
             RotatorError: If the step could not be done, or was to fail.
@@ -222,7 +222,7 @@ class Executor:
     def _prepare(self, trigger: Trigger) -> None:
         state = self.state
         if self.wait(timedelta()):
-            raise stopped(state)  # whatever is under way is finished, but nothing new begins
+            raise stopped(state)  # a run finishes work in progress, but begins nothing new
         candidate = register_secret(generate(state.account.recipe), passing=True)
         rotation_id = secrets.token_hex(8)
         journal = transitions.prepared(state.situation, trigger=trigger, candidate=candidate, rotation_id=rotation_id)
@@ -257,8 +257,8 @@ class Executor:
         published = Published(secret=candidate, secret_id=secret_id, rotated_at=state.clock())
         trigger = state.journal.trigger
         if not self.publisher.publish(published, trigger=trigger.value if trigger else None):
-            return  # stopped for too long since the decision: somebody might have given the candidate up
-        # What the candidate listed a moment ago, the published secret listed.
+            return  # the lease ended since the decision: another instance might have abandoned the candidate
+        # The candidate fetched this list a moment ago. It is the published secret now.
         state.learn(rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
         state.log.info("rotation.published", secret_id=secret_id, version=state.document.version)
 
@@ -269,7 +269,7 @@ class Executor:
             self.trail.confirm_publish()
         state.write_journal(step.journal)
         if committed:
-            keep = state.journal.holder is None  # something is to be revoked at once: by a list fetched after this
+            keep = state.journal.holder is None  # a revocation at once needs a list fetched after this write
             state.learn(listing=state.seen.listing if keep else None)
         if step.event in (Event.ADOPTED, Event.UNMARKED):
             state.learn(identified=None, replaced=False, rewritten_over=None)
@@ -294,7 +294,7 @@ class Executor:
         state.learn(listing=None, refused=refused, waiting_since=waiting_since, paused=paused)
 
     def _fail(self, fail: Fail) -> None:
-        """Fail, unless another writer changed the account meanwhile: what it is based on is out of date then."""
+        """Fail, unless another writer changed the account meanwhile: the reason is out of date then."""
         if not self.state.forget_if_moved():
             raise RotationError(fail, unchanged=self.unchanged())
 

@@ -1,4 +1,4 @@
-"""What a person does to one account: adopt a secret, resolve unknown ones."""
+"""Manual commands for one account: adopt a secret, resolve unknown secrets."""
 
 from collections.abc import Set
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ from rotator.vault import CasConflict
 
 
 class Operator:
-    """What a person does to one account.
+    """Carries out manual commands for one account.
 
     Args:
         rotation: A run over the account that begins no rotation of its own.

@@ -1,4 +1,4 @@
-"""What a run needs from outside."""
+"""Interfaces that a run needs."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from rotator.vault import Document
 
 Clock = Callable[[], datetime]
 Waiter = Callable[[timedelta], bool]
-"""Waits for a time, or until the process is told to stop; true if it was told."""
+"""Waits for a time, or until the process stops; returns true if it stops."""
 
 
 class Provider(Protocol):

@@ -1,4 +1,4 @@
-"""What a run would do first, found out by reading alone."""
+"""Preview of a run with reads alone: the first step that changes something, or the end."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ _NOTES = (
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a run would do first."""
+    """First step of a run, before it is performed."""
 
     account: str
     journal: Journal

@@ -35,7 +35,7 @@ from rotator.rotation.ports import Clock, Provider, Store, Waiter
 from rotator.rotation.state import AccountState, MakeRequest
 from rotator.vault import CasConflict, VaultError
 
-# A run is some fifteen steps. One that needs far more goes round in circles.
+# A run has about fifteen steps. A run with far more steps is in a loop.
 MAX_STEPS = 500
 # How often in a row another writer may be ahead before the run gives up.
 MAX_CONFLICTS = 8
@@ -44,7 +44,7 @@ SHORT_WAIT = timedelta(seconds=5)
 MAX_LIMITS = 10
 # A run that waits for another instance's lease reads the journal after pauses that grow from the first to the second.
 SHORTEST_POLL, LONGEST_POLL = timedelta(milliseconds=100), timedelta(seconds=5)
-# Whatever ends at an instant has ended this much later.
+# Margin after the end of a lease or a wait: it has certainly ended then.
 PAST_THE_END = timedelta(milliseconds=5)
 # The provider decides about access to its product, not about the secret: asking again soon is of no use.
 UNPROVISIONED_BACKOFF = timedelta(minutes=15)
@@ -58,7 +58,7 @@ class Rotation:
         settings: The whole configuration, for paths and for the primary account.
         provider: The Account API.
         store: Vault.
-        policy: What is wanted of the run.
+        policy: The rules and limits of the run.
         clock: Tells the time, aware UTC.
         wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
             finishes what it can.
@@ -66,7 +66,7 @@ class Rotation:
         worker_is_wanted: Whether another account waits for this run's worker. A run that only waits for its candidate
             ends then, and a later one continues.
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
-        ask: Makes the request of this run's caller; None: nobody asks for a rotation.
+        ask: Makes the request of this run's caller; None: there is no request.
         on_journal: Gets every journal that the run wrote.
         audit: The audit log.
     """
@@ -108,7 +108,7 @@ class Rotation:
 
     @property
     def policy(self) -> Policy:
-        """What is wanted of the run."""
+        """The rules and limits of the run."""
         return self.state.policy
 
     @property

@@ -1,4 +1,4 @@
-"""What a run knows: the journal, the published document, and what was observed at the provider."""
+"""State of a run: the journal, the published document, and the observations at the provider."""
 
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -42,7 +42,7 @@ class AccountState:
         account: The account.
         settings: The whole configuration, for paths and for the primary account.
         store: Vault.
-        policy: What is wanted of the run.
+        policy: The rules and limits of the run.
         clock: Tells the time, aware UTC.
         ask: Makes the request of this run's caller, once both documents were read.
         on_journal: Gets every journal that the run wrote.
@@ -91,7 +91,7 @@ class AccountState:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def observe(self) -> None:
-        """Read the journal, then the published document. What the provider said before is forgotten.
+        """Read the journal, then the published document. Drop the provider's earlier list and refusals.
 
         The order matters: the published document is never older than the journal. If another instance changes the
         account between the two, this one's next journal write fails, and nothing is done before one: the lease is
@@ -148,7 +148,7 @@ class AccountState:
         return not self.is_observed
 
     def forget_if_republished(self) -> bool:
-        """Return whether somebody changed the published document: they might have gone back to a retiring secret."""
+        """Return whether the published document changed: it might contain a retiring secret again."""
         if self._republished():
             self.forget()
         return not self.is_observed

@@ -435,7 +435,7 @@ def test_nothing_is_added_while_a_rotation_is_unfinished_or_another_runner_is_at
     change_journal(adopted, candidate=None, holder="another", lease_until=later(minutes=4))
     finished = here(*create)
     assert (finished.code, len(adopted.live)) == (3, 1)
-    assert "another is at work on payments" in said(finished)
+    assert "another holds the lease of payments" in said(finished)
 
 
 def test_a_made_up_secret_that_was_refused_leaves_no_file_and_one_without_an_answer_leaves_it(

@@ -52,7 +52,7 @@ def test_tables_have_a_line_a_row_and_json_says_the_same(cluster: Cluster, here:
     fleet = a_colourful_fleet(cluster)
     rotated = cluster.run("rotate-now", "overlap", "ambiguous")
     assert rotated.code == 1, rotated
-    assert_table(rotated.out.split("ambiguous: ")[0], "account", "result", "what happened", "phase")
+    assert_table(rotated.out.split("ambiguous: ")[0], "account", "result", "details", "phase")
 
     (retiring,) = cluster.journal("overlap")["retiring"]
     ends = datetime.now(UTC) + timedelta(minutes=55)  # whatever the two commands take of the hour

@@ -10,8 +10,8 @@ from tests.cli.pseudo_terminal import on_terminal, plain
 ID = "5f2c1d9e-0000-4000-8000-000000000000"
 
 
-def table(*rows: tuple[str, ...], prose: str | None = "what happened") -> Table:
-    return Table(("account", "result", "what happened", "phase"), prose, rows=list(rows))
+def table(*rows: tuple[str, ...], prose: str | None = "details") -> Table:
+    return Table(("account", "result", "details", "phase"), prose, rows=list(rows))
 
 
 def test_table_in_a_pipe_never_wraps() -> None:

@@ -25,7 +25,7 @@ from rotator.core.protocol.words import count_of, names_of
 
 
 def commit(case: Situation) -> Step | None:
-    """The candidate is published: record it, and what is to be revoked and when."""
+    """Record a published candidate and the revocation of the previous secret."""
     if not case.candidate_published:
         return None
     return Record(Event.COMMITTED, transitions.committed(case))
@@ -108,7 +108,10 @@ def make_room(case: Situation) -> Step | None:
 
 
 def _make_room_through_primary(case: Situation) -> Step | None:
-    """Nothing else authenticates: what is due may go if no earlier version of the document names it."""
+    """Revoke a due secret that no earlier version of the document names.
+
+    No other credential of the account authenticates at this point.
+    """
     possible = frozenset(case.due) & case.listed - case.seen.earlier_ids
     possible -= {entry.id for entry in case.journal.retiring if entry.is_pending}
     if not possible or len(case.listed) < 2 or case.journal.publishing is not None or not case.policy.revoke:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The rotation protocol: what to do next.
+"""The rotation protocol: the choice of the next step.
 
 `decide(observation, journal, policy, now)` looks at what is known and names one step. It does no I/O, reads no clock
 and makes no randomness. The run performs the step, adds what it learned to the observation and asks again. After a
@@ -34,9 +34,9 @@ def decide(observation: Observation, journal: Journal, policy: Policy, now: date
     """Return the next step for one account.
 
     Args:
-        observation: What this run knows of Vault's published document and of the provider.
+        observation: The facts about the published document and the provider that this run has collected.
         journal: The account's journal as last read or written.
-        policy: What is wanted.
+        policy: The rules and limits of the run.
         now: The time, aware UTC.
     """
     case = Situation.of(observation, journal, policy, now)
@@ -51,8 +51,8 @@ def ask_provider(case: Situation) -> Step | None:
     """Fetch the list with the first credential that is not known to be refused.
 
     An unfinished candidate comes first: whether it authenticates decides what is next. If the published secret is
-    refused, consumers have an outage, and whatever else authenticates repairs it. One refusal can be a mistake of the
-    provider's: it is believed if it lasts for the consistency window.
+    refused, consumers have an outage, and any other valid secret ends it. A single refusal can be a mistake of the
+    provider. rotator acts on a refusal that lasts for the consistency window.
     """
     seen = case.seen
     if seen.listing is not None and (case.journal.candidate is not None or not case.candidate_works):
@@ -134,7 +134,7 @@ def clear(case: Situation) -> Step | None:
     """Nothing is wrong: forget the last failure and a request that is done, and release a lease that was not needed."""
     journal, at_rest = case.journal, transitions.recovered(case)
     if journal.strangers and case.in_doubt:
-        return None  # a stranger has been missing for a moment only
+        return None  # the lists have lacked an unknown id for a moment only
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
     if failed or journal.next_attempt_at is not None or journal.request != at_rest.request:
         return Record(Event.CLEARED, at_rest)
@@ -168,7 +168,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     identity.name_unknown,  # an id that rotator did not create
     correct_date,  # a clock was ahead
     retirement.revoke,  # a grace period is over
-    identity.await_look,  # what is due rests on a pending id
+    identity.await_look,  # a due revocation depends on a pending id
     begin,  # a rotation is due or requested
     identity.await_listed,  # the published secret's id is missing
     clear,  # nothing is wrong any more

@@ -33,7 +33,7 @@ def refuse_foreign(case: Situation) -> Fail | None:
 
 
 def refuse_lost_journal(case: Situation) -> Fail | None:
-    """Leave an account alone whose journal was deleted: what it has recorded is not known."""
+    """Stop if the journal was deleted: its facts are lost."""
     if not case.seen.journal_lost:
         return None
     return Fail(
@@ -67,8 +67,8 @@ def expires_soon(written_at: datetime | None, expires_at: datetime | None, now: 
 def end_late_write(case: Situation) -> Step | None:
     """Make sure that a write of a dead lease holder can no longer be applied, then forget it.
 
-    The write names the version that it replaces. Until a newer one stands there, what stands there is written again,
-    unchanged; several times, if the document was deleted with its history and has a lower number.
+    The late write names the version that it replaces. rotator writes the current content again, unchanged, until the
+    document has a newer version. This takes several writes if the document was deleted with its history.
     A version without a value stays, and so does the mark: `undelete` would keep the version's number.
     """
     mark, published = case.journal.publishing, case.seen.published

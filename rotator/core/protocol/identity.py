@@ -51,7 +51,7 @@ def _take_over(case: Situation) -> Step:
     replaced = current is not None and seen.recorded is not None
     foreign = ids_of(current.id if replaced and current is not None and current.is_answered else None)
     pool = case.listed - foreign - case.gone - ids_of(case.candidate_id)
-    # Whoever changed the value might have left secret_id as it was.
+    # A manual edit of the value might have left secret_id unchanged.
     named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
     if len(pool) > 1:
         if named in pool and seen.published.version == 1:  # id and value were written together
@@ -71,7 +71,7 @@ def _take_over(case: Situation) -> Step:
 def eliminate(case: Situation) -> Step | None:
     """Count a list for the published secret's pending id.
 
-    A candidate in hand does not authenticate when this is asked. A list that shows one possible id counts all the same:
+    At this point, a candidate in hand does not authenticate. A list that shows one possible id counts nevertheless:
     by then it shows the published secret's id, so no other one can be it. Otherwise a candidate that has no room would
     wait for an id that waits for the candidate.
     """

@@ -1,4 +1,4 @@
-"""What rotator remembers of one account between runs."""
+"""State of one account between runs."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -42,7 +42,7 @@ class Identity:
     Attributes:
         id: The id. None while it is pending and the lists leave several.
         learned: How rotator learned it.
-        beside: The ids that were listed when it was learned. They belong to other secrets, or to nobody.
+        beside: The ids that were listed when it was learned. They belong to other secrets, or to none.
         foreign_ids: While pending: ids that cannot be this secret's. They were listed before its value was first sent,
             or were answered to the create of another value.
         looks: While pending: how many lists agreed so far.
@@ -101,7 +101,7 @@ class Retiring:
 class Publishing:
     """A write to the published document that might still be applied although its sender died.
 
-    Nothing of the account is revoked while it stands (invariant I9).
+    rotator revokes nothing of the account while the journal contains it (invariant I9).
 
     Attributes:
         over_version: The version that the write replaces. Its check-and-set names the same version.
@@ -115,7 +115,7 @@ class Publishing:
 
 
 class RequestKind(StrEnum):
-    """What a person asked for, the weakest first."""
+    """Kind of a request, the weakest first."""
 
     MANUAL = "manual"
     FORCE = "force"
@@ -146,13 +146,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A rotation that a person asked for. It outlives the process that was asked.
+    """A requested rotation. It remains if the process that received the request ends.
 
     Attributes:
-        kind: What was asked for.
+        kind: The kind of the request.
         of: The secret to replace. The request begins a rotation only while this secret is published.
-        at: When, for people. No rule compares it.
-        by: Who, for people.
+        at: The time of the request, for display. No rule compares it.
+        by: The user, for display.
         id: Names the request in logs.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
@@ -193,7 +193,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Strangers:
-    """Ids that nobody can explain, in the last list that showed them."""
+    """Unknown ids, in the last list that showed them."""
 
     ids: frozenset[str]
     seen_at: datetime
@@ -211,18 +211,18 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What rotator remembers of one account between runs; the document beside the published one.
+    """State of one account between runs. Vault stores it beside the published document.
 
     Attributes:
         api_key: The account's key; None in journals from before that was stored.
-        current: The published secret's id; None until adopted, or if nobody can tell.
+        current: The published secret's id; None until adopted, or while it is ambiguous.
         rotated_at: When the published secret came to be.
         published_version: The KV version of the published document that this journal speaks of.
         published_at: When Vault stored that version; None if that is not known. A document that was deleted with its
             history and written again has the same numbers.
         rotation_id: Names the rotation in hand, or the last one.
         trigger: Why that rotation began.
-        request: What a person asked for and is not done yet.
+        request: The pending request for a rotation.
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
@@ -230,14 +230,14 @@ class Journal:
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
-        added_ids: The ids that the provider answered to creates which a person asked for. None of them is the published
-            secret's, as long as nobody else publishes another value.
+        added_ids: The ids that the provider returned for secrets which a user added. None of them is the published
+            secret's, unless another writer publishes another value.
         gone: Revoked ids of the last consistency window.
         holder: The instance that holds the lease, until lease_until.
         lease_until: When the lease expires, by Vault's clock.
         attempts: Failed runs since the last good one.
         next_attempt_at: Before then only an explicit command or an urgent request retries.
-        last_error: What the last failed run said; never a secret.
+        last_error: The error of the last failed run; never contains a secret.
         failure: The code of that failure.
         ambiguity: Set while the account holds a secret that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known.
@@ -301,7 +301,7 @@ class Journal:
     def compromised_ids(self) -> frozenset[str]:
         """The ids that must never be published again.
 
-        Also one that stands in the mark, and one whose entry was dropped because lists put it in doubt.
+        They include an id in the mark, and an id whose entry was dropped because lists put it in doubt.
         """
         marked, request = self.publishing.entry if self.publishing is not None else None, self.request
         ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))

@@ -45,7 +45,7 @@ def leased_elsewhere(
 def believed(at: datetime | None, longest: timedelta, written_at: datetime | None, now: datetime) -> datetime | None:
     """Return an instant of the journal, or its latest possible value if a wrong clock wrote it.
 
-    An instant that is possible is believed: Vault's clock might be wrong as well.
+    A possible time stays unchanged, because Vault's clock might be wrong as well.
     """
     if at is None or written_at is None or at <= now + longest + CLOCK_TOLERANCE:
         return at

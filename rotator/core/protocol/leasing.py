@@ -24,7 +24,7 @@ def with_lease(case: Situation, step: Step) -> Step:
 
 
 def record_request(case: Situation) -> Step | None:
-    """Write an urgent request down before the provider is asked, and any request while another instance works.
+    """Record an urgent request at once, and any request while another instance holds the lease.
 
     The other instance's next journal write fails then. It reads the request and continues with it.
     """

@@ -1,4 +1,4 @@
-"""What a run knows besides the journal."""
+"""Facts of a run besides the journal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,8 +40,8 @@ class Listing:
     Attributes:
         via: The credential that fetched it. It is valid, therefore.
         created: Id to creation time.
-        fetched_at: When it was fetched; None: just now. A run can be interrupted for a long time between the list and
-            what it concludes from the list.
+        fetched_at: When it was fetched; None: just now. A run can be interrupted for a long time before it uses
+            the list.
     """
 
     via: Credential
@@ -51,7 +51,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What this run knows besides the journal. Facts that are None or False were not looked at yet.
+    """Facts of this run besides the journal. Facts that are None or False are not known yet.
 
     Attributes:
         published: As last read; always read after the journal, so that it is never older.
@@ -60,9 +60,9 @@ class Observation:
         observed_at: When it was read, by this instance's clock.
         journal_expires_at: When Vault deletes that version by itself; None: never.
         journal_lost: The journal has a version, but no data: it was deleted.
-        request: What this run's caller asks for, as long as no journal write contains it.
-        identified: The published secret's id, as whoever published it in this run knows it.
-        replaced: Whether it published another value over the one that the journal speaks of.
+        request: The request of this run's caller, until a journal write contains it.
+        identified: The id of the value that this run restored or adopted.
+        replaced: Whether that value replaced the one that the journal describes.
         listing: The provider's list; dropped after every change and every wait.
         refused: Credentials that the provider answered with 401.
         recorded: The value at the journal's published_version, once that version was read; None if it is gone.
@@ -73,14 +73,14 @@ class Observation:
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
         create_lost_at: When this run last sent a create whose answer was lost, in the time that all instances share.
-        create_refused: What the provider said when it certainly did not create the candidate.
-        value_refused: Whether it said that of the value itself.
+        create_refused: The provider's error if it certainly did not create the candidate.
+        value_refused: Whether that error concerns the value itself.
         values: How many candidates this run generated.
         waiting_since: Since when this run has been waiting for something.
         paused: How long this run waited for the candidate.
         revokes: How often this run sent a revocation that was not confirmed.
         revoked: Ids that the provider confirmed to be revoked.
-        absent: Ids that the provider did not find when it was asked to revoke them.
+        absent: Ids that the provider did not find when rotator tried to revoke them.
         rewritten_over: The version over which this run wrote the published document again, unchanged; None if the
             journal did not speak of it.
         rotated: This run published a new secret already.

@@ -19,7 +19,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did to one account.
+    """Result of a run over one account.
 
     Attributes:
         phase: The account's phase now; None if that could not be read.
@@ -27,8 +27,8 @@ class Outcome:
         revoked: The ids that this run revoked.
         reason: Why there is nothing more to do at the moment, or the failure's code.
         until: When there will be.
-        error: What failed, what was left unchanged and what to do.
-        next_command: The command that makes progress, as arguments; None if nothing is to be done.
+        error: The failure, the unchanged state and the next step.
+        next_command: The command that makes progress, as arguments; None if no command is necessary.
         resume_at: When a command may run again to continue; None if that is left to a later run.
         trigger: Why the rotation in hand, or the last one, began.
         conflicts: How often another instance was ahead with a write.

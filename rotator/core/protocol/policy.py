@@ -1,4 +1,4 @@
-"""What is wanted of one run."""
+"""Rules and limits of one run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from rotator.core.protocol.journal import Trigger
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is wanted of one run.
+    """Rules and limits of one run.
 
     Attributes:
         runner: The instance; unique to a process.
         account: The account's name, for messages.
-        api_key: The account's key; None if nothing is to be compared with it.
-        due_at: From when on a secret published at an instant is to be replaced; None: the schedule begins no rotation.
+        api_key: The account's key; None: rotator compares no document with it.
+        due_at: Maps the time a secret was published to the time it is due. None: the schedule begins no rotation.
         explicit: A person named this account: backoff is ignored.
         revoke: Whether anything may be revoked; otherwise it stays recorded for a later run.
         trigger: Why the schedule would begin a rotation.

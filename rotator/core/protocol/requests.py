@@ -1,4 +1,4 @@
-"""Requests: what a person asked for stays in the journal until it is done."""
+"""Requests for rotations. A request stays in the journal until it is carried out or withdrawn."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a rule looks at: the facts of a run, and what follows from them."""
+"""Input of the rules: the facts of a run and conclusions from them."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ class Situation:
 
     @property
     def listed_at(self) -> datetime:
-        """When the list was fetched. What it says holds for that instant."""
+        """Time at which the list was fetched. Its content is valid for this time."""
         fetched_at = self.seen.listing.fetched_at if self.seen.listing is not None else None
         return self.now if fetched_at is None else min(fetched_at, self.now)
 
@@ -175,8 +175,8 @@ class Situation:
     def in_doubt(self) -> bool:
         """Whether rotator cannot tell the published secret's id from others. Nothing is revoked then.
 
-        A stranger counts until it has been missing for the consistency window. The journal's id says nothing about a
-        published version of which the journal does not speak.
+        An unknown id counts until the lists have lacked it for the consistency window. The journal's id does not apply
+        to a published version that the journal does not describe.
         """
         current = self.journal.current
         if current is None or not (self.candidate_published or is_recorded(self.journal, self.seen.published)):
@@ -234,8 +234,8 @@ class Situation:
     def shared_now(self) -> datetime:
         """The time by which instances agree about leases and creates: Vault's, or this instance's if Vault is silent.
 
-        An instance whose clock is behind would take a lease that is over for all others, who would create a second
-        secret beside the one that it is creating.
+        Otherwise an instance whose clock is behind could use a lease that has expired for all others. Another instance
+        could then create a second secret at the same time.
         """
         return self.now if self.vault_now is None else self.vault_now
 

@@ -1,4 +1,4 @@
-"""What `decide` can answer: the next step of a run."""
+"""Steps of a run, as `decide` returns them."""
 
 import shlex
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Credential(StrEnum):
 
 
 class Awaited(StrEnum):
-    """What a pause waits for."""
+    """Facts that a pause waits for."""
 
     CANDIDATE = "candidate"  # the candidate authenticates, or is listed
     PUBLISHED = "published"  # the published secret authenticates after all
@@ -26,7 +26,7 @@ class Awaited(StrEnum):
 
 
 class Event(StrEnum):
-    """What a journal write means; the name of its log event."""
+    """Meaning of a journal write; the name of its log event."""
 
     ADOPTED = "account.adopted"
     CAUGHT_UP = "account.caught_up"
@@ -193,9 +193,9 @@ class Fail:
 
     Attributes:
         failure: The code.
-        what: What was found.
+        what: The finding.
         next_command: The command that makes progress.
-        advice: What that command does, or what to look at first.
+        advice: The effect of that command, or a check to do first.
     """
 
     failure: Failure

@@ -30,12 +30,12 @@ CALLS: Mapping[Kind, int] = {
     Kind.ROTATE: 3,  # list with the published secret, create, list with the new one: steps 0, 2, 3 of docs/protocol.md
     Kind.REVOKE: 2,  # list and delete, both with the published secret: step 6
 }
-"""The number of requests to the provider if nothing goes wrong."""
+"""The number of requests to the provider without failures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An account as it stands.
+    """The present state of an account.
 
     Attributes:
         schedule: When it rotates.

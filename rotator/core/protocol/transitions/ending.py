@@ -48,11 +48,11 @@ def failed(
     """After a failed run: the error, when to try again, without the lease.
 
     Args:
-        seen: What the run knew.
+        seen: The facts of the run.
         journal: The journal as Vault has it.
-        policy: What was wanted.
+        policy: The rules and limits of the run.
         now: The time.
-        error: What happened, for people; never a secret.
+        error: The error message; never contains a secret.
         failure: The failure's code.
         ambiguous: Whether the account holds a secret that rotator cannot account for. An ambiguity found earlier
             stays until a run finds it gone.
@@ -87,7 +87,7 @@ def _agrees(case: Situation, identity: Identity) -> bool:
 
 
 def _unknown_ids(case: Situation) -> frozenset[str]:
-    """The ids that can go if nobody needs them. While in doubt there are none: one is the published secret's own."""
+    """The unknown ids. None while the published secret's id is in doubt, because one of them might be that id."""
     return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else case.unknown
 
 

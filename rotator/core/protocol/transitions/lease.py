@@ -7,7 +7,7 @@ from rotator.core.protocol.situation import Situation
 
 
 def claimed(case: Situation) -> Journal:
-    """With this instance's lease. What an earlier holder might have sent counts as under way until it cannot be.
+    """With this instance's lease, and the time until which an earlier holder's create might be carried out.
 
     The id of a candidate that authenticates is not unknown any more.
     """

@@ -48,8 +48,8 @@ def settled(case: Situation, gone: frozenset[str]) -> Journal:
 def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     """With these unknown ids retiring at once, because a person named them. A waiting candidate is given up with them.
 
-    A create of the candidate might still be under way: nothing is revoked before that is over. The published document
-    was rewritten before, so that no write of the candidate is under way.
+    A create of the candidate might still be in progress: rotator revokes nothing before it has ended. An earlier step
+    has rewritten the published document, so that no write of the candidate is in progress.
     """
     may_go = revoke & (case.unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
     entries = tuple(
