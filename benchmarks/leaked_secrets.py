@@ -110,7 +110,9 @@ class World:
             daemon.await_ready()
             if scene.overdue:
                 patience = PATIENCE.total_seconds()
-                eventually(lambda: bool(daemon.events("brake.engaged")), timeout=patience, what=daemon.log.read_text)
+                eventually(
+                    lambda: bool(daemon.events("circuit_breaker.opened")), timeout=patience, what=daemon.log.read_text
+                )
             else:
                 self.emulator.faults.add(OUTAGES[scene.outage])
             old = {one["api_key"]: next(iter(self.emulator.live(one["api_key"]))) for one in leaked}

@@ -141,9 +141,9 @@ def _await_rotations(daemon: Daemon, wanted: Sequence[str]) -> float:
     """Seconds, by the daemon's log, from Vault's first answer until each of these accounts is rotated."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        recorded = {event["account"]: event["timestamp"] for event in daemon.events("rotation.committed")}
+        recorded = {event["account"]: event["timestamp"] for event in daemon.events("rotation.recorded")}
         if recorded.keys() >= set(wanted):
-            [ready] = daemon.events("vault.ready")
+            [ready] = daemon.events("vault.available")
             last = max(recorded[name] for name in wanted)
             return (datetime.fromisoformat(last) - datetime.fromisoformat(ready["timestamp"])).total_seconds()
         assert daemon.alive, daemon.log.read_text()[-2000:]

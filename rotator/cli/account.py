@@ -42,10 +42,10 @@ def balance(
     """Show the balance of accounts in euros, and whether auto-reload is enabled."""
     from rotator.cli.terminal import print_failures, print_rows, yes_or_no
     from rotator.core.balance import is_low
-    from rotator.fleet import Cashier
+    from rotator.fleet import TopUpService
 
     with open_fleet(ctx, config) as fleet:
-        cashier = Cashier(fleet)
+        cashier = TopUpService(fleet)
 
         def read(account: "AccountSettings") -> dict[str, Any]:
             found = cashier.read(account)

@@ -17,7 +17,7 @@ from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.facts import BalanceRead, TopUpEnded
 from rotator.daemon.work import ReadBalance, Target, TopUpBalance
 from rotator.errors import Blame, RotatorError
-from rotator.fleet import Cashier, Fleet
+from rotator.fleet import Fleet, TopUpService
 from rotator.monitoring import BalanceStatus, Metrics
 
 # The share of the provider's rate limit that balances use at most.
@@ -143,7 +143,7 @@ class BalanceMonitor:
 
     def status(self, record: AccountRecord) -> BalanceStatus | None:
         """Return what is shown of an account's balance; None if it is not watched."""
-        rules = Cashier(self._fleet).rules(record.settings)
+        rules = TopUpService(self._fleet).rules(record.settings)
         if rules is None:
             return None
         reading = self._watched[record.name].watch.reading
@@ -156,7 +156,7 @@ class BalanceMonitor:
         """Return today's rules for an account; None if there are none, or its key is another."""
         if record is None or record.settings.api_key != target.account.api_key:
             return None
-        return Cashier(self._fleet).rules(record.settings)
+        return TopUpService(self._fleet).rules(record.settings)
 
     def _failed(self, name: str, error: RotatorError, rules: Rules, now: datetime) -> None:
         watch = self._watched[name].watch
@@ -184,7 +184,7 @@ class BalanceMonitor:
 def read_balance(work: ReadBalance) -> BalanceRead:
     """Read an account's balance."""
     try:
-        result: Reading | RotatorError = Cashier(work.target.fleet).read(work.target.account)
+        result: Reading | RotatorError = TopUpService(work.target.fleet).read(work.target.account)
     except RotatorError as error:
         result = error
     return BalanceRead(work, result)
@@ -193,6 +193,6 @@ def read_balance(work: ReadBalance) -> BalanceRead:
 def top_up(work: TopUpBalance) -> TopUpEnded:
     """Top an account up, if the limits allow it."""
     try:
-        return TopUpEnded(work, Cashier(work.target.fleet).top_up(work.target.account, work.reading, work.rules))
+        return TopUpEnded(work, TopUpService(work.target.fleet).top_up(work.target.account, work.reading, work.rules))
     except RotatorError as error:
         return TopUpEnded(work, error)

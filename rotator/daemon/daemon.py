@@ -208,5 +208,5 @@ class Daemon:
             return
         # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
         # continues from the journal.
-        _log.warning("daemon.stopped_hard", seconds=seconds, accounts=left.running[:NAMES])
+        _log.warning("daemon.stop_timeout", seconds=seconds, accounts=left.running[:NAMES])
         os._exit(0)

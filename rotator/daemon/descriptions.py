@@ -24,9 +24,9 @@ def describe_breaker(breaker: CircuitBreaker) -> str | None:
 def log_breaker(before: CircuitBreaker, after: CircuitBreaker) -> None:
     """Log that the circuit breaker opened, stays open for longer, or closed."""
     if after.cause is not None and after.until != before.until:
-        _log.error("brake.engaged", why=after.cause.value, error=describe_breaker(after))
+        _log.error("circuit_breaker.opened", why=after.cause.value, error=describe_breaker(after))
     if after.cause is None and before.cause is not None:
-        _log.info("brake.released", why=before.cause.value)
+        _log.info("circuit_breaker.closed", why=before.cause.value)
 
 
 def summarize(status: FleetStatus) -> str:

@@ -230,7 +230,7 @@ class Registry:
         if fact.error is not None:
             self._lose_vault(fact.error)
         elif not self._runs.vault_is_available:
-            _log.info("vault.ready")
+            _log.info("vault.available")
             self._vault_trouble = self._vault_error = None
             self._runs.vault_is_available = True
             self._available_since = now
@@ -240,7 +240,7 @@ class Registry:
     def _lose_vault(self, error: RotatorError) -> None:
         if str(error) == self._vault_error or self._runs.stopping:
             return
-        _log.error("vault.away", error=str(error), now="no account is visited until it is back")
+        _log.error("vault.unavailable", error=str(error), now="no account is visited until it is back")
         self._vault_trouble, self._vault_error = error.what, str(error)
         self._runs.vault_is_available = False
         self._jobs.pause()

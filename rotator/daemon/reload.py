@@ -73,7 +73,7 @@ class Configuration:
                 vault = self._vault(settings)
         except ConfigError as error:
             line = "; ".join(str(error).splitlines())
-            _log.error("config.refused", error=line, unchanged="The configuration before it stays in force")
+            _log.error("config.reload_failed", error=line, unchanged="The configuration before it stays in force")
             self._metrics.reloaded(ok=False)
             return None
         before, runner = self.settings, self.fleet.runner

@@ -6,16 +6,16 @@ from rotator.fleet.fleet import Fleet, log_mistake
 from rotator.fleet.manual_secrets import by_hand
 from rotator.fleet.request import Request, Wanted
 from rotator.fleet.sharding import Shard, parse_shard
-from rotator.fleet.top_ups import Cashier
+from rotator.fleet.top_ups import TopUpService
 
 __all__ = [
-    "Cashier",
     "Finding",
     "Fleet",
     "LiveSecret",
     "Request",
     "Shard",
     "State",
+    "TopUpService",
     "Wanted",
     "by_hand",
     "documents_failure",

@@ -41,7 +41,7 @@ class _TopUps(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Cashier:
+class TopUpService:
     """Reads balances of a fleet's accounts, and tops them up.
 
     Args:

@@ -96,7 +96,7 @@ class Identification:
             document = state.document if version == newest else state.store.read(account.path, version)
             known = parse_published(document, account.fields)
             if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
-                # A person who changes a value by hand can leave the previous id: the oldest version has it beside its own value.
+                # A change by hand can leave the previous id: the oldest version tells its value.
                 owners.setdefault(known.secret_id, known.secret)
         ids |= {id_ for id_, owner in owners.items() if owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))

@@ -39,7 +39,7 @@ class Restoration:
         versions = [
             (version, document, parse_published(document, state.account.fields)) for version, document in documents
         ]
-        # A person who changes a value by hand can leave the previous id: the oldest version has it beside its own value.
+        # A change by hand can leave the previous id: the oldest version tells its value.
         owners = {earlier.secret_id: earlier.secret for _, _, earlier in versions if earlier.secret is not None}
         tried, ids = {state.seen.published.secret, None}, set[str]()
         for version, document, earlier in versions:

@@ -348,4 +348,4 @@ class Rotation:
         try:
             self.state.write_journal(journal)
         except (CasConflict, VaultError) as error:
-            self.state.log.info("rotation.not_parked", error=str(error))
+            self.state.log.info("journal.write_failed", error=str(error))

@@ -801,7 +801,7 @@ def test_a_daemon_audits_what_it_does_and_keeps_its_log_if_a_new_one_cannot_be_o
         assert acts(file)[: len(WHOLE)] == WHOLE
         assert {line["trigger"] for line in fields(file)} == {"schedule"}
         cluster.configure([payments.entry()], audit={"file": file.parent / "nowhere" / "x"}, defaults=every)
-        refused = daemon.wait_for("config.refused")
+        refused = daemon.wait_for("config.reload_failed")
         assert "No such file or directory" in refused["error"]
         count = len(daemon.find("rotation.revoked"))
         daemon.wait_for("rotation.revoked", count=count + 1)

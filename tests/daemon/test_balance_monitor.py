@@ -20,7 +20,7 @@ from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, 
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Operation
 from rotator.errors import ConfigError, RotatorError
-from rotator.fleet import Cashier, Fleet, Request, Wanted, examine
+from rotator.fleet import Fleet, Request, TopUpService, Wanted, examine
 from rotator.provider import AccountApi, Credentials
 from rotator.rotation import Result
 from rotator.vault import Document, Vault
@@ -175,10 +175,12 @@ def test_a_mistake_about_balances_is_one_clear_line(
 # --- topping up, for real --------------------------------------------------------------------------------------
 
 
-def cashier(cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault) -> Cashier:
+def top_up_service(
+    cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault
+) -> TopUpService:
     settings = load(cluster.config)
     provider = stack.enter_context(api(settings.account_api))
-    return Cashier(Fleet(settings, provider, vault(settings.vault), threading.Event()))
+    return TopUpService(Fleet(settings, provider, vault(settings.vault), threading.Event()))
 
 
 @pytest.fixture
@@ -195,7 +197,7 @@ def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
     cluster.emulator.change_account("ef567890", balance=Decimal(1), auto_reload=True)
     with ExitStack() as stack:
-        fleet = cashier(cluster, stack).fleet
+        fleet = top_up_service(cluster, stack).fleet
         assert fleet.rotation(fleet.settings.accounts[0], Request(Wanted.NOTHING_NEW)).run().result is Result.OK
     return cluster
 
@@ -216,7 +218,7 @@ def noted(cluster: Cluster) -> list[dict[str, str]]:
     return entries
 
 
-def try_top_up(teller: Cashier) -> TopUp | Withheld:
+def try_top_up(teller: TopUpService) -> TopUp | Withheld:
     (account,) = teller.fleet.settings.accounts
     rules = teller.rules(account)
     assert rules is not None
@@ -224,10 +226,10 @@ def try_top_up(teller: Cashier) -> TopUp | Withheld:
 
 
 def test_an_account_is_topped_up_once_whatever_restarts(shop: Cluster, stack: ExitStack) -> None:
-    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
     assert shop.emulator.profile("ef567890").balance == 11
     shop.emulator.change_account("ef567890", balance=Decimal(1))
-    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
     assert (topped_up(shop), len(noted(shop))) == (1, 1)
 
 
@@ -242,9 +244,9 @@ def test_whoever_dies_before_the_top_up_is_sent_has_lost_one_and_nobody_does_two
     shop: Cluster, stack: ExitStack
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        try_top_up(cashier(shop, stack, api=_Dies))
+        try_top_up(top_up_service(shop, stack, api=_Dies))
     assert len(noted(shop)) == 1
-    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
     assert topped_up(shop) == 0
 
 
@@ -256,9 +258,9 @@ def test_a_top_up_that_went_wrong_counts_and_is_not_repeated(
     shop: Cluster, stack: ExitStack, fault: str, result: TopUp
 ) -> None:
     shop.emulator.faults.add(fault)
-    assert try_top_up(cashier(shop, stack)) is result
+    assert try_top_up(top_up_service(shop, stack)) is result
     shop.emulator.change_account("ef567890", balance=Decimal(1))
-    assert try_top_up(cashier(shop, stack)) is Withheld.LIMIT
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
     assert topped_up(shop) == 1
 
 
@@ -271,10 +273,10 @@ def test_of_two_replicas_that_find_it_low_at_once_one_tops_up(shop: Cluster, sta
         def read(self, path: str, version: int | None = None) -> Document:
             document = super().read(path, version)
             if path.endswith("/top-ups") and not results:
-                results.append(try_top_up(cashier(shop, stack)))
+                results.append(try_top_up(top_up_service(shop, stack)))
             return document
 
-    results.append(try_top_up(cashier(shop, stack, vault=Overtaken)))
+    results.append(try_top_up(top_up_service(shop, stack, vault=Overtaken)))
     assert results == [TopUp.OK, Withheld.ARRIVING]
     assert (topped_up(shop), len(noted(shop))) == (1, 1)
 
@@ -285,7 +287,7 @@ def test_what_was_noted_in_the_last_day_stays_noted(shop: Cluster, stack: ExitSt
     ages = {"within": timedelta(hours=23), "without": timedelta(hours=25)}
     entries = [{"at": (datetime.now(UTC) - age).isoformat(), "runner": name} for name, age in ages.items()]
     shop.put("rotator/journal/shop/top-ups", {"top_ups": entries})
-    teller = cashier(shop, stack)
+    teller = top_up_service(shop, stack)
     assert try_top_up(teller) is TopUp.OK
     assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.runner]
 
@@ -293,7 +295,7 @@ def test_what_was_noted_in_the_last_day_stays_noted(shop: Cluster, stack: ExitSt
 def test_a_note_that_cannot_be_read_or_a_reference_that_is_missing_stops_top_ups_and_says_so(
     shop: Cluster, stack: ExitStack
 ) -> None:
-    teller = cashier(shop, stack)
+    teller = top_up_service(shop, stack)
     shop.put("money/shop", {"other": "field"})
     with pytest.raises(RotatorError, match="The reference of the payment for shop is not in trx of money/shop"):
         try_top_up(teller)
@@ -322,22 +324,22 @@ def test_top_ups_document_is_rewritten_before_it_expires(shop: Cluster, stack: E
     class MuchLater(Later):
         passed = timedelta(hours=7)
 
-    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
     shop.emulator.change_account("ef567890", balance=Decimal(1))
     before = noted(shop)
     for vault, versions in ((Later, 1), (MuchLater, 2)):
-        assert try_top_up(cashier(shop, stack, vault=vault)) is Withheld.LIMIT
+        assert try_top_up(top_up_service(shop, stack, vault=vault)) is Withheld.LIMIT
         assert len(shop.vault("GET", f"{shop.mount}/metadata/{path}")["data"]["versions"]) == versions
     assert noted(shop) == before
 
 
 def test_deleted_top_ups_document_stops_top_ups_for_a_day(shop: Cluster, stack: ExitStack) -> None:
     path = "rotator/journal/shop/top-ups"
-    assert try_top_up(cashier(shop, stack)) is TopUp.OK
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
     shop.emulator.change_account("ef567890", balance=Decimal(1))
     shop.vault("DELETE", f"{shop.mount}/data/{path}")
     with pytest.raises(RotatorError, match="It contained the top-ups of the last day"):
-        try_top_up(cashier(shop, stack))
+        try_top_up(top_up_service(shop, stack))
     assert topped_up(shop) == 1
 
     class Tomorrow(Vault):
@@ -346,11 +348,11 @@ def test_deleted_top_ups_document_stops_top_ups_for_a_day(shop: Cluster, stack: 
         def read(self, path: str, version: int | None = None) -> Document:
             return replace(super().read(path, version), read_at=datetime.now(UTC) + LIMITED_WITHIN)
 
-    assert try_top_up(cashier(shop, stack, vault=Tomorrow)) is TopUp.OK
+    assert try_top_up(top_up_service(shop, stack, vault=Tomorrow)) is TopUp.OK
 
 
 def test_the_check_names_what_top_ups_need_and_rotations_do_without_it(shop: Cluster, stack: ExitStack) -> None:
-    fleet = cashier(shop, stack).fleet
+    fleet = top_up_service(shop, stack).fleet
     findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]
     assert f"policy for {shop.mount}/data/rotator/journal/shop/top-ups" in findings
     assert f"policy for {shop.mount}/data/money/shop" in findings

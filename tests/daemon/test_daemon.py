@@ -130,7 +130,7 @@ def test_a_daemon_killed_after_a_create_leaves_nothing_that_the_next_one_does_no
     made = creates(cluster, "a")
     cluster.configure([entry | {"every": "30d"}])
     with cluster.daemon() as daemon:
-        daemon.wait_for("rotation.committed", account="a")
+        daemon.wait_for("rotation.recorded", account="a")
     assert creates(cluster, "a") == made
     assert works(cluster, "a")
 
@@ -147,7 +147,7 @@ def test_what_is_overdue_rotates_spread_out(cluster: Cluster) -> None:
         daemon.wait_for("rotation.prepared", count=5)
     begun = sorted(datetime.fromisoformat(event["timestamp"]) for event in daemon.find("rotation.prepared"))
     # A busy machine delays each rotation by a different time, so the test holds each one to its own turn.
-    first = datetime.fromisoformat(daemon.find("vault.ready")[0]["timestamp"])
+    first = datetime.fromisoformat(daemon.find("vault.available")[0]["timestamp"])
     assert [at for turn, at in enumerate(begun) if at < first + timedelta(milliseconds=600) * turn] == []
 
 
@@ -212,7 +212,7 @@ def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: C
         daemon.eventually(lambda: len(cluster.emulator.requests) > 0)
         daemon.wait_for("daemon.started")
         assert daemon.end() == 0
-    assert daemon.find("daemon.stopped_hard", accounts=["a"])
+    assert daemon.find("daemon.stop_timeout", accounts=["a"])
 
 
 def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) -> None:
@@ -349,7 +349,7 @@ def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster
         daemon.wait_until_ready()
         good = cluster.config.read_text()
         cluster.config.write_text(good.replace('grace = "0s"', 'grace = "forever"'))
-        refused = daemon.wait_for("config.refused")
+        refused = daemon.wait_for("config.reload_failed")
         assert re.search(r"grace: is not a duration", refused["error"])
         assert "\n" not in refused["error"]
         assert daemon.get("/readyz").status_code == httpx.codes.OK
@@ -404,7 +404,7 @@ def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cl
             daemon.wait_until_ready()
             daemon.wait_for("rotation.published", count=2)
             away = True
-            error = daemon.wait_for("vault.away")["error"]
+            error = daemon.wait_for("vault.unavailable")["error"]
             assert "does not answer" in error or "in trouble" in error
             not_ready = daemon.get("/readyz")
             assert not_ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
@@ -414,7 +414,7 @@ def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cl
             assert len(cluster.emulator.requests) == requests, "the provider was asked while Vault was away"
             assert len(jobs_begun(daemon)) == jobs, "accounts were visited while Vault was away"
             away = False
-            daemon.wait_for("vault.ready", count=2)
+            daemon.wait_for("vault.available", count=2)
             before = len(daemon.find("rotation.published"))
             daemon.wait_for("rotation.published", count=before + 2)
         assert consumer.failures == []
@@ -435,14 +435,14 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
         cluster.age(name, DAY)
     clock = WallClock(cluster.folder)
     with cluster.daemon(env=clock.environment) as daemon:
-        engaged = daemon.wait_for("brake.engaged", why="provider")
+        engaged = daemon.wait_for("circuit_breaker.opened", why="provider")
         assert "3 of the last 3 accounts failed" in engaged["error"]
         time.sleep(1)  # each of the others is overdue
         assert len(daemon.find("rotation.prepared")) == 3
         assert daemon.get("/api/status").json()["circuit_breaker"]
         cluster.emulator.faults.clear()
         clock.set(timedelta(hours=1, minutes=1))
-        daemon.wait_for("brake.released")
+        daemon.wait_for("circuit_breaker.closed")
         daemon.wait_for("rotation.published", count=5)
         assert daemon.get("/api/status").json()["circuit_breaker"] is None
 
@@ -470,7 +470,7 @@ def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Clus
             daemon.wait_for("account.deferred", account="n0", reason="rate_limited")
             for name in names[1:]:
                 daemon.wait_for("rotation.published", account=name, count=2)
-            assert daemon.find("brake.engaged") == []
+            assert daemon.find("circuit_breaker.opened") == []
             daemon.eventually(lambda: metric(daemon, "rotator_deferrals_total", reason="rate_limited") >= 1)
             assert metric(daemon, "rotator_failures_total") == 0
             status = daemon.status("n0")

@@ -89,7 +89,7 @@ def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluste
             reload(daemon)
             slow.release.set()
             daemon.wait_until_ready()
-            assert daemon.find("vault.away") == []
+            assert daemon.find("vault.unavailable") == []
 
 
 def test_a_shorter_spacing_holds_for_accounts_that_wait_for_their_turn(cluster: Cluster) -> None:

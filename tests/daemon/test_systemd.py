@@ -101,7 +101,7 @@ def test_a_daemon_tells_when_it_is_ready_reloads_stops_and_that_it_lives(cluster
         daemon.wait_for("config.reloaded")
         cluster.config.write_text("nonsense")
         manager.wait_for(lambda: len(manager.states) == 5)
-        daemon.wait_for("config.refused")
+        daemon.wait_for("config.reload_failed")
         assert daemon.end() == 0
     assert manager.states == ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"]
     [reload, _] = [message for message in manager.received if message.startswith("RELOADING=1")]
@@ -114,7 +114,7 @@ def test_while_vault_is_away_it_is_alive_but_not_ready_not_even_after_a_reload(
 ) -> None:
     cluster.configure(open_accounts(cluster, "a"), vault={"address": "http://127.0.0.1:1", "timeout": "1s"})
     with cluster.daemon(env={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}) as daemon:
-        daemon.wait_for("vault.away")
+        daemon.wait_for("vault.unavailable")
         cluster.config.write_text(cluster.config.read_text() + "# the same\n")
         daemon.wait_for("config.reloaded")
         manager.wait_for(lambda: manager.beats > 3)

@@ -328,7 +328,7 @@ def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: C
     cluster.configure(accounts, defaults={"jitter": "0s"}, **brake)
     with cluster.daemon() as daemon:
         # Before that, the accounts could fail for long enough to fire an alert of their own.
-        daemon.wait_for("brake.engaged")
+        daemon.wait_for("circuit_breaker.opened")
         with prometheus(tmp_path, daemon.wait_until_ready()) as server:
             server.fires("RotatorCircuitBreakerOpen")
 

@@ -241,7 +241,7 @@ def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) ->
         scene.pages(daemon, "while writes fail")
         scene.at_vault = everything
         scene.commands()
-        eventually(lambda: bool(daemon.find("vault.away")), what=lambda: daemon)
+        eventually(lambda: bool(daemon.find("vault.unavailable")), what=lambda: daemon)
         scene.pages(daemon, "while everything fails")
         scene.at_vault = lambda call: False
         eventually(lambda: daemon.get("/readyz").status_code == 200, what=lambda: daemon)

@@ -179,12 +179,12 @@ def test_a_daemon_carries_out_a_compromised_request_while_its_brake_is_on(shop: 
     leaked = shop.id_of(shop.first)
     shop.cluster.emulator.faults.add("any:503:*")
     with shop.cluster.daemon() as daemon, shop.consumer():
-        daemon.wait_for("brake.engaged")
+        daemon.wait_for("circuit_breaker.opened")
         assert shop.rotate("--compromised").code == 1
         shop.cluster.emulator.faults.clear()
         bring_forward(shop)
         daemon.wait_for("rotation.revoked", account=shop.name, secret_id=leaked, timeout=ENOUGH)
-        assert daemon.find("brake.released") == []
+        assert daemon.find("circuit_breaker.closed") == []
     assert other.published == other.first
 
 

@@ -287,5 +287,5 @@ def test_daemon_rotates_within_a_quota(cluster: Cluster) -> None:
             for name in NAMES:
                 daemon.wait_for("rotation.published", account=name, timeout=90)
             assert metric(daemon, "rotator_circuit_breaker_open") == 0
-    for event in ("vault.away", "brake.engaged", "rotation.failed"):
+    for event in ("vault.unavailable", "circuit_breaker.opened", "rotation.failed"):
         assert not daemon.find(event), daemon

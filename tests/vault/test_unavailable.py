@@ -61,7 +61,7 @@ def await_a_rotation_of_each(daemon: Running) -> None:
 def assert_no_failure(cluster: Cluster, daemon: Running) -> None:
     assert metric(daemon, "rotator_failures_total") == 0
     assert metric(daemon, "rotator_circuit_breaker_open") == 0
-    assert daemon.find("brake.engaged") == []
+    assert daemon.find("circuit_breaker.opened") == []
     accounts = daemon.get("/api/status").json()["accounts"]
     assert {(account["failure"], account["last_error"], account["attempts"]) for account in accounts} == {
         (None, None, 0)
@@ -83,7 +83,7 @@ def test_seal_defers_runs_until_the_unseal(sealable: Sealable) -> None:
     with cluster.daemon() as daemon:
         await_a_rotation_of_each(daemon)
         sealable.seal()
-        assert "sealed" in daemon.wait_for("vault.away")["error"]
+        assert "sealed" in daemon.wait_for("vault.unavailable")["error"]
         assert "sealed" in reason_not_ready(daemon)
         time.sleep(SEALED_FOR.total_seconds())
         before = published(daemon)
@@ -108,7 +108,7 @@ def test_seal_while_journals_load_is_no_failure(sealable: Sealable) -> None:
     with proxy.FaultProxy(cluster.bao.address, on_request).running() as between:
         cluster.configure(open_accounts(cluster, *NAMES), vault={"address": between.address}, defaults=QUICK)
         with cluster.daemon() as daemon:
-            daemon.wait_for("vault.away")
+            daemon.wait_for("vault.unavailable")
             sealable.unseal()
             daemon.wait_until_ready()
             await_a_rotation_of_each(daemon)
@@ -134,7 +134,7 @@ def test_missing_mount_makes_vault_unavailable(cluster: Cluster) -> None:
     with cluster.daemon() as daemon:
         await_a_rotation_of_each(daemon)
         remount(cluster, mount, elsewhere)
-        assert mount in daemon.wait_for("vault.away")["error"]
+        assert mount in daemon.wait_for("vault.unavailable")["error"]
         assert mount in reason_not_ready(daemon)
         remount(cluster, elsewhere, mount)
         daemon.wait_until_ready()
@@ -148,7 +148,7 @@ def test_missing_mount_is_noticed_by_an_idle_daemon(cluster: Cluster) -> None:
         daemon.wait_until_ready()
         daemon.wait_for("account.adopted")
         cluster.vault("DELETE", f"sys/mounts/{cluster.mount}")
-        assert cluster.mount in daemon.wait_for("vault.away")["error"]
+        assert cluster.mount in daemon.wait_for("vault.unavailable")["error"]
         assert cluster.mount in reason_not_ready(daemon)
 
 
@@ -169,7 +169,7 @@ def test_revoked_token_is_no_failure_of_accounts(cluster: Cluster) -> None:
     with cluster.daemon() as daemon:
         await_a_rotation_of_each(daemon)
         cluster.vault("POST", "auth/token/revoke", {"token": token})
-        daemon.wait_for("vault.away")
+        daemon.wait_for("vault.unavailable")
         file.write_text(new_token())
         daemon.wait_until_ready()
         await_a_rotation_of_each(daemon)
