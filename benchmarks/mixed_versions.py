@@ -191,7 +191,7 @@ class Meeting:
             "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": TIMEOUT, "settle": WINDOW},
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "8s"},
             "daemon": {"lease": LEASE, "min_spacing": "0s", "sweep": "3s"},
-            "daemon.brake": {"failures": 20, "of_last": 30, "hold": "5s"},
+            "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "log": {"format": "json"},
         }
         sections["account_api"]["max_calls_per_second"] = 500

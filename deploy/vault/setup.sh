@@ -29,7 +29,7 @@ mount=${ROTATOR_MOUNT:-secret} prefix=${ROTATOR_PREFIX:-nexmo} journals=${ROTATO
 name=${ROTATOR_NAME:-rotator} namespace=${ROTATOR_NAMESPACE:-rotator} consumers=${CONSUMER_NAMESPACE:-apps}
 
 # In a policy + and * are wildcards, and they would give more than is meant.
-for part in "$mount" "$prefix" "$journals" "$name" "$namespace" "$consumers" "$@"; do
+for part in "$mount" "$prefix" "$journals" "$name" "$namespace" "$consumers"; do
   case $part in
     '' | *[!A-Za-z0-9._/-]*) echo "setup.sh: \"$part\" is no name: only letters, digits and . _ / - are allowed." >&2; exit 2 ;;
   esac

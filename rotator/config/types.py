@@ -117,11 +117,12 @@ def read_url(text: str) -> str:
         url = Url(text)  # HttpUrl does the same, and costs each command 20 ms for its imports
     except ValueError:
         raise ValueError('is not an address such as "https://vault.example.com:8200"') from None
-    if not re.match(r"https?://[^/?#]", text):
+    if not re.match(r"https?://[^/?#]", text, re.IGNORECASE):
         raise ValueError("must begin with http:// or https:// and a host")
     if url.username or url.password or "?" in text or "#" in text:
         raise ValueError("has to be a plain address, without credentials, query or fragment")
-    return text.rstrip("/")
+    scheme, colon, rest = text.rstrip("/").partition(":")
+    return scheme.lower() + colon + rest
 
 
 def is_loopback(address: str) -> bool:

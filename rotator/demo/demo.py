@@ -41,7 +41,7 @@ token_file = "{token_file}"
 
 [account_api]
 api_url = "{api}"
-settle = "{window}s"
+consistency_window = "{window}s"
 
 [defaults]
 every = "30d"

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-import urllib3
 
 from rotator.config import VaultSettings, in_plain_text
 from rotator.vault.auth import login_method
@@ -157,4 +156,3 @@ def _warn_of_readable_traffic(settings: VaultSettings) -> None:
         _log.warning("vault.in_plain_text", address=settings.address, next_step="Use https: the token goes along")
     if not settings.verify:
         _log.warning("vault.tls_verification_off", address=settings.address)
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # once for each connection

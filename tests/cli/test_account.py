@@ -504,7 +504,7 @@ def test_what_the_provider_does_not_list_is_not_revoked(overlapping: Payments, h
 
 def test_nothing_is_revoked_while_another_runner_is_at_work(overlapping: Payments, here: Here) -> None:
     change_journal(overlapping, holder="another", lease_until=later(minutes=4))
-    assert "another is at work" in refused(overlapping, here, overlapping.live[0], code=3)
+    assert "another holds the lease" in refused(overlapping, here, overlapping.live[0], code=3)
     # A lease from a clock that is a year ahead lasts as long as any other lease.
     asked = datetime.now(UTC)
     change_journal(overlapping, holder="another", lease_until=later(days=365, hours=5))

@@ -114,7 +114,7 @@ def test_readme_leads_from_clone_to_a_rotating_account(tmp_path: Path, emulator:
                 "BAO_TOKEN": bao.root_token.get_secret_value(),
                 "ROTATOR_ACCOUNT_API__API_URL": url,
                 "ROTATOR_ACCOUNT_API__REST_URL": url,
-                "ROTATOR_ACCOUNT_API__SETTLE": "1s",
+                "ROTATOR_ACCOUNT_API__CONSISTENCY_WINDOW": "1s",
             },
         )
         shown = ""

@@ -71,7 +71,7 @@ def test_many_rotations_show_one_bar(cluster: Cluster) -> None:
 
 def test_refused_secret_on_a_terminal_says_why_it_waits(payments: Payments) -> None:  # noqa: F811
     cluster = payments.cluster
-    cluster.configure([payments.entry()], account_api={"settle": "3s"})
+    cluster.configure([payments.entry()], account_api={"consistency_window": "3s"})
     cluster.remember("Wrong0Secret9Value")
     cluster.vault("DELETE", f"{cluster.mount}/metadata/{payments.path}")
     cluster.put(payments.path, {"api_secret": "Wrong0Secret9Value"})

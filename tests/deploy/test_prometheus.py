@@ -317,7 +317,7 @@ def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluste
         file.rmdir()
         server.calms()
     assert cluster.run("rotate-now", "shop").code == 0
-    verified = cluster.run("audit", "verify", str(file))
+    verified = cluster.run("audit", "verify", str(tmp_path / "audit.jsonl.1"), str(file))
     assert verified.code == 0, verified.out
 
 

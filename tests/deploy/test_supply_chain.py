@@ -133,6 +133,9 @@ def imports(*folders: str) -> set[str]:
     return found
 
 
+OUR_FOLDERS = ("rotator", "tests", "testkit", "tools", "benchmarks", "deploy")
+
+
 def test_every_dependency_is_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     modules: dict[str, set[str]] = {}
@@ -142,7 +145,10 @@ def test_every_dependency_is_used() -> None:
     unused = set()
     for requirements, folders in (
         (project["dependencies"], ("rotator",)),
-        (chain.from_iterable(project["optional-dependencies"].values()), ("rotator", "tests", "benchmarks", "deploy")),
+        (
+            chain.from_iterable(project["optional-dependencies"].values()),
+            ("rotator", "tests", "testkit", "tools", "benchmarks", "deploy"),
+        ),
     ):
         imported = imports(*folders)
         for requirement in requirements:

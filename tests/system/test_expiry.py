@@ -67,7 +67,7 @@ def newest_end(shop: Shop, path: str) -> datetime:
 
 def test_check_fails_where_documents_expire_too_soon(shop: Shop) -> None:
     shop.configure(sections={"daemon": {"resync_interval": "5m"}})
-    for life, code in (("1m", 1), ("720h", 0)):
+    for life, code in (("1m", 2), ("720h", 0)):
         expire_after(shop, life)
         shop.put(shop.first)
         if not shop.journal:

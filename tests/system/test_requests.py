@@ -172,7 +172,7 @@ def test_a_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> Non
 def test_a_daemon_carries_out_a_compromised_request_while_its_brake_is_on(shop: Shop) -> None:
     """The brake defers rotations by schedule. A leaked secret does not wait for it."""
     other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
-    brake = {"daemon.brake": {"failures": 1, "of_last": 1, "hold": "2h"}}
+    brake = {"daemon.circuit_breaker": {"failures": 1, "window": 1, "cooldown": "2h"}}
     shop.configure({"name": other.name, "api_key": other.api_key, "path": other.path}, sections=brake)
     other.adopted()
     shop.cluster.age(other.name, timedelta(days=60))

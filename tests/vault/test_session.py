@@ -248,14 +248,14 @@ def test_refused_login_is_repeated_with_backoff(place: Place, proxy: FaultProxy,
     stopwatch = Stopwatch()
     auth, file = place.approle(), tmp_path / "secret-id"
     good = auth.pop("secret_id")
-    file.write_text("wrong-secret-id")
+    file.write_text("wrong-8f3a01c2")
     vault = place.vault(address=proxy.address, auth=auth | {"secret_id_file": file}, monotonic=stopwatch)
     for _ in range(20):
         with pytest.raises(VaultDenied, match=f"login at auth/{auth['mount']}/login"):
             vault.read("apps/shop")
     with pytest.raises(VaultDenied, match=r"the next login is tried in 1 s") as caught:
         vault.keep_alive()
-    assert_silent(caught.value, "wrong-secret-id")
+    assert_silent(caught.value, "wrong-8f3a01c2")
     assert logins(proxy) == 1
     stopwatch.advance(1.05)
     with pytest.raises(VaultDenied):
