@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from rotator.logs import redaction
+from rotator.logs.redaction import Redactor
 from rotator.provider import Credentials, SecretInfo
 from testkit.cluster import Cluster
 from testkit.model import World
