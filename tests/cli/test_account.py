@@ -509,7 +509,7 @@ def test_nothing_is_revoked_while_another_runner_is_at_work(overlapping: Payment
     asked = datetime.now(UTC)
     change_journal(overlapping, holder="another", lease_until=later(days=365, hours=5))
     (until,) = re.findall(
-        r"at work on \w+ until (\d\d):(\d\d):\d\d UTC", refused(overlapping, here, overlapping.live[0], code=3)
+        r"lease of \w+ until (\d\d):(\d\d):\d\d UTC", refused(overlapping, here, overlapping.live[0], code=3)
     )
     minutes = 60 * int(until[0]) + int(until[1]) - (60 * asked.hour + asked.minute)
     assert 5 <= minutes % (24 * 60) <= 7
