@@ -12,6 +12,11 @@ COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes 
 # What the tests use of Debian's: a browser for the status page, Prometheus, Alertmanager and their tools, a clock that can be set,
 # systemd's judgement of a unit.
 TOOLS       := chromium prometheus prometheus-alertmanager faketime systemd
+# The tests of `make test-fast`: no server, no root.
+FAST        := tests/core tests/documents tests/rotation tests/fleet tests/logs tests/config tests/net/test_answers.py \
+               tests/provider/test_rate_limiter.py tests/daemon/test_admission.py tests/daemon/test_registry.py \
+               tests/daemon/test_timing.py \
+               --deselect=tests/config/test_config.py::test_the_tests_own_clusters_write_configurations_that_load
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
@@ -27,7 +32,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit provider soak image mutants-deploy lowest manifests tools format \
+.PHONY: help demo test test-fast check unit provider soak image mutants-deploy lowest manifests tools format \
         requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
@@ -50,6 +55,9 @@ unit: $(READY) tools  ## every test, against real servers on loopback
 	$(BIN)/pytest -n 4 --dist worksteal --cov-branch --cov-report= \
 	  --cov=rotator.core
 	$(BIN)/coverage report --show-missing --fail-under=100
+
+test-fast: $(READY)  ## tests that need no server and no root, with few random examples: under a minute
+	$(BIN)/pytest -n 2 --hypothesis-profile=fast $(FAST)
 
 provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml
 	$(BIN)/python -m tools.schemathesis_provider $(SPEC)

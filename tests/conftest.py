@@ -39,6 +39,10 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],  # a failure is enough; nothing is made of its smallest example
 )
+# Few examples: for a first look while one writes code.
+settings.register_profile(
+    "fast", settings.get_profile("rotator"), max_examples=10, phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile("rotator")
 
 # Whoever starts the tests in the background leaves them, and every process they start, deaf to SIGINT.

@@ -61,7 +61,6 @@ HELD_UP = Scenario(
         Scenario("a fault", runners=1, crashes=0, slowest=AT_ONCE),
         Scenario("a secret that takes a while", runners=1, crashes=0, faults=0, propagation=TICK),
         Scenario("a person", runners=1, crashes=0, faults=0, by_hand=1, slowest=TICK),
-        replace(HELD_UP, slowest=AT_ONCE),
         Scenario(
             "lists that lag",
             start="added to own",
@@ -98,8 +97,13 @@ def test_one_runner_keeps_every_invariant_in_every_state(scenario: Scenario) -> 
     assert found.quiet
 
 
-def test_two_runners_keep_every_invariant_for_a_few_seconds() -> None:
-    found = search(Scenario("two runners", faults=0), most=2000)
+@pytest.mark.parametrize(
+    "scenario",
+    [Scenario("two runners", faults=0), replace(HELD_UP, slowest=AT_ONCE)],
+    ids=lambda scenario: scenario.name,
+)
+def test_large_scenarios_keep_every_invariant_for_a_few_seconds(scenario: Scenario) -> None:
+    found = search(scenario, most=2000)
     assert found.broken is None, found.told()
     assert found.states >= 2000
 
