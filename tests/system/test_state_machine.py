@@ -39,6 +39,7 @@ class RotatorMachine(RuleBasedStateMachine):
         self.by_hand: set[int] = set()  # versions of the published document that a human wrote
         self.known_by_hand: set[str] = set()  # ids that a human made and never published
         self.touched = False  # a human changed something
+        self.beyond_window = False  # the provider contradicted itself for longer than the consistency window
         self.revoked_by_hand: set[str] = set()  # values that a human took away from consumers
         self.counter = 0
 
@@ -130,6 +131,7 @@ class RotatorMachine(RuleBasedStateMachine):
         youngest = max(created for _, created in provider.secrets["shopkey"].values())
         if self.world.clock() - youngest >= timedelta(seconds=seconds):  # never take away what was listed already
             provider.listing_lag = timedelta(seconds=seconds)
+            self.beyond_window |= provider.listing_lag > provider.settle
 
     # --- a human -----------------------------------------------------------------------------------------------
 
@@ -188,8 +190,11 @@ class RotatorMachine(RuleBasedStateMachine):
 
     @invariant()
     def at_most_one_unpublished_secret_of_ours_is_live(self) -> None:
-        """I5: two runners never both create. (A human who publishes something else meanwhile is not a runner.)"""
-        if not hasattr(self, "world") or self.touched:
+        """I5: two runners never both create. (A human who publishes something else meanwhile is not a runner.)
+
+        A list that lacks a secret for longer than the consistency window looks like a create that never happened.
+        """
+        if not hasattr(self, "world") or self.touched or self.beyond_window:
             return
         ever = {version.get("api_secret") for version in self.world.vault.versions["apps/shop"]}
         unpublished = [value for value in self.world.live.values() if value not in ever]
@@ -206,13 +211,24 @@ class RotatorMachine(RuleBasedStateMachine):
         world.provider.refusals = 0
         world.provider.listing_lag = timedelta()
         outcome = self.ordinary_run()
-        if self.touched:
+        if self.touched or self.beyond_window or self.replaced_in_doubt:
             self.judge_a_touched_account(outcome)
             return
         assert outcome.result is Result.OK, outcome
         assert world.journal.phase is Phase.IDLE
         assert list(world.live) == [world.journal.current_id], "unknown or old secrets are left"
         assert world.consumer_works()
+
+    @property
+    def replaced_in_doubt(self) -> bool:
+        """Whether a secret was replaced before its id was certain: it becomes unknown, and a person decides."""
+        versions = self.world.vault.versions[self.world.settings.journal_path(self.world.account)]
+        return any(
+            (before.get("current_id") or {}).get("learned") == "pending"
+            and after["candidate"] is None
+            and before["candidate"] is not None
+            for before, after in pairwise(versions)
+        )
 
     def ordinary_run(self, **options: Any) -> Outcome:
         """Run once, and as often again as the outcome says that a later run continues."""

@@ -255,7 +255,9 @@ class Situation:
         current = self.journal.current
         if current is None:
             return self.listed - self.explained - before
-        own = self.pool_of(current) if current.is_pending else ids_of(current.id)
+        # Beside a candidate, an id that was not listed before it can be the candidate's, whatever else is pending.
+        is_open = current.is_pending and self.journal.candidate is None
+        own = self.pool_of(current) if is_open else ids_of(current.id)
         return self.listed - self.explained - before - own
 
     # --- what may be revoked when --------------------------------------------------------------------------------
