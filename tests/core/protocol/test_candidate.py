@@ -306,6 +306,13 @@ def test_new_id_is_awaited_if_it_can_be_the_candidates(
     assert step.advice
 
 
+@pytest.mark.parametrize("looks", [0, 1])
+def test_new_id_is_awaited_while_the_current_id_is_pending(looks: int) -> None:
+    """The pending id was listed before the candidate, so the other id can be the candidate's: it is not sent again."""
+    adopted = replace(PREPARED, current=pending("a" if looks else None, looks=looks))
+    assert isinstance(step_of(adopted, waits(listing=listing("a", "c"))), Pause)
+
+
 def test_new_id_is_not_awaited_for_ever() -> None:
     strange = waits(listing=listing("a", "c"))
     assert failure_of(step_of(PREPARED, replace(strange, waiting_since=TIME_IS_UP))) is Failure.AMBIGUOUS

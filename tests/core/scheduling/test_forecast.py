@@ -277,7 +277,7 @@ class Printed:
 def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
     fleet = [member("main", 10 * DAY), member("shop", 10 * DAY + HOUR, primary="main"), member("alerts", 29 * DAY)]
     assert printed(ahead(fleet, 22 * DAY), new="not taken on yet") == [
-        "when                                account  what",
+        "when                                account  event",
         "2026-11-24 Tue 18:00:00  in 1d      alerts   rotate",
         "2026-11-25 Wed 18:00:00  in 2d      alerts   revoke the previous secret",
         "2026-12-13 Sun 17:00:00  in 19d23h  shop     rotate",
