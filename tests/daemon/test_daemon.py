@@ -96,9 +96,17 @@ def test_it_rotates_again_and_again_on_time_and_consumers_never_notice(cluster: 
     # Each rotation can be followed through the log by its id, from the first line to the last.
     told: dict[str, list[str]] = {}
     for event in daemon.events:
-        if event.get("account") == "a" and event["event"].startswith("rotation."):
-            told.setdefault(event["rotation_id"], []).append(event["event"].removeprefix("rotation."))
-    whole = ["prepared", "created", "published", "committed", "claimed", "revoked", "settled"]
+        if event.get("account") == "a" and event["event"].startswith(("rotation.", "lease.", "revocation.")):
+            told.setdefault(event["rotation_id"], []).append(event["event"])
+    whole = [
+        "rotation.prepared",
+        "rotation.created",
+        "rotation.published",
+        "rotation.recorded",
+        "lease.acquired",
+        "rotation.revoked",
+        "revocation.recorded",
+    ]
     assert list(told.values())[1] == whole
 
 
