@@ -5,7 +5,6 @@ import gzip
 import json
 import socket
 import ssl
-import struct
 import threading
 import time
 import traceback
@@ -48,6 +47,7 @@ from rotator.provider import (
     Unprovisioned,
 )
 from testkit.cluster import PATIENCE, eventually
+from tests.net.wire import hang, in_turn, reset
 
 KEY = "abcd1234"
 OLD, NEW = "OldCanary1aaaaaaaaaaaaaaa", "NewCanary2bbbbbbbbbbbbbbb"
@@ -140,28 +140,6 @@ def says(status: int, body: object = b"", headers: str = "") -> Answer:
 
 def lists(*entries: object) -> Answer:
     return says(200, {"_links": {"self": {}}, "_embedded": {"secrets": list(entries)}})
-
-
-def in_turn(*answers: Answer) -> Answer:
-    """One after the other, the last one for ever."""
-    left = list(answers)
-
-    def answer(connection: socket.socket) -> None:
-        now = left.pop(0) if len(left) > 1 else left[0]
-        now(connection)
-
-    return answer
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def hang(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.recv(1)  # returns when the client gives up
-    connection.close()
 
 
 @contextmanager

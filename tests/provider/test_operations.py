@@ -33,6 +33,7 @@ from rotator.provider import (
     Unauthorized,
     Unprovisioned,
 )
+from tests.net.wire import in_turn, reset
 from tests.provider import test_client as wire
 from tests.provider.test_client import (
     AUTH,
@@ -42,7 +43,6 @@ from tests.provider.test_client import (
     Answer,
     Provider,
     everything_about,
-    in_turn,
     provider,
     says,
 )
@@ -419,7 +419,7 @@ UNDOCUMENTED: dict[str, Answer] = {
     "nested XML": xml("<a>" * 100_000 + "</a>" * 100_000),
     "a page of a broken gateway": says(502, b"<html>Bad gateway</html>", "Content-Type: text/html\r\n"),
     "the body is cut": wire.raw(b"HTTP/1.1 200 X\r\nContent-Length: 500\r\n\r\n" + b'{"response": "success"}'),
-    "the connection is reset": wire.reset,
+    "the connection is reset": reset,
 }
 
 
@@ -429,7 +429,7 @@ def test_what_no_document_describes_leaves_open_what_was_done(answer: Answer, op
     assert isinstance(failure(answer, operation), LostAnswer)
 
 
-@pytest.mark.parametrize("answer", [says(503), wire.reset, says(200, b"<html>")])
+@pytest.mark.parametrize("answer", [says(503), reset, says(200, b"<html>")])
 @WRITES
 def test_what_costs_or_changes_something_is_sent_once(answer: Answer, operation: Operation) -> None:
     with provider(answer) as server, client(server, retries=2) as api:
@@ -441,7 +441,7 @@ def test_what_costs_or_changes_something_is_sent_once(answer: Answer, operation:
 @READS
 def test_what_changes_nothing_is_repeated_until_it_is_answered(operation: Operation) -> None:
     good = says(200, BALANCE | SETTINGS)
-    with provider(in_turn(wire.reset, says(503), good)) as server, client(server, retries=2) as api:
+    with provider(in_turn(reset, says(503), good)) as server, client(server, retries=2) as api:
         operation(api)
         assert len(server.requests) == 3
 
@@ -470,7 +470,7 @@ def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -
         server.answer = says(200, BALANCE | SETTINGS | {"response": "success"})
         for operation in (balance, top_up, change, look):
             operation(api)
-        for server.answer in (says(401), wire.reset):
+        for server.answer in (says(401), reset):
             with pytest.raises(ApiError):
                 top_up(api)
     assert counted == [
