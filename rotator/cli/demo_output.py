@@ -62,7 +62,7 @@ def print_result(result: DemoResult, *, to_stderr: bool) -> None:
         refused = Styled(f"{result.consumer_failures} of them refused", "red", bold=True)
     checks = Styled(str(result.consumer_checks), bold=True)
     echo(stderr=to_stderr)
-    echo("A consumer read Vault and used each secret ", checks, " times, ", refused, ".", stderr=to_stderr)
+    echo("A consumer read a published secret and used it ", checks, " times, ", refused, ".", stderr=to_stderr)
 
 
 def print_connection(stage: Stage, *, to_stderr: bool) -> None:
