@@ -3,6 +3,6 @@
 from rotator.net.addresses import Origin
 from rotator.net.proxies import Proxy, find_proxy
 from rotator.net.tls import Tls
-from rotator.net.transport import Deadline, Response, Transport, Unanswered
+from rotator.net.transport import Deadline, Response, TooLong, Transport, Unanswered
 
-__all__ = ["Deadline", "Origin", "Proxy", "Response", "Tls", "Transport", "Unanswered", "find_proxy"]
+__all__ = ["Deadline", "Origin", "Proxy", "Response", "Tls", "TooLong", "Transport", "Unanswered", "find_proxy"]

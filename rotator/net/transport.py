@@ -46,12 +46,12 @@ class Response:
     Attributes:
         status: The HTTP status.
         headers: Values by their names in lower case.
-        content: The body as it was sent, even if it is compressed; None if it is longer than the transport accepts.
+        content: The body as it was sent, even if it is compressed.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    content: bytes | None = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class Unanswered(Exception):
@@ -85,6 +85,13 @@ class Unanswered(Exception):
     def code(self) -> str:
         """The word in metrics in place of an HTTP status."""
         return "no_answer" if self.sent else "not_sent"
+
+
+class TooLong(Unanswered):
+    """The body of the response is longer than the transport accepts."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__("the answer is too long", sent=True, headers=headers)
 
 
 class Deadline(float):
@@ -154,6 +161,7 @@ class Transport:
 
         Raises:
             Unanswered: If there is no complete response.
+            TooLong: If its body is too long.
         """
         length = [("Content-Length", str(len(content)))] if content or method == "POST" else []
         received: dict[str, str] = {}
@@ -171,7 +179,7 @@ class Transport:
             try:
                 _check(response)
                 received |= _headers(response)
-                return Response(response.status, received, self._read(response))
+                return Response(response.status, received, self._read(response, received))
             finally:
                 response.close()
         except _FAILURES as error:
@@ -208,12 +216,12 @@ class Transport:
         except IndexError:  # another thread has taken it
             pass
 
-    def _read(self, response: httpcore.Response) -> bytes | None:
+    def _read(self, response: httpcore.Response, headers: Mapping[str, str]) -> bytes:
         content = bytearray()
         for chunk in response.iter_stream():
             content += chunk
             if len(content) > self._max_content:
-                return None
+                raise TooLong(headers)
         return bytes(content)
 
     def _unanswered(self, error: Exception, deadline: Deadline, headers: Mapping[str, str]) -> Unanswered:

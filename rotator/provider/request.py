@@ -1,6 +1,5 @@
 """A request to the Account API, and the values of it that stay hidden."""
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,8 +62,6 @@ class Call:
         }
         if not in_query:
             headers["Authorization"] = f"Basic {self._basic()}"
-        if self.fields:
-            headers["Content-Type"] = "application/json" if self.of_secrets else "application/x-www-form-urlencoded"
         if self.operation == "create":
             headers["Connection"] = "close"
         return headers
@@ -80,16 +77,9 @@ class Call:
         secret = self.auth.api_secret.get_secret_value()
         return f"{self.path}?{urlencode({'api_key': self.auth.api_key, 'api_secret': secret})}"
 
-    def content(self) -> bytes:
-        """The body, with the fields in the clear.
-
-        Raises:
-            UnicodeEncodeError: If a field is no Unicode text; its text shows it.
-        """
-        fields = {name: value.get_secret_value() for name, value in self.fields.items()}
-        if not fields:
-            return b""
-        return (json.dumps(fields, ensure_ascii=False) if self.of_secrets else urlencode(fields)).encode()
+    def body(self) -> dict[str, str]:
+        """The fields in the clear."""
+        return {name: value.get_secret_value() for name, value in self.fields.items()}
 
     def register(self) -> None:
         """Register every secret of it, so that texts of its answer are masked."""

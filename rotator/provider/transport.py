@@ -1,4 +1,8 @@
-"""One host of the provider: the connections to it, its limits, and the errors for requests without an answer."""
+"""One host of the provider: the connections to it, its limits, and the errors for requests without an answer.
+
+httpx makes the requests and reads the responses. The transport of `net`, which has one deadline for a whole request,
+carries them.
+"""
 
 import math
 import re
@@ -7,11 +11,12 @@ from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import httpx
 import structlog
 
 from rotator.config import AccountApiSettings
 from rotator.errors import ConfigError
-from rotator.net import Deadline, Origin, Tls, Transport, Unanswered
+from rotator.net import Deadline, Origin, Tls, TooLong, Transport, Unanswered
 from rotator.net.answers import is_encoded
 from rotator.provider.errors import STATUS_PAGE, ApiError, LostAnswer, NotSent, RateLimited
 from rotator.provider.parsing import Reply, clean
@@ -27,6 +32,8 @@ KEPT = timedelta(seconds=2)
 
 _MAX_BODY = 1 << 20
 _MAX_TARGET = 1 << 16
+# httpx would act on these: keep cookies of one account for the next, prepare the redirected request.
+_IGNORED = ("set-cookie", "location")
 _log = structlog.get_logger()
 
 
@@ -64,12 +71,14 @@ class Host:
         self.setting = setting
         self.name = origin.location
         self.limiter = limiter
+        self._url = httpx.URL(str(origin))
         self._path = urlsplit(url).path
         self._timeout = settings.timeout.total_seconds()
         self._in_query = settings.rest_auth == "query"
         self._transport = Transport(
             origin, _tls(settings, origin), kept=connections, keep_for=kept, max_content=_MAX_BODY
         )
+        self._client = httpx.Client(transport=_HttpxTransport(self._transport), trust_env=False)
         if origin.in_plain_text:
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
@@ -106,35 +115,54 @@ class Host:
         deadline = Deadline.after(self._timeout)
         call.register()
         try:
-            hidden, content = call.in_the_clear(), call.content()
-            in_query = self._in_query and not call.of_secrets
-            target, headers = self._path + call.target(in_query=in_query), call.headers(in_query=in_query)
+            hidden, request = call.in_the_clear(), self._request(call, deadline)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
-        if len(target) > _MAX_TARGET:
+        except httpx.InvalidURL:
             return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         closed.wait(min(self.limiter.take_turn(), deadline.left()))
         refusal = self.local_refusal(call)  # another thread may have met a 429 during the wait
         if refusal is not None:
             return refusal
         try:
-            response = self._transport.send(call.method, target, deadline, headers, content)
+            response = self._client.send(request, stream=True)
         except Unanswered as error:
             return self._unanswered(call, error, Reply.of(0, error.headers, b"", hidden).request_id)
-        reply = Reply.of(response.status, response.headers, response.content or b"", hidden)
+        reply = Reply.of(response.status_code, response.headers, b"".join(response.iter_raw()), hidden)
         if is_encoded(response.headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",
                 next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {self.setting}",
                 request_id=reply.request_id,
             )
-        if response.content is None:
-            what = f"The answer to {call} is longer than any of the Account API's"
-            return LostAnswer(what, next_step=STATUS_PAGE, request_id=reply.request_id)
         return reply
+
+    def _request(self, call: Call, deadline: Deadline) -> httpx.Request:
+        """The request. httpx sees the host's address only: its logs and errors contain the URL.
+
+        Raises:
+            UnicodeEncodeError: If a value is no Unicode text; its text shows it.
+            httpx.InvalidURL: If the URL would be too long.
+        """
+        in_query = self._in_query and not call.of_secrets
+        target = self._path + call.target(in_query=in_query)
+        if len(target) > _MAX_TARGET:
+            raise httpx.InvalidURL("URL too long")
+        fields = call.body() or None
+        return httpx.Request(
+            call.method,
+            self._url,
+            headers=call.headers(in_query=in_query),
+            json=fields if call.of_secrets else None,
+            data=None if call.of_secrets else fields,
+            extensions={"deadline": deadline, "target": target},
+        )
 
     def _unanswered(self, call: Call, error: Unanswered, request_id: str) -> ApiError:
         """The error that no answer means, or one that was cut off after its headers."""
+        if isinstance(error, TooLong):
+            what = f"The answer to {call} is longer than any of the Account API's"
+            return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
         if error.sent:
             what = f"{self.name} did not answer {call} ({error.kind})"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
@@ -149,6 +177,29 @@ class Host:
             f"{self.name} cannot be reached ({reason})",
             next_step=f"Look at the network and at {self.setting}",
         )
+
+
+class _HttpxTransport(httpx.BaseTransport):
+    """Carries the requests of an httpx client.
+
+    Their extensions are `deadline` and `target`: path and query as they are sent.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            Unanswered: If there is no complete response.
+        """
+        headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
+        response = self._transport.send(
+            request.method, request.extensions["target"], request.extensions["deadline"], headers, request.read()
+        )
+        kept = {name: value for name, value in response.headers.items() if name not in _IGNORED}
+        return httpx.Response(response.status, headers=kept, stream=httpx.ByteStream(response.content))
 
 
 def _tls(settings: AccountApiSettings, origin: Origin) -> Tls | None:

@@ -182,8 +182,6 @@ class Http:
             response = self._transports[origin].send(
                 method, target, Deadline(until), self._headers(headers, content), content
             )
-            if response.content is None:
-                problem = Unanswered("the answer is too long", sent=True)
         except Unanswered as error:
             problem = error
         self._on_request(operation, problem.code if problem else str(response.status), time.monotonic() - begun)
@@ -236,7 +234,7 @@ def _answer(response: Response) -> Answer:
     headers = response.headers
     kind = None if is_encoded(headers.get("content-encoding")) else headers.get("content-type")
     retry_after = parse_retry_after(headers.get("retry-after"))
-    return Answer(response.status, response.content or b"", media_type(kind), retry_after)
+    return Answer(response.status, response.content, media_type(kind), retry_after)
 
 
 def _tls(settings: VaultSettings) -> Tls:
