@@ -3,12 +3,14 @@
 `ROTATOR_VAULT__ADDRESS` sets `vault.address`. A variable for a section or a list contains JSON.
 """
 
-import json
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from rotator.errors import ConfigError
 
@@ -16,6 +18,7 @@ Key = tuple[str | int, ...]
 """Place of a value: names of sections and keys, positions in lists."""
 
 _PREFIX = "ROTATOR_"
+_DELIMITER = "__"
 # Of each pair the later one is for OpenBao, whose command reads both.
 _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "ADDR": ("vault", "address"),
@@ -36,8 +39,8 @@ class Environment:
         variables: The variable that set the value at each place.
     """
 
-    values: dict[str, Any] = field(default_factory=dict)
-    variables: dict[Key, str] = field(default_factory=dict)
+    values: dict[str, Any]
+    variables: dict[Key, str]
 
     def variable(self, key: Key) -> tuple[str, Key] | None:
         """The variable that set the value at a place, and the place of the variable's whole value."""
@@ -50,56 +53,101 @@ class Environment:
         """The first variable that set a value within a section, and the place of that value."""
         return next(((name, place) for place, name in self.variables.items() if place[: len(key)] == key), None)
 
-    def set(self, key: tuple[str, ...], value: Any, variable: str) -> None:
-        """Set the value at a place. Sections are merged, other values are replaced.
 
-        Raises:
-            ConfigError: If the value of a section that contains the place is no section.
-        """
-        if isinstance(value, dict):
-            for name, part in value.items():
-                self.set((*key, str(name)), part, variable)
-            return
-        section = self.values
-        for name in key[:-1]:
-            section = section.setdefault(name, {})
-            if not isinstance(section, dict):
-                place = self.variable(key)
-                raise ConfigError(f"{place[0] if place else variable}: a variable for a whole section must be JSON")
-        section[key[-1]] = value
-        self.variables[key] = variable
-
-
-def read_environment(environ: Mapping[str, str], model: type[BaseModel]) -> Environment:
+def read_environment(model: type[BaseModel]) -> Environment:
     """Read the variables that set keys of a model. ROTATOR_* override those of `vault` and `bao`.
 
     Other ROTATOR_* variables are ignored: Kubernetes sets some for a Service of that name.
 
     Raises:
-        ConfigError: If a variable has one underscore where its setting has two, or cannot be read.
+        ConfigError: If a variable has one underscore where its setting has two.
     """
-    environment = Environment()
+    of_vault = _vault_variables()
+    own = {name.upper(): name for name in os.environ if name.upper().startswith(_PREFIX)}
+    values: dict[str, Any] = {}
+    for key, name in of_vault.items():
+        values = merged(values, _nested(key, os.environ[name]))
+    own_values = _Variables(model)() | _unknown_sections(own, model)
+    variables: dict[Key, str] = dict(of_vault.items())
+    for key in _places(own_values):
+        names = (variable_name(key[:length]) for length in range(len(key), 0, -1))
+        variables[key] = next(own[name] for name in names if name in own)
+    return Environment(merged(values, own_values), variables)
+
+
+class _Variables(EnvSettingsSource):
+    """The values of ROTATOR_*. What should be JSON and is not stays a text, which the check of the whole refuses."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        # The library reads the model's fields only. A BaseSettings would take some keys of a file for its own options.
+        super().__init__(cast("type[BaseSettings]", model), env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER)
+        # A section before its keys, which override it.
+        self.env_vars = dict(sorted(self.env_vars.items(), key=lambda item: item[0].count(_DELIMITER)))
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Read JSON."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
+
+
+def _vault_variables() -> dict[tuple[str, ...], str]:
+    """The variable of `vault` or `bao` that sets each key."""
+    found = {}
     for name, key in _VAULT_VARIABLES.items():
         for variable in (f"BAO_{name}", f"VAULT_{name}"):
-            if environ.get(variable):
-                environment.set(key, environ[variable], variable)
-    variables = {name.replace("__", "_"): name for name in _variables(model, _PREFIX)}
-    for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
-        name = variable.upper()
-        if not name.startswith(_PREFIX):
+            if os.environ.get(variable):
+                found[key] = variable
+    return found
+
+
+def _unknown_sections(own: Mapping[str, str], model: type[BaseModel]) -> dict[str, Any]:
+    """Values of variables for sections that do not exist, which the library ignores.
+
+    Raises:
+        ConfigError: If a variable has one underscore where its setting has two.
+    """
+    meant = {name.replace(_DELIMITER, "_"): name for name in _names(model, ())}
+    unknown: dict[str, Any] = {}
+    for name, variable in own.items():
+        section, *keys = name.removeprefix(_PREFIX).lower().split(_DELIMITER)
+        if section in model.model_fields:
             continue
-        value = _parsed(environ[variable])
-        key = tuple(name.removeprefix(_PREFIX).lower().split("__"))
-        if len(key) > 1 or key[0] in model.model_fields or not isinstance(value, str):
-            environment.set(key, value, variable)
-        elif name in variables:
-            raise ConfigError(f"{variable}: is no setting. Did you mean {variables[name]}?")
-    return environment
+        if keys:
+            unknown = merged(unknown, _nested((section, *keys), os.environ[variable]))
+        elif name in meant:
+            raise ConfigError(f"{variable}: is no setting. Did you mean {meant[name]}?")
+    return unknown
+
+
+def _nested(key: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for name in reversed(key):
+        value = {name: value}
+    return dict(value)
+
+
+def _places(values: Mapping[str, Any], section: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The place of each value that is no section."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _places(value, (*section, name))
+        else:
+            yield (*section, name)
+
+
+def _names(model: type[BaseModel], section: tuple[str, ...]) -> Iterator[str]:
+    """The variable of each key."""
+    for name, setting in model.model_fields.items():
+        if isinstance(setting.annotation, type) and issubclass(setting.annotation, BaseModel):
+            yield from _names(setting.annotation, (*section, name))
+        else:
+            yield variable_name((*section, name))
 
 
 def variable_name(key: tuple[str, ...]) -> str:
     """The variable that sets a key."""
-    return _PREFIX + "__".join(key).upper()
+    return _PREFIX + _DELIMITER.join(key).upper()
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -112,20 +160,3 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         if isinstance(above[key], dict):
             both[key] = merged(below[key], above[key]) if isinstance(below[key], dict) else below[key]
     return both
-
-
-def _parsed(text: str) -> Any:
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-    return text
-
-
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, setting in model.model_fields.items():
-        if isinstance(setting.annotation, type) and issubclass(setting.annotation, BaseModel):
-            yield from _variables(setting.annotation, f"{prefix}{name.upper()}__")
-        else:
-            yield f"{prefix}{name.upper()}"

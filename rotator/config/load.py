@@ -48,7 +48,7 @@ def load(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_secrets(path, content)
-    environment = read_environment(os.environ, Settings)
+    environment = read_environment(Settings)
     values = merged(content, environment.values)
     try:
         settings = Settings.model_validate(values)
