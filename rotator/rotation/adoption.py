@@ -141,8 +141,11 @@ class Adoption:
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
         replaced = state.seen.published.secret != secret and state.speaks_of_published()
+        # The document names an id once it is certain. A person can be wrong.
+        certain = {info.id for info in infos} <= identity.foreign_ids | {secret_id}
+        named = secret_id if certain else None
         published = Published(
-            secret=secret, secret_id=secret_id, rotated_at=info.created_at if info is not None else state.clock()
+            secret=secret, secret_id=named, rotated_at=info.created_at if info is not None else state.clock()
         )
         if not self._executor.publisher.publish(published, trigger="adopt"):
             raise ContentionError(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Identity, Learned, is_recorded, transitions
+from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
@@ -47,15 +47,24 @@ class Identification:
             RotatorError: If several ids are possible, or the given one belongs to another value.
         """
         state, listed = self._state, frozenset(info.id for info in infos)
-        foreign = self._ids_of_others(secret)
+        foreign = frozenset(self._ids_of_others(secret))
         if secret_id is not None:
+            proven = self._answered_id() if state.seen.published.secret == secret else None
+            if proven in listed - {secret_id}:
+                raise OperatorError(
+                    f"This secret of {self._name} has the id {proven}: the provider named it with the new secret",
+                    unchanged=NOTHING_WRITTEN,
+                    advice="Leave out --secret-id, or name this id",
+                )
             if secret_id in foreign:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
                     advice="Name the id of this value",
                 )
-            return Identity(secret_id, Learned.PERSON, beside=listed)
+            # A document can repeat the claim of a person. An id that the provider answered is certainly another value's.
+            proven_others = foreign & self._answered_ids() & listed
+            return Identity(secret_id, Learned.PERSON, beside=listed, foreign_ids=proven_others)
         pool = listed - foreign - state.situation.gone
         if len(pool) > 1 and not self._is_recorded(secret):
             described = ", ".join(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
@@ -66,15 +75,26 @@ class Identification:
                 next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
             )
         case = state.situation
-        return replace(
-            transitions.pending(case, foreign_ids=frozenset(foreign), guess=next(iter(pool), None)), beside=listed
-        )
+        return replace(transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=listed)
 
     def _is_recorded(self, secret: SecretStr) -> bool:
         """Whether the value is published and recorded already."""
         published = self._state.seen.published
         recorded = is_recorded(self._state.journal, published)
         return published.secret == secret and (recorded and self._state.journal.current is not None)
+
+    def _answered_id(self) -> str | None:
+        """Return the published secret's id, if the provider answered it; None if that is not known."""
+        current = self._state.journal.current
+        if current is None or not current.is_answered or not self._state.speaks_of_published():
+            return None
+        return current.id
+
+    def _answered_ids(self) -> frozenset[str]:
+        """Return the ids that the provider answered to creates of recorded values."""
+        journal = self._state.journal
+        identities = (journal.current, *(entry.identity for entry in journal.retiring))
+        return ids_of(*(known.id for known in identities if known is not None and known.is_answered))
 
     def _ids_of_others(self, secret: SecretStr) -> set[str]:
         """Return ids that rotator wrote into the published document together with other values.
@@ -83,14 +103,7 @@ class Identification:
         """
         state, account = self._state, self._state.account
         current, newest = state.journal.current, state.document.version
-        ids: set[str] = set()
-        if (
-            current is not None
-            and current.is_answered
-            and current.id
-            and state.seen.published.secret not in (None, secret)
-        ):
-            ids.add(current.id)
+        ids = set(ids_of(self._answered_id() if state.seen.published.secret != secret else None))
         owners: dict[str, SecretStr] = {}
         for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
             document = state.document if version == newest else state.store.read(account.path, version)

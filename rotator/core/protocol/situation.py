@@ -165,7 +165,23 @@ class Situation:
         if current.is_pending:
             pool = self.pool_of(current)
             return pool - self.explained if len(pool) > 1 else frozenset()
-        return self.listed - self.explained - {current.id} - current.beside
+        return self._unexplained_beside(current, self.listed)
+
+    def _unexplained_beside(self, current: Identity, ids: frozenset[str]) -> frozenset[str]:
+        """Return those of the ids that can belong to the published secret instead of the id that is known."""
+        explained = self.explained - self.retiring_rivals(current)
+        return ids - explained - current.other_ids - ids_of(current.id)
+
+    def retiring_rivals(self, current: Identity) -> frozenset[str]:
+        """Return the retiring ids that can belong to the published secret, because a person named its id.
+
+        A person can go back to a secret of rotator's and name a wrong id. An id that a person named to be revoked is
+        no rival.
+        """
+        if not current.is_named:
+            return frozenset()
+        recorded = frozenset(entry.id for entry in self.journal.retiring if not entry.is_named)
+        return recorded - current.other_ids - ids_of(current.id)
 
     def pool_of(self, identity: Identity) -> frozenset[str]:
         """Return the listed ids that can belong to a pending identity."""
@@ -185,7 +201,7 @@ class Situation:
             return False
         before, until = self.journal.strangers, self.strangers_until
         if before is not None and until is not None and self.listed_at < until:
-            return bool(self.strangers | (before.ids - self.explained - {current.id} - current.beside))
+            return bool(self.strangers | self._unexplained_beside(current, before.ids))
         return bool(self.strangers)
 
     @property

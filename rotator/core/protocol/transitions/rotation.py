@@ -76,7 +76,7 @@ def committed(case: Situation) -> Journal:
         ids_before=frozenset(),
         create_until=case.create_until,
         retiring=tuple(entries.values()),
-        request=_request_after_commit(case, old.id if old is not None else None),
+        request=_request_after_commit(case),
     )
     fence = case.late_create_until or case.now
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
@@ -86,9 +86,12 @@ def committed(case: Situation) -> Journal:
 
 
 def _retiring_previous(case: Situation) -> Retiring | None:
-    """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt."""
+    """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
+
+    If a person named its id, and it can be a retiring one as well, it becomes unknown.
+    """
     old = case.journal.current
-    if old is None or old.id is None or old.id == case.candidate_id:
+    if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
         return None
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
@@ -120,7 +123,7 @@ def _answered_ids(journal: Journal) -> frozenset[str]:
     return ids_of(*(identity.id for identity in identities if identity is not None and identity.is_answered))
 
 
-def _request_after_commit(case: Situation, retired: str | None) -> Request | None:
+def _request_after_commit(case: Situation) -> Request | None:
     """A compromised request is done when the replaced secret is gone; the others are done now.
 
     A request of another secret stays: one that is being revoked, or the candidate itself, which consumers read already.
@@ -131,9 +134,10 @@ def _request_after_commit(case: Situation, retired: str | None) -> Request | Non
     if not case.requested:
         known = case.candidate_id is not None and _is_of_candidate(case, request)
         return replace(request, of=Target(id=case.candidate_id)) if known else request
-    if request.kind is not RequestKind.COMPROMISED or retired is None:
+    previous = next(iter(case.journal.named_ids - ids_of(case.candidate_id)), None)
+    if request.kind is not RequestKind.COMPROMISED or previous is None:
         return None
-    return replace(request, of=Target(id=retired))
+    return replace(request, of=Target(id=previous))
 
 
 def verifying(case: Situation, since: datetime) -> Journal:
