@@ -62,7 +62,7 @@ class Identification:
                     unchanged=NOTHING_WRITTEN,
                     advice="Name the id of this value",
                 )
-            # A document can repeat the claim of a person. An id that the provider answered is certainly another value's.
+            # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & listed
             return Identity(secret_id, Learned.PERSON, beside=listed, foreign_ids=proven_others)
         pool = listed - foreign - state.situation.gone
