@@ -1842,7 +1842,7 @@ def test_a_mark_ends_although_the_document_was_deleted_with_its_history() -> Non
     store(world, publishing=Publishing(world.journal.published_version + 7))
     assert world.rotation().run().result is Result.OK
     assert world.journal.publishing is None
-    assert wake_at(world.journal, world.provider.settle) is None
+    assert wake_at(world.journal, world.provider.settle, world.clock()) is None
     assert world.consumer_works()
 
 

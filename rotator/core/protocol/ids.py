@@ -50,7 +50,7 @@ class Ids(Instants):
     @property
     def gone(self) -> frozenset[str]:
         """Ids that were revoked within the consistency window: lists might still show them."""
-        recent = {entry.id for entry in self.journal.gone if self.listed_at - entry.at < self.policy.window}
+        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry)}
         return frozenset(recent) | self.seen.revoked
 
     @property

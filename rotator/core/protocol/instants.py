@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.journal import Gone, Identity, Journal, Retiring
 from rotator.core.protocol.lease import CLOCK_RESOLUTION, believed, has_lease, leased_elsewhere
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
@@ -47,6 +47,24 @@ class Instants:
         """Return an instant of the time that all instances share in this instance's clock."""
         return None if at is None else at + (self.now - self.shared_now)
 
+    def shared(self, at: datetime) -> datetime:
+        """Return an instant of this instance's clock in the time that all instances share."""
+        return at + (self.shared_now - self.now)
+
+    def not_after(self, at: datetime, longest: timedelta) -> datetime:
+        """Return an instant of the journal, or its latest possible value if it lies further ahead than it can.
+
+        Args:
+            at: The instant, by the clock of the instance that wrote it.
+            longest: How far ahead of that clock it lay at most. The journal was stored then, or later.
+        """
+        written_at = self.seen.journal_at
+        if at <= self.now + longest or written_at is None:
+            return at
+        if self.vault_now is None:
+            return believed(at, longest, written_at, self.now) or at
+        return min(at, written_at + (self.now - self.vault_now) + longest)
+
     def not_before(self, at: datetime, span: timedelta) -> datetime:
         """Return the instant, or a later one if the journal is not as old as this span by Vault's clock.
 
@@ -60,8 +78,10 @@ class Instants:
 
     def window_after(self, noted_at: datetime | None) -> datetime | None:
         """Return when the consistency window is over after an instant that another clock wrote down as its present."""
-        since = believed(noted_at, timedelta(), self.seen.journal_at, self.now)
-        return None if since is None else self.not_before(since + self.policy.window, self.policy.window)
+        if noted_at is None:
+            return None
+        since = self.not_after(noted_at, timedelta())
+        return self.not_before(since + self.policy.window, self.policy.window)
 
     @property
     def listed_at(self) -> datetime:
@@ -110,11 +130,15 @@ class Instants:
 
     def look_at(self, identity: Identity | None) -> datetime | None:
         """Return when the next list counts for a pending identity; None if it is not pending."""
-        if identity is None or not identity.is_pending:
+        if identity is None or not identity.is_pending or identity.next_look is None:
             return None
-        at = believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
         spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2
-        return None if at is None else self.not_before(at, spacing)
+        return self.not_before(self.not_after(identity.next_look, self.policy.window), spacing)
+
+    def is_recent(self, entry: Gone) -> bool:
+        """Return whether lists might still show a revoked id."""
+        until = self.window_after(entry.at)
+        return until is not None and self.listed_at < until
 
     def gone_at(self, entry: Retiring) -> datetime | None:
         """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""

@@ -196,8 +196,8 @@ class Verification:
 
     Attributes:
         rotation_id: The rotation that the candidate belongs to.
-        since: When waiting began. `verify_timeout` counts from here.
-        next_look: When the next run looks again.
+        since: When waiting began, by Vault's clock. `verify_timeout` counts from here.
+        next_look: When the next run looks again, by Vault's clock.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 

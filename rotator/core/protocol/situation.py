@@ -90,7 +90,9 @@ class Situation(Ids):
         secret is revoked while a create might be under way.
         """
         early = self.forced and self.crowded
-        grace_over = min(self.now, entry.not_before) if early else entry.not_before
+        # A compromised secret was due when that was written down, by a clock that might be ahead.
+        grace_over = self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
+        grace_over = min(self.now, grace_over) if early else grace_over
         return max(grace_over, self.late_create_until or grace_over)
 
     @property
@@ -108,8 +110,8 @@ class Situation(Ids):
         here, verification = self.seen.waiting_since.get(awaited), self.journal.verification
         if awaited is not Awaited.CANDIDATE or verification is None or self.seen.creates:
             return here
-        of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.now
-        return verification.since if of_this else here
+        of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.shared_now
+        return self.local(verification.since) if of_this else here
 
     def waited(self, awaited: Awaited) -> timedelta:
         """Return how long something was awaited; never less than nothing, whatever clocks say."""

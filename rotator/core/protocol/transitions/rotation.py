@@ -144,4 +144,4 @@ def verifying(case: Situation, since: datetime) -> Journal:
     """Without the lease: the candidate does not authenticate yet, and a later run looks again."""
     journal = released(case)
     rotation_id = journal.rotation_id or ""
-    return replace(journal, verification=Verification(rotation_id, since, case.next_look))
+    return replace(journal, verification=Verification(rotation_id, case.shared(since), case.shared(case.next_look)))
