@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Identity, Outcome, Published
 from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol.words import names_of
 from rotator.errors import RotatorError
 from rotator.provider import SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
@@ -78,7 +79,7 @@ class Adoption:
         wrong = sorted(retire - others)
         if wrong:
             raise OperatorError(
-                f"{wrong[0]} cannot be retired: the other listed ids are {', '.join(sorted(others)) or 'none'}",
+                f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
             )
         if retire and secret_id is None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
+from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.words import listed
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
@@ -36,8 +38,8 @@ class Identification:
                 advice="Look the secret up in the provider's dashboard and try again",
             )
         if secret_id is not None and secret_id not in {info.id for info in infos}:
-            listed = ", ".join(info.id for info in infos)
-            raise OperatorError(f"The provider does not list {secret_id}; it lists {listed}", unchanged=NOTHING_WRITTEN)
+            known = listed(info.id for info in infos)
+            raise OperatorError(f"The provider does not list {secret_id}; it lists {known}", unchanged=NOTHING_WRITTEN)
         return infos
 
     def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
@@ -46,11 +48,11 @@ class Identification:
         Raises:
             RotatorError: If several ids are possible, or the given one belongs to another value.
         """
-        state, listed = self._state, frozenset(info.id for info in infos)
+        state, ids = self._state, frozenset(info.id for info in infos)
         foreign = frozenset(self._ids_of_others(secret))
         if secret_id is not None:
             proven = self._answered_id() if state.seen.published.secret == secret else None
-            if proven in listed - {secret_id}:
+            if proven in ids - {secret_id}:
                 raise OperatorError(
                     f"This secret of {self._name} has the id {proven}: the provider named it with the new secret",
                     unchanged=NOTHING_WRITTEN,
@@ -63,11 +65,11 @@ class Identification:
                     advice="Name the id of this value",
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
-            proven_others = foreign & self._answered_ids() & listed
-            return Identity(secret_id, Learned.PERSON, beside=listed, foreign_ids=proven_others)
-        pool = listed - foreign - state.situation.gone
+            proven_others = foreign & self._answered_ids() & ids
+            return Identity(secret_id, Learned.PERSON, beside=stored_ids(ids), foreign_ids=proven_others)
+        pool = ids - foreign - state.situation.gone
         if len(pool) > 1 and not self._is_recorded(secret):
-            described = ", ".join(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
+            described = listed(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
             raise OperatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
                 unchanged=NOTHING_WRITTEN,
@@ -75,7 +77,9 @@ class Identification:
                 next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
             )
         case = state.situation
-        return replace(transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=listed)
+        return replace(
+            transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=stored_ids(ids)
+        )
 
     def _is_recorded(self, secret: SecretStr) -> bool:
         """Whether the value is published and recorded already."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.journal import Identity, Learned, ids_of
-from rotator.core.protocol.limits import MAX_RESTARTS
+from rotator.core.protocol.limits import MAX_RESTARTS, stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
 from rotator.core.protocol.steps import (
@@ -55,7 +55,7 @@ def _take_over(case: Situation) -> Step:
     named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
     if len(pool) > 1:
         if named in pool and seen.published.version == 1:  # id and value were written together
-            identity = Identity(named, Learned.PERSON, beside=case.listed, foreign_ids=foreign)
+            identity = Identity(named, Learned.PERSON, beside=stored_ids(case.listed), foreign_ids=foreign)
             return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         return Fail(
             Failure.AMBIGUOUS,

@@ -256,8 +256,8 @@ class Journal:
         last_error: The error of the last failed run; never contains a secret.
         failure: The code of that failure.
         ambiguity: Set while the account holds a secret that rotator cannot account for.
-        unknown_ids: The ids that it cannot account for, where they are known.
-        strangers: The unknown ids of the last list that made the published secret's id doubtful.
+        unknown_ids: The ids that it cannot account for, where they are known; a limited number of them.
+        strangers: The unknown ids, or some of them, of the last list that made the published secret's id doubtful.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
@@ -55,7 +56,8 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     unknown = frozenset[str]() if case.in_doubt else case.unknown  # one of them can be the published secret's
     may_go = revoke & (unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
     entries = tuple(
-        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
+        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
+        for id_ in sorted(may_go)
     )
     return replace(
         without_failure(released(case)),
@@ -77,7 +79,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
         known = entries.get(id_)
-        identity = Identity(id_, Learned.PERSON, beside=case.listed)
+        identity = Identity(id_, Learned.PERSON, beside=stored_ids(case.listed))
         entries[id_] = (
             Retiring(id_, not_before, identity=identity)
             if known is None

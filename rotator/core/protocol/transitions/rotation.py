@@ -17,6 +17,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
 from rotator.core.protocol.transitions.identity import pending, restarted
@@ -113,7 +114,7 @@ def _is_of_candidate(case: Situation, request: Request) -> bool:
 
 def _candidate_identity(case: Situation) -> Identity:
     if case.candidate_id is not None:
-        return Identity(case.candidate_id, Learned.ANSWERED, beside=case.listed)
+        return Identity(case.candidate_id, Learned.ANSWERED, beside=stored_ids(case.listed))
     return pending(case, foreign_ids=case.journal.ids_before | _answered_ids(case.journal))
 
 
