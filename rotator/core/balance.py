@@ -76,8 +76,8 @@ class TopUp(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """State of one account's balance in this process.
+class BalanceState:
+    """What a process knows of one account's balance.
 
     Attributes:
         next_at: Time of the next reading.
@@ -91,39 +91,46 @@ class Watch:
     low: bool = False
     failures: int = 0
 
+    @classmethod
+    def begin(cls, account: str, every: timedelta, now: datetime) -> "BalanceState":
+        """Return the state before the first reading, which is soon. Later readings have the account's own times."""
+        return cls(now + min(every, FIRST_WITHIN) * _share(account))
 
-def begun(account: str, every: timedelta, now: datetime) -> Watch:
-    """A watch that begins now: the first look comes soon, later ones at the account's own instant of each period."""
-    return Watch(now + min(every, FIRST_WITHIN) * _share(account))
+    def advance(self, latest: datetime) -> "BalanceState":
+        """Return the state with its next reading at this time at the latest."""
+        return replace(self, next_at=min(self.next_at, latest))
 
+    def postpone(self, next_at: datetime) -> "BalanceState":
+        """Return the state with its next reading at this time. Nothing was learned about the balance."""
+        return replace(self, next_at=next_at)
 
-def answered(account: str, watch: Watch, reading: Reading, rules: Rules) -> tuple[Watch, News | None]:
-    """The watch after a reading, and what is new about it."""
-    low = is_low(reading, rules.low)
-    news = None if low == watch.low else News.LOW if low else News.RECOVERED
-    return Watch(_next(account, rules.every, reading.at), reading, low), news
+    def record_reading(self, account: str, reading: Reading, rules: Rules) -> tuple["BalanceState", News | None]:
+        """Return the state after a reading, and the change that it shows."""
+        low = is_low(reading, rules.low)
+        state = BalanceState(_next(account, rules.every, reading.at), reading, low)
+        if low == self.low:
+            return state, None
+        return state, News.LOW if low else News.RECOVERED
 
-
-def failed(account: str, watch: Watch, every: timedelta, now: datetime) -> Watch:
-    """The watch after a reading that failed: tried again soon, then later and later, once in a period at least."""
-    failures = watch.failures + 1
-    return replace(watch, next_at=now + min(every, backoff(account, failures)), failures=failures)
+    def record_failure(self, account: str, every: timedelta, now: datetime) -> "BalanceState":
+        """Return the state after a failed reading. The pauses grow up to one interval."""
+        failures = self.failures + 1
+        return replace(self, next_at=now + min(every, backoff(account, failures)), failures=failures)
 
 
 def is_low(reading: Reading, low: Decimal) -> bool:
-    """Whether it is less than the account is to have."""
+    """Return whether a balance is below the threshold."""
     return reading.euros < low
 
 
 def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: datetime) -> Withheld | None:
-    """Why an account whose balance is low is not topped up; None if it may be.
+    """Return why rotator does not top up an account; None if it can.
 
     Args:
         reading: Its balance.
         rules: The account's rules.
-        earlier: When it was topped up before, as far as that was within LIMITED_WITHIN. An instant in the future,
-            another machine's clock being ahead, counts as well.
-        now: The present.
+        earlier: The times of its last top-ups. A time in the future, by another machine's clock, counts as well.
+        now: The time.
     """
     if not rules.top_ups_per_day or not is_low(reading, rules.low):
         return Withheld.NEVER
@@ -139,12 +146,12 @@ def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: da
 
 
 def recent(earlier: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
-    """Those that count for the limit."""
+    """Return the top-ups that count for the limit."""
     return tuple(at for at in earlier if at > now - LIMITED_WITHIN)
 
 
 def _next(account: str, every: timedelta, now: datetime) -> datetime:
-    """The first instant after now that is the account's own: they are spread, and a restart does not move them."""
+    """Return the account's next own time of reading. These times are spread, and a restart does not move them."""
     zero = datetime.fromtimestamp(0, UTC) + every * _share(account)
     return zero + ((now - zero) // every + 1) * every
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from rotator.core import balance
-from rotator.core.balance import News, Reading, Rules, TopUp, Watch
+from rotator.core.balance import BalanceState, News, Reading, Rules, TopUp
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.facts import BalanceRead, TopUpEnded
 from rotator.daemon.work import ReadBalance, Target, TopUpBalance
@@ -34,12 +34,12 @@ class _Watched:
 
     Attributes:
         api_key: The account's key. The balance of another key is another balance.
-        watch: The last reading, and when the next one is.
+        state: The last reading, and when the next one is.
         withheld: Why the balance could not be read or topped up, as last logged.
     """
 
     api_key: str
-    watch: Watch
+    state: BalanceState
     withheld: str | None = None
 
 
@@ -64,7 +64,7 @@ class BalanceMonitor:
         for name, record in records.items():
             watched = known.get(name)
             if watched is None or watched.api_key != record.settings.api_key:
-                watched = _Watched(record.settings.api_key, balance.begun(name, every, now))
+                watched = _Watched(record.settings.api_key, BalanceState.begin(name, every, now))
             self._watched[name] = watched
         self.bring_forward(now)
 
@@ -72,8 +72,8 @@ class BalanceMonitor:
         """Put no reading off further than one interval from now."""
         latest = now + (self._fleet.settings.balance.every or LATER)
         for name, watched in self._watched.items():
-            self._set_watch(name, replace(watched.watch, next_at=min(watched.watch.next_at, latest)))
-        self._queue = [(watched.watch.next_at, name) for name, watched in self._watched.items()]
+            self._set_state(name, watched.state.advance(latest))
+        self._queue = [(watched.state.next_at, name) for name, watched in self._watched.items()]
         heapq.heapify(self._queue)
         self._paused_until = None
 
@@ -91,7 +91,7 @@ class BalanceMonitor:
             return None
         while self._queue[0][0] <= now:
             name = self._queue[0][1]
-            record, next_at = records[name], self._watched[name].watch.next_at
+            record, next_at = records[name], self._watched[name].state.next_at
             if not (record.settings.enabled and record.is_adopted):
                 heapq.heapreplace(self._queue, (now + LATER, name))
             elif next_at > now:
@@ -110,8 +110,8 @@ class BalanceMonitor:
         if isinstance(fact.result, RotatorError):
             self._failed(name, fact.result, rules, now)
             return None
-        watch, news = balance.answered(name, self._watched[name].watch, fact.result, rules)
-        self._set_watch(name, watch)
+        state, news = self._watched[name].state.record_reading(name, fact.result, rules)
+        self._set_state(name, state)
         if news is not None:
             level = logging.WARNING if news is News.LOW else logging.INFO
             _log.log(level, news.value, account=name, euros=str(fact.result.euros), low=str(rules.low))
@@ -139,14 +139,14 @@ class BalanceMonitor:
         """Leave the account's balance alone for a while."""
         self._pause(now)
         if name in self._watched:
-            self._set_watch(name, replace(self._watched[name].watch, next_at=now + LATER))
+            self._set_state(name, self._watched[name].state.postpone(now + LATER))
 
     def status(self, record: AccountRecord) -> BalanceStatus | None:
         """Return what is shown of an account's balance; None if it is not watched."""
         rules = TopUpService(self._fleet).rules(record.settings)
         if rules is None:
             return None
-        reading = self._watched[record.name].watch.reading
+        reading = self._watched[record.name].state.reading
         if reading is None:
             return BalanceStatus(float(rules.low))
         low = balance.is_low(reading, rules.low)
@@ -159,11 +159,11 @@ class BalanceMonitor:
         return TopUpService(self._fleet).rules(record.settings)
 
     def _failed(self, name: str, error: RotatorError, rules: Rules, now: datetime) -> None:
-        watch = self._watched[name].watch
+        state = self._watched[name].state
         if error.blame is Blame.VAULT:
-            self._set_watch(name, replace(watch, next_at=now + min(rules.every, LATER)))
+            self._set_state(name, state.postpone(now + min(rules.every, LATER)))
         else:
-            self._set_watch(name, balance.failed(name, watch, rules.every, now))
+            self._set_state(name, state.record_failure(name, rules.every, now))
         if self._withhold(name, error.code.value):
             _log.warning("balance.failed", account=name, error=str(error))
 
@@ -173,8 +173,8 @@ class BalanceMonitor:
         self._watched[name] = replace(watched, withheld=reason)
         return reason != watched.withheld
 
-    def _set_watch(self, name: str, watch: Watch) -> None:
-        self._watched[name] = replace(self._watched[name], watch=watch)
+    def _set_state(self, name: str, state: BalanceState) -> None:
+        self._watched[name] = replace(self._watched[name], state=state)
 
     def _pause(self, now: datetime) -> None:
         per_second = BALANCES_SHARE * self._fleet.settings.account_api.max_calls_per_second

@@ -51,7 +51,7 @@ def next_run_at(
         window: The consistency window.
         now: The time. A wait that is longer than any real one was written by a wrong clock, and is ignored.
     """
-    wishes = [LONG_AGO if due_at is None else due_at, tried_at + verify_interval, wake_at(journal, window)]
+    wishes = [LONG_AGO if due_at is None else due_at, tried_at + verify_interval, wake_at(journal, window, now)]
     leased = journal.holder not in (None, instance)
     waits = (journal.next_attempt_at, journal.lease_until if leased else None)
     longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE

@@ -16,6 +16,7 @@ from rotator.config import AccountSettings
 from rotator.core.protocol import (
     transitions,
 )
+from rotator.core.protocol.identity import way_out
 from rotator.documents.journal import render_journal
 from rotator.errors import Code, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused
@@ -131,10 +132,10 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     if len(view.created) == 1:
         raise _not_revoked(f"{secret_id} is the last secret of {name}", f"Replace it: rotator rotate-now {name}")
     if view.doubtful and view.current_id is not None:
-        step = f"adopt {name} --secret-id ID" if _is_full(fleet, view) else f"rotate-now {name}"
+        command, _ = way_out(view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now()))
         raise _not_revoked(
             f"One of these ids is the published secret's: {', '.join(sorted(view.doubtful))}",
-            f"Make its id certain: rotator {step}",
+            f"Make its id certain: {command}",
         )
     if secret_id in (view.current_id, view.journal.current_id, view.published.secret_id):
         raise _not_revoked(

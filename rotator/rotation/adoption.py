@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Identity, Outcome, Published
 from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol.words import names_of
 from rotator.errors import RotatorError
 from rotator.provider import SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
@@ -78,7 +79,7 @@ class Adoption:
         wrong = sorted(retire - others)
         if wrong:
             raise OperatorError(
-                f"{wrong[0]} cannot be retired: the other listed ids are {', '.join(sorted(others)) or 'none'}",
+                f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
             )
         if retire and secret_id is None:
@@ -141,8 +142,11 @@ class Adoption:
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
         replaced = state.seen.published.secret != secret and state.speaks_of_published()
+        # The document names an id once it is certain. A person can be wrong.
+        certain = {info.id for info in infos} <= identity.foreign_ids | {secret_id}
+        named = secret_id if certain else None
         published = Published(
-            secret=secret, secret_id=secret_id, rotated_at=info.created_at if info is not None else state.clock()
+            secret=secret, secret_id=named, rotated_at=info.created_at if info is not None else state.clock()
         )
         if not self._executor.publisher.publish(published, trigger="adopt"):
             raise ContentionError(

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Identity, Learned, is_recorded, transitions
+from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
+from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.words import listed
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
@@ -36,8 +38,8 @@ class Identification:
                 advice="Look the secret up in the provider's dashboard and try again",
             )
         if secret_id is not None and secret_id not in {info.id for info in infos}:
-            listed = ", ".join(info.id for info in infos)
-            raise OperatorError(f"The provider does not list {secret_id}; it lists {listed}", unchanged=NOTHING_WRITTEN)
+            known = listed(info.id for info in infos)
+            raise OperatorError(f"The provider does not list {secret_id}; it lists {known}", unchanged=NOTHING_WRITTEN)
         return infos
 
     def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
@@ -46,19 +48,28 @@ class Identification:
         Raises:
             RotatorError: If several ids are possible, or the given one belongs to another value.
         """
-        state, listed = self._state, frozenset(info.id for info in infos)
-        foreign = self._ids_of_others(secret)
+        state, ids = self._state, frozenset(info.id for info in infos)
+        foreign = frozenset(self._ids_of_others(secret))
         if secret_id is not None:
+            proven = self._answered_id() if state.seen.published.secret == secret else None
+            if proven in ids - {secret_id}:
+                raise OperatorError(
+                    f"This secret of {self._name} has the id {proven}: the provider named it with the new secret",
+                    unchanged=NOTHING_WRITTEN,
+                    advice="Leave out --secret-id, or name this id",
+                )
             if secret_id in foreign:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
                     advice="Name the id of this value",
                 )
-            return Identity(secret_id, Learned.PERSON, beside=listed)
-        pool = listed - foreign - state.situation.gone
+            # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
+            proven_others = foreign & self._answered_ids() & ids
+            return Identity(secret_id, Learned.PERSON, beside=stored_ids(ids), foreign_ids=proven_others)
+        pool = ids - foreign - state.situation.gone
         if len(pool) > 1 and not self._is_recorded(secret):
-            described = ", ".join(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
+            described = listed(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
             raise OperatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
                 unchanged=NOTHING_WRITTEN,
@@ -67,7 +78,7 @@ class Identification:
             )
         case = state.situation
         return replace(
-            transitions.pending(case, foreign_ids=frozenset(foreign), guess=next(iter(pool), None)), beside=listed
+            transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=stored_ids(ids)
         )
 
     def _is_recorded(self, secret: SecretStr) -> bool:
@@ -76,6 +87,19 @@ class Identification:
         recorded = is_recorded(self._state.journal, published)
         return published.secret == secret and (recorded and self._state.journal.current is not None)
 
+    def _answered_id(self) -> str | None:
+        """Return the published secret's id, if the provider answered it; None if that is not known."""
+        current = self._state.journal.current
+        if current is None or not current.is_answered or not self._state.speaks_of_published():
+            return None
+        return current.id
+
+    def _answered_ids(self) -> frozenset[str]:
+        """Return the ids that the provider answered to creates of recorded values."""
+        journal = self._state.journal
+        identities = (journal.current, *(entry.identity for entry in journal.retiring))
+        return ids_of(*(known.id for known in identities if known is not None and known.is_answered))
+
     def _ids_of_others(self, secret: SecretStr) -> set[str]:
         """Return ids that rotator wrote into the published document together with other values.
 
@@ -83,14 +107,7 @@ class Identification:
         """
         state, account = self._state, self._state.account
         current, newest = state.journal.current, state.document.version
-        ids: set[str] = set()
-        if (
-            current is not None
-            and current.is_answered
-            and current.id
-            and state.seen.published.secret not in (None, secret)
-        ):
-            ids.add(current.id)
+        ids = set(ids_of(self._answered_id() if state.seen.published.secret != secret else None))
         owners: dict[str, SecretStr] = {}
         for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
             document = state.document if version == newest else state.store.read(account.path, version)

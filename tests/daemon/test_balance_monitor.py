@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from rotator.config import Settings, load
 from rotator.core import balance
-from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, News, Reading, Rules, TopUp, Watch, Withheld
+from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, BalanceState, News, Reading, Rules, TopUp, Withheld
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Operation
 from rotator.errors import ConfigError, RotatorError
@@ -42,15 +42,15 @@ TRX = "payment-reference-4711"
 
 
 def test_the_first_look_comes_within_a_minute_and_accounts_are_spread() -> None:
-    looks = [balance.begun(f"account-{number}", HOUR, NOW).next_at - NOW for number in range(200)]
+    looks = [BalanceState.begin(f"account-{number}", HOUR, NOW).next_at - NOW for number in range(200)]
     assert all(timedelta() <= look < timedelta(minutes=1) for look in looks)
     assert len({look // timedelta(seconds=1) for look in looks}) > 40
-    assert balance.begun("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
+    assert BalanceState.begin("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
 
 
 def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does_not_move() -> None:
     def after(at: datetime) -> datetime:
-        return balance.answered("shop", Watch(NOW), replace(LOW, at=at), RULES)[0].next_at
+        return BalanceState(NOW).record_reading("shop", replace(LOW, at=at), RULES)[0].next_at
 
     first = after(NOW)
     assert NOW < first <= NOW + HOUR
@@ -60,21 +60,23 @@ def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does
 
 
 def test_what_failed_is_tried_again_soon_then_later_but_once_in_a_period() -> None:
-    watch, waits = Watch(NOW), []
+    state = BalanceState(NOW)
+    waits = []
     for _ in range(12):
-        watch = balance.failed("shop", watch, HOUR, NOW)
-        waits.append(watch.next_at - NOW)
+        state = state.record_failure("shop", HOUR, NOW)
+        waits.append(state.next_at - NOW)
     assert timedelta(seconds=45) <= waits[0] <= timedelta(minutes=1)
     assert waits[3] > timedelta(minutes=5)
     assert max(waits) <= HOUR
-    assert balance.failed("shop", Watch(NOW), timedelta(seconds=9), NOW).next_at == NOW + timedelta(seconds=9)
-    assert balance.answered("shop", watch, ENOUGH, RULES)[0].failures == 0
+    assert BalanceState(NOW).record_failure("shop", timedelta(seconds=9), NOW).next_at == NOW + timedelta(seconds=9)
+    assert state.record_reading("shop", ENOUGH, RULES)[0].failures == 0
 
 
 def test_a_balance_is_called_low_once_and_recovered_once() -> None:
-    watch, told = Watch(NOW), []
+    state = BalanceState(NOW)
+    told = []
     for reading in (ENOUGH, LOW, LOW, ENOUGH, ENOUGH):
-        watch, news = balance.answered("shop", watch, reading, RULES)
+        state, news = state.record_reading("shop", reading, RULES)
         told.append(news)
     assert told == [None, News.LOW, None, News.RECOVERED, None]
 
@@ -449,7 +451,9 @@ def test_where_nobody_watches_balances_none_is_read(shop: Cluster) -> None:
 
 def test_a_reload_during_a_slow_reading_is_not_lost(cluster: Cluster) -> None:
     half_a_day = timedelta(hours=12)
-    early = (name for name in map("n{}".format, count()) if balance.begun(name, half_a_day, NOW).next_at < NOW + SOON)
+    early = (
+        name for name in map("n{}".format, count()) if BalanceState.begin(name, half_a_day, NOW).next_at < NOW + SOON
+    )
     entries = open_accounts(cluster, next(early))
     with held(cluster.api_url, *READING) as slow:
         provider = {"rest_url": slow.address, "timeout": "30s"}

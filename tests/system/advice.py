@@ -104,8 +104,9 @@ class Reader:
                 value, secret_id = SecretStr(self.answers["VALUE"]), None
                 if "--secret-id" in options:
                     secret_id = self.answers["ID"]
+                retire = set(self.world.live) - {secret_id} if "OTHER_ID" in options else set()
                 operator = Operator(self.world.rotation(patience=timedelta(minutes=3)))
-                return operator.adopt(value, secret_id, replace_working="--replace" in options)
+                return operator.adopt(value, secret_id, replace_working="--replace" in options, retire=retire)
             case ("resolve", _, *options):
                 operator = Operator(self.world.rotation())
                 unknown = operator.unknown()

@@ -176,7 +176,9 @@ class Shop:
         return (*(json.dumps(journal.get(fact), sort_keys=True) for fact in facts), self.published, tuple(self.live))
 
     def _carry_out(self, command: list[str], answers: Mapping[str, str]) -> Finished:
-        args = [answers["ID"] if arg == "ID" else arg for arg in command]
+        others = sorted(set(self.live) - {answers.get("ID")})
+        blanks = {"ID": answers.get("ID", ""), "OTHER_ID": others[0] if others else ""}
+        args = [blanks.get(arg, arg) for arg in command]
         if args[0] == "adopt":
             return self.adopt(answers["VALUE"], *[arg for arg in args[1:] if arg != self.name], "--json")
         if args[0] == "resolve" and "--revoke" not in args:

@@ -1,6 +1,7 @@
 """Rules about the candidate: created, verified, published, recorded."""
 
 from rotator.core.protocol import retirement, transitions
+from rotator.core.protocol.identity import doubtful
 from rotator.core.protocol.journal import Trigger
 from rotator.core.protocol.leasing import with_lease
 from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
@@ -69,6 +70,8 @@ def finish(case: Situation) -> Step | None:
         return with_lease(case, _create(case))
     if _may_be_ours(case) and case.journal.ambiguity is None and case.may_wait(Awaited.CANDIDATE):
         return wait_for_candidate(case)
+    if case.in_doubt and case.seen.via is Credential.PUBLISHED:
+        return doubtful(case)  # one of the new ids can be the published secret's
     return Fail(
         Failure.AMBIGUOUS,
         f"{count_of(new)} appeared while a new one was being created, and the new one does not authenticate: "

@@ -91,7 +91,9 @@ def complete(case: Situation) -> Step | None:
     """Write the id into a published document of rotator's that was published before the id was certain."""
     published, id_ = case.seen.published, case.journal.current_id
     recorded = is_recorded(case.journal, published)
-    if id_ is None or not recorded or case.journal.candidate is not None or case.journal.publishing is not None:
+    if id_ is None or not recorded or case.in_doubt:
+        return None
+    if case.journal.candidate is not None or case.journal.publishing is not None:
         return None
     if published.rotated_at is None or published.secret_id is not None:
         return None

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.journal import Identity, Learned, ids_of
-from rotator.core.protocol.limits import MAX_RESTARTS
+from rotator.core.protocol.limits import MAX_RESTARTS, stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
 from rotator.core.protocol.steps import (
@@ -55,7 +55,7 @@ def _take_over(case: Situation) -> Step:
     named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
     if len(pool) > 1:
         if named in pool and seen.published.version == 1:  # id and value were written together
-            identity = Identity(named, Learned.PERSON, beside=case.listed)
+            identity = Identity(named, Learned.PERSON, beside=stored_ids(case.listed), foreign_ids=foreign)
             return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         return Fail(
             Failure.AMBIGUOUS,
@@ -89,7 +89,7 @@ def eliminate(case: Situation) -> Step | None:
     if case.journal.candidate is not None:
         return None
     if len(pool) > 1 or current.restarts >= MAX_RESTARTS:
-        return _doubtful(case)
+        return doubtful(case)
     return Record(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
 
 
@@ -142,11 +142,12 @@ def name_doubt(case: Situation) -> Step | None:
         return None
     if case.requested and not case.full:
         return None
-    return _doubtful(case)
+    return doubtful(case)
 
 
-def _doubtful(case: Situation) -> Fail:
-    current, account = case.journal.current, case.policy.account
+def doubtful(case: Situation) -> Fail:
+    """The failure of an account whose published secret can have one of several ids."""
+    current = case.journal.current
     if current is not None and current.is_pending:
         ids = case.pool_of(current)
     else:
@@ -155,11 +156,23 @@ def _doubtful(case: Situation) -> Fail:
         what = f"one of these ids is the published secret's: {names_of(ids)}"
     else:
         what = f"the provider lists no id that can be the published secret's; it lists {names_of(case.listed)}"
-    if case.full:
-        command, advice = Command.of("adopt", account, "--secret-id", "ID"), "Name the published secret's id"
-    else:
-        command, advice = Command.of("rotate-now", account), "Publish a secret whose id is certain"
+    if current is not None and current.is_named:
+        what = f"{what}; a person named {current.id}"
+    command, advice = way_out(case)
     return Fail(Failure.AMBIGUOUS, what, command, advice)
+
+
+def way_out(case: Situation) -> tuple[Command, str]:
+    """Return the command that ends a doubt about the published secret's id, and its effect.
+
+    The provider answers the id of a new secret. Without room for one, a person decides. To name an id is not enough,
+    because that does not tell what the other ids are.
+    """
+    account = case.policy.account
+    if not case.full and case.journal.candidate is None:
+        return Command.of("rotate-now", account), "Publish a secret whose id is certain"
+    command = Command.of("adopt", account, "--secret-id", "ID", "--retire", "OTHER_ID")
+    return command, "Name the published secret's id, and another secret that you do not need"
 
 
 def name_unknown(case: Situation) -> Step | None:

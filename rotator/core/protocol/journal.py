@@ -42,9 +42,10 @@ class Identity:
     Attributes:
         id: The id. None while it is pending and the lists leave several.
         learned: How rotator learned it.
-        beside: The ids that were listed when it was learned. They belong to other secrets, or to none.
-        foreign_ids: While pending: ids that cannot be this secret's. They were listed before its value was first sent,
-            or were answered to the create of another value.
+        beside: The ids that were listed when it was learned. They belong to other secrets, or to none, unless a person
+            named the id: they can be wrong.
+        foreign_ids: While pending, or if a person named the id: ids that cannot be this secret's. They were listed
+            before its value was first sent, or rotator recorded them for another value.
         looks: While pending: how many lists agreed so far.
         next_look: While pending: the earliest instant of the next list that counts.
         restarts: While pending: how often a list disagreed.
@@ -69,6 +70,16 @@ class Identity:
     def is_answered(self) -> bool:
         """Whether the provider itself named the id."""
         return self.learned is Learned.ANSWERED
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a person named the id. That is no proof: one of the ids beside it can be the secret's."""
+        return self.learned is Learned.PERSON
+
+    @property
+    def other_ids(self) -> frozenset[str]:
+        """The ids that certainly belong to other secrets."""
+        return self.foreign_ids if self.is_named else self.beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,11 @@ class Retiring:
     def is_pending(self) -> bool:
         """Whether its id is still being eliminated."""
         return self.identity is not None and self.identity.is_pending
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a person named it to be revoked."""
+        return self.identity is not None and self.identity.is_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +196,8 @@ class Verification:
 
     Attributes:
         rotation_id: The rotation that the candidate belongs to.
-        since: When waiting began. `verify_timeout` counts from here.
-        next_look: When the next run looks again.
+        since: When waiting began, by Vault's clock. `verify_timeout` counts from here.
+        next_look: When the next run looks again, by Vault's clock.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -240,8 +256,8 @@ class Journal:
         last_error: The error of the last failed run; never contains a secret.
         failure: The code of that failure.
         ambiguity: Set while the account holds a secret that rotator cannot account for.
-        unknown_ids: The ids that it cannot account for, where they are known.
-        strangers: The unknown ids of the last list that made the published secret's id doubtful.
+        unknown_ids: The ids that it cannot account for, where they are known; a limited number of them.
+        strangers: The unknown ids, or some of them, of the last list that made the published secret's id doubtful.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 

@@ -4,12 +4,12 @@ from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, Trigger, ids_of
-from rotator.core.protocol.lease import CLOCK_RESOLUTION, believed, has_lease, leased_elsewhere
-from rotator.core.protocol.observation import Observation, is_recorded
+from rotator.core.protocol.ids import Ids
+from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
+from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_published, requested
-from rotator.core.protocol.steps import Awaited, Credential, Pause
+from rotator.core.protocol.steps import Awaited, Pause
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
 LONGEST_PAUSE = timedelta(seconds=5)
@@ -19,66 +19,15 @@ _SHORTEST_PAUSE, _SECOND_LOOK = timedelta(milliseconds=100), timedelta(seconds=3
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """All that a rule looks at.
-
-    Attributes:
-        stored: The journal as Vault has it.
-        journal: The same with the caller's request in it. Every journal that a rule writes begins with this one.
-    """
-
-    seen: Observation
-    stored: Journal
-    policy: Policy
-    now: datetime
-    journal: Journal
+class Situation(Ids):
+    """All that a rule looks at."""
 
     @classmethod
     def of(cls, seen: Observation, journal: Journal, policy: Policy, now: datetime) -> "Situation":
         """Return the situation of a run."""
         return cls(seen, journal, policy, now, requested(seen, journal, now))
 
-    # --- lease, candidate, request -------------------------------------------------------------------------------
-
-    @property
-    def held(self) -> bool:
-        """Whether this instance holds the lease, with time for one more request."""
-        return has_lease(self.journal, self.policy, self.shared_now)
-
-    @property
-    def leased_until(self) -> datetime | None:
-        """When another instance's lease expires, by this instance's clock; None if no other instance holds one."""
-        journal_at = self.seen.journal_at
-        return self.local(leased_elsewhere(self.journal, self.policy, self.shared_now, journal_at=journal_at))
-
-    @property
-    def rewrite_is_unrecorded(self) -> bool:
-        """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
-        over = self.seen.rewritten_over
-        if over is None or over != self.journal.published_version:
-            return False
-        return self.seen.published.version == over + 1
-
-    @property
-    def candidate_published(self) -> bool:
-        """Whether consumers read the candidate already."""
-        return self.journal.candidate is not None and self.seen.published.secret == self.journal.candidate
-
-    @property
-    def candidate_works(self) -> bool:
-        """Whether the candidate fetched the list."""
-        return self.seen.via is Credential.CANDIDATE
-
-    @property
-    def candidate_id(self) -> str | None:
-        """The id that the provider answered to the create of the candidate in hand.
-
-        Only an answered id is published together with a candidate. So the published document is a record of it, too.
-        """
-        for answered in (self.seen.answered, self.journal.candidate_id):
-            if answered is not None and answered.rotation_id == self.journal.rotation_id:
-                return answered.id
-        return self.seen.published.secret_id if self.candidate_published else None
+    # --- request -----------------------------------------------------------------------------------------------------
 
     @property
     def requested(self) -> bool:
@@ -119,167 +68,15 @@ class Situation:
             return self.policy.trigger
         return Trigger.COMPROMISED if self.compromised else Trigger.MANUAL
 
-    # --- ids -----------------------------------------------------------------------------------------------------
+    # --- what may be revoked when ------------------------------------------------------------------------------------
 
     @property
-    def listed(self) -> frozenset[str]:
-        """The ids in the provider's list."""
-        return frozenset(self.seen.created)
-
-    @property
-    def listed_at(self) -> datetime:
-        """Time at which the list was fetched. Its content is valid for this time."""
-        fetched_at = self.seen.listing.fetched_at if self.seen.listing is not None else None
-        return self.now if fetched_at is None else min(fetched_at, self.now)
-
-    @property
-    def full(self) -> bool:
-        """Whether the account has no room for another secret."""
-        return len(self.listed) >= self.policy.max_secrets
-
-    @property
-    def gone(self) -> frozenset[str]:
-        """Ids that were revoked within the consistency window: lists might still show them."""
-        recent = {entry.id for entry in self.journal.gone if self.listed_at - entry.at < self.policy.window}
-        return frozenset(recent) | self.seen.revoked
-
-    @property
-    def explained(self) -> frozenset[str]:
-        """Ids that belong to other secrets than the published one, as far as rotator knows."""
-        publishing = self.journal.publishing
-        entry = publishing.entry if publishing is not None else None
-        known = self.journal.retiring_ids | self.journal.added_ids | self.gone
-        return known | ids_of(entry.id if entry else None, self.candidate_id)
-
-    @property
-    def added(self) -> frozenset[str]:
-        """The listed ids of secrets that a person added with rotator."""
-        return self.listed & self.journal.added_ids
-
-    @property
-    def strangers(self) -> frozenset[str]:
-        """Listed ids that make an id doubtful that the provider did not answer itself."""
-        current = self.journal.current
-        if current is None:
-            return self.listed - self.explained
-        if current.is_pending:
-            pool = self.pool_of(current)
-            return pool - self.explained if len(pool) > 1 else frozenset()
-        return self.listed - self.explained - {current.id} - current.beside
-
-    def pool_of(self, identity: Identity) -> frozenset[str]:
-        """Return the listed ids that can belong to a pending identity."""
-        return self.listed - self.gone - self.journal.added_ids - identity.foreign_ids - ids_of(self.candidate_id)
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether rotator cannot tell the published secret's id from others. Nothing is revoked then.
-
-        An unknown id counts until the lists have lacked it for the consistency window. The journal's id does not apply
-        to a published version that the journal does not describe.
-        """
-        current = self.journal.current
-        if current is None or not (self.candidate_published or is_recorded(self.journal, self.seen.published)):
-            return True
-        if current.is_answered:
+    def rewrite_is_unrecorded(self) -> bool:
+        """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
+        over = self.seen.rewritten_over
+        if over is None or over != self.journal.published_version:
             return False
-        before, until = self.journal.strangers, self.strangers_until
-        if before is not None and until is not None and self.listed_at < until:
-            return bool(self.strangers | (before.ids - self.explained - {current.id} - current.beside))
-        return bool(self.strangers)
-
-    @property
-    def strangers_until(self) -> datetime | None:
-        """Until when strangers of an earlier list count although lists lack them by now; None if there were none."""
-        before = self.journal.strangers
-        return self._window_after(before.seen_at if before is not None else None)
-
-    def look_at(self, identity: Identity | None) -> datetime | None:
-        """Return when the next list counts for a pending identity; None if it is not pending."""
-        if identity is None or not identity.is_pending:
-            return None
-        at = believed(identity.next_look, self.policy.window, self.seen.journal_at, self.now)
-        spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2
-        return None if at is None else self.not_before(at, spacing)
-
-    def gone_at(self, entry: Retiring) -> datetime | None:
-        """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
-        return self._window_after(entry.missing_since)
-
-    def _window_after(self, noted_at: datetime | None) -> datetime | None:
-        """Return when the consistency window is over after an instant that another clock wrote down as its present."""
-        since = believed(noted_at, timedelta(), self.seen.journal_at, self.now)
-        return None if since is None else self.not_before(since + self.policy.window, self.policy.window)
-
-    def not_before(self, at: datetime, span: timedelta) -> datetime:
-        """Return the instant, or a later one if the journal is not as old as this span by Vault's clock.
-
-        Another instance can have written the journal by a clock that is hours away from this one's.
-        """
-        written_at, vault_now = self.seen.journal_at, self.vault_now
-        if written_at is None or vault_now is None:
-            return at
-        left = span - (vault_now - written_at) - CLOCK_RESOLUTION
-        return max(at, self.now + left) if left > timedelta() else at
-
-    @property
-    def vault_now(self) -> datetime | None:
-        """The time by Vault's clock; None if Vault did not say. This instance's clock only measures the run."""
-        read_at, observed_at = self.seen.journal_read_at, self.seen.observed_at
-        if read_at is None:
-            return None
-        return read_at + (timedelta() if observed_at is None else max(self.now - observed_at, timedelta()))
-
-    @property
-    def shared_now(self) -> datetime:
-        """The time by which instances agree about leases and creates: Vault's, or this instance's if Vault is silent.
-
-        Otherwise an instance whose clock is behind could use a lease that has expired for all others. Another instance
-        could then create a second secret at the same time.
-        """
-        return self.now if self.vault_now is None else self.vault_now
-
-    def local(self, at: datetime | None) -> datetime | None:
-        """Return an instant of the time that all instances share in this instance's clock."""
-        return None if at is None else at + (self.now - self.shared_now)
-
-    @property
-    def lease_until(self) -> datetime:
-        """When a lease expires that this instance acquires now, in the time that all instances share."""
-        return self.shared_now + self.policy.lease
-
-    @property
-    def unknown(self) -> frozenset[str]:
-        """The listed ids that rotator cannot account for. While in doubt, one of them might be the published one."""
-        before = self.journal.ids_before if self.journal.candidate is not None else frozenset()
-        current = self.journal.current
-        if current is None:
-            return self.listed - self.explained - before
-        # Beside a candidate, an id that was not listed before it can be the candidate's, whatever else is pending.
-        is_open = current.is_pending and self.journal.candidate is None
-        own = self.pool_of(current) if is_open else ids_of(current.id)
-        return self.listed - self.explained - before - own
-
-    # --- what may be revoked when --------------------------------------------------------------------------------
-
-    @property
-    def late_create_until(self) -> datetime | None:
-        """Until when a create might still be carried out, by this instance's clock; None: every one was answered."""
-        return self.local(self.create_until)
-
-    @property
-    def create_until(self) -> datetime | None:
-        """The same in the time that all instances share, for the journal."""
-        journal, policy = self.journal, self.policy
-        longest = policy.lease + policy.request_timeout + policy.window
-        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
-        if self.seen.create_lost_at is not None:
-            fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
-        if journal.candidate is not None and journal.holder not in (None, policy.runner):
-            # The lease holder might have sent one until its lease ended.
-            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
-            fences.append(None if lease_until is None else lease_until + policy.window)
-        return max((fence for fence in fences if fence is not None), default=None)
+        return self.seen.published.version == over + 1
 
     @property
     def crowded(self) -> bool:
@@ -293,7 +90,9 @@ class Situation:
         secret is revoked while a create might be under way.
         """
         early = self.forced and self.crowded
-        grace_over = min(self.now, entry.not_before) if early else entry.not_before
+        # A compromised secret was due when that was written down, by a clock that might be ahead.
+        grace_over = self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
+        grace_over = min(self.now, grace_over) if early else grace_over
         return max(grace_over, self.late_create_until or grace_over)
 
     @property
@@ -304,15 +103,15 @@ class Situation:
             entry.id for entry in self.journal.retiring if entry.id in recorded and self.may_retire(entry) <= self.now
         }
 
-    # --- waiting -------------------------------------------------------------------------------------------------
+    # --- waiting -----------------------------------------------------------------------------------------------------
 
     def since(self, awaited: Awaited) -> datetime | None:
         """Return since when something is awaited, in this run or an earlier one."""
         here, verification = self.seen.waiting_since.get(awaited), self.journal.verification
         if awaited is not Awaited.CANDIDATE or verification is None or self.seen.creates:
             return here
-        of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.now
-        return verification.since if of_this else here
+        of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.shared_now
+        return self.local(verification.since) if of_this else here
 
     def waited(self, awaited: Awaited) -> timedelta:
         """Return how long something was awaited; never less than nothing, whatever clocks say."""

@@ -2,27 +2,32 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Journal, Retiring
+from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.situation import LONGEST_LOOK
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
-def wake_at(journal: Journal, window: timedelta) -> datetime | None:
+def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | None:
     """Return the earliest instant at which a run has something to do; None if nothing is left to do.
 
-    Backoff and leases are not considered.
+    Backoff and leases are not considered. An instant that lies further ahead than it can was written by a clock that is
+    ahead, and counts as the latest possible one. The run finds out by Vault's clock when it is due.
 
     Args:
         journal: The account's journal.
         window: The consistency window.
+        now: The time.
     """
     current, verification, request = journal.current, journal.verification, journal.request
-    wishes: list[datetime | None] = [_wish_of(journal, entry, window) for entry in journal.retiring]
+    wishes: list[datetime | None] = [_wish_of(journal, entry, window, now) for entry in journal.retiring]
     if journal.candidate is not None:
         waits = verification is not None and verification.rotation_id == journal.rotation_id
-        wishes.append(verification.next_look if waits and verification is not None else AT_ONCE)
-    if current is not None and current.is_pending:
-        wishes.append(current.next_look)
+        wishes.append(
+            min(verification.next_look, now + LONGEST_LOOK) if waits and verification is not None else AT_ONCE
+        )
+    if current is not None and current.is_pending and current.next_look is not None:
+        wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
     if request is not None and request.of.id in (None, journal.current_id):
@@ -30,17 +35,22 @@ def wake_at(journal: Journal, window: timedelta) -> datetime | None:
     return min((wish for wish in wishes if wish is not None), default=None)
 
 
-def _wish_of(journal: Journal, entry: Retiring, window: timedelta) -> datetime:
+def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime) -> datetime:
     """When an entry may be revoked, or looked at again."""
-    current, strangers = journal.current, journal.strangers
-    looks = [
-        identity.next_look for identity in (current, entry.identity) if identity is not None and identity.is_pending
-    ]
-    instants = [
-        entry.not_before,
-        journal.create_until,
-        *looks,
-        None if entry.missing_since is None else entry.missing_since + window,
-        None if strangers is None else strangers.seen_at + window,
-    ]
-    return max(at for at in instants if at is not None)
+    identities = (journal.current, entry.identity)
+    return max(
+        min(entry.not_before, now) if entry.compromised else entry.not_before,
+        journal.create_until or AT_ONCE,
+        *(_look_at(identity, window, now) for identity in identities if identity is not None and identity.is_pending),
+        _window_after(entry.missing_since, window, now),
+        _window_after(journal.strangers.seen_at if journal.strangers is not None else None, window, now),
+    )
+
+
+def _look_at(identity: Identity, window: timedelta, now: datetime) -> datetime:
+    return AT_ONCE if identity.next_look is None else min(identity.next_look, now + window)
+
+
+def _window_after(noted_at: datetime | None, window: timedelta, now: datetime) -> datetime:
+    """When the consistency window is over after a note of the present."""
+    return AT_ONCE if noted_at is None else min(noted_at, now) + window

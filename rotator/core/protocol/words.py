@@ -1,11 +1,22 @@
 """Ids and numbers as messages show them."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
+
+# A message names this many ids at most, and counts the others. A provider can list thousands.
+MAX_NAMED = 5
 
 
 def names_of(ids: Set[str]) -> str:
     """Return the ids, sorted, as one text."""
-    return ", ".join(sorted(ids))
+    return listed(sorted(ids))
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return the words as one text: the first few, and how many more there are."""
+    known = list(words)
+    more = len(known) - MAX_NAMED
+    named = ", ".join(known[:MAX_NAMED])
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def count_of(ids: Set[str]) -> str:

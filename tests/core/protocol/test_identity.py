@@ -163,7 +163,7 @@ def test_named_first_value_retires_an_answered_previous_one() -> None:
     named = published(version=1, secret=NEW, secret_id="c", written_at=LATER)
     facts = {"published": named, "recorded": OLD, "recorded_read": True}
     taken = adopted_of(step_of(journal, seen("b", "c", "d", **facts), max_secrets=3))
-    assert taken.current == Identity("c", Learned.PERSON, beside=frozenset({"b", "c", "d"}))
+    assert taken.current == Identity("c", Learned.PERSON, frozenset({"b", "c", "d"}), foreign_ids=frozenset({"b"}))
     assert taken.retiring_ids == {"b"}
 
 
@@ -233,7 +233,7 @@ def test_doubt_names_the_ids_and_leads_out() -> None:
     step = step_of(DOUBTFUL, seen("b", "s"))
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.what == "one of these ids is the published secret's: b, s"
-    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
     roomy = step_of(DOUBTFUL, seen("b", "s"), max_secrets=3)
     assert roomy.next_command.args == ("rotate-now", "shop")
     assert step.advice != roomy.advice

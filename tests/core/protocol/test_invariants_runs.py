@@ -179,7 +179,7 @@ def test_failure_and_deferral_name_a_command(state: State, policy: Policy) -> No
     assert command is not None
     assert command.args[1] == "shop"
     blanks = [argument for argument in command.args if argument.isupper()]
-    assert all(blank in ("ID", "VALUE") for blank in blanks)
+    assert all(blank in ("ID", "OTHER_ID") for blank in blanks)
 
 
 @given(states, policies)

@@ -180,7 +180,11 @@ def test_nothing_is_revoked_while_a_condition_fails(
     assert revoke_due(case_of(journal, observation, **policy)) is None
 
 
-@pytest.mark.parametrize("current", [answered("b"), eliminated("b", "a"), Identity("b", Learned.PERSON)])
+# A person named the id, and rotator knows that the retiring one is another secret's.
+NAMED = Identity("b", Learned.PERSON, foreign_ids=frozenset({"a"}))
+
+
+@pytest.mark.parametrize("current", [answered("b"), eliminated("b", "a"), NAMED])
 @pytest.mark.parametrize("own", [None, answered("a"), eliminated("a", "b")])
 def test_id_is_revoked_beside_a_certain_one(current: Identity, own: Identity | None) -> None:
     journal = replace(HELD, current=current, retiring=(Retiring("a", NOW, identity=own),))

@@ -181,7 +181,7 @@ def test_explained_ids_belong_to_other_secrets() -> None:
         (answered("b", "s"), set(), False),
         (eliminated("b"), {"s"}, True),
         (eliminated("b", "s"), set(), False),
-        (Identity("b", Learned.PERSON), {"s"}, True),
+        (Identity("b", Learned.PERSON, foreign_ids=frozenset({"a"})), {"s"}, True),
         (pending("b"), {"b", "s"}, True),
         (pending("b", foreign_ids=frozenset({"s"})), set(), False),
     ],

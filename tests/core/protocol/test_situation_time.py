@@ -16,6 +16,7 @@ from rotator.core.protocol import (
     Request,
     RequestKind,
     Retiring,
+    Situation,
     Strangers,
     Verification,
     transitions,
@@ -321,3 +322,60 @@ def test_late_create_ends_by_vaults_clock(off: timedelta) -> None:
     assert case.late_create_until == NOW + MOMENT
     assert transitions.released(case).create_until == vault_now + MOMENT
     assert transitions.late_create(case).create_until == vault_now + POLICY.request_timeout + WINDOW
+
+
+def read_by(journal: Journal, *, passed: timedelta, ids: str = "b") -> Situation:
+    """Return the situation of an instance whose clock says NOW, some time after Vault stored the journal."""
+    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + passed, "observed_at": NOW}
+    return case_of(journal, seen(*ids, **facts))
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+@pytest.mark.parametrize("passed", [SECOND, WINDOW, WINDOW + SECOND])
+def test_notes_of_another_clock_last_a_window_by_vaults(off: timedelta, passed: timedelta) -> None:
+    """Their writer's clock was an hour off. Vault's time of reading has whole seconds, so one second is granted."""
+    wrote_at = NOW - passed + off
+    over = passed >= WINDOW
+    strange = replace(AT_REST, current=eliminated("b"), strangers=Strangers(frozenset({"s"}), wrote_at))
+    assert read_by(strange, passed=passed).in_doubt is not over
+    missing = Retiring("a", NOW, missing_since=wrote_at)
+    gone_at = read_by(AT_REST, passed=passed).gone_at(missing)
+    assert gone_at is not None
+    assert (gone_at <= NOW) is over
+    revoked = replace(AT_REST, gone=(Gone("g", wrote_at),))
+    assert read_by(revoked, passed=passed, ids="bg").gone == (frozenset() if over else {"g"})
+    look_at = read_by(AT_REST, passed=passed).look_at(pending("b", next_look=wrote_at + WINDOW))
+    assert look_at is not None
+    assert (look_at <= NOW) is over
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_compromised_secret_is_due_whatever_clock_wrote_it(off: timedelta) -> None:
+    leaked = Retiring("a", NOW - SECOND + off, compromised=True)
+    assert read_by(AT_REST, passed=SECOND).may_retire(leaked) <= NOW
+    in_grace = replace(leaked, not_before=NOW + HOUR, compromised=False)
+    assert read_by(AT_REST, passed=SECOND).may_retire(in_grace) == NOW + HOUR
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_candidate_is_awaited_by_vaults_clock(off: timedelta) -> None:
+    """The instance that began to wait has a clock that is an hour off."""
+    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
+    writer = case_of(PREPARED, seen(observed_at=NOW + off, **facts), NOW + off)
+    journal = transitions.verifying(writer, NOW + off - SECOND)
+    reader = read_by(journal, passed=timedelta(seconds=9))
+    assert reader.waited(CANDIDATE) == timedelta(seconds=10)
+    assert journal.verification is not None
+    assert journal.verification.next_look == YESTERDAY + LONGEST_PAUSE
+
+
+def test_possible_instants_are_believed_without_vaults_clock() -> None:
+    silent = case_of(AT_REST, seen(journal_at=YESTERDAY))
+    assert silent.not_after(NOW + CLOCK_TOLERANCE, timedelta()) == NOW + CLOCK_TOLERANCE
+    assert silent.not_after(NOW + CLOCK_TOLERANCE + MOMENT, timedelta()) == YESTERDAY
+    assert case_of(AT_REST, seen()).not_after(NOW + 2 * HOUR, timedelta()) == NOW + 2 * HOUR
+    told = read_by(AT_REST, passed=9 * SECOND)
+    assert told.not_after(NOW + MOMENT, MOMENT) == NOW + MOMENT
+    assert told.not_after(NOW + 2 * MOMENT, MOMENT) == NOW - 9 * SECOND + MOMENT
+    behind = case_of(AT_REST, seen(journal_at=LATER, journal_read_at=NOW, observed_at=NOW))
+    assert behind.not_after(NOW + SECOND, timedelta()) == NOW + SECOND, "never later than it says"

@@ -150,16 +150,17 @@ def test_resolving_notes_a_late_create_of_the_candidate() -> None:
 
 def test_ids_retire_by_hand() -> None:
     entries = (Retiring("a", LATER, compromised=True), Retiring("r", YESTERDAY))
-    before = replace(AT_REST, api_key=None, retiring=entries, unknown_ids=frozenset({"s", "t"}), **MINE)
+    before = replace(AT_REST, api_key=None, retiring=entries, **FAILURE, **MINE)
     case = case_of(before, seen("a", "b", "s"))
     journal = transitions.retired_by_hand(case, frozenset({"a", "r", "s"}), not_before=NOW)
-    own = Identity("s", Learned.PERSON, beside=frozenset({"a", "b", "s"}))
+    a, r, s = (Identity(id_, Learned.PERSON, beside=frozenset({"a", "b", "s"})) for id_ in "ars")
     assert journal.retiring == (
-        Retiring("a", NOW, compromised=True),
-        Retiring("r", YESTERDAY),
-        Retiring("s", NOW, identity=own),
+        Retiring("a", NOW, compromised=True, identity=a),
+        Retiring("r", YESTERDAY, identity=r),
+        Retiring("s", NOW, identity=s),
     )
-    assert (journal.unknown_ids, journal.api_key) == (frozenset({"t"}), "key1")
+    assert (journal.unknown_ids, journal.ambiguity, journal.attempts) == (frozenset(), None, 0)
+    assert journal.api_key == "key1"
     assert (journal.holder, journal.lease_until) == (None, None)
 
 

@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Verification,
     wake_at,
 )
+from rotator.core.protocol.situation import LONGEST_LOOK
 from rotator.core.protocol.wake import AT_ONCE
 from tests.core.protocol.situations import (
     AT_REST,
@@ -38,7 +39,7 @@ EVEN_LATER = LATER + timedelta(hours=1)
 
 @pytest.mark.parametrize("journal", [Journal(), AT_REST, replace(AT_REST, attempts=3, next_attempt_at=NOW)])
 def test_account_at_rest_needs_no_run(journal: Journal) -> None:
-    assert wake_at(journal, WINDOW) is None
+    assert wake_at(journal, WINDOW, LATER) is None
 
 
 @pytest.mark.parametrize(
@@ -50,8 +51,8 @@ def test_account_at_rest_needs_no_run(journal: Journal) -> None:
     ],
 )
 def test_candidate_needs_a_run_at_its_next_look(verification: Verification | None, expected: datetime) -> None:
-    assert wake_at(replace(PREPARED, verification=verification), WINDOW) == expected
-    assert wake_at(replace(AT_REST, verification=verification), WINDOW) is None
+    assert wake_at(replace(PREPARED, verification=verification), WINDOW, LATER) == expected
+    assert wake_at(replace(AT_REST, verification=verification), WINDOW, LATER) is None
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,13 @@ def test_candidate_needs_a_run_at_its_next_look(verification: Verification | Non
     ],
 )
 def test_pending_id_needs_a_run_at_its_next_look(identity: Identity | None, expected: datetime | None) -> None:
-    assert wake_at(replace(AT_REST, current=identity), WINDOW) == expected
+    assert wake_at(replace(AT_REST, current=identity), WINDOW, LATER) == expected
 
 
 def test_late_write_needs_a_run_at_once() -> None:
     marked = replace(AT_REST, publishing=Publishing(1))
-    assert wake_at(marked, WINDOW) == AT_ONCE
-    assert wake_at(replace(marked, current=pending("b", next_look=None)), WINDOW) == AT_ONCE
+    assert wake_at(marked, WINDOW, LATER) == AT_ONCE
+    assert wake_at(replace(marked, current=pending("b", next_look=None)), WINDOW, LATER) == AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -83,12 +84,12 @@ def test_late_write_needs_a_run_at_once() -> None:
     ],
 )
 def test_request_of_the_published_secret_needs_a_run(asked: Request | None, expected: datetime | None) -> None:
-    assert wake_at(replace(AT_REST, request=asked), WINDOW) == expected
+    assert wake_at(replace(AT_REST, request=asked), WINDOW, LATER) == expected
 
 
 def test_first_retiring_secret_needs_a_run() -> None:
     entries = (Retiring("a", EVEN_LATER), Retiring("c", LATER))
-    assert wake_at(replace(AT_REST, retiring=entries), WINDOW) == LATER
+    assert wake_at(replace(AT_REST, retiring=entries), WINDOW, LATER) == LATER
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,33 @@ def test_retiring_secret_waits_for_its_last_condition(
     journal: dict[str, Any], entry: dict[str, Any], expected: datetime
 ) -> None:
     retiring = (Retiring("a", NOW, **entry),)
-    assert wake_at(replace(AT_REST, retiring=retiring, **journal), WINDOW) == expected
+    assert wake_at(replace(AT_REST, retiring=retiring, **journal), WINDOW, LATER) == expected
 
 
 def test_retiring_secret_waits_for_the_published_id() -> None:
     current = pending("b", next_look=LATER)
     later = replace(AT_REST, current=current, retiring=(Retiring("a", EVEN_LATER), Retiring("c", NOW)))
-    assert wake_at(later, WINDOW) == LATER
-    alone = replace(later, current=replace(current, next_look=EVEN_LATER), retiring=(Retiring("c", NOW),))
-    assert wake_at(alone, WINDOW) == EVEN_LATER
+    assert wake_at(later, WINDOW, LATER) == LATER
+    alone = replace(later, current=replace(current, next_look=LATER + WINDOW), retiring=(Retiring("c", NOW),))
+    assert wake_at(alone, WINDOW, LATER) == LATER + WINDOW
+
+
+# --- clocks that are ahead ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=365)])
+def test_clock_that_was_ahead_delays_no_run(ahead: timedelta) -> None:
+    """An instant counts as the latest possible one: a run finds out by Vault's clock when it is due."""
+    late = NOW + ahead
+    verifying = replace(PREPARED, verification=Verification("rotation-1", late, late + LONGEST_LOOK))
+    assert wake_at(verifying, WINDOW, NOW) == NOW + LONGEST_LOOK
+    looking = replace(AT_REST, current=pending("b", next_look=late + WINDOW))
+    assert wake_at(looking, WINDOW, NOW) == NOW + WINDOW
+    missing = replace(AT_REST, retiring=(Retiring("a", YESTERDAY, missing_since=late),))
+    assert wake_at(missing, WINDOW, NOW) == NOW + WINDOW
+    strange = replace(AT_REST, retiring=(Retiring("a", YESTERDAY),), strangers=Strangers(frozenset("s"), late))
+    assert wake_at(strange, WINDOW, NOW) == NOW + WINDOW
+    leaked = replace(AT_REST, retiring=(Retiring("a", late, compromised=True),))
+    assert wake_at(leaked, WINDOW, NOW) == NOW
+    in_grace = replace(AT_REST, retiring=(Retiring("a", late),))
+    assert wake_at(in_grace, WINDOW, NOW) == late, "a grace period can have any length"

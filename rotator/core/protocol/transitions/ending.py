@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from rotator.core.failures import Blame, stored_code
 from rotator.core.jitter import backoff
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import URGENT_BACKOFF, is_done, withdrawn
@@ -66,7 +67,7 @@ def failed(
     if urgent and stored_code(failure).blame is Blame.PROVIDER:
         delay = min(delay, URGENT_BACKOFF)
     if ambiguous and seen.listing is not None and case.in_doubt:
-        parked = replace(parked, strangers=Strangers(case.strangers, now))
+        parked = replace(parked, strangers=Strangers(stored_ids(case.strangers), now))
     if ambiguous and parked.current is not None and parked.current.is_pending and not _agrees(case, parked.current):
         parked = replace(parked, current=restarted(case, parked.current))
     return replace(
@@ -88,7 +89,7 @@ def _agrees(case: Situation, identity: Identity) -> bool:
 
 def _unknown_ids(case: Situation) -> frozenset[str]:
     """The unknown ids. None while the published secret's id is in doubt, because one of them might be that id."""
-    return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else case.unknown
+    return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else stored_ids(case.unknown)
 
 
 def limited(case: Situation, until: datetime) -> Journal:

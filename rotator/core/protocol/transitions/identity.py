@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.requests import is_of_current, with_target
 from rotator.core.protocol.situation import Situation
@@ -19,7 +20,7 @@ def pending(case: Situation, *, foreign_ids: frozenset[str], guess: str | None =
     return Identity(
         guess,
         Learned.PENDING,
-        beside=case.listed,
+        beside=stored_ids(case.listed),
         foreign_ids=foreign_ids,
         next_look=case.now + case.policy.window,
     )
@@ -67,7 +68,7 @@ def counted(case: Situation, identity: Identity, id_: str) -> Identity:
     looks = identity.looks + 1
     if looks < LOOKS:
         return replace(identity, id=id_, looks=looks, next_look=case.now + case.policy.window / 2)
-    return Identity(id_, Learned.ELIMINATED, beside=case.listed)
+    return Identity(id_, Learned.ELIMINATED, beside=stored_ids(case.listed))
 
 
 def looked(case: Situation, identity: Identity) -> Journal:

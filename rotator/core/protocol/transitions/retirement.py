@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
@@ -37,7 +38,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
 
 def settled(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
-    kept = tuple(entry for entry in case.journal.gone if case.now - entry.at < case.policy.window)
+    kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry))
     journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published):
@@ -51,12 +52,15 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     A create of the candidate might still be in progress: rotator revokes nothing before it has ended. An earlier step
     has rewritten the published document, so that no write of the candidate is in progress.
     """
-    may_go = revoke & (case.unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
+    case = replace(case, journal=with_rewrite(case))
+    unknown = frozenset[str]() if case.in_doubt else case.unknown  # one of them can be the published secret's
+    may_go = revoke & (unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
     entries = tuple(
-        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=case.listed)) for id_ in sorted(may_go)
+        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
+        for id_ in sorted(may_go)
     )
     return replace(
-        without_failure(released(replace(case, journal=with_rewrite(case)))),
+        without_failure(released(case)),
         candidate=None,
         candidate_id=None,
         verification=None,
@@ -69,24 +73,20 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
 def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
     """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
 
-    The published secret's own id never becomes retiring.
+    They might have been the reason of the last failure: the next run finds out. The published secret's own id never
+    becomes retiring.
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
         known = entries.get(id_)
-        identity = Identity(id_, Learned.PERSON, beside=case.listed)
+        identity = Identity(id_, Learned.PERSON, beside=stored_ids(case.listed))
         entries[id_] = (
             Retiring(id_, not_before, identity=identity)
             if known is None
-            else replace(known, not_before=min(known.not_before, not_before))
+            else replace(known, not_before=min(known.not_before, not_before), identity=identity)
         )
-    journal = released(replace(case, journal=with_rewrite(case)))
-    return replace(
-        journal,
-        retiring=tuple(entries.values()),
-        added_ids=case.journal.added_ids - ids,
-        unknown_ids=case.journal.unknown_ids - ids,
-    )
+    journal = without_failure(released(replace(case, journal=with_rewrite(case))))
+    return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)
 
 
 def created_by_hand(case: Situation, id_: str) -> Journal:

@@ -17,6 +17,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
 from rotator.core.protocol.transitions.identity import pending, restarted
@@ -76,7 +77,7 @@ def committed(case: Situation) -> Journal:
         ids_before=frozenset(),
         create_until=case.create_until,
         retiring=tuple(entries.values()),
-        request=_request_after_commit(case, old.id if old is not None else None),
+        request=_request_after_commit(case),
     )
     fence = case.late_create_until or case.now
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
@@ -86,9 +87,12 @@ def committed(case: Situation) -> Journal:
 
 
 def _retiring_previous(case: Situation) -> Retiring | None:
-    """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt."""
+    """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
+
+    If a person named its id, and it can be a retiring one as well, it becomes unknown.
+    """
     old = case.journal.current
-    if old is None or old.id is None or old.id == case.candidate_id:
+    if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
         return None
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
@@ -110,7 +114,7 @@ def _is_of_candidate(case: Situation, request: Request) -> bool:
 
 def _candidate_identity(case: Situation) -> Identity:
     if case.candidate_id is not None:
-        return Identity(case.candidate_id, Learned.ANSWERED, beside=case.listed)
+        return Identity(case.candidate_id, Learned.ANSWERED, beside=stored_ids(case.listed))
     return pending(case, foreign_ids=case.journal.ids_before | _answered_ids(case.journal))
 
 
@@ -120,7 +124,7 @@ def _answered_ids(journal: Journal) -> frozenset[str]:
     return ids_of(*(identity.id for identity in identities if identity is not None and identity.is_answered))
 
 
-def _request_after_commit(case: Situation, retired: str | None) -> Request | None:
+def _request_after_commit(case: Situation) -> Request | None:
     """A compromised request is done when the replaced secret is gone; the others are done now.
 
     A request of another secret stays: one that is being revoked, or the candidate itself, which consumers read already.
@@ -131,13 +135,14 @@ def _request_after_commit(case: Situation, retired: str | None) -> Request | Non
     if not case.requested:
         known = case.candidate_id is not None and _is_of_candidate(case, request)
         return replace(request, of=Target(id=case.candidate_id)) if known else request
-    if request.kind is not RequestKind.COMPROMISED or retired is None:
+    previous = next(iter(case.journal.named_ids - ids_of(case.candidate_id)), None)
+    if request.kind is not RequestKind.COMPROMISED or previous is None:
         return None
-    return replace(request, of=Target(id=retired))
+    return replace(request, of=Target(id=previous))
 
 
 def verifying(case: Situation, since: datetime) -> Journal:
     """Without the lease: the candidate does not authenticate yet, and a later run looks again."""
     journal = released(case)
     rotation_id = journal.rotation_id or ""
-    return replace(journal, verification=Verification(rotation_id, since, case.next_look))
+    return replace(journal, verification=Verification(rotation_id, case.shared(since), case.shared(case.next_look)))

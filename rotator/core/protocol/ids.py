@@ -1,0 +1,129 @@
+"""Ids of a run: which secrets they belong to, and whether that is certain."""
+
+from dataclasses import dataclass
+
+from rotator.core.protocol.instants import Instants
+from rotator.core.protocol.journal import Identity, ids_of
+from rotator.core.protocol.observation import is_recorded
+from rotator.core.protocol.steps import Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Ids(Instants):
+    """The ids of the account's secrets, as far as rotator can tell them apart."""
+
+    # --- the candidate -----------------------------------------------------------------------------------------------
+
+    @property
+    def candidate_published(self) -> bool:
+        """Whether consumers read the candidate already."""
+        return self.journal.candidate is not None and self.seen.published.secret == self.journal.candidate
+
+    @property
+    def candidate_works(self) -> bool:
+        """Whether the candidate fetched the list."""
+        return self.seen.via is Credential.CANDIDATE
+
+    @property
+    def candidate_id(self) -> str | None:
+        """The id that the provider answered to the create of the candidate in hand.
+
+        Only an answered id is published together with a candidate. So the published document is a record of it, too.
+        """
+        for answered in (self.seen.answered, self.journal.candidate_id):
+            if answered is not None and answered.rotation_id == self.journal.rotation_id:
+                return answered.id
+        return self.seen.published.secret_id if self.candidate_published else None
+
+    # --- the list ----------------------------------------------------------------------------------------------------
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The ids in the provider's list."""
+        return frozenset(self.seen.created)
+
+    @property
+    def full(self) -> bool:
+        """Whether the account has no room for another secret."""
+        return len(self.listed) >= self.policy.max_secrets
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Ids that were revoked within the consistency window: lists might still show them."""
+        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry)}
+        return frozenset(recent) | self.seen.revoked
+
+    @property
+    def explained(self) -> frozenset[str]:
+        """Ids that belong to other secrets than the published one, as far as rotator knows."""
+        publishing = self.journal.publishing
+        entry = publishing.entry if publishing is not None else None
+        known = self.journal.retiring_ids | self.journal.added_ids | self.gone
+        return known | ids_of(entry.id if entry else None, self.candidate_id)
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The listed ids of secrets that a person added with rotator."""
+        return self.listed & self.journal.added_ids
+
+    # --- doubt -------------------------------------------------------------------------------------------------------
+
+    @property
+    def strangers(self) -> frozenset[str]:
+        """Listed ids that make an id doubtful that the provider did not answer itself."""
+        current = self.journal.current
+        if current is None:
+            return self.listed - self.explained
+        if current.is_pending:
+            pool = self.pool_of(current)
+            return pool - self.explained if len(pool) > 1 else frozenset()
+        return self._unexplained_beside(current, self.listed)
+
+    def _unexplained_beside(self, current: Identity, ids: frozenset[str]) -> frozenset[str]:
+        """Return those of the ids that can belong to the published secret instead of the id that is known."""
+        explained = self.explained - self.retiring_rivals(current)
+        return ids - explained - current.other_ids - ids_of(current.id)
+
+    def retiring_rivals(self, current: Identity) -> frozenset[str]:
+        """Return the retiring ids that can belong to the published secret, because a person named its id.
+
+        A person can go back to a secret of rotator's and name a wrong id. An id that a person named to be revoked is
+        no rival.
+        """
+        if not current.is_named:
+            return frozenset()
+        recorded = frozenset(entry.id for entry in self.journal.retiring if not entry.is_named)
+        return recorded - current.other_ids - ids_of(current.id)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether rotator cannot tell the published secret's id from others. Nothing is revoked then.
+
+        An unknown id counts until the lists have lacked it for the consistency window. The journal's id does not apply
+        to a published version that the journal does not describe.
+        """
+        current = self.journal.current
+        if current is None or not (self.candidate_published or is_recorded(self.journal, self.seen.published)):
+            return True
+        if current.is_answered:
+            return False
+        before, until = self.journal.strangers, self.strangers_until
+        if before is not None and until is not None and self.listed_at < until:
+            return bool(self.strangers | self._unexplained_beside(current, before.ids))
+        return bool(self.strangers)
+
+    def pool_of(self, identity: Identity) -> frozenset[str]:
+        """Return the listed ids that can belong to a pending identity."""
+        return self.listed - self.gone - self.journal.added_ids - identity.foreign_ids - ids_of(self.candidate_id)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The listed ids that rotator cannot account for. While in doubt, one of them might be the published one."""
+        before = self.journal.ids_before if self.journal.candidate is not None else frozenset()
+        current = self.journal.current
+        if current is None:
+            return self.listed - self.explained - before
+        # Beside a candidate, an id that was not listed before it can be the candidate's, whatever else is pending.
+        is_open = current.is_pending and self.journal.candidate is None
+        own = self.pool_of(current) if is_open else ids_of(current.id)
+        return self.listed - self.explained - before - own

@@ -1,0 +1,151 @@
+"""Instants of a run: the time by several clocks, leases, lists, and creates that might land late."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.core.protocol.journal import Gone, Identity, Journal, Retiring
+from rotator.core.protocol.lease import CLOCK_RESOLUTION, believed, has_lease, leased_elsewhere
+from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """The facts of a run, and the instants that follow from them.
+
+    Attributes:
+        stored: The journal as Vault has it.
+        journal: The same with the caller's request in it. Every journal that a rule writes begins with this one.
+    """
+
+    seen: Observation
+    stored: Journal
+    policy: Policy
+    now: datetime
+    journal: Journal
+
+    # --- clocks ------------------------------------------------------------------------------------------------------
+
+    @property
+    def vault_now(self) -> datetime | None:
+        """The time by Vault's clock; None if Vault did not say. This instance's clock only measures the run."""
+        read_at, observed_at = self.seen.journal_read_at, self.seen.observed_at
+        if read_at is None:
+            return None
+        return read_at + (timedelta() if observed_at is None else max(self.now - observed_at, timedelta()))
+
+    @property
+    def shared_now(self) -> datetime:
+        """The time by which instances agree about leases and creates: Vault's, or this instance's if Vault is silent.
+
+        Otherwise an instance whose clock is behind could use a lease that has expired for all others. Another instance
+        could then create a second secret at the same time.
+        """
+        return self.now if self.vault_now is None else self.vault_now
+
+    def local(self, at: datetime | None) -> datetime | None:
+        """Return an instant of the time that all instances share in this instance's clock."""
+        return None if at is None else at + (self.now - self.shared_now)
+
+    def shared(self, at: datetime) -> datetime:
+        """Return an instant of this instance's clock in the time that all instances share."""
+        return at + (self.shared_now - self.now)
+
+    def not_after(self, at: datetime, longest: timedelta) -> datetime:
+        """Return an instant of the journal, or its latest possible value if it lies further ahead than it can.
+
+        Args:
+            at: The instant, by the clock of the instance that wrote it.
+            longest: How far ahead of that clock it lay at most. The journal was stored then, or later.
+        """
+        written_at = self.seen.journal_at
+        if at <= self.now + longest or written_at is None:
+            return at
+        if self.vault_now is None:
+            return believed(at, longest, written_at, self.now) or at
+        return min(at, written_at + (self.now - self.vault_now) + longest)
+
+    def not_before(self, at: datetime, span: timedelta) -> datetime:
+        """Return the instant, or a later one if the journal is not as old as this span by Vault's clock.
+
+        Another instance can have written the journal by a clock that is hours away from this one's.
+        """
+        written_at, vault_now = self.seen.journal_at, self.vault_now
+        if written_at is None or vault_now is None:
+            return at
+        left = span - (vault_now - written_at) - CLOCK_RESOLUTION
+        return max(at, self.now + left) if left > timedelta() else at
+
+    def window_after(self, noted_at: datetime | None) -> datetime | None:
+        """Return when the consistency window is over after an instant that another clock wrote down as its present."""
+        if noted_at is None:
+            return None
+        since = self.not_after(noted_at, timedelta())
+        return self.not_before(since + self.policy.window, self.policy.window)
+
+    @property
+    def listed_at(self) -> datetime:
+        """Time at which the list was fetched. Its content is valid for this time."""
+        fetched_at = self.seen.listing.fetched_at if self.seen.listing is not None else None
+        return self.now if fetched_at is None else min(fetched_at, self.now)
+
+    # --- lease and creates -------------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> bool:
+        """Whether this instance holds the lease, with time for one more request."""
+        return has_lease(self.journal, self.policy, self.shared_now)
+
+    @property
+    def leased_until(self) -> datetime | None:
+        """When another instance's lease expires, by this instance's clock; None if no other instance holds one."""
+        journal_at = self.seen.journal_at
+        return self.local(leased_elsewhere(self.journal, self.policy, self.shared_now, journal_at=journal_at))
+
+    @property
+    def lease_until(self) -> datetime:
+        """When a lease expires that this instance acquires now, in the time that all instances share."""
+        return self.shared_now + self.policy.lease
+
+    @property
+    def late_create_until(self) -> datetime | None:
+        """Until when a create might still be carried out, by this instance's clock; None: every one was answered."""
+        return self.local(self.create_until)
+
+    @property
+    def create_until(self) -> datetime | None:
+        """The same in the time that all instances share, for the journal."""
+        journal, policy = self.journal, self.policy
+        longest = policy.lease + policy.request_timeout + policy.window
+        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
+        if self.seen.create_lost_at is not None:
+            fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
+        if journal.candidate is not None and journal.holder not in (None, policy.runner):
+            # The lease holder might have sent one until its lease ended.
+            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
+            fences.append(None if lease_until is None else lease_until + policy.window)
+        return max((fence for fence in fences if fence is not None), default=None)
+
+    # --- ids ---------------------------------------------------------------------------------------------------------
+
+    def look_at(self, identity: Identity | None) -> datetime | None:
+        """Return when the next list counts for a pending identity; None if it is not pending."""
+        if identity is None or not identity.is_pending or identity.next_look is None:
+            return None
+        spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2
+        return self.not_before(self.not_after(identity.next_look, self.policy.window), spacing)
+
+    def is_recent(self, entry: Gone) -> bool:
+        """Return whether lists might still show a revoked id."""
+        until = self.window_after(entry.at)
+        return until is not None and self.listed_at < until
+
+    def gone_at(self, entry: Retiring) -> datetime | None:
+        """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
+        return self.window_after(entry.missing_since)
+
+    @property
+    def strangers_until(self) -> datetime | None:
+        """Until when strangers of an earlier list count although lists lack them by now; None if there were none."""
+        before = self.journal.strangers
+        return self.window_after(before.seen_at if before is not None else None)

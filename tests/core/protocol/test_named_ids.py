@@ -1,0 +1,165 @@
+"""A person named the published secret's id: that is no proof, and the other listed ids can be the secret's."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Credential,
+    Fail,
+    Failure,
+    Gone,
+    Identity,
+    Learned,
+    RequestKind,
+    Retiring,
+    Strangers,
+    Target,
+    Trigger,
+    transitions,
+)
+from rotator.core.protocol.candidate import finish
+from rotator.core.protocol.documents import complete
+from rotator.core.protocol.identity import name_doubt, name_unknown, way_out
+from tests.core.protocol.situations import (
+    AT_REST,
+    CANDIDATE_REFUSED,
+    LATER,
+    NEW,
+    NOW,
+    PREPARED,
+    WINDOW,
+    YESTERDAY,
+    answered,
+    case_of,
+    eliminated,
+    failure_of,
+    listing,
+    published,
+    request,
+    seen,
+    step_of,
+)
+
+
+def named(id_: str, *beside: str, foreign: str = "") -> Identity:
+    """Return an id that a person named beside others."""
+    return Identity(id_, Learned.PERSON, beside=frozenset({id_, *beside}), foreign_ids=frozenset(foreign))
+
+
+# A person named b, while s was listed as well.
+NAMED = replace(AT_REST, current=named("b", "s"))
+
+
+@pytest.mark.parametrize(
+    ("current", "strangers"),
+    [
+        (named("b"), {"s"}),
+        (named("b", "s"), {"s"}),
+        (named("b", "s", foreign="s"), set()),
+        (eliminated("b", "s"), set()),
+    ],
+    ids=["listed later", "listed beside", "proven", "eliminated"],
+)
+def test_id_beside_a_named_one_is_doubtful(current: Identity, strangers: set[str]) -> None:
+    case = case_of(replace(AT_REST, current=current), seen("b", "s"))
+    assert case.strangers == strangers
+    assert case.in_doubt is bool(strangers)
+
+
+@pytest.mark.parametrize(
+    ("entry", "foreign", "rivals"),
+    [
+        (Retiring("r", LATER), "", {"r"}),
+        (Retiring("r", LATER, identity=answered("r")), "", {"r"}),
+        (Retiring("r", LATER, identity=answered("r")), "r", set()),
+        (Retiring("r", LATER, identity=named("r")), "", set()),
+        (Retiring("b", LATER), "", set()),
+    ],
+    ids=["recorded", "answered", "proven", "named to be revoked", "its own"],
+)
+def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, rivals: set[str]) -> None:
+    """A person goes back to a secret that rotator is about to revoke, and names a wrong id."""
+    journal = replace(AT_REST, current=named("b", foreign=foreign), retiring=(entry,))
+    case = case_of(journal, seen("b", *journal.retiring_ids))
+    assert case.retiring_rivals(named("b", foreign=foreign)) == rivals
+    assert case.strangers == rivals
+    assert case_of(replace(journal, current=eliminated("b")), seen("b", *rivals)).strangers == set()
+
+
+def test_other_explanations_hold_beside_a_named_id() -> None:
+    journal = replace(NAMED, added_ids=frozenset({"m"}), gone=(Gone("g", NOW),))
+    assert case_of(journal, seen("b", "m", "g")).strangers == set()
+
+
+def test_doubt_beside_a_named_id_lasts_for_a_window() -> None:
+    journal = replace(NAMED, strangers=Strangers(frozenset({"s"}), NOW))
+    assert case_of(journal, seen("b")).in_doubt
+    assert not case_of(journal, seen("b"), NOW + WINDOW).in_doubt
+    proven = replace(journal, current=named("b", "s", foreign="s"))
+    assert not case_of(proven, seen("b")).in_doubt
+
+
+@pytest.mark.parametrize("max_secrets", [2, 3])
+def test_nothing_is_called_unknown_beside_a_named_id(max_secrets: int) -> None:
+    case = case_of(NAMED, seen("b", "s"), max_secrets=max_secrets)
+    assert name_unknown(case) is None
+    step: Any = name_doubt(case)
+    assert step.what == "one of these ids is the published secret's: b, s; a person named b"
+    expected = ("rotate-now", "shop") if max_secrets == 3 else ("adopt", "shop", "--secret-id", "ID")
+    assert step.next_command.args[: len(expected)] == expected
+
+
+def test_way_out_is_no_rotation_while_a_candidate_is_in_hand() -> None:
+    """It would wait for the doubt to end, and the doubt for it."""
+    in_hand = replace(PREPARED, current=named("a", "s"))
+    command, advice = way_out(case_of(in_hand, seen("a"), max_secrets=3))
+    assert command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+    assert advice != way_out(case_of(NAMED, seen("b"), max_secrets=3))[1]
+
+
+def test_candidate_in_doubt_is_not_resolved() -> None:
+    """`resolve` names no id in doubt: it would advise itself again and again."""
+    waited = seen("a", "s", refused=CANDIDATE_REFUSED, create_refused="no", prepared_here=True, creates=1)
+    doubtful: Any = finish(case_of(replace(PREPARED, current=named("a", "s")), waited))
+    assert doubtful.next_command.args[0] == "adopt"
+    assert doubtful.what == "one of these ids is the published secret's: a, s; a person named a"
+    certain: Any = finish(case_of(PREPARED, waited))
+    assert certain.next_command.args == ("resolve", "shop")
+    primary = replace(waited, listing=listing("a", "s", via=Credential.PRIMARY))
+    refused: Any = finish(case_of(replace(PREPARED, current=named("a", "s")), primary))
+    assert refused.next_command.args == ("resolve", "shop")
+
+
+def test_document_gets_no_id_in_doubt() -> None:
+    document = published(rotated_at=YESTERDAY)
+    assert complete(case_of(NAMED, seen("b", published=document))) is not None
+    assert complete(case_of(NAMED, seen("b", "s", published=document))) is None
+
+
+def test_doubtful_id_is_never_resolved() -> None:
+    journal = transitions.resolved(case_of(NAMED, seen("b", "s")), frozenset({"s"}))
+    assert journal.retiring == ()
+    certain = transitions.resolved(case_of(AT_REST, seen("b", "s")), frozenset({"s"}))
+    assert certain.retiring_ids == {"s"}
+
+
+@pytest.mark.parametrize("asked", [None, request(RequestKind.COMPROMISED, Target(id="a"))])
+def test_named_id_beside_a_retiring_one_is_not_retired(asked: Any) -> None:
+    """It becomes unknown: it may be in use elsewhere. A compromised request of it stays until it is gone."""
+    entry = Retiring("r", LATER, identity=answered("r"))
+    journal = replace(PREPARED, current=named("a", "r"), retiring=(entry,), trigger=Trigger.MANUAL, request=asked)
+    done = transitions.committed(case_of(journal, seen(published=published(version=2, secret=NEW, secret_id="c"))))
+    assert done.retiring_ids == {"r"}
+    assert done.request == asked
+    proven = replace(journal, current=named("a", "r", foreign="r"))
+    done = transitions.committed(case_of(proven, seen(published=published(version=2, secret=NEW, secret_id="c"))))
+    assert done.retiring_ids == {"a", "r"}
+
+
+def test_nothing_is_revoked_beside_a_named_id() -> None:
+    due = replace(NAMED, retiring=(Retiring("s", YESTERDAY, identity=answered("s")),))
+    step = step_of(due, seen("b", "s"))
+    assert isinstance(step, Fail)
+    assert failure_of(step) is Failure.AMBIGUOUS

@@ -1,0 +1,195 @@
+"""A person names the published secret's id, and is wrong: nothing leads rotator to revoke the secret in use."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.core.protocol import Command, Learned
+from rotator.errors import RotatorError
+from rotator.rotation import Operator, Outcome, Result
+from testkit.model import World
+
+OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"
+DAY = timedelta(days=1)
+NAME_BOTH = Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+
+
+def watched(**settings: Any) -> World:
+    """A world in which no published secret may be revoked."""
+    world = World(**settings)
+
+    def revoked(id_: str, value: str) -> None:
+        assert value != world.published, f"{id_} was revoked, which consumers read"
+
+    world.provider.on_revoke = revoked
+    return world
+
+
+def two_secrets(**settings: Any) -> tuple[World, str, str]:
+    """An account with an old and a new secret, and their ids; rotator does not know it yet."""
+    world = watched(**settings)
+    old = world.provider.add("shopkey", OLD)
+    world.clock.wait(DAY)
+    return world, old, world.provider.add("shopkey", NEW)
+
+
+def adopt(world: World, value: str, secret_id: str | None = None, **options: Any) -> Outcome:
+    return Operator(world.rotation()).adopt(SecretStr(value), secret_id, **options)
+
+
+def run_for_days(world: World) -> Outcome:
+    """Scheduled runs over four days."""
+    for pause in (1, 31, 31, 600, 3600, 43_200, 86_400, 86_400, 86_400):
+        world.rotation(explicit=False).run()
+        world.clock.wait(timedelta(seconds=pause))
+    return world.rotation().run()
+
+
+def test_wrong_id_calls_no_secret_unknown() -> None:
+    world, old, new = two_secrets()
+    outcome = adopt(world, NEW, old)
+    assert outcome.reason == "ambiguous"
+    assert new not in world.journal.unknown_ids, "it is the published one"
+    assert f"{old}, {new}; a person named {old}" in (outcome.error or "")
+    assert outcome.next_command == NAME_BOTH
+    assert run_for_days(world).next_command == NAME_BOTH
+    assert set(world.live) == {old, new}
+
+
+def test_published_secret_cannot_be_resolved_after_a_wrong_id() -> None:
+    world, old, new = two_secrets()
+    adopt(world, NEW, old)
+    operator = Operator(world.rotation())
+    with pytest.raises(RotatorError, match="one of these ids is the published secret's"):
+        operator.unknown()
+    operator.resolve(frozenset({new}))
+    run_for_days(world)
+    assert set(world.live) == {old, new}
+
+
+def test_wrong_id_is_corrected_by_the_right_one() -> None:
+    world, old, new = two_secrets()
+    adopt(world, NEW, old)
+    run_for_days(world)
+    outcome = adopt(world, NEW, new, retire={old})
+    assert outcome.result is Result.OK
+    assert run_for_days(world).result is Result.OK
+    assert set(world.live) == {new}
+    assert world.journal.current_id == new
+    assert world.vault.versions["apps/shop"][-1]["secret_id"] == new
+
+
+def test_rotation_leads_out_of_a_wrong_id_where_there_is_room() -> None:
+    world, old, new = two_secrets(max_secrets=3)
+    outcome = adopt(world, NEW, old)
+    assert outcome.next_command == Command.of("rotate-now", "shop")
+    assert world.rotation(fresh_after=world.clock()).run().published
+    outcome = run_for_days(world)
+    assert world.journal.current is not None
+    assert world.journal.current.is_answered
+    assert {old, new} <= world.live.keys(), "none of them was retired unasked"
+    assert world.journal.unknown_ids == {old, new}
+    operator = Operator(world.rotation())
+    assert operator.unknown().keys() == {old, new}
+    assert operator.resolve(frozenset({old, new})).result is Result.OK
+    assert len(world.live) == 1
+
+
+def test_document_names_no_id_that_a_person_named_beside_others() -> None:
+    world, old, _ = two_secrets()
+    adopt(world, NEW, old)
+    assert world.vault.versions["apps/shop"][-1]["secret_id"] is None
+    with pytest.raises(RotatorError, match="does not say which one"):
+        adopt(world, OLD, replace_working=True)
+
+
+def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, str]:
+    """rotator's own secret is retiring, because a person replaced it; then the person goes back to it by hand."""
+    world = watched(grace=DAY, max_secrets=max_secrets)
+    world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    world.clock.wait(2 * DAY)
+    world.rotation().run()
+    (own,), mine = world.live, world.published or ""
+    other = world.provider.add("shopkey", THIRD)
+    adopt(world, THIRD, other, replace_working=True)
+    assert world.journal.retiring_ids == {own}
+    return world, mine, own, other
+
+
+def test_published_secret_that_was_retiring_survives_a_wrong_id() -> None:
+    """B2: it was revoked when the grace period of its own entry was over."""
+    world, mine, own, other = back_to_a_retiring_secret()
+    outcome = adopt(world, mine, other, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    assert f"{own}, {other}; a person named {other}" in (outcome.error or "")
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+    adopt(world, mine, own, retire={other})
+    run_for_days(world)
+    assert set(world.live) == {own}
+
+
+def test_right_id_beside_a_retiring_secret_ends_in_its_revocation() -> None:
+    world, _, own, other = back_to_a_retiring_secret()
+    assert run_for_days(world).result is Result.OK
+    assert own not in world.live
+    assert world.vault.versions["apps/shop"][-1]["secret_id"] == other
+
+
+def test_answered_id_is_not_replaced_by_a_wrong_one() -> None:
+    world = watched()
+    world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    world.clock.wait(DAY)
+    world.rotation().run()
+    (own,), value = world.live, world.published or ""
+    stranger = world.provider.add("shopkey", "Stranger000001")
+    with pytest.raises(RotatorError, match=f"has the id {own}: the provider named it"):
+        adopt(world, value, stranger)
+    assert world.journal.current_id == own
+    assert world.journal.current is not None
+    assert world.journal.current.is_answered
+    assert adopt(world, value, own, retire={stranger}).result is Result.OK
+
+
+def test_recorded_id_of_the_brought_value_is_not_another_value_s() -> None:
+    """A person published another secret by hand, and goes back before a run has seen it."""
+    world = watched()
+    world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    world.clock.wait(DAY)
+    world.rotation().run()
+    (own,), mine = world.live, world.published or ""
+    world.provider.add("shopkey", THIRD)
+    world.publish(THIRD)
+    adopt(world, mine, own, replace_working=True)
+    assert world.published == mine
+    assert world.journal.current_id == own
+    assert world.journal.current is not None
+    assert world.journal.current.learned is Learned.PERSON
+
+
+def test_wrong_id_of_a_compromised_secret_retires_no_other() -> None:
+    world, mine, own, other = back_to_a_retiring_secret(max_secrets=4)
+    third = world.provider.add("shopkey", "Elsewhere00001")
+    adopt(world, mine, third, replace_working=True)
+    rotated = world.rotation(fresh_after=world.clock() + timedelta(microseconds=1), compromised=True)
+    assert rotated.run().published
+    run_for_days(world)
+    assert world.journal.unknown_ids == {other, third}, "only a wrong name connects them with a published secret"
+    operator = Operator(world.rotation())
+    assert operator.unknown().keys() == {other, third}
+    operator.resolve(frozenset({other}))
+    assert {own, other, third} < world.live.keys(), "nothing is revoked beside an unknown secret"
+    world.provider.remove("shopkey", third)
+    assert run_for_days(world).result is Result.OK
+    assert list(world.live.values()) == [world.published]
