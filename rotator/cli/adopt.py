@@ -21,7 +21,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -196,10 +196,15 @@ def resolve(
         strangers = sorted(set(revoke or []) - unknown.keys())
         if strangers:
             listed = ", ".join(unknown) or "none"
-            raise ConfigError(f"{strangers[0]} is not among the unknown secrets of {name}: {listed}")
+            raise ConfigError(
+                f"{strangers[0]} is not among the unknown secrets of {name}: {listed}",
+                unchanged="Nothing was changed",
+                next_step="To see the secrets and their state",
+                next_command=Command.of("account", "secrets", "list", name),
+            )
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:
-            raise RotatorError(f"Nothing was chosen, {name} stays as it is")
+            raise RotatorError(f"You chose no secret of {name}", unchanged="Nothing was changed")
         outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
         finish(ctx, fleet, [outcome], as_json=as_json)
 
@@ -208,8 +213,13 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     if not unknown:
         return frozenset()
     if not sys.stdin.isatty():
-        options = " ".join(f"--revoke {id_}" for id_ in unknown)
-        raise ConfigError(f"There is no terminal to ask on; say what may go: rotator resolve {name} {options}")
+        options = [arg for id_ in unknown for arg in ("--revoke", id_)]
+        raise ConfigError(
+            "There is no terminal to ask on",
+            unchanged="Nothing was changed",
+            next_step="Name the secrets that you do not need",
+            next_command=Command.of("resolve", name, *options),
+        )
     chosen = [
         id_
         for id_, created in unknown.items()

@@ -5,15 +5,15 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Identity, Outcome, Published
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.errors import RotatorError
 from rotator.provider import SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError
-from rotator.rotation.executor import stopped
 from rotator.rotation.identification import Identification
 from rotator.rotation.run import Rotation
+from rotator.rotation.waiting import WORTH_A_LINE
 
 
 class Adoption:
@@ -80,11 +80,16 @@ class Adoption:
             raise OperatorError(
                 f"{wrong[0]} cannot be retired: the other listed ids are {', '.join(sorted(others)) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
+                advice="To see the ids and their state",
+                next_command=Command.of("account", "secrets", "list", self._name),
             )
         if retire and secret_id is None:
+            options = [arg for id_ in sorted(retire) for arg in ("--retire", id_)]
             raise OperatorError(
                 "--retire needs --secret-id: otherwise the published secret's id is not certain",
                 unchanged=NOTHING_WRITTEN,
+                advice="Name the id of this value, too",
+                next_command=Command.of("adopt", self._name, "--secret-id", "ID", *options),
             )
 
     def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
@@ -119,13 +124,17 @@ class Adoption:
         if secret is None:
             return False
         state = self._state
+        waiting, is_logged = self._rotation.waiting, False
         ends, delay = state.clock() + state.policy.window, timedelta(milliseconds=200)
         while self._executor.access.list_with(secret) is None:
             left = ends - state.clock()
             if left <= timedelta():
                 return False
-            if self._rotation.wait(min(delay, left)):
-                raise stopped(state)
+            if delay >= WORTH_A_LINE and not is_logged:
+                is_logged = True
+                detail = "the provider refuses the published secret, and a refusal can be a mistake"
+                waiting.log("adoption.waiting", Awaited.PUBLISHED.value, ends, detail)
+            waiting.for_moment(min(delay, left))
             delay = min(delay * 2, timedelta(seconds=5))
         return True
 
@@ -149,6 +158,7 @@ class Adoption:
                 f"The lease of {self._name} ended before the secret was published",
                 unchanged=NOTHING_WRITTEN,
                 next_step="Try again",
+                next_command=self._lease.adopt_again(secret_id, replace_foreign),
             )
         state.learn(replaced=replaced)
         return identity

@@ -33,11 +33,17 @@ class Identification:
             raise OperatorError(
                 f"The provider refuses this secret for {self._name} ({account.api_key})",
                 unchanged=NOTHING_WRITTEN,
-                advice="Look the secret up in the provider's dashboard and try again",
+                advice="Bring a value that authenticates",
+                next_command=Command.of("adopt", self._name),
             )
         if secret_id is not None and secret_id not in {info.id for info in infos}:
             listed = ", ".join(info.id for info in infos)
-            raise OperatorError(f"The provider does not list {secret_id}; it lists {listed}", unchanged=NOTHING_WRITTEN)
+            raise OperatorError(
+                f"The provider does not list {secret_id} for {self._name}; it lists {listed}",
+                unchanged=NOTHING_WRITTEN,
+                advice="Name the id of this value",
+                next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+            )
         return infos
 
     def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
@@ -54,6 +60,7 @@ class Identification:
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
                     advice="Name the id of this value",
+                    next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
                 )
             return Identity(secret_id, Learned.PERSON, beside=listed)
         pool = listed - foreign - state.situation.gone

@@ -35,7 +35,7 @@ from rotator.errors import RotatorError
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.ports import Waiter
-from rotator.rotation.run import LONGEST_POLL
+from rotator.rotation.waiting import LONGEST_POLL
 from rotator.vault import Document
 from testkit.model import World
 
@@ -78,7 +78,7 @@ def name_id(world: World, id_: str) -> Outcome:
 
 def wait_with(rotation: Rotation, wait: Waiter) -> None:
     """Have a run wait in another way."""
-    rotation.wait = rotation.executor.wait = wait
+    rotation.waiting.wait = wait
 
 
 def command(world: World, rotation: Rotation) -> Outcome:
