@@ -88,7 +88,8 @@ def adopt(
     """Adopt accounts with the secrets that they have today, or after a published secret stopped working.
 
     rotator tries each value at the provider, then publishes it. A value never appears among the process's arguments. An
-    account whose secret is in Vault already needs no adoption: the next run takes it up.
+    account whose secret is in Vault already needs no adoption: the next run takes it up. If only the published secret's
+    id is not known, give --secret-id and no value.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     _require_names(name, everything=everything, secret_dir=secret_dir)
@@ -119,17 +120,22 @@ def adopt(
         done[account.name] = adoption(outcome, before)
         return outcome
 
+    values: dict[str, SecretStr | None]
+    secret: SecretStr | None
     with open_fleet(ctx, config) as fleet:
         if secret_dir is not None:
             values = _values(fleet, secret_dir, None if everything else name)
         else:
             fleet.select([name or ""], everything=False)
             prompt = f"API secret of {name}"
-            secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+            if secret_id is None or secret_stdin or secret_file is not None or secret_env is not None:
+                secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+            else:
+                secret = _value_or_published(prompt)
             values = {name or "": secret}
         accounts = fleet.select(list(values), everything=False)
         fleet.permissions.preflight(accounts)
-        with showing_progress(ctx, fleet.settings, len(accounts), "adopting") as progress:
+        with showing_progress(ctx, len(accounts), "adopting") as progress:
             jobs = [partial(bring, account) for account in accounts]
             if len(jobs) > 1:  # the error of an only account is the error of the command
                 jobs = [partial(fleet.guarded, account.name, partial(bring, account)) for account in accounts]
@@ -147,7 +153,19 @@ def _require_names(name: str | None, *, everything: bool, secret_dir: Path | Non
         raise ConfigError("--all needs --secret-dir: a directory with one file for each account")
 
 
-def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, SecretStr]":
+def _value_or_published(prompt: str) -> "SecretStr | None":
+    """Return a value that the user types; None, without a terminal too: the published one."""
+    from getpass import getpass
+
+    from pydantic import SecretStr
+
+    from rotator.logs import register_secret
+
+    typed = getpass(f"{prompt} (empty: the published one): ") if sys.stdin.isatty() else ""
+    return register_secret(SecretStr(typed)) if typed.strip() else None
+
+
+def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, SecretStr | None]":
     """Read the values of accounts from a directory, by name. Only the user of the process may read a file of it."""
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
@@ -160,7 +178,7 @@ def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, Secret
     chosen = [file for file in files if name in (None, file.name)]
     if not chosen:
         raise ConfigError(f"{folder} contains no file for {name or 'any account'}")
-    values = {}
+    values: dict[str, SecretStr | None] = {}
     for file in chosen:
         if file.stat().st_mode & 0o077:
             raise ConfigError(f"Other users may read {file}", next_step=f"Run: chmod 600 {file}")

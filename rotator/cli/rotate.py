@@ -93,7 +93,7 @@ def rotate_now(
             _cancel(fleet, accounts, as_json=as_json)
             return
         outcomes = []
-        with showing_progress(ctx, fleet.settings, len(accounts), "rotating") as progress:
+        with showing_progress(ctx, len(accounts), "rotating") as progress:
             for outcome in fleet.run(accounts, request):
                 outcomes.append(outcome)
                 progress.done += 1

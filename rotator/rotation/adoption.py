@@ -33,7 +33,7 @@ class Adoption:
 
     def adopt(
         self,
-        secret: SecretStr,
+        secret: SecretStr | None,
         secret_id: str | None,
         *,
         replace_working: bool = False,
@@ -43,7 +43,7 @@ class Adoption:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
         Args:
-            secret: The value.
+            secret: The value; None: the published one, of which only the id is not known.
             secret_id: Its id; needed where the provider lists several.
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal may be replaced.
@@ -54,6 +54,7 @@ class Adoption:
         """
         state = self._state
         self._lease.observe(replace_foreign)
+        secret = secret if secret is not None else self._published_value(secret_id)
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identification.identity(secret, secret_id, infos)
@@ -72,6 +73,22 @@ class Adoption:
                 raise
         state.learn(identified=identity, journal_lost=False)
         return self._rotation.run()
+
+    def _published_value(self, secret_id: str | None) -> SecretStr:
+        """Return the value that the published document contains.
+
+        Raises:
+            RotatorError: If it contains none, or another account's.
+        """
+        published = self._state.seen.published
+        if published.secret is not None and refuse_foreign(self._state.situation) is None:
+            return published.secret
+        raise OperatorError(
+            f"Nothing is published for {self._name} whose value rotator could take",
+            unchanged=NOTHING_WRITTEN,
+            advice="Bring the value with a --secret option",
+            next_command=self._lease.adopt_again(secret_id, None),
+        )
 
     def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
         others = {info.id for info in infos} - {secret_id}

@@ -46,7 +46,7 @@ class Operator:
 
     def adopt(
         self,
-        secret: SecretStr,
+        secret: SecretStr | None,
         secret_id: str | None,
         *,
         replace_working: bool = False,
@@ -56,7 +56,7 @@ class Operator:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
         Args:
-            secret: The value.
+            secret: The value; None: the published one, of which only the id is not known.
             secret_id: Its id; required if the provider lists several.
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal can be replaced.

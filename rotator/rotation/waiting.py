@@ -22,7 +22,7 @@ SHORTEST_POLL, LONGEST_POLL = timedelta(milliseconds=100), timedelta(seconds=5)
 # Margin after the end of a lease or a wait: it has certainly ended then.
 PAST_THE_END = timedelta(milliseconds=5)
 # A wait that lasts this long is logged.
-WORTH_A_LINE = timedelta(seconds=1)
+WORTH_A_LINE = timedelta(seconds=2)
 
 _AWAITED = {
     Awaited.CANDIDATE: "the provider does not accept the new secret yet",
@@ -159,12 +159,14 @@ class Waiting:
         self._state.log.info(event, reason=reason, until=format_instant(until), detail=detail)
 
     def _log_pause(self, pause: Pause, since: datetime, now: datetime) -> None:
-        """Log a wait for a fact once it has lasted for more than a moment."""
-        state, awaited = self._state, pause.awaited
+        """Log a wait for a fact once it lasts for more than a moment."""
+        case, awaited = self._state.situation, pause.awaited
         until = now + pause.delay
+        if awaited is Awaited.LOOK:
+            since = now  # each look is a wait of its own
+        lasts = until - since >= WORTH_A_LINE
         if awaited is not Awaited.LOOK:
-            until = (state.situation.since(awaited) or since) + state.situation.max_wait(awaited)
-        lasts = now + pause.delay - since >= WORTH_A_LINE
+            until = (case.since(awaited) or since) + case.max_wait(awaited)
         if lasts and (awaited, until) not in self._logged:
             self._logged.add((awaited, until))
             self.log("rotation.waiting", awaited.value, until, _AWAITED[awaited])

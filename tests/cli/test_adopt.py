@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from testkit.cluster import Cluster, Tape, proxied
 from tests.cli.payments import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
 
+LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."
+
 
 def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cluster: Cluster) -> None:
     new = opened(cluster, published=False)
@@ -160,7 +162,7 @@ def test_a_stranger_s_secret_stops_the_account_until_it_is_resolved(payments: Pa
     for wrong in (published, "00000000-0000-4000-8000-000000000000"):
         mistaken = here("resolve", "payments", "--revoke", wrong)
         assert mistaken.code == 2, mistaken
-        assert said(mistaken) == f"{wrong} is not among the unknown secrets of payments: {stranger}."
+        assert said(mistaken) == f"{wrong} is not among the unknown secrets of payments: {stranger}. {LOOK}"
     silent = cluster.run("resolve", "payments")
     assert silent.code == 2, silent
     assert f"rotator resolve payments --revoke {stranger}" in said(silent)
