@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from testkit.cluster import Cluster, Tape, proxied
 from tests.cli.payments import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.pseudo_terminal import on_terminal
 
 LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."
 
@@ -123,6 +124,27 @@ def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
     assert finished.code == 1, finished
     assert said(finished).startswith("The provider refuses this secret for payments (abcd1234). Nothing was written.")
     assert everything(cluster) == before
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_id_is_named_without_pasting_the_published_value(payments: Payments, here: Here, terminal: bool) -> None:
+    cluster = payments.cluster
+    (published,) = payments.live
+    other = cluster.emulator.add_secret(payments.api_key, SecretStr("Other0Other1Other2"))
+    cluster.remember("Other0Other1Other2")
+    ambiguous = here("rotate-now", "payments", "--due")
+    assert ambiguous.code == 1, ambiguous
+    assert "rotator takes the value from Vault: rotator adopt payments --secret-id ID." in ambiguous.out
+    args = ("adopt", "payments", "--secret-id", published, "--retire", other)
+    if terminal:
+        code, shown = on_terminal(cluster, *args, prompt="(empty: the published one): ")
+    else:
+        finished = here(*args)
+        code, shown = finished.code, finished.out + finished.err
+    assert code == 0, shown
+    assert cluster.journal("payments")["current_id"]["id"] == published
+    assert cluster.document(payments.path)["api_secret"] == payments.first.get_secret_value()
+    assert list(payments.live) == [published]
 
 
 def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Payments, here: Here) -> None:
