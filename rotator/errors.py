@@ -10,11 +10,11 @@ RotatorError
 └── rotation.RotationError the protocol stopped, and names the next command
 """
 
-from rotator.core.failures import Blame, Code, stored_code
+from rotator.core.failures import Advice, Blame, Code, Command, stored_code
 from rotator.logs import escape_control as visible
 from rotator.logs import redact
 
-__all__ = ["Blame", "Code", "ConfigError", "RotatorError", "stored_code", "visible"]
+__all__ = ["Advice", "Blame", "Code", "Command", "ConfigError", "RotatorError", "stored_code", "visible"]
 
 
 class RotatorError(Exception):
@@ -23,7 +23,8 @@ class RotatorError(Exception):
     Args:
         what: The failure, in one sentence.
         unchanged: The parts that it left unchanged ("" where that is obvious).
-        next_step: The advice, a command if there is one ("" if nothing helps).
+        next_step: The advice, or the purpose of the command ("" if nothing helps).
+        next_command: The command; None: the one that the failure's code names, if it names one.
     """
 
     exit_code = 1
@@ -32,10 +33,14 @@ class RotatorError(Exception):
     maybe_done = False
     """Whether the failed operation might have been carried out."""
 
-    def __init__(self, what: str, *, unchanged: str = "", next_step: str = "") -> None:
+    def __init__(
+        self, what: str, *, unchanged: str = "", next_step: str = "", next_command: Command | None = None
+    ) -> None:
         self.what = redact(what)
         self.unchanged = redact(unchanged)
         self.next_step = redact(next_step)
+        self.own_command = _masked(next_command)
+        self.general: Advice | None = None
         super().__init__(self.what)
 
     @property
@@ -43,8 +48,24 @@ class RotatorError(Exception):
         """Whose failure it is."""
         return self.code.blame
 
+    @property
+    def next_command(self) -> Command | None:
+        """The command that the message names; None if it names none."""
+        advice = self._advice[-1]
+        return advice.command
+
+    def advise(self, advice: Advice) -> None:
+        """Name a better command than that of the code, where the message names none of its own."""
+        self.general = Advice(redact(advice.purpose), _masked(advice.command))
+
+    @property
+    def _advice(self) -> list[Advice]:
+        own = Advice(self.next_step, self.own_command)
+        general = self.general or self.code.advice
+        return [own] if self.own_command is not None or general is None else [own, general]
+
     def __str__(self) -> str:
-        parts = (self.what, self.unchanged, self.next_step)
+        parts = (self.what, self.unchanged, *map(str, self._advice))
         return visible(" ".join(part if part.endswith("?") else part.rstrip(".") + "." for part in parts if part))
 
 
@@ -53,3 +74,8 @@ class ConfigError(RotatorError):
 
     exit_code = 2
     code = Code.CONFIGURATION
+
+
+def _masked(command: Command | None) -> Command | None:
+    """Arguments can repeat what a document contains."""
+    return None if command is None else Command.of(*map(redact, command.args))

@@ -24,7 +24,7 @@ import structlog
 
 from rotator.audit.entry import AuditError, Entry, Found, Result, line_fields
 from rotator.audit.file import HASH_FIELD, LOCK_TIMEOUT, Line, describe_error, locked
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 from rotator.logs import UNFILTERED
 
 _log = structlog.get_logger()
@@ -80,7 +80,8 @@ class AuditLog:
             raise ConfigError(
                 f"audit.file: {self.file} does not end like an audit log",
                 unchanged="Nothing was written anywhere",
-                next_step=f"Name another file, or find out what happened to it: rotator audit verify {self.file}",
+                next_step="Name another file, or find out what happened to it",
+                next_command=Command.of("audit", "verify", str(self.file)),
             )
 
     @contextmanager

@@ -22,6 +22,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
+from rotator.errors import Command
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -114,7 +115,7 @@ def top_up(
         with (
             _explained(
                 unknown=f"Whether {name} was topped up is not known",
-                look=f"Before you try again, look: rotator account balance {name}",
+                look=Command.of("account", "balance", name),
                 unchanged=f"{name} was not topped up",
             ),
             by_hand(fleet, account, Act.TOP_UP),
@@ -210,7 +211,7 @@ def _changing_settings(fleet: "Fleet", account: "AccountSettings") -> Iterator[N
     with (
         _explained(
             unknown=f"Whether the settings of {account.name} were changed is not known",
-            look=f"Look before you try again: rotator account settings {account.name}",
+            look=Command.of("account", "settings", account.name),
             unchanged=f"The settings of {account.name} were not changed",
         ),
         by_hand(fleet, account, Act.CALLBACKS),
@@ -219,14 +220,16 @@ def _changing_settings(fleet: "Fleet", account: "AccountSettings") -> Iterator[N
 
 
 @contextmanager
-def _explained(*, unknown: str, look: str, unchanged: str) -> Iterator[None]:
+def _explained(*, unknown: str, look: Command, unchanged: str) -> Iterator[None]:
     """Say of a change that failed whether it was made."""
     from rotator.provider import LostAnswer, Refused
 
     try:
         yield
     except LostAnswer as error:
-        error.unchanged, error.next_step = unknown, look
+        error.unchanged = unknown
+        error.next_step = "Look before you try again"
+        error.own_command = look
         raise
     except Refused as error:
         error.unchanged = unchanged

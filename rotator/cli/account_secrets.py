@@ -23,7 +23,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError, RotatorError, visible
+from rotator.errors import Command, ConfigError, RotatorError, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,7 +97,8 @@ def show(
         except NotFound as error:
             raise RotatorError(
                 f"The provider knows no secret {secret_id} of {name}{error.reference}",
-                next_step=f"Look at what it lists: rotator account secrets list {name}",
+                next_step="Look at what it lists",
+                next_command=Command.of("account", "secrets", "list", name),
             ) from None
         now = fleet.now()
     row = {"account": name} | _secret_json(view.secret(info.id, info.created_at))
@@ -232,7 +233,8 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
         return manual_secrets.create(fleet, account, value, made_up=out is not None)
     except LostAnswer as error:
         error.unchanged = "Whether the secret was added is not known" + (f"; its value is in {out}" if out else "")
-        error.next_step = f"Look: rotator account secrets list {account.name}"
+        error.next_step = "Look before you try again"
+        error.own_command = Command.of("account", "secrets", "list", account.name)
         raise
     except RotatorError:
         if out is not None:

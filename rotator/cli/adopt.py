@@ -21,7 +21,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -88,7 +88,8 @@ def adopt(
     """Adopt accounts with the secrets that they have today, or after a published secret stopped working.
 
     rotator tries each value at the provider, then publishes it. A value never appears among the process's arguments. An
-    account whose secret is in Vault already needs no adoption: the next run takes it up.
+    account whose secret is in Vault already needs no adoption: the next run takes it up. If only the published secret's
+    id is not known, give --secret-id and no value.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     _require_names(name, everything=everything, secret_dir=secret_dir)
@@ -119,17 +120,22 @@ def adopt(
         done[account.name] = adoption(outcome, before)
         return outcome
 
+    values: dict[str, SecretStr | None]
+    secret: SecretStr | None
     with open_fleet(ctx, config) as fleet:
         if secret_dir is not None:
             values = _values(fleet, secret_dir, None if everything else name)
         else:
             fleet.select([name or ""], everything=False)
             prompt = f"API secret of {name}"
-            secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+            if secret_id is None or secret_stdin or secret_file is not None or secret_env is not None:
+                secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
+            else:
+                secret = _value_or_published(prompt)
             values = {name or "": secret}
         accounts = fleet.select(list(values), everything=False)
         fleet.permissions.preflight(accounts)
-        with showing_progress(ctx, fleet.settings, len(accounts), "adopting") as progress:
+        with showing_progress(ctx, len(accounts), "adopting") as progress:
             jobs = [partial(bring, account) for account in accounts]
             if len(jobs) > 1:  # the error of an only account is the error of the command
                 jobs = [partial(fleet.guarded, account.name, partial(bring, account)) for account in accounts]
@@ -147,7 +153,19 @@ def _require_names(name: str | None, *, everything: bool, secret_dir: Path | Non
         raise ConfigError("--all needs --secret-dir: a directory with one file for each account")
 
 
-def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, SecretStr]":
+def _value_or_published(prompt: str) -> "SecretStr | None":
+    """Return a value that the user types; None, without a terminal too: the published one."""
+    from getpass import getpass
+
+    from pydantic import SecretStr
+
+    from rotator.logs import register_secret
+
+    typed = getpass(f"{prompt} (empty: the published one): ") if sys.stdin.isatty() else ""
+    return register_secret(SecretStr(typed)) if typed.strip() else None
+
+
+def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, SecretStr | None]":
     """Read the values of accounts from a directory, by name. Only the user of the process may read a file of it."""
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
@@ -160,7 +178,7 @@ def _values(fleet: "Fleet", folder: Path, name: str | None) -> "dict[str, Secret
     chosen = [file for file in files if name in (None, file.name)]
     if not chosen:
         raise ConfigError(f"{folder} contains no file for {name or 'any account'}")
-    values = {}
+    values: dict[str, SecretStr | None] = {}
     for file in chosen:
         if file.stat().st_mode & 0o077:
             raise ConfigError(f"Other users may read {file}", next_step=f"Run: chmod 600 {file}")
@@ -196,10 +214,15 @@ def resolve(
         strangers = sorted(set(revoke or []) - unknown.keys())
         if strangers:
             listed = ", ".join(unknown) or "none"
-            raise ConfigError(f"{strangers[0]} is not among the unknown secrets of {name}: {listed}")
+            raise ConfigError(
+                f"{strangers[0]} is not among the unknown secrets of {name}: {listed}",
+                unchanged="Nothing was changed",
+                next_step="To see the secrets and their state",
+                next_command=Command.of("account", "secrets", "list", name),
+            )
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:
-            raise RotatorError(f"Nothing was chosen, {name} stays as it is")
+            raise RotatorError(f"You chose no secret of {name}", unchanged="Nothing was changed")
         outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
         finish(ctx, fleet, [outcome], as_json=as_json)
 
@@ -208,8 +231,13 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     if not unknown:
         return frozenset()
     if not sys.stdin.isatty():
-        options = " ".join(f"--revoke {id_}" for id_ in unknown)
-        raise ConfigError(f"There is no terminal to ask on; say what may go: rotator resolve {name} {options}")
+        options = [arg for id_ in unknown for arg in ("--revoke", id_)]
+        raise ConfigError(
+            "There is no terminal to ask on",
+            unchanged="Nothing was changed",
+            next_step="Name the secrets that you do not need",
+            next_command=Command.of("resolve", name, *options),
+        )
     chosen = [
         id_
         for id_, created in unknown.items()

@@ -115,10 +115,7 @@ def _recorded(outcome: Outcome) -> str:
     """Return the state of the request of a run that is not complete, and the next step."""
     request = outcome.journal.request if outcome.journal else None
     if request is not None:
-        return (
-            f"The request ({request.kind.value}, by {request.by}) is recorded. "
-            "A running daemon carries it out, or run: rotator rotate-now --due"
-        )
+        return f"The request ({request.kind.value}, by {request.by}) is recorded. A running daemon carries it out"
     if outcome.reason == Reason.FULL:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,11 @@ import typer
 
 from rotator.cli.terminal import echo
 from rotator.cli.verbosity import invocation
-from rotator.config import Settings
 from rotator.errors import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-# A shorter wait is not worth a line.
-_WORTH_A_LINE = timedelta(seconds=2)
 _WAITS_SHOWN = 3
 _BAR = 20
 
@@ -53,15 +50,13 @@ class Progress(logging.Handler):
     """Follows the events of runs.
 
     Args:
-        settings: The configuration, with the maximum waits.
         total: The number of accounts.
         action: The first words of the progress line.
     """
 
-    def __init__(self, settings: Settings, total: int, action: str) -> None:
+    def __init__(self, total: int, action: str) -> None:
         super().__init__(logging.INFO)
         self.done = 0
-        self._settings = settings
         self._total = total
         self._action = action
         self._waits: dict[str, Wait] = {}
@@ -77,32 +72,19 @@ class Progress(logging.Handler):
     def follow(self, event: dict[str, Any], now: datetime) -> None:
         """Take an event of an account: it begins a wait, continues one, or ends it."""
         account = str(event["account"])
-        found = self._wait_of(account, event, now)
+        found = _wait_of(account, event, now)
         with self._guard:
             before = self._waits.pop(account, None)
             if found is None:
                 return
-            wait = before if before is not None and before.why == found.why else found
+            wait = found
+            if before is not None and before.why == found.why:
+                wait = replace(found, since=before.since)
             self._waits[account] = wait
-            lasts = now - wait.since >= _WORTH_A_LINE or event["event"] == "rotation.waiting"
-            if not self._prints_lines or not lasts or (account, wait.why) in self._printed:
+            if not self._prints_lines or (account, wait.why) in self._printed:
                 return
             self._printed.add((account, wait.why))
         echo(wait.sentence(now), stderr=True)
-
-    def _wait_of(self, account: str, event: dict[str, Any], now: datetime) -> Wait | None:
-        match event:
-            case {"event": "rotation.waiting", "detail": detail, "until": until}:
-                return Wait(account, f"waits, because {detail}", now, datetime.fromisoformat(until))
-            case {"event": "provider.refused", "credential": "candidate"}:
-                patience = self._settings.account(account).verify_timeout
-                return Wait(account, "waits until the provider accepts the new secret", now, now + patience)
-            case {"event": "provider.refused", "credential": "published"}:
-                why = (
-                    "the provider refuses the published secret; rotator asks again, because a refusal can be a mistake"
-                )
-                return Wait(account, why, now, now + self._settings.account_api.consistency_window)
-        return None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -140,10 +122,17 @@ class Progress(logging.Handler):
         return Text("\n".join(lines))
 
 
+def _wait_of(account: str, event: dict[str, Any], now: datetime) -> Wait | None:
+    match event:
+        case {"event": "rotation.waiting" | "adoption.waiting", "detail": detail, "until": until}:
+            return Wait(account, f"waits, because {detail}", now, datetime.fromisoformat(until))
+    return None
+
+
 @contextmanager
-def showing_progress(ctx: typer.Context, settings: Settings, total: int, action: str) -> Iterator[Progress]:
+def showing_progress(ctx: typer.Context, total: int, action: str) -> Iterator[Progress]:
     """Show on standard error what runs do and wait for, unless -q or -v is given."""
-    progress = Progress(settings, total, action)
+    progress = Progress(total, action)
     if not invocation(ctx).shows_progress:
         yield progress
         return

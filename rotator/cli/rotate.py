@@ -16,7 +16,7 @@ from rotator.cli.options import (
     shard_of,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError
+from rotator.errors import Command, ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -93,7 +93,7 @@ def rotate_now(
             _cancel(fleet, accounts, as_json=as_json)
             return
         outcomes = []
-        with showing_progress(ctx, fleet.settings, len(accounts), "rotating") as progress:
+        with showing_progress(ctx, len(accounts), "rotating") as progress:
             for outcome in fleet.run(accounts, request):
                 outcomes.append(outcome)
                 progress.done += 1
@@ -117,7 +117,8 @@ def plan(
 ) -> None:
     """Show what `rotate-now --due` would do, and why. Change nothing."""
     if until is not None:
-        raise ConfigError("plan has no option --until", next_step=f"Run: rotator forecast --until {until}")
+        command = Command.of("forecast", "--until", until)
+        raise ConfigError("plan has no option --until", next_command=command)
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:

@@ -27,16 +27,18 @@ class Invocation:
         config: The configuration file; None: the usual places.
         verbose: The number of -v.
         quiet: Whether to print failures only.
+        writes_log: Whether the log goes to standard error.
     """
 
     config: Path | None = None
     verbose: int = 0
     quiet: bool = False
+    writes_log: bool = False
 
     @property
     def shows_progress(self) -> bool:
-        """Whether a person wants to see what a run waits for."""
-        return not self.quiet and not self.verbose
+        """Whether sentences say what a run waits for. The log says it, too: the two are never mixed."""
+        return not self.quiet and not self.writes_log
 
     def configure_logs(self, settings: "Settings") -> None:
         """Send the log to standard error if the user or a program reads it.
@@ -49,6 +51,7 @@ class Invocation:
         from rotator import logs
 
         on_terminal = sys.stderr.isatty()
+        self.writes_log = True
         if self.verbose:
             level = "info" if self.verbose == 1 else "debug"
             logs.configure(level, "console" if on_terminal else settings.log.format)
@@ -58,6 +61,7 @@ class Invocation:
             # The loggers still make their events: `Progress` says in sentences what a person has to know of them.
             logs.configure("info", settings.log.format)
             logging.getLogger().handlers[:] = [logging.NullHandler()]
+            self.writes_log = False
 
 
 def invocation(ctx: typer.Context) -> Invocation:

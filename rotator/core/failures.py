@@ -1,6 +1,46 @@
-"""Failure codes, and whose failure each one is."""
+"""Failure codes: whose failure each one is, and which command helps."""
 
+import shlex
+from dataclasses import dataclass
 from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that makes progress. The blanks ID and OTHER_ID are the reader's to fill in.
+
+    A value is never an argument: `adopt` asks for it.
+    """
+
+    args: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *args: str) -> "Command":
+        """Return the command with these arguments."""
+        return cls(args)
+
+    def __str__(self) -> str:
+        return shlex.join(("rotator", *self.args))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The purpose of a command, and the command; no command if none helps."""
+
+    purpose: str
+    command: Command | None = None
+
+    def __str__(self) -> str:
+        """The sentence of a message: the only place that writes a command into one."""
+        if self.command is None:
+            return self.purpose
+        return f"{self.purpose or 'Run'}: {self.command}"
+
+
+CHECK = Advice("To see whether it works now", Command.of("check"))
+CONTINUE = Advice("To continue", Command.of("rotate-now", "--due"))
+# Each message of such a kind names its own command, or says why there is none.
+OWN: Advice | None = None
 
 
 class Blame(StrEnum):
@@ -15,62 +55,73 @@ class Blame(StrEnum):
 
 
 class Code(StrEnum):
-    """Kind of failure: the closed list. docs/metrics.md describes each code."""
+    """Kind of failure: the closed list. docs/metrics.md describes each code.
+
+    Attributes:
+        blame: Whose failure it is.
+        advice: The command that helps if the message names none of its own.
+    """
 
     blame: Blame
+    advice: Advice | None
 
-    def __new__(cls, value: str, blame: Blame) -> "Code":
-        """A code is its text; the blame is an attribute of it."""
+    def __new__(cls, value: str, blame: Blame, advice: Advice | None) -> "Code":
+        """A code is its text; the blame and the advice are attributes of it."""
         code = str.__new__(cls, value)
         code._value_ = value
         code.blame = blame
+        code.advice = advice
         return code
 
     # The protocol stopped: the names of protocol.Failure.
-    NOT_ADOPTED = "not_adopted", Blame.ACCOUNT
-    CREDENTIALS = "credentials", Blame.CREDENTIALS
-    AMBIGUOUS = "ambiguous", Blame.ACCOUNT
-    UNVERIFIED = "unverified", Blame.PROVIDER
-    UNLISTED = "unlisted", Blame.ACCOUNT
-    FULL = "full", Blame.ACCOUNT
-    REFUSED = "refused", Blame.PROVIDER
-    UNANSWERED = "unanswered", Blame.PROVIDER
-    FOREIGN_DOCUMENT = "foreign_document", Blame.ACCOUNT
-    FOREIGN_JOURNAL = "foreign_journal", Blame.ACCOUNT
-    JOURNAL_LOST = "journal_lost", Blame.ACCOUNT
+    NOT_ADOPTED = "not_adopted", Blame.ACCOUNT, OWN
+    CREDENTIALS = "credentials", Blame.CREDENTIALS, OWN
+    AMBIGUOUS = "ambiguous", Blame.ACCOUNT, OWN
+    UNVERIFIED = "unverified", Blame.PROVIDER, OWN
+    UNLISTED = "unlisted", Blame.ACCOUNT, OWN
+    FULL = "full", Blame.ACCOUNT, OWN
+    REFUSED = "refused", Blame.PROVIDER, OWN
+    UNANSWERED = "unanswered", Blame.PROVIDER, OWN
+    FOREIGN_DOCUMENT = "foreign_document", Blame.ACCOUNT, OWN
+    FOREIGN_JOURNAL = "foreign_journal", Blame.ACCOUNT, OWN
+    JOURNAL_LOST = "journal_lost", Blame.ACCOUNT, OWN
     # The provider's answer to one request.
-    PROVIDER_ERROR = "provider_error", Blame.PROVIDER
-    NOT_SENT = "not_sent", Blame.PROVIDER
-    ANSWER_LOST = "answer_lost", Blame.PROVIDER
-    UNEXPECTED_STATUS = "unexpected_status", Blame.PROVIDER
-    UNAUTHORIZED = "unauthorized", Blame.CREDENTIALS
-    UNPROVISIONED = "unprovisioned", Blame.ACCOUNT  # a 401 that says nothing about the secret
-    FORBIDDEN = "forbidden", Blame.CREDENTIALS
-    NOT_FOUND = "not_found", Blame.CREDENTIALS
-    INVALID_REQUEST = "invalid_request", Blame.PROVIDER
-    AUTO_RELOAD_DISABLED = "auto_reload_disabled", Blame.ACCOUNT
-    RATE_LIMITED = "rate_limited", Blame.ACCOUNT  # the limit of one key; the client watches for a limit of the host
+    PROVIDER_ERROR = "provider_error", Blame.PROVIDER, CHECK
+    NOT_SENT = "not_sent", Blame.PROVIDER, CHECK
+    ANSWER_LOST = "answer_lost", Blame.PROVIDER, CHECK
+    UNEXPECTED_STATUS = "unexpected_status", Blame.PROVIDER, CHECK
+    UNAUTHORIZED = "unauthorized", Blame.CREDENTIALS, CHECK
+    UNPROVISIONED = "unprovisioned", Blame.ACCOUNT, CHECK  # a 401 that says nothing about the secret
+    FORBIDDEN = "forbidden", Blame.CREDENTIALS, CHECK
+    NOT_FOUND = "not_found", Blame.CREDENTIALS, CHECK
+    INVALID_REQUEST = "invalid_request", Blame.PROVIDER, CHECK
+    AUTO_RELOAD_DISABLED = "auto_reload_disabled", Blame.ACCOUNT, OWN
+    RATE_LIMITED = (
+        "rate_limited",
+        Blame.ACCOUNT,
+        CHECK,
+    )  # of one key; the client watches for one of the host
     # Vault.
-    VAULT_ERROR = "vault_error", Blame.VAULT
-    VAULT_UNREACHABLE = "vault_unreachable", Blame.VAULT
-    VAULT_SEALED = "vault_sealed", Blame.VAULT
-    VAULT_UNTRUSTED = "vault_untrusted", Blame.VAULT
-    VAULT_RATE_LIMITED = "vault_rate_limited", Blame.VAULT  # no evidence that Vault is unavailable
-    VAULT_WRONG_MOUNT = "vault_wrong_mount", Blame.VAULT
-    VAULT_UNAUTHORIZED = "vault_unauthorized", Blame.VAULT
-    VAULT_DENIED = "vault_denied", Blame.CONFIGURATION  # a policy that lacks a path concerns that path only
-    CONFLICT = "conflict", Blame.ACCOUNT
+    VAULT_ERROR = "vault_error", Blame.VAULT, CHECK
+    VAULT_UNREACHABLE = "vault_unreachable", Blame.VAULT, CHECK
+    VAULT_SEALED = "vault_sealed", Blame.VAULT, CHECK
+    VAULT_UNTRUSTED = "vault_untrusted", Blame.VAULT, CHECK
+    VAULT_RATE_LIMITED = "vault_rate_limited", Blame.VAULT, CHECK  # no evidence that Vault is unavailable
+    VAULT_WRONG_MOUNT = "vault_wrong_mount", Blame.VAULT, CHECK
+    VAULT_UNAUTHORIZED = "vault_unauthorized", Blame.VAULT, CHECK
+    VAULT_DENIED = "vault_denied", Blame.CONFIGURATION, CHECK  # a policy that lacks a path concerns that path only
+    CONFLICT = "conflict", Blame.ACCOUNT, CONTINUE
     # rotator itself.
-    JOURNAL_UNREADABLE = "journal_unreadable", Blame.ACCOUNT
-    JOURNAL_NEWER = "journal_newer", Blame.ACCOUNT
-    AUDIT_LOG_UNWRITABLE = "audit_log_unwritable", Blame.CONFIGURATION
-    CONFIGURATION = "configuration", Blame.CONFIGURATION
-    CONTENTION = "contention", Blame.ACCOUNT
-    COMMAND_REFUSED = "command_refused", Blame.ACCOUNT
-    LEASED = "leased", Blame.ACCOUNT
-    STOPPED = "stopped", Blame.ACCOUNT
-    OTHER = "other", Blame.ACCOUNT
-    INTERNAL_ERROR = "internal_error", Blame.ROTATOR
+    JOURNAL_UNREADABLE = "journal_unreadable", Blame.ACCOUNT, CHECK
+    JOURNAL_NEWER = "journal_newer", Blame.ACCOUNT, CHECK
+    AUDIT_LOG_UNWRITABLE = "audit_log_unwritable", Blame.CONFIGURATION, CHECK
+    CONFIGURATION = "configuration", Blame.CONFIGURATION, OWN
+    CONTENTION = "contention", Blame.ACCOUNT, CONTINUE
+    COMMAND_REFUSED = "command_refused", Blame.ACCOUNT, OWN
+    LEASED = "leased", Blame.ACCOUNT, OWN
+    STOPPED = "stopped", Blame.ACCOUNT, CONTINUE
+    OTHER = "other", Blame.ACCOUNT, OWN
+    INTERNAL_ERROR = "internal_error", Blame.ROTATOR, OWN
 
 
 # Older journals contain the name of the error's class instead of a code.

@@ -21,7 +21,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.journal import StoredJournal, load_journal
 from rotator.documents.published import parse_published
-from rotator.errors import RotatorError
+from rotator.errors import Command, RotatorError
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted
 from rotator.provider import Credentials, Unauthorized
@@ -170,7 +170,8 @@ def refused(account: AccountSettings) -> Iterator[None]:
         raise RotatorError(
             f"The provider refuses the published secret of {account.name} ({account.api_key}){error.reference}",
             unchanged="Nothing was changed",
-            next_step=f"Find out why: rotator check {account.name}",
+            next_step="Find out why",
+            next_command=Command.of("check", account.name),
         ) from None
 
 
@@ -219,7 +220,8 @@ def _credentials(account: AccountSettings, published: Published) -> Credentials:
         raise RotatorError(
             f"Nothing is published for {account.name} at {account.path}",
             unchanged="Nothing was changed",
-            next_step=f"Give it the secret in use today: rotator adopt {account.name}",
+            next_step="Bring the secret in use",
+            next_command=Command.of("adopt", account.name),
         )
     return Credentials(account.api_key, published.secret)
 

@@ -30,11 +30,11 @@ from rotator.core.protocol import (
 from rotator.core.protocol import Request as StoredRequest
 from rotator.documents.fleet import ring
 from rotator.documents.published import parse_published
-from rotator.errors import Code, ConfigError, RotatorError
+from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
 from rotator.fleet.request import Request, Wanted
 from rotator.provider import WORST_CASE, AccountApi
-from rotator.rotation import Outcome, Preview, Result, Rotation, preview
+from rotator.rotation import Outcome, Preview, Result, Rotation, StoppedError, preview
 from rotator.rotation.state import MakeRequest
 from rotator.vault import Vault
 
@@ -244,8 +244,19 @@ class Fleet:
         closed_until = self.closed_until(account, journal.rotated_at)
         if outcome.result is not Result.OK or closed_until is None:
             return outcome
-        error = "it is due, but no window is open"
-        return replace(outcome, result=Result.DEFERRED, reason=Reason.WINDOW, until=closed_until, error=error)
+        error = RotatorError(
+            "it is due, but no window is open",
+            next_step="To rotate outside the windows",
+            next_command=Command.of("rotate-now", account.name),
+        )
+        return replace(
+            outcome,
+            result=Result.DEFERRED,
+            reason=Reason.WINDOW,
+            until=closed_until,
+            error=str(error),
+            next_command=error.next_command,
+        )
 
     def closed_until(self, account: AccountSettings, rotated_at: datetime) -> datetime | None:
         """When the rotation may begin that is due now, but for windows and blackouts; None if nothing is due."""
@@ -256,7 +267,15 @@ class Fleet:
 
     def _unless_stopped(self, name: str, job: Callable[[], T]) -> T | Outcome:
         if self.stop.is_set():
-            return Outcome(name, Result.DEFERRED, reason=Reason.STOPPED, error="told to stop before it began")
+            error = StoppedError(
+                "the process stopped before the run began",
+                unchanged="Nothing was changed",
+                next_step="To see what is unfinished",
+                next_command=Command.of("status", name),
+            )
+            return Outcome(
+                name, Result.DEFERRED, reason=Reason.STOPPED, error=str(error), next_command=error.next_command
+            )
         return self.guarded(name, job)
 
     @staticmethod
@@ -265,10 +284,12 @@ class Fleet:
         try:
             return job()
         except RotatorError as error:
-            return Outcome(name, Result.FAILED, reason=error.code.value, error=str(error))
+            return Outcome(
+                name, Result.FAILED, reason=error.code.value, error=str(error), next_command=error.next_command
+            )
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
             where = log_mistake(error)
-            what = f"A mistake in rotator ({type(error).__name__} at {where}) stopped {name}"
+            what = f"An internal error ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
 
 

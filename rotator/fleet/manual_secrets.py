@@ -18,7 +18,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.identity import way_out
 from rotator.documents.journal import render_journal
-from rotator.errors import Code, RotatorError
+from rotator.errors import Code, Command, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
@@ -48,15 +48,17 @@ def require_room(fleet: Fleet, view: View) -> None:
     _require_rest(fleet, view)
     if journal.current is None:
         raise RotatorError(
-            f"rotator has not taken {name} on yet: with a second secret it could not tell which one is published",
+            f"{name} is not adopted yet: with a second secret, the published secret's id would be ambiguous",
             unchanged="Nothing was changed",
-            next_step=f"Take it on first: rotator adopt {name}",
+            next_step="Adopt it first",
+            next_command=Command.of("adopt", name),
         )
     if _is_full(fleet, view):
         raise RotatorError(
             f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
             unchanged="Nothing was changed",
-            next_step=f"Look at them: rotator account secrets list {name}",
+            next_step="To see the secrets and their state",
+            next_command=_list_of(name),
         )
 
 
@@ -91,7 +93,12 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
             if not replace(view, journal=journal).situation(policy, fleet.now()).held:  # to note it may take a while
-                raise NotNowError(f"The time for {account.name} was over before the secret could be added")
+                raise NotNowError(
+                    f"The lease of {account.name} ended before the secret could be added",
+                    unchanged="Nothing was added",
+                    next_step="To see the secrets before you try again",
+                    next_command=_list_of(account.name),
+                )
             info = fleet.provider.create_secret(credentials, account.api_key, value)
             found.secret_id = info.id
             journal = transitions.created_by_hand(
@@ -125,26 +132,28 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     name = view.account.name
     found = {secret.id: secret for secret in view.secrets}.get(secret_id)
     if found is None:
-        raise _not_revoked(
-            f"The provider lists no {secret_id} for {name}", f"See what it lists: rotator account secrets list {name}"
-        )
+        raise _not_revoked(f"The provider lists no {secret_id} for {name}", "See what it lists", _list_of(name))
     _require_rest(fleet, view)
     if len(view.created) == 1:
-        raise _not_revoked(f"{secret_id} is the last secret of {name}", f"Replace it: rotator rotate-now {name}")
+        raise _not_revoked(f"{secret_id} is the last secret of {name}", "Replace it", Command.of("rotate-now", name))
     if view.doubtful and view.current_id is not None:
-        command, _ = way_out(view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now()))
+        certain, _ = way_out(view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now()))
         raise _not_revoked(
             f"One of these ids is the published secret's: {', '.join(sorted(view.doubtful))}",
-            f"Make its id certain: {command}",
+            "Make its id certain",
+            certain,
         )
     if secret_id in (view.current_id, view.journal.current_id, view.published.secret_id):
         raise _not_revoked(
-            f"{secret_id} is what {name} has published: consumers use it", f"Replace it: rotator rotate-now {name}"
+            f"{secret_id} is the published secret of {name}: consumers use it",
+            "Replace it",
+            Command.of("rotate-now", name),
         )
     if view.current_id is None or view.current_id != view.journal.current_id:
         raise _not_revoked(
-            f"Which of its {len(view.created)} secrets {name} has published cannot be told",
-            f"Have that found out first: rotator rotate-now {name} --due",
+            f"The published secret of {name} is one of {len(view.created)}, and its id is not certain yet",
+            "Make its id certain first",
+            Command.of("rotate-now", name, "--due"),
         )
     return found
 
@@ -153,8 +162,12 @@ def _is_full(fleet: Fleet, view: View) -> bool:
     return len(view.created) >= fleet.settings.account_api.max_secrets
 
 
-def _not_revoked(what: str, next_step: str) -> RotatorError:
-    return RotatorError(what, unchanged="Nothing was revoked", next_step=next_step)
+def _not_revoked(what: str, next_step: str, next_command: Command) -> RotatorError:
+    return RotatorError(what, unchanged="Nothing was revoked", next_step=next_step, next_command=next_command)
+
+
+def _list_of(name: str) -> Command:
+    return Command.of("account", "secrets", "list", name)
 
 
 def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
@@ -171,7 +184,12 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     if found.standing in (Standing.UNKNOWN, Standing.ADDED):
         operator = Operator(rotation)
         if secret_id not in operator.unknown():
-            raise NotNowError(f"{account.name} has changed meanwhile", unchanged="Nothing was revoked")
+            raise NotNowError(
+                f"{secret_id} is no longer unknown to rotator: {account.name} has changed meanwhile",
+                unchanged="Nothing was revoked",
+                next_step="To see the secrets and their state",
+                next_command=_list_of(account.name),
+            )
         return operator.resolve(frozenset({secret_id}))
     now = fleet.now()
     case = view.situation(fleet.policy(account, NO_REQUEST), now)
@@ -197,11 +215,13 @@ def _require_rest(fleet: Fleet, view: View) -> None:
         raise NotNowError(
             f"{journal.holder} holds the lease of {name} until {until:%H:%M:%S} UTC",
             unchanged="Nothing was changed",
-            next_step="Try again then",
+            next_step="Try again then. To wait for the lease",
+            next_command=Command.of("rotate-now", name, "--due", "--wait", "5m"),
         )
     if journal.candidate is not None:
         raise RotatorError(
             f"A rotation of {name} is unfinished",
             unchanged="Nothing was changed",
-            next_step=f"Have it finished first: rotator rotate-now {name}",
+            next_step="Finish it first",
+            next_command=Command.of("rotate-now", name),
         )

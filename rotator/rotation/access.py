@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Credential
 from rotator.documents.published import parse_published
-from rotator.errors import RotatorError
+from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
 from rotator.rotation.ports import Provider
 from rotator.rotation.state import AccountState
@@ -67,13 +67,15 @@ class ProviderAccess:
                 f"The published document of the primary account {primary.name} belongs to the account "
                 f"{published.api_key}, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
-                next_step=f"Look at the primary account: rotator status {primary.name}",
+                next_step="Correct the path or the document of the primary account. To look at it",
+                next_command=Command.of("check", primary.name),
             )
         if published.secret is None:
             raise RotatorError(
                 f"The primary account {primary.name} has nothing published, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
-                next_step=f"Adopt the primary account first: rotator adopt {primary.name}",
+                next_step="Adopt the primary account first",
+                next_command=Command.of("adopt", primary.name),
             )
         self._primary = Credentials(primary.api_key, published.secret)
         return self._primary

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Identity, Outcome, Published
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.core.protocol.words import names_of
 from rotator.errors import RotatorError
 from rotator.provider import SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError
-from rotator.rotation.executor import stopped
 from rotator.rotation.identification import Identification
 from rotator.rotation.run import Rotation
+from rotator.rotation.waiting import WORTH_A_LINE
 
 
 class Adoption:
@@ -34,7 +34,7 @@ class Adoption:
 
     def adopt(
         self,
-        secret: SecretStr,
+        secret: SecretStr | None,
         secret_id: str | None,
         *,
         replace_working: bool = False,
@@ -44,7 +44,7 @@ class Adoption:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
         Args:
-            secret: The value.
+            secret: The value; None: the published one, of which only the id is not known.
             secret_id: Its id; needed where the provider lists several.
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal may be replaced.
@@ -55,6 +55,7 @@ class Adoption:
         """
         state = self._state
         self._lease.observe(replace_foreign)
+        secret = secret if secret is not None else self._published_value(secret_id)
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identification.identity(secret, secret_id, infos)
@@ -74,6 +75,22 @@ class Adoption:
         state.learn(identified=identity, journal_lost=False)
         return self._rotation.run()
 
+    def _published_value(self, secret_id: str | None) -> SecretStr:
+        """Return the value that the published document contains.
+
+        Raises:
+            RotatorError: If it contains none, or another account's.
+        """
+        published = self._state.seen.published
+        if published.secret is not None and refuse_foreign(self._state.situation) is None:
+            return published.secret
+        raise OperatorError(
+            f"Nothing is published for {self._name} whose value rotator could take",
+            unchanged=NOTHING_WRITTEN,
+            advice="Bring the value with a --secret option",
+            next_command=self._lease.adopt_again(secret_id, None),
+        )
+
     def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
         others = {info.id for info in infos} - {secret_id}
         wrong = sorted(retire - others)
@@ -81,11 +98,16 @@ class Adoption:
             raise OperatorError(
                 f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
+                advice="To see the ids and their state",
+                next_command=Command.of("account", "secrets", "list", self._name),
             )
         if retire and secret_id is None:
+            options = [arg for id_ in sorted(retire) for arg in ("--retire", id_)]
             raise OperatorError(
                 "--retire needs --secret-id: otherwise the published secret's id is not certain",
                 unchanged=NOTHING_WRITTEN,
+                advice="Name the id of this value, too",
+                next_command=Command.of("adopt", self._name, "--secret-id", "ID", *options),
             )
 
     def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
@@ -120,13 +142,17 @@ class Adoption:
         if secret is None:
             return False
         state = self._state
+        waiting, is_logged = self._rotation.waiting, False
         ends, delay = state.clock() + state.policy.window, timedelta(milliseconds=200)
         while self._executor.access.list_with(secret) is None:
             left = ends - state.clock()
             if left <= timedelta():
                 return False
-            if self._rotation.wait(min(delay, left)):
-                raise stopped(state)
+            if delay >= WORTH_A_LINE and not is_logged:
+                is_logged = True
+                detail = "the provider refuses the published secret, and a refusal can be a mistake"
+                waiting.log("adoption.waiting", Awaited.PUBLISHED.value, ends, detail)
+            waiting.for_moment(min(delay, left))
             delay = min(delay * 2, timedelta(seconds=5))
         return True
 
@@ -153,6 +179,7 @@ class Adoption:
                 f"The lease of {self._name} ended before the secret was published",
                 unchanged=NOTHING_WRITTEN,
                 next_step="Try again",
+                next_command=self._lease.adopt_again(secret_id, replace_foreign),
             )
         state.learn(replaced=replaced)
         return identity

@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from rotator.core.protocol import Fail, Journal, ids_of, transitions
+from rotator.core.protocol import Command, Fail, Journal, ids_of, transitions
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.documents.published import format_instant
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
-from rotator.rotation.executor import stopped
 from rotator.rotation.run import Rotation
 from rotator.vault import CasConflict
 
@@ -45,6 +44,7 @@ class AdoptionLease:
                 f"A rotation of the account {replace_foreign} is not finished in this journal",
                 unchanged=NOTHING_WRITTEN,
                 advice=f"Finish it with the configuration of {replace_foreign} first",
+                next_command=None,
             )
         state.know(Journal())
 
@@ -71,11 +71,12 @@ class AdoptionLease:
         while conflicts < MAX_CLAIMS:
             until = state.situation.leased_until
             if until is not None:
-                if not self._rotation.wait_for_lease(until):
+                if not self._rotation.waiting.for_lease(until):
                     raise OperatorError(
                         f"{state.journal.holder} holds the lease of {self._name}",
                         unchanged=NOTHING_WRITTEN,
                         advice=f"Try again after {format_instant(until)}",
+                        next_command=self.adopt_again(secret_id, replace_foreign),
                     )
                 self.observe(replace_foreign)
                 continue
@@ -92,19 +93,23 @@ class AdoptionLease:
             if waited or not may_be_retiring:
                 return
             delay = state.policy.request_timeout + state.policy.window
-            state.log.info(
-                "adoption.waiting",
-                until=format_instant(state.clock() + delay),
-                detail="a revocation might be under way",
-            )
-            if self._rotation.wait(delay):
-                raise stopped(state)
+            detail = "a revocation might be under way"
+            self._rotation.waiting.log("adoption.waiting", "late_revocation", state.clock() + delay, detail)
+            self._rotation.waiting.for_moment(delay)
             waited = True
             if state.forget_if_moved():
                 self.observe(replace_foreign)
         raise ContentionError(
-            f"Other instances keep working on {self._name}", unchanged=NOTHING_WRITTEN, next_step="Try again"
+            f"Other instances keep working on {self._name}",
+            unchanged=NOTHING_WRITTEN,
+            next_step="Try again",
+            next_command=self.adopt_again(secret_id, replace_foreign),
         )
+
+    def adopt_again(self, secret_id: str | None, replace_foreign: str | None) -> Command:
+        """Return the command that repeats this adoption; it asks for the value."""
+        options = (("--secret-id", secret_id), ("--replace-foreign", replace_foreign))
+        return Command.of("adopt", self._name, *(arg for option in options if option[1] for arg in option if arg))
 
     def _may_be_retiring(self, secret_id: str | None) -> bool:
         journal = self._state.journal

@@ -35,11 +35,17 @@ class Identification:
             raise OperatorError(
                 f"The provider refuses this secret for {self._name} ({account.api_key})",
                 unchanged=NOTHING_WRITTEN,
-                advice="Look the secret up in the provider's dashboard and try again",
+                advice="Bring a value that authenticates",
+                next_command=Command.of("adopt", self._name),
             )
         if secret_id is not None and secret_id not in {info.id for info in infos}:
             known = listed(info.id for info in infos)
-            raise OperatorError(f"The provider does not list {secret_id}; it lists {known}", unchanged=NOTHING_WRITTEN)
+            raise OperatorError(
+                f"The provider does not list {secret_id} for {self._name}; it lists {known}",
+                unchanged=NOTHING_WRITTEN,
+                advice="Name the id of this value",
+                next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+            )
         return infos
 
     def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
@@ -56,13 +62,15 @@ class Identification:
                 raise OperatorError(
                     f"This secret of {self._name} has the id {proven}: the provider named it with the new secret",
                     unchanged=NOTHING_WRITTEN,
-                    advice="Leave out --secret-id, or name this id",
+                    advice="Leave out --secret-id",
+                    next_command=Command.of("adopt", self._name),
                 )
             if secret_id in foreign:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
                     advice="Name the id of this value",
+                    next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & ids

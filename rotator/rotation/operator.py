@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -45,7 +46,7 @@ class Operator:
 
     def adopt(
         self,
-        secret: SecretStr,
+        secret: SecretStr | None,
         secret_id: str | None,
         *,
         replace_working: bool = False,
@@ -55,7 +56,7 @@ class Operator:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
         Args:
-            secret: The value.
+            secret: The value; None: the published one, of which only the id is not known.
             secret_id: Its id; required if the provider lists several.
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal can be replaced.
@@ -106,7 +107,8 @@ class Operator:
         raise ContentionError(
             f"Other instances keep working on {self._name}",
             unchanged="The request stays",
-            next_step=f"Try again: {Command.of('rotate-now', self._name, '--cancel')}",
+            next_step="Try again",
+            next_command=Command.of("rotate-now", self._name, "--cancel"),
         )
 
     # --- resolve -------------------------------------------------------------------------------------------------
@@ -137,8 +139,19 @@ class Operator:
             ids = (case.unknown | case.added) - {case.seen.published.secret_id}
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
-            raise RotationError(step, unchanged="Nothing was changed")
+            raise RotationError(self._without_resolve(step), unchanged="Nothing was changed")
         return {id_: case.seen.created[id_] for id_ in sorted(case.added - {case.seen.published.secret_id})}
+
+    def _without_resolve(self, fail: Fail) -> Fail:
+        """Return the failure with another command if it names `resolve`, which has no id to offer here."""
+        case = self._state.situation
+        if fail.next_command.args[0] != "resolve":
+            return fail
+        if case.in_doubt or case.unknown:
+            command = Command.of("adopt", self._name, "--secret-id", "ID")
+            return replace(fail, next_command=command, advice="Name the published secret's id")
+        command = Command.of("account", "secrets", "list", self._name)
+        return replace(fail, next_command=command, advice="No secret is unknown. To see which secrets fill the account")
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unknown` named, as retiring, and revoke them by the ordinary rules.
@@ -164,7 +177,8 @@ class Operator:
             raise OperatorError(
                 f"{state.journal.holder} holds the lease of {self._name}",
                 unchanged="Nothing was recorded for revocation",
-                advice=f"Try again after {format_instant(leased)}",
+                advice=f"Try again after {format_instant(leased)}. To wait until then",
+                next_command=Command.of("rotate-now", self._name, "--due", "--wait", "5m"),
             )
         state.write_journal(transitions.claimed(state.situation))
         self._executor.publisher.rewrite(Refresh(why))

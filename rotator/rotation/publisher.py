@@ -5,7 +5,7 @@ from typing import Any
 
 from rotator.audit import Act
 from rotator.core.protocol import Published, Refresh, is_recorded
-from rotator.errors import RotatorError
+from rotator.errors import Command, RotatorError
 from rotator.rotation.audited import AuditTrail
 from rotator.rotation.state import AccountState
 
@@ -40,7 +40,8 @@ class Publisher:
             raise RotatorError(
                 f"Vault returned something else than what was just written to {state.account.path}",
                 unchanged="Nothing was revoked",
-                next_step=f"Look at it, then: rotator rotate-now {state.account.name}",
+                next_step="Find out what else writes there. Then continue",
+                next_command=Command.of("rotate-now", state.account.name, "--due"),
             )
         return True
 

@@ -98,7 +98,7 @@ class LoginMethod(ABC):
 
     def advice(self) -> str:
         """Return the next step if Vault refuses the token of this method."""
-        return "Another login did not help either. Check vault.auth: rotator check"
+        return "Another login did not help either. Check vault.auth"
 
 
 class AppRole(LoginMethod):

@@ -107,7 +107,7 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
     return VaultUnreachable(
         f"Vault at {address} answers with an error: {reply.text}",
         maybe_done=not temporary,
-        next_step="Examine the server: rotator check",
+        next_step="Examine the server",
     )
 
 
@@ -291,7 +291,7 @@ def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
     return VaultUnreachable(
         f"Vault at {address} does not answer ({failure.kind})",
         maybe_done=failure.sent,
-        next_step="Examine the server and the network: rotator check",
+        next_step="Examine the server and the network",
     )
 
 

@@ -10,6 +10,9 @@ from pydantic import SecretStr
 
 from testkit.cluster import Cluster, Tape, proxied
 from tests.cli.payments import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.pseudo_terminal import on_terminal
+
+LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."
 
 
 def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cluster: Cluster) -> None:
@@ -123,6 +126,27 @@ def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
     assert everything(cluster) == before
 
 
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_id_is_named_without_pasting_the_published_value(payments: Payments, here: Here, terminal: bool) -> None:
+    cluster = payments.cluster
+    (published,) = payments.live
+    other = cluster.emulator.add_secret(payments.api_key, SecretStr("Other0Other1Other2"))
+    cluster.remember("Other0Other1Other2")
+    ambiguous = here("rotate-now", "payments", "--due")
+    assert ambiguous.code == 1, ambiguous
+    assert "rotator takes the value from Vault: rotator adopt payments --secret-id ID." in ambiguous.out
+    args = ("adopt", "payments", "--secret-id", published, "--retire", other)
+    if terminal:
+        code, shown = on_terminal(cluster, *args, prompt="(empty: the published one): ")
+    else:
+        finished = here(*args)
+        code, shown = finished.code, finished.out + finished.err
+    assert code == 0, shown
+    assert cluster.journal("payments")["current_id"]["id"] == published
+    assert cluster.document(payments.path)["api_secret"] == payments.first.get_secret_value()
+    assert list(payments.live) == [published]
+
+
 def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     known = here("adopt", "payments", "--secret-env", "MINE", MINE=payments.first.get_secret_value())
@@ -160,7 +184,7 @@ def test_a_stranger_s_secret_stops_the_account_until_it_is_resolved(payments: Pa
     for wrong in (published, "00000000-0000-4000-8000-000000000000"):
         mistaken = here("resolve", "payments", "--revoke", wrong)
         assert mistaken.code == 2, mistaken
-        assert said(mistaken) == f"{wrong} is not among the unknown secrets of payments: {stranger}."
+        assert said(mistaken) == f"{wrong} is not among the unknown secrets of payments: {stranger}. {LOOK}"
     silent = cluster.run("resolve", "payments")
     assert silent.code == 2, silent
     assert f"rotator resolve payments --revoke {stranger}" in said(silent)

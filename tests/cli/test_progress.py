@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rotator.cli.progress import Progress
-from rotator.config import load
 from testkit.cluster import Cluster
 from tests.cli.payments import Payments, opened, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
@@ -17,33 +16,28 @@ EVENT = re.compile(r"\b[a-z_]+\.[a-z_]+ |\[info|\{\"|[0-9a-f]{64}")
 CLASS_NAME = re.compile(r"NotSent|LostAnswer|RotatorError|<context block>")
 
 
-@pytest.fixture
-def progress(payments: Payments, monkeypatch: pytest.MonkeyPatch) -> Progress:  # noqa: F811
-    monkeypatch.setenv("VAULT_TOKEN", "token")
-    return Progress(load(payments.cluster.config), 1, "rotating")
+def waiting(event: str = "rotation.waiting") -> dict[str, str]:
+    until = (NOW + timedelta(seconds=90)).isoformat()
+    return {"event": event, "account": "payments", "detail": "host/1/x holds the lease", "until": until}
 
 
-def refused(credential: str) -> dict[str, str]:
-    return {"event": "provider.refused", "account": "payments", "credential": credential}
+def test_repeated_wait_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(1, "rotating")
+    for seconds in range(0, 60, 30):
+        progress.follow(waiting(), NOW + timedelta(seconds=seconds))
+    assert capsys.readouterr().err == "payments: waits, because host/1/x holds the lease (1 min 30 s left)\n"
 
 
-def test_repeated_refusals_are_one_line(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:
-    for seconds in range(20):
-        progress.follow(refused("candidate"), NOW + timedelta(seconds=seconds))
-    assert capsys.readouterr().err == "payments: waits until the provider accepts the new secret (58 s left)\n"
-
-
-def test_short_wait_is_no_line(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:
-    progress.follow(refused("published"), NOW)
-    progress.follow({"event": "rotation.prepared", "account": "payments"}, NOW + timedelta(seconds=1))
-    progress.follow(refused("published"), NOW + timedelta(seconds=5))
+def test_progress_is_silent_about_other_events(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(1, "rotating")
+    progress.follow({"event": "provider.refused", "account": "payments", "credential": "candidate"}, NOW)
+    progress.follow({"event": "rotation.prepared", "account": "payments"}, NOW)
     assert capsys.readouterr().err == ""
 
 
-def test_lease_wait_says_its_reason_and_remaining_time(progress: Progress, capsys: pytest.CaptureFixture[str]) -> None:
-    until = (NOW + timedelta(seconds=90)).isoformat()
-    event = {"event": "rotation.waiting", "account": "payments", "detail": "host/1/x holds the lease", "until": until}
-    progress.follow(event, NOW)
+@pytest.mark.parametrize("event", ["rotation.waiting", "adoption.waiting"])
+def test_wait_says_its_reason_and_remaining_time(event: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(1, "rotating").follow(waiting(event), NOW)
     assert capsys.readouterr().err == "payments: waits, because host/1/x holds the lease (1 min 30 s left)\n"
 
 
@@ -77,7 +71,7 @@ def test_refused_secret_on_a_terminal_says_why_it_waits(payments: Payments) -> N
     cluster.put(payments.path, {"api_secret": "Wrong0Secret9Value"})
     code, shown = on_terminal(cluster, "rotate-now", "payments", "--due")
     assert code == 1, shown
-    sentence = "payments: the provider refuses the published secret; rotator asks again"
+    sentence = "payments: waits, because the provider refuses the published secret"
     assert re.search(re.escape(sentence) + r"[^(]*\([123] s left\)", " ".join(plain(shown).split())), shown
     assert not EVENT.search(plain(shown))
 

@@ -278,8 +278,9 @@ def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(paym
     finished = interrupt(payments.cluster.start("rotate-now", "payments", "--wait", "2h", "--json"))
     assert finished.code == 3, finished
     (account,) = finished.json["accounts"]
-    assert account["error"] == "host/1/x holds the lease"
-    assert account["next_command"] == ["rotate-now", "payments", "--wait", "5m"]
+    command = ["rotate-now", "payments", "--wait", "5m"]
+    assert account["error"] == f"host/1/x holds the lease. To continue: rotator {' '.join(command)}."
+    assert account["next_command"] == command
     assert "Traceback" not in finished.err
     after = everything(payments.cluster)
     assert (after["live"], after["changing requests"]) == (before["live"], before["changing requests"])

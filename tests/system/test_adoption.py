@@ -41,7 +41,7 @@ def assert_never_named(shop: Shop, text: str, secret_id: str) -> None:
     for sentence in text.splitlines():
         if secret_id in sentence:
             assert "did not create" not in sentence, sentence
-            assert "If you do not need it" not in sentence, sentence
+            assert "Then revoke it" not in sentence, sentence
 
 
 def test_adopting_a_new_secret_survives_stale_lists(shop: Shop) -> None:

@@ -16,7 +16,6 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
-    Listing,
     Prepare,
     Record,
     RequestKind,
@@ -31,8 +30,9 @@ from rotator.core.protocol import candidate as candidate_rules
 from rotator.core.protocol import documents as document_rules
 from rotator.core.protocol import identity as identity_rules
 from rotator.core.protocol import retirement as retirement_rules
-from rotator.rotation import audited
-from rotator.rotation.executor import Executor
+from rotator.provider import SecretInfo
+from rotator.rotation import audited, revocation
+from rotator.rotation.access import ProviderAccess
 from testkit.model import ModelVault
 from tools.explore.scenarios import AT_ONCE
 from tools.explore.search import search
@@ -155,12 +155,12 @@ def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.M
 
 
 def test_search_finds_candidate_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believing(self: Executor, using: Credential) -> None:
-        known = using if using is not Credential.CANDIDATE else Credential.PUBLISHED
-        infos = self.provider.list_secrets(self.access.credentials(known), self.state.account.api_key)
-        self.state.learn(listing=Listing(using, {info.id: info.created_at for info in infos}))
+    list_as = ProviderAccess.list_as
 
-    monkeypatch.setattr(Executor, "_list", believing)
+    def believing(self: ProviderAccess, using: Credential) -> tuple[SecretInfo, ...]:
+        return list_as(self, using if using is not Credential.CANDIDATE else Credential.PUBLISHED)
+
+    monkeypatch.setattr(ProviderAccess, "list_as", believing)
     assert "I1" in broken(Scenario("unverified", runners=1, crashes=0, faults=0, propagation=TICK))
 
 
@@ -169,7 +169,7 @@ def test_search_finds_revocation_of_unknown_ids(monkeypatch: pytest.MonkeyPatch)
         return Revoke(min(case.unknown)) if case.unknown else None
 
     replace_rule(monkeypatch, identity_rules.name_unknown, tidy)
-    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
+    monkeypatch.setattr(revocation, "refuse_if_unsafe", lambda step, state: None)
     monkeypatch.setattr(audited, "has_lease", lambda journal, policy, now: True)
     assert "I4" in broken(Scenario("tidy", runners=1, crashes=0, faults=0, by_hand=1))
 
@@ -207,7 +207,7 @@ def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyP
         DECIDE, "RULES", tuple(rule for rule in DECIDE.RULES if rule is not document_rules.end_late_write)
     )
     replace_rule(monkeypatch, retirement_rules.revoke, hasty)
-    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
+    monkeypatch.setattr(revocation, "refuse_if_unsafe", lambda step, state: None)
     assert "I9" in broken(HELD_UP)
 
 

@@ -15,7 +15,7 @@ from rotator.documents import journal as documents
 from rotator.documents import published
 from rotator.errors import RotatorError
 from rotator.provider import Balance, Credentials, SecretInfo
-from rotator.rotation import Operator, Outcome, Result, Rotation, executor, state
+from rotator.rotation import Operator, Outcome, Result, Rotation, creation, state
 from rotator.vault import Document
 from testkit.model import START, ModelVault
 from tools.explore.states import TICK, Request
@@ -91,7 +91,7 @@ class Desk:
         """New values and names come from here meanwhile."""
         with ExitStack() as stack:
             named = SimpleNamespace(token_hex=self.name)
-            stack.enter_context(patch.multiple(executor, generate=self.generate, secrets=named, register_secret=_keep))
+            stack.enter_context(patch.multiple(creation, generate=self.generate, secrets=named, register_secret=_keep))
             stack.enter_context(patch.object(published, "register_secret", _keep))
             stack.enter_context(patch.object(documents, "parse_journal", _parse))
             stack.enter_context(patch.object(state, "render_journal", _render))
@@ -170,7 +170,7 @@ class Silence:
 
     def info(self, *_: Any, **__: Any) -> None: ...
 
-    warning = error = info
+    debug = warning = error = info
 
 
 # --- journals: each is parsed and rendered once, as it stands in very many states -------------------------------

@@ -22,7 +22,7 @@ from rotator.core.protocol.steps import (
     Revoke,
     Step,
 )
-from rotator.core.protocol.words import count_of, names_of
+from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
 
 
 def commit(case: Situation) -> Step | None:
@@ -77,7 +77,7 @@ def finish(case: Situation) -> Step | None:
         f"{count_of(new)} appeared while a new one was being created, and the new one does not authenticate: "
         f"{names_of(new)}",
         Command.of("resolve", case.policy.account),
-        "If you do not need it, revoke it",
+        MOVE_FIRST,
     )
 
 

@@ -19,7 +19,7 @@ from rotator.core.protocol.steps import (
     Record,
     Step,
 )
-from rotator.core.protocol.words import count_of, names_of
+from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
 
 
 def recognize(case: Situation) -> Step | None:
@@ -37,6 +37,13 @@ def recognize(case: Situation) -> Step | None:
     if journal.current is not None and seen.recorded == seen.published.secret:
         return Record(Event.CAUGHT_UP, transitions.caught_up(case))
     return _take_over(case)
+
+
+def _renamed(named: str | None, pool: frozenset[str]) -> str:
+    """Say which id is probably the published secret's, of an account whose journal does not contain it."""
+    if named not in pool:
+        return ""
+    return f"The published document names {named}, which is right unless a person changed the value there. "
 
 
 def _says_nothing_new(known: Identity | None, identified: Identity) -> bool:
@@ -61,7 +68,7 @@ def _take_over(case: Situation) -> Step:
             Failure.AMBIGUOUS,
             f"the published secret authenticates, but one of several ids is its own: {names_of(pool)}",
             Command.of("adopt", case.policy.account, "--secret-id", "ID"),
-            "Name its id",
+            f"{_renamed(named, pool)}Name its id; rotator takes the value from Vault",
         )
     guess = next(iter(pool), None)
     identity = transitions.pending(case, foreign_ids=foreign, guess=guess)
@@ -186,7 +193,7 @@ def name_unknown(case: Situation) -> Step | None:
         command = Command.of("adopt", account, "--secret-id", current)
         advice = "The published document names this id. Name the published secret's own"
         return Fail(Failure.AMBIGUOUS, what, command, advice)
-    return Fail(Failure.AMBIGUOUS, what, Command.of("resolve", account), "If you do not need it, revoke it")
+    return Fail(Failure.AMBIGUOUS, what, Command.of("resolve", account), MOVE_FIRST)
 
 
 def await_listed(case: Situation) -> Step | None:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from rotator.core.failures import Blame, Code, stored_code
+from rotator.core.failures import Blame, Code, Command, stored_code
 from rotator.core.protocol.journal import Journal, Phase, Trigger
-from rotator.core.protocol.steps import Command
 
 
 class Result(StrEnum):

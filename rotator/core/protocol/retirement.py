@@ -8,7 +8,7 @@ from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
-from rotator.core.protocol.words import count_of, names_of
+from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
 
 
 def settle(case: Situation) -> Step | None:
@@ -110,7 +110,7 @@ def full_of_added(case: Situation, what: str) -> Fail | None:
         Failure.FULL,
         f"{what}, because of {count_of(case.added)} that a person added: {names_of(case.added)}",
         Command.of("resolve", case.policy.account, "--revoke", min(case.added)),
-        "If you do not need it, make room",
+        MOVE_FIRST,
     )
 
 

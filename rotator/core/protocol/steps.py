@@ -1,10 +1,10 @@
 """Steps of a run, as `decide` returns them."""
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from rotator.core.failures import Command as Command  # noqa: PLC0414 - the rules name commands with their steps
 from rotator.core.protocol.journal import Journal, Trigger
 
 
@@ -75,24 +75,6 @@ class Failure(StrEnum):
     FOREIGN_DOCUMENT = "foreign_document"
     FOREIGN_JOURNAL = "foreign_journal"
     JOURNAL_LOST = "journal_lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command that makes progress. The blanks ID and OTHER_ID are the reader's to fill in.
-
-    A value is never an argument: `adopt` asks for it.
-    """
-
-    args: tuple[str, ...]
-
-    @classmethod
-    def of(cls, *args: str) -> "Command":
-        """Return the command with these arguments."""
-        return cls(args)
-
-    def __str__(self) -> str:
-        return shlex.join(("rotator", *self.args))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +184,6 @@ class Fail:
     what: str
     next_command: Command
     advice: str
-
-    @property
-    def next_step(self) -> str:
-        """The advice and the command, as one sentence."""
-        return f"{self.advice}: {self.next_command}"
 
 
 Step = List | ReadRecorded | TryEarlier | Prepare | Create | Publish | Refresh | Revoke | Record | Pause | Rest | Fail

@@ -22,3 +22,7 @@ def listed(words: Iterable[str]) -> str:
 def count_of(ids: Set[str]) -> str:
     """Return how many secrets these are."""
     return "a secret" if len(ids) == 1 else f"{len(ids)} secrets"
+
+
+MOVE_FIRST = "If consumers use such a secret, move them to the published secret first. Then revoke it"
+"""Advice about a secret that is not rotator's, before the command that revokes it."""

@@ -4,8 +4,6 @@ from rotator.core import protocol
 from rotator.core.protocol import (
     Command,
     Credential,
-    Fail,
-    Failure,
     Outcome,
     Reason,
     Refresh,
@@ -25,11 +23,6 @@ def test_command_is_shown_as_typed() -> None:
     command = Command.of("adopt", "my shop", "--secret-id", "ID")
     assert command.args == ("adopt", "my shop", "--secret-id", "ID")
     assert str(command) == "rotator adopt 'my shop' --secret-id ID"
-
-
-def test_failure_tells_its_next_step() -> None:
-    fail = Fail(Failure.FULL, "it is full", Command.of("resolve", "shop"), "Make room")
-    assert fail.next_step == "Make room: rotator resolve shop"
 
 
 def test_steps_are_plain_by_default() -> None:

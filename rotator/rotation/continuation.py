@@ -1,0 +1,38 @@
+"""The command that continues a run which ended early."""
+
+from rotator.core.failures import CHECK, CONTINUE
+from rotator.core.protocol import RequestKind
+from rotator.errors import Advice, Blame, Code, Command
+from rotator.rotation.state import AccountState
+
+_OPTIONS = {RequestKind.MANUAL: (), RequestKind.FORCE: ("--force",), RequestKind.COMPROMISED: ("--compromised",)}
+# A longer backoff is left to the daemon, or to a command that names the account without --due.
+_WAIT = ("--wait", "5m")
+
+
+def continuation(state: AccountState) -> Command:
+    """Return the command that continues this run.
+
+    It repeats a request that the journal does not contain yet, and finishes an unfinished rotation without regard to
+    the backoff. It never begins a rotation that nobody requested: once a new secret is published, only what is due is
+    left.
+    """
+    name, asked = state.account.name, state.seen.request
+    if state.seen.rotated:
+        return Command.of("rotate-now", name, "--due", *_WAIT)
+    if asked is not None:
+        return Command.of("rotate-now", name, *_OPTIONS[asked.kind])
+    if state.journal.candidate is not None:
+        return Command.of("rotate-now", name)
+    return Command.of("rotate-now", name, "--due", *_WAIT)
+
+
+def advice_for(code: Code, state: AccountState) -> Advice | None:
+    """Return the advice for a failure of this run that names no command of its own."""
+    if code.blame is Blame.PROVIDER:
+        return Advice("To retry now", continuation(state))
+    if code.advice is CONTINUE:
+        return Advice(CONTINUE.purpose, continuation(state))
+    if code.advice is CHECK:
+        return Advice(CHECK.purpose, Command.of("check", state.account.name))
+    return None

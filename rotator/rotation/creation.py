@@ -1,0 +1,134 @@
+"""The candidate: generated and written to the journal, then sent to the provider."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from rotator.audit import Act
+from rotator.core.generator import generate
+from rotator.core.protocol import Answered, Awaited, Credential, Trigger, transitions
+from rotator.errors import Code
+from rotator.logs import register_secret
+from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
+from rotator.rotation.access import ProviderAccess
+from rotator.rotation.audited import AuditTrail
+from rotator.rotation.ports import Provider
+from rotator.rotation.state import AccountState
+from rotator.rotation.waiting import Waiting
+from rotator.vault import VaultError
+
+
+class Creation:
+    """Creates the candidate of one account.
+
+    Args:
+        state: The state of the run.
+        provider: The Account API.
+        access: The credentials of the request.
+        trail: The audit log.
+        waiting: Tells whether the process stops.
+    """
+
+    def __init__(
+        self, state: AccountState, provider: Provider, access: ProviderAccess, trail: AuditTrail, waiting: Waiting
+    ) -> None:
+        self._state = state
+        self._provider = provider
+        self._access = access
+        self._trail = trail
+        self._waiting = waiting
+        self._noted = False
+
+    def rebound(self, state: AccountState, access: ProviderAccess, trail: AuditTrail, waiting: Waiting) -> "Creation":
+        """Return the same for a copy of the state."""
+        copied = Creation(state, self._provider, access, trail, waiting)
+        copied._noted = self._noted
+        return copied
+
+    def prepare(self, trigger: Trigger) -> None:
+        """Generate a candidate and write it into the journal, before the provider knows it.
+
+        Raises:
+            StoppedError: If the process stops; nothing was written then.
+            RotatorError: If the journal was not written, or the audit log cannot be.
+        """
+        state = self._state
+        self._waiting.for_moment(timedelta())  # a run finishes work in progress, but begins nothing new
+        candidate = register_secret(generate(state.account.recipe), passing=True)
+        rotation_id = secrets.token_hex(8)
+        journal = transitions.prepared(state.situation, trigger=trigger, candidate=candidate, rotation_id=rotation_id)
+        self._trail.generated(candidate)
+        entry = self._trail.entry(Act.CREATE, journal=journal, fingerprint=self._trail.fingerprint(candidate))
+        # Nothing new begins that cannot be audited, unless consumers have nothing that works.
+        self._trail.begin(entry, required=trigger is not Trigger.RESCUE)
+        try:
+            state.write_journal(journal)
+        except VaultError:
+            self._trail.abandon(entry)
+            raise
+        self._noted = True
+        state.log.info("rotation.prepared", trigger=trigger.value)
+        state.learn(
+            prepared_here=True,
+            creates=0,
+            answered=None,
+            create_refused=None,
+            value_refused=False,
+            waiting_since={},
+            paused=timedelta(),
+            values=state.seen.values + 1,
+            refused=state.seen.refused - {Credential.CANDIDATE},
+        )
+
+    def send(self, using: Credential) -> None:
+        """Send the candidate to the provider, unless the lease has ended since the decision.
+
+        Raises:
+            RateLimited: If the provider limits the requests of this key.
+            Unprovisioned: If the account has no access to the product.
+        """
+        state, trail = self._state, self._trail
+        candidate, auth = state.secret_of(Credential.CANDIDATE), self._access.credentials(using)
+        entry = trail.entry(Act.CREATE, fingerprint=trail.fingerprint(candidate))
+        noted, self._noted = self._noted, False
+        if not trail.begins(entry, noted=noted):
+            return  # stopped for too long since the decision: decide again
+        sent_at = state.situation.shared_now
+        state.learn(
+            creates=state.seen.creates + 1,
+            create_refused=None,
+            listing=None,
+            answered=None,
+            refused=state.seen.refused - {Credential.CANDIDATE},
+        )
+        try:
+            with trail.acting(entry) as found:
+                created = self._provider.create_secret(auth, state.account.api_key, candidate)
+                found.secret_id = created.id
+        except Unauthorized as error:
+            # The next list tells whether the credential is refused. The primary might have been rotated meanwhile.
+            state.log.warning("rotation.create_refused", error=str(error))
+            if using is Credential.PRIMARY and not self._access.reread_primary():
+                state.learn_refusal(using)
+        except RateLimited:
+            raise
+        except Refused as refusal:
+            if refusal.code is Code.UNPROVISIONED:
+                raise  # no evidence about the candidate
+            state.log.warning("rotation.create_refused", error=str(refusal))
+            state.learn(
+                create_refused=refusal.what,
+                value_refused=refusal.rejects_the_value,
+                waiting_since=self._waiting_from_now(),
+            )
+        except NotSent as error:
+            state.log.warning("rotation.create_not_sent", error=str(error))
+        except LostAnswer as error:
+            state.log.warning("rotation.create_unanswered", error=str(error))
+            state.learn(create_lost_at=sent_at, waiting_since=self._waiting_from_now())
+        else:
+            state.log.info("rotation.created", secret_id=created.id)
+            answered = Answered(state.journal.rotation_id or "", created.id)
+            state.learn(answered=answered, waiting_since=self._waiting_from_now())
+
+    def _waiting_from_now(self) -> dict[Awaited, datetime]:
+        return {Awaited.CANDIDATE: self._state.clock()}

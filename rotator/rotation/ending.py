@@ -1,0 +1,144 @@
+"""How a run ends: what it leaves in the journal, and its outcome."""
+
+from datetime import datetime, timedelta
+
+from rotator.core.protocol import Journal, Outcome, Reason, Rest, Result, transitions
+from rotator.documents.journal import JournalError
+from rotator.documents.published import format_instant
+from rotator.errors import Advice, Blame, Code, RotatorError
+from rotator.provider import RateLimited
+from rotator.rotation.continuation import advice_for, continuation
+from rotator.rotation.errors import StoppedError
+from rotator.rotation.executor import Executor
+from rotator.rotation.state import AccountState
+from rotator.vault import CasConflict, VaultError
+
+# The provider decides about access to its product, not about the secret: asking again soon is of no use.
+UNPROVISIONED_BACKOFF = timedelta(minutes=15)
+
+
+class Ending:
+    """Ends a run.
+
+    Args:
+        state: The state of the run.
+        executor: Tells which secrets the run revoked.
+    """
+
+    def __init__(self, state: AccountState, executor: Executor) -> None:
+        self._state = state
+        self._executor = executor
+
+    def rested(self, rest: Rest) -> Outcome:
+        """End a run that has nothing to do at the moment."""
+        state, reason = self._state, rest.reason
+        if rest.journal is not None:
+            self._write_if_possible(rest.journal)
+        elif reason is Reason.FULL and state.journal.request is not None:
+            self._write_if_possible(transitions.rested(state.situation))
+        else:
+            self.release()
+        if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
+            return self._outcome(Result.OK, reason.value, until=rest.until)
+        purpose = "To continue" if rest.next_command is not None else ""
+        error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
+        return self._outcome(
+            Result.DEFERRED,
+            reason.value,
+            until=rest.until,
+            error=error,
+            resume_at=rest.until if rest.resumes else None,
+        )
+
+    def stopped(self, error: StoppedError) -> Outcome:
+        """End a run that the end of the process cuts short."""
+        self.release()
+        return self._outcome(Result.DEFERRED, Reason.STOPPED.value, error=error)
+
+    def rate_limited(self, limited: RateLimited, delay: timedelta) -> Outcome:
+        """End the run until the provider accepts requests of this key again. A rate limit is no failure.
+
+        The journal says until when, for other instances and after a restart.
+        """
+        state = self._state
+        until = state.clock() + delay
+        limited.advise(Advice(f"To retry after {format_instant(until)}", continuation(state)))
+        if state.journal_version and state.situation.leased_until is None and not state.seen.journal_lost:
+            self._write_if_possible(transitions.limited(state.situation, until))
+        state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
+        return self._outcome(Result.DEFERRED, Reason.RATE_LIMITED.value, until=until, error=limited)
+
+    def failed(self, error: RotatorError) -> Outcome:
+        """End a run that failed: record the failure, with the command that helps."""
+        state = self._state
+        advice = advice_for(error.code, state)
+        if advice is not None:
+            error.advise(advice)
+        self._park(error)
+        state.log.error("rotation.failed", error=str(error))
+        return self._outcome(Result.FAILED, error.code.value, until=state.journal.next_attempt_at, error=error)
+
+    def release(self) -> None:
+        """Release the lease, if this run holds it."""
+        state = self._state
+        if state.journal.holder == state.policy.runner:
+            self._write_if_possible(transitions.released(state.situation))
+
+    def _outcome(
+        self,
+        result: Result,
+        reason: str,
+        *,
+        until: datetime | None = None,
+        error: RotatorError | None = None,
+        resume_at: datetime | None = None,
+    ) -> Outcome:
+        state = self._state
+        return Outcome(
+            state.account.name,
+            result,
+            phase=state.journal.phase if state.journal_version else None,
+            published=state.seen.rotated,
+            revoked=self._executor.revoked,
+            reason=reason,
+            until=until,
+            error=str(error) if error is not None else None,
+            next_command=error.next_command if error is not None else None,
+            resume_at=resume_at,
+            rotation_id=state.journal.rotation_id,
+            trigger=state.journal.trigger,
+            journal=state.journal if state.journal_read else None,
+        )
+
+    def _park(self, error: RotatorError) -> None:
+        """Record the failure in the journal, unless there is none, it must not be written, or Vault is the failure."""
+        state = self._state
+        ambiguous = error.code is Code.AMBIGUOUS
+        now = state.clock()
+        if isinstance(error, JournalError) or error.blame is Blame.VAULT:
+            return
+        if error.code in (Code.FOREIGN_DOCUMENT, Code.FOREIGN_JOURNAL, Code.JOURNAL_LOST):
+            return
+        if state.situation.leased_until is not None:
+            return
+        if state.journal_version == 0 and not ambiguous:
+            return
+        self._write_if_possible(
+            transitions.failed(
+                state.seen,
+                state.journal,
+                state.policy,
+                now,
+                str(error),
+                failure=error.code.value,
+                ambiguous=ambiguous,
+                not_before=UNPROVISIONED_BACKOFF if error.code is Code.UNPROVISIONED else timedelta(),
+            )
+        )
+
+    def _write_if_possible(self, journal: Journal) -> None:
+        """Write the journal at the end of a run. If that fails, the lease expires by itself."""
+        try:
+            self._state.write_journal(journal)
+        except (CasConflict, VaultError) as error:
+            self._state.log.info("journal.write_failed", error=str(error))

@@ -1,0 +1,183 @@
+"""Waits of a run: for a lease, for a fact, for the end of a deferral or a rate limit, for another writer.
+
+Each wait that takes more than a moment is logged once, with its reason and its end.
+"""
+
+from datetime import datetime, timedelta
+
+from rotator.core.jitter import backoff
+from rotator.core.protocol import Awaited, Credential, Pause, Reason, Rest
+from rotator.documents.published import format_instant
+from rotator.provider import RateLimited
+from rotator.rotation.continuation import continuation
+from rotator.rotation.errors import StoppedError
+from rotator.rotation.ports import Waiter
+from rotator.rotation.state import AccountState
+
+# Every run waits for a rate limit that ends this soon, a limited number of times.
+SHORT_WAIT = timedelta(seconds=5)
+MAX_LIMITS = 10
+# A run that waits for another instance's lease reads the journal after pauses that grow from the first to the second.
+SHORTEST_POLL, LONGEST_POLL = timedelta(milliseconds=100), timedelta(seconds=5)
+# Margin after the end of a lease or a wait: it has certainly ended then.
+PAST_THE_END = timedelta(milliseconds=5)
+# A wait that lasts this long is logged.
+WORTH_A_LINE = timedelta(seconds=2)
+
+_AWAITED = {
+    Awaited.CANDIDATE: "the provider does not accept the new secret yet",
+    Awaited.PUBLISHED: "the provider refuses the published secret, and a refusal can be a mistake",
+    Awaited.LISTED: "the provider does not list the published secret's id, and a list can lag",
+    Awaited.LOOK: "a later list makes the ids certain",
+}
+_AWAITED_AFTER = {Credential.CANDIDATE: Awaited.CANDIDATE, Credential.PUBLISHED: Awaited.PUBLISHED}
+
+
+class Waiting:
+    """How a run waits for its account.
+
+    Args:
+        state: The state of the run.
+        wait: Waits; returns true if the process stops.
+        until: The end of the longest wait for a lease, a deferral or a rate limit.
+    """
+
+    def __init__(self, state: AccountState, wait: Waiter, until: datetime) -> None:
+        self.wait = wait
+        self._state = state
+        self._until = until
+        self._limits = 0
+        self._paused: set[Awaited] = set()
+        self._logged: set[tuple[Awaited, datetime]] = set()
+
+    def rebound(self, state: AccountState) -> "Waiting":
+        """Return the same for a copy of the state."""
+        copied = Waiting(state, self.wait, self._until)
+        copied._limits = self._limits
+        copied._paused, copied._logged = set(self._paused), set(self._logged)
+        return copied
+
+    def for_moment(self, delay: timedelta) -> None:
+        """Wait.
+
+        Raises:
+            StoppedError: If the process stops.
+        """
+        if self.wait(delay):
+            raise stopped(self._state)
+
+    def for_fact(self, pause: Pause) -> None:
+        """Wait a moment for a fact about the account, then look again.
+
+        Raises:
+            StoppedError: If the process stops.
+        """
+        state = self._state
+        now, awaited = state.clock(), pause.awaited
+        # A clock that was set back must not make it wait longer.
+        since = min(state.seen.waiting_since.get(awaited, now), now)
+        self._log_pause(pause, since, now)
+        self.for_moment(pause.delay)
+        self._paused.add(awaited)
+        if state.forget_if_moved():
+            return
+        paused = state.seen.paused
+        if awaited in (Awaited.CANDIDATE, Awaited.LOOK):
+            paused += pause.delay
+        refused = state.seen.refused - {Credential.CANDIDATE, Credential.PUBLISHED}
+        waiting_since = {**state.seen.waiting_since, awaited: since}
+        state.learn(listing=None, refused=refused, waiting_since=waiting_since, paused=paused)
+
+    def is_repeated_refusal(self, using: Credential) -> bool:
+        """Return whether this run has waited already since the provider refused a credential."""
+        return _AWAITED_AFTER.get(using) in self._paused
+
+    def for_lease(self, until: datetime) -> bool:
+        """Wait while another instance holds the lease, and read the journal again and again: it may be released early.
+
+        Args:
+            until: When the lease expires, by this instance's clock.
+
+        Returns:
+            Whether the lease has expired or the journal has changed; false if this run may not wait for longer, or the
+            process is to stop.
+        """
+        state, pause = self._state, SHORTEST_POLL
+        if state.clock() < min(until, self._until):
+            self.log("rotation.waiting", Reason.LEASED.value, until, f"{state.journal.holder} holds the lease")
+        while (now := state.clock()) < until:
+            left = min(until, self._until) - now
+            if left <= timedelta() or self.wait(min(pause, left + PAST_THE_END)):
+                return False
+            if state.journal_moved():
+                return True
+            pause = min(pause * 2, LONGEST_POLL)
+        return True
+
+    def may_outlast(self, rest: Rest) -> bool:
+        """Return whether this run may wait for the end of a deferral that is no lease."""
+        nothing_due = rest.reason is Reason.IDENTIFYING and not self._state.journal.retiring
+        return rest.until is not None and not rest.resumes and not nothing_due and rest.until <= self._until
+
+    def for_end(self, rest: Rest) -> bool:
+        """Wait for the end of a deferral; return false if the process is to stop."""
+        self.log_deferral(rest)
+        left = (rest.until or self._state.clock()) - self._state.clock()
+        return not self.wait(max(left, timedelta()) + PAST_THE_END)
+
+    def log_deferral(self, rest: Rest) -> None:
+        """Log a deferral whose end this run or a later one of the same command waits for."""
+        if rest.until is not None:
+            self.log("rotation.waiting", rest.reason.value, rest.until, rest.detail)
+
+    def for_rate_limit(self, limited: RateLimited) -> None:
+        """Wait until the provider accepts requests of this key again.
+
+        Raises:
+            RateLimited: If this run may not wait for so long.
+        """
+        state = self._state
+        delay = limited.retry_after or timedelta(seconds=1)
+        too_long = delay > SHORT_WAIT and state.clock() + delay > self._until
+        if too_long or self._limits >= MAX_LIMITS:
+            raise limited
+        detail = "the provider limits the requests of this key"
+        self.log("rotation.waiting", Reason.RATE_LIMITED.value, state.clock() + delay, detail)
+        if self.wait(delay):
+            raise limited
+        self._limits += 1
+        state.learn(listing=None)
+        state.forget_if_moved()
+
+    def deferral(self, limited: RateLimited) -> timedelta:
+        """Return how long an account with a rate limit is left alone."""
+        delay = limited.retry_after or timedelta()
+        return delay if self._limits < MAX_LIMITS else max(delay, backoff(self._state.account.name, 1))
+
+    def log(self, event: str, reason: str, until: datetime, detail: str) -> None:
+        """Log a wait: its reason, its end and the same in words."""
+        self._state.log.info(event, reason=reason, until=format_instant(until), detail=detail)
+
+    def _log_pause(self, pause: Pause, since: datetime, now: datetime) -> None:
+        """Log a wait for a fact once it lasts for more than a moment."""
+        case, awaited = self._state.situation, pause.awaited
+        until = now + pause.delay
+        if awaited is Awaited.LOOK:
+            since = now  # each look is a wait of its own
+        lasts = until - since >= WORTH_A_LINE
+        if awaited is not Awaited.LOOK:
+            until = (case.since(awaited) or since) + case.max_wait(awaited)
+        if lasts and (awaited, until) not in self._logged:
+            self._logged.add((awaited, until))
+            self.log("rotation.waiting", awaited.value, until, _AWAITED[awaited])
+
+
+def stopped(state: AccountState) -> StoppedError:
+    """Return the error of a run that the end of the process cuts short."""
+    published = "The new secret is published" if state.seen.rotated else "The published secret is unchanged"
+    return StoppedError(
+        f"The process stopped before the run over {state.account.name} was complete",
+        unchanged=published,
+        next_step="To continue",
+        next_command=continuation(state),
+    )

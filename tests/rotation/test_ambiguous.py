@@ -1,0 +1,125 @@
+"""Ambiguous accounts: each message names a command that leads out, and none that has just failed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import Command, Create
+from rotator.errors import RotatorError
+from rotator.rotation import Operator, Result
+from testkit.model import World
+from tests.rotation.test_rotation import FIRST, adopted, answered, command, rotate, run_until
+
+DAY = timedelta(days=1)
+
+
+def renamed() -> tuple[World, str, str]:
+    """An account that was renamed in its grace period: its new name has no journal; the published and previous ids."""
+    world = adopted()
+    rotate(world)
+    previous, published = world.live
+    del world.vault.versions[world.settings.journal_path(world.account)]
+    return world, published, previous
+
+
+def test_unknown_secret_in_use_is_moved_first() -> None:
+    world = answered()
+    first = world.published
+    added = world.provider.add("shopkey", "ByHand000001")
+    outcome = world.rotation().run()
+    assert (outcome.reason, outcome.next_command) == ("ambiguous", Command.of("resolve", "shop"))
+    assert outcome.error == (
+        f"the account holds a secret that rotator did not create: {added}. "
+        "Nothing was revoked, and the published secret stays. "
+        "If consumers use such a secret, move them to the published secret first. "
+        "Then revoke it: rotator resolve shop."
+    )
+    assert Operator(resolving := world.rotation()).unknown().keys() == {added}
+    assert Operator(resolving).resolve(frozenset({added})).result is Result.OK
+    assert set(world.live.values()) == {first}
+
+
+def test_renamed_account_names_the_id_of_its_document() -> None:
+    world, published, previous = renamed()
+    outcome = world.rotation().run()
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert outcome.error == (
+        f"the published secret authenticates, but one of several ids is its own: {previous}, {published}. "
+        "Nothing was revoked, and the published secret stays. "
+        f"The published document names {published}, which is right unless a person changed the value there. "
+        "Name its id; rotator takes the value from Vault: rotator adopt shop --secret-id ID."
+    )
+
+
+def test_renamed_account_is_adopted_without_its_value() -> None:
+    world, published, previous = renamed()
+    value, rotation = world.published, world.rotation()
+    outcome = Operator(rotation).adopt(None, published, retire=frozenset({previous}))
+    assert outcome.result is Result.OK, outcome
+    assert (world.published, world.journal.current_id) == (value, published)
+    assert world.journal.retiring_ids == {previous}
+    world.clock.wait(DAY)
+    assert world.rotation(patience=DAY).run().result is Result.OK
+    assert set(world.live) == {published}
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["nothing published", "another account's"])
+def test_adoption_asks_for_a_value_that_vault_lacks(foreign: bool) -> None:
+    world = World()
+    id_ = world.provider.add("shopkey", FIRST)
+    options: dict[str, Any] = {}
+    if foreign:
+        world.vault.versions["apps/shop"] = [{"api_key": "otherkey", "api_secret": "Other0000001"}]
+        options = {"replace_foreign": "otherkey"}
+    with pytest.raises(RotatorError, match="whose value rotator could take") as raised:
+        Operator(world.rotation()).adopt(None, id_, **options)
+    assert raised.value.next_command == Command.of("adopt", "shop", "--secret-id", id_)
+    assert world.settings.journal_path(world.account) not in world.vault.versions
+
+
+def test_published_value_that_is_refused_cannot_be_adopted() -> None:
+    world, published, _ = renamed()
+    world.provider.remove("shopkey", published)
+    with pytest.raises(RotatorError, match="refuses this secret") as raised:
+        Operator(world.rotation()).adopt(None, published)
+    assert raised.value.next_command == Command.of("adopt", "shop")
+
+
+def test_added_secret_in_the_free_slot_is_moved_first() -> None:
+    world = answered()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    added = world.provider.add("shopkey", "ByHand000001")
+    world.clock.wait(timedelta(hours=1))
+    outcome = command(world, world.rotation())
+    assert (outcome.reason, outcome.next_command) == ("ambiguous", Command.of("resolve", "shop"))
+    assert added in (outcome.error or "")
+    assert "move them to the published secret first" in (outcome.error or "")
+
+
+def test_resolve_names_another_command_when_nothing_is_unknown() -> None:
+    """The account is full, and each id can be the published secret's: `resolve` has nothing to offer."""
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.provider.add("shopkey", "ByHand000001")
+    world.clock.wait(timedelta(hours=1))
+    outcome = command(world, world.rotation())
+    assert outcome.next_command == Command.of("resolve", "shop")
+    with pytest.raises(RotatorError, match="Name the published secret's id") as raised:
+        Operator(world.rotation()).unknown()
+    assert raised.value.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+
+
+def test_resolve_waits_for_a_lease_with_another_command() -> None:
+    world = answered()
+    added = world.provider.add("shopkey", "ByHand000001")
+    resolving, other = world.rotation(), world.rotation(fresh_after=world.clock())
+    operator = Operator(resolving)
+    operator.unknown()
+    resolving.state.know(
+        type(world.journal)(holder=other.policy.runner, lease_until=world.clock() + timedelta(minutes=1))
+    )
+    with pytest.raises(RotatorError, match="holds the lease of shop") as raised:
+        operator.resolve(frozenset({added}))
+    assert raised.value.next_command == Command.of("rotate-now", "shop", "--due", "--wait", "5m")
+    assert str(raised.value).endswith("To wait until then: rotator rotate-now shop --due --wait 5m.")

@@ -1,0 +1,133 @@
+"""Waits of a run: each is logged once, with its reason and its end."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.documents.published import format_instant
+from rotator.provider import Credentials, Unauthorized
+from rotator.rotation import Operator, Result, Rotation
+from testkit.model import World
+from tests.rotation.test_rotation import FIRST, adopted, in_overlap, leased, limit, rotate
+
+WINDOW = timedelta(seconds=30)
+
+
+class Log:
+    """Remembers the events of a run."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def bind(self, **_: Any) -> "Log":
+        return self
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.events.append({"event": event, **fields})
+
+    warning = error = info
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """What is logged at this level is shown on request only."""
+
+    @property
+    def waits(self) -> list[tuple[str, str]]:
+        return [(one["reason"], one["until"]) for one in self.events if one["event"].endswith(".waiting")]
+
+
+def logged(rotation: Rotation) -> Log:
+    rotation.state.log = log = Log()
+    return log
+
+
+def refusing(world: World, value: str, lasts: timedelta) -> Callable[[Credentials], None]:
+    """Have the provider refuse a valid secret for a while."""
+    until = world.clock() + lasts
+
+    def refuse(auth: Credentials) -> None:
+        if auth.api_secret.get_secret_value() == value and world.clock() < until:
+            raise Unauthorized("refused for a while", status=401)
+
+    return refuse
+
+
+def test_refused_published_secret_is_one_wait() -> None:
+    world, new = in_overlap()
+    world.provider.on_request = refusing(world, new, timedelta(seconds=20))
+    began, rotation = world.clock(), world.rotation()
+    log = logged(rotation)
+    assert rotation.run().result is Result.OK
+    assert log.waits == [("published", format_instant(began + WINDOW))]
+    assert [one["event"] for one in log.events].count("provider.refused") == 1
+
+
+def test_new_secret_is_one_wait_for_each_run() -> None:
+    world = adopted()
+    world.clock.wait(timedelta(minutes=4))
+    world.provider.propagation = timedelta(minutes=3)
+    began, rotation = world.clock(), world.rotation(fresh_after=world.clock())
+    log = logged(rotation)
+    outcome = rotation.run()
+    assert outcome.reason == "verifying"
+    assert log.waits[0] == ("candidate", format_instant(began + rotation.policy.verify_timeout))
+    assert outcome.until is not None
+    assert log.waits[1:] == [("verifying", format_instant(outcome.until))]
+
+
+def test_missing_id_is_one_wait() -> None:
+    world = adopted()
+    rotate(world)
+    world.vault.versions["apps/shop"].append(world.vault.versions["apps/shop"][-1] | {"note": "edited"})
+    world.provider.listing_lag = timedelta(minutes=5)
+    began, rotation = world.clock(), world.rotation()
+    log = logged(rotation)
+    assert rotation.run().reason == "unlisted"
+    assert log.waits == [("listed", format_instant(began + WINDOW))]
+
+
+def test_lease_is_one_wait_with_its_holder() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(minutes=3))
+    until = world.clock() + timedelta(minutes=2)
+    rotation.waiting.wait = leased(world, lasts=timedelta(minutes=2), released_after=timedelta(seconds=20))
+    log = logged(rotation)
+    assert rotation.run().published
+    assert log.waits[0] == ("leased", format_instant(until))
+    assert next(one["detail"] for one in log.events if "detail" in one) == "other holds the lease"
+
+
+def test_rate_limit_is_one_wait() -> None:
+    world = adopted()
+    limit(world, timedelta(seconds=3), times=1)
+    until, rotation = world.clock() + timedelta(seconds=3), world.rotation(fresh_after=world.clock())
+    log = logged(rotation)
+    assert rotation.run().published
+    assert log.waits[0] == ("rate_limited", format_instant(until))
+
+
+def test_due_revocation_waits_for_a_look() -> None:
+    world = World()
+    world.provider.settle = timedelta(seconds=6)
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    rotate(world, compromised=True)
+    [entry] = world.journal.retiring
+    next_look = entry.identity.next_look
+    world.clock.now = next_look - timedelta(seconds=3)
+    rotation = world.rotation()
+    log = logged(rotation)
+    rotation.run()
+    assert log.waits[0] == ("look", format_instant(next_look))
+
+
+def test_adoption_waits_for_a_refused_secret() -> None:
+    world = adopted()
+    second = world.provider.add("shopkey", "Second000001")
+    world.provider.on_request = refusing(world, FIRST, timedelta(days=1))
+    began, rotation = world.clock(), world.rotation()
+    log = logged(rotation)
+    Operator(rotation).adopt(SecretStr("Second000001"), second)
+    assert world.published == "Second000001"
+    assert log.waits[0] == ("published", format_instant(began + WINDOW))
