@@ -240,9 +240,16 @@ def finish(
     from rotator.cli.terminal import print_json
 
     if as_json:
-        print_json(outcomes_json(outcomes))
+        print_json(outcomes_json(outcomes, fleet.settings, fleet.now()))
     else:
-        print_outcomes(outcomes, fleet.now(), asked=asked, adopted=adopted or {}, quiet=invocation(ctx).quiet)
+        print_outcomes(
+            outcomes,
+            fleet.settings,
+            fleet.now(),
+            asked=asked,
+            adopted=adopted or {},
+            quiet=invocation(ctx).quiet,
+        )
     code = exit_code(outcomes)
     if code:
         raise typer.Exit(code)

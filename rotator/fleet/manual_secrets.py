@@ -106,7 +106,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
             released = transitions.released(replace(view, journal=journal).situation(policy, fleet.now()))
             fleet.vault.write(path, render_journal(released), cas=version)
         except (CasConflict, VaultError) as error:
-            _log.info("account.lease_not_given_back", account=account.name, error=str(error))  # it runs out by itself
+            _log.info("lease.release_failed", account=account.name, error=str(error))  # it expires
 
 
 # --- revoking one --------------------------------------------------------------------------------------------
