@@ -160,6 +160,7 @@ class FleetStatus:
         shard: "0/4" if the daemon manages one shard of the fleet.
         circuit_breaker: Why the circuit breaker is open, in one sentence; None if it is closed.
         accounts: In the order of the configuration; of this shard only.
+        configuration_error: Why the configuration file is not in force: it is wrong or removed. None if it is in force.
     """
 
     at: datetime
@@ -171,6 +172,7 @@ class FleetStatus:
     shard: str | None
     circuit_breaker: str | None
     accounts: tuple[AccountStatus, ...]
+    configuration_error: str | None = None
 
 
 _ACCOUNT = TypeAdapter(AccountStatus)
