@@ -86,6 +86,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     journal = transitions.claimed(view.situation(policy, fleet.now()))
     # If this succeeds, no other instance has changed the account since it was read.
     version = fleet.vault.write(path, render_journal(journal), cas=version)
+    fleet.note_change(account)
     try:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
@@ -178,6 +179,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     path = fleet.settings.journal_path(account)
     with by_hand(fleet, account, Act.RETIRE, secret_id=secret_id):
         fleet.vault.write(path, render_journal(retired), cas=view.journal_version)
+    fleet.note_change(account)
     _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
     return rotation.run()
 
