@@ -93,7 +93,7 @@ def test_journal_of_older_version_is_shown_with_a_code(stored: str, code: Code) 
     journal = parse_journal(Document(version=3, data=data))
     assert journal.failure == stored  # what is stored stays as it is until the next run
     account = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")
-    status = describe(account, journal, None)
+    status = describe(account, journal)
     assert (status.failure, status.last_error, status.attempts) == (code, "It failed.", 2)
     assert stored_code(stored) is code
     assert f'reason="{code.value}"' in _exposed(status)

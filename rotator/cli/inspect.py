@@ -1,16 +1,13 @@
 """Commands that only look: status, check, config."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from rotator import __version__
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, settings_of
 from rotator.cli.verbosity import AccountCommand, invocation
 from rotator.errors import visible
-
-if TYPE_CHECKING:
-    from rotator.config import AccountSettings
-    from rotator.fleet import Fleet
 
 inspect_app = typer.Typer(rich_markup_mode=None)
 config_app = typer.Typer(help="Show the configuration and its schema", no_args_is_help=True, rich_markup_mode=None)
@@ -26,17 +23,23 @@ def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
     """Show the state of each account, from its journal in Vault."""
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
+
     from rotator.cli.output import print_status
     from rotator.cli.terminal import print_json
+    from rotator.fleet import read_status
+    from rotator.monitoring import account_report
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
-        found = [_status_row(fleet, account) for account in chosen]
-        rows = [row for row, _ in found]
+        with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
+            found = list(pool.map(partial(read_status, fleet), chosen))
+        statuses, now = [status for status, _ in found], fleet.now()
         if as_json:
-            print_json({"accounts": rows})
+            print_json({"at": now, "version": __version__, "accounts": [account_report(one, now) for one in statuses]})
         else:
-            print_status(rows, fleet.now())
+            print_status(statuses, now)
     if not all(is_readable for _, is_readable in found):
         raise typer.Exit(1)
 
@@ -106,27 +109,3 @@ def schema() -> None:
     from rotator.config import Settings
 
     typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
-
-
-def _status_row(fleet: "Fleet", account: "AccountSettings") -> tuple[dict[str, Any], bool]:
-    """One account's status, and whether its journal is readable. An unreadable journal hides no other account."""
-    from rotator.cli.output import status_json
-    from rotator.core.protocol import Journal
-    from rotator.documents.journal import JournalError, load_journal
-    from rotator.documents.published import parse_published
-    from rotator.fleet import documents_failure
-    from rotator.rotation import RotationError
-
-    document = fleet.vault.read(fleet.settings.journal_path(account))
-    published = parse_published(fleet.vault.read(account.path), account.fields)
-    has_secret = published.secret is not None
-    try:
-        stored = load_journal(document)
-    except JournalError as error:
-        row = status_json(account, Journal(), published=has_secret)
-        return row | {"last_error": str(error)}, False
-    fail = documents_failure(fleet, account, stored, published)
-    if fail is None:
-        return status_json(account, stored.journal, published=has_secret), True
-    row = status_json(account, Journal(), published=has_secret)
-    return row | {"last_error": str(RotationError(fail))}, True

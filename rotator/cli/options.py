@@ -110,7 +110,11 @@ def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     with AccountApi(settings.account_api, connections=settings.daemon.concurrency) as api:
-        yield Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+        fleet = Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+        try:
+            yield fleet
+        finally:
+            fleet.announce()
 
 
 def require_one_source(option: str, *, stdin: bool, file: Path | None, variable: str | None) -> None:
@@ -240,9 +244,16 @@ def finish(
     from rotator.cli.terminal import print_json
 
     if as_json:
-        print_json(outcomes_json(outcomes))
+        print_json(outcomes_json(outcomes, fleet.settings, fleet.now()))
     else:
-        print_outcomes(outcomes, fleet.now(), asked=asked, adopted=adopted or {}, quiet=invocation(ctx).quiet)
+        print_outcomes(
+            outcomes,
+            fleet.settings,
+            fleet.now(),
+            asked=asked,
+            adopted=adopted or {},
+            quiet=invocation(ctx).quiet,
+        )
     code = exit_code(outcomes)
     if code:
         raise typer.Exit(code)

@@ -2,18 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from rotator.cli.terminal import Styled, Table, age, echo, relative
-from rotator.config import AccountSettings
+from rotator.config import Settings
 from rotator.core.protocol import (
     Create,
     Fail,
     Journal,
     Learned,
     Pause,
-    Phase,
     Prepare,
     Publish,
     Reason,
@@ -25,17 +25,19 @@ from rotator.core.protocol import (
     TryEarlier,
 )
 from rotator.errors import visible
-from rotator.logs import redact
+from rotator.monitoring import AccountStatus, State, describe, masked, request_status, state
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
 _COLORS = {
     Result.OK: "green",
     Result.DEFERRED: "yellow",
     Result.FAILED: "red",
-    Phase.IDLE: "green",
-    Phase.OVERLAP: "cyan",
-    Phase.PREPARED: "yellow",
-    Phase.AMBIGUOUS: "red",
+    State.IDLE: "green",
+    State.GRACE_PERIOD: "cyan",
+    State.ROTATING: "yellow",
+    State.OVERDUE: "yellow",
+    State.FAILING: "red",
+    State.AMBIGUOUS: "red",
 }
 
 
@@ -47,7 +49,7 @@ def exit_code(outcomes: Iterable[Outcome]) -> int:
     return 3 if Result.DEFERRED in results else 0
 
 
-def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def outcomes_json(outcomes: Sequence[Outcome], settings: Settings, now: datetime) -> dict[str, Any]:
     """Return the results of runs, for programs."""
     counts = Counter(outcome.result for outcome in outcomes)
     return {
@@ -58,12 +60,12 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             {
                 "account": outcome.account,
                 "result": outcome.result.value,
-                "phase": outcome.phase.value if outcome.phase else None,
+                "state": _state(settings, outcome.account, outcome.journal, now),
                 "rotated": outcome.published,
                 "revoked": list(outcome.revoked),
                 "reason": outcome.reason,
                 "until": outcome.until,
-                "error": _masked(outcome.error),
+                "error": masked(outcome.error),
                 "next_command": list(outcome.next_command.args) if outcome.next_command else None,
                 "request": request_json(outcome.journal.request) if outcome.journal else None,
                 "rotation_id": outcome.rotation_id,
@@ -75,27 +77,34 @@ def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def request_json(request: Request | None) -> dict[str, Any] | None:
     """Return a pending request, for programs."""
-    if request is None:
-        return None
-    return {"kind": request.kind.value, "by": _masked(request.by), "at": request.at, "id": request.id}
+    shown = request_status(request)
+    return None if shown is None else asdict(shown)
 
 
 def print_outcomes(
-    outcomes: Sequence[Outcome], now: datetime, *, asked: bool = False, adopted: Mapping[str, str], quiet: bool = False
+    outcomes: Sequence[Outcome],
+    settings: Settings,
+    now: datetime,
+    *,
+    asked: bool = False,
+    adopted: Mapping[str, str],
+    quiet: bool = False,
 ) -> None:
     """Print what a run did: one line for each account, then every failure and every request that is not done.
 
     Args:
         outcomes: How the runs ended.
+        settings: The configuration.
         now: The time.
         asked: Whether the command asked for a rotation.
         adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
     """
-    table = Table(("account", "result", "details", "phase"), prose="details")
+    table = Table(("account", "result", "details", "state"), prose="details")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         happened = adopted.get(outcome.account) or _happened(outcome, now)
-        table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(outcome.phase)))
+        after = _state(settings, outcome.account, outcome.journal, now)
+        table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(after)))
     if not quiet:
         table.print()
         for outcome in outcomes:
@@ -106,7 +115,7 @@ def print_outcomes(
             continue
         if outcome.error:
             name = Styled(outcome.account, _COLORS[outcome.result])
-            echo(name, ": ", visible(redact(outcome.error)))
+            echo(name, ": ", visible(masked(outcome.error) or ""))
         if outcome.result is not Result.OK and asked:
             echo(f"{outcome.account}: {visible(_recorded(outcome))}")
 
@@ -160,86 +169,61 @@ def _print_identity(outcome: Outcome) -> None:
         )
 
 
-def print_previews(previews: Sequence[Preview | Outcome], now: datetime) -> None:
+def print_previews(previews: Sequence[Preview | Outcome], settings: Settings, now: datetime) -> None:
     """Print the next step of each account's run, and the reason."""
-    table = Table(("account", "phase", "age", "would"), prose="would")
+    table = Table(("account", "state", "age", "would"), prose="would")
     for preview in previews:
-        row = preview_json(preview, now)
-        phase = preview.journal.phase if isinstance(preview, Preview) else None
-        since = age(preview.journal.rotated_at, now) if isinstance(preview, Preview) else "-"
-        table.rows.append((preview.account, _styled(phase), since, visible(f"{row['step']}: {row['why']}")))
+        row = preview_json(preview, settings, now)
+        since = age(row["rotated_at"], now)
+        table.rows.append((preview.account, _styled(row["state"]), since, visible(f"{row['step']}: {row['why']}")))
     table.print()
 
 
-def preview_json(preview: Preview | Outcome, now: datetime) -> dict[str, Any]:
+def preview_json(preview: Preview | Outcome, settings: Settings, now: datetime) -> dict[str, Any]:
     """One account of a plan, for programs."""
+    row: dict[str, Any] = {"account": preview.account, "state": None, "rotated_at": None}
     if isinstance(preview, Outcome):
-        return {"account": preview.account, "step": "fail", "why": _masked(preview.error), "until": None}
+        return row | {"step": "fail", "why": masked(preview.error), "until": None}
     step, why = _explained(preview, now)
-    return {
-        "account": preview.account,
-        "phase": preview.journal.phase.value,
+    return row | {
+        "state": _state(settings, preview.account, preview.journal, now),
         "rotated_at": preview.journal.rotated_at,
         "step": step,
-        "why": _masked(why),
+        "why": masked(why),
         "until": preview.step.until if isinstance(preview.step, Rest) else None,
     }
 
 
-def status_json(account: AccountSettings, journal: Journal, *, published: bool) -> dict[str, Any]:
-    """Return the state of an account from its journal, for programs."""
-    return {
-        "account": account.name,
-        "api_key": account.api_key,
-        "enabled": account.enabled,
-        "path": account.path,
-        "published": published,
-        "phase": journal.phase.value,
-        "secret_id": journal.current_id,
-        "secret_id_learned": journal.current.learned.value if journal.current else None,
-        "rotated_at": journal.rotated_at,
-        "request": request_json(journal.request),
-        "due_at": _due_at(account, journal),
-        "retiring": [{"id": entry.id, "not_before": entry.not_before} for entry in journal.retiring],
-        "holder": _masked(journal.holder),
-        "lease_until": journal.lease_until,
-        "attempts": journal.attempts,
-        "next_attempt_at": journal.next_attempt_at,
-        "last_error": _masked(journal.ambiguity or journal.last_error),
-    }
-
-
-def _masked(text: str | None) -> str | None:
-    """Text of a journal, which another version or another instance can have written."""
-    return redact(text) if text is not None else None
-
-
-def print_status(rows: Sequence[dict[str, Any]], now: datetime) -> None:
-    """Print the state of accounts from their journals."""
-    table = Table(("account", "phase", "age", "due", "revokes", "trouble"), prose="trouble")
-    for row in rows:
-        retiring = ", ".join(relative(entry["not_before"], now) for entry in row["retiring"]) or "-"
-        due = relative(row["due_at"], now) if row["enabled"] else "disabled"
-        times = f"failed {row['attempts']} times, " if row["attempts"] else ""
-        failed = f"{times}see below" if row["last_error"] else ""
-        asked = f"requested: {row['request']['kind']}" if row["request"] else ""
-        trouble = failed or ("" if row["published"] else "nothing published") or asked
-        phase = Phase(row["phase"]) if row["secret_id"] or row["last_error"] else None
-        table.rows.append((row["account"], _styled(phase), age(row["rotated_at"], now), due, retiring, trouble))
+def print_status(accounts: Sequence[AccountStatus], now: datetime) -> None:
+    """Print the state of accounts."""
+    table = Table(("account", "state", "age", "due", "revokes", "details"), prose="details")
+    for account in accounts:
+        retiring = ", ".join(relative(entry.not_before, now) for entry in account.retiring) or "-"
+        row = (account.name, _styled(state(account, now)), age(account.rotated_at, now), relative(account.due_at, now))
+        table.rows.append((*row, retiring, _details(account)))
     table.print()
-    for row in rows:
-        if row["last_error"]:
-            echo(Styled(row["account"], "red", bold=True), ": ", visible(row["last_error"]))
-        if row["request"]:
-            asked, at = row["request"], f"{row['request']['at'].astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-            who = visible(f"{row['account']}: {asked['by']} requested a rotation ({asked['kind']}) at {at}")
-            echo(f"{who}. To withdraw it: rotator rotate-now {row['account']} --cancel")
+    for account in accounts:
+        if account.last_error:
+            echo(Styled(account.name, "red", bold=True), ": ", visible(account.last_error))
+        if account.request:
+            asked, at = account.request, f"{account.request.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            what = visible(f"{account.name}: {asked.by} requested a rotation ({asked.kind}) at {at}")
+            echo(f"{what}. To withdraw it: rotator rotate-now {account.name} --cancel")
 
 
-def _due_at(account: AccountSettings, journal: Journal) -> datetime | None:
-    """When the published secret became due or will be; the windows that were missed since then do not count."""
-    rotated_at = journal.rotated_at
-    return account.schedule.due(account.name, rotated_at, rotated_at).at if rotated_at else None
+def _details(account: AccountStatus) -> str:
+    """Return what needs attention about an account, in a few words."""
+    if account.last_error:
+        times = f"failed {account.attempts} times, " if account.attempts else ""
+        return f"{times}see below"
+    if not account.published:
+        return "nothing published"
+    return f"requested: {account.request.kind}" if account.request else ""
+
+
+def _state(settings: Settings, name: str, journal: Journal | None, now: datetime) -> State | None:
+    """Return the state of an account with this journal, as `rotator status` shows it; None if it was not read."""
+    return None if journal is None else state(describe(settings.account(name), journal), now)
 
 
 def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
@@ -276,7 +260,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.revoked:
         parts.append(f"{len(outcome.revoked)} revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"previous one revoked {relative(outcome.until, now)}")
+        parts.append(f"previous revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:
@@ -287,7 +271,8 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def _styled(value: Result | Phase | None) -> Styled:
+def _styled(value: Result | State | None) -> Styled:
     if value is None:
         return Styled("-")
-    return Styled(value.value, _COLORS[value], bold=_COLORS[value] == "red")
+    color = _COLORS.get(value)
+    return Styled(value.value, color, bold=color == "red")

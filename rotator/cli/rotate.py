@@ -135,9 +135,9 @@ def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Req
     previews = sorted(fleet.preview(accounts, request), key=lambda preview: preview.account)
     now = fleet.now()
     if as_json:
-        print_json({"accounts": [preview_json(preview, now) for preview in previews]})
+        print_json({"accounts": [preview_json(preview, fleet.settings, now) for preview in previews]})
     else:
-        print_previews(previews, now)
+        print_previews(previews, fleet.settings, now)
     if any(not isinstance(preview, Preview) or isinstance(preview.step, Fail) for preview in previews):
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from rotator.core.circuit_breaker import CircuitBreaker
 from rotator.core.protocol import Journal, Outcome, RequestKind
 from rotator.daemon import timing
 from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
-from rotator.monitoring import CIRCUIT_BREAKER, PROVIDER_SLOW
+from rotator.monitoring import CIRCUIT_BREAKER, PROVIDER_SLOW, first_due
 
 # How long a primary account waits before it checks again whether its secondary accounts are done.
 FAMILY_WAIT = timedelta(seconds=1)
@@ -156,7 +156,8 @@ def _comes_first(secondary: AccountRecord, primary: AccountRecord, seen: Situati
     now = seen.now
     if not secondary.settings.enabled:
         return False
-    due, journal, primary_due = timing.due(secondary, now), secondary.journal or Journal(), timing.first_due(primary)
+    due, journal = timing.due(secondary, now), secondary.journal or Journal()
+    primary_due = first_due(primary.settings, primary.journal or Journal())
     if due is not None and due.at > now:
         return False
     if journal.rotated_at is not None and primary_due is not None and journal.rotated_at >= primary_due.at:

@@ -37,7 +37,7 @@ from rotator.daemon.systemd import Systemd
 from rotator.daemon.vault_monitor import VaultMonitor
 from rotator.daemon.workers import Workers
 from rotator.fleet import Shard
-from rotator.monitoring import FleetStatus, Metrics
+from rotator.monitoring import FleetStatus, Metrics, masked
 from rotator.signals import HANDLED
 from rotator.web import create_app, serving
 
@@ -100,7 +100,8 @@ class Daemon:
 
     def status(self) -> FleetStatus:
         """The fleet as this daemon sees it."""
-        return replace(self._inbox.snapshot.status, at=self.now())
+        error = masked(self._configuration.error)
+        return replace(self._inbox.snapshot.status, at=self.now(), configuration_error=error)
 
     def _may_resync(self) -> bool:
         return not self._stop.is_set() and self._inbox.snapshot.vault_is_available

@@ -1,9 +1,13 @@
 """The state of the daemon in words."""
 
+from datetime import datetime
+
 import structlog
 
 from rotator.core.circuit_breaker import CircuitBreaker
-from rotator.monitoring import FleetStatus
+from rotator.core.protocol import Journal
+from rotator.daemon.account_record import AccountRecord
+from rotator.monitoring import FleetStatus, describe, state
 
 _log = structlog.get_logger()
 
@@ -34,7 +38,19 @@ def summarize(status: FleetStatus) -> str:
     if not status.ready:
         return "Not ready: Vault does not work, no job can be set, or journals were not read yet. See the log"
     failing = sum(account.last_error is not None for account in status.accounts)
-    trouble = f", {failing} in trouble" if failing else ""
-    return (
-        f"{len(status.accounts)} accounts{trouble}{'. The circuit breaker is open' if status.circuit_breaker else ''}"
-    )
+    failures = f", {failing} with a failure" if failing else ""
+    breaker = ". The circuit breaker is open" if status.circuit_breaker else ""
+    refused = ". The configuration file is wrong or missing" if status.configuration_error else ""
+    return f"{len(status.accounts)} accounts{failures}{breaker}{refused}"
+
+
+def log_other_instance(before: AccountRecord, after: Journal | None, now: datetime) -> None:
+    """Log that another instance changed an account, if it did more than acquire or release the lease."""
+    if before.journal is None or after is None or _content(before.journal) == _content(after):
+        return
+    shown = state(describe(before.settings, after), now)
+    _log.info("account.changed_elsewhere", account=before.name, state=shown.value, secret_id=after.current_id)
+
+
+def _content(journal: Journal) -> tuple[object, ...]:
+    return journal.phase, journal.current_id, journal.published_version, journal.retiring_ids, journal.request

@@ -91,7 +91,7 @@ class Records:
             if record is None:
                 # Spread, so that the daemon does not try all accounts at once one interval after its start.
                 record = AccountRecord(account, now - settings.daemon.verify_interval * timing.share(account.name))
-                self._statuses[account.name] = describe(account, None, None)
+                self._statuses[account.name] = describe(account, None)
             else:
                 self._statuses[account.name] = statuses[account.name]
             self.put(record.with_settings(account, moved=moved))
@@ -102,7 +102,6 @@ class Records:
         self._statuses[record.name] = describe(
             record.settings,
             record.journal,
-            timing.first_due(record),
             error=record.error,
             failure=record.code,
             retry_at=record.retry.at,

@@ -17,7 +17,7 @@ from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
 from rotator.daemon.admission import Admission
 from rotator.daemon.background import Background
 from rotator.daemon.balance_monitor import BalanceMonitor
-from rotator.daemon.descriptions import describe_breaker
+from rotator.daemon.descriptions import describe_breaker, log_other_instance
 from rotator.daemon.facts import (
     BalanceRead,
     BellRung,
@@ -295,6 +295,7 @@ class Registry:
         record = self._seen(fact)
         if record is None:
             return
+        log_other_instance(record, fact.journal, now)
         after = after_look(record, fact, now)
         self._records.put(after)
         if (after.journal, after.expires, after.tried_at) != (record.journal, record.expires, record.tried_at):

@@ -32,6 +32,7 @@ class Configuration:
 
     Attributes:
         fleet: The fleet in use.
+        error: Why the file is not in force, in one line: it is wrong, or removed. None if it is in force.
     """
 
     def __init__(self, path: Path, settings: Settings, metrics: Metrics, stop: threading.Event) -> None:
@@ -39,6 +40,7 @@ class Configuration:
         self._signature = self._seen = _signature(path)
         self._metrics = metrics
         self._stop = stop
+        self.error: str | None = None
         self.fleet = self._fleet(settings, self._provider(settings), self._vault(settings))
         self.fleet.audit.check()
 
@@ -48,12 +50,13 @@ class Configuration:
         return self.fleet.settings
 
     def is_changed(self) -> bool:
-        """Look at the file once more, and return whether it was changed since it was loaded.
+        """Look at the file once more, and return whether it was changed or removed since it was loaded.
 
-        A file that is still being written is not the same at two looks. It does not count yet.
+        A file that is still being written, or is replaced by another one, is not the same at two looks. It does not
+        count yet.
         """
         before, self._seen = self._seen, _signature(self._path)
-        return self._seen == before and self._seen not in (self._signature, None)
+        return self._seen == before and self._seen != self._signature
 
     def reload(self) -> Fleet | None:
         """Load the file, and use what it describes from now on.
@@ -72,10 +75,11 @@ class Configuration:
             if settings.vault != self.settings.vault:
                 vault = self._vault(settings)
         except ConfigError as error:
-            line = "; ".join(str(error).splitlines())
-            _log.error("config.reload_failed", error=line, unchanged="The configuration before it stays in force")
+            self.error = "; ".join(str(error).splitlines())
+            _log.error("config.reload_failed", error=self.error, unchanged="The previous configuration stays in force")
             self._metrics.reloaded(ok=False)
             return None
+        self.error = None
         before, runner = self.settings, self.fleet.runner
         # Runs in progress end with the connections and settings that they started with.
         self.fleet = self._fleet(settings, provider, vault)

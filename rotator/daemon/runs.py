@@ -9,7 +9,7 @@ import structlog
 from rotator.config import format_duration
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import Admission, Situation
-from rotator.daemon.descriptions import log_breaker
+from rotator.daemon.descriptions import log_breaker, log_other_instance
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.planner import Planner
 from rotator.daemon.records import Records
@@ -188,6 +188,7 @@ class Runs:
     def _load_journal(self, fact: JournalLoaded, now: datetime) -> None:
         record = self.current(fact.work.target)
         if record is not None:
+            log_other_instance(record, fact.journal, now)
             self._records.put(record.loaded(fact.journal, now))
 
     def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
@@ -222,9 +223,8 @@ class Runs:
         self._judge(target, outcome, now)
         record = self._records.get(target.name)
         if record is not None:
-            self._records.put(
-                _after_outcome(record, fact.work, outcome, now, is_elsewhere=self.current(target) is None)
-            )
+            is_elsewhere = self.current(target) is None
+            self._records.put(_after_outcome(record, fact.work, outcome, now, is_elsewhere=is_elsewhere))
 
     def _judge(self, target: Target, outcome: Outcome, now: datetime) -> None:
         """Take in what an outcome shows about other accounts: nothing if a reload replaced the servers."""
@@ -281,6 +281,7 @@ def _after_outcome(
 ) -> AccountRecord:
     if is_elsewhere:
         return replace(record, journal=None)  # its documents are at another place now: they are still to be read
+    log_other_instance(record, outcome.journal, now)  # every journal that the run wrote is in the record
     if record.settings == work.target.account:
         return record.after_run(outcome, now)
     # The next run, with today's settings, shows the rest.

@@ -24,12 +24,6 @@ def due(record: AccountRecord, now: datetime) -> Due | None:
     return record.settings.schedule.due(record.name, rotated_at, now) if rotated_at else None
 
 
-def first_due(record: AccountRecord) -> Due | None:
-    """Return the same as it was when the secret was published: an overdue rotation keeps the time it was due."""
-    rotated_at = record.journal.rotated_at if record.journal else None
-    return due(record, rotated_at) if rotated_at else None
-
-
 def next_run_at(
     journal: Journal,
     due_at: datetime | None,

@@ -1,6 +1,7 @@
 """Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
 
-from rotator.fleet.account_view import LiveSecret, documents_failure, look, published_credentials, refused
+from rotator.fleet.account_status import read_status
+from rotator.fleet.account_view import LiveSecret, look, published_credentials, refused
 from rotator.fleet.check import Finding, State, examine
 from rotator.fleet.fleet import Fleet, log_mistake
 from rotator.fleet.manual_secrets import by_hand
@@ -18,11 +19,11 @@ __all__ = [
     "TopUpService",
     "Wanted",
     "by_hand",
-    "documents_failure",
     "examine",
     "log_mistake",
     "look",
     "parse_shard",
     "published_credentials",
+    "read_status",
     "refused",
 ]

@@ -59,6 +59,7 @@ class Fleet:
         self.vault = vault
         self.audit = audit.at(settings.audit.file)
         self.permissions = Permissions(settings, vault, self.audit)
+        self._changed: set[str] = set()
         self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
@@ -90,7 +91,7 @@ class Fleet:
         stop: threading.Event | None = None,
         halt: Callable[[], bool] = lambda: False,
         worker_is_wanted: Callable[[], bool] = lambda: False,
-        on_journal: Callable[[Journal], None] = lambda _: None,
+        on_journal: Callable[[Journal], None] | None = None,
     ) -> Rotation:
         """One run over one account, ready to go.
 
@@ -100,7 +101,7 @@ class Fleet:
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
-            on_journal: Called with every journal that the run wrote.
+            on_journal: Called with every journal that the run wrote; `note_change` if not given.
         """
         told = stop or self.stop
         return Rotation(
@@ -115,7 +116,7 @@ class Fleet:
             worker_is_wanted=worker_is_wanted,
             max_wait=request.max_wait,
             ask=self._asker(account, request),
-            on_journal=on_journal,
+            on_journal=on_journal or (lambda _: self.note_change(account)),
             audit=self.audit,
         )
 
@@ -180,17 +181,21 @@ class Fleet:
 
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run them, secondaries before their primaries; outcomes come as accounts are done."""
-        unfinished: list[str] = []
-        api_keys = {account.name: account.api_key for account in accounts}
-        try:
-            for wave in waves(accounts):
-                for outcome in self._run_wave(wave, request):
-                    if outcome.journal is not None and outcome.journal.request is not None:
-                        unfinished.append(api_keys[outcome.account])
-                    yield outcome
-        finally:
-            if unfinished:
-                ring(self.vault, self.settings.fleet_path, unfinished)
+        for wave in waves(accounts):
+            for outcome in self._run_wave(wave, request):
+                if outcome.journal is not None and outcome.journal.request is not None:
+                    self.note_change(self.settings.account(outcome.account))
+                yield outcome
+
+    def note_change(self, account: AccountSettings) -> None:
+        """Note that this process changed an account's journal, or found an unfinished request in it."""
+        self._changed.add(account.api_key)
+
+    def announce(self) -> None:
+        """Tell daemons which journals this process changed: they read them within seconds. Failing costs time only."""
+        if self._changed:
+            ring(self.vault, self.settings.fleet_path, sorted(self._changed))
+            self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
         """Run accounts, some at a time. A run that waits for its candidate ends, and another one continues later.

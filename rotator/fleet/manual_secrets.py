@@ -89,6 +89,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     journal = transitions.claimed(view.situation(policy, fleet.now()))
     # If this succeeds, no other instance has changed the account since it was read.
     version = fleet.vault.write(path, render_journal(journal), cas=version)
+    fleet.note_change(account)
     try:
         fingerprint = audited_fingerprint(account, value) if made_up else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
@@ -114,7 +115,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
             released = transitions.released(replace(view, journal=journal).situation(policy, fleet.now()))
             fleet.vault.write(path, render_journal(released), cas=version)
         except (CasConflict, VaultError) as error:
-            _log.info("account.lease_not_given_back", account=account.name, error=str(error))  # it runs out by itself
+            _log.info("lease.release_failed", account=account.name, error=str(error))  # it expires
 
 
 # --- revoking one --------------------------------------------------------------------------------------------
@@ -197,6 +198,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     path = fleet.settings.journal_path(account)
     with by_hand(fleet, account, Act.RETIRE, secret_id=secret_id):
         fleet.vault.write(path, render_journal(retired), cas=view.journal_version)
+    fleet.note_change(account)
     _log.warning("account.retired_early", account=account.name, secret_id=secret_id)
     return rotation.run()
 

@@ -16,7 +16,7 @@ from rotator.logs import redact
 OVERDUE_AFTER = timedelta(hours=1)
 """A rotation that did not start this long after it was due is overdue: queues and short outages take less time."""
 
-# A provider can list thousands of ids, and an error can name them: the page and /api/status show its beginning.
+# A provider can list thousands of ids, and an error can name them: status and results show its beginning.
 _LONGEST_TEXT = 2000
 
 
@@ -148,7 +148,7 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """The fleet, as one daemon sees it.
+    """The fleet, as one daemon sees it. A command knows `at`, `version` and `accounts` only.
 
     Attributes:
         at: The time of this status.
@@ -160,6 +160,7 @@ class FleetStatus:
         shard: "0/4" if the daemon manages one shard of the fleet.
         circuit_breaker: Why the circuit breaker is open, in one sentence; None if it is closed.
         accounts: In the order of the configuration; of this shard only.
+        configuration_error: Why the configuration file is not in force: it is wrong or removed. None if it is in force.
     """
 
     at: datetime
@@ -171,6 +172,7 @@ class FleetStatus:
     shard: str | None
     circuit_breaker: str | None
     accounts: tuple[AccountStatus, ...]
+    configuration_error: str | None = None
 
 
 _ACCOUNT = TypeAdapter(AccountStatus)
@@ -197,6 +199,9 @@ def account_report(account: AccountStatus, at: datetime) -> dict[str, Any]:
 
     The keys are the attributes of `AccountStatus`, but `state` and `rotating` (a rotation started and is not finished)
     instead of `phase`. Times are aware `datetime` objects.
+
+    Two sources can differ for the same account. Only a daemon knows `balance`, and failures that the journal does not
+    contain, such as those of Vault. Only a command reads the published document for `published`.
     """
     return _reported(_ACCOUNT.dump_python(account), account, at)
 
@@ -219,7 +224,6 @@ def _reported(row: dict[str, Any], account: AccountStatus, at: datetime) -> dict
 def describe(
     account: AccountSettings,
     journal: Journal | None,
-    due: Due | None,
     *,
     error: str | None = None,
     failure: Code | None = None,
@@ -232,7 +236,6 @@ def describe(
     Args:
         account: Its settings.
         journal: Its journal; None if it was not read yet, an empty one if there is none yet.
-        due: The time of its next rotation.
         error: A failure that the journal does not contain.
         failure: Code of that failure.
         retry_at: The time of the next attempt after that failure.
@@ -241,6 +244,7 @@ def describe(
     """
     known = journal or Journal()
     recorded = stored_code(known.failure) if known.failure else None
+    due = first_due(account, known)
     own = known.named_ids
     unknown = known.unknown_ids - own
     possible = known.strangers.ids if known.strangers is not None else frozenset()
@@ -260,26 +264,36 @@ def describe(
         retiring=tuple(RetiringStatus(entry.id, entry.not_before, entry.compromised) for entry in known.retiring),
         live_secrets=len(known.retiring_ids | unknown | possible | own),
         unknown_secrets=len(unknown),
-        request=_requested(known.request),
-        lease_holder=_masked(known.holder),
+        request=request_status(known.request),
+        lease_holder=masked(known.holder),
         lease_until=known.lease_until,
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,
-        last_error=_masked(error or known.ambiguity or known.last_error),
+        last_error=masked(error or known.ambiguity or known.last_error),
         failure=failure if error else recorded,
         balance=balance,
     )
 
 
-def _requested(request: Request | None) -> RequestStatus | None:
+def first_due(account: AccountSettings, journal: Journal) -> Due | None:
+    """Return when a rotation was due when the secret was published: an overdue rotation keeps that time.
+
+    None while the age of the secret is unknown.
+    """
+    rotated_at = journal.rotated_at
+    return account.schedule.due(account.name, rotated_at, rotated_at) if rotated_at else None
+
+
+def request_status(request: Request | None) -> RequestStatus | None:
+    """Return a request for display."""
     if request is None:
         return None
     return RequestStatus(request.kind, redact(request.by), request.at, request.id)
 
 
-def _masked(text: str | None) -> str | None:
-    """Text of a journal, which another version or another instance can have written: without secrets, and bounded."""
+def masked(text: str | None) -> str | None:
+    """Return text of a journal, which another version or another instance can have written: masked, and bounded."""
     if text is None:
         return None
-    masked = redact(text)
-    return masked if len(masked) <= _LONGEST_TEXT else masked[:_LONGEST_TEXT] + "…"
+    clean = redact(text)
+    return clean if len(clean) <= _LONGEST_TEXT else clean[:_LONGEST_TEXT] + "…"

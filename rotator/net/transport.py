@@ -225,15 +225,33 @@ class Transport:
         return bytes(content)
 
     def _unanswered(self, error: Exception, deadline: Deadline, headers: Mapping[str, str]) -> Unanswered:
-        kind = type(error).__name__
-        if isinstance(error, httpcore.ProxyError):
-            kind = f"the proxy answered {str(error)[:3]}"
+        kind = _event(error)
         if self.proxy is not None:
             kind += f", through the proxy {self.proxy.origin}"
         # Other errors repeat text of a server or a proxy.
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
         cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | httpcore.RemoteProtocolError)
         return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers)
+
+
+def _event(error: Exception) -> str:
+    """Return what happened, in a few words without foreign text."""
+    match error:
+        case httpcore.ProxyError():
+            return f"the proxy answered {str(error)[:3]}"
+        case httpcore.ConnectTimeout():
+            return "no connection within the time limit"
+        case httpcore.TimeoutException() | TimeoutError():
+            return "no answer within the time limit"
+        case httpcore.ConnectError():
+            return "no connection"
+        case httpcore.ReadError() | httpcore.WriteError():
+            return "the connection broke off"
+        case httpcore.RemoteProtocolError():
+            return "the answer is incomplete, or is not HTTP"
+        case httpcore.LocalProtocolError():
+            return "the request is not valid HTTP"
+    return "a network error"
 
 
 class _Backend(httpcore.NetworkBackend):

@@ -15,12 +15,12 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TypeVar
 
-import stamina
 import structlog
 from pydantic import SecretStr
 
 from rotator.config import AccountApiSettings
 from rotator.logs import register_proxies
+from rotator.net import retry_context
 from rotator.provider import answers
 from rotator.provider.errors import (
     ApiError,
@@ -217,7 +217,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         return self._repeat(lambda: answers.parse_settings(self._send(call)))
 
     def _repeat(self, read: Callable[[], T]) -> T:
-        for attempt in stamina.retry_context(
+        for attempt in retry_context(
             on=(NotSent, LostAnswer), attempts=self._retries + 1, wait_initial=0.2, wait_max=2.0, timeout=None
         ):
             with attempt:

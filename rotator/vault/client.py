@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 import hvac
-import stamina
 import structlog
 
 from rotator.config import VaultSettings
+from rotator.net import retry_context
 from rotator.vault import diagnosis
 from rotator.vault.errors import VaultError, VaultUnreachable, is_transient
 from rotator.vault.reply import ErrorReply, Reply, parse_reply
@@ -131,7 +131,7 @@ class Client:
         self, request: Callable[[], T], limit: TimeLimit, worth: Callable[[VaultError], bool] = is_transient
     ) -> T:
         """Send a request again, a few times, as long as its failure is worth that."""
-        for attempt in stamina.retry_context(
+        for attempt in retry_context(
             on=lambda error: isinstance(error, VaultError) and worth(error),
             attempts=_ATTEMPTS,
             timeout=max(0.001, limit.left),

@@ -50,7 +50,7 @@ def test_a_secret_is_adopted_from_standard_input(cluster: Cluster) -> None:
     cluster.configure([new.entry()])
     finished = cluster.run("adopt", "payments", "--secret-stdin", "--json", text=new.first.get_secret_value() + "\n")
     assert finished.code == 0, finished
-    assert finished.json["accounts"][0]["phase"] == "idle"
+    assert finished.json["accounts"][0]["state"] == "idle"
     new.assert_adopted()
 
 

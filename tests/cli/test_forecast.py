@@ -24,7 +24,7 @@ def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cl
     rotate, revoke = (datetime.fromisoformat(event["at"]) for event in plan.json["events"][1:])
     assert timedelta(days=30) - timedelta(hours=6) < rotate - rotated_at <= timedelta(days=30)
     assert revoke - rotate == timedelta(hours=1)
-    status = {entry["account"]: entry for entry in here("status", "--json").json["accounts"]}
+    status = {entry["name"]: entry for entry in here("status", "--json").json["accounts"]}
     assert rotate == datetime.fromisoformat(status["overlap"]["due_at"])
     assert (plan.json["rotations"], plan.json["revocations"], plan.json["complete"]) == (1, 2, True)
     left_out = {entry["account"]: entry["why"] for entry in plan.json["left_out"]}

@@ -13,7 +13,21 @@ from tests.cli.pseudo_terminal import on_terminal, plain
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
 EVENT = re.compile(r"\b[a-z_]+\.[a-z_]+ |\[info|\{\"|[0-9a-f]{64}")
-CLASS_NAME = re.compile(r"NotSent|LostAnswer|RotatorError|<context block>")
+LIBRARIES = ("rotator", "httpcore", "hvac", "requests", "urllib3", "pydantic_core", "ssl", "socket")
+NOWHERE = "http://127.0.0.1:1"
+
+
+def error_classes(root: type[BaseException] = Exception) -> set[str]:
+    """The names of the error classes of rotator and of its libraries; not those that are one word."""
+    found = {name for child in root.__subclasses__() for name in error_classes(child)}
+    if root.__module__.startswith(LIBRARIES) and re.match(r"[A-Z]+[a-z]+[A-Z]", root.__name__):
+        found.add(root.__name__)
+    return found
+
+
+CLASS_NAME = re.compile(
+    rf"\b(?:[A-Z][A-Za-z0-9]*[a-z](?:Error|Exception|Timeout|Warning)|{'|'.join(error_classes())})\b|<[\w. ]+( at 0x|>)"
+)
 
 
 def waiting(event: str = "rotation.waiting") -> dict[str, str]:
@@ -76,13 +90,43 @@ def test_refused_secret_on_a_terminal_says_why_it_waits(payments: Payments) -> N
     assert not EVENT.search(plain(shown))
 
 
+def test_class_names_are_known() -> None:
+    """The check of the next test finds something."""
+    for name in ("NotSent", "LostAnswer", "VaultUnreachable", "ConnectError", "NewConnectionError", "ReadTimeout"):
+        assert CLASS_NAME.search(f"({name}: it failed)")
+
+
 @pytest.mark.parametrize(
-    "variable", ["ROTATOR_VAULT__ADDRESS", "ROTATOR_ACCOUNT_API__API_URL"], ids=["vault", "provider"]
+    ("environment", "fault"),
+    [
+        pytest.param({"ROTATOR_VAULT__ADDRESS": NOWHERE}, "", id="no vault"),
+        pytest.param({"ROTATOR_VAULT__ADDRESS": "http://vault.invalid"}, "", id="vault without address"),
+        pytest.param({"ROTATOR_VAULT__ADDRESS": "http://vault.invalid", "HTTP_PROXY": NOWHERE}, "", id="no proxy"),
+        pytest.param({"ROTATOR_ACCOUNT_API__API_URL": NOWHERE}, "", id="no provider"),
+        pytest.param({}, "any:drop-before:*", id="dropped"),
+        pytest.param({}, "create:drop-after:*", id="lost create"),
+        pytest.param({}, "any:hang:*", id="hanging"),
+        pytest.param({}, "any:503:*", id="503"),
+    ],
 )
-def test_failure_on_a_terminal_names_no_class(payments: Payments, variable: str) -> None:  # noqa: F811
-    code, shown = on_terminal(payments.cluster, "rotate-now", "payments", **{variable: "http://127.0.0.1:1"})  # type: ignore[arg-type]
+def test_failure_on_a_terminal_names_no_class(payments: Payments, environment: dict[str, str], fault: str) -> None:  # noqa: F811
+    """Neither the result nor, with -v, the log."""
+    cluster = payments.cluster
+    cluster.configure([payments.entry(verify_timeout="2s")], account_api={"timeout": "1s"}, daemon={"concurrency": 1})
+    if fault:
+        cluster.emulator.faults.add(fault)
+    code, shown = on_terminal(cluster, "rotate-now", "payments", "-v", **environment)  # type: ignore[arg-type]
+    assert code == (0 if fault.startswith("create:") else 1), shown
+    assert not CLASS_NAME.search(plain(shown)), shown
+
+
+@pytest.mark.parametrize("server", ["VAULT__ADDRESS", "ACCOUNT_API__API_URL"])
+def test_failed_tls_on_a_terminal_names_no_class(payments: Payments, server: str) -> None:  # noqa: F811
+    cluster = payments.cluster
+    address = (cluster.bao.address if server.startswith("VAULT") else cluster.api_url).replace("http:", "https:")
+    code, shown = on_terminal(cluster, "rotate-now", "payments", **{f"ROTATOR_{server}": address})  # type: ignore[arg-type]
     assert code == 1, shown
-    assert not EVENT.search(plain(shown)), shown
+    assert "TLS" in shown or "SSL" in shown
     assert not CLASS_NAME.search(plain(shown)), shown
 
 

@@ -163,7 +163,7 @@ def test_a_rotation_tells_programs_what_it_did(payments: Payments) -> None:
             {
                 "account": "payments",
                 "result": "ok",
-                "phase": "idle",
+                "state": "idle",
                 "rotated": True,
                 "revoked": [first],
                 "reason": "idle",
@@ -198,7 +198,7 @@ def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payment
     begun = cluster.run("rotate-now", "payments")
     assert begun.code == 0, begun
     assert begun.out.splitlines()[1].split(maxsplit=2)[2].strip() == (
-        "new secret published, previous one revoked in 1h  overlap"
+        "new secret published, previous revoked in 1h  grace_period"
     )
     first, second = payments.live
     waiting = cluster.run("rotate-now", "payments", "--wait", "0")

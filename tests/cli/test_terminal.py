@@ -11,7 +11,7 @@ ID = "5f2c1d9e-0000-4000-8000-000000000000"
 
 
 def table(*rows: tuple[str, ...], prose: str | None = "details") -> Table:
-    return Table(("account", "result", "details", "phase"), prose, rows=list(rows))
+    return Table(("account", "result", "details", "state"), prose, rows=list(rows))
 
 
 def test_table_in_a_pipe_never_wraps() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.core.circuit_breaker import LONGEST_COOLDOWN, Cause
 from rotator.core.protocol import Journal, RequestKind, Result
@@ -412,6 +413,43 @@ def test_bell_of_another_deployment_is_ignored(bench: Bench) -> None:
     bench.load(a=rotated())
     bench.feed(BellRung(frozenset({"another"})))
     assert bench.submitted == []
+
+
+CHANGED = {
+    "event": "account.changed_elsewhere",
+    "log_level": "info",
+    "account": "a",
+    "state": "idle",
+    "secret_id": "id",
+}
+
+
+@pytest.mark.parametrize("learned", ["bell", "resync", "run"])
+def test_change_by_another_instance_is_logged(bench: Bench, learned: str) -> None:
+    bench.start("a", daemon={"verify_interval": "1m", "resync_interval": "2m"}, balance={"every": "off"})
+    bench.load(a=rotated())
+    changed = replace(rotated(), published_version=2)
+    with capture_logs() as log:
+        if learned == "bell":
+            bench.ring("a")
+            bench.answer_loads(a=changed)
+        bench.advance(MINUTE)
+        bench.end(bench.take_one(Run), ok("a", rotated() if learned == "resync" else changed))
+        if learned == "resync":
+            bench.now += MINUTE
+            bench.feed(Tick())
+            [look] = bench.take_one(Resync).looks
+            bench.feed(DocumentSeen(look, Document(0, None), changed, expires=False))
+    assert [entry for entry in log if entry["event"] == CHANGED["event"]] == [CHANGED]
+
+
+def test_lease_of_another_instance_is_not_logged(bench: Bench) -> None:
+    bench.start("a", **CALM)
+    bench.load(a=rotated())
+    bench.ring("a")
+    with capture_logs() as log:
+        bench.answer_loads(a=rotated(holder="another", lease_until=NOW + MINUTE))
+    assert log == []
 
 
 def test_urgent_requests_probe_an_open_breaker_in_turn(bench: Bench) -> None:

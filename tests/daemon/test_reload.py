@@ -77,6 +77,32 @@ def test_a_look_that_began_before_the_journals_moved_is_no_news_of_them(cluster:
             assert daemon.end() == 0
 
 
+def test_status_shows_a_removed_or_wrong_configuration_file(cluster: Cluster) -> None:
+    cluster.configure(open_accounts(cluster, "a"))
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+
+        def error() -> str | None:
+            found: str | None = daemon.get("/api/status").json()["configuration_error"]
+            return found
+
+        assert error() is None
+        good = cluster.config.read_bytes()
+        cluster.config.unlink()
+        assert "No such file" in daemon.wait_for("config.reload_failed")["error"]
+        assert "No such file" in (error() or "")
+        cluster.config.write_text("nonsense")
+        daemon.wait_for("config.reload_failed", count=2)
+        assert "is not valid TOML" in (error() or "")
+        assert daemon.get("/readyz").status_code == 200, "the previous configuration stays in force"
+        assert "rotator_config_last_reload_successful 0.0" in daemon.get("/metrics").text
+        cluster.config.write_bytes(good)
+        daemon.wait_for("config.reloaded")
+        assert error() is None
+        assert len(daemon.find("config.reload_failed")) == 2
+        assert daemon.end() == 0
+
+
 def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluster) -> None:
     """The first look of the daemon at Vault is under way when a reload names another address."""
     entries = open_accounts(cluster, "a")

@@ -105,7 +105,7 @@ def test_kept_it_says_how_to_connect_and_what_it_says_works(folder: Path) -> Non
         text=True,
         check=True,
     )
-    assert {account["phase"] for account in json.loads(status.stdout)["accounts"]} == {"idle"}
+    assert {account["state"] for account in json.loads(status.stdout)["accounts"]} == {"idle"}
     token = (Path(config).parent / "token").read_text()
     assert token not in said
     process.send_signal(signal.SIGINT)

@@ -1,0 +1,35 @@
+"""The status of one account, from its documents in Vault. Reading them needs no lease and changes nothing."""
+
+from rotator.config import AccountSettings
+from rotator.core.protocol import Journal
+from rotator.documents.journal import JournalError, load_journal
+from rotator.documents.published import parse_published
+from rotator.errors import RotatorError
+from rotator.fleet.account_view import documents_failure
+from rotator.fleet.fleet import Fleet
+from rotator.monitoring import AccountStatus, describe
+from rotator.rotation import RotationError
+
+
+def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, bool]:
+    """Return an account's status, and whether its documents are readable and its own.
+
+    The status of an account with other documents contains nothing but the failure.
+
+    Raises:
+        VaultError: If Vault does not give the documents.
+    """
+    document = fleet.vault.read(fleet.settings.journal_path(account))
+    published = parse_published(fleet.vault.read(account.path), account.fields)
+    has_secret = published.secret is not None
+    failure: RotatorError
+    try:
+        stored = load_journal(document)
+        fail = documents_failure(fleet, account, stored, published)
+        if fail is None:
+            return describe(account, stored.journal, published=has_secret), True
+        failure = RotationError(fail)
+    except JournalError as error:
+        failure = error
+    status = describe(account, Journal(), error=str(failure), failure=failure.code, published=has_secret)
+    return status, False

@@ -1,0 +1,100 @@
+"""`rotator status` and the daemon's /api/status are one model."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from testkit.cluster import Cluster
+from tests.cli.payments import Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
+
+# These are known to a daemon only: it reads balances, and remembers failures that no journal contains.
+DAEMON_ONLY = {"balance"}
+DAEMON_ONLY_UNTIL_ADOPTED = DAEMON_ONLY | {"published", "state", "last_error", "failure", "next_attempt_at"}
+FLEET_KEYS_OF_A_COMMAND = {"at", "version", "accounts"}
+
+
+def test_command_and_daemon_report_one_model(cluster: Cluster, here: Here) -> None:
+    """An account's report is the same key by key, whatever its state is."""
+    fleet = a_colourful_fleet(cluster)
+    assert here("rotate-now", "overlap").code == 0
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    leased = {"current_id": fleet["new"].live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
+    cluster.put("rotator/journal/new", leased)
+    assert here("rotate-now", "new", "--force", "--wait", "0").code == 3
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        daemon.eventually(lambda: daemon.status("ambiguous")["attempts"] > 0)
+        daemon.eventually(lambda: daemon.status("missing")["failure"] is not None)
+
+        def shown() -> tuple[dict[str, Any], dict[str, Any]]:
+            return here("status", "--json").json, daemon.get("/api/status").json()
+
+        def differ() -> list[tuple[str, str]]:
+            told, seen = shown()
+            assert FLEET_KEYS_OF_A_COMMAND == set(told) < set(seen)
+            found = []
+            for one, other in zip(told["accounts"], seen["accounts"], strict=True):
+                assert list(one) == list(other)
+                known = DAEMON_ONLY if one["secret_id"] else DAEMON_ONLY_UNTIL_ADOPTED
+                found += [(one["name"], key) for key in one.keys() - known if one[key] != other[key]]
+            return found
+
+        daemon.eventually(lambda: not differ())
+        told, _ = shown()
+    states = {one["name"]: one["state"] for one in told["accounts"]}
+    assert states.pop("a-" + "long-" * 8 + "name") == "idle"
+    assert states == {
+        "new": "idle",
+        "overlap": "grace_period",
+        "ambiguous": "ambiguous",
+        "missing": "pending",
+        "off": "disabled",
+    }
+    (new,) = [one for one in told["accounts"] if one["name"] == "new"]
+    assert (new["request"]["kind"], new["lease_holder"]) == ("force", "host/1/x")
+
+
+def test_daemon_shows_a_command_before_its_resync(payments: Payments, here: Here) -> None:
+    cluster = payments.cluster
+    cluster.configure([payments.entry(grace="1h")], daemon={"resync_interval": "1h", "verify_interval": "1h"})
+    assert here("rotate-now", "payments").code == 0
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        assert here("rotate-now", "payments", "--compromised").code == 0
+        daemon.wait_for("account.changed_elsewhere", account="payments")
+        (told,) = here("status", "--json").json["accounts"]
+        assert daemon.status("payments")["secret_id"] == told["secret_id"]
+
+
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        ("rotate-now payments --force", True),
+        ("adopt payments --secret-env MINE", False),
+        ("account secrets create payments --out {folder}/value --yes", True),
+        ("rotate-now payments --due", False),
+        ("status", False),
+    ],
+)
+def test_command_announces_the_journals_that_it_changed(
+    payments: Payments, here: Here, command: str, changes: bool
+) -> None:
+    cluster = payments.cluster
+    assert here("rotate-now", "payments").code == 0
+    before = cluster.document("rotator/journal/_fleet")
+    assert before["changes"] == [{"api_key": payments.api_key, "sequence": before["sequence"]}]
+    secret = cluster.document(payments.path)["api_secret"]
+    cluster.remember(secret)
+    finished = here(*command.format(folder=cluster.folder).split(), MINE=secret)
+    assert finished.code == 0, finished
+    assert (cluster.document("rotator/journal/_fleet") != before) == changes
+
+
+def test_adoption_is_announced(cluster: Cluster, here: Here) -> None:
+    account = opened(cluster, published=False)
+    cluster.configure([account.entry()])
+    assert here("adopt", "payments", "--secret-env", "MINE", MINE=account.first.get_secret_value()).code == 0
+    assert cluster.document("rotator/journal/_fleet")["changes"] == [{"api_key": account.api_key, "sequence": 1}]
