@@ -33,7 +33,7 @@ COPIED = ("deploy", "docs", "requirements", "rotator", "tests", ".github")
 FILES = ("Dockerfile", ".dockerignore", "Makefile", "README.md", "config.example.toml", "pyproject.toml", "LICENSE")
 
 CHART = "tests/deploy/test_chart.py"
-GENERATED = f"{CHART}::test_generated_files_are_what_make_manifests_writes"
+GENERATED = f"{CHART}::test_generated_files_are_up_to_date"
 COMPOSE, CONSUMERS = "tests/deploy/test_compose.py", "tests/deploy/test_consumers.py"
 VAULT = "tests/vault/test_setup.py"
 # The first pattern that fits. What is generated from the chart is compared with it; the chart itself has to be held by

@@ -12,7 +12,7 @@ from rotator.emulator import Account, Emulator, running
 from testkit.cluster import Cluster
 from testkit.openbao import Issuer
 from testkit.vault_site import FIRST, running_site
-from tests.deploy.test_chart import render
+from tests.deploy.chart import render
 
 PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
 COMMANDS = [
