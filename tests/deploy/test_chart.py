@@ -792,10 +792,18 @@ def test_plain_manifests_need_no_helm(mode: str, tmp_path: Path) -> None:
 
 def test_values_of_the_page_are_accepted(tmp_path: Path) -> None:
     page = (CHART.parents[2] / "docs/kubernetes.md").read_text()
-    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    found = render(yaml.safe_load(shown))
-    (config_map,) = (one for one in found if one["kind"] == "ConfigMap")
+    first, audit = (yaml.safe_load(shown) for shown in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    (config_map,) = (one for one in render(first) if one["kind"] == "ConfigMap")
     assert loaded(config_map, tmp_path).account("shop").primary == "main"
+    found = {one["kind"]: one for one in render(audit | {"config": LEAST["config"] | audit["config"]})}
+    file = loaded(found["ConfigMap"], tmp_path).audit.file
+    pod = template(found["StatefulSet"])
+    (mount,) = (one for one in container(pod)["volumeMounts"] if one["name"] == "audit")
+    assert file is not None
+    assert str(file.parent) == mount["mountPath"]
+    assert pod["spec"]["securityContext"]["fsGroup"] == pod["spec"]["securityContext"]["runAsUser"]
+    (claim,) = found["StatefulSet"]["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == mount["name"]
 
 
 def variables(one: Object, namespace: str = "secrets") -> dict[str, str]:
