@@ -40,18 +40,19 @@ VAULT = "tests/vault/test_setup.py"
 # what its tests say of it, not by what was generated before.
 GUARDS: dict[str, tuple[str, ...]] = {
     "deploy/compose/grafana/*": (COMPOSE, "-k", "grafana"),
-    "deploy/compose/compose.yaml": (COMPOSE, "-k", "not takes_both"),
+    "deploy/compose/compose.yaml": (COMPOSE, "-k", "not rotates_both"),
     "deploy/compose/*": (COMPOSE,),
     "deploy/consumers/*.yaml": (CONSUMERS, "-k", "operator or external"),
     "deploy/consumers/*": (CONSUMERS, "-k", "agent or client"),
     "deploy/grafana/*": ("tests/deploy/test_dashboard.py",),
     "deploy/helm/rotator/files/*": (GENERATED,),
+    "deploy/helm/rotator/README.md": (GENERATED,),
     "deploy/helm/rotator/values.schema.json": (CHART,),  # in part from rotator's own schema, which is compared as well
     "deploy/helm/*": (CHART, f"--deselect={GENERATED}"),
     "deploy/kubernetes/*": (GENERATED,),
     "deploy/prometheus/prometheus.yml": (
         *("tests/deploy/test_alerts.py", COMPOSE, "tests/deploy/test_prometheus.py"),
-        *("-k", "promtool_takes or prometheus_takes or hastened or alike or example_scrapes"),
+        *("-k", "promtool_accepts or prometheus_scrapes or hastened or circuit_breaker or example_scrapes"),
     ),
     "deploy/prometheus/*": ("tests/deploy/test_alerts.py",),
     "deploy/render.py": (GENERATED,),
