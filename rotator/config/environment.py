@@ -21,10 +21,13 @@ _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "ADDR": ("vault", "address"),
     "NAMESPACE": ("vault", "namespace"),
     "CACERT": ("vault", "ca_cert"),
+    "CAPATH": ("vault", "ca_path"),
+    "TLS_SERVER_NAME": ("vault", "tls_server_name"),
     "CLIENT_CERT": ("vault", "client_cert"),
     "CLIENT_KEY": ("vault", "client_key"),
     "TOKEN": ("vault", "auth", "token"),
 }
+_YES = ("1", "t", "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,9 @@ def read_environment(environ: Mapping[str, str], model: type[BaseModel]) -> Envi
         for variable in (f"BAO_{name}", f"VAULT_{name}"):
             if environ.get(variable):
                 environment.set(key, environ[variable], variable)
+    for variable in ("BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"):
+        if environ.get(variable):
+            environment.set(("vault", "verify"), environ[variable].lower() not in _YES, variable)
     variables = {name.replace("__", "_"): name for name in _variables(model, _PREFIX)}
     for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
         name = variable.upper()

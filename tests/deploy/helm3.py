@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.render import CHART
-from tests.deploy.chart import LEAST, MATRIX, MODES, Object, notes, rendered
+from deploy.render import CHART, MODES
+from tests.deploy.chart import LEAST, MATRIX, Object, notes, rendered
 
 HELM = os.environ["HELM3"]
 
