@@ -35,7 +35,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check unit provider soak image mutants-deploy helm3 lowest manifests tools format \
+.PHONY: help demo test test-fast check unit provider soak image systemd mutants-deploy helm3 lowest manifests tools format \
         requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
@@ -90,6 +90,10 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 	@for tool in $(IMAGE_TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
 	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
 	$(BIN)/pytest --timeout 1200 tests/deploy/image.py
+
+systemd: $(READY) tools  ## the unit and rotator-ctl under a real systemd, as root on Debian
+	@command -v dbus-daemon >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends dbus; }
+	$(BIN)/pytest tests/deploy/systemd.py
 
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
 	$(BIN)/python -m tools.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))

@@ -56,6 +56,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "deploy/prometheus/*": ("tests/deploy/test_alerts.py",),
     "deploy/render.py": (GENERATED,),
+    "deploy/systemd/rotator-ctl": ("tests/deploy/test_rotator_ctl.py",),
     "deploy/systemd/*": ("tests/daemon/test_systemd.py", "-k", "unit"),
     "deploy/vault/consumer-*": (VAULT, CONSUMERS),
     "deploy/vault/*": (VAULT,),
