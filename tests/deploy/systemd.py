@@ -163,7 +163,7 @@ def test_rotator_ctl_runs_commands_as_the_service(host: Host, cluster: Cluster) 
 
 def test_rotator_ctl_asks_on_a_terminal(host: Host, cluster: Cluster) -> None:
     ours, theirs = pty.openpty()
-    entered = ["nsenter", "--all", "--target", str(host.init), "--", FILES / "rotator-ctl", "adopt", "main"]
+    entered = ["nsenter", "--all", "--target", str(host.init), "--", str(FILES / "rotator-ctl"), "adopt", "main"]
     process = subprocess.Popen(entered, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     shown = b""

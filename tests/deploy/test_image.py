@@ -89,6 +89,15 @@ def test_both_stages_have_the_same_base() -> None:
     assert re.findall(r"(?m)^FROM .*$", text) == ["FROM ${BASE} AS build", "FROM ${BASE}"]
 
 
+def test_page_builds_on_a_base_by_digest() -> None:
+    """A tag can move between two builds of one release; no digest in the file would stay up to date."""
+    page = (PROJECT / "docs/kubernetes.md").read_text()
+    tag = re.findall(r"(?m)^ARG BASE=(.*)$", (PROJECT / "Dockerfile").read_text())[0]
+    commands = re.findall(r"(?m)^ +(docker .*)$", page)
+    assert commands[:2] == [f"docker pull {tag}", f"docker inspect --format '{{{{index .RepoDigests 0}}}}' {tag}"]
+    assert commands[2].startswith("docker build --build-arg BASE=python@sha256:… ")
+
+
 def test_build_context_has_used_files_only() -> None:
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
