@@ -1,6 +1,6 @@
 """Writes what follows from other files: the plain manifests, the chart's copies, and its list of values.
 
-`make manifests` runs it; tests/deploy/test_chart.py holds every file to what it would write.
+`make manifests` runs it; tests/deploy/test_chart_values.py holds every file to what it would write.
 """
 
 import json
