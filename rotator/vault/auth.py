@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.config import VaultAuth
+from rotator.config import VaultAuth, read_secret_file
+from rotator.errors import ConfigError
 from rotator.logs import register_secret
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Client
@@ -311,16 +312,14 @@ def _read_file(file: Path | None, setting: str) -> SecretStr:
     Raises:
         VaultUnauthorized: If it does not.
     """
-    place = f"{file} (vault.auth.{setting})"
+    key = f"vault.auth.{setting}"
+    if file is None:
+        return _clean(None, key)
     try:
-        text = file.read_text(encoding="utf-8").strip() if file else ""
-    except (OSError, UnicodeDecodeError):
-        text = None
-    if text is None:
-        raise VaultUnauthorized(
-            f"{place} cannot be read", unchanged="Nothing was written", next_step="Check that rotator may read the file"
-        )
-    return _clean(SecretStr(text), place)
+        return _clean(SecretStr(read_secret_file(file)), f"{file} ({key})")
+    except ConfigError as error:
+        what = f"{key}: {error.what}"
+    raise VaultUnauthorized(what, unchanged="Nothing was written", next_step="Correct the file or its permissions")
 
 
 def _clean(secret: SecretStr | None, place: str) -> SecretStr:

@@ -4,18 +4,14 @@ hvac asks through an adapter, and this is the way that the adapter sends.
 """
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
-
-import structlog
 
 from rotator import __version__
 from rotator.config import VaultSettings
@@ -35,8 +31,6 @@ _KEPT = timedelta(minutes=1)
 _MAX_REDIRECTS = 3
 _KEEP_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_KEEP_METHOD)
-_YES = ("1", "t", "true")
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,25 +232,11 @@ def _answer(response: Response) -> Answer:
 
 
 def _tls(settings: VaultSettings) -> Tls:
-    """Certificates, by the settings and then by the variables of `vault` and `bao`."""
-    skipped = _environment("SKIP_VERIFY").lower() in _YES
-    if skipped and settings.verify:
-        _log.warning("vault.tls_verification_off", setting="VAULT_SKIP_VERIFY", address=settings.address)
-    certificate, key = settings.client_cert or _file("CLIENT_CERT"), settings.client_key or _file("CLIENT_KEY")
     return Tls(
-        verify=settings.verify and not skipped,
+        verify=settings.verify,
         ca_file=settings.ca_cert,
-        ca_path=None if settings.ca_cert else _file("CAPATH"),
-        client_cert=certificate,
-        client_key=key,
-        server_name=_environment("TLS_SERVER_NAME") or None,
+        ca_path=None if settings.ca_cert else settings.ca_path,
+        client_cert=settings.client_cert,
+        client_key=settings.client_key,
+        server_name=settings.tls_server_name,
     )
-
-
-def _environment(name: str) -> str:
-    return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") or ""
-
-
-def _file(name: str) -> Path | None:
-    value = _environment(name)
-    return Path(value) if value else None

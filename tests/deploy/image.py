@@ -167,7 +167,7 @@ def rotator(image: Image, cluster: Cluster, *args: str, env: dict[str, str] | No
     return Process(cluster, args, image.start([*image.config["Entrypoint"], *args], token | (env or {}))).finish()
 
 
-def test_it_is_small(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_is_small(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
     *base, own = image.layers
     with capsys.disabled():
         print(  # noqa: T201
@@ -177,7 +177,7 @@ def test_it_is_small(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
     assert own < 60e6
 
 
-def test_it_says_what_it_is_and_how_to_run_it(image: Image) -> None:
+def test_image_has_labels_and_command(image: Image) -> None:
     config = image.config
     assert config["User"] == "65532:65532"
     assert (config["Entrypoint"], config["Cmd"]) == (["rotator"], ["run"])
@@ -195,7 +195,7 @@ def test_it_says_what_it_is_and_how_to_run_it(image: Image) -> None:
     }
 
 
-def test_no_file_can_be_changed_by_its_user(image: Image) -> None:
+def test_user_cannot_change_any_file(image: Image) -> None:
     uid, gid = map(int, image.config["User"].split(":"))
     open_to_all = {
         path
@@ -206,7 +206,7 @@ def test_no_file_can_be_changed_by_its_user(image: Image) -> None:
     assert image.python("import os; print(os.getuid(), os.getgid(), os.getgroups())") == "65532 65532 []"
 
 
-def test_nothing_of_the_build_stays_in_it(image: Image) -> None:
+def test_image_has_no_build_tools(image: Image) -> None:
     assert not (image.root / "build").exists()
     assert not (image.root / "root/.cache").exists()
     assert not (image.root / "etc/pip.conf").exists()
@@ -218,7 +218,7 @@ def test_nothing_of_the_build_stays_in_it(image: Image) -> None:
     assert environment.keys() == {"PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 
 
-def test_exactly_the_pinned_packages_are_in_it(image: Image) -> None:
+def test_image_has_exactly_the_pinned_packages(image: Image) -> None:
     pinned = re.findall(r"^([a-z0-9._-]+==[^ \\]+)", (PROJECT / "requirements/runtime.txt").read_text(), re.MULTILINE)
     installed = image.python(
         "import importlib.metadata as m, json, re;"
@@ -227,7 +227,7 @@ def test_exactly_the_pinned_packages_are_in_it(image: Image) -> None:
     assert sorted(json.loads(installed)) == sorted([*pinned, f"rotator=={__version__}"])
 
 
-def test_everything_was_compiled_for_good(image: Image) -> None:
+def test_every_module_is_compiled(image: Image) -> None:
     """On a read-only disk each start would compile it all anew."""
     sources = list((image.root / "opt/rotator/lib").rglob("*.py"))
     assert len(sources) > 500
@@ -237,7 +237,7 @@ def test_everything_was_compiled_for_good(image: Image) -> None:
         assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 1, f"{source} is looked at at each start"
 
 
-def test_it_checks_adopts_and_rotates_on_a_read_only_disk(image: Image, inside: Cluster) -> None:
+def test_commands_work_on_a_read_only_disk(image: Image, inside: Cluster) -> None:
     assert rotator(image, inside, "--version").out == f"rotator {__version__}\n"
     adopted = rotator(image, inside, "adopt", "main", "--secret-env", "FIRST", env={"FIRST": FIRST})
     assert adopted.code == 0, adopted
@@ -250,7 +250,7 @@ def test_it_checks_adopts_and_rotates_on_a_read_only_disk(image: Image, inside: 
     assert inside.emulator.authenticates(ACCOUNT["api_key"], published)
 
 
-def test_its_daemon_is_healthy_and_ends_when_told(image: Image, inside: Cluster) -> None:
+def test_daemon_is_healthy_and_stops(image: Image, inside: Cluster) -> None:
     def healthy() -> bool:
         process = image.start(image.config["Healthcheck"]["Test"][1:])
         process.communicate(timeout=30)

@@ -34,11 +34,11 @@ def promtool(*arguments: str | Path) -> str:
 # --- the rules --------------------------------------------------------------------------------------------------------
 
 
-def test_promtool_takes_the_rules_and_the_configuration_that_loads_them() -> None:
+def test_promtool_accepts_rules_and_configuration() -> None:
     assert f"{len(rules('alert')) + len(rules('record'))} rules found" in promtool("check", "config", SCRAPING)
 
 
-def test_the_example_scrapes_and_evaluates_every_minute_and_says_where_the_pages_are() -> None:
+def test_prometheus_example_scrapes_every_minute() -> None:
     # A minute is what the rules' windows and holds were chosen for.
     assert yaml.safe_load(SCRAPING.read_text(encoding="utf-8")) == {
         "global": {"scrape_interval": "1m", "evaluation_interval": "1m", "external_labels": {"runbooks": ""}},
@@ -48,12 +48,12 @@ def test_the_example_scrapes_and_evaluates_every_minute_and_says_where_the_pages
     }
 
 
-def test_each_alert_fires_when_it_should_and_not_before_and_no_other_does() -> None:
+def test_promtool_cases_pass() -> None:
     promtool("test", "rules", CASES)
 
 
 @EACH_ALERT
-def test_there_is_a_case_in_which_it_fires_and_one_an_instant_before_in_which_it_does_not(name: str) -> None:
+def test_each_alert_has_firing_and_silent_cases(name: str) -> None:
     cases = [
         case for case in yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"] if case["name"].startswith(name)
     ]
@@ -73,7 +73,7 @@ def test_there_is_a_case_in_which_it_fires_and_one_an_instant_before_in_which_it
 
 
 @EACH_ALERT
-def test_an_alert_says_how_urgent_it_is_in_one_sentence_and_what_is_untouched(name: str) -> None:
+def test_alerts_have_severity_summary_and_description(name: str) -> None:
     alert = ALERTS[name]
     assert name.startswith("Rotator")
     assert alert.hold is not None
@@ -88,13 +88,13 @@ def test_an_alert_says_how_urgent_it_is_in_one_sentence_and_what_is_untouched(na
     assert alert.annotations["runbook_url"] == f"{{{{ $externalLabels.runbooks }}}}docs/runbooks/{name}.md"
 
 
-def test_no_rule_asks_for_a_metric_that_the_daemon_does_not_export() -> None:
+def test_rules_use_exported_metrics_only() -> None:
     asked = {name for rule in (*rules("alert"), *rules("record")) for name in metrics_in(rule.expr)}
     assert len(asked) > 10
     assert asked <= monitoring.exported()
 
 
-def test_no_rule_asks_for_a_recorded_series_that_is_not_recorded_and_each_is_asked_for() -> None:
+def test_recorded_series_are_defined_and_used() -> None:
     recorded = {rule.name for rule in rules("record")}
     in_rules = {name for rule in rules("alert") for name in monitoring.recorded_in(rule.expr)}
     in_dashboard = {name for _, expr in monitoring.queries() for name in monitoring.recorded_in(expr)}
@@ -114,7 +114,7 @@ def test_labels_are_compared_with_values_that_exist() -> None:
     assert [pair for pair in compared if pair[1] not in known[pair[0]]] == []
 
 
-def test_refused_credentials_are_what_the_brake_takes_for_them() -> None:
+def test_credential_alert_uses_codes_of_the_breaker() -> None:
     [reasons] = re.findall(r'reason=~"([^"]+)"', ALERTS["RotatorCredentialsRefused"].expr)
     refused = {
         code.value
@@ -127,12 +127,12 @@ def test_refused_credentials_are_what_the_brake_takes_for_them() -> None:
 # --- the pages --------------------------------------------------------------------------------------------------------
 
 
-def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
+def test_each_alert_has_one_runbook() -> None:
     assert sorted(PAGES) == sorted(ALERTS)
 
 
 @EACH_ALERT
-def test_a_page_says_what_it_means_whether_a_consumer_breaks_what_to_do_and_when_it_is_over(name: str) -> None:
+def test_runbook_has_every_section(name: str) -> None:
     text = PAGES[name].read_text(encoding="utf-8")
     assert text.startswith(f"# {name}: ")
     assert f"Severity: {ALERTS[name].labels['severity']}.\n" in text
@@ -165,7 +165,7 @@ def understand(arguments: list[str]) -> None:
 
 
 @EACH_PAGE
-def test_every_command_in_a_page_is_one_that_rotator_understands(page: Path) -> None:
+def test_runbook_commands_exist(page: Path) -> None:
     for command in commands(page.read_text(encoding="utf-8")):
         understand(command)
 
@@ -173,13 +173,13 @@ def test_every_command_in_a_page_is_one_that_rotator_understands(page: Path) -> 
 @pytest.mark.parametrize(
     "wrong", ["stats", "status --until 1d", "resolve", "rotate-now --due --shards 1/2", "config look"]
 )
-def test_a_command_that_does_not_exist_would_be_noticed(wrong: str) -> None:
+def test_unknown_runbook_command_is_noticed(wrong: str) -> None:
     with pytest.raises(UsageError):
         understand(wrong.split())
 
 
 @EACH_PAGE
-def test_a_page_names_metrics_that_exist_and_leads_to_pages_that_exist(page: Path) -> None:
+def test_runbook_metrics_and_links_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert metrics_in(text) <= monitoring.exported()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
@@ -190,13 +190,13 @@ def test_a_page_names_metrics_that_exist_and_leads_to_pages_that_exist(page: Pat
 # --- what to do with them ---------------------------------------------------------------------------------------------
 
 
-def test_the_overview_lists_every_alert_as_it_is() -> None:
+def test_overview_lists_every_alert() -> None:
     text = MONITORING.read_text(encoding="utf-8")
     rows = re.findall(r"^\| \[(Rotator\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| (\w+) \|", text, flags=re.MULTILINE)
     assert sorted(rows) == sorted((name, name, rule.labels["severity"], rule.hold) for name, rule in ALERTS.items())
 
 
-def test_the_example_for_alertmanager_routes_every_severity_and_silences_alerts_that_exist() -> None:
+def test_alertmanager_example_routes_every_severity() -> None:
     [example] = re.findall(
         r"^```yaml\n(.*?)^```", MONITORING.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )

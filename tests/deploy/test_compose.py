@@ -50,12 +50,12 @@ def mounts(service: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_compose_yaml_is_of_the_form_that_the_compose_specification_describes() -> None:
+def test_compose_file_fits_the_specification() -> None:
     checker = str(Path(sys.executable).parent / "check-jsonschema")
     run(checker, "--builtin-schema", "vendor.compose-spec", FILES / "compose.yaml")
 
 
-def test_every_file_and_service_that_is_named_is_there() -> None:
+def test_compose_file_names_existing_files_and_services() -> None:
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
         for target, (source, mode) in mounts(name).items() if "volumes" in service else ():
@@ -70,7 +70,7 @@ def test_every_file_and_service_that_is_named_is_there() -> None:
     assert COMPOSE["name"] == "rotator"
 
 
-def test_nothing_is_reachable_from_elsewhere_and_rotator_may_do_little() -> None:
+def test_compose_ports_are_local_and_rotator_confined() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert sorted(ports) == [f"127.0.0.1:{port}:{port}" for port in (3000, 9090, 9464)]
     rotator = SERVICES["rotator"]
@@ -88,7 +88,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load(FILES / "rotator.toml")
 
 
-def test_it_rotates_so_often_that_one_can_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_rotates_every_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch)
     assert [account.name for account in settings.accounts] == ["main", "shop"]
     for account in settings.accounts:
@@ -99,7 +99,7 @@ def test_it_rotates_so_often_that_one_can_watch(monkeypatch: pytest.MonkeyPatch)
     assert settings.log.format == "json"
 
 
-def test_each_starts_when_what_it_needs_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compose_services_start_after_their_dependencies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SERVICES["setup"]["depends_on"] == {"openbao": {"condition": "service_healthy"}}
     done = {"setup": {"condition": "service_completed_successfully"}, "emulator": {"condition": "service_healthy"}}
     assert SERVICES["rotator"]["depends_on"] == done
@@ -184,7 +184,7 @@ def answers(port: int, api_key: str, secret: str) -> bool:
         return False
 
 
-def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack: Stack, tmp_path: Path) -> None:
+def test_compose_set_up_rotates_both_accounts(stack: Stack, tmp_path: Path) -> None:
     request = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, max_wait=timedelta(seconds=PATIENCE))
     with fleet(stack.settings) as session:
         brought_in, adopted = session.run(stack.settings.accounts, request)
@@ -209,7 +209,7 @@ def test_set_up_like_this_rotator_takes_both_accounts_on_and_rotates_them(stack:
     assert stack.published() == published
 
 
-def test_the_set_up_ends_at_the_first_thing_that_fails(tmp_path: Path) -> None:
+def test_compose_set_up_ends_at_the_first_failure(tmp_path: Path) -> None:
     (tmp_path / "setup.sh").write_text("#!/bin/sh\necho sealed >&2\nexit 1\n")
     (tmp_path / "setup.sh").chmod(0o755)
     (tmp_path / "bao").write_text(f"#!/bin/sh\ntouch {tmp_path}/went-on\n")
@@ -222,7 +222,7 @@ def test_the_set_up_ends_at_the_first_thing_that_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "went-on").exists()
 
 
-def test_rotator_reads_what_is_mounted_where_it_looks_and_vault_is_where_it_says(
+def test_compose_mounts_fit_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = loaded(monkeypatch)
@@ -244,7 +244,7 @@ def test_rotator_reads_what_is_mounted_where_it_looks_and_vault_is_where_it_says
     assert openbao["healthcheck"]["test"][1:] == ["bao", "status", "-address=http://127.0.0.1:8200"]
 
 
-def test_prometheus_takes_its_configuration_and_scrapes_the_name_that_rotator_has_there() -> None:
+def test_prometheus_scrapes_the_service_name() -> None:
     run("promtool", "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     [scrape] = [one for one in config["scrape_configs"] if one["job_name"] == "rotator"]
@@ -269,5 +269,5 @@ def test_grafana_finds_its_dashboard_and_prometheus() -> None:
     assert json.loads((DEPLOY / "grafana" / "rotator.json").read_text())["title"]
 
 
-def test_the_script_is_free_of_what_shellcheck_knows() -> None:
+def test_compose_set_up_passes_shellcheck() -> None:
     run(Path(sys.executable).parent / "shellcheck", FILES / "setup.sh")

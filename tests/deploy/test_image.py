@@ -8,7 +8,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_dockerfile_passes_hadolint() -> None:
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
     found = subprocess.run(
         [hadolint, "--no-color", "Dockerfile"], cwd=PROJECT, text=True, capture_output=True, check=False
@@ -16,7 +16,7 @@ def test_hadolint_finds_nothing() -> None:
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-def test_everything_the_build_takes_from_the_network_is_pinned_by_hash() -> None:
+def test_build_installs_by_hash_only() -> None:
     text = (PROJECT / "Dockerfile").read_text()
     installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) .*", text)
     assert len(installs) == 4
@@ -24,7 +24,7 @@ def test_everything_the_build_takes_from_the_network_is_pinned_by_hash() -> None
     assert all("--no-deps" in line for line in installs)
 
 
-def test_the_pages_install_what_is_pinned_and_let_no_resolver_choose() -> None:
+def test_pages_install_without_a_resolver() -> None:
     told = [
         line
         for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -35,7 +35,7 @@ def test_the_pages_install_what_is_pinned_and_let_no_resolver_choose() -> None:
     assert sum("--require-hashes -r requirements/runtime.txt" in line for line in told) == 2
 
 
-def test_an_index_of_ones_own_reaches_whatever_asks_an_index() -> None:
+def test_own_package_index_reaches_every_step() -> None:
     steps = re.findall(r"^RUN (.*?[^\\])$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL)
     asking = [step for step in steps if "--require-hashes" in step]
     assert asking
@@ -50,7 +50,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(kind, rest) for kind, _, rest in (line.partition(" ") for line in lines[last:])]
 
 
-def test_the_image_runs_as_nobody_says_what_it_is_and_is_asked_whether_it_lives() -> None:
+def test_image_has_user_labels_and_health_check() -> None:
     healthz = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"
     labels = {
         "title": "rotator",
@@ -81,7 +81,7 @@ def test_the_image_runs_as_nobody_says_what_it_is_and_is_asked_whether_it_lives(
     ]
 
 
-def test_both_stages_stand_on_a_debian_slim_python_and_folders_stay_folders() -> None:
+def test_both_stages_have_the_same_base() -> None:
     text = (PROJECT / "Dockerfile").read_text()
     copied = re.findall(r"(?m)^COPY ([a-z]+/) (.*)$", text)
     assert [source for source, _ in copied] == [target for _, target in copied] == ["requirements/", "rotator/"]
@@ -89,7 +89,16 @@ def test_both_stages_stand_on_a_debian_slim_python_and_folders_stay_folders() ->
     assert re.findall(r"(?m)^FROM .*$", text) == ["FROM ${BASE} AS build", "FROM ${BASE}"]
 
 
-def test_the_build_sees_only_what_the_image_is_made_of() -> None:
+def test_page_builds_on_a_base_by_digest() -> None:
+    """A tag can move between two builds of one release; no digest in the file would stay up to date."""
+    page = (PROJECT / "docs/kubernetes.md").read_text()
+    tag = re.findall(r"(?m)^ARG BASE=(.*)$", (PROJECT / "Dockerfile").read_text())[0]
+    commands = re.findall(r"(?m)^ +(docker .*)$", page)
+    assert commands[:2] == [f"docker pull {tag}", f"docker inspect --format '{{{{index .RepoDigests 0}}}}' {tag}"]
+    assert commands[2].startswith("docker build --build-arg BASE=python@sha256:… ")
+
+
+def test_build_context_has_used_files_only() -> None:
     rules = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
     assert rules[-2:] == ["**/__pycache__", "**/*.pyc"]

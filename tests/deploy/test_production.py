@@ -12,7 +12,7 @@ from rotator.emulator import Account, Emulator, running
 from testkit.cluster import Cluster
 from testkit.openbao import Issuer
 from testkit.vault_site import FIRST, running_site
-from tests.deploy.test_chart import render
+from tests.deploy.chart import render
 
 PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
 COMMANDS = [
@@ -25,14 +25,14 @@ def commands(beginning: str) -> list[str]:
     return [command for command in COMMANDS if command.startswith(beginning)]
 
 
-def test_it_takes_no_more_than_twelve_commands_and_each_is_accounted_for() -> None:
+def test_page_has_at_most_twelve_known_commands() -> None:
     assert len(COMMANDS) <= 12
     kinds = ("docker build ", "docker push ", "export VAULT_ADDR=", "vault login", "KUBERNETES_HOST=", "helm upgrade ")
     rest = [command for command in COMMANDS if not command.startswith(kinds)]
     assert all(re.match(r"kubectl --namespace rotator (exec|rollout status) ", command) for command in rest)
 
 
-def test_the_page_leads_from_nothing_to_a_rotating_account(tmp_path: Path) -> None:
+def test_commands_of_the_page_rotate_an_account(tmp_path: Path) -> None:
     (helm,) = (shlex.split(command) for command in commands("helm "))
     assert helm[:5] == ["helm", "upgrade", "--install", "rotator", "deploy/helm/rotator"]
     assert (helm[6], helm[9]) == ("rotator", "values.yaml")
@@ -65,6 +65,9 @@ def test_the_page_leads_from_nothing_to_a_rotating_account(tmp_path: Path) -> No
         }
         with cluster.daemon() as daemon:
             daemon.wait_until_ready()
+            fresh = cluster.run(*objects["Pod"]["spec"]["containers"][0]["args"])
+            assert fresh.code == 0, fresh  # the pod of `helm test`, before the adoption
+            assert "Run for each: rotator adopt NAME" in " ".join(fresh.out.split())
             for command in commands("kubectl --namespace rotator exec "):
                 args = shlex.split(command.partition(" -- rotator ")[2])
                 typed = [*args, "--secret-stdin"] if args[0] == "adopt" else args  # there is no terminal here

@@ -46,7 +46,7 @@ def patient_about_absence(rules: str) -> str:
     return rules.replace(hasty, hasty.replace(hastened("5m"), "15s"))
 
 
-def test_a_hastened_file_differs_in_its_durations_only() -> None:
+def test_hastened_rules_differ_in_durations_only() -> None:
     for file in (RULES, SCRAPING):
         before, after = file.read_text(encoding="utf-8"), hastened(file.read_text(encoding="utf-8"))
         duration = re.compile(r"\b\d+(ms|[smhd])\b")
@@ -201,9 +201,7 @@ def new_secret(cluster: Cluster, name: str) -> tuple[str, SecretStr]:
     return cluster.emulator.add_secret(f"key{name}", value), value
 
 
-def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_shows_it(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_fault_fires_its_own_alert_only(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [
         open_account(cluster, "busy", every="4s", grace="2s"),
         open_account(cluster, "shop"),
@@ -263,9 +261,7 @@ def test_whatever_goes_wrong_fires_its_alert_and_no_other_and_the_dashboard_show
         assert choices(server) == {"job": ["rotator"], "account": ["alone", "busy", "shop"]}
 
 
-def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
-    cluster: Cluster, calendar: Calendar, tmp_path: Path
-) -> None:
+def test_slow_faults_fire_their_alerts(cluster: Cluster, calendar: Calendar, tmp_path: Path) -> None:
     # Shard 0 of 2 looks after these accounts; nobody looks after the rest of the fleet.
     calendar.slow = timedelta(days=31)
     accounts = [
@@ -296,7 +292,7 @@ def test_what_goes_wrong_slowly_and_at_the_same_time_fires_what_it_should(
             assert why["metric"]["reason"] == "not_adopted"
 
 
-def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluster: Cluster, tmp_path: Path) -> None:
+def test_unwritable_audit_log_fires_its_alert(cluster: Cluster, tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     # The grace period ends when the test says so: no start of a process can outlast it.
     cluster.configure(
@@ -321,7 +317,7 @@ def test_an_audit_log_that_cannot_be_written_fires_its_alert_until_it_can(cluste
     assert verified.code == 0, verified.out
 
 
-def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: Cluster, tmp_path: Path) -> None:
+def test_open_circuit_breaker_fires_its_alert(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [open_account(cluster, name, every="1s") for name in ("busy", "shop", "alone")]
     cluster.emulator.faults.add("create:503:*")
     brake = {"daemon.circuit_breaker": {"failures": 3, "window": 3}}
@@ -333,7 +329,7 @@ def test_accounts_that_fail_alike_engage_the_brake_and_fire_its_alert(cluster: C
             server.fires("RotatorCircuitBreakerOpen")
 
 
-def test_a_daemon_that_is_suspended_again_and_again_is_late_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_suspended_daemon_fires_the_alert_of_late_jobs(cluster: Cluster, tmp_path: Path) -> None:
     accounts = [open_account(cluster, f"n{number}") for number in range(10)]
     cluster.configure(accounts, daemon={"verify_interval": "4m"})
     clock = WallClock(tmp_path)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import trustme
-from structlog.testing import capture_logs
 
 from testkit.cluster import PATIENCE
 from tests.net.wire import ANSWERED, CLIENTS, NOT_SENT, Outcome, clean_environment, says, server, vault, write_pem
@@ -96,54 +95,47 @@ def test_changed_ca_file_is_read_for_the_next_connection(authority: trustme.CA, 
         assert client.read().outcome is ANSWERED
 
 
-def test_vault_capath_is_trusted(authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_CAPATH", str(hashed(ca)))
-    assert outcome("vault", authority) is ANSWERED
-    assert outcome("provider", authority) is NOT_SENT, "the variable is Vault's"
+def test_ca_path_of_vault_is_trusted(authority: trustme.CA, ca: Path, other_ca: Path) -> None:
+    folder = hashed(ca)
+    assert outcome("vault", authority, ca_path=folder) is ANSWERED
+    assert outcome("vault", authority, ca_path=folder, ca_cert=other_ca) is NOT_SENT, "ca_cert comes first"
 
 
-def test_vault_capath_that_is_gone_is_not_sent(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_CAPATH", "/gone")
-    with server(says(200), serves(authority)) as good, vault(good.address, timeout=PATIENCE) as client:
+def test_missing_ca_path_is_not_sent(authority: trustme.CA) -> None:
+    with server(says(200), serves(authority)) as good, vault(good.address, timeout=PATIENCE, ca_path="/gone") as client:
         ended = client.read()
     assert ended.outcome is NOT_SENT
     assert "No such file or directory: '/gone'" in ended.text
 
 
-def test_vault_tls_server_name_is_the_name_to_verify(
-    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_server_name_is_the_name_to_verify(authority: trustme.CA, ca: Path) -> None:
+    other = {"ca_cert": ca, "tls_server_name": "vault.example"}
     assert outcome("vault", authority, "vault.example", ca_cert=ca) is NOT_SENT
-    monkeypatch.setenv("VAULT_TLS_SERVER_NAME", "vault.example")
-    assert outcome("vault", authority, "vault.example", ca_cert=ca) is ANSWERED
-    assert outcome("vault", authority, "127.0.0.1", ca_cert=ca) is NOT_SENT
-    assert outcome("provider", authority, "vault.example", ca_cert=ca) is NOT_SENT
+    assert outcome("vault", authority, "vault.example", **other) is ANSWERED
+    assert outcome("vault", authority, "127.0.0.1", **other) is NOT_SENT
 
 
-@pytest.mark.parametrize(("value", "skipped"), [("1", True), ("true", True), ("0", False), ("false", False)])
-def test_vault_skip_verify_is_honored_loudly(
-    authority: trustme.CA, value: str, skipped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VAULT_SKIP_VERIFY", value)
-    with capture_logs() as events:
-        assert outcome("vault", authority) is (ANSWERED if skipped else NOT_SENT)
-        assert outcome("provider", authority) is NOT_SENT
-    said = [(event["event"], event["log_level"], event["setting"]) for event in events]
-    assert said == ([("vault.tls_verification_off", "warning", "VAULT_SKIP_VERIFY")] if skipped else [])
-
-
-def test_vault_client_certificate_of_the_environment_is_shown(
-    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_client_certificate_of_vault_is_shown(authority: trustme.CA, ca: Path, tmp_path: Path) -> None:
     context = serves(authority)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(context)
     own = authority.issue_cert("rotator")
-    chain = write_pem(tmp_path, "own.pem", *(blob.bytes() for blob in own.cert_chain_pems))
-    monkeypatch.setenv("VAULT_CLIENT_CERT", str(chain))
-    monkeypatch.setenv("VAULT_CLIENT_KEY", str(write_pem(tmp_path, "own.key", own.private_key_pem.bytes())))
-    with server(says(200), context) as strict, vault(strict.address, timeout=PATIENCE, ca_cert=ca) as client:
+    files: dict[str, Any] = {
+        "client_cert": write_pem(tmp_path, "own.pem", *(blob.bytes() for blob in own.cert_chain_pems)),
+        "client_key": write_pem(tmp_path, "own.key", own.private_key_pem.bytes()),
+    }
+    with server(says(200), context) as strict, vault(strict.address, timeout=PATIENCE, ca_cert=ca, **files) as client:
         assert client.read().outcome is ANSWERED
+
+
+def test_vault_variables_alone_change_no_connection(
+    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They set the configuration; nothing else reads them."""
+    monkeypatch.setenv("VAULT_CAPATH", str(hashed(ca)))
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", "1")
+    for client in CLIENTS:
+        assert outcome(client, authority) is NOT_SENT
 
 
 def hashed(ca: Path) -> Path:

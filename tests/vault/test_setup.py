@@ -79,6 +79,7 @@ def test_setup_uses_the_names_of_the_environment(tmp_path: Path) -> None:
         "ROTATOR_JOURNALS": "state/journals",
         "ROTATOR_NAME": "rotator-live",
         "ROTATOR_NAMESPACE": "ops",
+        "CONSUMER_NAME": "sms",
         "CONSUMER_NAMESPACE": "services",
     }
     with running_site(tmp_path) as made:
@@ -89,30 +90,46 @@ def test_setup_uses_the_names_of_the_environment(tmp_path: Path) -> None:
             "team/kv/data/sms/live/*", "team/kv/data/state/journals/*", "team/kv/metadata/state/journals/*"
         }  # fmt: skip
         assert (
-            made.admin("GET", "sys/policies/acl/nexmo-shop")["data"]["policy"].count('"team/kv/data/sms/live/shop"')
-            == 1
+            made.admin("GET", "sys/policies/acl/sms-shop")["data"]["policy"].count('"team/kv/data/sms/live/shop"') == 1
         )
         for method in ("approle", "kubernetes"):
             role = made.admin("GET", f"auth/{method}/role/rotator-live")["data"]
             assert role["token_policies"] == ["rotator-live"]
         assert role["bound_service_account_names"] == ["rotator-live"]
         assert role["bound_service_account_namespaces"] == ["ops"]
-        consumer = made.admin("GET", "auth/kubernetes/role/nexmo-shop")["data"]
+        consumer = made.admin("GET", "auth/kubernetes/role/sms-shop")["data"]
         assert consumer["bound_service_account_namespaces"] == ["services"]
         assert made.admin("GET", "team/kv/metadata/state/journals/shop")["data"]["max_versions"] == 3
 
 
-@pytest.mark.parametrize("name", ["sms/*", "sms/+/x", "", 'a"b', "a|b"])
-def test_setup_refuses_a_name_that_a_policy_would_read_otherwise(name: str) -> None:
-    """Nothing is asked of Vault: there is none."""
+VARIABLES = (
+    *("ROTATOR_MOUNT", "ROTATOR_PREFIX", "ROTATOR_JOURNALS", "ROTATOR_NAME", "ROTATOR_NAMESPACE"),
+    *("CONSUMER_NAME", "CONSUMER_NAMESPACE"),
+)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("name", ["sms/*", "sms/+/x", 'a"b', "a|b"])
+def test_setup_refuses_variables_that_widen_a_policy(variable: str, name: str, tmp_path: Path) -> None:
+    """The script stops before it calls Vault's command, which is missing here."""
     done = subprocess.run(
-        [FILES / "setup.sh", name],
-        env={"VAULT_CLI": "/bin/false", "PATH": os.environ["PATH"]},
+        [FILES / "setup.sh", "main"],
+        env={"VAULT_CLI": str(tmp_path / "missing"), "PATH": os.environ["PATH"], variable: name},
         capture_output=True,
+        text=True,
         check=False,
     )
-    assert done.returncode == 2, done
-    assert b"letters, digits" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"setup.sh: '{name}' is no name: letters, digits, '.', '_', '/' and '-' only. Nothing was changed.\n"
+    )
+
+
+def test_documentation_lists_every_variable_of_setup() -> None:
+    page = (FILES.parents[1] / "docs" / "vault-setup.md").read_text()
+    used = set(re.findall(r"\$\{([A-Z_]+):-", (FILES / "setup.sh").read_text()))
+    assert set(VARIABLES) < used
+    assert [name for name in sorted(used) if f"`{name}" not in page and f"{name}=" not in page] == []
 
 
 def test_readme_quotes_the_policy_file() -> None:

@@ -1,6 +1,7 @@
-{{- /* What every pod of ours is: expects the context as .root, the command's arguments as .args, and the .component. */}}
+{{- /* The specification of each pod. Expects .root, the arguments of the command as .args, and the .component. */}}
 {{- define "rotator.podSpec" -}}
 {{- $root := .root -}}
+{{- $component := .component -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ include "rotator.serviceAccountName" $root }}
 automountServiceAccountToken: false
@@ -25,57 +26,40 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $values.podSecurityContext }}
 securityContext:
-  runAsNonRoot: true
-  {{- with $values.runAsUser }}
-  runAsUser: {{ . | int64 }}
-  runAsGroup: {{ . | int64 }}
-  {{- end }}
-  seccompProfile:
-    type: RuntimeDefault
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.extraInitContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 containers:
   - name: rotator
     image: {{ include "rotator.image" $root | quote }}
     imagePullPolicy: {{ $values.image.pullPolicy }}
     args: {{ toJson .args }}
+    {{- with $values.securityContext }}
     securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      capabilities:
-        drop: [ALL]
-    {{- if or $values.env $values.vaultCa.configMap $values.vaultCa.secret }}
-    env:
-      {{- if or $values.vaultCa.configMap $values.vaultCa.secret }}
-      - name: VAULT_CACERT
-        value: /etc/rotator-vault-ca/ca.crt
-      {{- end }}
-      {{- with $values.env }}
       {{- toYaml . | nindent 6 }}
-      {{- end }}
     {{- end }}
-    {{- with $values.envFrom }}
+    {{- with include "rotator.env" . }}
+    env:
+      {{- . | nindent 6 }}
+    {{- end }}
+    {{- with $values.extraEnvFrom }}
     envFrom:
       {{- toYaml . | nindent 6 }}
     {{- end }}
-    {{- if eq .component "daemon" }}
+    {{- if eq $component "daemon" }}
     ports:
       - name: metrics
         containerPort: {{ include "rotator.port" $root }}
-    startupProbe:
-      httpGet: {path: /healthz, port: metrics}
-      periodSeconds: 2
-      timeoutSeconds: 2
-      failureThreshold: 60
-    livenessProbe:
-      httpGet: {path: /healthz, port: metrics}
-      periodSeconds: 10
-      timeoutSeconds: 5
-      failureThreshold: 6
-    readinessProbe:
-      httpGet: {path: /readyz, port: metrics}
-      periodSeconds: 10
-      timeoutSeconds: 5
-      failureThreshold: 2
+    {{- range $probe, $path := dict "startupProbe" "/healthz" "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
+    {{ $probe }}:
+      httpGet: {path: {{ $path }}, port: metrics}
+      {{- toYaml (index $values $probe) | nindent 6 }}
+    {{- end }}
     {{- end }}
     resources:
       {{- toYaml $values.resources | nindent 6 }}
@@ -94,13 +78,18 @@ containers:
         mountPath: /etc/rotator-vault-ca
         readOnly: true
       {{- end }}
-      {{- with $values.volumeMounts }}
+      {{- with $values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
+  {{- if ne $component "check" }}
+  {{- with $values.extraContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- end }}
 volumes:
   - name: config
     configMap:
-      name: {{ include "rotator.fullname" $root }}
+      name: {{ include "rotator.configMapName" $root }}
   {{- if $values.vaultToken.enabled }}
   - name: vault-token
     projected:
@@ -122,36 +111,55 @@ volumes:
       secretName: {{ . }}
       items: [{key: {{ $values.vaultCa.key | quote }}, path: ca.crt}]
   {{- end }}
-  {{- with $values.volumes }}
+  {{- if eq $component "check" }}
+  {{- range $values.volumeClaimTemplates }}
+  - name: {{ .metadata.name }}
+    emptyDir: {}
+  {{- end }}
+  {{- end }}
+  {{- with $values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
 
-{{- /* A daemon's pod. What it does not take over by itself when the file changes is hashed, so that it is restarted. */}}
+{{- /* The variables of rotator's container; expects the same as the pod's specification. */}}
+{{- define "rotator.env" -}}
+{{- $values := .root.Values -}}
+{{- $env := list }}
+{{- if eq .component "daemon" }}
+{{- $env = append $env (dict "name" "POD_NAMESPACE" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.namespace"))) }}
+{{- $env = append $env (dict "name" "ROTATOR_DAEMON__SERVICE_NAMES" "value" (include "rotator.serviceNames" .root)) }}
+{{- end }}
+{{- if $values.existingConfigMap }}
+{{- $env = append $env (dict "name" "ROTATOR_DAEMON__LISTEN" "value" (include "rotator.listen" .root)) }}
+{{- $env = append $env (dict "name" "ROTATOR_DAEMON__SHUTDOWN_TIMEOUT" "value" (include "rotator.shutdownTimeout" .root)) }}
+{{- end }}
+{{- if or $values.vaultCa.configMap $values.vaultCa.secret }}
+{{- $env = append $env (dict "name" "VAULT_CACERT" "value" "/etc/rotator-vault-ca/ca.crt") }}
+{{- end }}
+{{- with concat $env $values.extraEnv }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* A daemon's pod. A hash of the settings that a reload cannot change makes Helm replace the pods. */}}
 {{- define "rotator.daemonTemplate" -}}
-{{- $fixed := regexFindAll "\\b(?:listen|concurrency|shard)\\s*=\\s*[^\\n,}]*" (include "rotator.toml" .root) -1 -}}
+{{- $daemon := include "rotator.daemon" .root | fromJson -}}
+{{- $restart := dict "checksum/restart" (pick $daemon "listen" "concurrency" "shard" | toJson | sha256sum) -}}
+{{- $values := .root.Values -}}
 metadata:
   labels:
-    {{- include "rotator.labels" .root | nindent 4 }}
-    app.kubernetes.io/component: daemon
-    {{- with .root.Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "rotator.labels" (dict "root" .root "component" "daemon" "labels" $values.podLabels) | nindent 4 }}
   annotations:
-    checksum/restart: {{ $fixed | join "\n" | sha256sum }}
-    {{- with .root.Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- merge $restart $values.podAnnotations | toYaml | nindent 4 }}
 spec:
-  {{- include "rotator.podSpec" (merge (dict "component" "daemon") .) | nindent 2 }}
-  {{- with .root.Values.topologySpreadConstraints }}
+  {{- $args := concat .args $values.extraArgs }}
+  {{- include "rotator.podSpec" (dict "root" .root "component" "daemon" "args" $args) | nindent 2 }}
+  {{- with $values.topologySpreadConstraints }}
+  {{- $own := dict "labelSelector" (dict "matchLabels" (include "rotator.daemonSelector" $.root | fromYaml)) }}
   topologySpreadConstraints:
     {{- range . }}
-    - {{ toYaml . | indent 6 | trim }}
-      labelSelector:
-        matchLabels:
-          {{- include "rotator.selector" $.root | nindent 10 }}
-          app.kubernetes.io/component: daemon
+    - {{ merge (dict) . (hasKey . "labelSelector" | ternary (dict) $own) | toYaml | indent 6 | trim }}
     {{- end }}
   {{- end }}
 {{- end }}

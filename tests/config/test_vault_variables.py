@@ -1,0 +1,70 @@
+"""Variables of the commands `vault` and `bao` about certificates."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rotator.config import load
+from rotator.errors import ConfigError
+
+TEXT = """
+[vault]
+address = "https://vault.example:8200"
+verify = true
+[vault.auth]
+method = "none"
+[[accounts]]
+name = "a"
+api_key = "abcd1234"
+path = "apps/a"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(os.environ):
+        if name.startswith(("ROTATOR_", "VAULT_", "BAO_")):
+            monkeypatch.delenv(name)
+    path = tmp_path / "config.toml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
+def test_tls_variables_set_the_settings(prefix: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("CLIENT_CERT", "CLIENT_KEY")
+    for name in names:
+        (file.parent / name).touch()
+        monkeypatch.setenv(f"{prefix}_{name}", str(file.parent / name))
+    monkeypatch.setenv(f"{prefix}_CAPATH", str(file.parent))
+    monkeypatch.setenv(f"{prefix}_TLS_SERVER_NAME", "vault.internal")
+    vault = load(file).vault
+    assert (vault.client_cert, vault.client_key) == tuple(file.parent / name for name in names)
+    assert (vault.ca_path, vault.tls_server_name) == (file.parent, "vault.internal")
+
+
+@pytest.mark.parametrize(
+    ("variables", "verify"),
+    [
+        ({}, True),
+        ({"VAULT_SKIP_VERIFY": "1"}, False),
+        ({"VAULT_SKIP_VERIFY": "True"}, False),
+        ({"BAO_SKIP_VERIFY": "t"}, False),
+        ({"VAULT_SKIP_VERIFY": "0"}, True),
+        ({"BAO_SKIP_VERIFY": "1", "VAULT_SKIP_VERIFY": "false"}, True),
+        ({"VAULT_SKIP_VERIFY": "1", "ROTATOR_VAULT__VERIFY": "true"}, True),
+    ],
+)
+def test_skip_verify_overrides_the_file(
+    variables: dict[str, str], verify: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load(file).vault.verify is verify
+
+
+def test_missing_ca_path_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_CAPATH", "/no/such/folder")
+    with pytest.raises(ConfigError, match="/no/such/folder does not exist or is not a directory"):
+        load(file)
