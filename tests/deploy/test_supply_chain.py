@@ -200,7 +200,9 @@ def test_the_workflow_lints_tests_builds_the_image_lints_the_chart_and_keeps_the
     }
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text()))
     assert {command.split()[1] for commands in ran.values() for command in commands if "make" in command} <= targets
-    assert workflow["jobs"]["test"]["container"] == "python:3.11-bookworm"  # Debian 12, as root
+    test = workflow["jobs"]["test"]
+    assert test["container"] == "python:${{ matrix.python }}-bookworm"  # Debian 12, as root
+    assert test["strategy"] == {"fail-fast": False, "matrix": {"python": ["3.11", "3.12", "3.13", "3.14"]}}
     assert workflow[True] == {"push": {"branches": ["main"]}, "pull_request": None}  # YAML reads "on" as true
     upload = workflow["jobs"]["sbom"]["steps"][-1]["with"]
     assert upload == {"name": "sbom", "path": "build/sbom.json", "if-no-files-found": "error"}
