@@ -16,8 +16,9 @@ FORMS = ROOT / ".github" / "ISSUE_TEMPLATE"
     [("issue-forms", "bug.yml"), ("issue-forms", "feature.yml"), ("issue-config", "config.yml")],
 )
 def test_issue_form_has_the_form_that_github_reads(schema: str, file: str) -> None:
-    command = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", f"vendor.github-{schema}"]
-    done = subprocess.run([*command, FORMS / file], capture_output=True, text=True, check=False)
+    tool = str(Path(sys.executable).parent / "check-jsonschema")
+    command = [tool, "--builtin-schema", f"vendor.github-{schema}", str(FORMS / file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
