@@ -35,7 +35,7 @@ SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check unit provider soak image systemd mutants-deploy helm3 lowest manifests tools format \
+.PHONY: help demo capture test test-fast check unit provider soak image systemd mutants-deploy helm3 lowest manifests tools format \
         requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
 
 help:  ## this list
@@ -43,6 +43,9 @@ help:  ## this list
 
 demo: $(READY)  ## rotate three accounts for real, on a local OpenBao and Account API
 	$(BIN)/rotator demo
+
+capture: $(READY)  ## record the demo as the picture in the README: docs/demo.svg
+	$(BIN)/python -m tools.capture
 
 test: check unit  ## everything a change must pass: static checks, then every test
 

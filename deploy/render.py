@@ -131,7 +131,8 @@ def _readme() -> str:
     """The chart's README: each value with the comment that values.yaml has above it, and its default."""
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
-    comments, path = {}, ("",)
+    comments: dict[tuple[str, ...], str] = {}
+    path: tuple[str, ...] = ()
     for indent, comment, key in re.findall(r"(?m)^( *)(?:# (.+)\n\1)?(\w+):", text):
         path = (*path[: len(indent) // 2], key)
         if comment:

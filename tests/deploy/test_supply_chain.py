@@ -200,7 +200,9 @@ def test_workflow_runs_these_jobs() -> None:
     }
     targets = set(re.findall(r"(?m)^([a-z0-9]+):", (ROOT / "Makefile").read_text()))
     assert {command.split()[1] for commands in ran.values() for command in commands if "make" in command} <= targets
-    assert workflow["jobs"]["test"]["container"] == "python:3.11-bookworm"  # Debian 12, as root
+    test = workflow["jobs"]["test"]
+    assert test["container"] == "python:${{ matrix.python }}-bookworm"  # Debian 12, as root
+    assert test["strategy"] == {"fail-fast": False, "matrix": {"python": ["3.11", "3.12", "3.13", "3.14"]}}
     assert workflow[True] == {"push": {"branches": ["main"]}, "pull_request": None}  # YAML reads "on" as true
     upload = workflow["jobs"]["sbom"]["steps"][-1]["with"]
     assert upload == {"name": "sbom", "path": "build/sbom.json", "if-no-files-found": "error"}
