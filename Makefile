@@ -49,6 +49,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.style_patterns
+	$(BIN)/python -m tools.private_names
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback

@@ -112,8 +112,15 @@ def test_an_agent_writes_the_new_secret_while_the_one_before_still_works(site: S
 
 
 @pytest.fixture
-def nexmo(site: Site, cluster: Cluster) -> Any:
+def nexmo(site: Site, cluster: Cluster) -> Iterator[Any]:
     """The example's client, which has read the first secret."""
+    with client(site, cluster) as made:
+        yield made
+
+
+@contextmanager
+def client(site: Site, cluster: Cluster) -> Iterator[Any]:
+    """The example's client, which has read the published secret."""
     spec = importlib.util.spec_from_file_location("consumer", FILES / "consumer.py")
     assert spec is not None
     assert spec.loader is not None
@@ -124,9 +131,9 @@ def nexmo(site: Site, cluster: Cluster) -> Any:
     vault.auth.approle.login(role_id=role_id, secret_id=secret_id)
     cluster.outputs.append("")
     made = module.Nexmo(vault, "nexmo/main", api_url=cluster.api_url)
-    assert made._http.timeout == httpx.Timeout(10)
+    assert made.http.timeout == httpx.Timeout(10)
     yield made
-    made._http.close()
+    made.http.close()
     vault.adapter.close()
 
 
@@ -150,11 +157,11 @@ def test_a_client_in_python_survives_a_rotation_and_the_revocation_of_what_it_ha
 
 
 def test_a_client_whose_published_secret_does_not_work_says_so_and_does_not_try_it_again(
-    cluster: Cluster, nexmo: Any
+    site: Site, cluster: Cluster
 ) -> None:
     cluster.put("nexmo/main", {"api_key": "keymain", "api_secret": "Wrong0Secret"})
-    nexmo._auth = ("keymain", "Wrong0Secret")
-    assert calls(cluster, nexmo) == (401, [401])
+    with client(site, cluster) as nexmo:
+        assert calls(cluster, nexmo) == (401, [401])
 
 
 # --- the operators ---------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
-    Listing,
     Prepare,
     Record,
     RequestKind,
@@ -31,7 +30,8 @@ from rotator.core.protocol import candidate as candidate_rules
 from rotator.core.protocol import documents as document_rules
 from rotator.core.protocol import identity as identity_rules
 from rotator.core.protocol import retirement as retirement_rules
-from rotator.rotation import audited
+from rotator.provider import SecretInfo
+from rotator.rotation.access import ProviderAccess
 from rotator.rotation.executor import Executor
 from testkit.model import ModelVault
 from tools.explore.scenarios import AT_ONCE
@@ -120,6 +120,20 @@ def replace_rule(monkeypatch: pytest.MonkeyPatch, old: Rule, new: Rule) -> None:
     monkeypatch.setattr(DECIDE, "RULES", tuple(new if rule is old else rule for rule in DECIDE.RULES))
 
 
+def revoke_without_last_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the executor carry out a revocation that it would refuse as unsafe."""
+    perform = Executor.perform
+
+    def careless(self: Executor, step: Step) -> None:
+        if not isinstance(step, Revoke):
+            perform(self, step)
+            return
+        self.provider.revoke_secret(self.access.credentials(step.using), self.state.account.api_key, step.id)
+        self.state.learn(listing=None, revoked=self.state.seen.revoked | {step.id})
+
+    monkeypatch.setattr(Executor, "perform", careless)
+
+
 def broken(scenario: Scenario, most: int = 20_000) -> str:
     found = search(scenario, most=most)
     assert found.broken is not None, "the search noticed nothing"
@@ -155,12 +169,12 @@ def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.M
 
 
 def test_search_finds_candidate_published_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    def believing(self: Executor, using: Credential) -> None:
+    def believing(self: ProviderAccess, using: Credential) -> tuple[SecretInfo, ...]:
         known = using if using is not Credential.CANDIDATE else Credential.PUBLISHED
-        infos = self.provider.list_secrets(self.access.credentials(known), self.state.account.api_key)
-        self.state.learn(listing=Listing(using, {info.id: info.created_at for info in infos}))
+        return list_as(self, known)
 
-    monkeypatch.setattr(Executor, "_list", believing)
+    list_as = ProviderAccess.list_as
+    monkeypatch.setattr(ProviderAccess, "list_as", believing)
     assert "I1" in broken(Scenario("unverified", runners=1, crashes=0, faults=0, propagation=TICK))
 
 
@@ -169,8 +183,7 @@ def test_search_finds_revocation_of_unknown_ids(monkeypatch: pytest.MonkeyPatch)
         return Revoke(min(case.unknown)) if case.unknown else None
 
     replace_rule(monkeypatch, identity_rules.name_unknown, tidy)
-    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
-    monkeypatch.setattr(audited, "has_lease", lambda journal, policy, now: True)
+    revoke_without_last_check(monkeypatch)
     assert "I4" in broken(Scenario("tidy", runners=1, crashes=0, faults=0, by_hand=1))
 
 
@@ -207,7 +220,7 @@ def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyP
         DECIDE, "RULES", tuple(rule for rule in DECIDE.RULES if rule is not document_rules.end_late_write)
     )
     replace_rule(monkeypatch, retirement_rules.revoke, hasty)
-    monkeypatch.setattr(Executor, "_refuse_unsafe_revocation", lambda self, step: None)
+    revoke_without_last_check(monkeypatch)
     assert "I9" in broken(HELD_UP)
 
 
