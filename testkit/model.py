@@ -96,6 +96,7 @@ class ModelProvider:
     listing_lag: timedelta = timedelta()  # what was created is listed only so much later
     refusals: int = 0  # so many requests with a valid secret are refused all the same
     created_by_rotator: dict[str, str] = field(default_factory=dict)
+    on_request: Callable[[Credentials], None] = lambda auth: None  # before each request; can raise its answer
     on_revoke: Callable[[str, str], None] = lambda id_, value: None
     interruption: Interruption = field(default_factory=Interruption)
     ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -172,6 +173,7 @@ class ModelProvider:
             raise LostAnswer("no answer to the revocation")
 
     def _enter(self, auth: Credentials, api_key: str) -> None:
+        self.on_request(auth)
         if not self.authenticates(auth.api_key, auth.api_secret.get_secret_value()):
             raise Unauthorized("refused", status=401)
         if self.refusals:

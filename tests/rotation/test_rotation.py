@@ -1254,15 +1254,13 @@ def test_going_back_by_hand_while_a_run_waits_for_a_rate_limit_is_seen() -> None
 def test_a_published_secret_that_is_refused_for_a_moment_is_asked_for_again_until_it_is_believed() -> None:
     world, new = in_overlap()
     asked: list[datetime] = []
-    real = world.provider._enter
 
-    def entering(auth: Credentials, api_key: str) -> None:
+    def refuse(auth: Credentials) -> None:
         if auth.api_secret.get_secret_value() == new and len(asked) < 8:
             asked.append(world.clock())
             raise Unauthorized("refused for a while", status=401)
-        real(auth, api_key)
 
-    world.provider._enter = entering  # type: ignore[method-assign]
+    world.provider.on_request = refuse
     outcome = world.rotation().run()
     assert len(asked) == 8
     assert asked[-1] - asked[0] < world.provider.settle
@@ -1566,15 +1564,14 @@ def test_a_failure_after_publishing_does_not_say_that_nothing_changed() -> None:
 
 def limit(world: World, retry_after: timedelta | None, *, times: int = 1000) -> None:
     """Have the provider answer 429 to the next requests."""
-    left, real = [times], world.provider._enter
+    left = [times]
 
-    def entering(auth: Credentials, api_key: str) -> None:
+    def refuse(_: Credentials) -> None:
         if left[0]:
             left[0] -= 1
             raise RateLimited("slow down", status=429, retry_after=retry_after)
-        real(auth, api_key)
 
-    world.provider._enter = entering  # type: ignore[method-assign]
+    world.provider.on_request = refuse
 
 
 def test_rate_limit_defers_the_run_until_the_provider_says() -> None:
