@@ -15,8 +15,7 @@ TOOLS       := chromium prometheus prometheus-alertmanager faketime systemd
 # The tests of `make test-fast`: no server, no root.
 FAST        := tests/core tests/documents tests/rotation tests/fleet tests/logs tests/config tests/net/test_answers.py \
                tests/provider/test_rate_limiter.py tests/daemon/test_admission.py tests/daemon/test_registry.py \
-               tests/daemon/test_timing.py \
-               --deselect=tests/config/test_config.py::test_the_tests_own_clusters_write_configurations_that_load
+               tests/daemon/test_timing.py
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600
@@ -55,6 +54,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.style_patterns
+	$(BIN)/python -m tools.private_names
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback

@@ -99,11 +99,11 @@ class ModelProvider:
     on_request: Callable[[Credentials], None] = lambda auth: None  # before each request; can raise its answer
     on_revoke: Callable[[str, str], None] = lambda id_, value: None
     interruption: Interruption = field(default_factory=Interruption)
-    _ids: Any = field(default_factory=lambda: itertools.count(1))
+    ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def add(self, api_key: str, value: str) -> str:
         """What a human does in the dashboard, and what a create does."""
-        id_ = f"id-{next(self._ids):03}"
+        id_ = f"id-{next(self.ids):03}"
         self.secrets.setdefault(api_key, {})[id_] = (value, self.clock())
         return id_
 

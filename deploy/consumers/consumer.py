@@ -19,16 +19,16 @@ class Nexmo:
 
     def __init__(self, vault: hvac.Client, path: str, *, mount: str = "secret", api_url: str) -> None:
         self._vault, self._path, self._mount = vault, path, mount
-        self._http = httpx.Client(base_url=api_url, timeout=10)
+        self.http = httpx.Client(base_url=api_url, timeout=10)
         self._lock = threading.Lock()
         self._auth = self._read()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One call; after a 401 once more, if Vault has another secret by now."""
         used = self._auth
-        answer = self._http.request(method, path, auth=used, **options)
+        answer = self.http.request(method, path, auth=used, **options)
         if answer.status_code == httpx.codes.UNAUTHORIZED and (newer := self._newer_than(used)):
-            answer = self._http.request(method, path, auth=newer, **options)
+            answer = self.http.request(method, path, auth=newer, **options)
         return answer
 
     def _newer_than(self, used: tuple[str, str]) -> tuple[str, str] | None:

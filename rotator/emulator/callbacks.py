@@ -15,7 +15,7 @@ _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0
 URL = rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|{_IPV6})(?::(?:{_PORT}))?(?:[/?#][!-~]*)?"
 """A callback URL, without anchors: no user in it, and no character that a URL would have to escape."""
 LONGEST = 2048
-_PATIENCE = 5.0  # seconds
+TIMEOUT = 5.0  # seconds
 
 
 def require_url(name: str, text: str) -> None:
@@ -33,7 +33,7 @@ async def require_answer(name: str, url: str) -> None:
         if not _is_loopback(address.host):
             raise InvalidCallbackError(name, "the emulator calls loopback addresses only")
         async with (
-            asyncio.timeout(_PATIENCE),
+            asyncio.timeout(TIMEOUT),
             httpx.AsyncClient(trust_env=False) as client,
             client.stream("GET", address) as response,
         ):

@@ -156,12 +156,15 @@ def commands(text: str) -> list[list[str]]:
 def understand(arguments: list[str]) -> None:
     """Have the real command line read the arguments, and do nothing; UsageError if it would refuse them."""
     command: Any = typer.main.get_command(app)
-    context = None
-    name: str | None = "rotator"
-    while hasattr(command, "resolve_command"):
-        group, context = command, command.make_context(name, arguments, parent=context)
-        name, command, arguments = group.resolve_command(context, [*context._protected_args, *context.args])
-    command.make_context(name, arguments, parent=context)
+    disarm(command)
+    command.main(arguments, prog_name="rotator", standalone_mode=False)
+
+
+def disarm(command: Any) -> None:
+    """Let a command and those below it do nothing once they have read their arguments."""
+    command.callback = lambda **options: None
+    for below in getattr(command, "commands", {}).values():
+        disarm(below)
 
 
 @EACH_PAGE

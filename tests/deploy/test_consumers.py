@@ -126,8 +126,15 @@ def test_agent_writes_the_new_secret_during_grace(site: Site, cluster: Cluster) 
 
 
 @pytest.fixture
-def nexmo(site: Site, cluster: Cluster) -> Any:
+def nexmo(site: Site, cluster: Cluster) -> Iterator[Any]:
     """The example's client, which has read the first secret."""
+    with client(site, cluster) as made:
+        yield made
+
+
+@contextmanager
+def client(site: Site, cluster: Cluster) -> Iterator[Any]:
+    """The example's client, which has read the published secret."""
     spec = importlib.util.spec_from_file_location("consumer", FILES / "consumer.py")
     assert spec is not None
     assert spec.loader is not None
@@ -138,9 +145,9 @@ def nexmo(site: Site, cluster: Cluster) -> Any:
     vault.auth.approle.login(role_id=role_id, secret_id=secret_id)
     cluster.outputs.append("")
     made = module.Nexmo(vault, "nexmo/main", api_url=cluster.api_url)
-    assert made._http.timeout == httpx.Timeout(10)
+    assert made.http.timeout == httpx.Timeout(10)
     yield made
-    made._http.close()
+    made.http.close()
     vault.adapter.close()
 
 
@@ -161,10 +168,10 @@ def test_python_client_survives_rotation_and_revocation(cluster: Cluster, nexmo:
     assert calls(cluster, nexmo) == (200, [200])
 
 
-def test_python_client_does_not_retry_a_refused_secret(cluster: Cluster, nexmo: Any) -> None:
+def test_python_client_does_not_retry_a_refused_secret(site: Site, cluster: Cluster) -> None:
     cluster.put("nexmo/main", {"api_key": "keymain", "api_secret": "Wrong0Secret"})
-    nexmo._auth = ("keymain", "Wrong0Secret")
-    assert calls(cluster, nexmo) == (401, [401])
+    with client(site, cluster) as nexmo:
+        assert calls(cluster, nexmo) == (401, [401])
 
 
 # --- the operators ---------------------------------------------------------------------------------------------

@@ -325,7 +325,7 @@ def test_a_callback_that_nobody_serves_or_on_another_machine_is_refused_when_tha
 
 
 def test_a_callback_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rotator.emulator.callbacks._PATIENCE", 0.2)
+    monkeypatch.setattr("rotator.emulator.callbacks.TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, world(check_callbacks=True) as w:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         started = time.monotonic()

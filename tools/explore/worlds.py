@@ -402,7 +402,7 @@ class Explorer:
         self.clock.now = state.now
         self.provider.secrets = {KEY: dict(state.secrets)}
         self.provider.propagation = self.scenario.propagation
-        self.provider._ids = itertools.count(state.issued + 1)
+        self.provider.ids = itertools.count(state.issued + 1)
         self.provider.on_revoke = lambda id_, value: self._revoked(state, id_, value)
         self.vault.versions = {
             path: [*versions] for path, versions in zip(self.paths, (state.journal, state.published), strict=True)

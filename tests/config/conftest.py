@@ -1,0 +1,18 @@
+"""Fixtures: a folder for a configuration."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.config.desk import CANARY, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    for name in list(os.environ):
+        if name.startswith(("ROTATOR_", "VAULT_", "BAO_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("VAULT_TOKEN", CANARY)
+    monkeypatch.chdir(tmp_path)
+    return Desk(tmp_path / "config.toml", monkeypatch)

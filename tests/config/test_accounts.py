@@ -1,0 +1,92 @@
+"""Accounts inherit the defaults, or override them."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from rotator.core.scheduling import Blackout, Schedule, Window
+from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, B, Desk, account
+
+
+def test_load_applies_the_documented_defaults(desk: Desk) -> None:
+    settings = desk.load(GOOD)
+    first = settings.account("a")
+    assert (first.every, first.grace) == (timedelta(days=30), timedelta(hours=24))
+    assert (settings.vault.mount, settings.journal_path(first)) == ("secret", "rotator/journal/a")
+    assert (settings.account_api.max_secrets, settings.account_api.api_url) == (2, "https://api.nexmo.com")
+    assert first.enabled
+    assert settings.vault.auth.token is not None
+    assert settings.vault.auth.token.get_secret_value() == CANARY
+
+
+def test_account_overrides_the_defaults(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT + DEFAULTS + 'every = "7d"\ngrace = "1h"\nfields = {api_secret = "SECRET"}\n' + A
+        + account("b", 'grace = "2h"', 'fields = {api_secret = "OTHER"}')
+    )  # fmt: skip
+    a, b = settings.accounts
+    assert (a.every, a.grace, a.fields.api_secret) == (timedelta(days=7), timedelta(hours=1), "SECRET")
+    assert (b.every, b.grace, b.fields.api_secret) == (timedelta(days=7), timedelta(hours=2), "OTHER")
+
+
+def test_account_fields_keep_other_default_names(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT
+        + DEFAULTS
+        + 'fields = {api_key = "KEY", api_secret = "SECRET"}\n'
+        + account("a", 'fields = {api_secret = "OWN"}')
+    )
+    names = settings.accounts[0].fields
+    assert (names.api_key, names.api_secret, names.secret_id) == ("KEY", "OWN", "secret_id")
+
+
+def test_account_every_and_cron_replace_each_other(desk: Desk) -> None:
+    said = (account("b", 'every = "7d"'), account("c", 'cron = "0 4 * * 6"'), account("d"))
+    for default in ('every = "30d"', 'cron = "0 3 1 * *"'):
+        settings = desk.load(VAULT + DEFAULTS + default + "\n" + "".join(said))
+        b, c, d = (one.schedule for one in settings.accounts)
+        assert (b.every, b.cron) == (timedelta(days=7), None)
+        assert (c.every, c.cron) == (None, "0 4 * * 6")
+        assert (d.every, d.cron) == ((timedelta(days=30), None) if "every" in default else (None, "0 3 1 * *"))
+    assert settings.accounts[2].every is None
+
+
+def test_schedule_parts_are_inherited_or_overridden(desk: Desk) -> None:
+    settings = desk.load(
+        VAULT + DEFAULTS + 'cron = "0 3 1 * *"\ntimezone = "Europe/Berlin"\nwindows = ["mon-fri 02:00-05:00"]\n'
+        'blackouts = ["12-24/01-02"]\nmax_age = "45d"\njitter = "1h"\n' + A
+        + account("b", 'timezone = "America/New_York"', "windows = []", 'blackouts = ["2026-12-24"]', 'max_age = "50d"',
+                  "jitter = 0")
+    )  # fmt: skip
+    a, b = (one.schedule for one in settings.accounts)
+    assert a == Schedule(
+        None, "0 3 1 * *", ZoneInfo("Europe/Berlin"), (Window.parse("mon-fri 02:00-05:00"),),
+        (Blackout.parse("12-24/01-02"),), timedelta(days=45), timedelta(hours=1),
+    )  # fmt: skip
+    assert b == Schedule(
+        None, "0 3 1 * *", ZoneInfo("America/New_York"), (), (Blackout.parse("2026-12-24"),), timedelta(days=50)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "jitter"),
+    [
+        ((), timedelta(hours=6)),
+        (('every = "2d"', 'grace = "1d"'), timedelta(hours=2.4)),
+        (('every = "10s"', "grace = 0"), timedelta(seconds=1)),
+        (('every = "1ms"', "grace = 0"), timedelta(microseconds=100)),
+        (('every = "24h1s"', 'grace = "24h"'), timedelta(seconds=0.1)),
+        (('cron = "0 3 1 * *"',), timedelta()),
+        (('jitter = "2h"',), timedelta(hours=2)),
+        (("jitter = 0",), timedelta()),
+    ],
+)
+def test_default_jitter_leaves_room_for_the_grace(desk: Desk, lines: tuple[str, ...], jitter: timedelta) -> None:
+    assert desk.load(VAULT + account("a", *lines)).accounts[0].schedule.jitter == jitter
+
+
+def test_equal_accounts_share_one_schedule(desk: Desk) -> None:
+    text = VAULT + DEFAULTS + 'cron = "0 3 1 * *"\nwindows = ["02:00-05:00"]\n' + A + B + account("c", 'grace = "1h"')
+    a, b, c = (one.schedule for one in desk.load(text).accounts)
+    assert a is b is c

@@ -1,0 +1,150 @@
+"""Variables override the configuration, and a wrong one is named without its value."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, Desk, account
+
+
+def test_load_names_the_variable_with_a_mistake_in_json(desk: Desk) -> None:
+    accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
+    said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
+    assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
+
+
+@pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
+def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    token = desk.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
+    assert token is not None
+    assert token.get_secret_value() == CANARY
+
+
+@pytest.mark.parametrize("token", [f"{CANARY} x", f"{CANARY}\nx", f" {CANARY}", f'"{CANARY}"', f"\ufeff{CANARY}"])
+def test_load_refuses_a_token_of_several_words(desk: Desk, token: str) -> None:
+    said = desk.refusal(GOOD, VAULT_TOKEN=token)
+    assert said.startswith("VAULT_TOKEN: must be one word of printable ASCII characters")
+
+
+def test_load_names_the_variable_when_token_is_missing(desk: Desk) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    refusal = desk.refusal(GOOD)
+    assert refusal.endswith('method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.')
+
+
+def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
+    service = {
+        "ROTATOR_PORT": "tcp://10.0.0.1:9464",
+        "ROTATOR_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "ROTATOR_SERVICE_HOST": "x",
+    }
+    assert desk.load(GOOD, **service) == desk.load(GOOD)
+
+
+def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
+    settings = desk.load(
+        GOOD + "[daemon]\nlease = '3m'\n",
+        ROTATOR_DAEMON='{"concurrency": 3, "circuit_breaker": {"failures": 2}}',
+        ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
+        ROTATOR_DEFAULTS__WINDOWS='["02:00-05:00"]',
+    )
+    assert (settings.daemon.lease, settings.daemon.concurrency) == (timedelta(minutes=3), 3)
+    assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
+    assert settings.accounts[0].windows == ("02:00-05:00",)
+
+
+def test_load_prefers_the_key_to_the_section_whatever_the_order(desk: Desk) -> None:
+    settings = desk.load(
+        GOOD,
+        ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
+        ROTATOR_DAEMON__CIRCUIT_BREAKER='{"window": 9, "failures": 2}',
+    )
+    assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
+
+
+def test_load_blames_the_variable_of_vault_beside_a_section(desk: Desk) -> None:
+    refusal = desk.refusal(A, ROTATOR_VAULT='{"mount": "kv"}', VAULT_ADDR=CANARY)
+    assert refusal.startswith("VAULT_ADDR: is not an address")
+
+
+def test_load_prefers_rotator_variables_to_the_file(desk: Desk) -> None:
+    settings = desk.load(
+        GOOD + '[daemon]\nlease = "50s"\nconcurrency = 3\n',
+        ROTATOR_VAULT__ADDRESS="https://vault.example:8200",
+        ROTATOR_DAEMON__CONCURRENCY="5",
+        VAULT_ADDR="https://not.this.one",
+    )
+    assert settings.vault.address == "https://vault.example:8200"
+    assert (settings.daemon.concurrency, settings.daemon.lease) == (5, timedelta(seconds=50)), "the rest is the file's"
+
+
+def test_default_from_a_variable_reaches_accounts(desk: Desk) -> None:
+    text = VAULT + DEFAULTS + 'every = "7d"\n' + A + account("b", 'every = "9d"')
+    settings = desk.load(text, ROTATOR_DEFAULTS__EVERY="3d")
+    assert [one.every for one in settings.accounts] == [timedelta(days=3), timedelta(days=9)]
+
+
+@pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
+def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    theirs = {f"{prefix}_ADDR": "https://theirs", f"{prefix}_TOKEN": CANARY, f"{prefix}_NAMESPACE": "team"}
+    settings = desk.load(A, **theirs)
+    assert (settings.vault.address, settings.vault.namespace) == ("https://theirs", "team")
+    assert settings.vault.auth.token is not None
+    assert settings.vault.auth.token.get_secret_value() == CANARY
+    assert desk.load(GOOD).vault.address == "https://theirs", "variables override the file"
+    address = desk.load(GOOD, ROTATOR_VAULT__ADDRESS="https://ours").vault.address
+    assert address == "https://ours", "rotator's own variable overrides the other"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ('[vault]\naddress = ["https://a:8200/", "https://b:8200"]\n', {}),
+        ('[vault]\naddress = "https://a:8200, https://b:8200"\n', {}),
+        ("", {"VAULT_ADDR": "https://a:8200,https://b:8200"}),
+        (VAULT, {"ROTATOR_VAULT__ADDRESS": "https://a:8200,https://b:8200/"}),
+    ],
+    ids=["list", "commas", "VAULT_ADDR", "ROTATOR_VAULT__ADDRESS"],
+)
+def test_load_reads_several_vault_addresses(desk: Desk, text: str, variables: dict[str, str]) -> None:
+    vault = desk.load(text + A, **variables).vault
+    assert vault.addresses == ("https://a:8200", "https://b:8200")
+    assert vault.address == "https://a:8200,https://b:8200"
+
+
+def test_load_prefers_rotators_own_token_variable(desk: Desk) -> None:
+    token = desk.load(GOOD, ROTATOR_VAULT__AUTH__TOKEN="hvs.rotators-own").vault.auth.token
+    assert token is not None
+    assert token.get_secret_value() == "hvs.rotators-own"
+
+
+def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
+    assert desk.load(A, VAULT_ADDR="", BAO_ADDR="https://bao").vault.address == "https://bao"
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("ROTATOR_VAULT__AUTH__TOKN", 'unknown key "tokn". Did you mean ROTATOR_VAULT__AUTH__TOKEN?'),
+        ("ROTATOR_DEAMON__LISTEN", 'unknown section "deamon". Did you mean ROTATOR_DAEMON__LISTEN?'),
+        ("ROTATOR_VAULT_ADDRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
+        ("rotator_vault__adress", 'unknown key "adress". Did you mean ROTATOR_VAULT__ADDRESS?'),
+        ("ROTATOR_DAEMON__SWEEP", 'unknown key "sweep". Its name is now ROTATOR_DAEMON__RESYNC_INTERVAL.'),
+        ("VAULT_ADDR", "is not an address"),
+        ("ROTATOR_VAULT__ADDRESS", "is not an address such as"),
+        ("ROTATOR_DEFAULTS__EVERY", "is not a duration"),
+        ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),
+    ],
+)
+def test_load_names_a_wrong_variable_without_value(desk: Desk, variable: str, said: str) -> None:
+    assert desk.refusal(GOOD, **{variable: CANARY}).startswith(f"{variable}: {said}")
+
+
+@pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_VAULT__AUTH", "ROTATOR_ACCOUNTS", "ROTATOR_LOG"])
+def test_load_refuses_a_section_variable_without_json(desk: Desk, variable: str) -> None:
+    assert (
+        desk.refusal(GOOD, **{variable: CANARY}) == f"{variable}: a variable for a whole section or list must be JSON."
+    )
