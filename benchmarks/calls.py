@@ -165,6 +165,16 @@ vault     POST   published/a
 vault     GET    published/a
 """
 REFERENCE_AT_THE_PROVIDER = ["list", "create", "list", "revoke"]
+# The lean script: the same with one connection to the provider.
+LEAN = """
+vault     GET    published/a
+provider  GET    secrets/a
+provider  POST   secrets/a
+vault     POST   published/a
+vault     GET    published/a
+provider  GET    secrets/a
+provider  DELETE secret/a
+"""
 
 # What a reader of docs/performance.md may ask about.
 WAYS = {

@@ -19,6 +19,7 @@ from benchmarks import (
     calls,
     cold_start,
     leaked_secrets,
+    lean_cost,
     results,
     rotation_cost,
     scale,
@@ -96,6 +97,22 @@ def cost_tables(figures: rotation_cost.Figures) -> str:
                 )
             )
     head = ("a rotation", "CPU, ms", "by bare calls", "CPU with start and login, ms", "wall, ms", "servers' CPU, ms")
+    return table(head, rows)
+
+
+def lean_tables(figures: lean_cost.Figures) -> str:
+    """CPU of whole processes, by placement and contender."""
+    rows: list[Row] = [
+        (
+            f"{name}, {placement}",
+            spread(figures.one[placement][name]).text(1000, 0),
+            spread(spent).text(1000, 0),
+            spread(figures.marginal(placement, name)).text(1000, 2),
+        )
+        for placement, contenders in figures.all.items()
+        for name, spent in contenders.items()
+    ]
+    head = ("a process", "CPU, 1 account, ms", f"CPU, {figures.accounts:,} accounts, ms", "CPU, one account more, ms")
     return table(head, rows)
 
 
@@ -288,6 +305,7 @@ def leaked_tables(figures: leaked_secrets.Figures) -> str:
 
 SECTIONS = (
     Section("rotation_cost", rotation_cost.Figures, cost_tables, plot_cost, rotation_cost.bars),
+    Section("lean_cost", lean_cost.Figures, lean_tables, None, lean_cost.bars),
     Section("throughput", throughput.Figures, throughput_tables, plot_throughput, throughput.bars),
     Section("scale", scale.Figures, scale_tables, plot_scale, scale.bars),
     Section("cold_start", cold_start.Figures, start_tables, plot_start, cold_start.bars),

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Servers:
         provider: Where the provider does.
         ca: The CA of both; None if they speak plain HTTP.
         pids: Of the two servers' processes.
+        pinned: Whether servers and contenders have cores of their own.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Servers:
     ca: Path | None
     fleets: Mapping[str, Sequence[Account]]
     pids: Sequence[int]
+    pinned: bool = True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -143,7 +145,8 @@ class Servers:
             tempfile.TemporaryFile("w+", dir=self.folder) as err,
         ):
             begun = time.perf_counter()
-            process = start(command, {**self.environment, **(environment or {})}, out, err)
+            cores = CONTENDER_CORES if self.pinned else CORES
+            process = start(command, {**self.environment, **(environment or {})}, out, err, cores)
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - begun
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -178,10 +181,12 @@ class Servers:
             list(pool.map(one, self.fleets[fleet]))
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], out: Any, err: Any) -> "subprocess.Popen[str]":
+def start(
+    command: Sequence[str], environment: Mapping[str, str], out: Any, err: Any, cores: Sequence[int] = CONTENDER_CORES
+) -> "subprocess.Popen[str]":
     """Start a contender on its cores."""
-    cores = ",".join(map(str, CONTENDER_CORES))
-    return subprocess.Popen(["taskset", "-c", cores, *command], env=environment, stdout=out, stderr=err, text=True)
+    pin = ["taskset", "-c", ",".join(map(str, cores))]
+    return subprocess.Popen([*pin, *command], env=environment, stdout=out, stderr=err, text=True)
 
 
 def cpu(pid: int) -> float:
@@ -202,7 +207,12 @@ def among_servers() -> Iterator[None]:
 
 @contextmanager
 def running(
-    fleets: Mapping[str, int], *, tls: bool = True, public_cas: bool = False, latency: str = "0"
+    fleets: Mapping[str, int],
+    *,
+    tls: bool = True,
+    public_cas: bool = False,
+    latency: str = "0",
+    pinned: bool = True,
 ) -> Iterator[Servers]:
     """Start both servers with accounts that each have one secret, which is published.
 
@@ -211,6 +221,7 @@ def running(
         tls: Whether both servers speak TLS.
         public_cas: Whether the CAs that all the world trusts stand in the CA file, too, as they do in production.
         latency: How late every answer of the provider comes.
+        pinned: Whether the servers have the first core and the contenders the others. Otherwise all share all cores.
     """
     accounts = {
         fleet: [
@@ -219,7 +230,8 @@ def running(
         ]
         for fleet, count in fleets.items()
     }
-    with tempfile.TemporaryDirectory() as name, among_servers():
+    placement = among_servers() if pinned else nullcontext()
+    with tempfile.TemporaryDirectory() as name, placement:
         folder = Path(name)
         files = _certificates(folder, public_cas=public_cas) if tls else None
         with (
@@ -227,7 +239,7 @@ def running(
             _provider(folder, [one for fleet in accounts.values() for one in fleet], files, latency) as (provider, pid),
         ):
             [bao] = map(int, Path(f"/proc/{guard}/task/{guard}/children").read_text().split())
-            made = Servers(folder, vault, provider, token, files["ca"] if files else None, accounts, (bao, pid))
+            made = Servers(folder, vault, provider, token, files["ca"] if files else None, accounts, (bao, pid), pinned)
             _publish(made)
             yield made
 

@@ -19,10 +19,6 @@ from rotator.cli.streams import StandardStreams
 from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
 from rotator.errors import RotatorError
 
-# Garbage collection during imports finds nothing and takes a third of the time of a short command. It starts after this
-# number of new objects.
-_GARBAGE = 50_000
-
 app = typer.Typer(
     name="rotator",
     help="Rotate the API secrets of Nexmo/Vonage accounts and publish them in Vault.",
@@ -40,7 +36,6 @@ app.add_typer(audit_app, name="audit")
 
 def main() -> NoReturn:
     """The entry point: errors that rotator foresaw are one line and an exit code."""
-    gc.set_threshold(_GARBAGE)
     streams = StandardStreams()
     try:
         app(prog_name="rotator", standalone_mode=True)

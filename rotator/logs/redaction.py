@@ -140,8 +140,12 @@ class Redactor:
     def _words_in(self, reading: "_Reading") -> Iterator[tuple[int, int]]:
         """Where words stand that are base64 of text with a registered value."""
         folded = reading.without(_SPLITTER)
+        words = list(_BASE64.finditer(folded.text))
+        # One search in all words together can only find too much. In most texts it finds nothing.
+        if not self._may_contain(b"".join(data for word in words for data in _decoded(word[0]))):
+            return
         last = len(folded.text.rstrip(_CLOSERS))
-        for word in _BASE64.finditer(folded.text):
+        for word in words:
             if any(self._in_bytes(data, cut=word.end() >= last) for data in _decoded(word[0])):
                 yield folded.within_parent(*word.span())
 

@@ -90,10 +90,12 @@ class Http:
         self._timeout = settings.timeout.total_seconds()
         self._on_request = on_request
         register_proxies()
-        origins = [Origin.of(address) for address in settings.addresses]
-        tls = _tls(settings) if origins[0].scheme == "https" else None
+        # By address: the server, and the path that everything is below.
+        self._servers = {address: (Origin.of(address), urlsplit(address).path) for address in settings.addresses}
+        tls = _tls(settings) if settings.address.startswith("https:") else None
         self._transports = {
-            origin: Transport(origin, tls, kept=pool_size, keep_for=_KEPT, max_content=_MAX_BODY) for origin in origins
+            origin: Transport(origin, tls, kept=pool_size, keep_for=_KEPT, max_content=_MAX_BODY)
+            for origin, _ in self._servers.values()
         }
         # Per thread: the index and date of the last answer. The next request sends the index, also to another server.
         self._seen = threading.local()
@@ -129,7 +131,8 @@ class Http:
             Unanswered: If there is no answer.
             RedirectRefused: If it is a redirect that rotator does not follow.
         """
-        origin, target = Origin.of(address), urlsplit(address).path + path + (f"?{urlencode(params)}" if params else "")
+        origin, base = self._servers[address]
+        target = base + path + (f"?{urlencode(params)}" if params else "")
         content = b"" if body is None else json.dumps(body).encode()
         until = min(until, time.monotonic() + self._timeout)
         redirected_to = ""
@@ -156,8 +159,7 @@ class Http:
     @property
     def answered_at(self) -> datetime | None:
         """When the server sent the last answer that this thread got, by the server's clock; None if it did not say."""
-        at: datetime | None = getattr(self._seen, "answered_at", None)
-        return at
+        return parse_date(getattr(self._seen, "date", None))
 
     def _exchange(
         self,
@@ -182,7 +184,7 @@ class Http:
         if problem:
             raise problem
         self._seen.index = response.headers.get("x-vault-index") or getattr(self._seen, "index", None)
-        self._seen.answered_at = parse_date(response.headers.get("date"))
+        self._seen.date = response.headers.get("date")
         return response
 
     def _redirected(self, url: str, location: str, method: str, status: int) -> tuple[Origin, str]:

@@ -16,6 +16,7 @@ from benchmarks.calls import (
     DRY_RUN,
     FIRST_ROTATION,
     HEARTBEAT,
+    LEAN,
     LOGIN,
     NOTHING_DUE,
     RECHECK,
@@ -215,6 +216,13 @@ def test_the_bare_script_sends_what_a_rotation_sends(counted: Counted) -> None:
     address = counted.cluster.base["account_api"]["api_url"]
     assert scripted(counted, "bare", address) == listed(START, ROTATION)
     assert bare.JOURNAL.keys() == counted.cluster.journal("a").keys()
+    assert len(counted.cluster.emulator.live("keya")) == 1
+
+
+def test_lean_script_sends_seven_requests(counted: Counted) -> None:
+    counted.open("a")
+    address = counted.cluster.base["account_api"]["api_url"]
+    assert scripted(counted, "lean", address) == listed(LEAN)
     assert len(counted.cluster.emulator.live("keya")) == 1
 
 

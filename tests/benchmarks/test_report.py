@@ -7,6 +7,7 @@ import pytest
 from benchmarks import (
     cold_start,
     leaked_secrets,
+    lean_cost,
     report,
     results,
     rotation_cost,
@@ -31,6 +32,14 @@ def test_every_contender_gives_every_account_one_new_secret_that_works() -> None
         assert servers.cpu() > 0
 
 
+def test_lean_script_gives_every_account_one_new_secret() -> None:
+    with running({"rotator": 2, "lean": 2}, tls=False, pinned=False) as servers:
+        for contender in lean_cost.CONTENDERS.values():
+            assert 0 < contender(servers, 2).cpu < 60
+        for fleet in servers.fleets:
+            servers.verify(fleet)
+
+
 def test_the_harness_notices_a_published_secret_that_does_not_work() -> None:
     with running({"one": 1}, tls=False) as servers, pytest.raises(KeyError, match="secret_id"):
         servers.verify("one")  # nobody has rotated it yet, so nobody knows its id
@@ -45,6 +54,12 @@ def test_processes_with_a_part_each_do_all_of_a_fleet_once() -> None:
 def cost() -> rotation_cost.Figures:
     turns = {name: [TURN, TURN] for name in rotation_cost.CONTENDERS}
     return rotation_cost.Figures(11, {rotation_cost.TLS: turns, rotation_cost.PUBLIC: turns})
+
+
+def lean() -> lean_cost.Figures:
+    spent = {lean_cost.ROTATOR: [1.2, 1.4], lean_cost.LEAN: [1.0, 1.0]}
+    one = {name: [0.2, 0.2] for name in spent}
+    return lean_cost.Figures(11, dict.fromkeys(lean_cost.BOUNDS, one), dict.fromkeys(lean_cost.BOUNDS, spent))
 
 
 def speed() -> throughput.Figures:
@@ -101,6 +116,7 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
     monkeypatch.setattr(report, "PAGE", page)
     figures = {
         "rotation_cost": cost(),
+        "lean_cost": lean(),
         "throughput": speed(),
         "scale": rests(),
         "cold_start": starts(),
@@ -115,6 +131,9 @@ def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
     written = page.read_text()
     for line in (
         "| rotator, TLS | 100.00 (100.00 to 100.00) | 1.00 (1.00 to 1.00) |",
+        "| rotator, servers on another core | 200 (200 to 200) | 1,300 (1,200 to 1,400) | 110.00 (100.00 to 120.00) |",
+        "by that of the lean script, servers on another core | at most 1.2 | 1.30 (1.20 to 1.40) | **no** |",
+        "by that of the lean script, no core of its own | at most 1.4 | 1.30 (1.20 to 1.40) | yes |",
         "| reference, 1 at once | 8.0 (8.0 to 8.0) over 100 |",
         "by those of the reference | at least 20 | 1.0 (1.0 to 1.0) | **no** |",
         "CPU alone would allow 10.0 | at least 6.7 | 8.0 (8.0 to 8.0) | yes |",

