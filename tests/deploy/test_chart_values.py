@@ -118,7 +118,7 @@ def test_readme_explains_every_value() -> None:
         ({"volumeClaimTemplates": [CLAIM]}, "only mode statefulset has them"),
         ({"existingConfigMap": "ours"}, "remove configToml and config.accounts"),
         ({"existingConfigMap": "ours", "config": {"accounts": []}, "configToml": "x=1"}, "remove configToml"),
-        ({"configToml": "x ="}, "configToml is not valid TOML"),
+        ({"configToml": "x ="}, "configToml is not valid TOML: toml: line 1"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"vaultToken": {"expirationSeconds": 60}}, "expirationSeconds"),
         ({"podDisruptionBudget": {"maxUnavailable": 0}}, "maxUnavailable"),
