@@ -20,6 +20,7 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
+from rotator.core.protocol.identity import way_out
 from rotator.documents.published import format_instant
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
@@ -148,8 +149,8 @@ class Operator:
         if fail.next_command.args[0] != "resolve":
             return fail
         if case.in_doubt or case.unknown:
-            command = Command.of("adopt", self._name, "--secret-id", "ID")
-            return replace(fail, next_command=command, advice="Name the published secret's id")
+            command, advice = way_out(case)
+            return replace(fail, next_command=command, advice=advice)
         command = Command.of("account", "secrets", "list", self._name)
         return replace(fail, next_command=command, advice="No secret is unknown. To see which secrets fill the account")
 

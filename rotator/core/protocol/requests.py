@@ -9,6 +9,8 @@ from rotator.core.protocol.observation import Observation, Published, is_recorde
 
 # An account with an urgent request is retried this soon after a failure.
 URGENT_BACKOFF = timedelta(seconds=30)
+# After so many refusals of the secrets they are wrong: a provider in trouble can refuse every secret for half an hour.
+URGENT_REFUSALS = 60
 
 
 def target_of(journal: Journal, published: Published) -> Target | None:

@@ -9,7 +9,7 @@ from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strang
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import URGENT_BACKOFF, is_done, withdrawn
+from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS, is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Credential
 from rotator.core.protocol.transitions.identity import restarted
@@ -63,8 +63,7 @@ def failed(
     parked = released(case)
     attempts = parked.attempts + 1
     delay = backoff(policy.account, attempts)
-    urgent = parked.request is not None and parked.request.kind is not RequestKind.MANUAL
-    if urgent and stored_code(failure).blame is Blame.PROVIDER:
+    if _is_retried_soon(parked, stored_code(failure).blame, attempts):
         delay = min(delay, URGENT_BACKOFF)
     if ambiguous and seen.listing is not None and case.in_doubt:
         parked = replace(parked, strangers=Strangers(stored_ids(case.strangers), now))
@@ -79,6 +78,13 @@ def failed(
         ambiguity=error if ambiguous else parked.ambiguity,
         unknown_ids=_unknown_ids(case) if ambiguous else parked.unknown_ids,
     )
+
+
+def _is_retried_soon(journal: Journal, blame: Blame, attempts: int) -> bool:
+    """Whether an urgent request does not wait for the whole backoff, because the provider may be in trouble."""
+    if journal.request is None or journal.request.kind is RequestKind.MANUAL:
+        return False
+    return blame is Blame.PROVIDER or (blame is Blame.CREDENTIALS and attempts <= URGENT_REFUSALS)
 
 
 def _agrees(case: Situation, identity: Identity) -> bool:
