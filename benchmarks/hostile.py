@@ -23,7 +23,7 @@ import httpx
 from rotator import __version__
 from rotator.core.protocol import Phase
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, RetiringStatus
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 
 ACCOUNTS = 2000
 RATE = 300
@@ -52,7 +52,7 @@ def serve() -> None:
             accounts=accounts,
         )
 
-    with serving(create_app(status, Metrics()), "127.0.0.1:0") as address:
+    with serving(App(status, Metrics()), "127.0.0.1:0") as address:
         print(address, flush=True)
         sys.stdin.read()
 

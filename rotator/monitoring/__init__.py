@@ -1,6 +1,6 @@
 """Metrics and status: counters of the process, and the status of each account for people and Prometheus."""
 
-from rotator.monitoring.exposition import Format, expose, requested_format
+from rotator.monitoring.exposition import Format, content_type, expose, exposition, requested_format
 from rotator.monitoring.metrics import CIRCUIT_BREAKER, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics
 from rotator.monitoring.status import (
     OVERDUE_AFTER,
@@ -30,8 +30,10 @@ __all__ = [
     "RetiringStatus",
     "State",
     "account_report",
+    "content_type",
     "describe",
     "expose",
+    "exposition",
     "fleet_report",
     "requested_format",
     "state",

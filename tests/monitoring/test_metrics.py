@@ -39,7 +39,7 @@ from rotator.monitoring import (
 )
 from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
@@ -485,7 +485,7 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documenta
     unknown = replace(HEALTHY, name="odd", phase=Phase.AMBIGUOUS, unknown_secrets=1)
     status = fleet(HEALTHY, IN_GRACE, overdue, unknown)
 
-    with serving(create_app(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
+    with serving(App(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
         assert answer(client, 'up{job="rotator"} == 1')
         queries = [line.strip() for line in documented_queries()]
         late = answer(client, next(query for query in queries if "next_rotation" in query))

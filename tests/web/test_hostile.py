@@ -5,6 +5,7 @@ the code, and no number of clients takes the files away that rotations need.
 """
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,7 +184,7 @@ def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
 
     with serving(app(slow), "127.0.0.1:0", Limits(connections=4)) as address, ExitStack() as stack:
         patient = stack.enter_context(closing(connect(address)))
-        patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        patient.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert begun.wait(PATIENCE)
         for _ in range(12):
             stack.enter_context(closing(connect(address)))
@@ -206,6 +207,39 @@ def test_clients_that_take_no_answer_make_room_for_new_ones() -> None:
             stack.enter_context(closing(connect(server.address)))
         waiting.sendall(HEALTH)
         assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def reluctant(address: str, stack: ExitStack) -> socket.socket:
+    """Return a connection that gets /metrics without gzip and takes only its first byte."""
+    connection = stack.enter_context(closing(connect(address)))
+    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert connection.recv(1)
+    return connection
+
+
+@pytest.mark.parametrize(("stuck_after", "status"), [(timedelta(hours=1), 503), (timedelta(), 200)])
+def test_long_answers_without_gzip_have_few_places(stuck_after: timedelta, status: int) -> None:
+    many = replace(MANY, accounts=MANY.accounts * 100)
+    limits = Limits(long_answers=2, stuck_after=stuck_after)
+    with served(many, limits=limits) as server, ExitStack() as stack:
+        for _ in range(2):
+            reluctant(server.address, stack)
+        for encoding, expected in [("gzip", 200), ("identity", status)]:
+            answer = server.client.get("/metrics", headers={"Accept-Encoding": encoding}, timeout=PATIENCE)
+            assert (answer.status_code, answer.headers.get("retry-after")) == (
+                expected,
+                "1" if expected == 503 else None,
+            )
+
+
+def test_pipelined_requests_are_not_read_without_end(address: str) -> None:
+    with closing(connect(address)) as connection:
+        connection.setblocking(False)
+        sent = 0
+        with suppress(BlockingIOError, ConnectionError):
+            while sent < 100_000_000:
+                sent += connection.send(HEALTH * 1000)
+        assert sent < 100_000_000
 
 
 def test_no_number_of_clients_takes_the_files_that_rotations_need() -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from rotator.core.protocol import Phase, RequestKind
 from rotator.monitoring import AccountStatus, BalanceStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 from testkit.cluster import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -88,7 +88,7 @@ class Site:
         return replace(self.status, at=now())
 
     def serve(self) -> None:
-        app = create_app(self.tell, Metrics(), reuse=timedelta())
+        app = App(self.tell, Metrics(), reuse=timedelta())
         self.address = self.server.enter_context(serving(app, self.address or "127.0.0.1:0"))
 
     def open(self, fragment: str = "") -> None:
