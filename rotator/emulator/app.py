@@ -48,6 +48,7 @@ class Emulator:
         retry_after: Whether a 429 has a Retry-After.
         check_callbacks: Whether a callback must answer before it is taken; loopback addresses only are called.
         revision: The revision of the API to speak.
+        control_token: The token that a change through `/_emulator` needs; None: such changes are refused.
         clock: Tells the time, aware UTC; also the time of the answers' Date header.
     """
 
@@ -69,6 +70,7 @@ class Emulator:
         retry_after: bool = True,
         check_callbacks: bool = False,
         revision: Revision = Revision.V1_0_0,
+        control_token: SecretStr | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self.faults = Faults(faults)
@@ -96,6 +98,7 @@ class Emulator:
             clock=clock,
         )
         self._revision = revision
+        self._control_token = control_token
         self.app = Starlette(
             routes=self._routes(),
             exception_handlers={404: self._unknown_path, 405: self._unknown_method},
@@ -179,7 +182,7 @@ class Emulator:
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
             *api_docs.routes(self._revision),
-            *control.routes(self),
+            *control.routes(self, self._control_token),
         ]
 
     def _endpoint(self, operations: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from rotator.emulator import Emulator, Operation, Profile, UnknownAccountError, parse_euros, running
 from rotator.emulator.wire import read
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, problem, world
+from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, in_control, problem, world
 
 BALANCE, TOP_UP, SETTINGS = "/account/get-balance", "/account/top-up", "/account/settings"
 LOGIN = {"api_key": KEY, "api_secret": SECRET}
@@ -386,10 +386,10 @@ def test_the_balance_and_the_auto_reload_are_set_over_the_control_interface() ->
     path = f"/_emulator/accounts/{KEY}"
     with world() as w:
         assert w.client.get(path).json() == {"balance": "10", "auto_reload": False}
-        changed = w.client.patch(path, json={"balance": "0.5", "auto_reload": True})
+        changed = w.client.patch(path, json={"balance": "0.5", "auto_reload": True}, auth=in_control)
         assert changed.json() == {"balance": "0.5", "auto_reload": True}
         assert ask(w, BALANCE).json() == {"value": 0.5, "autoReload": True}
-        w.client.patch(path, json={"auto_reload": False})
+        w.client.patch(path, json={"auto_reload": False}, auth=in_control)
         assert w.emulator.profile(KEY) == Profile(Decimal("0.5"), auto_reload=False)
         assert not w.emulator.requests[1:], "looking and setting is not asking the provider"
 
@@ -400,14 +400,16 @@ def test_the_balance_and_the_auto_reload_are_set_over_the_control_interface() ->
 )
 def test_a_change_that_cannot_be_read_is_refused(content: bytes) -> None:
     with world() as w:
-        body = problem(w.client.patch(f"/_emulator/accounts/{KEY}", content=content), 400, "Bad Request")
+        refused = w.client.patch(f"/_emulator/accounts/{KEY}", content=content, auth=in_control)
+        body = problem(refused, 400, "Bad Request")
         assert SECRET not in str(body)
         assert w.emulator.profile(KEY) == Profile()
 
 
 def test_an_account_that_does_not_exist_cannot_be_changed() -> None:
     with world() as w:
-        problem(w.client.patch("/_emulator/accounts/nobody01", json={"balance": 1}), 404, "Invalid API Key")
+        refused = w.client.patch("/_emulator/accounts/nobody01", json={"balance": 1}, auth=in_control)
+        problem(refused, 404, "Invalid API Key")
         with pytest.raises(UnknownAccountError):
             w.emulator.change_account("nobody01", auto_reload=True)
         with pytest.raises(UnknownAccountError):

@@ -41,6 +41,7 @@ from rotator.emulator import (
 from testkit.cluster import PATIENCE, at_best
 
 KEY, SECRET, NEW = "abcd1234", "Secret12345", "Another67890"
+CONTROL_TOKEN = "Control12345"
 PATH = f"/accounts/{KEY}/secrets"
 NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the system's certificates takes longer than a test
 
@@ -76,6 +77,7 @@ class World:
 
 @contextlib.contextmanager
 def world(*accounts: str, tls: trustme.CA | None = None, folder: Path = Path(), **options: Any) -> Iterator[World]:
+    options = {"control_token": SecretStr(CONTROL_TOKEN)} | options
     emulator = Emulator([parse_account(text) for text in accounts or (f"{KEY}:{SECRET}",)], **options)
     files: dict[str, Any] = {}
     trust = NO_TRUST
@@ -87,6 +89,12 @@ def world(*accounts: str, tls: trustme.CA | None = None, folder: Path = Path(), 
         httpx.Client(base_url=url, auth=(KEY, SECRET), verify=trust, trust_env=False, timeout=PATIENCE) as client,
     ):
         yield World(emulator, url, client)
+
+
+def in_control(request: httpx.Request) -> httpx.Request:
+    """Authorize a request for a change of the emulator."""
+    request.headers["Authorization"] = f"Bearer {CONTROL_TOKEN}"
+    return request
 
 
 def issue(ca: trustme.CA, folder: Path) -> dict[str, Path]:
@@ -502,11 +510,39 @@ def test_faults_come_in_the_order_they_were_added() -> None:
 
 def test_faults_are_added_shown_and_cleared_over_http() -> None:
     with world() as w:
-        added = w.client.post("/_emulator/faults", json={"faults": ["list:503", "any:429:*@2s"]})
+        added = w.client.post("/_emulator/faults", json={"faults": ["list:503", "any:429:*@2s"]}, auth=in_control)
         assert (added.status_code, added.json()) == (201, {"faults": ["list:503:1", "any:429:*@2000ms"]})
         assert [w.client.get(PATH).status_code for _ in range(3)] == [503, 429, 429]
-        assert w.client.delete("/_emulator/faults").status_code == 204
+        assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 204
         assert w.client.get(PATH).status_code == 200
+
+
+@pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer Wrong12345", f"Basic {CONTROL_TOKEN}"])
+def test_change_without_control_token_is_refused(token: str | None) -> None:
+    def sent(request: httpx.Request) -> httpx.Request:
+        if token is not None:
+            request.headers["Authorization"] = token
+        return request
+
+    with world(faults=["list:500"]) as w:
+        for method, path in [("POST", "faults"), ("DELETE", "faults"), ("PATCH", f"accounts/{KEY}")]:
+            changes = {"faults": ["list:503"], "balance": "1"}
+            refused = w.client.request(method, f"/_emulator/{path}", json=changes, auth=sent)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert [str(fault) for fault in w.emulator.faults.pending()] == ["list:500:1"]
+        assert w.emulator.profile(KEY).balance == 10
+
+
+def test_emulator_without_control_token_refuses_every_change() -> None:
+    with world(control_token=None) as w:
+        assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 401
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("127.0.0.1:8081", 200), ("evil.example.com", 400)])
+def test_control_interface_answers_its_own_names_only(host: str, status: int) -> None:
+    with world() as w:
+        for path in ("requests", f"accounts/{KEY}"):
+            assert w.client.get(f"/_emulator/{path}", headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -514,7 +550,7 @@ def test_faults_are_added_shown_and_cleared_over_http() -> None:
 )
 def test_faults_that_cannot_be_read_are_refused_and_none_is_added(content: bytes) -> None:
     with world() as w:
-        problem(w.client.post("/_emulator/faults", content=content), 400, "Bad Request")
+        problem(w.client.post("/_emulator/faults", content=content, auth=in_control), 400, "Bad Request")
         assert w.emulator.faults.pending() == ()
 
 
@@ -606,7 +642,7 @@ def test_no_secret_appears_in_answers_logs_or_reprs(
     with world(faults=["get:503-after", "get:drop-after"]) as w:
         seen += [w.create(value).text for value in (NEW, *refused)]
         seen.append(w.client.post(PATH, content=f'{{"secret": "{NEW}"').text)
-        seen.append(w.client.post("/_emulator/faults", content=f'{{"faults": "{NEW}"').text)
+        seen.append(w.client.post("/_emulator/faults", content=f'{{"faults": "{NEW}"', auth=in_control).text)
         seen += [w.client.get(path).text for path in (PATH, f"{PATH}/{w.ids[0]}", "/_emulator/requests")]
         with pytest.raises(httpx.RemoteProtocolError):
             w.client.get(f"{PATH}/{w.ids[0]}")

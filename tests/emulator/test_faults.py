@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rotator.emulator import Fault, Faults, History, Limit, Operation, listed, parse_fault, parse_limit, parse_primary
 from rotator.emulator.revisions import Revision
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, problem, world
+from tests.emulator.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, in_control, problem, world
 
 CHILD, CHILD_SECRET = "child001", "Secret54321"
 CHILD_PATH = f"/accounts/{CHILD}/secrets"
@@ -374,7 +374,8 @@ def test_fault_without_duration_cannot_be_made_in_code() -> None:
 
 def test_faults_of_a_key_are_set_over_the_control_interface() -> None:
     with world() as w:
-        added = w.client.post("/_emulator/faults", json={"faults": [f"list:lag:20s@key={KEY}", "any:429@bare"]})
+        faults = [f"list:lag:20s@key={KEY}", "any:429@bare"]
+        added = w.client.post("/_emulator/faults", json={"faults": faults}, auth=in_control)
         assert added.json() == {"faults": [f"list:lag:*@20000ms@key={KEY}", "any:429:1@bare"]}
         assert limited(w.client.get(PATH)) == (None, {})
         w.create()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from rotator.emulator import Profile
 from rotator.emulator.revisions import Revision
 from tests.emulator.test_account import BALANCE, LOGIN, MO, RICH, SETTINGS, TOP_UP, ask
-from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, world
+from tests.emulator.test_emulator import CONTROL_TOKEN, KEY, NEW, NO_TRUST, PATH, SECRET, world
 
 NEWER: dict[str, Any] = {"revision": Revision.V1_0_4}
 
@@ -149,6 +150,34 @@ def test_command_serves_a_revision_and_a_limit() -> None:
                 assert len(refused.headers["x-ratelimit-reset"]) == 10
         finally:
             server.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("source", ["file", "variable", "generated"])
+def test_command_takes_or_prints_the_control_token(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
+    token = CONTROL_TOKEN
+    if source == "file":
+        (tmp_path / "token").write_text(f"{token}\n")
+        (tmp_path / "token").chmod(0o600)
+        arguments += ["--control-token-file", str(tmp_path / "token")]
+    elif source == "variable":
+        monkeypatch.setenv("ROTATOR_EMULATOR_TOKEN", token)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().split(" at ")[1].split(" ")[0]
+            if source == "generated":
+                token = server.stdout.readline().rsplit(" ", 1)[1].strip()
+            for sent, status in [("Wrong12345", 401), (token, 204)]:
+                headers = {"Authorization": f"Bearer {sent}"}
+                changed = httpx.delete(f"{url}/_emulator/faults", headers=headers, verify=NO_TRUST, trust_env=False)
+                assert changed.status_code == status
+        finally:
+            server.send_signal(signal.SIGINT)
+            printed = server.stdout.read() if server.stdout is not None else ""
+    assert CONTROL_TOKEN not in printed
 
 
 @pytest.mark.parametrize("options", [["--revision", "1.0.5"], ["--limit", "30"], ["--reset-unit", "h"]])
