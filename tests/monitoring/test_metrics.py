@@ -1,6 +1,7 @@
 """What Prometheus reads: the official parsers, the real promtool and a real Prometheus say whether it is right."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -545,3 +546,15 @@ def test_the_documentation_names_every_metric_and_no_other() -> None:
     real = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE rotator_")}
     rows = [line for line in DOCUMENTATION.read_text(encoding="utf-8").splitlines() if line.startswith("| `rotator_")]
     assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)
+
+
+def test_documentation_names_every_state_in_its_order() -> None:
+    section = DOCUMENTATION.read_text(encoding="utf-8").split("## States")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.value for each in State]
+
+
+def test_documentation_names_every_reason_of_a_deferral() -> None:
+    section = DOCUMENTATION.read_text(encoding="utf-8").split("## Deferrals")[1].split("## ")[0]
+    text = expose(Metrics(), fleet(HEALTHY))[0].decode()
+    reasons = re.findall(r'^rotator_deferrals_total\{reason="(\w+)"\}', text, re.MULTILINE)
+    assert sorted(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == sorted(reasons)
