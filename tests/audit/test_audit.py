@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import pwd
 import re
 import resource
 import subprocess
@@ -25,6 +26,7 @@ from structlog.testing import capture_logs
 
 from rotator import audit
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit.entry import person
 from rotator.audit.file import lock_file
 from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
@@ -350,6 +352,23 @@ def test_any_exception_of_the_log_is_a_lost_line(file: Path) -> None:
     with pytest.raises(AuditError, match="Nothing was changed"), log.acting(CREATED, required=True):
         counted.append("not to be done")
     assert len(counted) == 3
+
+
+def test_failing_user_database_is_a_lost_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(uid: int) -> None:
+        raise OSError("the directory service does not respond")
+
+    monkeypatch.setattr(pwd, "getpwuid", broken)
+    person.cache_clear()
+    try:
+        with capture_logs() as logs, log_at(file).acting(CREATED):
+            pass
+    finally:
+        person.cache_clear()
+    assert [(line["event"], line["line"]["result"]) for line in logs] == [
+        ("audit.lost", "started"),
+        ("audit.lost", "succeeded"),
+    ]
 
 
 def test_old_lines_stay_valid(file: Path) -> None:
