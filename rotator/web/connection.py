@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import cast
 
@@ -65,6 +66,11 @@ class Limits:
     header_bytes: int = 16_384
     long_answers: int = 8
     stuck_after: timedelta = timedelta(seconds=1)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 class Connections:
@@ -282,7 +288,7 @@ class Connection(asyncio.Protocol):
     def _head(self, response: Response) -> bytes:
         lines = [
             f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n",
-            f"Date: {formatdate(usegmt=True)}\r\n",
+            f"Date: {_date(int(time.time()))}\r\n",
             *(f"{name}: {value}\r\n" for name, value in response.headers.items()),
         ]
         if response.status_code != HTTPStatus.NOT_MODIFIED:

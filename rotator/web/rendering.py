@@ -10,7 +10,7 @@ from rotator.web.answers import Answer, Request
 # How much longer an answer is used while the next one is rendered: many clients must not wait for it.
 _OVERTIME = 4.0
 # Between two pieces of a rendering, in seconds. Without it, each call that the server or a rotation makes to the system
-# meanwhile waits up to 5 ms for the interpreter's lock.
+# meanwhile waits for the interpreter's lock.
 _NAP = 0.0005
 
 

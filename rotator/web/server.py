@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from rotator.web.connection import Application, Connection, Connections, Limits
 
 # Connections that are accepted at once, so that requests are answered between them.
 _ACCEPTED_AT_ONCE = 16
+# How long a thread that computes keeps the interpreter's lock while others want it, in seconds. With Python's 5 ms, each
+# call that the server makes to the system during a rotation can take 5 ms.
+_SWITCH_INTERVAL = 0.001
 # The kernel's memory for what a client has not taken yet. It counts against the container's memory.
 _SEND_BUFFER = 64 * 1024
 
@@ -36,6 +40,8 @@ def serving(app: Application, listen: str, limits: Limits | None = None) -> Iter
     host, port = listener.getsockname()[:2]
     server = _Server(app, listener, limits or Limits())
     thread = threading.Thread(target=server.run, name="web", daemon=True)
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     thread.start()
     server.up.wait()
     try:
@@ -43,6 +49,7 @@ def serving(app: Application, listen: str, limits: Limits | None = None) -> Iter
     finally:
         server.stop()
         thread.join()
+        sys.setswitchinterval(switch_interval)
 
 
 def _listen(listen: str) -> socket.socket:
