@@ -13,8 +13,8 @@ from rotator.web.connection import Application, Connection, Connections, Limits
 
 # Connections that are accepted at once, so that requests are answered between them.
 _ACCEPTED_AT_ONCE = 16
-# How long a thread that computes keeps the interpreter's lock while others want it, in seconds. With Python's 5 ms, each
-# call that the server makes to the system during a rotation can take 5 ms.
+# A thread that computes gives way to others after this time, in seconds. Python's default is 5 ms, for each call of the
+# server to the system while a rotation computes.
 _SWITCH_INTERVAL = 0.001
 # The kernel's memory for what a client has not taken yet. It counts against the container's memory.
 _SEND_BUFFER = 64 * 1024

@@ -29,7 +29,7 @@ def document(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/unknown", BALANCE, "/unknown", "/docs"])
-def test_every_answer_has_a_request_id_of_its_own(path: str) -> None:
+def test_every_answer_has_its_own_request_id(path: str) -> None:
     with world(**NEWER) as w:
         given = [w.client.get(path).headers["x-request-id"] for _ in range(2)]
         assert [str(uuid.UUID(one)) for one in given] == given
@@ -90,7 +90,7 @@ def test_refused_secret_names_the_invalid_parameter() -> None:
         assert [one["name"] for one in body["invalid_parameters"]] == ["secret"]
 
 
-def test_top_up_answers_with_a_code_and_a_label() -> None:
+def test_top_up_answers_with_code_and_label() -> None:
     with world(**NEWER, profile=RICH) as w:
         assert ask(w, TOP_UP).json() == {"error-code": "200", "error-code-label": "success"}
 
@@ -119,7 +119,7 @@ def test_first_revision_ignores_the_forward_method() -> None:
 
 
 @pytest.mark.parametrize("revision", Revision)
-def test_settings_without_limits_are_changed_all_the_same(revision: Revision) -> None:
+def test_settings_without_limits_are_changed(revision: Revision) -> None:
     with world(revision=revision, faults=["settings:no-limits"]) as w:
         answer = w.client.post(SETTINGS, data={"moCallBackUrl": MO}).json()
         assert answer == {"mo-callback-url": MO, "dr-callback-url": ""}

@@ -89,7 +89,7 @@ def answer_to(address: str, sent: bytes) -> bytes:
 @example(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x00\xff")
 @example(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 @example(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-def test_whatever_is_sent_is_answered_in_kind_and_health_as_ever(address: str, sent: bytes) -> None:
+def test_any_bytes_are_answered_and_health_still_works(address: str, sent: bytes) -> None:
     with no_complaint():
         answer = answer_to(address, sent)
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
@@ -114,7 +114,7 @@ def test_whatever_is_sent_is_answered_in_kind_and_health_as_ever(address: str, s
     ],
     ids=["target", "header", "headers", "no line", "empty lines", "counted body", "chunked body"],
 )
-def test_nobody_s_endless_request_is_read_to_its_end(address: str, sent: bytes) -> None:
+def test_endless_request_is_not_read_to_its_end(address: str, sent: bytes) -> None:
     with no_complaint(), closing(connect(address)) as connection:
         connection.settimeout(PATIENCE)
         answer = b""
@@ -125,7 +125,7 @@ def test_nobody_s_endless_request_is_read_to_its_end(address: str, sent: bytes) 
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_sent_in_one_go_are_answered_one_by_one(address: str) -> None:
+def test_pipelined_requests_are_answered_one_by_one(address: str) -> None:
     with closing(connect(address)) as connection:
         connection.sendall(HEALTH * 50)
         answers = b""
@@ -174,7 +174,7 @@ def test_slow_clients_do_not_stop_other_answers() -> None:
         eventually(lambda: crowd.evicted > 0)
 
 
-def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
+def test_connection_being_answered_is_kept_when_others_idle() -> None:
     go_on, begun = threading.Event(), threading.Event()
 
     def slow() -> FleetStatus:
@@ -193,7 +193,7 @@ def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
         assert patient.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_clients_that_take_no_answer_make_room_for_new_ones() -> None:
+def test_clients_that_read_nothing_make_room() -> None:
     with (
         served(replace(MANY, accounts=MANY.accounts * 100), limits=Limits(connections=4)) as server,
         ExitStack() as stack,
@@ -242,7 +242,7 @@ def test_pipelined_requests_are_not_read_without_end(address: str) -> None:
         assert sent < 100_000_000
 
 
-def test_no_number_of_clients_takes_the_files_that_rotations_need() -> None:
+def test_clients_never_exhaust_open_files() -> None:
     with served() as server, ExitStack() as stack:
         assert server.client.get("/healthz").status_code == 200
         before = open_files()

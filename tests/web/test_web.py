@@ -94,7 +94,7 @@ def server() -> Iterator[Served]:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
-def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> None:
+def test_status_has_every_field_and_utc_times(server: Served) -> None:
     answer = server.client.get("/api/status")
 
     assert answer.headers["content-type"] == "application/json"
@@ -117,7 +117,7 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
     assert (told["accounts"][0]["state"], told["accounts"][0]["rotating"]) == ("grace_period", False)
 
 
-def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes(server: Served) -> None:
+def test_known_status_is_304_until_something_changes(server: Served) -> None:
     known = {"If-None-Match": server.client.get("/api/status").headers["etag"]}
 
     server.status = replace(CALM, at=NOW + timedelta(minutes=1))
@@ -129,7 +129,7 @@ def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes
     assert server.client.get("/api/status", headers=known).json()["accounts"][0]["state"] == "failing"
 
 
-def test_metrics_come_in_the_format_asked_for(server: Served) -> None:
+def test_metrics_have_the_requested_format(server: Served) -> None:
     plain = server.client.get("/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'rotator_account_live_secrets{account="shop"} 2' in plain.text
@@ -141,7 +141,7 @@ def test_metrics_come_in_the_format_asked_for(server: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/status", "/page.js"])
-def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
+def test_long_answers_are_compressed_when_client_accepts_gzip(path: str) -> None:
     with served(MANY) as server:
         for accepts in ("gzip, deflate", "identity", ""):
             with server.client.stream("GET", path, headers={"Accept-Encoding": accepts}) as answer:
@@ -152,12 +152,12 @@ def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
             assert len(content) > 1024
 
 
-def test_the_process_lives_whatever_the_fleet_is_like(server: Served) -> None:
+def test_healthz_answers_without_a_status(server: Served) -> None:
     server.error = RuntimeError("no status")
     assert server.client.get("/healthz").status_code == 200
 
 
-def test_readiness_says_in_one_sentence_why_not(server: Served) -> None:
+def test_readyz_gives_the_reason_when_not_ready(server: Served) -> None:
     assert (server.client.get("/readyz").status_code, server.client.get("/readyz").json()["ready"]) == (200, True)
     server.status = replace(CALM, ready=False, not_ready="3 of 7 journals were not read yet")
     answer = server.client.get("/readyz")
@@ -194,7 +194,7 @@ def test_health_is_answered_while_metrics_are_rendered() -> None:
         assert asked.result().status_code == 200
 
 
-def test_rendering_is_shared_by_all_who_wait() -> None:
+def test_rendering_is_shared_by_waiting_clients() -> None:
     slow = Slow()
     with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
         try:
@@ -277,14 +277,14 @@ def test_gzip_weight_is_respected(header: str, expected: bool) -> None:
         assert (answer.headers.get("content-encoding") == "gzip") is expected
 
 
-def test_a_mistake_shows_neither_its_text_nor_its_place(server: Served) -> None:
+def test_internal_error_shows_no_details(server: Served) -> None:
     server.error = RuntimeError("hunter2")
     answer = server.client.get("/api/status")
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error; the log has the traceback"}
 
 
-def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served) -> None:
+def test_unknown_path_is_not_repeated_in_the_answer(server: Served) -> None:
     for path in ("/nowhere<script>", "/metrics/", "/%2e%2e/status.py", "/index.html"):
         answer = server.client.get(path)
         assert (answer.status_code, answer.json()["error"]) == (404, "not found")
@@ -330,7 +330,7 @@ def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
-def test_nothing_but_questions_is_taken(server: Served, method: str) -> None:
+def test_only_get_and_head_are_accepted(server: Served, method: str) -> None:
     answer = server.client.request(method, "/api/status")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
@@ -343,12 +343,12 @@ def test_head_is_get_without_the_body(server: Served, path: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"x", iter([b"x"])], ids=["counted", "chunked"])
-def test_a_question_has_no_body(server: Served, content: bytes | Iterator[bytes]) -> None:
+def test_request_with_a_body_is_refused(server: Served, content: bytes | Iterator[bytes]) -> None:
     assert server.client.request("GET", "/metrics", content=content).status_code == 413
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-def test_every_answer_says_how_it_is_to_be_treated(server: Served, path: str) -> None:
+def test_every_answer_has_security_headers(server: Served, path: str) -> None:
     headers = server.client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
@@ -363,7 +363,7 @@ def test_every_answer_says_how_it_is_to_be_treated(server: Served, path: str) ->
     assert "access-control-allow-origin" not in headers
 
 
-def test_refusals_and_mistakes_are_guarded_too(server: Served) -> None:
+def test_refusals_and_errors_have_security_headers(server: Served) -> None:
     server.error = RuntimeError()
     for answer in (server.client.post("/"), server.client.get("/readyz")):
         assert answer.headers["content-security-policy"]
@@ -423,7 +423,7 @@ def test_slow_client_is_disconnected_after_max_wait() -> None:
         assert quick.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_the_time_for_an_answer_begins_with_its_request() -> None:
+def test_answer_deadline_starts_with_its_request() -> None:
     def slow() -> FleetStatus:
         time.sleep(0.7)
         return CALM
@@ -452,7 +452,7 @@ def test_headers_and_connections_are_limited(server: Served) -> None:
         assert not closed_within(waiting[1], 0.1)
 
 
-def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+def test_client_closing_during_an_answer_logs_no_error(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     server.status = replace(MANY, accounts=MANY.accounts * 50)
     with closing(connect(server.address)) as connection:
         connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -474,7 +474,7 @@ def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, cap
         (":0", "[::]:", ["[::1]", "127.0.0.1"]),
     ],
 )
-def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begins: str, reached_at: list[str]) -> None:
+def test_server_listens_on_and_reports_its_address(listen: str, begins: str, reached_at: list[str]) -> None:
     with served(listen=listen) as server:
         assert server.address.startswith(begins)
         port = int(server.address.removeprefix(begins))
@@ -483,13 +483,13 @@ def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begi
             assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False).status_code == 200
 
 
-def test_port_alone_is_ipv4_when_the_host_lacks_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_alone_is_ipv4_when_ipv6_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     with served(listen=":0") as server:
         assert server.address.startswith("0.0.0.0:")
 
 
-def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
+def test_port_in_use_is_one_line(server: Served) -> None:
     with pytest.raises(ConfigError) as caught, serving(App(lambda: CALM, Metrics()), server.address):
         pass
     assert str(caught.value) == (
@@ -498,13 +498,13 @@ def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
     )
 
 
-def test_an_address_that_is_not_this_machines_is_one_too() -> None:
+def test_foreign_address_is_one_line() -> None:
     nowhere = serving(App(lambda: CALM, Metrics()), "192.0.2.1:80")
     with pytest.raises(ConfigError, match=r"Cannot listen on 192\.0\.2\.1:80"), nowhere:
         pass
 
 
-def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_stops_at_once_when_clients_are_connected(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     addresses = []
 
@@ -521,7 +521,7 @@ def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog
         assert again == addresses[-1]
 
 
-def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_stops_soon_when_client_reads_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def start_and_stop() -> None:
         with ExitStack() as stack:
             address = stack.enter_context(serving(long_answer, "127.0.0.1:0"))
@@ -534,7 +534,7 @@ def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureF
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_answers_on_a_kept_connection_are_not_held_back(server: Served) -> None:
+def test_kept_connection_has_no_delayed_answers(server: Served) -> None:
     server.client.get("/healthz")
     took = []
     for _ in range(20):
@@ -553,7 +553,7 @@ def test_invalid_and_valid_requests_log_nothing(server: Served, caplog: pytest.L
     assert not [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore", "asyncio"))]
 
 
-def test_ten_thousand_accounts_are_told_within_a_second() -> None:
+def test_ten_thousand_accounts_are_served_within_a_second() -> None:
     """Of CPU, the client's share included: what else the machine does is not the page's to answer for."""
     with served(replace(MANY, accounts=MANY.accounts * 50)) as server:
         for path in ("/api/status", "/metrics"):
