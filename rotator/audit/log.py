@@ -120,8 +120,9 @@ class AuditLog:
         """
         if self.file is None:
             return
-        fields = line_fields(entry, result)
+        fields: dict[str, Any] = {"event": entry.act.value, "result": result.value, "account": entry.account}
         try:
+            fields = line_fields(entry, result)
             with self._lock:
                 line = self._append(self.file, fields)
         except Exception as error:  # noqa: BLE001 - no fault of the audit log may stop an action halfway

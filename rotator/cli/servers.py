@@ -1,5 +1,6 @@
 """Commands that serve: run, emulator, demo."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from threading import Event
+
+    from pydantic import SecretStr
 
 servers_app = typer.Typer(rich_markup_mode=None)
 
@@ -82,9 +85,16 @@ def emulator(
         Path | None, typer.Option(help="File of the TLS certificate (PEM). Default: plain HTTP.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="File of the certificate's key (PEM).")] = None,
+    control_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the token for changes at /_emulator. Default: ROTATOR_EMULATOR_TOKEN, or a new one."
+        ),
+    ] = None,
 ) -> None:
     """Serve an emulated Account API on the loopback interface, for tests without the internet."""
     from rotator.config import parse_duration
+    from rotator.core.generator import Recipe, generate
     from rotator.emulator import (
         Emulator,
         Profile,
@@ -97,6 +107,7 @@ def emulator(
         serve,
     )
 
+    given, new = _control_token(control_token_file), generate(Recipe())
     try:
         server = Emulator(
             parsed("--account", parse_account, account),
@@ -114,8 +125,10 @@ def emulator(
             retry_after=retry_after,
             check_callbacks=check_callbacks,
             revision=Revision(revision),
+            control_token=given or new,
         )
-        serve(server, port=port, announce=_announce, certfile=tls_cert, keyfile=tls_key)
+        announce = partial(_announce, new_token=None if given else new)
+        serve(server, port=port, announce=announce, certfile=tls_cert, keyfile=tls_key)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
@@ -170,5 +183,18 @@ def _interrupted_by_signals(stop: "Event") -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _announce(url: str) -> None:
+def _control_token(file: Path | None) -> "SecretStr | None":
+    from pydantic import SecretStr
+
+    from rotator.config import one_line, read_secret_file
+
+    if file is not None:
+        return SecretStr(read_secret_file(file))
+    variable = os.environ.get("ROTATOR_EMULATOR_TOKEN")
+    return SecretStr(one_line(variable, "ROTATOR_EMULATOR_TOKEN")) if variable else None
+
+
+def _announce(url: str, new_token: "SecretStr | None") -> None:
     typer.echo(f"The Account API is at {url} (both of its hosts); Ctrl-C ends it.")
+    if new_token is not None:
+        typer.echo(f"The token for changes at {url}/_emulator is {new_token.get_secret_value()}")

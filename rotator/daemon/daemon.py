@@ -39,7 +39,7 @@ from rotator.daemon.workers import Workers
 from rotator.fleet import Shard
 from rotator.monitoring import FleetStatus, Metrics, masked
 from rotator.signals import HANDLED
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 
 # How often the main thread looks at the clock and at the configuration file.
 TICK = timedelta(seconds=1)
@@ -118,7 +118,7 @@ class Daemon:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
             stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
             signals = stack.enter_context(contextlib.closing(Signals()))
-            app = create_app(
+            app = App(
                 self.status,
                 self.metrics,
                 allowed_hosts=lambda: self._configuration.settings.daemon.known_hosts,

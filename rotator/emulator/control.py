@@ -1,21 +1,25 @@
 """The control interface over HTTP.
 
-Faults never hit it. It has no authentication:
-
     POST   /_emulator/faults    {"faults": ["create:drop-after:2"]} adds faults, answers with all pending ones
-    DELETE /_emulator/faults    forgets them
+    DELETE /_emulator/faults    removes them
     GET    /_emulator/requests  the requests so far, without any secret
     PATCH  /_emulator/accounts/KEY  {"balance": "2.5", "auto_reload": true} sets either or both; GET shows the account
+
+Faults never hit it. A GET needs no credentials. A change needs the control token (`Authorization: Bearer TOKEN`), and a
+browser cannot reach the interface under another site's name.
 """
 
-from collections.abc import Mapping, Sequence
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Protocol
 
 import pydantic
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -70,13 +74,29 @@ class Controlled(Protocol):
     ) -> Profile: ...
 
 
+# The server listens on loopback only.
+_OWN_NAMES = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
+
+
 class _AccountChange(BaseModel, extra="forbid", strict=True):
     balance: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=8)] | None = None
     auto_reload: bool | None = None
 
 
-def routes(emulator: Controlled) -> list[Route]:
-    """The routes of the interface."""
+def routes(emulator: Controlled, token: SecretStr | None) -> list[Route]:
+    """The routes of the interface; without a token it refuses every change."""
+
+    def changing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            if request.method in ("GET", "HEAD") or _may_change(request, token):
+                return await endpoint(request)
+            return JSONResponse(
+                {"error": "a change needs the emulator's control token: Authorization: Bearer TOKEN; nothing changed"},
+                401,
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+        return guarded
 
     async def change_faults(request: Request) -> Response:
         if request.method == "DELETE":
@@ -105,10 +125,22 @@ def routes(emulator: Controlled) -> list[Route]:
         return JSONResponse({"requests": [entry.document() for entry in emulator.requests]})
 
     return [
-        Route("/_emulator/faults", change_faults, methods=["POST", "DELETE"]),
-        Route("/_emulator/requests", show_requests, methods=["GET"]),
-        Route("/_emulator/accounts/{api_key}", change_account, methods=["GET", "PATCH"]),
+        Route("/_emulator/faults", changing(change_faults), methods=["POST", "DELETE"], middleware=[_OWN_NAMES]),
+        Route("/_emulator/requests", show_requests, methods=["GET"], middleware=[_OWN_NAMES]),
+        Route(
+            "/_emulator/accounts/{api_key}",
+            changing(change_account),
+            methods=["GET", "PATCH"],
+            middleware=[_OWN_NAMES],
+        ),
     ]
+
+
+def _may_change(request: Request, token: SecretStr | None) -> bool:
+    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(sent.strip().encode(), token.get_secret_value().encode())
 
 
 def _represent(profile: Profile) -> Mapping[str, object]:

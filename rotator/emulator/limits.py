@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from rotator.emulator.faults import Fault
 from rotator.emulator.problems import RateLimitedError
 
 ResetUnit = Literal["s", "ms"]
@@ -114,6 +115,21 @@ class Limits:
             budget_left = self._take(api_key, now)
             calls.append(now)
             return budget_left
+
+    def headers_of_answer(self, budget: Budget | None) -> dict[str, str]:
+        """The headers of an answer that leaves this budget."""
+        return self._headers.of_answer(budget)
+
+    def headers_of_fault(self, fault: Fault) -> dict[str, str]:
+        """The headers that a fault of 429 asks for, or else those that the emulator sends anyway."""
+        ahead = fault.reset or fault.delay
+        if ahead is None:
+            return {}
+        calls = USUAL_CALLS if self._limit is None else self._limit.calls
+        budget = Budget(calls, 0, self._clock() + ahead)
+        if fault.reset_unit is None:
+            return self._headers.of_refusal(ahead, budget)
+        return budget.headers(fault.reset_unit) | ({} if fault.delay is None else retry_after_header(fault.delay))
 
     def _take(self, api_key: str, now: datetime) -> Budget | None:
         if self._limit is None:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from rotator.emulator.app import Emulator
 from rotator.emulator.responses import TRANSPORT
 
-# Loopback and nothing else: the control interface has no password.
+# Loopback and nothing else: the control interface shows its requests without a password.
 _HOST = "127.0.0.1"
 
 

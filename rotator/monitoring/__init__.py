@@ -21,7 +21,7 @@ from rotator.monitoring.status import (
 )
 
 if TYPE_CHECKING:
-    from rotator.monitoring.exposition import Format, expose, requested_format
+    from rotator.monitoring.exposition import Format, content_type, expose, expose_parts, requested_format
     from rotator.monitoring.metrics import CIRCUIT_BREAKER, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics
 
 __all__ = [
@@ -38,8 +38,10 @@ __all__ = [
     "RetiringStatus",
     "State",
     "account_report",
+    "content_type",
     "describe",
     "expose",
+    "expose_parts",
     "first_due",
     "fleet_report",
     "masked",
@@ -48,7 +50,7 @@ __all__ = [
     "state",
 ]
 
-_EXPOSITION = ("Format", "expose", "requested_format")
+_EXPOSITION = ("Format", "content_type", "expose", "expose_parts", "requested_format")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,14 @@ The gauges are not stored: each scrape writes them from a status, as text. An ob
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from rotator.monitoring.metrics import Metrics
 from rotator.monitoring.status import AccountStatus, BalanceStatus, FleetStatus, State, state
@@ -33,23 +35,36 @@ def requested_format(accept: str) -> Format:
 
 
 def expose(metrics: Metrics, status: FleetStatus, form: Format = Format.TEXT) -> tuple[bytes, str]:
-    """Write every metric.
+    """Write every metric; return the text and its content type. Arguments as for `expose_parts`."""
+    return b"".join(expose_parts(metrics, status, form)), content_type(form)
+
+
+def content_type(form: Format) -> str:
+    """Return the content type of a format."""
+    return _encoder(form)[1]
+
+
+def expose_parts(metrics: Metrics, status: FleetStatus, form: Format = Format.TEXT) -> Iterator[bytes]:
+    """Write every metric, piece by piece: each is a few milliseconds of work for 10,000 accounts.
 
     Args:
         metrics: The counters.
         status: The status of every account.
         form: The format.
-
-    Returns:
-        The text and its content type.
     """
-    # All names are plain, so the versions and escapings that a client can request besides change nothing.
-    encode, content_type = choose_encoder(f"{form}; version=1.0.0" if form is Format.OPENMETRICS else "")
+    encode, _ = _encoder(form)
     counted = encode(_WithoutCreated(metrics.registry))
-    fleet = (*_fleet(status, metrics.token_expiry), *_rate_limits(status.accounts, metrics.budgets))
-    gauges = "".join(fleet).encode()
-    ending = _END if counted.endswith(_END) else b""
-    return counted.removesuffix(_END) + gauges + ending, content_type
+    yield counted.removesuffix(_END)
+    families = chain(_fleet(status, metrics.token_expiry), _rate_limits(status.accounts, metrics.budgets))
+    for family in families:
+        yield family.encode()
+    if counted.endswith(_END):
+        yield _END
+
+
+def _encoder(form: Format) -> tuple[Callable[[Collector], bytes], str]:
+    # All names are plain, so the versions and escapings that a client can request besides change nothing.
+    return choose_encoder(f"{form}; version=1.0.0" if form is Format.OPENMETRICS else "")
 
 
 class _WithoutCreated:

@@ -1,12 +1,15 @@
 """HTTP: the status page, its API, health checks and metrics."""
 
-from rotator.web.app import create_app
-from rotator.web.rendering import accepts_gzip
-from rotator.web.server import Limits, serving
+from rotator.web.answers import Request, Response, accepts_gzip
+from rotator.web.app import App
+from rotator.web.connection import Limits
+from rotator.web.server import serving
 
 __all__ = [
+    "App",
     "Limits",
+    "Request",
+    "Response",
     "accepts_gzip",
-    "create_app",
     "serving",
 ]

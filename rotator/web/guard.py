@@ -1,63 +1,35 @@
-"""Refuse requests that are not plain questions to a known name, and add security headers to every answer."""
+"""Refuse requests that are not plain questions to a known name."""
 
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from rotator.web.answers import Request, Response, error
 
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 # Probes come with any name, and these answers say nothing of the fleet.
 _ANY_HOST = frozenset({"/healthz", "/readyz"})
 
 
 class Guard:
-    """Middleware that checks each request and marks each answer.
+    """The check of each request.
 
     Args:
-        app: The application.
         allowed_hosts: Returns the names in the Host header that are allowed, besides IP addresses, "localhost" and this
             machine's name. "*.NAME" allows every name below NAME.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Callable[[], Iterable[str]]) -> None:
-        self._app = app
+    def __init__(self, allowed_hosts: Callable[[], Iterable[str]]) -> None:
         self._allowed_hosts = allowed_hosts
         self._own_names = frozenset({"localhost", socket.gethostname().lower()})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers[name] = value
-            await send(message)
-
-        app = self._refusal(scope) or self._app
-        await app(scope, receive, guarded)
-
-    def _refusal(self, scope: Scope) -> Response | None:
-        if scope["method"] not in ("GET", "HEAD"):
-            return JSONResponse({"error": "only GET and HEAD"}, 405, {"Allow": "GET, HEAD", "Connection": "close"})
-        headers = Headers(scope=scope)
-        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-            return JSONResponse({"error": "a request must not have a body"}, 413, {"Connection": "close"})
-        if scope["path"] not in _ANY_HOST and not self._allows(headers.get("host", "")):
-            return JSONResponse({"error": "unknown host name; daemon.allowed_hosts can allow it"}, 403)
+    def refusal(self, request: Request) -> Response | None:
+        """Return the answer to a request that is refused, or None."""
+        if request.method not in ("GET", "HEAD"):
+            return error(405, "only GET and HEAD", {"Allow": "GET, HEAD"}, closes=True)
+        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+            return error(413, "a request must not have a body", closes=True)
+        if request.path not in _ANY_HOST and not self._allows(request.headers.get("host", "")):
+            return error(403, "unknown host name; daemon.allowed_hosts can allow it")
         return None
 
     def _allows(self, host: str) -> bool:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import pwd
 import re
 import resource
 import subprocess
@@ -25,6 +26,7 @@ from structlog.testing import capture_logs
 
 from rotator import audit
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit.entry import person
 from rotator.audit.file import lock_file
 from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
@@ -82,7 +84,7 @@ def no_room(file: Path, left: int = 0) -> Iterator[None]:
 # --- a line ------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_says_who_did_what_to_which_secret_and_why(file: Path) -> None:
+def test_line_has_actor_action_secret_and_trigger(file: Path) -> None:
     log_at(file).note(CREATED, audit.Result.SUCCEEDED)
     (line,) = fields(file)
     assert line.pop("hash")
@@ -103,7 +105,7 @@ def test_a_line_says_who_did_what_to_which_secret_and_why(file: Path) -> None:
     }
 
 
-def test_each_hash_can_be_computed_with_ordinary_tools(file: Path) -> None:
+def test_hash_is_computed_with_ordinary_tools(file: Path) -> None:
     written(file, 3)
     before = None
     for line in file.read_text().splitlines():
@@ -114,7 +116,7 @@ def test_each_hash_can_be_computed_with_ordinary_tools(file: Path) -> None:
         before = digest
 
 
-def test_the_hash_goes_to_the_ordinary_log_as_well(file: Path) -> None:
+def test_hash_is_in_the_ordinary_log(file: Path) -> None:
     with capture_logs() as logs:
         written(file, 2)
     assert [(line["event"], line["seq"], line["act"]) for line in logs] == [
@@ -124,12 +126,12 @@ def test_the_hash_goes_to_the_ordinary_log_as_well(file: Path) -> None:
     assert [line["audit"] for line in logs] == [line["hash"] for line in fields(file)]
 
 
-def test_only_its_owner_can_read_a_new_log(file: Path) -> None:
+def test_new_log_is_readable_by_its_owner_only(file: Path) -> None:
     written(file)
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_nobody_s_words_can_begin_a_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_text_cannot_begin_a_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", '"}\n{"seq":2}\x1b[2J\u2028' + "x" * 1000)
     audit.person.cache_clear()
     try:
@@ -142,7 +144,7 @@ def test_nobody_s_words_can_begin_a_line(file: Path, monkeypatch: pytest.MonkeyP
     assert verify([file]).problem is None
 
 
-def test_without_a_file_nothing_is_audited(tmp_path: Path) -> None:
+def test_nothing_is_audited_without_a_file(tmp_path: Path) -> None:
     log = AuditLog(None)
     log.check()
     with log.acting(CREATED, required=True):
@@ -153,13 +155,13 @@ def test_without_a_file_nothing_is_audited(tmp_path: Path) -> None:
 # --- a chain -----------------------------------------------------------------------------------------------------
 
 
-def test_a_log_as_it_was_written_is_good(file: Path) -> None:
+def test_verify_accepts_an_unchanged_log(file: Path) -> None:
     written(file, 5)
     assert verify([file]) == Verdict(5, fields(file)[-1]["hash"], None)
 
 
 @pytest.mark.parametrize("edit", ["delete", "swap", "repeat"])
-def test_a_line_that_is_missing_moved_or_repeated_is_named(file: Path, edit: str) -> None:
+def test_verify_names_missing_moved_or_repeated_line(file: Path, edit: str) -> None:
     lines = written(file, 6)
     if edit == "delete":
         del lines[2:4]
@@ -172,7 +174,7 @@ def test_a_line_that_is_missing_moved_or_repeated_is_named(file: Path, edit: str
         assert problem(file, lines) == f"{file}:4 is out of order: seq 3 after 3"
 
 
-def test_a_line_made_anew_with_its_hash_does_not_fit_the_next(file: Path) -> None:
+def test_verify_names_a_rewritten_line(file: Path) -> None:
     lines = written(file, 3)
     content = lines[1].rpartition(b',"hash":"')[0].replace(b'"shop"', b'"else"')
     lines[1] = content + b',"hash":"' + hashlib.sha256(content).hexdigest().encode() + b'"}\n'
@@ -197,7 +199,7 @@ def test_verify_refuses_log_without_its_beginning(file: Path) -> None:
     assert "all lines were removed" in str(verify([file], start=hashes[3]).problem)
 
 
-def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path) -> None:
+def test_verify_with_head_finds_a_cut_end(file: Path) -> None:
     lines = written(file, 4)
     head = json.loads(lines[-1])["hash"]
     assert problem(file, lines, head) is None
@@ -208,7 +210,7 @@ def test_what_is_cut_off_the_end_is_missed_by_who_knows_the_last_hash(file: Path
 
 
 @given(st.data())
-def test_no_single_byte_can_be_changed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_verify_finds_any_changed_byte(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     file = tmp_path_factory.mktemp("audit") / "audit.jsonl"
     content = bytearray(b"".join(written(file, 3)))
     place = data.draw(st.integers(0, len(content) - 2))  # the last line's end is no part of what it says
@@ -217,7 +219,7 @@ def test_no_single_byte_can_be_changed(tmp_path_factory: pytest.TempPathFactory,
     assert problem(file, [bytes(content)]) is not None
 
 
-def test_what_is_no_line_is_a_change_wherever_it_stands(file: Path) -> None:
+def test_verify_finds_foreign_text_anywhere(file: Path) -> None:
     lines = written(file, 2)
     for place in range(3):
         edited = [*lines[:place], b'{"seq":7}\n', *lines[place:]]
@@ -228,7 +230,7 @@ def test_what_is_no_line_is_a_change_wherever_it_stands(file: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [1, 40, 200])
-def test_a_line_cut_off_by_a_crash_does_not_end_the_chain(file: Path, left: int) -> None:
+def test_chain_continues_after_a_truncated_line(file: Path, left: int) -> None:
     lines = written(file, 3)
     file.write_bytes(b"".join(lines[:2]) + lines[2][:left])
     assert verify([file]).problem == (
@@ -243,7 +245,7 @@ def test_a_line_cut_off_by_a_crash_does_not_end_the_chain(file: Path, left: int)
     )
 
 
-def test_a_line_that_only_lacks_its_end_is_whole(file: Path) -> None:
+def test_line_without_its_break_is_valid(file: Path) -> None:
     lines = written(file, 2)
     file.write_bytes(b"".join(lines).removesuffix(b"\n"))
     assert verify([file]).problem is None
@@ -252,7 +254,7 @@ def test_a_line_that_only_lacks_its_end_is_whole(file: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 30])
-def test_a_full_disk_loses_lines_and_the_next_one_says_how_many(file: Path, left: int) -> None:
+def test_next_line_counts_lines_lost_to_full_disk(file: Path, left: int) -> None:
     written(file, 2)
     before, log = file.read_bytes(), log_at(file)
     with no_room(file, left), capture_logs() as logs:
@@ -269,7 +271,7 @@ def test_a_full_disk_loses_lines_and_the_next_one_says_how_many(file: Path, left
     assert verdict.notes == (f"lines that could not be written before {file}:3, as it says: 2",)
 
 
-def test_what_has_to_be_noted_first_is_not_begun_without(file: Path) -> None:
+def test_required_line_stops_an_action_when_impossible(file: Path) -> None:
     log, done = log_at(file), []
     written(file, 1)
     with no_room(file), pytest.raises(AuditError) as caught, log.acting(CREATED, required=True):
@@ -291,13 +293,13 @@ def test_what_has_to_be_noted_first_is_not_begun_without(file: Path) -> None:
         (RotatorError("no"), "failed"),
     ],
 )
-def test_what_became_of_an_act_is_told_by_how_it_ended(file: Path, error: RotatorError, result: str) -> None:
+def test_result_line_follows_the_error(file: Path, error: RotatorError, result: str) -> None:
     with pytest.raises(type(error)), log_at(file).acting(CREATED):
         raise error
     assert [line["result"] for line in fields(file)] == ["started", result]
 
 
-def test_of_an_act_that_was_interrupted_nothing_is_claimed(file: Path) -> None:
+def test_interrupted_action_has_no_result_line(file: Path) -> None:
     with pytest.raises(KeyboardInterrupt), log_at(file).acting(CREATED):
         raise KeyboardInterrupt
     assert [line["result"] for line in fields(file)] == ["started"]
@@ -336,7 +338,7 @@ def test_nested_line_stops_neither_verify_nor_writers(file: Path, depth: int) ->
     assert json.loads(file.read_bytes().splitlines()[-1])["result"] == "succeeded"
 
 
-def test_any_exception_of_the_log_is_a_lost_line(file: Path) -> None:
+def test_any_exception_is_a_lost_line(file: Path) -> None:
     def broken() -> datetime:
         raise RecursionError
 
@@ -350,6 +352,23 @@ def test_any_exception_of_the_log_is_a_lost_line(file: Path) -> None:
     with pytest.raises(AuditError, match="Nothing was changed"), log.acting(CREATED, required=True):
         counted.append("not to be done")
     assert len(counted) == 3
+
+
+def test_failing_user_database_is_a_lost_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(uid: int) -> None:
+        raise OSError("the directory service does not respond")
+
+    monkeypatch.setattr(pwd, "getpwuid", broken)
+    person.cache_clear()
+    try:
+        with capture_logs() as logs, log_at(file).acting(CREATED):
+            pass
+    finally:
+        person.cache_clear()
+    assert [(line["event"], line["line"]["result"]) for line in logs] == [
+        ("audit.lost", "started"),
+        ("audit.lost", "succeeded"),
+    ]
 
 
 def test_old_lines_stay_valid(file: Path) -> None:
@@ -391,7 +410,7 @@ def test_threads_and_processes_write_one_chain(file: Path) -> None:
     assert verify([file]) == Verdict(200, fields(file)[-1]["hash"], None)
 
 
-def test_a_file_that_is_moved_away_is_gone_on_from(file: Path) -> None:
+def test_chain_continues_after_log_rotation(file: Path) -> None:
     log = log_at(file)
     written(file, 2)
     moved = file.rename(f"{file}-20261123")
@@ -404,7 +423,7 @@ def test_a_file_that_is_moved_away_is_gone_on_from(file: Path) -> None:
     assert verify([moved, file]).problem == f"{file}:1 follows on seq 2 with seq 4: the lines between are missing"
 
 
-def test_a_line_cut_off_at_the_end_of_a_file_that_was_moved_away_is_told_by_the_next_file(file: Path) -> None:
+def test_next_file_names_truncated_line_of_rotated_file(file: Path) -> None:
     lines = written(file, 2)
     moved = file.rename(f"{file}.1")
     moved.write_bytes(lines[0] + lines[1][:50])
@@ -413,7 +432,7 @@ def test_a_line_cut_off_at_the_end_of_a_file_that_was_moved_away_is_told_by_the_
     assert verify([moved, file]).notes == (f"{moved}:2 was truncated during its write, as the next line says",)
 
 
-def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file: Path) -> None:
+def test_verify_finds_break_after_immediate_compression(file: Path) -> None:
     first = b"".join(written(file, 2))
     Path(f"{file}.1.gz").write_bytes(gzip.compress(first))
     file.unlink()
@@ -424,7 +443,7 @@ def test_what_is_compressed_at_once_cannot_be_gone_on_from_and_that_is_seen(file
     assert verify([moved, file]).problem == f"{file}:1 starts a new chain: the lines between it and seq 2 are missing"
 
 
-def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_one(file: Path) -> None:
+def test_waiting_writer_uses_the_new_file(file: Path) -> None:
     written(file, 1)
     with lock_file(file).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -441,7 +460,7 @@ def test_a_writer_that_waited_while_the_file_was_moved_away_writes_to_the_new_on
 # --- what it may be given --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_file_is_one_line(tmp_path: Path) -> None:
     link, pipe, foreign = tmp_path / "link", tmp_path / "pipe", tmp_path / "foreign"
     link.symlink_to(tmp_path / "elsewhere")
     os.mkfifo(pipe)
@@ -460,7 +479,7 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_log_that_ends_in_the_middle_of_its_first_line_may_be_gone_on_from(file: Path) -> None:
+def test_log_with_truncated_first_line_can_continue(file: Path) -> None:
     file.write_bytes(written(file, 1)[0][:30])
     AuditLog(file).check()
     written(file, 1)
@@ -471,7 +490,7 @@ def test_a_log_that_ends_in_the_middle_of_its_first_line_may_be_gone_on_from(fil
     ("recipe", "bits"),
     [(Recipe(), 148.8), (Recipe(length=22), 131.0), (Recipe(length=8), 47.2), (Recipe(8, "aA1"), 12.5)],
 )
-def test_how_hard_a_value_is_to_guess(recipe: Recipe, bits: float) -> None:
+def test_strength_of_a_value_is_computed(recipe: Recipe, bits: float) -> None:
     assert round(recipe.entropy, 1) == bits
 
 
@@ -492,7 +511,7 @@ def acts(file: Path) -> list[str]:
 WHOLE = [f"{act} {result}" for act in ("create", "publish", "revoke") for result in ("started", "succeeded")]
 
 
-def test_a_rotation_has_two_lines_for_each_thing_it_does(file: Path) -> None:
+def test_rotation_has_two_lines_for_each_action(file: Path) -> None:
     world = audited(file, grace=timedelta())
     outcome = rotate(world, runner="host/1/ab")
     assert acts(file) == WHOLE
@@ -510,7 +529,7 @@ def test_a_rotation_has_two_lines_for_each_thing_it_does(file: Path) -> None:
     assert verify([file]).problem is None
 
 
-def test_values_that_could_be_guessed_have_no_fingerprint(file: Path) -> None:
+def test_guessable_values_have_no_fingerprint(file: Path) -> None:
     world = audited(file)
     world.settings = world.settings.model_copy(
         update={"accounts": (world.account.model_copy(update={"secret_length": 21}),)}
@@ -531,7 +550,7 @@ def test_values_that_could_be_guessed_have_no_fingerprint(file: Path) -> None:
         (Revoke, True, WHOLE, []),
     ],
 )
-def test_after_a_crash_the_next_run_notes_what_it_does_and_what_it_finds(
+def test_run_after_a_crash_records_its_findings(
     file: Path, kind: Any, then_perform: bool, first: list[str], then: list[str]
 ) -> None:
     world = audited(file, grace=timedelta())
@@ -545,7 +564,7 @@ def test_after_a_crash_the_next_run_notes_what_it_does_and_what_it_finds(
 
 
 @pytest.mark.parametrize("fault", ["lost-before", "lost-after"])
-def test_a_create_whose_answer_was_lost_is_one_that_may_have_happened(file: Path, fault: str) -> None:
+def test_create_with_lost_answer_is_unknown(file: Path, fault: str) -> None:
     world = audited(file)
     world.provider.fault = fault
     rotate(world)
@@ -554,7 +573,7 @@ def test_a_create_whose_answer_was_lost_is_one_that_may_have_happened(file: Path
 
 
 @pytest.mark.parametrize("fault", ["lost-before", "lost-after"])
-def test_a_publication_whose_answer_was_lost_is_found_by_the_next_run(file: Path, fault: str) -> None:
+def test_publication_with_lost_answer_is_found_later(file: Path, fault: str) -> None:
     world = audited(file)
     run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=False)
     world.clock.wait(timedelta(hours=1))
@@ -570,7 +589,7 @@ def test_a_publication_whose_answer_was_lost_is_found_by_the_next_run(file: Path
     assert acts(file)[4:] == (again if fault == "lost-before" else ["publish confirmed"])
 
 
-def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path) -> None:
+def test_overtaken_rotation_has_no_create_line(file: Path) -> None:
     world = audited(file)
     rotation = world.rotation(fresh_after=world.clock())
     run_until(rotation, Prepare, then_perform=False)
@@ -582,7 +601,7 @@ def test_a_rotation_that_another_runner_got_ahead_of_created_nothing(file: Path)
 
 
 @pytest.mark.parametrize("kind", [Create, Publish, Revoke])
-def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path, kind: type[Step]) -> None:
+def test_lease_is_checked_after_a_slow_line(file: Path, kind: type[Step]) -> None:
     """Patroni's rule: whatever comes between the look at the lease and the act is taken from the lease."""
     world = audited(file, grace=timedelta())
     delays: list[timedelta] = []
@@ -604,7 +623,7 @@ def test_the_lease_is_looked_at_after_the_line_that_may_take_a_while(file: Path,
     assert acts(file)[-2:] == [f"{kind.__name__.lower()} started", f"{kind.__name__.lower()} failed"]
 
 
-def test_a_rescue_says_that_it_is_one(file: Path) -> None:
+def test_rescue_is_recorded_as_one(file: Path) -> None:
     world = audited(file)
     world.publish("WrongSecret001")
     world.clock.wait(timedelta(hours=1))
@@ -616,7 +635,7 @@ def test_a_rescue_says_that_it_is_one(file: Path) -> None:
     ]
 
 
-def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
+def test_adopted_value_has_no_fingerprint(file: Path) -> None:
     world = World(audit=AuditLog(file))
     world.provider.add("shopkey", FIRST)
     Operator(world.rotation()).adopt(SecretStr(FIRST), None)
@@ -627,7 +646,7 @@ def test_what_a_person_adopts_has_no_fingerprint(file: Path) -> None:
     assert {line["fingerprint"] for line in fields(file)} == {None}
 
 
-def test_what_a_person_resolves_is_noted_before_it_is_revoked(file: Path) -> None:
+def test_resolve_is_recorded_before_its_revocation(file: Path) -> None:
     world = audited(file)
     first_id = str(world.journal.current_id)
     world.provider.add("shopkey", "ByHandSecret01")
@@ -643,7 +662,7 @@ def test_what_a_person_resolves_is_noted_before_it_is_revoked(file: Path) -> Non
 # --- the promise comes first -------------------------------------------------------------------------------------
 
 
-def test_no_new_rotation_begins_while_the_log_cannot_be_written(file: Path) -> None:
+def test_no_rotation_starts_when_log_is_unwritable(file: Path) -> None:
     world = audited(file)
     written(file, 1)
     before = world.vault.versions["rotator/journal/shop"][-1]
@@ -661,7 +680,7 @@ def test_no_new_rotation_begins_while_the_log_cannot_be_written(file: Path) -> N
 
 
 @pytest.mark.parametrize("kind", [Create, Publish, Event.COMMITTED, Revoke])
-def test_what_is_under_way_is_finished_without_the_log(file: Path, kind: Any) -> None:
+def test_started_rotation_finishes_when_log_is_unwritable(file: Path, kind: Any) -> None:
     world = audited(file, grace=timedelta())
     run_until(world.rotation(fresh_after=world.clock()), kind, then_perform=False)
     world.clock.wait(timedelta(hours=1))
@@ -679,7 +698,7 @@ def test_what_is_under_way_is_finished_without_the_log(file: Path, kind: Any) ->
     assert verify([file]).problem is None
 
 
-def test_a_rescue_is_never_withheld(file: Path) -> None:
+def test_rescue_happens_when_log_is_unwritable(file: Path) -> None:
     world = World(secondary=True)
     world.provider.add("shopkey", FIRST)
     world.publish(FIRST)
@@ -705,9 +724,7 @@ def payments(cluster: Cluster, file: Path) -> Payments:
     return made
 
 
-def test_the_real_command_leaves_a_log_that_leads_from_a_leaked_value_to_its_rotation(
-    cluster: Cluster, payments: Payments, file: Path
-) -> None:
+def test_log_leads_from_leaked_value_to_its_rotation(cluster: Cluster, payments: Payments, file: Path) -> None:
     rotated = cluster.run("rotate-now", "payments", "--json", env={"SUDO_USER": "alice"})
     assert rotated.code == 0, rotated
     assert acts(file) == WHOLE[:4]
@@ -735,7 +752,7 @@ def test_the_real_command_leaves_a_log_that_leads_from_a_leaked_value_to_its_rot
     }
 
 
-def test_what_people_do_by_hand_is_audited(cluster: Cluster, payments: Payments, file: Path) -> None:
+def test_manual_commands_are_audited(cluster: Cluster, payments: Payments, file: Path) -> None:
     assert cluster.run("rotate-now", "payments", "--compromised").code == 0
     before = len(acts(file))
 
@@ -761,9 +778,7 @@ def test_what_people_do_by_hand_is_audited(cluster: Cluster, payments: Payments,
     assert verify([file]).problem is None
 
 
-def test_a_log_that_cannot_be_opened_stops_every_command_that_changes_something(
-    cluster: Cluster, payments: Payments, tmp_path: Path
-) -> None:
+def test_unopenable_log_stops_every_changing_command(cluster: Cluster, payments: Payments, tmp_path: Path) -> None:
     nowhere = {"ROTATOR_AUDIT__FILE": str(tmp_path / "nowhere" / "audit.jsonl")}
     assert cluster.run("rotate-now", "payments", "--due").code == 0
     before = payments.live
@@ -783,7 +798,7 @@ def test_a_log_that_cannot_be_opened_stops_every_command_that_changes_something(
     assert cluster.run("status", env=nowhere).code == 0
 
 
-def test_a_log_that_is_not_there_is_not_a_good_one(cluster: Cluster, file: Path) -> None:
+def test_verify_refuses_a_missing_log(cluster: Cluster, file: Path) -> None:
     cluster.configure([opened(cluster).entry()])
     for args, says in [([], "There is no audit log"), ([str(file)], f"{file} cannot be read: No such file")]:
         found = cluster.run("audit", "verify", *args)
@@ -791,9 +806,7 @@ def test_a_log_that_is_not_there_is_not_a_good_one(cluster: Cluster, file: Path)
         assert says in found.err
 
 
-def test_a_daemon_audits_what_it_does_and_keeps_its_log_if_a_new_one_cannot_be_opened(
-    cluster: Cluster, payments: Payments, file: Path
-) -> None:
+def test_daemon_keeps_its_log_when_new_one_fails(cluster: Cluster, payments: Payments, file: Path) -> None:
     every = {"every": "3s", "grace": "0s", "jitter": "0s"}
     cluster.configure([payments.entry()], audit={"file": file}, defaults=every)
     with cluster.daemon() as daemon:

@@ -114,10 +114,10 @@ def test_codes_are_shown_as_words() -> None:
     }
     assert words == {
         "Is the circuit breaker open?": {"0": "no", "1": "yes: no new rotation"},
-        "Is the file's configuration in force?": {"0": "no: refused", "1": "yes"},
+        "Is the present configuration in force?": {"0": "no: refused", "1": "yes"},
     }
     missing = [panel["fieldConfig"]["defaults"]["noValue"] for panel in ASKING if "noValue" in str(panel)]
-    assert missing == ["none is there", "it never ends", "not looked after", "never", "there is none"]
+    assert missing == ["none", "never", "not managed", "never", "none"]
 
 
 def test_variables_choose_data_source_and_job() -> None:
@@ -180,8 +180,8 @@ def red_from(title: str) -> float:
 @pytest.mark.parametrize(
     ("title", "alert", "condition"),
     [
-        ("How long is the start delay of nine jobs of ten at most?", "RotatorScheduleLate", "> {}"),
-        ("How long is the Vault token good for?", "RotatorVaultTokenExpiring", "- time() < {}"),
+        ("How late do jobs start (90th percentile)?", "RotatorScheduleLate", "> {}"),
+        ("When does the Vault token expire?", "RotatorVaultTokenExpiring", "- time() < {}"),
         ("Is the circuit breaker open?", "RotatorCircuitBreakerOpen", "== {}"),
         ("Which balances are low?", "RotatorLowBalance", ""),
     ],
@@ -199,7 +199,7 @@ def test_red_is_overdue_where_rotations_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["How many processes are ready?", "Are all shards there?", "Is the file's configuration in force?"]
+    "title", ["How many processes are ready?", "Are all shards there?", "Is the present configuration in force?"]
 )
 def test_panel_is_red_below_one(title: str) -> None:
     assert red_from(title) == 1

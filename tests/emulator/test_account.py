@@ -25,7 +25,7 @@ from starlette.routing import Route
 from rotator.emulator import Emulator, Operation, Profile, UnknownAccountError, parse_euros, running
 from rotator.emulator.wire import read
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, problem, world
+from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, Clock, World, in_control, problem, world
 
 BALANCE, TOP_UP, SETTINGS = "/account/get-balance", "/account/top-up", "/account/settings"
 LOGIN = {"api_key": KEY, "api_secret": SECRET}
@@ -58,7 +58,7 @@ def xml(response: httpx.Response) -> tuple[str, dict[str, str | None]]:
 
 
 @pytest.mark.parametrize("path", [BALANCE, TOP_UP, SETTINGS])
-def test_the_query_and_basic_both_let_in(path: str) -> None:
+def test_query_and_basic_both_authenticate(path: str) -> None:
     with world(profile=RICH) as w:
         assert ask(w, path).status_code == 200
         assert ask(w, path, auth=None, params=LOGIN).status_code == 200
@@ -66,7 +66,7 @@ def test_the_query_and_basic_both_let_in(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [TOP_UP, SETTINGS])
-def test_the_form_of_a_post_lets_in_as_older_clients_do_it(path: str) -> None:
+def test_form_of_a_post_authenticates(path: str) -> None:
     with world(profile=RICH) as w:
         assert ask(w, path, auth=None, data=LOGIN).status_code == 200
         assert refusal(w.client.request("POST", path, auth=None, json=LOGIN), 401)
@@ -89,7 +89,7 @@ def test_the_form_of_a_post_lets_in_as_older_clients_do_it(path: str) -> None:
         {"auth": (KEY, "Wrong12345")},
     ],
 )
-def test_whoever_does_not_say_clearly_who_calls_is_refused(path: str, options: dict[str, Any]) -> None:
+def test_ambiguous_credentials_are_refused(path: str, options: dict[str, Any]) -> None:
     with world(profile=RICH) as w:
         response = ask(w, path, **{"auth": None, **options})
         assert refusal(response, 401) == "authentication failed"
@@ -97,7 +97,7 @@ def test_whoever_does_not_say_clearly_who_calls_is_refused(path: str, options: d
         assert w.emulator.profile(KEY) == RICH
 
 
-def test_secrets_are_not_managed_with_credentials_in_the_query_or_the_body() -> None:
+def test_secret_operations_accept_basic_only() -> None:
     with world() as w:
         problem(w.client.get(PATH, auth=None, params=LOGIN), 401, "Unauthorized")
         bodies: list[dict[str, Any]] = [{"json": {"secret": NEW} | LOGIN}, {"data": {"secret": NEW} | LOGIN}]
@@ -106,7 +106,7 @@ def test_secrets_are_not_managed_with_credentials_in_the_query_or_the_body() -> 
         assert w.live() == [SECRET]
 
 
-def test_every_live_secret_of_an_account_opens_its_balance() -> None:
+def test_every_live_secret_reads_the_balance() -> None:
     with world() as w:
         w.create()
         assert ask(w, BALANCE, auth=(KEY, NEW)).status_code == 200
@@ -117,7 +117,7 @@ def test_every_live_secret_of_an_account_opens_its_balance() -> None:
 # --- the balance -----------------------------------------------------------------------------------------------
 
 
-def test_the_balance_is_told_in_json_unless_xml_is_liked_better() -> None:
+def test_balance_is_json_unless_xml_is_preferred() -> None:
     with world(profile=Profile(Decimal("10.171275"))) as w:
         response = ask(w, BALANCE)
         assert response.headers["content-type"] == "application/json"
@@ -143,13 +143,13 @@ def test_the_balance_is_told_in_json_unless_xml_is_liked_better() -> None:
         ("text/html, application/xml;q=0.9, */*;q=0.8", "xml"),
     ],
 )
-def test_what_the_client_accepts_decides_the_form(accept: str, kind: str) -> None:
+def test_accept_header_decides_the_format(accept: str, kind: str) -> None:
     with world() as w:
         response = ask(w, BALANCE, headers={"Accept": accept})
         assert response.headers["content-type"].partition(";")[0] == f"application/{kind}"
 
 
-def test_secrets_are_answered_in_json_whatever_the_client_likes() -> None:
+def test_secret_operations_always_answer_json() -> None:
     with world() as w:
         assert "_embedded" in w.client.get(PATH, headers={"Accept": "application/xml"}).json()
 
@@ -157,7 +157,7 @@ def test_secrets_are_answered_in_json_whatever_the_client_likes() -> None:
 @pytest.mark.parametrize(
     ("path", "root"), [(BALANCE, "accountBalance"), (TOP_UP, "response"), (SETTINGS, "account-settings")]
 )
-def test_a_refusal_is_told_in_xml_as_well(path: str, root: str) -> None:
+def test_refusal_is_xml_when_xml_is_preferred(path: str, root: str) -> None:
     with world() as w:
         response = ask(w, path, auth=None, headers={"Accept": "application/xml"})
         assert response.status_code == 401
@@ -167,7 +167,7 @@ def test_a_refusal_is_told_in_xml_as_well(path: str, root: str) -> None:
 # --- the top-up ------------------------------------------------------------------------------------------------
 
 
-def test_a_top_up_adds_its_amount_to_the_caller_alone_and_answers_in_every_known_way() -> None:
+def test_top_up_adds_to_the_callers_balance_only() -> None:
     with world(f"{KEY}:{SECRET}", f"child001:{SECRET}", profile=RICH, top_up=Decimal("2.25")) as w:
         assert ask(w, TOP_UP).json() == {"response": "success", "error-code": "200", "error-code-label": "success"}
         root, fields = xml(ask(w, TOP_UP, headers={"Accept": "application/xml"}))
@@ -185,7 +185,7 @@ def test_without_auto_reload_there_is_no_top_up() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"trx": ""}, {"TRX": "8ef2447e"}])
-def test_a_top_up_says_which_payment_it_repeats(data: dict[str, str]) -> None:
+def test_top_up_requires_a_transaction(data: dict[str, str]) -> None:
     with world(profile=RICH) as w:
         assert refusal(w.client.post(TOP_UP, data=data), 401) == "trx is required"
         assert w.emulator.profile(KEY) == RICH
@@ -200,7 +200,7 @@ def test_a_top_up_says_which_payment_it_repeats(data: dict[str, str]) -> None:
         (b"&".join(b"trx=1" for _ in range(101)), "application/x-www-form-urlencoded"),
     ],
 )
-def test_a_body_that_is_no_form_is_refused(content: bytes, kind: str) -> None:
+def test_body_without_a_form_is_refused(content: bytes, kind: str) -> None:
     with world(profile=RICH) as w:
         response = w.client.post(TOP_UP, content=content, headers={"Content-Type": kind})
         assert "form" in refusal(response, 400)
@@ -210,7 +210,7 @@ def test_a_body_that_is_no_form_is_refused(content: bytes, kind: str) -> None:
 # --- the settings ----------------------------------------------------------------------------------------------
 
 
-def test_settings_without_a_change_are_told_with_the_usual_limits() -> None:
+def test_settings_without_a_change_show_usual_limits() -> None:
     with world() as w:
         assert w.client.post(SETTINGS).json() == {
             "mo-callback-url": "",
@@ -224,7 +224,7 @@ def test_settings_without_a_change_are_told_with_the_usual_limits() -> None:
 
 
 @pytest.mark.parametrize(("mo", "dr"), [("moCallBackUrl", "drCallBackUrl"), ("moCallbackUrl", "drCallbackUrl")])
-def test_a_callback_is_set_in_either_spelling_kept_when_omitted_and_unset_when_empty(mo: str, dr: str) -> None:
+def test_callback_is_set_and_unset_in_either_spelling(mo: str, dr: str) -> None:
     def callbacks(response: httpx.Response) -> tuple[str, str]:
         return response.json()["mo-callback-url"], response.json()["dr-callback-url"]
 
@@ -236,14 +236,14 @@ def test_a_callback_is_set_in_either_spelling_kept_when_omitted_and_unset_when_e
         assert callbacks(w.client.post(SETTINGS)) == ("", DR)
 
 
-def test_a_callback_in_both_spellings_is_taken_from_the_documented_one_and_must_be_right_in_both() -> None:
+def test_documented_spelling_of_a_callback_wins() -> None:
     with world() as w:
         both = {"moCallbackUrl": DR, "moCallBackUrl": MO}
         assert w.client.post(SETTINGS, data=both).json()["mo-callback-url"] == MO
         assert "moCallbackUrl" in refusal(w.client.post(SETTINGS, data=both | {"moCallbackUrl": "no URL"}), 420)
 
 
-def test_a_callback_in_xml_keeps_its_ampersands() -> None:
+def test_callback_in_xml_keeps_its_ampersands() -> None:
     with world() as w:
         url = "https://example.com/?a=1&b=<2>"
         _, fields = xml(w.client.post(SETTINGS, data={"moCallBackUrl": url}, headers={"Accept": "application/xml"}))
@@ -269,7 +269,7 @@ def test_a_callback_in_xml_keeps_its_ampersands() -> None:
         "https://example.com/" + "x" * 2048,
     ],
 )
-def test_what_is_no_url_is_refused_unquoted_and_neither_callback_changed(url: str) -> None:
+def test_invalid_callback_is_refused_and_changes_nothing(url: str) -> None:
     with world() as w:
         response = w.client.post(SETTINGS, data={"moCallBackUrl": MO, "drCallBackUrl": url})
         label = refusal(response, 420)
@@ -281,7 +281,7 @@ def test_what_is_no_url_is_refused_unquoted_and_neither_callback_changed(url: st
 @pytest.mark.parametrize(
     "url", ["http://localhost", "http://127.0.0.1:8080/x", "https://[::1]:8443/?q", "https://a.b-c.example#!$&'()*+,;="]
 )
-def test_every_ordinary_url_is_taken_and_called_by_nobody(url: str) -> None:
+def test_ordinary_callback_is_accepted_and_not_called(url: str) -> None:
     with world() as w:
         assert w.client.post(SETTINGS, data={"moCallBackUrl": url}).json()["mo-callback-url"] == url
 
@@ -301,7 +301,7 @@ def hooks() -> Iterator[str]:
         yield url
 
 
-def test_a_callback_is_taken_only_if_it_answers_200_when_that_is_checked() -> None:
+def test_checked_callback_must_answer_200() -> None:
     with hooks() as url, world(check_callbacks=True) as w:
         assert w.client.post(SETTINGS, data={"moCallBackUrl": f"{url}/200"}).status_code == 200
         before = w.emulator.profile(KEY)
@@ -312,7 +312,7 @@ def test_a_callback_is_taken_only_if_it_answers_200_when_that_is_checked() -> No
         assert w.client.post(SETTINGS, data={"moCallBackUrl": ""}).json()["mo-callback-url"] == ""
 
 
-def test_a_callback_that_nobody_serves_or_on_another_machine_is_refused_when_that_is_checked() -> None:
+def test_checked_callback_must_be_a_local_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with world(check_callbacks=True) as w:
@@ -324,7 +324,7 @@ def test_a_callback_that_nobody_serves_or_on_another_machine_is_refused_when_tha
         assert w.emulator.profile(KEY) == Profile()
 
 
-def test_a_callback_that_never_answers_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checked_callback_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rotator.emulator.callbacks.TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, world(check_callbacks=True) as w:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
@@ -336,7 +336,7 @@ def test_a_callback_that_never_answers_is_given_up_on(monkeypatch: pytest.Monkey
 # --- limits and faults -----------------------------------------------------------------------------------------
 
 
-def test_more_calls_a_second_than_allowed_are_refused_for_this_account_alone() -> None:
+def test_calls_per_second_are_limited_by_account() -> None:
     clock = Clock()
     with world(f"{KEY}:{SECRET}", f"child001:{SECRET}", max_calls_per_second=3, clock=clock) as w:
         assert w.client.post(SETTINGS).json()["max-calls-per-second"] == 3
@@ -351,7 +351,7 @@ def test_more_calls_a_second_than_allowed_are_refused_for_this_account_alone() -
         assert [ask(w, BALANCE).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_calls_of_somebody_who_cannot_log_in_do_not_count() -> None:
+def test_unauthenticated_calls_do_not_count() -> None:
     with world(max_calls_per_second=1, clock=Clock()) as w:
         assert [ask(w, BALANCE, auth=(KEY, "Wrong12345")).status_code for _ in range(3)] == [401] * 3
         assert ask(w, BALANCE).status_code == 200
@@ -371,7 +371,7 @@ def test_faults_hit_these_operations_as_well(path: str, name: str) -> None:
         assert [request.status for request in w.emulator.requests] == [429, 503, None, 200]
 
 
-def test_a_lost_answer_of_a_top_up_leaves_the_money_there() -> None:
+def test_top_up_with_lost_answer_is_applied() -> None:
     with world(profile=RICH, faults=["top-up:drop-after", "top-up:504-after"]) as w:
         with pytest.raises(httpx.RemoteProtocolError):
             ask(w, TOP_UP)
@@ -382,14 +382,14 @@ def test_a_lost_answer_of_a_top_up_leaves_the_money_there() -> None:
 # --- who runs it -----------------------------------------------------------------------------------------------
 
 
-def test_the_balance_and_the_auto_reload_are_set_over_the_control_interface() -> None:
+def test_control_interface_sets_balance_and_auto_reload() -> None:
     path = f"/_emulator/accounts/{KEY}"
     with world() as w:
         assert w.client.get(path).json() == {"balance": "10", "auto_reload": False}
-        changed = w.client.patch(path, json={"balance": "0.5", "auto_reload": True})
+        changed = w.client.patch(path, json={"balance": "0.5", "auto_reload": True}, auth=in_control)
         assert changed.json() == {"balance": "0.5", "auto_reload": True}
         assert ask(w, BALANCE).json() == {"value": 0.5, "autoReload": True}
-        w.client.patch(path, json={"auto_reload": False})
+        w.client.patch(path, json={"auto_reload": False}, auth=in_control)
         assert w.emulator.profile(KEY) == Profile(Decimal("0.5"), auto_reload=False)
         assert not w.emulator.requests[1:], "looking and setting is not asking the provider"
 
@@ -398,23 +398,25 @@ def test_the_balance_and_the_auto_reload_are_set_over_the_control_interface() ->
     "content",
     [b"{", b"[]", b'{"balance": -1}', b'{"balance": "NaN"}', b'{"auto_reload": "yes"}', b'{"secret": "Secret12345"}'],
 )
-def test_a_change_that_cannot_be_read_is_refused(content: bytes) -> None:
+def test_invalid_change_is_refused(content: bytes) -> None:
     with world() as w:
-        body = problem(w.client.patch(f"/_emulator/accounts/{KEY}", content=content), 400, "Bad Request")
+        refused = w.client.patch(f"/_emulator/accounts/{KEY}", content=content, auth=in_control)
+        body = problem(refused, 400, "Bad Request")
         assert SECRET not in str(body)
         assert w.emulator.profile(KEY) == Profile()
 
 
-def test_an_account_that_does_not_exist_cannot_be_changed() -> None:
+def test_unknown_account_cannot_be_changed() -> None:
     with world() as w:
-        problem(w.client.patch("/_emulator/accounts/nobody01", json={"balance": 1}), 404, "Invalid API Key")
+        refused = w.client.patch("/_emulator/accounts/nobody01", json={"balance": 1}, auth=in_control)
+        problem(refused, 404, "Invalid API Key")
         with pytest.raises(UnknownAccountError):
             w.emulator.change_account("nobody01", auto_reload=True)
         with pytest.raises(UnknownAccountError):
             w.emulator.profile("nobody01")
 
 
-def test_the_log_names_the_account_of_the_caller_and_no_secret_wherever_it_was_sent() -> None:
+def test_request_log_names_accounts_and_no_secret() -> None:
     with world(profile=RICH) as w:
         ask(w, BALANCE, auth=None, params=LOGIN)
         ask(w, TOP_UP, auth=None, data=LOGIN)
@@ -436,7 +438,7 @@ def test_the_log_names_the_account_of_the_caller_and_no_secret_wherever_it_was_s
         assert "Wrong12345" not in shown.text
 
 
-def test_a_call_taken_off_the_wire_does_not_show_its_secret() -> None:
+def test_parsed_call_does_not_show_its_secret() -> None:
     body = f"api_key={KEY}&api_secret={SECRET}&trx=1".encode()
 
     async def receive() -> dict[str, Any]:
@@ -450,16 +452,16 @@ def test_a_call_taken_off_the_wire_does_not_show_its_secret() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1,5", "1.", ".5", "NaN", "1e9", "ten", "1234567890"])
-def test_an_amount_that_cannot_be_read_is_refused(text: str) -> None:
+def test_invalid_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="euros"):
         parse_euros(text)
 
 
-def test_an_amount_is_read_exactly() -> None:
+def test_amount_is_read_exactly() -> None:
     assert parse_euros("10.17127500") == Decimal("10.171275")
 
 
-def test_the_command_takes_what_the_emulator_takes() -> None:
+def test_command_passes_options_to_the_emulator() -> None:
     options = "--balance 2.5 --top-up 1.25 --auto-reload --max-calls-per-second 4 --check-callbacks"
     arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
     with subprocess.Popen([*arguments, *options.split()], stdout=subprocess.PIPE, text=True) as server:

@@ -22,9 +22,7 @@ expected-statuses = [400, 401, 420]
 
 
 @pytest.mark.parametrize("revision", Revision)
-def test_hundreds_of_requests_right_and_wrong_are_answered_as_the_document_says(
-    revision: Revision, tmp_path: Path
-) -> None:
+def test_requests_are_answered_as_documented(revision: Revision, tmp_path: Path) -> None:
     written = tmp_path / "openapi.json"
     written.write_text(json.dumps(document(revision)))
     outcome = examine(
@@ -44,7 +42,7 @@ def test_hundreds_of_requests_right_and_wrong_are_answered_as_the_document_says(
 
 
 @pytest.mark.parametrize("revision", Revision)
-def test_the_document_is_served_and_nobody_needs_to_log_in_for_it(revision: Revision) -> None:
+def test_api_document_needs_no_credentials(revision: Revision) -> None:
     with world(revision=revision) as w:
         response = w.client.get("/openapi.json", auth=None)
         assert response.headers["content-type"] == "application/json"
@@ -53,7 +51,7 @@ def test_the_document_is_served_and_nobody_needs_to_log_in_for_it(revision: Revi
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"])
-def test_the_page_may_load_nothing_from_elsewhere_and_run_nothing_inline(path: str) -> None:
+def test_docs_page_loads_nothing_external_or_inline(path: str) -> None:
     with world() as w:
         response = w.client.get(path, auth=None)
         assert response.status_code == 200
@@ -65,7 +63,7 @@ def test_the_page_may_load_nothing_from_elsewhere_and_run_nothing_inline(path: s
 
 
 @pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 27)")])
-def test_a_person_reads_every_operation_by_day_and_by_night(browser: Browser, scheme: str, paper: str) -> None:
+def test_docs_page_shows_operations_in_both_themes(browser: Browser, scheme: str, paper: str) -> None:
     complaints: list[str] = []
     with world() as w, browser.new_context(color_scheme="dark" if scheme == "dark" else "light") as context:
         page = context.new_page()

@@ -41,6 +41,7 @@ from rotator.emulator import (
 from testkit.cluster import PATIENCE, at_best
 
 KEY, SECRET, NEW = "abcd1234", "Secret12345", "Another67890"
+CONTROL_TOKEN = "Control12345"
 PATH = f"/accounts/{KEY}/secrets"
 NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading the system's certificates takes longer than a test
 
@@ -76,6 +77,7 @@ class World:
 
 @contextlib.contextmanager
 def world(*accounts: str, tls: trustme.CA | None = None, folder: Path = Path(), **options: Any) -> Iterator[World]:
+    options = {"control_token": SecretStr(CONTROL_TOKEN)} | options
     emulator = Emulator([parse_account(text) for text in accounts or (f"{KEY}:{SECRET}",)], **options)
     files: dict[str, Any] = {}
     trust = NO_TRUST
@@ -87,6 +89,12 @@ def world(*accounts: str, tls: trustme.CA | None = None, folder: Path = Path(), 
         httpx.Client(base_url=url, auth=(KEY, SECRET), verify=trust, trust_env=False, timeout=PATIENCE) as client,
     ):
         yield World(emulator, url, client)
+
+
+def in_control(request: httpx.Request) -> httpx.Request:
+    """Authorize a request for a change of the emulator."""
+    request.headers["Authorization"] = f"Bearer {CONTROL_TOKEN}"
+    return request
 
 
 def issue(ca: trustme.CA, folder: Path) -> dict[str, Path]:
@@ -122,7 +130,7 @@ def eventually(condition: Callable[[], bool], within: float = PATIENCE) -> bool:
 # --- the API ---------------------------------------------------------------------------------------------------
 
 
-def test_the_list_gives_ids_dates_and_links_and_no_value() -> None:
+def test_list_has_ids_dates_and_links_only() -> None:
     with world(clock=Clock()) as w:
         response = w.client.get(PATH)
         assert response.status_code == 200
@@ -140,7 +148,7 @@ def test_the_list_gives_ids_dates_and_links_and_no_value() -> None:
         }
 
 
-def test_a_created_secret_is_listed_and_authenticates() -> None:
+def test_created_secret_is_listed_and_authenticates() -> None:
     with world() as w:
         created = w.create()
         assert created.status_code == 201
@@ -149,14 +157,14 @@ def test_a_created_secret_is_listed_and_authenticates() -> None:
         assert listed[1] == created.json()
 
 
-def test_one_secret_can_be_fetched_by_its_id_or_its_link() -> None:
+def test_secret_is_fetched_by_id_or_link() -> None:
     with world() as w:
         created = w.create().json()
         assert w.client.get(f"{PATH}/{created['id']}").json() == created
         assert w.client.get(created["_links"]["self"]["href"]).json() == created
 
 
-def test_a_revoked_secret_stops_authenticating_at_once() -> None:
+def test_revoked_secret_stops_authenticating_at_once() -> None:
     with world() as w:
         w.create()
         response = w.client.delete(f"{PATH}/{w.ids[0]}", auth=(KEY, NEW))
@@ -165,7 +173,7 @@ def test_a_revoked_secret_stops_authenticating_at_once() -> None:
         assert w.live() == [NEW]
 
 
-def test_a_secret_may_revoke_itself() -> None:
+def test_secret_may_revoke_itself() -> None:
     with world() as w:
         w.create()
         assert w.client.delete(f"{PATH}/{w.ids[0]}").status_code == 204
@@ -179,7 +187,7 @@ def test_deleting_the_last_secret_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("options", "status"), [({}, 400), ({"too_many_status": 403}, 403)])
-def test_a_full_account_takes_no_more_secrets(options: dict[str, Any], status: int) -> None:
+def test_full_account_takes_no_more_secrets(options: dict[str, Any], status: int) -> None:
     with world(**options) as w:
         assert w.create().status_code == 201
         body = problem(w.create("YetAnother1"), status, "Secret Addition Forbidden")
@@ -187,19 +195,19 @@ def test_a_full_account_takes_no_more_secrets(options: dict[str, Any], status: i
         assert w.live() == [SECRET, NEW]
 
 
-def test_the_number_of_secrets_is_an_option() -> None:
+def test_max_secrets_is_an_option() -> None:
     with world(max_secrets=3) as w:
         assert [w.create(f"Secret-no-{n}").status_code for n in range(3)] == [201, 201, 400]
 
 
-def test_creates_at_the_same_time_do_not_overfill_the_account() -> None:
+def test_concurrent_creates_do_not_overfill_the_account() -> None:
     with world() as w, ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda n: w.create(f"Secret-no-{n}").status_code, range(8)))
         assert sorted(statuses) == [201] + [400] * 7
         assert len(w.live()) == 2
 
 
-def test_the_same_value_twice_is_two_secrets() -> None:
+def test_same_value_twice_has_two_secrets() -> None:
     with world() as w:
         created = w.create(SECRET).json()
         assert created["id"] != w.ids[0]
@@ -208,7 +216,7 @@ def test_the_same_value_twice_is_two_secrets() -> None:
 
 
 @pytest.mark.parametrize("value", ["Aa345678", "Aa34567890123456789012345", "pass Word:0", "Größe-12345"])
-def test_a_value_within_the_rules_is_taken_and_authenticates(value: str) -> None:
+def test_valid_value_is_created_and_authenticates(value: str) -> None:
     with world() as w:
         assert w.create(value).status_code == 201
         assert w.client.get(PATH, headers={"Authorization": basic(f"{KEY}:{value}")}).status_code == 200
@@ -227,7 +235,7 @@ def test_a_value_within_the_rules_is_taken_and_authenticates(value: str) -> None
         ("Äöabcd12", "upper case"),
     ],
 )
-def test_a_value_that_breaks_a_rule_is_refused_with_the_reason(value: str, reason: str) -> None:
+def test_invalid_value_is_refused_with_the_reason(value: str, reason: str) -> None:
     with world() as w:
         body = problem(w.create(value), 400, "Bad Request")
         (invalid,) = body["invalid_parameters"]
@@ -251,14 +259,14 @@ def test_a_value_that_breaks_a_rule_is_refused_with_the_reason(value: str, reaso
         (b'{"secret": "Aa345678\xff"}', "secret"),
     ],
 )
-def test_a_body_that_holds_no_secret_is_refused(content: bytes, name: str) -> None:
+def test_body_without_a_secret_is_refused(content: bytes, name: str) -> None:
     with world() as w:
         body = problem(w.client.post(PATH, content=content), 400, "Bad Request")
         assert [invalid["name"] for invalid in body["invalid_parameters"]] == [name]
         assert w.live() == [SECRET]
 
 
-def test_a_full_account_still_says_what_is_wrong_with_a_value() -> None:
+def test_invalid_value_is_named_when_account_is_full() -> None:
     with world() as w:
         w.create()
         problem(w.create("short"), 400, "Bad Request")
@@ -280,7 +288,7 @@ def test_a_full_account_still_says_what_is_wrong_with_a_value() -> None:
         [("Authorization", basic(f"{KEY}:{SECRET}"))] * 2,
     ],
 )
-def test_credentials_in_another_form_than_the_documented_one_are_refused(headers: list[tuple[str, str]]) -> None:
+def test_undocumented_form_of_credentials_is_refused(headers: list[tuple[str, str]]) -> None:
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     with world() as w:
         response = httpx.get(f"{w.url}{PATH}", headers=encoded, verify=NO_TRUST, trust_env=False)
@@ -290,19 +298,19 @@ def test_credentials_in_another_form_than_the_documented_one_are_refused(headers
 
 
 @pytest.mark.parametrize("login", [(KEY, "Wrong12345"), (KEY, ""), (KEY, SECRET + "6"), ("nobody01", SECRET), ("", "")])
-def test_a_key_and_a_secret_that_do_not_belong_together_are_refused(login: tuple[str, str]) -> None:
+def test_secret_of_another_key_is_refused(login: tuple[str, str]) -> None:
     with world() as w:
         body = problem(w.client.get(PATH, auth=login), 401, "Unauthorized")
         assert "format" not in body["detail"]
 
 
-def test_the_scheme_may_be_spelled_in_any_case() -> None:
+def test_scheme_may_be_spelled_in_any_case() -> None:
     with world() as w:
         header = basic(f"{KEY}:{SECRET}").replace("Basic", "bAsIc")
         assert w.client.get(PATH, headers={"Authorization": header}).status_code == 200
 
 
-def test_a_primary_manages_the_secrets_of_its_secondaries() -> None:
+def test_primary_manages_the_secrets_of_its_secondaries() -> None:
     with world(f"{KEY}:{SECRET}", "child001:Secret54321", primaries=[parse_primary(f"{KEY}=child001")]) as w:
         created = w.client.post("/accounts/child001/secrets", json={"secret": NEW})
         assert created.status_code == 201
@@ -310,7 +318,7 @@ def test_a_primary_manages_the_secrets_of_its_secondaries() -> None:
         assert w.client.delete(f"/accounts/child001/secrets/{created.json()['id']}").status_code == 204
 
 
-def test_nobody_else_sees_whether_an_account_exists() -> None:
+def test_other_accounts_cannot_see_whether_one_exists() -> None:
     with world(f"{KEY}:{SECRET}", "child001:Secret54321", "stranger:Secret99999", primaries=[]) as w:
         details = {
             name: problem(w.client.get(f"/accounts/{name}/secrets"), 404, "Invalid API Key")
@@ -319,12 +327,12 @@ def test_nobody_else_sees_whether_an_account_exists() -> None:
         assert [body["detail"].replace(name, "") for name, body in details.items()] == ["API key '' not found"] * 2
 
 
-def test_a_secondary_has_no_right_over_its_primary() -> None:
+def test_secondary_has_no_right_over_its_primary() -> None:
     with world(f"{KEY}:{SECRET}", "child001:Secret54321", primaries=[parse_primary(f"{KEY}=child001")]) as w:
         problem(w.client.get(PATH, auth=("child001", "Secret54321")), 404, "Invalid API Key")
 
 
-def test_a_secret_id_is_known_in_its_own_account_only() -> None:
+def test_secret_id_is_unknown_in_other_accounts() -> None:
     with world(f"{KEY}:{SECRET}", "child001:Secret54321") as w:
         (foreign,) = w.emulator.live("child001")
         for secret_id in (foreign, "no-such-id"):
@@ -334,7 +342,7 @@ def test_a_secret_id_is_known_in_its_own_account_only() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", PATH), ("DELETE", PATH), ("POST", f"{PATH}/id"), ("PATCH", PATH)])
-def test_a_wrong_method_is_a_problem_and_says_what_is_allowed(method: str, path: str) -> None:
+def test_wrong_method_names_the_allowed_ones(method: str, path: str) -> None:
     with world() as w:
         response = w.client.request(method, path)
         problem(response, 405, "Method Not Allowed")
@@ -342,12 +350,12 @@ def test_a_wrong_method_is_a_problem_and_says_what_is_allowed(method: str, path:
 
 
 @pytest.mark.parametrize("path", ["/", "/accounts", f"/accounts/{KEY}", f"{PATH}/", f"{PATH}/id/more"])
-def test_an_unknown_path_is_a_problem(path: str) -> None:
+def test_unknown_path_is_a_problem(path: str) -> None:
     with world() as w:
         problem(w.client.get(path), 404, "Not Found")
 
 
-def test_a_new_secret_is_listed_at_once_but_works_only_after_its_propagation() -> None:
+def test_new_secret_authenticates_only_after_propagation() -> None:
     clock = Clock()
     with world(propagation=timedelta(seconds=30), clock=clock) as w:
         assert w.create().json()["created_at"] == "2026-01-01T12:00:00Z"
@@ -360,7 +368,7 @@ def test_a_new_secret_is_listed_at_once_but_works_only_after_its_propagation() -
         assert w.emulator.authenticates(KEY, SecretStr(NEW))
 
 
-def test_every_answer_takes_the_latency_and_they_do_not_queue_up() -> None:
+def test_latency_delays_each_answer_separately() -> None:
     with world(latency=timedelta(milliseconds=200)) as w, ThreadPoolExecutor(5) as pool:
 
         def ask() -> None:
@@ -374,7 +382,7 @@ def test_every_answer_takes_the_latency_and_they_do_not_queue_up() -> None:
 # --- faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_create_dropped_before_is_not_done() -> None:
+def test_create_dropped_before_is_not_done() -> None:
     with world(faults=["create:drop-before"]) as w:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
             w.create()
@@ -382,14 +390,14 @@ def test_a_create_dropped_before_is_not_done() -> None:
         assert w.create().status_code == 201
 
 
-def test_a_create_dropped_after_is_done_and_not_answered() -> None:
+def test_create_with_drop_after_is_applied() -> None:
     with world(faults=["create:drop-after"]) as w:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
             w.create()
         assert w.live() == [SECRET, NEW]
 
 
-def test_a_connection_that_was_used_before_is_dropped_as_well() -> None:
+def test_reused_connection_is_dropped() -> None:
     with world() as w:
         assert w.client.get(PATH).status_code == 200
         w.emulator.faults.add("list:drop-before")
@@ -398,7 +406,7 @@ def test_a_connection_that_was_used_before_is_dropped_as_well() -> None:
         assert w.client.get(PATH).status_code == 200
 
 
-def test_a_drop_sends_not_a_single_byte() -> None:
+def test_drop_sends_not_a_single_byte() -> None:
     with world(faults=["list:drop-after"]) as w:
         host, port = w.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as raw:
@@ -406,7 +414,7 @@ def test_a_drop_sends_not_a_single_byte() -> None:
             assert raw.recv(1) == b""
 
 
-def test_a_drop_under_tls_is_a_drop_too(tmp_path: Path) -> None:
+def test_drop_under_tls_is_a_drop_too(tmp_path: Path) -> None:
     with world(tls=trustme.CA(), folder=tmp_path, faults=["create:drop-after"]) as w:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             w.create()
@@ -414,14 +422,14 @@ def test_a_drop_under_tls_is_a_drop_too(tmp_path: Path) -> None:
         assert w.client.get(PATH).status_code == 200
 
 
-def test_a_drop_leaves_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_drop_leaves_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with world(faults=["list:drop-after"]) as w, pytest.raises(httpx.RemoteProtocolError):
         w.client.get(PATH)
     assert [record.message for record in caplog.records if record.name.startswith("uvicorn.error")] == []
 
 
 @pytest.mark.parametrize(("fault", "retry_after"), [("create:429", "1"), ("create:429@7", "7"), ("create:429@0s", "0")])
-def test_a_rate_limit_says_when_to_come_back_and_does_nothing(fault: str, retry_after: str) -> None:
+def test_rate_limited_call_has_retry_after_only(fault: str, retry_after: str) -> None:
     with world(faults=[fault]) as w:
         response = w.create()
         assert problem(response, 429, "Rate Limit Hit")
@@ -430,7 +438,7 @@ def test_a_rate_limit_says_when_to_come_back_and_does_nothing(fault: str, retry_
 
 
 @pytest.mark.parametrize(("fault", "live"), [("503", [SECRET]), ("504-after", [SECRET, NEW]), ("522", [SECRET])])
-def test_a_broken_gateway_answers_with_a_page_whether_or_not_it_was_done(fault: str, live: list[str]) -> None:
+def test_gateway_fault_answers_with_a_page(fault: str, live: list[str]) -> None:
     with world(faults=[f"create:{fault}"]) as w:
         response = w.create()
         assert response.status_code == int(fault[:3])
@@ -458,7 +466,7 @@ def test_late_is_done_although_the_client_has_gone() -> None:
         assert eventually(lambda: w.live() == [SECRET, NEW])
 
 
-def test_a_late_create_finds_the_account_as_it_is_by_then() -> None:
+def test_late_create_sees_the_later_account() -> None:
     with world(faults=["create:late@2s"]) as w, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(w.create, "TooLate12345")
         assert eventually(lambda: w.emulator.faults.pending() == ())
@@ -467,13 +475,13 @@ def test_a_late_create_finds_the_account_as_it_is_by_then() -> None:
         assert w.live() == [SECRET, NEW]
 
 
-def test_right_credentials_can_be_refused_and_nothing_is_done() -> None:
+def test_refusal_fault_changes_nothing() -> None:
     with world(faults=["create:401"]) as w:
         problem(w.create(NEW), 401, "Unauthorized")
         assert w.live() == [SECRET]
 
 
-def test_a_stale_list_lacks_what_was_created_last_but_never_the_only_secret() -> None:
+def test_stale_list_lacks_the_latest_secret() -> None:
     with world(faults=["list:stale:2"]) as w:
         assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 1
         w.create(NEW)
@@ -481,14 +489,14 @@ def test_a_stale_list_lacks_what_was_created_last_but_never_the_only_secret() ->
         assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 2
 
 
-def test_a_fault_hits_as_often_as_told_and_only_its_operation() -> None:
+def test_fault_hits_its_operation_count_times() -> None:
     with world(faults=["get:503:2"]) as w:
         path = f"{PATH}/{w.ids[0]}"
         assert [w.client.get(p).status_code for p in (path, PATH, path, path)] == [503, 200, 503, 200]
 
 
 @pytest.mark.parametrize("count", ["*", "0"])
-def test_a_fault_without_end_hits_any_operation_until_it_is_cleared(count: str) -> None:
+def test_endless_fault_hits_until_cleared(count: str) -> None:
     with world(faults=[f"any:500:{count}"]) as w:
         assert [w.client.get(PATH).status_code, w.create().status_code, w.client.get(PATH).status_code] == [500] * 3
         w.emulator.faults.clear()
@@ -502,19 +510,47 @@ def test_faults_come_in_the_order_they_were_added() -> None:
 
 def test_faults_are_added_shown_and_cleared_over_http() -> None:
     with world() as w:
-        added = w.client.post("/_emulator/faults", json={"faults": ["list:503", "any:429:*@2s"]})
+        added = w.client.post("/_emulator/faults", json={"faults": ["list:503", "any:429:*@2s"]}, auth=in_control)
         assert (added.status_code, added.json()) == (201, {"faults": ["list:503:1", "any:429:*@2000ms"]})
         assert [w.client.get(PATH).status_code for _ in range(3)] == [503, 429, 429]
-        assert w.client.delete("/_emulator/faults").status_code == 204
+        assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 204
         assert w.client.get(PATH).status_code == 200
+
+
+@pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer Wrong12345", f"Basic {CONTROL_TOKEN}"])
+def test_change_without_control_token_is_refused(token: str | None) -> None:
+    def sent(request: httpx.Request) -> httpx.Request:
+        if token is not None:
+            request.headers["Authorization"] = token
+        return request
+
+    with world(faults=["list:500"]) as w:
+        for method, path in [("POST", "faults"), ("DELETE", "faults"), ("PATCH", f"accounts/{KEY}")]:
+            changes = {"faults": ["list:503"], "balance": "1"}
+            refused = w.client.request(method, f"/_emulator/{path}", json=changes, auth=sent)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert [str(fault) for fault in w.emulator.faults.pending()] == ["list:500:1"]
+        assert w.emulator.profile(KEY).balance == 10
+
+
+def test_emulator_without_control_token_refuses_every_change() -> None:
+    with world(control_token=None) as w:
+        assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 401
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("127.0.0.1:8081", 200), ("evil.example.com", 400)])
+def test_control_interface_answers_its_own_names_only(host: str, status: int) -> None:
+    with world() as w:
+        for path in ("requests", f"accounts/{KEY}"):
+            assert w.client.get(f"/_emulator/{path}", headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"{}", b"[]", b'{"faults": 1}', b'{"faults": ["list:503", "list:oops"]}']
 )
-def test_faults_that_cannot_be_read_are_refused_and_none_is_added(content: bytes) -> None:
+def test_invalid_faults_are_refused_and_not_added(content: bytes) -> None:
     with world() as w:
-        problem(w.client.post("/_emulator/faults", content=content), 400, "Bad Request")
+        problem(w.client.post("/_emulator/faults", content=content, auth=in_control), 400, "Bad Request")
         assert w.emulator.faults.pending() == ()
 
 
@@ -530,7 +566,7 @@ def test_faults_that_cannot_be_read_are_refused_and_none_is_added(content: bytes
         ("get:slow:*@2s", Fault(Operation.GET, "slow", None, timedelta(seconds=2))),
     ],
 )
-def test_a_fault_is_read_from_its_text_and_back(text: str, fault: Fault) -> None:
+def test_fault_is_parsed_and_printed(text: str, fault: Fault) -> None:
     assert parse_fault(text) == fault
     assert parse_fault(str(fault)) == fault
 
@@ -553,12 +589,12 @@ def test_a_fault_is_read_from_its_text_and_back(text: str, fault: Fault) -> None
         ("create:429@500ms", "whole seconds"),
     ],
 )
-def test_a_fault_that_cannot_be_read_says_why(text: str, why: str) -> None:
+def test_invalid_fault_says_why(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_fault(text)
 
 
-def test_a_fault_made_in_code_hits_at_least_once() -> None:
+def test_fault_in_code_must_hit_once() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Fault(None, "503", 0)
 
@@ -566,7 +602,7 @@ def test_a_fault_made_in_code_hits_at_least_once() -> None:
 # --- what was asked, and what must not be told -----------------------------------------------------------------
 
 
-def test_the_log_tells_what_was_asked_by_whom_and_what_became_of_it() -> None:
+def test_request_log_has_operation_caller_and_status() -> None:
     clock = Clock()
     options: dict[str, Any] = {"primaries": [parse_primary(f"{KEY}=child001")], "clock": clock}
     with world(f"{KEY}:{SECRET}", "child001:Secret54321", faults=["get:drop-after", "revoke:503"], **options) as w:
@@ -606,7 +642,7 @@ def test_no_secret_appears_in_answers_logs_or_reprs(
     with world(faults=["get:503-after", "get:drop-after"]) as w:
         seen += [w.create(value).text for value in (NEW, *refused)]
         seen.append(w.client.post(PATH, content=f'{{"secret": "{NEW}"').text)
-        seen.append(w.client.post("/_emulator/faults", content=f'{{"faults": "{NEW}"').text)
+        seen.append(w.client.post("/_emulator/faults", content=f'{{"faults": "{NEW}"', auth=in_control).text)
         seen += [w.client.get(path).text for path in (PATH, f"{PATH}/{w.ids[0]}", "/_emulator/requests")]
         with pytest.raises(httpx.RemoteProtocolError):
             w.client.get(f"{PATH}/{w.ids[0]}")
@@ -622,7 +658,7 @@ def test_no_secret_appears_in_answers_logs_or_reprs(
 # --- what only the provider knows ------------------------------------------------------------------------------
 
 
-def test_a_human_adds_and_removes_secrets_under_the_providers_rules() -> None:
+def test_manual_changes_follow_the_providers_rules() -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))])
     (first,) = emulator.live(KEY)
     with pytest.raises(LastSecretError):
@@ -648,7 +684,7 @@ def test_force_removes_even_the_last_secret() -> None:
     assert not emulator.authenticates(KEY, SecretStr(SECRET))
 
 
-def test_the_same_key_twice_is_an_account_with_two_secrets() -> None:
+def test_same_key_twice_has_two_secrets() -> None:
     accounts = [parse_account(f"{KEY}:{value}") for value in (SECRET, NEW)]
     emulator = Emulator(accounts)
     assert all(emulator.authenticates(KEY, SecretStr(value)) for value in (SECRET, NEW))
@@ -656,19 +692,19 @@ def test_the_same_key_twice_is_an_account_with_two_secrets() -> None:
         Emulator(accounts, max_secrets=1)
 
 
-def test_an_account_is_read_from_its_text_up_to_the_first_colon() -> None:
+def test_account_is_split_at_the_first_colon() -> None:
     assert parse_account("abcd1234:Se:cret12345") == Account("abcd1234", SecretStr("Se:cret12345"))
 
 
 @pytest.mark.parametrize("text", ["", "abcd1234", "abcd1234:", ":Secret12345", "ab cd:Secret12345", "abcd/1:Secret123"])
-def test_an_account_that_cannot_be_read_is_refused_without_quoting_it(text: str) -> None:
+def test_invalid_account_is_refused_without_quoting(text: str) -> None:
     with pytest.raises(ValueError, match="is not KEY:SECRET") as caught:
         parse_account(text)
     assert "Secret12345" not in str(caught.value).replace("abcd1234:Secret12345", "")
 
 
 @pytest.mark.parametrize("text", ["", "abcd1234", "abcd1234=", "=child001", "a=b=c", "abcd1234:child001"])
-def test_a_primary_that_cannot_be_read_is_refused(text: str) -> None:
+def test_invalid_primary_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not KEY=CHILD"):
         parse_primary(text)
 
@@ -688,7 +724,7 @@ def test_relations_that_cannot_be_are_refused(pairs: list[str], why: str) -> Non
         Emulator(accounts, primaries=[parse_primary(pair) for pair in pairs])
 
 
-def test_an_account_opened_while_running_is_served_and_may_have_a_primary() -> None:
+def test_account_can_be_opened_while_running() -> None:
     with world() as w:
         w.emulator.open_account(parse_account("child001:Secret54321"), primary=KEY)
         assert w.emulator.api_keys == (KEY, "child001")
@@ -709,7 +745,7 @@ def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
             httpx.get(w.url, verify=NO_TRUST, trust_env=False)
 
 
-def test_a_bad_certificate_a_lone_key_and_a_taken_port_are_the_callers_errors(tmp_path: Path) -> None:
+def test_start_errors_are_raised_to_the_caller(tmp_path: Path) -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))])
     files = issue(trustme.CA(), tmp_path)
     with pytest.raises(ssl.SSLError), running(emulator, certfile=files["keyfile"]):
@@ -722,7 +758,7 @@ def test_a_bad_certificate_a_lone_key_and_a_taken_port_are_the_callers_errors(tm
             pass
 
 
-def test_it_stops_at_once_with_requests_under_way_and_comes_back_on_its_port(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_restarts_at_once_during_requests(caplog: pytest.LogCaptureFixture) -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))], faults=["list:late@300s"])
     with ThreadPoolExecutor(1) as pool:
         with running(emulator) as url:
@@ -740,7 +776,7 @@ def test_it_stops_at_once_with_requests_under_way_and_comes_back_on_its_port(cap
         assert httpx.get(url, verify=NO_TRUST, trust_env=False).status_code == 404
 
 
-def test_starting_and_stopping_a_hundred_times_takes_no_time() -> None:
+def test_hundred_starts_and_stops_are_quick() -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))])
     quickest = 60.0  # of many: on a busy machine most are slow, but one that lingers is never quick
     for _ in itertools.repeat(None, 100):
@@ -751,7 +787,7 @@ def test_starting_and_stopping_a_hundred_times_takes_no_time() -> None:
     assert quickest < 0.05
 
 
-def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements() -> None:
+def test_kept_connection_does_not_wait_for_acks() -> None:
     with world() as w:
 
         def ask() -> None:
@@ -761,7 +797,7 @@ def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements() -> None
         at_best(0.1, ask, attempts=100)  # 40 ms each, if they did
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_asked_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_incomplete_request_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
     with world() as w:
         host, port = w.url.removeprefix("http://").split(":")
         login = f"Authorization: {basic(f'{KEY}:{SECRET}')}"
@@ -774,7 +810,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_asked_for_nothing(caplog
     assert [record.message for record in caplog.records if record.name == "uvicorn.error"] == []
 
 
-def test_serve_announces_where_it_listens_and_ends_on_an_interrupt() -> None:
+def test_serve_announces_its_url_until_interrupted() -> None:
     program = (
         "from rotator.emulator import Emulator, parse_account, serve\n"
         f"serve(Emulator([parse_account('{KEY}:{SECRET}')]), port=0, announce=lambda url: print(url, flush=True))\n"

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from rotator.emulator import Fault, Faults, History, Limit, Operation, listed, parse_fault, parse_limit, parse_primary
 from rotator.emulator.revisions import Revision
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, problem, world
+from tests.emulator.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, in_control, problem, world
 
 CHILD, CHILD_SECRET = "child001", "Secret54321"
 CHILD_PATH = f"/accounts/{CHILD}/secrets"
@@ -31,7 +31,7 @@ def ids(w: World, path: str = PATH) -> list[str]:
 # --- lists -----------------------------------------------------------------------------------------------------
 
 
-def test_lagging_list_shows_earlier_state_for_additions_and_removals() -> None:
+def test_lagging_list_shows_the_earlier_state() -> None:
     clock = Clock()
     with world(faults=["list:lag:20s"], clock=clock) as w:
         old = w.ids[0]
@@ -49,7 +49,7 @@ def test_lagging_list_shows_earlier_state_for_additions_and_removals() -> None:
         assert list(w.emulator.live(KEY)) == [old]
 
 
-def test_lagging_list_has_the_first_secrets_of_an_account() -> None:
+def test_lagging_list_has_the_first_secrets() -> None:
     with world(f"{KEY}:{SECRET}", f"{KEY}:{NEW}", faults=["list:lag:1h"], clock=Clock()) as w:
         assert ids(w) == list(w.ids)
         assert len(ids(w)) == 2
@@ -67,7 +67,7 @@ def test_two_servers_disagree_in_turn_per_account() -> None:
         assert [len(ids(w)) for _ in range(2)] == [2, 1]
 
 
-def test_list_lacks_the_oldest_secret_or_the_named_one() -> None:
+def test_list_lacks_the_oldest_or_named_secret() -> None:
     with world(max_secrets=3) as w:
         w.emulator.faults.add("list:lacks")
         assert ids(w) == list(w.ids), "never the only one"
@@ -107,7 +107,7 @@ def test_list_faults_work_without_a_server() -> None:
 # --- one key ---------------------------------------------------------------------------------------------------
 
 
-def test_fault_of_a_key_hits_requests_that_authenticate_with_it() -> None:
+def test_fault_of_a_key_hits_its_requests() -> None:
     accounts = (f"{KEY}:{SECRET}", f"{CHILD}:{CHILD_SECRET}")
     relation = [parse_primary(f"{KEY}={CHILD}")]
     with world(*accounts, primaries=relation, faults=[f"any:unprovisioned:*@key={CHILD}"]) as w:
@@ -143,7 +143,7 @@ def test_fault_in_turn_counts_its_hits_only() -> None:
         assert [w.client.get(PATH).status_code for _ in range(5)] == [503, 200, 503, 200, 200]
 
 
-def test_faults_of_exchange_and_content_hit_the_same_request() -> None:
+def test_exchange_and_content_faults_hit_one_request() -> None:
     with world(faults=["create:unverified", "create:504-after", "create:503"]) as w:
         assert w.create().status_code == 504
         assert w.client.get(PATH, auth=(KEY, NEW)).status_code == 401
@@ -241,7 +241,7 @@ def test_rate_limit_sends_the_headers_of_its_details(
         assert w.client.get(PATH).status_code == 200
 
 
-def test_rate_limit_of_the_first_revision_has_retry_after_only() -> None:
+def test_first_revision_limits_with_retry_after_only() -> None:
     with world(faults=["list:429", "list:429@reset-ms=20s"], clock=Clock()) as w:
         assert limited(w.client.get(PATH)) == ("1", {})
         assert limited(w.client.get(PATH)) == (None, budget("20000ms")), "unless the fault says so"
@@ -277,7 +277,7 @@ def test_limit_counts_the_calls_of_each_key() -> None:
         assert w.create().status_code == 201
 
 
-def test_limit_without_retry_after_tells_the_reset_in_seconds() -> None:
+def test_limit_without_retry_after_has_reset_seconds() -> None:
     options: dict[str, Any] = {
         "limit": Limit(1, timedelta(hours=1)),
         "reset_unit": "s",
@@ -372,9 +372,10 @@ def test_fault_without_duration_cannot_be_made_in_code() -> None:
         Fault(Operation.LIST, "slow", 1, None)
 
 
-def test_faults_of_a_key_are_set_over_the_control_interface() -> None:
+def test_control_interface_sets_faults_of_a_key() -> None:
     with world() as w:
-        added = w.client.post("/_emulator/faults", json={"faults": [f"list:lag:20s@key={KEY}", "any:429@bare"]})
+        faults = [f"list:lag:20s@key={KEY}", "any:429@bare"]
+        added = w.client.post("/_emulator/faults", json={"faults": faults}, auth=in_control)
         assert added.json() == {"faults": [f"list:lag:*@20000ms@key={KEY}", "any:429:1@bare"]}
         assert limited(w.client.get(PATH)) == (None, {})
         w.create()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from rotator.emulator import Profile
 from rotator.emulator.revisions import Revision
 from tests.emulator.test_account import BALANCE, LOGIN, MO, RICH, SETTINGS, TOP_UP, ask
-from tests.emulator.test_emulator import KEY, NEW, NO_TRUST, PATH, SECRET, world
+from tests.emulator.test_emulator import CONTROL_TOKEN, KEY, NEW, NO_TRUST, PATH, SECRET, world
 
 NEWER: dict[str, Any] = {"revision": Revision.V1_0_4}
 
@@ -28,7 +29,7 @@ def document(response: httpx.Response, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/unknown", BALANCE, "/unknown", "/docs"])
-def test_every_answer_has_a_request_id_of_its_own(path: str) -> None:
+def test_every_answer_has_its_own_request_id(path: str) -> None:
     with world(**NEWER) as w:
         given = [w.client.get(path).headers["x-request-id"] for _ in range(2)]
         assert [str(uuid.UUID(one)) for one in given] == given
@@ -89,7 +90,7 @@ def test_refused_secret_names_the_invalid_parameter() -> None:
         assert [one["name"] for one in body["invalid_parameters"]] == ["secret"]
 
 
-def test_top_up_answers_with_a_code_and_a_label() -> None:
+def test_top_up_answers_with_code_and_label() -> None:
     with world(**NEWER, profile=RICH) as w:
         assert ask(w, TOP_UP).json() == {"error-code": "200", "error-code-label": "success"}
 
@@ -118,7 +119,7 @@ def test_first_revision_ignores_the_forward_method() -> None:
 
 
 @pytest.mark.parametrize("revision", Revision)
-def test_settings_without_limits_are_changed_all_the_same(revision: Revision) -> None:
+def test_settings_without_limits_are_changed(revision: Revision) -> None:
     with world(revision=revision, faults=["settings:no-limits"]) as w:
         answer = w.client.post(SETTINGS, data={"moCallBackUrl": MO}).json()
         assert answer == {"mo-callback-url": MO, "dr-callback-url": ""}
@@ -149,6 +150,34 @@ def test_command_serves_a_revision_and_a_limit() -> None:
                 assert len(refused.headers["x-ratelimit-reset"]) == 10
         finally:
             server.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("source", ["file", "variable", "generated"])
+def test_command_takes_or_prints_the_control_token(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
+    token = CONTROL_TOKEN
+    if source == "file":
+        (tmp_path / "token").write_text(f"{token}\n")
+        (tmp_path / "token").chmod(0o600)
+        arguments += ["--control-token-file", str(tmp_path / "token")]
+    elif source == "variable":
+        monkeypatch.setenv("ROTATOR_EMULATOR_TOKEN", token)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().split(" at ")[1].split(" ")[0]
+            if source == "generated":
+                token = server.stdout.readline().rsplit(" ", 1)[1].strip()
+            for sent, status in [("Wrong12345", 401), (token, 204)]:
+                headers = {"Authorization": f"Bearer {sent}"}
+                changed = httpx.delete(f"{url}/_emulator/faults", headers=headers, verify=NO_TRUST, trust_env=False)
+                assert changed.status_code == status
+        finally:
+            server.send_signal(signal.SIGINT)
+            printed = server.stdout.read() if server.stdout is not None else ""
+    assert CONTROL_TOKEN not in printed
 
 
 @pytest.mark.parametrize("options", [["--revision", "1.0.5"], ["--limit", "30"], ["--reset-unit", "h"]])

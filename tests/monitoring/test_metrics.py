@@ -1,6 +1,7 @@
 """What Prometheus reads: the official parsers, the real promtool and a real Prometheus say whether it is right."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -39,7 +40,7 @@ from rotator.monitoring import (
 )
 from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
@@ -101,7 +102,7 @@ def about(samples: Samples, account: str) -> dict[str, float]:
 
 
 @BOTH
-def test_what_is_known_of_an_account_is_read_back_as_it_was_put_in(accept: str, parse: Parse) -> None:
+def test_account_gauges_have_the_values_of_the_status(accept: str, parse: Parse) -> None:
     samples = scrape(Metrics(), fleet(HEALTHY, IN_GRACE), accept, parse)
 
     assert about(samples, "shop") == {
@@ -117,7 +118,7 @@ def test_what_is_known_of_an_account_is_read_back_as_it_was_put_in(accept: str, 
 
 
 @BOTH
-def test_nothing_is_said_of_what_is_not_known(accept: str, parse: Parse) -> None:
+def test_unknown_values_have_no_series(accept: str, parse: Parse) -> None:
     samples = scrape(Metrics(), fleet(NEVER_SEEN, replace(NEVER_SEEN, name="off", enabled=False)), accept, parse)
 
     assert about(samples, "new") == {"enabled": 1, "failed_attempts": 0}
@@ -126,7 +127,7 @@ def test_nothing_is_said_of_what_is_not_known(accept: str, parse: Parse) -> None
     assert states == {"new": "pending", "off": "disabled"}
 
 
-def test_an_account_that_is_gone_leaves_no_series_behind() -> None:
+def test_removed_account_has_no_series() -> None:
     metrics = Metrics()
     assert about(scrape(metrics, fleet(HEALTHY)), "shop")
     assert not about(scrape(metrics, fleet(IN_GRACE)), "shop")
@@ -135,21 +136,21 @@ def test_an_account_that_is_gone_leaves_no_series_behind() -> None:
 @BOTH
 @settings(max_examples=40)
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
-def test_any_name_at_all_is_read_back_as_it_is(accept: str, parse: Parse, names: list[str]) -> None:
+def test_any_account_name_survives_exposition(accept: str, parse: Parse, names: list[str]) -> None:
     text = expose(SHARED, fleet(*(replace(HEALTHY, name=name) for name in names)), requested_format(accept))[0].decode()
     family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
     assert [sample.labels["account"] for sample in family.samples] == names
 
 
 @BOTH
-def test_a_name_cannot_end_its_line_and_begin_another(accept: str, parse: Parse) -> None:
+def test_account_name_cannot_break_its_line(accept: str, parse: Parse) -> None:
     name = 'a"} 1\nrotator_forged{x="\\'
     samples = scrape(Metrics(), fleet(replace(HEALTHY, name=name)), accept, parse)
     assert about(samples, name)["enabled"] == 1
     assert not [key for key, _ in samples if "forged" in key]
 
 
-def test_no_error_text_gets_into_a_metric() -> None:
+def test_error_text_is_in_no_metric() -> None:
     failed = replace(HEALTHY, last_error="hunter2", attempts=3)
     status = fleet(failed, circuit_breaker="hunter2", ready=False, not_ready="hunter2")
     assert b"hunter2" not in expose(Metrics(), status)[0]
@@ -157,16 +158,14 @@ def test_no_error_text_gets_into_a_metric() -> None:
 
 
 @BOTH
-def test_an_account_tells_by_what_kind_of_failure_its_last_run_ended_and_nothing_if_it_went_well(
-    accept: str, parse: Parse
-) -> None:
+def test_failure_gauge_has_the_last_runs_code(accept: str, parse: Parse) -> None:
     refused = replace(HEALTHY, name="refused", failure=Code.CREDENTIALS, attempts=2)
     samples = scrape(Metrics(), fleet(HEALTHY, refused), accept, parse)
     told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
     assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials"}
 
 
-def test_ten_thousand_accounts_are_written_in_half_a_second() -> None:
+def test_ten_thousand_accounts_take_half_a_second() -> None:
     accounts = [replace(IN_GRACE, name=f"account-{number}") for number in range(10_000)]
     metrics, status = Metrics(), fleet(*accounts)
     took = []
@@ -196,12 +195,12 @@ TRUE_OF = {
 
 
 @pytest.mark.parametrize("case", TRUE_OF)
-def test_an_account_is_in_the_worst_state_that_is_true_of_it(case: str) -> None:
+def test_state_is_the_first_that_applies(case: str) -> None:
     account, expected = TRUE_OF[case]
     assert state(account, NOW) is expected
 
 
-def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> None:
+def test_every_account_is_counted_in_one_state() -> None:
     accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
     samples = scrape(Metrics(), fleet(*accounts, IN_GRACE))
     counted = {each: samples[series("accounts", state=each)] for each in State}
@@ -214,7 +213,7 @@ def test_every_account_is_counted_in_one_state_and_empty_states_are_there() -> N
     assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
 
 
-def test_every_account_names_the_state_that_it_is_counted_in_and_no_other() -> None:
+def test_state_gauge_names_one_state_per_account() -> None:
     accounts = [replace(account, name=case) for case, (account, _) in TRUE_OF.items()]
     told = [dict(labels) for name, labels in scrape(Metrics(), fleet(*accounts)) if name == "rotator_account_state"]
     assert {labels["account"]: labels["state"] for labels in told} == {
@@ -224,7 +223,7 @@ def test_every_account_names_the_state_that_it_is_counted_in_and_no_other() -> N
 
 
 @pytest.mark.parametrize(("shard", "expected"), [(None, (0, 1)), ("0/4", (0, 4)), ("11/12", (11, 12))])
-def test_a_process_says_which_part_of_the_fleet_is_its_own(shard: str | None, expected: tuple[int, int]) -> None:
+def test_shard_gauges_show_index_and_count(shard: str | None, expected: tuple[int, int]) -> None:
     samples = scrape(Metrics(), fleet(shard=shard))
     assert (samples[series("shard_index")], samples[series("shards")]) == expected
 
@@ -237,12 +236,12 @@ def test_a_process_says_which_part_of_the_fleet_is_its_own(shard: str | None, ex
         ({"circuit_breaker": "many accounts failed"}, 1, 1),
     ],
 )
-def test_the_fleet_as_a_whole_is_two_gauges(changes: Mapping[str, Any], ready: int, is_open: int) -> None:
+def test_fleet_gauges_show_readiness_and_circuit_breaker(changes: Mapping[str, Any], ready: int, is_open: int) -> None:
     samples = scrape(Metrics(), fleet(**changes))
     assert (samples[series("ready")], samples[series("circuit_breaker_open")]) == (ready, is_open)
 
 
-def test_the_tokens_end_is_told_once_it_is_known() -> None:
+def test_token_expiry_is_exported_when_known() -> None:
     metrics = Metrics()
     assert series("vault_token_expiry_timestamp_seconds") not in scrape(metrics, fleet())
     metrics.token_expires(NOW)
@@ -254,7 +253,7 @@ def test_the_tokens_end_is_told_once_it_is_known() -> None:
 # --- counters -----------------------------------------------------------------------------------------------------
 
 
-def test_every_counter_is_there_at_zero_before_anything_happened() -> None:
+def test_every_counter_starts_at_zero() -> None:
     samples = scrape(Metrics(), fleet())
     expected = [
         *(series("rotations_total", result=result, trigger=trigger) for result in Result for trigger in Trigger),
@@ -331,12 +330,12 @@ TOLD: dict[str, tuple[Outcome, dict[str, float]]] = {
 
 
 @pytest.mark.parametrize("case", TOLD)
-def test_a_run_is_counted_for_what_it_did(case: str) -> None:
+def test_run_is_counted_by_its_result(case: str) -> None:
     outcome, expected = TOLD[case]
     assert changed(lambda metrics: metrics.finished(outcome, 1.5)) == expected
 
 
-def test_everything_else_is_counted_too() -> None:
+def test_other_counters_count() -> None:
     assert changed(lambda metrics: metrics.deferred(CIRCUIT_BREAKER)) == {"deferrals_total circuit_breaker": 1}
     assert changed(lambda metrics: metrics.missed()) == {"jobs_missed_total": 1}
     assert changed(lambda metrics: metrics.audit_line_lost()) == {"audit_lines_lost_total": 1}
@@ -353,7 +352,7 @@ def test_everything_else_is_counted_too() -> None:
     }
 
 
-def test_a_label_is_a_word_whatever_a_caller_passes_on() -> None:
+def test_label_is_always_a_word() -> None:
     def tell(metrics: Metrics) -> None:
         metrics.request("vault", "read", "403 Forbidden: s.hunter2", 0.25)
         metrics.deferred("x" * 100)
@@ -363,7 +362,7 @@ def test_a_label_is_a_word_whatever_a_caller_passes_on() -> None:
     assert told["deferrals_total other"] == 1
 
 
-def test_a_refused_configuration_shows_until_one_is_taken_over() -> None:
+def test_refused_configuration_shows_until_one_is_loaded() -> None:
     clock = iter(NOW + timedelta(hours=hour) for hour in range(9))
     metrics = Metrics(clock=lambda: next(clock))
     at = series("config_last_reload_success_timestamp_seconds")
@@ -380,7 +379,7 @@ def test_a_refused_configuration_shows_until_one_is_taken_over() -> None:
     assert scrape(metrics, fleet())[series("config_reloads_total", result="failed")] == 1
 
 
-def test_two_of_them_share_nothing() -> None:
+def test_two_metrics_objects_share_nothing() -> None:
     one, other = Metrics(), Metrics()
     one.missed()
     assert scrape(other, fleet())[series("jobs_missed_total")] == 0
@@ -400,18 +399,18 @@ def test_two_of_them_share_nothing() -> None:
         ("application/openmetrics-text;version=zero", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
     ],
 )
-def test_the_client_chooses_the_format(accept: str, expected: str) -> None:
+def test_client_chooses_the_format(accept: str, expected: str) -> None:
     text, content_type = expose(Metrics(), fleet(HEALTHY), requested_format(accept))
     assert content_type.startswith(expected)
     assert text.endswith(b"# EOF\n") == ("openmetrics" in expected)
     assert text.count(b"# EOF") <= 1
 
 
-def test_counters_do_not_bring_their_birthdays_along() -> None:
+def test_counters_have_no_created_series() -> None:
     assert b"_created" not in expose(Metrics(), fleet(HEALTHY), Format.OPENMETRICS)[0]
 
 
-def test_the_build_is_told() -> None:
+def test_build_info_has_both_versions() -> None:
     builds = [labels for name, labels in scrape(Metrics(), fleet()) if name == "rotator_build_info"]
     assert [dict(labels)["version"] for labels in builds] == [__version__]
 
@@ -427,7 +426,7 @@ def busy() -> Metrics:
     return metrics
 
 
-def test_promtool_has_nothing_to_say() -> None:
+def test_promtool_finds_no_problem() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
     text = expose(busy(), fleet(HEALTHY, IN_GRACE, NEVER_SEEN))[0]
@@ -480,12 +479,12 @@ def answer(client: httpx.Client, query: str, within: float = 60) -> list[dict[st
     raise AssertionError(f"no answer to {query}")
 
 
-def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documentation(tmp_path: Path) -> None:
+def test_real_prometheus_answers_documented_queries(tmp_path: Path) -> None:
     overdue = replace(HEALTHY, name="late", due_at=NOW - timedelta(days=400))
     unknown = replace(HEALTHY, name="odd", phase=Phase.AMBIGUOUS, unknown_secrets=1)
     status = fleet(HEALTHY, IN_GRACE, overdue, unknown)
 
-    with serving(create_app(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
+    with serving(App(lambda: status, busy()), "127.0.0.1:0") as target, prometheus(target, tmp_path) as client:
         assert answer(client, 'up{job="rotator"} == 1')
         queries = [line.strip() for line in documented_queries()]
         late = answer(client, next(query for query in queries if "next_rotation" in query))
@@ -499,7 +498,7 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_questions_of_the_documenta
 
 
 @BOTH
-def test_a_balance_is_told_as_far_as_it_is_known(accept: str, parse: Parse) -> None:
+def test_balance_gauges_have_known_values_only(accept: str, parse: Parse) -> None:
     known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
     unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
     text = expose(Metrics(), fleet(known, unread, HEALTHY), requested_format(accept))[0].decode()
@@ -540,8 +539,20 @@ def documented_queries() -> list[str]:
     return [line for block in blocks for line in block.split("```")[0].splitlines() if line.strip()]
 
 
-def test_the_documentation_names_every_metric_and_no_other() -> None:
+def test_documentation_names_exactly_the_metrics() -> None:
     text = expose(busy(), fleet(HEALTHY, IN_GRACE))[0].decode()
     real = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE rotator_")}
     rows = [line for line in DOCUMENTATION.read_text(encoding="utf-8").splitlines() if line.startswith("| `rotator_")]
     assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)
+
+
+def test_documentation_names_every_state_in_its_order() -> None:
+    section = DOCUMENTATION.read_text(encoding="utf-8").split("## States")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.value for each in State]
+
+
+def test_documentation_names_every_reason_of_a_deferral() -> None:
+    section = DOCUMENTATION.read_text(encoding="utf-8").split("## Deferrals")[1].split("## ")[0]
+    text = expose(Metrics(), fleet(HEALTHY))[0].decode()
+    reasons = re.findall(r'^rotator_deferrals_total\{reason="(\w+)"\}', text, re.MULTILINE)
+    assert sorted(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == sorted(reasons)

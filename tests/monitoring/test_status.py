@@ -11,14 +11,14 @@ SHOP = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")
 OWN = Identity("id-1", Learned.ELIMINATED, beside=frozenset({"id-1"}))
 
 
-def test_status_names_who_requested_a_rotation() -> None:
+def test_status_names_the_requester_of_a_rotation() -> None:
     request = Request(RequestKind.COMPROMISED, Target(id="id-1"), NOW, "ann", "5f2c1d9e")
     assert describe(SHOP, Journal(current=OWN)).request is None
     status = describe(SHOP, Journal(current=OWN, request=request))
     assert status.request == RequestStatus(RequestKind.COMPROMISED, "ann", NOW, "5f2c1d9e")
 
 
-def test_status_shows_of_a_retiring_secret_only_its_end() -> None:
+def test_status_shows_end_of_a_retiring_secret() -> None:
     """A newer version's fields are not shown: nobody has checked that they contain no secret."""
     entry = Retiring("id-2", NOW + timedelta(hours=1), compromised=True, identity=OWN, unknown_fields='{"x": 1}')
     status = describe(SHOP, Journal(current=OWN, retiring=(entry,)))

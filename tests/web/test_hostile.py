@@ -5,6 +5,7 @@ the code, and no number of clients takes the files away that rotations need.
 """
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +89,7 @@ def answer_to(address: str, sent: bytes) -> bytes:
 @example(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x00\xff")
 @example(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 @example(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-def test_whatever_is_sent_is_answered_in_kind_and_health_as_ever(address: str, sent: bytes) -> None:
+def test_any_bytes_are_answered_and_health_still_works(address: str, sent: bytes) -> None:
     with no_complaint():
         answer = answer_to(address, sent)
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
@@ -113,7 +114,7 @@ def test_whatever_is_sent_is_answered_in_kind_and_health_as_ever(address: str, s
     ],
     ids=["target", "header", "headers", "no line", "empty lines", "counted body", "chunked body"],
 )
-def test_nobody_s_endless_request_is_read_to_its_end(address: str, sent: bytes) -> None:
+def test_endless_request_is_not_read_to_its_end(address: str, sent: bytes) -> None:
     with no_complaint(), closing(connect(address)) as connection:
         connection.settimeout(PATIENCE)
         answer = b""
@@ -124,7 +125,7 @@ def test_nobody_s_endless_request_is_read_to_its_end(address: str, sent: bytes) 
         assert answer_to(address, HEALTH).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_sent_in_one_go_are_answered_one_by_one(address: str) -> None:
+def test_pipelined_requests_are_answered_one_by_one(address: str) -> None:
     with closing(connect(address)) as connection:
         connection.sendall(HEALTH * 50)
         answers = b""
@@ -173,7 +174,7 @@ def test_slow_clients_do_not_stop_other_answers() -> None:
         eventually(lambda: crowd.evicted > 0)
 
 
-def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
+def test_connection_being_answered_is_kept_when_others_idle() -> None:
     go_on, begun = threading.Event(), threading.Event()
 
     def slow() -> FleetStatus:
@@ -183,7 +184,7 @@ def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
 
     with serving(app(slow), "127.0.0.1:0", Limits(connections=4)) as address, ExitStack() as stack:
         patient = stack.enter_context(closing(connect(address)))
-        patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        patient.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert begun.wait(PATIENCE)
         for _ in range(12):
             stack.enter_context(closing(connect(address)))
@@ -192,7 +193,7 @@ def test_answered_connection_is_kept_when_idle_ones_can_close() -> None:
         assert patient.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_clients_that_take_no_answer_make_room_for_new_ones() -> None:
+def test_clients_that_read_nothing_make_room() -> None:
     with (
         served(replace(MANY, accounts=MANY.accounts * 100), limits=Limits(connections=4)) as server,
         ExitStack() as stack,
@@ -208,7 +209,40 @@ def test_clients_that_take_no_answer_make_room_for_new_ones() -> None:
         assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_no_number_of_clients_takes_the_files_that_rotations_need() -> None:
+def reluctant(address: str, stack: ExitStack) -> socket.socket:
+    """Return a connection that gets /metrics without gzip and takes only its first byte."""
+    connection = stack.enter_context(closing(connect(address)))
+    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert connection.recv(1)
+    return connection
+
+
+@pytest.mark.parametrize(("stuck_after", "status"), [(timedelta(hours=1), 503), (timedelta(), 200)])
+def test_long_answers_without_gzip_have_few_places(stuck_after: timedelta, status: int) -> None:
+    many = replace(MANY, accounts=MANY.accounts * 100)
+    limits = Limits(long_answers=2, stuck_after=stuck_after)
+    with served(many, limits=limits) as server, ExitStack() as stack:
+        for _ in range(2):
+            reluctant(server.address, stack)
+        for encoding, expected in [("gzip", 200), ("identity", status)]:
+            answer = server.client.get("/metrics", headers={"Accept-Encoding": encoding}, timeout=PATIENCE)
+            assert (answer.status_code, answer.headers.get("retry-after")) == (
+                expected,
+                "1" if expected == 503 else None,
+            )
+
+
+def test_pipelined_requests_are_not_read_without_end(address: str) -> None:
+    with closing(connect(address)) as connection:
+        connection.setblocking(False)
+        sent = 0
+        with suppress(BlockingIOError, ConnectionError):
+            while sent < 100_000_000:
+                sent += connection.send(HEALTH * 1000)
+        assert sent < 100_000_000
+
+
+def test_clients_never_exhaust_open_files() -> None:
     with served() as server, ExitStack() as stack:
         assert server.client.get("/healthz").status_code == 200
         before = open_files()

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from rotator.core.protocol import Phase, RequestKind
 from rotator.monitoring import AccountStatus, BalanceStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
-from rotator.web import create_app, serving
+from rotator.web import App, serving
 from testkit.cluster import PATIENCE
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -88,7 +88,7 @@ class Site:
         return replace(self.status, at=now())
 
     def serve(self) -> None:
-        app = create_app(self.tell, Metrics(), reuse=timedelta())
+        app = App(self.tell, Metrics(), reuse=timedelta())
         self.address = self.server.enter_context(serving(app, self.address or "127.0.0.1:0"))
 
     def open(self, fragment: str = "") -> None:
@@ -148,7 +148,7 @@ HEADLINES: dict[str, tuple[tuple[AccountStatus, ...], dict[str, Any], str, str]]
 }
 
 
-def test_one_sentence_says_whether_to_get_up(browser: Browser) -> None:
+def test_headline_says_whether_to_act(browser: Browser) -> None:
     with visited(browser) as site:
         for case, (accounts, changes, mood, headline) in HEADLINES.items():
             site.status = fleet(*accounts, **changes)
@@ -161,7 +161,7 @@ def test_one_sentence_says_whether_to_get_up(browser: Browser) -> None:
                     expect(site.page.locator("#notes"), case).to_contain_text(f"{reason}.")
 
 
-def test_what_is_wrong_stands_below_with_the_command_to_run(browser: Browser) -> None:
+def test_failure_is_shown_with_its_command(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         notes = site.page.locator("#notes")
         expect(notes).to_contain_text("otp.us The provider refuses the published secret (401).")
@@ -174,7 +174,7 @@ def test_what_is_wrong_stands_below_with_the_command_to_run(browser: Browser) ->
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
-def test_an_account_in_full_tells_what_it_has_left_if_that_is_known(browser: Browser) -> None:
+def test_account_details_show_known_rate_limit(browser: Browser) -> None:
     read_at = now() - timedelta(hours=20)
     low = account("low", balance=BalanceStatus(5.0, 4.5, auto_reload=True, low=True, read_at=read_at))
     unread = account("unread", balance=BalanceStatus(5.0))
@@ -187,7 +187,7 @@ def test_an_account_in_full_tells_what_it_has_left_if_that_is_known(browser: Bro
         expect(full.last).not_to_contain_text("euros")
 
 
-def test_a_row_says_how_an_account_is(browser: Browser) -> None:
+def test_row_shows_the_state_of_an_account(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         row = site.page.locator("#rows > tr", has_text="key-overlap")
         assert [" ".join(text.split()) for text in row.locator("td").all_inner_texts()] == [
@@ -202,7 +202,7 @@ def test_a_row_says_how_an_account_is(browser: Browser) -> None:
         expect(site.page.locator("#rows > tr", has_text="key-retried")).to_contain_text("rotation not finished")
 
 
-def test_the_worst_comes_first_and_every_column_sorts_both_ways(browser: Browser) -> None:
+def test_table_shows_worst_first_and_sorts_by_column(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         assert site.names[:4] == ["odd", "otp.us", "retried", "late"]
         firsts = {}
@@ -242,7 +242,7 @@ def test_states_are_counted_and_filter(browser: Browser) -> None:
         assert len(site.names) == 10
 
 
-def test_the_search_looks_at_names_keys_paths_and_errors(browser: Browser) -> None:
+def test_search_covers_names_keys_paths_and_errors(browser: Browser) -> None:
     searches = {
         "SHOP": ["shop"],
         "key-odd": ["odd"],
@@ -258,14 +258,14 @@ def test_the_search_looks_at_names_keys_paths_and_errors(browser: Browser) -> No
             assert site.names == expected
 
 
-def test_nothing_found_says_so_and_offers_a_way_back(browser: Browser) -> None:
+def test_empty_search_offers_to_reset(browser: Browser) -> None:
     with visited(browser, *WELL, fragment="#q=nobody") as site:
         assert site.names == []
         site.page.get_by_role("button", name="Show them all").click()
         assert len(site.names) == 3
 
 
-def test_an_account_opens_with_everything_about_it(browser: Browser) -> None:
+def test_account_opens_with_all_details(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         toggle = site.page.get_by_role("button", name="otp.us")
         expect(toggle).to_have_attribute("aria-expanded", "false")
@@ -280,7 +280,7 @@ def test_an_account_opens_with_everything_about_it(browser: Browser) -> None:
             expect(full).to_contain_text(fact)
 
 
-def test_page_shows_who_requested_a_rotation(browser: Browser) -> None:
+def test_page_shows_the_requester_of_a_rotation(browser: Browser) -> None:
     with visited(browser, *WELL, REQUESTED) as site:
         expect(site.page.locator("#rows > tr", has_text="key-leaked")).to_contain_text("requested: compromised")
         for name in ("leaked", "shop"):
@@ -291,7 +291,7 @@ def test_page_shows_who_requested_a_rotation(browser: Browser) -> None:
         expect(site.page.locator("tr.full", has_text="id-shop")).not_to_contain_text("Requested")
 
 
-def test_a_link_brings_back_what_was_looked_at(browser: Browser) -> None:
+def test_link_restores_filter_and_open_account(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         site.page.locator("#search").fill("e")
         site.page.locator(".chip", has_text="Failing").click()
@@ -309,7 +309,7 @@ def test_a_link_brings_back_what_was_looked_at(browser: Browser) -> None:
 # --- the timeline -------------------------------------------------------------------------------------------------
 
 
-def test_the_timeline_tells_the_next_thirty_days_to_eyes_and_ears(browser: Browser) -> None:
+def test_timeline_shows_thirty_days_accessibly(browser: Browser) -> None:
     soon = account("soon", due_at=now() + timedelta(days=2))
     overdue = account("overdue", due_at=now() - timedelta(days=3))
     with visited(browser, *WELL, soon, OVERLAP, overdue, account("far", due_at=now() + timedelta(days=90))) as site:
@@ -351,7 +351,7 @@ def test_hostile_text_is_shown_as_text(browser: Browser) -> None:
         assert site.page.locator("main img, main script, body > script").count() == 0
 
 
-def test_the_policy_would_stop_a_script_if_one_got_in(browser: Browser) -> None:
+def test_content_policy_stops_injected_script(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         refused = site.page.evaluate(
             "() => { try { document.body.innerHTML = '<b>x</b>'; return false } catch (error) { return true } }"
@@ -364,7 +364,7 @@ def test_the_policy_would_stop_a_script_if_one_got_in(browser: Browser) -> None:
 # --- time goes by -------------------------------------------------------------------------------------------------
 
 
-def test_the_page_follows_the_daemon_and_keeps_what_the_reader_did(browser: Browser) -> None:
+def test_refresh_keeps_filter_and_open_account(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         toggle = site.page.get_by_role("button", name="otp.us")
         toggle.click()
@@ -378,7 +378,7 @@ def test_the_page_follows_the_daemon_and_keeps_what_the_reader_did(browser: Brow
         assert site.names == ["otp.us", "overlap", "alerts", "billing", "shop"]
 
 
-def test_what_did_not_change_is_not_sent_again(browser: Browser) -> None:
+def test_unchanged_status_is_not_sent_again(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         with site.page.expect_response("**/api/status") as caught:
             site.ask_again()
@@ -386,7 +386,7 @@ def test_what_did_not_change_is_not_sent_again(browser: Browser) -> None:
         expect(site.page.locator("#freshness")).to_have_text("Updated just now")
 
 
-def test_a_daemon_that_is_gone_is_said_to_be_and_found_again(browser: Browser) -> None:
+def test_page_reports_unreachable_daemon_and_recovers(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         site.server.close()
         site.ask_again()
@@ -400,7 +400,7 @@ def test_a_daemon_that_is_gone_is_said_to_be_and_found_again(browser: Browser) -
         expect(site.page.locator("h1")).to_have_text(re.compile("All 3 accounts are well"))
 
 
-def test_a_page_asks_now_and_then_unless_it_is_hidden(browser: Browser) -> None:
+def test_page_refreshes_unless_hidden(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         site.page.clock.install()
         with site.page.expect_response("**/api/status"):
@@ -429,7 +429,7 @@ def test_a_page_asks_now_and_then_unless_it_is_hidden(browser: Browser) -> None:
             site.ask_again()
 
 
-def test_a_row_that_moves_takes_the_focus_along(browser: Browser) -> None:
+def test_moved_row_keeps_the_focus(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         toggle = site.page.get_by_role("button", name="shop")
         toggle.focus()
@@ -466,7 +466,7 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_every_text_can_be_read_by_day_and_by_night(browser: Browser) -> None:
+def test_page_has_enough_contrast_in_both_themes(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         site.page.get_by_role("button", name="otp.us").click()
         site.page.get_by_text("The same as a table").click()
@@ -484,7 +484,7 @@ def test_every_text_can_be_read_by_day_and_by_night(browser: Browser) -> None:
         assert night < 150
 
 
-def test_nothing_has_to_be_scrolled_sideways(browser: Browser) -> None:
+def test_page_never_scrolls_sideways(browser: Browser) -> None:
     name = "an-account-with-" + "very-" * 20 + "long-name"
     long = account(name, path="nexmo/" + "x" * 200, last_error="y" * 300, attempts=9)
     with visited(browser, *EVERYTHING, long) as site:
@@ -496,14 +496,14 @@ def test_nothing_has_to_be_scrolled_sideways(browser: Browser) -> None:
                 expect(site.page.locator("#columns button", has_text=column)).to_be_visible()
 
 
-def test_a_phone_shows_labels_with_the_values(browser: Browser) -> None:
+def test_phone_shows_labels_with_values(browser: Browser) -> None:
     with visited(browser, *WELL, viewport=PHONE) as site:
         cell = site.page.locator("#rows td[data-label='Next rotation']").first
         assert "Next rotation" in cell.evaluate("element => getComputedStyle(element, '::before').content")
         assert site.page.get_by_role("row").count() == 4  # a table for a screen reader all the same
 
 
-def test_everything_can_be_reached_with_the_keyboard(browser: Browser) -> None:
+def test_keyboard_reaches_everything(browser: Browser) -> None:
     with visited(browser, *WELL) as site:
         reached = []
         for _ in range(18):
@@ -516,7 +516,7 @@ def test_everything_can_be_reached_with_the_keyboard(browser: Browser) -> None:
     assert {"The same as a table", "All 3", "Idle 3", "Account", "Last error", "billing", "metrics"} <= set(reached)
 
 
-def test_who_does_not_like_motion_gets_none(browser: Browser) -> None:
+def test_reduced_motion_is_respected(browser: Browser) -> None:
     moving = "getComputedStyle(document.querySelector('.name svg')).transitionDuration"
     with visited(browser, *WELL, reduced_motion="reduce") as site:
         assert site.page.evaluate(moving) == "0s"
@@ -548,7 +548,7 @@ def processor_seconds(site: Site) -> Callable[[], float]:
     return used
 
 
-def test_ten_thousand_accounts_stay_quick(browser: Browser) -> None:
+def test_page_stays_quick_with_ten_thousand_accounts(browser: Browser) -> None:
     many = [account(f"account-{number:05}", due_at=now() + timedelta(minutes=4 * number)) for number in range(10_000)]
     with visited(browser, *many) as site:
         used = processor_seconds(site)

@@ -18,13 +18,11 @@ import httpx
 import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from starlette.applications import Starlette
-from starlette.responses import Response
 
 from rotator.core.protocol import Phase, RequestKind
 from rotator.errors import ConfigError
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
-from rotator.web import Limits, create_app, serving
+from rotator.web import App, Limits, Request, Response, serving
 from testkit.cluster import PATIENCE, at_best, eventually
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
@@ -44,8 +42,12 @@ SHOP = AccountStatus(
 )
 CALM = FleetStatus(NOW, "1.2.3", "host-1", NOW - timedelta(days=2), True, None, None, None, (SHOP,))
 MANY = replace(CALM, accounts=tuple(replace(SHOP, name=f"shop-{number}") for number in range(200)))
-LONG_ANSWER = Response(b"x" * 32_000_000)  # more than the buffers between a server and a client hold
+LONG = b"x" * 32_000_000  # more than the buffers between a server and a client hold
 EVERYWHERE = ["/", "/page.js", "/page.css", "/icon.svg", "/metrics", "/healthz", "/readyz", "/api/status", "/nowhere"]
+
+
+def long_answer(request: Request) -> Response:
+    return Response(200, {}, LONG)
 
 
 @dataclass
@@ -68,9 +70,9 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE)
 
 
-def app(status: Callable[[], FleetStatus]) -> Starlette:
+def app(status: Callable[[], FleetStatus]) -> App:
     """An application that renders each answer when it is requested."""
-    return create_app(status, Metrics(), reuse=timedelta())
+    return App(status, Metrics(), reuse=timedelta())
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def server() -> Iterator[Served]:
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
-def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> None:
+def test_status_has_every_field_and_utc_times(server: Served) -> None:
     answer = server.client.get("/api/status")
 
     assert answer.headers["content-type"] == "application/json"
@@ -115,7 +117,7 @@ def test_the_status_holds_every_field_and_instants_in_utc(server: Served) -> Non
     assert (told["accounts"][0]["state"], told["accounts"][0]["rotating"]) == ("grace_period", False)
 
 
-def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes(server: Served) -> None:
+def test_known_status_is_304_until_something_changes(server: Served) -> None:
     known = {"If-None-Match": server.client.get("/api/status").headers["etag"]}
 
     server.status = replace(CALM, at=NOW + timedelta(minutes=1))
@@ -127,7 +129,7 @@ def test_who_has_the_status_already_is_not_sent_it_again_until_something_changes
     assert server.client.get("/api/status", headers=known).json()["accounts"][0]["state"] == "failing"
 
 
-def test_metrics_come_in_the_format_asked_for(server: Served) -> None:
+def test_metrics_have_the_requested_format(server: Served) -> None:
     plain = server.client.get("/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'rotator_account_live_secrets{account="shop"} 2' in plain.text
@@ -139,7 +141,7 @@ def test_metrics_come_in_the_format_asked_for(server: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/status", "/page.js"])
-def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
+def test_long_answers_are_compressed_when_client_accepts_gzip(path: str) -> None:
     with served(MANY) as server:
         for accepts in ("gzip, deflate", "identity", ""):
             with server.client.stream("GET", path, headers={"Accept-Encoding": accepts}) as answer:
@@ -150,12 +152,12 @@ def test_long_answers_are_compressed_for_who_can_read_that(path: str) -> None:
             assert len(content) > 1024
 
 
-def test_the_process_lives_whatever_the_fleet_is_like(server: Served) -> None:
+def test_healthz_answers_without_a_status(server: Served) -> None:
     server.error = RuntimeError("no status")
     assert server.client.get("/healthz").status_code == 200
 
 
-def test_readiness_says_in_one_sentence_why_not(server: Served) -> None:
+def test_readyz_gives_the_reason_when_not_ready(server: Served) -> None:
     assert (server.client.get("/readyz").status_code, server.client.get("/readyz").json()["ready"]) == (200, True)
     server.status = replace(CALM, ready=False, not_ready="3 of 7 journals were not read yet")
     answer = server.client.get("/readyz")
@@ -171,6 +173,8 @@ class Slow:
         self.count = 0
 
     def tell(self) -> FleetStatus:
+        if threading.current_thread().name == "web":  # /readyz takes the status as it is, and never waits
+            return CALM
         self.count += 1
         self.calls.release()
         assert self.go_on.wait(2 * PATIENCE)
@@ -179,15 +183,7 @@ class Slow:
 
 def test_health_is_answered_while_metrics_are_rendered() -> None:
     slow = Slow()
-    first = threading.Event()
-
-    def only_first_is_slow() -> FleetStatus:
-        if first.is_set():
-            return CALM
-        first.set()
-        return slow.tell()
-
-    with serving(app(only_first_is_slow), "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
+    with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
         try:
             asked = pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE)
             assert slow.calls.acquire(timeout=PATIENCE)
@@ -198,7 +194,7 @@ def test_health_is_answered_while_metrics_are_rendered() -> None:
         assert asked.result().status_code == 200
 
 
-def test_rendering_is_shared_by_all_who_wait() -> None:
+def test_rendering_is_shared_by_waiting_clients() -> None:
     slow = Slow()
     with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(6) as pool:
         try:
@@ -219,7 +215,7 @@ def test_answer_is_reused_for_its_period() -> None:
         calls.append(1)
         return CALM
 
-    with serving(create_app(counted, Metrics(), reuse=timedelta(hours=1)), "127.0.0.1:0") as address:
+    with serving(App(counted, Metrics(), reuse=timedelta(hours=1)), "127.0.0.1:0") as address:
         for _ in range(5):
             for accept in ("*/*", "application/openmetrics-text"):
                 assert httpx.get(f"http://{address}/metrics", headers={"Accept": accept}).status_code == 200
@@ -246,13 +242,15 @@ def test_nothing_is_rendered_for_clients_that_have_gone() -> None:
 
 def test_clients_beyond_the_bound_get_503() -> None:
     slow = Slow()
-    bounded = create_app(slow.tell, Metrics(), reuse=timedelta(), max_waiting=1)
+    bounded = App(slow.tell, Metrics(), reuse=timedelta(), max_waiting=1)
     with serving(bounded, "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
         try:
             first = pool.submit(httpx.get, f"http://{address}/api/status", timeout=PATIENCE)
             assert slow.calls.acquire(timeout=PATIENCE)
             refused = httpx.get(f"http://{address}/api/status", timeout=PATIENCE)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            for path in ("/healthz", "/readyz"):
+                assert httpx.get(f"http://{address}{path}", timeout=PATIENCE).status_code == 200
         finally:
             slow.go_on.set()
         assert first.result().status_code == 200
@@ -279,14 +277,14 @@ def test_gzip_weight_is_respected(header: str, expected: bool) -> None:
         assert (answer.headers.get("content-encoding") == "gzip") is expected
 
 
-def test_a_mistake_shows_neither_its_text_nor_its_place(server: Served) -> None:
+def test_internal_error_shows_no_details(server: Served) -> None:
     server.error = RuntimeError("hunter2")
     answer = server.client.get("/api/status")
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error; the log has the traceback"}
 
 
-def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served) -> None:
+def test_unknown_path_is_not_repeated_in_the_answer(server: Served) -> None:
     for path in ("/nowhere<script>", "/metrics/", "/%2e%2e/status.py", "/index.html"):
         answer = server.client.get(path)
         assert (answer.status_code, answer.json()["error"]) == (404, "not found")
@@ -315,7 +313,7 @@ def test_an_unknown_path_is_answered_in_json_without_repeating_it(server: Served
     ],
 )
 def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
-    named = create_app(lambda: CALM, Metrics(), allowed_hosts=lambda: ["rotator.ops.svc", "*.shards.svc"])
+    named = App(lambda: CALM, Metrics(), allowed_hosts=lambda: ["rotator.ops.svc", "*.shards.svc"])
     with (
         serving(named, "127.0.0.1:0") as address,
         httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
@@ -332,7 +330,7 @@ def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
-def test_nothing_but_questions_is_taken(server: Served, method: str) -> None:
+def test_only_get_and_head_are_accepted(server: Served, method: str) -> None:
     answer = server.client.request(method, "/api/status")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
@@ -345,12 +343,12 @@ def test_head_is_get_without_the_body(server: Served, path: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"x", iter([b"x"])], ids=["counted", "chunked"])
-def test_a_question_has_no_body(server: Served, content: bytes | Iterator[bytes]) -> None:
+def test_request_with_a_body_is_refused(server: Served, content: bytes | Iterator[bytes]) -> None:
     assert server.client.request("GET", "/metrics", content=content).status_code == 413
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-def test_every_answer_says_how_it_is_to_be_treated(server: Served, path: str) -> None:
+def test_every_answer_has_security_headers(server: Served, path: str) -> None:
     headers = server.client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
@@ -365,7 +363,7 @@ def test_every_answer_says_how_it_is_to_be_treated(server: Served, path: str) ->
     assert "access-control-allow-origin" not in headers
 
 
-def test_refusals_and_mistakes_are_guarded_too(server: Served) -> None:
+def test_refusals_and_errors_have_security_headers(server: Served) -> None:
     server.error = RuntimeError()
     for answer in (server.client.post("/"), server.client.get("/readyz")):
         assert answer.headers["content-security-policy"]
@@ -404,7 +402,7 @@ def refuses(connection: socket.socket, line: bytes) -> bool:
 
 
 def test_slow_client_is_disconnected_after_max_wait() -> None:
-    with serving(LONG_ANSWER, "127.0.0.1:0", Limits(max_wait=timedelta(seconds=0.5))) as address:
+    with serving(long_answer, "127.0.0.1:0", Limits(max_wait=timedelta(seconds=0.5))) as address:
         with closing(connect(address)) as silent:
             assert closed_within(silent, PATIENCE)
         with closing(connect(address)) as slow:
@@ -419,13 +417,13 @@ def test_slow_client_is_disconnected_after_max_wait() -> None:
             with suppress(ConnectionResetError):
                 while chunk := reluctant.recv(1 << 20):
                     taken += len(chunk)
-            assert 0 < taken < len(LONG_ANSWER.body)
-    with serving(LONG_ANSWER, "127.0.0.1:0") as address, closing(connect(address)) as quick:
+            assert 0 < taken < len(LONG)
+    with serving(long_answer, "127.0.0.1:0") as address, closing(connect(address)) as quick:
         quick.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert quick.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_the_time_for_an_answer_begins_with_its_request() -> None:
+def test_answer_deadline_starts_with_its_request() -> None:
     def slow() -> FleetStatus:
         time.sleep(0.7)
         return CALM
@@ -435,7 +433,7 @@ def test_the_time_for_an_answer_begins_with_its_request() -> None:
         with serving(app(slow), "127.0.0.1:0", limits) as address, closing(connect(address)) as patient:
             time.sleep(0.6)
             with suppress(ConnectionError):
-                patient.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                patient.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return patient.recv(100).startswith(b"HTTP/1.1 200")
             return False
 
@@ -454,7 +452,7 @@ def test_headers_and_connections_are_limited(server: Served) -> None:
         assert not closed_within(waiting[1], 0.1)
 
 
-def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+def test_client_closing_during_an_answer_logs_no_error(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     server.status = replace(MANY, accounts=MANY.accounts * 50)
     with closing(connect(server.address)) as connection:
         connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -476,7 +474,7 @@ def test_a_client_that_goes_away_in_the_middle_is_no_trouble(server: Served, cap
         (":0", "[::]:", ["[::1]", "127.0.0.1"]),
     ],
 )
-def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begins: str, reached_at: list[str]) -> None:
+def test_server_listens_on_and_reports_its_address(listen: str, begins: str, reached_at: list[str]) -> None:
     with served(listen=listen) as server:
         assert server.address.startswith(begins)
         port = int(server.address.removeprefix(begins))
@@ -485,14 +483,14 @@ def test_it_listens_where_it_is_told_to_and_says_where_that_is(listen: str, begi
             assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False).status_code == 200
 
 
-def test_port_alone_is_ipv4_when_the_host_lacks_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_alone_is_ipv4_when_ipv6_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     with served(listen=":0") as server:
         assert server.address.startswith("0.0.0.0:")
 
 
-def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
-    with pytest.raises(ConfigError) as caught, serving(create_app(lambda: CALM, Metrics()), server.address):
+def test_port_in_use_is_one_line(server: Served) -> None:
+    with pytest.raises(ConfigError) as caught, serving(App(lambda: CALM, Metrics()), server.address):
         pass
     assert str(caught.value) == (
         f"Cannot listen on {server.address}: Address already in use. "
@@ -500,13 +498,13 @@ def test_a_port_in_use_is_one_line_of_advice(server: Served) -> None:
     )
 
 
-def test_an_address_that_is_not_this_machines_is_one_too() -> None:
-    nowhere = serving(create_app(lambda: CALM, Metrics()), "192.0.2.1:80")
+def test_foreign_address_is_one_line() -> None:
+    nowhere = serving(App(lambda: CALM, Metrics()), "192.0.2.1:80")
     with pytest.raises(ConfigError, match=r"Cannot listen on 192\.0\.2\.1:80"), nowhere:
         pass
 
 
-def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_stops_at_once_when_clients_are_connected(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     addresses = []
 
@@ -519,14 +517,14 @@ def test_it_stops_at_once_and_frees_its_port_with_clients_still_connected(caplog
     at_best(3, start_and_stop)
     assert not [thread.name for thread in threading.enumerate() if thread.name == "web"]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    with serving(create_app(lambda: CALM, Metrics()), addresses[-1]) as again:
+    with serving(App(lambda: CALM, Metrics()), addresses[-1]) as again:
         assert again == addresses[-1]
 
 
-def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+def test_server_stops_soon_when_client_reads_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def start_and_stop() -> None:
         with ExitStack() as stack:
-            address = stack.enter_context(serving(LONG_ANSWER, "127.0.0.1:0"))
+            address = stack.enter_context(serving(long_answer, "127.0.0.1:0"))
             with closing(connect(address)) as reluctant:
                 reluctant.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert reluctant.recv(1)
@@ -536,7 +534,7 @@ def test_it_stops_soon_even_if_an_answer_is_not_taken(caplog: pytest.LogCaptureF
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_answers_on_a_kept_connection_are_not_held_back(server: Served) -> None:
+def test_kept_connection_has_no_delayed_answers(server: Served) -> None:
     server.client.get("/healthz")
     took = []
     for _ in range(20):
@@ -546,22 +544,16 @@ def test_answers_on_a_kept_connection_are_not_held_back(server: Served) -> None:
     assert min(took) < 0.03  # a delayed ACK costs every one of them 0.04
 
 
-def test_the_server_logs_through_the_standard_loggers_and_no_access(
-    server: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_invalid_and_valid_requests_log_nothing(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, "uvicorn")
     server.client.get("/healthz")
     with closing(connect(server.address)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
-    records = [record for record in caplog.records if record.name.startswith("uvicorn")]
-    assert [record.getMessage() for record in records] == ["Invalid HTTP request received."]
-    assert logging.getLogger("uvicorn.error").handlers == []
-    assert logging.getLogger("uvicorn").handlers == []
+    assert not [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore", "asyncio"))]
 
 
-def test_ten_thousand_accounts_are_told_within_a_second() -> None:
+def test_ten_thousand_accounts_are_served_within_a_second() -> None:
     """Of CPU, the client's share included: what else the machine does is not the page's to answer for."""
     with served(replace(MANY, accounts=MANY.accounts * 50)) as server:
         for path in ("/api/status", "/metrics"):
