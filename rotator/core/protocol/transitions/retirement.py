@@ -53,8 +53,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     has rewritten the published document, so that no write of the candidate is in progress.
     """
     case = replace(case, journal=with_rewrite(case))
-    unknown = frozenset[str]() if case.in_doubt else case.unknown  # one of them can be the published secret's
-    may_go = revoke & (unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
+    may_go = revoke & (case.resolvable | ids_of(case.candidate_id)) - ids_of(case.seen.published.secret_id)
     entries = tuple(
         Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
         for id_ in sorted(may_go)
