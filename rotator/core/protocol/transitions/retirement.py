@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
-from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
@@ -89,8 +89,12 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
 
 
 def created_by_hand(case: Situation, id_: str) -> Journal:
-    """With an id that the provider answered to a create which a person asked for: it is not the published secret's."""
-    return replace(with_facts(case), added_ids=case.added | {id_})
+    """With an id that the provider answered to a create which a person asked for: it is not the published secret's.
+
+    A list can lack an id for a while, so the others stay. If there are too many, those that it lacks are forgotten.
+    """
+    known = case.journal.added_ids
+    return replace(with_facts(case), added_ids=(known if len(known) < MAX_STORED_IDS else case.added) | {id_})
 
 
 def late_create(case: Situation) -> Journal:
