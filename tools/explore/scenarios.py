@@ -64,17 +64,6 @@ IDENTITY = (
         needs_person=True,
         slowest=AT_ONCE,
     ),
-    Scenario(
-        "an adoption with a wrong id, room to spare",
-        start="added",
-        runners=1,
-        scheduled=False,
-        adopts=SECOND,
-        adopts_id="id-001",
-        max_secrets=3,
-        needs_person=True,
-        slowest=AT_ONCE,
-    ),
     Scenario("lists that lag, a rotation", runners=1, lag=WINDOW, slowest=TICK),
     Scenario(
         "lists that lack an id",

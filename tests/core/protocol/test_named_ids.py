@@ -247,3 +247,15 @@ def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
     step: Any = finish(case_of(journal, seen("a", "x", refused=CANDIDATE_REFUSED)))
     assert step.next_command.args == ("resolve", "shop")
     assert transitions.resolved(case_of(journal, seen("a", "x")), frozenset({"x"})).retiring_ids == {"x"}
+
+
+def test_document_that_names_an_unknown_id_is_corrected() -> None:
+    """An edit by hand can leave the previous id in the document. `resolve` spares it."""
+    left = seen("b", "x", published=published(secret_id="x"))
+    step: Any = name_unknown(case_of(AT_REST, left))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "b")
+    assert step.what == "the account holds a secret that rotator did not create: x"
+    assert step.advice
+    beside: Any = name_unknown(case_of(AT_REST, seen("b", "x", "y", published=published(secret_id="x"))))
+    assert beside.next_command.args == ("resolve", "shop")
