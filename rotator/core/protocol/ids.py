@@ -50,7 +50,7 @@ class Ids(Instants):
     @property
     def gone(self) -> frozenset[str]:
         """Ids that were revoked within the consistency window: lists might still show them."""
-        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry)}
+        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry.at)}
         return frozenset(recent) | self.seen.revoked
 
     @property
@@ -107,8 +107,8 @@ class Ids(Instants):
             return True
         if current.is_answered:
             return False
-        before, until = self.journal.strangers, self.strangers_until
-        if before is not None and until is not None and self.listed_at < until:
+        before = self.journal.strangers
+        if before is not None and self.is_recent(before.seen_at):
             return bool(self.strangers | self._unexplained_beside(current, before.ids))
         return bool(self.strangers)
 

@@ -98,7 +98,7 @@ def no_room(case: Situation, secret: str) -> Step:
     """
     account, revoked = case.policy.account, case.listed & case.gone
     if revoked:
-        until = max((case.window_after(entry.at) or case.now for entry in case.journal.gone), default=case.now)
+        until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
         detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
         command = Command.of("rotate-now", account, "--wait", "5m")
         return Rest(Reason.FULL, until if until > case.now else None, detail, command)

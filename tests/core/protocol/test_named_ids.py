@@ -257,5 +257,8 @@ def test_document_that_names_an_unknown_id_is_corrected() -> None:
     assert step.next_command.args == ("adopt", "shop", "--secret-id", "b")
     assert step.what == "the account holds a secret that rotator did not create: x"
     assert step.advice
+    open_id = replace(AT_REST, current=pending("b", foreign_ids=frozenset({"x"})))
+    unnamed: Any = name_unknown(case_of(open_id, left))
+    assert unnamed.next_command.args == ("adopt", "shop", "--secret-id", "ID")
     beside: Any = name_unknown(case_of(AT_REST, seen("b", "x", "y", published=published(secret_id="x"))))
     assert beside.next_command.args == ("resolve", "shop")

@@ -38,7 +38,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
 
 def settled(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
-    kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry))
+    kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
     journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published):
