@@ -137,7 +137,7 @@ class Operator:
             created = case.seen.created
             if step.failure is Failure.UNVERIFIED and case.candidate_id in created:
                 return {str(case.candidate_id): created[str(case.candidate_id)]}
-            ids = (case.unknown | case.added) - {case.seen.published.secret_id}
+            ids = case.resolvable
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
             raise RotationError(self._without_resolve(step), unchanged="Nothing was changed")

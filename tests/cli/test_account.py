@@ -299,18 +299,21 @@ def test_added_secret_puts_an_eliminated_id_in_doubt(adopted: Payments, here: He
     assert finished.code == 1, finished
     ids = ", ".join(sorted((published, stranger)))
     assert f"One of these ids is the published secret's: {ids}. Nothing was revoked." in said(finished)
-    assert "rotator adopt payments --secret-id ID" in said(finished)
+    assert "rotator adopt payments --secret-id ID --retire OTHER_ID" in said(finished)
     assert set(adopted.live) == {published, stranger}
 
 
-def test_adopt_with_secret_id_ends_the_doubt(adopted: Payments, here: Here) -> None:
+def test_adopt_with_both_ids_ends_the_doubt(adopted: Payments, here: Here) -> None:
+    """The published secret's id alone does not tell what the other one is."""
     published = adopted.live[0]
     stranger = added_by_hand(adopted)
     adopt = ("adopt", "payments", "--secret-env", "MINE", "--secret-id", published)
     named = here(*adopt, MINE=adopted.first.get_secret_value())
-    assert "a secret that rotator did not create" in named.out
-    assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
-    assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 0
+    assert f"a person named {published}" in named.out
+    assert standings(here("account", "secrets", "list", "--json")) == {published: "in doubt", stranger: "in doubt"}
+    assert here("account", "secrets", "revoke", "payments", stranger, "--yes").code == 1
+    both = here(*adopt, "--retire", stranger, MINE=adopted.first.get_secret_value())
+    assert both.code == 0, both
     assert adopted.live == [published]
 
 

@@ -162,3 +162,13 @@ def test_whatever_happens_it_can_be_released_and_remembers_a_bounded_number_of_a
     now += 2 * LONGEST_COOLDOWN
     assert breaker.allows_start(probe, now)
     assert after(went_well(probe), breaker=breaker.with_probe(probe), now=now).cause is None
+
+
+def test_urgent_rotation_starts_before_the_cooldown_ends() -> None:
+    """One at a time: the others wait for its result."""
+    assert CLOSED.allows_urgent_start("shop")
+    breaker = opened()
+    assert not breaker.allows_start("shop", NOW)
+    assert breaker.allows_urgent_start("shop")
+    probing = breaker.with_probe("shop")
+    assert not probing.allows_urgent_start("other")

@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from rotator.config import Settings, load
-from rotator.core import balance
-from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, BalanceState, News, Reading, Rules, TopUp, Withheld
+from rotator.core.balance import LIMITED_WITHIN, BalanceState, Reading, Rules, TopUp, Withheld
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, Operation
 from rotator.errors import ConfigError, RotatorError
@@ -36,87 +35,6 @@ READING = ("GET", "/account/get-balance")
 RULES = Rules(HOUR, Decimal(5), top_ups_per_day=2)
 LOW, ENOUGH = Reading(Decimal("4.99"), True, NOW), Reading(Decimal(5), True, NOW)
 TRX = "payment-reference-4711"
-
-
-# --- when, and what is new -------------------------------------------------------------------------------------
-
-
-def test_the_first_look_comes_within_a_minute_and_accounts_are_spread() -> None:
-    looks = [BalanceState.begin(f"account-{number}", HOUR, NOW).next_at - NOW for number in range(200)]
-    assert all(timedelta() <= look < timedelta(minutes=1) for look in looks)
-    assert len({look // timedelta(seconds=1) for look in looks}) > 40
-    assert BalanceState.begin("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
-
-
-def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does_not_move() -> None:
-    def after(at: datetime) -> datetime:
-        return BalanceState(NOW).record_reading("shop", replace(LOW, at=at), RULES)[0].next_at
-
-    first = after(NOW)
-    assert NOW < first <= NOW + HOUR
-    assert after(first) == first + HOUR
-    assert after(first - timedelta(seconds=1)) == first
-    assert {after(first + timedelta(minutes=minute)) for minute in range(60)} == {first + HOUR}
-
-
-def test_what_failed_is_tried_again_soon_then_later_but_once_in_a_period() -> None:
-    state = BalanceState(NOW)
-    waits = []
-    for _ in range(12):
-        state = state.record_failure("shop", HOUR, NOW)
-        waits.append(state.next_at - NOW)
-    assert timedelta(seconds=45) <= waits[0] <= timedelta(minutes=1)
-    assert waits[3] > timedelta(minutes=5)
-    assert max(waits) <= HOUR
-    assert BalanceState(NOW).record_failure("shop", timedelta(seconds=9), NOW).next_at == NOW + timedelta(seconds=9)
-    assert state.record_reading("shop", ENOUGH, RULES)[0].failures == 0
-
-
-def test_a_balance_is_called_low_once_and_recovered_once() -> None:
-    state = BalanceState(NOW)
-    told = []
-    for reading in (ENOUGH, LOW, LOW, ENOUGH, ENOUGH):
-        state, news = state.record_reading("shop", reading, RULES)
-        told.append(news)
-    assert told == [None, News.LOW, None, News.RECOVERED, None]
-
-
-# --- whether to top up -----------------------------------------------------------------------------------------
-
-
-def ago(*hours: float) -> list[datetime]:
-    return [NOW - HOUR * each for each in hours]
-
-
-def test_a_low_balance_is_topped_up_as_often_as_it_is_allowed() -> None:
-    assert balance.why_not(LOW, RULES, [], NOW) is None
-    assert balance.why_not(LOW, RULES, ago(3), NOW) is None
-    assert balance.why_not(LOW, RULES, ago(3, 23.9), NOW) is Withheld.LIMIT
-    assert balance.why_not(LOW, RULES, ago(3, 24), NOW) is None, "a day is over"
-
-
-def test_nothing_is_topped_up_that_nobody_allowed_or_that_has_enough() -> None:
-    assert balance.why_not(LOW, replace(RULES, top_ups_per_day=0), [], NOW) is Withheld.NEVER
-    assert balance.why_not(ENOUGH, RULES, [], NOW) is Withheld.NEVER
-
-
-def test_without_a_payment_to_repeat_there_is_no_top_up_and_where_that_is_not_known_it_is_tried() -> None:
-    assert balance.why_not(replace(LOW, auto_reload=False), RULES, [], NOW) is Withheld.NO_AUTO_RELOAD
-    assert balance.why_not(replace(LOW, auto_reload=None), RULES, [], NOW) is None
-
-
-def test_while_the_last_payment_may_not_have_arrived_there_is_no_other() -> None:
-    last = NOW - ARRIVES_WITHIN
-    assert balance.why_not(LOW, RULES, [last + timedelta(seconds=1)], NOW) is Withheld.ARRIVING
-    assert balance.why_not(LOW, RULES, [last], NOW) is None
-    stale = replace(LOW, at=NOW - HOUR)  # read before the last payment
-    assert balance.why_not(stale, RULES, ago(0.9), NOW) is Withheld.ARRIVING
-
-
-def test_what_another_clock_noted_in_the_future_counts() -> None:
-    once = replace(RULES, top_ups_per_day=1)
-    assert balance.why_not(LOW, once, [NOW + HOUR], NOW) is Withheld.LIMIT
-    assert balance.recent([NOW - LIMITED_WITHIN, NOW], NOW) == (NOW,)
 
 
 # --- the configuration -----------------------------------------------------------------------------------------

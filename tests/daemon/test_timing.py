@@ -1,5 +1,6 @@
 """When an account needs its next run."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -76,8 +77,10 @@ def test_first_runs_are_spread_over_the_verify_interval(bench: Bench) -> None:
 
 
 def test_next_run_looks_at_a_pending_identity() -> None:
-    pending = Identity("id", Learned.PENDING, next_look=NOW + timedelta(minutes=3))
-    assert run_at(Journal(current=pending, rotated_at=NOW)) == NOW + timedelta(minutes=3)
+    pending = Identity("id", Learned.PENDING, next_look=NOW + timedelta(seconds=20))
+    assert run_at(Journal(current=pending, rotated_at=NOW)) == NOW + timedelta(seconds=20)
+    ahead = replace(pending, next_look=NOW + timedelta(hours=1))
+    assert run_at(Journal(current=ahead, rotated_at=NOW)) == NOW + timedelta(seconds=30), "a clock that is ahead"
 
 
 def test_due_rotation_is_staggered_within_half_a_second(bench: Bench) -> None:

@@ -54,6 +54,16 @@ IDENTITY = (
         needs_person=True,
         slowest=AT_ONCE,
     ),
+    Scenario(
+        "an adoption with a wrong id",
+        start="added",
+        runners=1,
+        scheduled=False,
+        adopts=SECOND,
+        adopts_id="id-001",
+        needs_person=True,
+        slowest=AT_ONCE,
+    ),
     Scenario("lists that lag, a rotation", runners=1, lag=WINDOW, slowest=TICK),
     Scenario(
         "lists that lack an id",

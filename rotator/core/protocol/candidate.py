@@ -70,7 +70,7 @@ def finish(case: Situation) -> Step | None:
         return with_lease(case, _create(case))
     if _may_be_ours(case) and case.journal.ambiguity is None and case.may_wait(Awaited.CANDIDATE):
         return wait_for_candidate(case)
-    if case.in_doubt and case.seen.via is Credential.PUBLISHED:
+    if case.seen.via is Credential.PUBLISHED and not new <= case.resolvable:
         return doubtful(case)  # one of the new ids can be the published secret's
     return Fail(
         Failure.AMBIGUOUS,

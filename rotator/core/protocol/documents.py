@@ -4,7 +4,6 @@ from datetime import datetime
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.leasing import with_lease
-from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
 
@@ -90,8 +89,7 @@ def follow_rewrite(case: Situation) -> Step | None:
 def complete(case: Situation) -> Step | None:
     """Write the id into a published document of rotator's that was published before the id was certain."""
     published, id_ = case.seen.published, case.journal.current_id
-    recorded = is_recorded(case.journal, published)
-    if id_ is None or not recorded or case.in_doubt:
+    if id_ is None or case.in_doubt:
         return None
     if case.journal.candidate is not None or case.journal.publishing is not None:
         return None

@@ -188,9 +188,9 @@ def name_unknown(case: Situation) -> Step | None:
         return None
     what = f"the account holds {count_of(case.unknown)} that rotator did not create: {names_of(case.unknown)}"
     account, current = case.policy.account, case.journal.current_id
-    if case.unknown == {case.seen.published.secret_id} and current is not None:
+    if case.unknown == {case.seen.published.secret_id}:
         # `resolve` spares the id that the published document names. An edit by hand might have left it there.
-        command = Command.of("adopt", account, "--secret-id", current)
+        command = Command.of("adopt", account, "--secret-id", current or "ID")
         advice = "The published document names this id. Name the published secret's own"
         return Fail(Failure.AMBIGUOUS, what, command, advice)
     return Fail(Failure.AMBIGUOUS, what, Command.of("resolve", account), MOVE_FIRST)

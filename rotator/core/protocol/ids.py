@@ -50,7 +50,7 @@ class Ids(Instants):
     @property
     def gone(self) -> frozenset[str]:
         """Ids that were revoked within the consistency window: lists might still show them."""
-        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry)}
+        recent = {entry.id for entry in self.journal.gone if self.is_recent(entry.at)}
         return frozenset(recent) | self.seen.revoked
 
     @property
@@ -107,8 +107,8 @@ class Ids(Instants):
             return True
         if current.is_answered:
             return False
-        before, until = self.journal.strangers, self.strangers_until
-        if before is not None and until is not None and self.listed_at < until:
+        before = self.journal.strangers
+        if before is not None and self.is_recent(before.seen_at):
             return bool(self.strangers | self._unexplained_beside(current, before.ids))
         return bool(self.strangers)
 
@@ -127,3 +127,15 @@ class Ids(Instants):
         is_open = current.is_pending and self.journal.candidate is None
         own = self.pool_of(current) if is_open else ids_of(current.id)
         return self.listed - self.explained - before - own
+
+    @property
+    def resolvable(self) -> frozenset[str]:
+        """The listed ids that a person can have revoked: unknown ones, and those of secrets that a person added.
+
+        None of them can be the published secret's. Beside a candidate, an id that was listed before it is unknown, too.
+        """
+        current, named = self.journal.current, ids_of(self.seen.published.secret_id)
+        if current is None or self.in_doubt:
+            return self.added - named
+        own = self.pool_of(current) if current.is_pending else ids_of(current.id)
+        return (self.added | self.listed - self.explained - own) - named

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.protocol.journal import Gone, Identity, Journal, Retiring
+from rotator.core.protocol.journal import Identity, Journal, Retiring
 from rotator.core.protocol.lease import CLOCK_RESOLUTION, believed, has_lease, leased_elsewhere
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
@@ -76,10 +76,8 @@ class Instants:
         left = span - (vault_now - written_at) - CLOCK_RESOLUTION
         return max(at, self.now + left) if left > timedelta() else at
 
-    def window_after(self, noted_at: datetime | None) -> datetime | None:
+    def window_after(self, noted_at: datetime) -> datetime:
         """Return when the consistency window is over after an instant that another clock wrote down as its present."""
-        if noted_at is None:
-            return None
         since = self.not_after(noted_at, timedelta())
         return self.not_before(since + self.policy.window, self.policy.window)
 
@@ -135,17 +133,16 @@ class Instants:
         spacing = self.policy.window if identity.looks == 0 else self.policy.window / 2
         return self.not_before(self.not_after(identity.next_look, self.policy.window), spacing)
 
-    def is_recent(self, entry: Gone) -> bool:
-        """Return whether lists might still show a revoked id."""
-        until = self.window_after(entry.at)
-        return until is not None and self.listed_at < until
+    def is_recent(self, noted_at: datetime) -> bool:
+        """Return whether the list at hand is from the consistency window after a note of the present."""
+        return self.listed_at < self.window_after(noted_at)
 
     def gone_at(self, entry: Retiring) -> datetime | None:
         """Return when a retiring id that lists lack counts as gone; None if none of them lacked it."""
-        return self.window_after(entry.missing_since)
+        return None if entry.missing_since is None else self.window_after(entry.missing_since)
 
     @property
     def strangers_until(self) -> datetime | None:
         """Until when strangers of an earlier list count although lists lack them by now; None if there were none."""
         before = self.journal.strangers
-        return self.window_after(before.seen_at if before is not None else None)
+        return None if before is None else self.window_after(before.seen_at)

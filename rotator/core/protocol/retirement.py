@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from rotator.core.protocol import transitions
+from rotator.core.protocol.identity import doubtful
 from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
@@ -88,18 +89,28 @@ def wait_for_room(case: Situation) -> Step:
     return Rest(Reason.FULL, until if until > case.now else None, detail, command)
 
 
-def no_room(case: Situation, secret: str) -> Fail:
+def no_room(case: Situation, secret: str) -> Step:
     """The account is full, and rotator recorded nothing that can make room.
 
     Args:
         case: The situation.
         secret: The secret that has no room, for the message.
     """
-    account = case.policy.account
+    account, revoked = case.policy.account, case.listed & case.gone
+    if revoked:
+        until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
+        detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
+        command = Command.of("rotate-now", account, "--wait", "5m")
+        return Rest(Reason.FULL, until if until > case.now else None, detail, command)
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
-    return full_of_added(case, what) or Fail(
-        Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go"
-    )
+    added = full_of_added(case, what)
+    if added is not None:
+        return added
+    if case.in_doubt and case.seen.via is Credential.PUBLISHED:
+        return doubtful(case)
+    if case.resolvable:
+        return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
+    return Fail(Failure.FULL, what, Command.of("status", account), "Look at the account")
 
 
 def full_of_added(case: Situation, what: str) -> Fail | None:

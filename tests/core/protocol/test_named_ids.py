@@ -11,7 +11,9 @@ from rotator.core.protocol import (
     Failure,
     Gone,
     Identity,
+    Journal,
     Learned,
+    Reason,
     RequestKind,
     Retiring,
     Strangers,
@@ -22,6 +24,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.candidate import finish
 from rotator.core.protocol.documents import complete
 from rotator.core.protocol.identity import name_doubt, name_unknown, way_out
+from rotator.core.protocol.retirement import no_room
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
@@ -29,6 +32,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     PREPARED,
+    SECOND,
     WINDOW,
     YESTERDAY,
     answered,
@@ -36,7 +40,9 @@ from tests.core.protocol.situations import (
     eliminated,
     failure_of,
     listing,
+    pending,
     published,
+    reason_of,
     request,
     seen,
     step_of,
@@ -163,3 +169,96 @@ def test_nothing_is_revoked_beside_a_named_id() -> None:
     step = step_of(due, seen("b", "s"))
     assert isinstance(step, Fail)
     assert failure_of(step) is Failure.AMBIGUOUS
+
+
+# --- what a person can have revoked ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("journal", "expected"),
+    [
+        (AT_REST, {"m", "s"}),
+        (replace(AT_REST, added_ids=frozenset({"m", "x"})), {"m", "s"}),
+        (replace(AT_REST, retiring=(Retiring("s", LATER),)), {"m"}),
+        (replace(AT_REST, current=None, added_ids=frozenset({"m", "t"})), {"m"}),
+        (replace(NAMED, added_ids=frozenset({"m"})), {"m"}),
+        (replace(AT_REST, current=pending("b", foreign_ids=frozenset({"m", "s", "t"}))), {"m", "s"}),
+        (replace(PREPARED, current=answered("b"), ids_before=frozenset({"b", "s"})), {"m", "s"}),
+    ],
+    ids=["unknown", "added", "retiring", "nothing known", "in doubt", "pending", "listed before the candidate"],
+)
+def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: set[str]) -> None:
+    case = case_of(journal, seen("b", "m", "s", "t", published=published(secret_id="t")))
+    assert case.resolvable == expected
+
+
+def test_new_id_that_can_be_the_published_one_is_not_resolved() -> None:
+    """The list before the create lacked the published secret's id, and nobody knows the candidate's."""
+    journal = replace(PREPARED, current=pending(None, looks=1, next_look=LATER), ids_before=frozenset({"x"}))
+    waited = seen("y", refused=CANDIDATE_REFUSED, create_refused="no", prepared_here=True, creates=1)
+    step: Any = finish(case_of(journal, waited))
+    assert step.what == "one of these ids is the published secret's: y"
+    assert step.next_command.args[0] == "adopt"
+
+
+# --- a full account, and advice that can be carried out ----------------------------------------------------------
+
+
+def no_room_of(journal: Journal, *ids: str, **facts: Any) -> Any:
+    """Return what is said of a full account without anything to revoke."""
+    return no_room(case_of(journal, seen(*ids, **facts)), "a new one")
+
+
+def test_full_account_waits_for_lists_that_show_a_revoked_id() -> None:
+    step = no_room_of(replace(AT_REST, gone=(Gone("g", NOW - SECOND), Gone("h", NOW - 2 * SECOND))), "b", "g")
+    assert (reason_of(step), step.until) == (Reason.FULL, NOW - SECOND + WINDOW)
+    assert step.detail == "the account is full: the provider still lists g, which was revoked"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    here = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}))
+    assert (reason_of(here), here.until) == (Reason.FULL, None)
+
+
+@pytest.mark.parametrize(
+    ("journal", "ids", "command"),
+    [
+        (AT_REST, ("b", "s"), ("resolve", "shop")),
+        (replace(AT_REST, added_ids=frozenset({"m"})), ("b", "m"), ("resolve", "shop", "--revoke", "m")),
+        (NAMED, ("b", "s"), ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")),
+        (AT_REST, ("b",), ("status", "shop")),
+    ],
+    ids=["unknown", "added", "in doubt", "nothing to decide"],
+)
+def test_full_account_names_a_command_that_leads_on(
+    journal: Journal, ids: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    step = no_room_of(journal, *ids)
+    assert step.next_command.args == command
+    assert step.advice
+
+
+def test_full_account_in_doubt_is_not_named_through_the_primary() -> None:
+    via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
+    assert no_room_of(NAMED, **via_primary).next_command.args == ("status", "shop")
+
+
+def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
+    """A list before the create lacked it. `resolve` advised itself again and again."""
+    journal = replace(PREPARED, ids_before=frozenset({"a", "x"}))
+    step: Any = finish(case_of(journal, seen("a", "x", refused=CANDIDATE_REFUSED)))
+    assert step.next_command.args == ("resolve", "shop")
+    assert transitions.resolved(case_of(journal, seen("a", "x")), frozenset({"x"})).retiring_ids == {"x"}
+
+
+def test_document_that_names_an_unknown_id_is_corrected() -> None:
+    """An edit by hand can leave the previous id in the document. `resolve` spares it."""
+    left = seen("b", "x", published=published(secret_id="x"))
+    step: Any = name_unknown(case_of(AT_REST, left))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "b")
+    assert step.what == "the account holds a secret that rotator did not create: x"
+    assert step.advice
+    open_id = replace(AT_REST, current=pending("b", foreign_ids=frozenset({"x"})))
+    unnamed: Any = name_unknown(case_of(open_id, left))
+    assert unnamed.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+    beside: Any = name_unknown(case_of(AT_REST, seen("b", "x", "y", published=published(secret_id="x"))))
+    assert beside.next_command.args == ("resolve", "shop")

@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Verification,
     transitions,
 )
+from rotator.core.protocol.limits import MAX_STORED_IDS
 from tests.core.protocol.situations import (
     AT_REST,
     FAILURE,
@@ -165,9 +166,17 @@ def test_ids_retire_by_hand() -> None:
 
 
 def test_id_created_by_hand_is_remembered() -> None:
-    before = replace(AT_REST, api_key=None, added_ids=frozenset({"m", "gone"}))
+    before = replace(AT_REST, api_key=None, added_ids=frozenset({"m", "unlisted"}))
     journal = transitions.created_by_hand(case_of(before, seen("b", "m")), "n")
-    assert journal == replace(AT_REST, added_ids=frozenset({"m", "n"}))
+    assert journal == replace(AT_REST, added_ids=frozenset({"m", "n", "unlisted"}))
+
+
+def test_added_ids_that_lists_lack_are_forgotten_when_there_are_many() -> None:
+    many = frozenset({"m", *map(str, range(MAX_STORED_IDS - 2))})
+    added = transitions.created_by_hand(case_of(replace(AT_REST, added_ids=many), seen("b", "m")), "n").added_ids
+    assert added == many | {"n"}
+    full = transitions.created_by_hand(case_of(replace(AT_REST, added_ids=added), seen("b", "m")), "o").added_ids
+    assert full == {"m", "o"}
 
 
 def test_added_id_becomes_retiring_by_name_only() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
-from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
@@ -38,7 +38,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
 
 def settled(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
-    kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry))
+    kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
     journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published):
@@ -53,8 +53,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     has rewritten the published document, so that no write of the candidate is in progress.
     """
     case = replace(case, journal=with_rewrite(case))
-    unknown = frozenset[str]() if case.in_doubt else case.unknown  # one of them can be the published secret's
-    may_go = revoke & (unknown | case.added | ids_of(case.candidate_id)) - {case.seen.published.secret_id}
+    may_go = revoke & (case.resolvable | ids_of(case.candidate_id)) - ids_of(case.seen.published.secret_id)
     entries = tuple(
         Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
         for id_ in sorted(may_go)
@@ -90,8 +89,12 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
 
 
 def created_by_hand(case: Situation, id_: str) -> Journal:
-    """With an id that the provider answered to a create which a person asked for: it is not the published secret's."""
-    return replace(with_facts(case), added_ids=case.added | {id_})
+    """With an id that the provider answered to a create which a person asked for: it is not the published secret's.
+
+    A list can lack an id for a while, so the others stay. If there are too many, those that it lacks are forgotten.
+    """
+    known = case.journal.added_ids
+    return replace(with_facts(case), added_ids=(known if len(known) < MAX_STORED_IDS else case.added) | {id_})
 
 
 def late_create(case: Situation) -> Journal:
