@@ -7,7 +7,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that makes progress. The blank ID is the reader's to fill in.
+    """A command that makes progress. The blanks ID and OTHER_ID are the reader's to fill in.
 
     A value is never an argument: `adopt` asks for it.
     """

@@ -14,7 +14,7 @@ def continuation(state: AccountState) -> Command:
     """Return the command that continues this run.
 
     It repeats a request that the journal does not contain yet, and finishes an unfinished rotation without regard to
-    the backoff. It never begins a rotation that nobody requested: once a new secret is published, only what is due is
+    the backoff. It never begins a rotation without a request: once a new secret is published, only what is due is
     left.
     """
     name, asked = state.account.name, state.seen.request
