@@ -1,6 +1,6 @@
 """The command that continues a run which ended early."""
 
-from rotator.core.failures import CHECK, CONTINUE
+from rotator.core.failures import CHECK
 from rotator.core.protocol import RequestKind
 from rotator.errors import Advice, Blame, Code, Command
 from rotator.rotation.state import AccountState
@@ -29,10 +29,8 @@ def continuation(state: AccountState) -> Command:
 
 def advice_for(code: Code, state: AccountState) -> Advice | None:
     """Return the advice for a failure of this run that names no command of its own."""
-    if code.blame is Blame.PROVIDER:
+    if code.blame is Blame.PROVIDER or code is Code.CONFLICT:
         return Advice("To retry now", continuation(state))
-    if code.advice is CONTINUE:
-        return Advice(CONTINUE.purpose, continuation(state))
     if code.advice is CHECK:
         return Advice(CHECK.purpose, Command.of("check", state.account.name))
     return None
