@@ -25,6 +25,10 @@ class RotatorError(Exception):
         unchanged: The parts that it left unchanged ("" where that is obvious).
         next_step: The advice, or the purpose of the command ("" if nothing helps).
         next_command: The command; None: the one that the failure's code names, if it names one.
+
+    Attributes:
+        own_command: The command that the raiser named.
+        general: A better command than that of the code, for a message without one of its own.
     """
 
     exit_code = 1
@@ -51,8 +55,7 @@ class RotatorError(Exception):
     @property
     def next_command(self) -> Command | None:
         """The command that the message names; None if it names none."""
-        advice = self._advice[-1]
-        return advice.command
+        return self._advice[-1].command
 
     def advise(self, advice: Advice) -> None:
         """Name a better command than that of the code, where the message names none of its own."""

@@ -137,6 +137,19 @@ def test_own_command_is_kept() -> None:
     assert str(error) == "It failed. Make room: rotator resolve shop."
 
 
+def test_raiser_decides_about_the_command_when_the_code_does_not() -> None:
+    """`next_command=None` is a decision, too: the message says why no command helps. A ConfigError names a setting."""
+    undecided = {kind.__name__ for kind in every_class() if kind.code.advice is None} - {"ConfigError", "RotationError"}
+    assert undecided >= {"RotatorError", "OperatorError", "ContentionError", "StoppedError", "NotNowError"}
+    missing = []
+    for file, tree in trees():
+        for node in ast.walk(tree):
+            raised = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in undecided
+            if raised and not any(one.arg == "next_command" for one in node.keywords):  # type: ignore[attr-defined]
+                missing.append(f"{file.relative_to(SOURCE)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert missing == []
+
+
 def test_prose_of_errors_contains_no_command() -> None:
     """A command stands in `next_command`, and the message is made from it."""
     names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -222,7 +222,7 @@ def resolve(
             )
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:
-            raise RotatorError(f"You chose no secret of {name}", unchanged="Nothing was changed")
+            raise RotatorError(f"You chose no secret of {name}", unchanged="Nothing was changed", next_command=None)
         outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
         finish(ctx, fleet, [outcome], as_json=as_json)
 

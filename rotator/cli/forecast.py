@@ -6,7 +6,7 @@ import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, parsed
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError
+from rotator.errors import Command, ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -70,7 +70,11 @@ def _look(fleet: "Fleet", account: "AccountSettings") -> "Member | str":
     from rotator.rotation import StoppedError
 
     if fleet.stop.is_set():
-        raise StoppedError("Stopped before every journal was read")
+        raise StoppedError(
+            "The process stopped before every journal was read",
+            next_step="Start again",
+            next_command=Command.of("forecast"),
+        )
     try:
         journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))
     except JournalError as error:

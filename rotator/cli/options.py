@@ -210,7 +210,7 @@ def ask(question: str, *, yes: bool) -> None:
         return
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)  # standard output may be a program's
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise RotatorError("Nothing was changed")
+        raise RotatorError("Nothing was changed", next_command=None)
 
 
 def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":

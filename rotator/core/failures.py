@@ -38,7 +38,7 @@ class Advice:
 
 
 CHECK = Advice("To see whether it works now", Command.of("check"))
-CONTINUE = Advice("To continue", Command.of("rotate-now", "--due"))
+LOOK = Advice("To see the state of the accounts", Command.of("status"))
 # Each message of such a kind names its own command, or says why there is none.
 OWN: Advice | None = None
 
@@ -110,16 +110,16 @@ class Code(StrEnum):
     VAULT_WRONG_MOUNT = "vault_wrong_mount", Blame.VAULT, CHECK
     VAULT_UNAUTHORIZED = "vault_unauthorized", Blame.VAULT, CHECK
     VAULT_DENIED = "vault_denied", Blame.CONFIGURATION, CHECK  # a policy that lacks a path concerns that path only
-    CONFLICT = "conflict", Blame.ACCOUNT, CONTINUE
+    CONFLICT = "conflict", Blame.ACCOUNT, LOOK
     # rotator itself.
     JOURNAL_UNREADABLE = "journal_unreadable", Blame.ACCOUNT, CHECK
     JOURNAL_NEWER = "journal_newer", Blame.ACCOUNT, CHECK
     AUDIT_LOG_UNWRITABLE = "audit_log_unwritable", Blame.CONFIGURATION, CHECK
     CONFIGURATION = "configuration", Blame.CONFIGURATION, OWN
-    CONTENTION = "contention", Blame.ACCOUNT, CONTINUE
+    CONTENTION = "contention", Blame.ACCOUNT, OWN
     COMMAND_REFUSED = "command_refused", Blame.ACCOUNT, OWN
     LEASED = "leased", Blame.ACCOUNT, OWN
-    STOPPED = "stopped", Blame.ACCOUNT, CONTINUE
+    STOPPED = "stopped", Blame.ACCOUNT, OWN
     OTHER = "other", Blame.ACCOUNT, OWN
     INTERNAL_ERROR = "internal_error", Blame.ROTATOR, OWN
 

@@ -226,7 +226,7 @@ def _adopt(fleet: Fleet, first: dict[str, SecretStr]) -> Outcome:
 
 def _good(outcome: Outcome) -> Outcome:
     if outcome.result is not Result.OK:
-        raise RotatorError(f"The demo's account {outcome.account} did not get on: {outcome.error}")
+        raise RotatorError(f"The demo's account {outcome.account} failed: {outcome.error}", next_command=None)
     return outcome
 
 

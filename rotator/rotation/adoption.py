@@ -124,7 +124,7 @@ class Adoption:
         possible = {identity.id} if identity.id is not None and not identity.is_pending else compromised
         if compromised & possible:
             raise OperatorError(
-                f"This secret of {self._name} might be the one that was given up as compromised",
+                f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,
                 advice="To publish it all the same, add --replace",
                 next_command=Command.of("adopt", self._name, "--replace"),

@@ -100,7 +100,7 @@ class AdoptionLease:
             if state.forget_if_moved():
                 self.observe(replace_foreign)
         raise ContentionError(
-            f"Other instances keep working on {self._name}",
+            f"Other instances acquired the lease of {self._name} again and again",
             unchanged=NOTHING_WRITTEN,
             next_step="Try again",
             next_command=self.adopt_again(secret_id, replace_foreign),

@@ -1,6 +1,6 @@
 """The command that continues a run which ended early."""
 
-from rotator.core.failures import CHECK, CONTINUE
+from rotator.core.failures import CHECK
 from rotator.core.protocol import RequestKind
 from rotator.errors import Advice, Blame, Code, Command
 from rotator.rotation.state import AccountState
@@ -14,7 +14,7 @@ def continuation(state: AccountState) -> Command:
     """Return the command that continues this run.
 
     It repeats a request that the journal does not contain yet, and finishes an unfinished rotation without regard to
-    the backoff. It never begins a rotation that nobody requested: once a new secret is published, only what is due is
+    the backoff. It never begins a rotation without a request: once a new secret is published, only what is due is
     left.
     """
     name, asked = state.account.name, state.seen.request
@@ -29,10 +29,8 @@ def continuation(state: AccountState) -> Command:
 
 def advice_for(code: Code, state: AccountState) -> Advice | None:
     """Return the advice for a failure of this run that names no command of its own."""
-    if code.blame is Blame.PROVIDER:
+    if code.blame is Blame.PROVIDER or code is Code.CONFLICT:
         return Advice("To retry now", continuation(state))
-    if code.advice is CONTINUE:
-        return Advice(CONTINUE.purpose, continuation(state))
     if code.advice is CHECK:
         return Advice(CHECK.purpose, Command.of("check", state.account.name))
     return None

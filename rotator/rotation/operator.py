@@ -2,7 +2,6 @@
 
 from collections.abc import Set
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -20,7 +19,6 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
-from rotator.core.protocol.identity import way_out
 from rotator.documents.published import format_instant
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
@@ -73,7 +71,7 @@ class Operator:
 
     def _with_retiring(self, ids: frozenset[str]) -> Outcome:
         state = self._state
-        self._end_writes_in_flight("secrets are given up")
+        self._end_writes_in_flight("secrets are to be revoked")
         not_before = state.clock() + state.policy.grace
         self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
         state.forget()
@@ -106,7 +104,7 @@ class Operator:
             state.log.warning("request.withdrawn", kind=request.kind.value, by=request.by)
             return request
         raise ContentionError(
-            f"Other instances keep working on {self._name}",
+            f"Other instances acquired the lease of {self._name} again and again",
             unchanged="The request stays",
             next_step="Try again",
             next_command=Command.of("rotate-now", self._name, "--cancel"),
@@ -140,19 +138,8 @@ class Operator:
             ids = case.resolvable
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
-            raise RotationError(self._without_resolve(step), unchanged="Nothing was changed")
+            raise RotationError(step, unchanged="Nothing was changed")
         return {id_: case.seen.created[id_] for id_ in sorted(case.added - {case.seen.published.secret_id})}
-
-    def _without_resolve(self, fail: Fail) -> Fail:
-        """Return the failure with another command if it names `resolve`, which has no id to offer here."""
-        case = self._state.situation
-        if fail.next_command.args[0] != "resolve":
-            return fail
-        if case.in_doubt or case.unknown:
-            command, advice = way_out(case)
-            return replace(fail, next_command=command, advice=advice)
-        command = Command.of("account", "secrets", "list", self._name)
-        return replace(fail, next_command=command, advice="No secret is unknown. To see which secrets fill the account")
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:
         """Record these ids, which `unknown` named, as retiring, and revoke them by the ordinary rules.
@@ -163,7 +150,7 @@ class Operator:
         """
         state = self._state
         if state.seen.published.secret is not None:
-            self._end_writes_in_flight("secrets are given up")
+            self._end_writes_in_flight("secrets are to be revoked")
         self._write_retiring(transitions.resolved(state.situation, revoke), revoke)
         state.log.warning("account.resolved", revoke=sorted(revoke))
         state.forget()

@@ -9,6 +9,7 @@ from typing import Self
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
+    CHANGING_STEPS,
     LONGEST_PAUSE,
     Awaited,
     Journal,
@@ -160,7 +161,8 @@ class Rotation:
         except RateLimited as limited:
             self.waiting.for_rate_limit(limited)
         else:
-            self._conflicts_in_a_row = 0
+            if isinstance(step, CHANGING_STEPS):  # a list says nothing about other writers
+                self._conflicts_in_a_row = 0
 
     def _conflicted(self, conflict: CasConflict) -> None:
         """Look again after another writer was ahead; not for ever, and with growing pauses."""

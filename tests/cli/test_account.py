@@ -124,7 +124,7 @@ def test_one_account_that_cannot_be_asked_does_not_keep_the_others_from_being_sh
 def test_what_is_not_published_is_one_clear_line(cluster: Cluster, here: Here) -> None:
     cluster.configure([opened(cluster, published=False).entry()])
     assert said(here("account", "settings", "payments")).startswith(
-        "Nothing is published for payments at apps/payments. Nothing was changed. Give it"
+        "Nothing is published for payments at apps/payments. Nothing was changed. Bring the secret in use"
     )
 
 
@@ -160,7 +160,7 @@ def test_a_top_up_without_an_answer_is_sent_once_and_says_where_to_look(adopted:
     adopted.cluster.emulator.change_account(adopted.api_key, auto_reload=True)
     adopted.cluster.emulator.faults.add("top-up:drop-after")
     line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
-    assert "Whether payments was topped up is not known. Before you try again, look: rotator account balance" in line
+    assert "Whether payments was topped up is not known. Look before you try again: rotator account balance" in line
     assert asked_for(adopted, Operation.TOP_UP) == 1
 
 
@@ -330,7 +330,7 @@ def test_with_another_value_published_by_hand_nobody_can_tell(overlapping: Payme
     overlapping.cluster.put(overlapping.path, {"api_secret": overlapping.first.get_secret_value()})
     assert standings(here("account", "secrets", "list", "--json")) == {old: "in doubt", new: "in doubt"}
     line = said(here("account", "secrets", "revoke", "payments", old, "--yes"))
-    assert "Which of its 2 secrets payments has published cannot be told. Nothing was revoked." in line
+    assert "The published secret of payments is one of 2, and its id is not certain yet. Nothing was revoked." in line
     assert overlapping.live == [old, new]
 
 
@@ -488,13 +488,13 @@ def test_an_unknown_secret_goes_and_the_account_is_well_again(rotated: Payments,
 
 
 def test_what_consumers_use_is_never_revoked(overlapping: Payments, here: Here) -> None:
-    assert "is what payments has published" in refused(overlapping, here, overlapping.live[1])
+    assert "is the published secret of payments" in refused(overlapping, here, overlapping.live[1])
 
 
 def test_the_id_that_the_published_document_names_is_never_revoked(overlapping: Payments, here: Here) -> None:
     cluster, old = overlapping.cluster, overlapping.live[0]
     cluster.put(overlapping.path, cluster.document(overlapping.path) | {"secret_id": old})
-    assert "is what payments has published" in refused(overlapping, here, old)
+    assert "is the published secret of payments" in refused(overlapping, here, old)
 
 
 def test_the_last_secret_is_never_revoked(adopted: Payments, here: Here) -> None:
@@ -527,7 +527,7 @@ def test_nothing_is_revoked_while_a_rotation_is_unfinished(overlapping: Payments
 
 def test_nothing_is_revoked_of_an_account_that_was_never_taken_on(payments: Payments, here: Here) -> None:
     stranger = added_by_hand(payments)
-    assert "cannot be told" in refused(payments, here, stranger)
+    assert "its id is not certain yet" in refused(payments, here, stranger)
 
 
 def test_nothing_is_revoked_while_a_create_may_still_be_on_its_way(overlapping: Payments, here: Here) -> None:

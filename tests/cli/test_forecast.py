@@ -47,7 +47,7 @@ def test_forecast_ends_when_it_is_told_to(payments: Payments, here: Here, monkey
     )
     finished = here("forecast", "--until", "40d")
     assert finished.code == 1, finished
-    assert said(finished) == "Stopped before every journal was read."
+    assert said(finished) == "The process stopped before every journal was read. Start again: rotator forecast."
 
 
 def test_forecast_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:

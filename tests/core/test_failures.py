@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotator.core.failures import CHECK, CONTINUE, Advice, Code, Command
+from rotator.core.failures import CHECK, LOOK, Advice, Code, Command
 
 # These name no command of their own: the failure's message does, or says why there is none.
 OWN = {
@@ -19,20 +19,21 @@ OWN = {
     "journal_lost",
     "auto_reload_disabled",  # a change in the provider's dashboard
     "configuration",  # a key, an option or a file to correct
+    "contention",
     "command_refused",
+    "stopped",
     "leased",
     "other",
     "internal_error",  # a report to the project
 }
-CONTINUED = {"conflict", "contention", "stopped"}
 
 
 @pytest.mark.parametrize("code", Code)
 def test_code_names_the_command_that_helps(code: Code) -> None:
     if code in OWN:
         assert code.advice is None
-    elif code in CONTINUED:
-        assert code.advice is CONTINUE
+    elif code is Code.CONFLICT:
+        assert code.advice is LOOK
     else:
         assert code.advice is CHECK
 

@@ -97,19 +97,6 @@ def test_added_secret_in_the_free_slot_is_moved_first() -> None:
     assert "move them to the published secret first" in (outcome.error or "")
 
 
-def test_resolve_names_another_command_when_nothing_is_unknown() -> None:
-    """The account is full, and each id can be the published secret's: `resolve` has nothing to offer."""
-    world = adopted()
-    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
-    world.provider.add("shopkey", "ByHand000001")
-    world.clock.wait(timedelta(hours=1))
-    way_out = Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
-    assert command(world, world.rotation()).next_command == way_out
-    with pytest.raises(RotatorError, match="Name the published secret's id") as raised:
-        Operator(world.rotation()).unknown()
-    assert raised.value.next_command == way_out
-
-
 def test_resolve_waits_for_a_lease_with_another_command() -> None:
     world = answered()
     added = world.provider.add("shopkey", "ByHand000001")

@@ -1,0 +1,163 @@
+"""The command that a run names when it ends early: it continues what was asked for, and begins nothing else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import Command, Create
+from rotator.documents.published import format_instant
+from rotator.errors import Blame, RotatorError
+from rotator.provider import NotSent, Unprovisioned
+from rotator.rotation import Outcome, Result, Rotation
+from rotator.vault import CasConflict, VaultDenied, VaultSealed
+from testkit.model import World
+from tests.rotation.test_rotation import adopted, in_overlap, limit, rotate, run_until
+from tests.system.advice import Reader
+
+UNFINISHED = Command.of("rotate-now", "shop", "--due", "--wait", "5m")
+
+
+def unreachable(world: World, error: RotatorError | None = None) -> None:
+    """Have every request to the provider fail."""
+
+    def fail(_: object) -> None:
+        raise error or NotSent("the provider is unavailable")
+
+    world.provider.on_request = fail
+
+
+def fail_once_published(world: World) -> None:
+    if len(world.vault.versions["apps/shop"]) > 1:
+        raise NotSent("the provider is unavailable")
+
+
+def reachable(world: World) -> None:
+    world.provider.on_request = lambda _: None
+
+
+def assert_names(outcome: Outcome, purpose: str, command: Command) -> None:
+    assert outcome.next_command == command
+    assert (outcome.error or "").endswith(f"{purpose}: {command}.")
+
+
+def due() -> tuple[World, Rotation]:
+    world, _ = in_overlap()
+    return world, world.rotation()
+
+
+def asked(**policy: Any) -> Callable[[], tuple[World, Rotation]]:
+    def make() -> tuple[World, Rotation]:
+        world = adopted()
+        return world, world.rotation(fresh_after=world.clock(), **policy)
+
+    return make
+
+
+def unfinished() -> tuple[World, Rotation]:
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.clock.wait(timedelta(hours=1))
+    return world, world.rotation()
+
+
+@pytest.mark.parametrize(
+    ("make", "command"),
+    [
+        pytest.param(due, UNFINISHED, id="due revocation"),
+        pytest.param(asked(), Command.of("rotate-now", "shop"), id="manual"),
+        pytest.param(asked(force=True), Command.of("rotate-now", "shop", "--force"), id="force"),
+        pytest.param(asked(compromised=True), UNFINISHED, id="compromised, recorded at once"),
+        pytest.param(unfinished, Command.of("rotate-now", "shop"), id="unfinished candidate"),
+    ],
+)
+def test_provider_failure_names_command_that_continues(
+    make: Callable[[], tuple[World, Rotation]], command: Command
+) -> None:
+    world, rotation = make()
+    published = len(world.vault.versions["apps/shop"])
+    unreachable(world)
+    outcome = rotation.run()
+    assert (outcome.result, outcome.blame) == (Result.FAILED, Blame.PROVIDER)
+    assert_names(outcome, "To retry now", command)
+    assert world.journal.last_error == outcome.error
+    reachable(world)
+    ended = Reader(world).run(*command.args)
+    assert ended.ok, ended
+    rotations = 0 if make is due else 1
+    assert len(world.vault.versions["apps/shop"]) == published + rotations
+
+
+def test_failure_after_publishing_begins_no_other_rotation() -> None:
+    world = World(grace=timedelta())
+    world.provider.add("shopkey", "FirstSecret001")
+    world.publish("FirstSecret001")
+    world.identify()
+    rotation = world.rotation(fresh_after=world.clock())
+    world.provider.on_request = lambda _: None if len(world.live) == 1 else fail_once_published(world)
+    outcome = rotation.run()
+    assert outcome.published
+    assert_names(outcome, "To retry now", UNFINISHED)
+
+
+@pytest.mark.parametrize("error", [VaultSealed("Vault is sealed"), VaultDenied("the policy lacks a path")])
+def test_vault_failure_names_check(error: RotatorError) -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+
+    def read(*_: object) -> None:
+        raise error
+
+    rotation.state.store.read = read  # type: ignore[method-assign, assignment]
+    assert_names(rotation.run(), "To see whether it works now", Command.of("check", "shop"))
+
+
+def test_unprovisioned_account_names_check() -> None:
+    world = adopted()
+    unreachable(world, Unprovisioned("no access", status=401))
+    outcome = world.rotation(fresh_after=world.clock()).run()
+    assert_names(outcome, "To see whether it works now", Command.of("check", "shop"))
+
+
+def test_stopped_run_repeats_its_request() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock(), force=True)
+    rotation.waiting.wait = lambda _: True
+    outcome = rotation.run()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "stopped")
+    assert outcome.error == (
+        "The process stopped before the run over shop was complete. The published secret is unchanged. "
+        "To continue: rotator rotate-now shop --force."
+    )
+    assert_names(outcome, "To continue", Command.of("rotate-now", "shop", "--force"))
+
+
+def test_rate_limit_names_command_and_time() -> None:
+    world = adopted()
+    limit(world, timedelta(days=1), times=1)
+    outcome = rotate(world)
+    until = format_instant(world.clock() + timedelta(days=1))
+    assert_names(outcome, f"To retry after {until}", Command.of("rotate-now", "shop"))
+
+
+def test_repeated_conflicts_name_command_that_continues() -> None:
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock())
+
+    def write(path: str, *_: object, **__: object) -> int:
+        raise CasConflict(path)
+
+    rotation.state.store.write = write  # type: ignore[method-assign]
+    outcome = rotation.run()
+    assert outcome.reason == "contention"
+    purpose = "Find out what else writes there. Then continue"
+    assert_names(outcome, purpose, Command.of("rotate-now", "shop"))
+
+
+def test_deferral_contains_the_command_it_names() -> None:
+    world, _ = in_overlap()
+    world.clock.wait(-timedelta(minutes=59))
+    outcome = world.rotation(fresh_after=world.clock()).run()
+    assert outcome.reason == "full"
+    assert_names(outcome, "To continue", Command.of("rotate-now", "shop", "--force"))
