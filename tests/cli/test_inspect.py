@@ -99,10 +99,10 @@ def test_check_says_ok_to_all_that_a_rotation_needs(payments: Payments) -> None:
     finished = payments.cluster.run("check")
     assert finished.code == 0, finished
     *lines, total = finished.out.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.startswith("ok    ") for line in lines)
     assert lines[-1] == "ok    account payments: the provider accepts the published secret, 1 live"
-    assert total == "6 ok, 0 notes, 0 to do, 0 failed"
+    assert total == "7 ok, 0 notes, 0 to do, 0 failed"
     assert everything(payments.cluster) == before
 
 
@@ -113,7 +113,7 @@ def test_check_lists_new_accounts_as_to_do(cluster: Cluster, here: Here) -> None
     assert finished.code == 0, finished
     to_do = "to do accounts a0, a1, a2, a3, a4 and 3 more: not adopted yet. Run for each: rotator adopt NAME"
     assert to_do in finished.out.splitlines()
-    assert finished.out.splitlines()[-1] == "5 ok, 0 notes, 1 to do, 0 failed"
+    assert finished.out.splitlines()[-1] == "6 ok, 0 notes, 1 to do, 0 failed"
     assert f"policy for {cluster.mount}/data/apps/* (8 paths)" in finished.out
     assert here("check", "--strict").code == 1
 
