@@ -83,7 +83,7 @@ def test_many_rotations_show_one_bar(cluster: Cluster) -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
-def test_refused_secret_on_a_terminal_says_why_it_waits(payments: Payments) -> None:  # noqa: F811
+def test_refused_secret_shows_why_rotator_waits(payments: Payments) -> None:  # noqa: F811
     cluster = payments.cluster
     cluster.configure([payments.entry()], account_api={"consistency_window": "3s"})
     cluster.remember("Wrong0Secret9Value")
