@@ -1,6 +1,6 @@
 """Everything that a rotation needs, tried one by one without changing anything."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,10 +18,17 @@ from rotator.vault import WrongMount
 _NAMES_SHOWN = 5
 
 
-def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+def examine(
+    fleet: Fleet, accounts: Sequence[AccountSettings], *, on_account: Callable[[], None] = lambda: None
+) -> Iterator[Finding]:
     """Try the audit log, proxies, Vault, the login, the mount, the policy, the clock, and each account at the provider.
 
     A check is left out if it cannot work because of an earlier failure.
+
+    Args:
+        fleet: The configuration and the two servers.
+        accounts: The accounts to check.
+        on_account: Called for each account that was checked at the provider.
     """
     yield from check_audit_log(fleet)
     yield from check_proxies(fleet)
@@ -47,7 +54,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
     if accounts and all(need.met for need in needs):
         yield from _wishes(fleet, accounts)
         yield from check_clock(fleet, accounts)
-        yield from _accounts(fleet, accounts)
+        yield from _accounts(fleet, accounts, on_account)
         yield from check_quota(fleet)
 
 
@@ -105,17 +112,18 @@ def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
     yield Finding(State.NOTE, f"{what}; a daemon or a command must run at least every {often}")
 
 
-def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings], on_account: Callable[[], None]) -> Iterator[Finding]:
     """Each account at the provider. Accounts with the same result share a line."""
     alike: dict[Finding, list[str]] = {}
     for preview in fleet.preview(accounts, Request(Wanted.NOTHING_NEW)):
+        on_account()
         for finding in _account(fleet, preview):
             alike.setdefault(finding, []).append(preview.account)
     for finding, names in alike.items():
         shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        who = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
-        yield replace(finding, what=f"{who}: {finding.what}")
+        concerned = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
+        yield replace(finding, what=f"{concerned}: {finding.what}")
 
 
 def _is_new(preview: Preview) -> bool:

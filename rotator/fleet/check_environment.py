@@ -69,15 +69,19 @@ def check_proxies(fleet: Fleet) -> Iterator[Finding]:
 def check_clock(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
     """Compare the clock with Vault's. Vault tells its time in whole seconds."""
     before = fleet.now()
-    told = fleet.vault.read(fleet.settings.journal_path(accounts[0])).read_at
+    try:
+        vault_time = fleet.vault.read(fleet.settings.journal_path(accounts[0])).read_at
+    except RotatorError as error:
+        yield Finding.of(error)
+        return
     after = fleet.now()
-    if told is None:
+    if vault_time is None:
         yield Finding(State.NOTE, "Vault does not tell its time, so the clock was not compared with Vault's")
         return
     graces = [account.grace * _GRACE_LOST for account in accounts if account.grace]
     allowed = min([*graces, CLOCK_TOLERANCE])
     bound = f"at most {_in_seconds(allowed)} of difference is allowed"
-    ahead, behind = before - (told + CLOCK_RESOLUTION), told - after
+    ahead, behind = before - (vault_time + CLOCK_RESOLUTION), vault_time - after
     difference = max(ahead, behind)
     what = "the clock agrees with Vault's"
     if difference >= timedelta(seconds=1):
