@@ -334,3 +334,13 @@ def test_thirty_accounts_are_rotated_at_once(cluster: Cluster) -> None:
     assert sorted(keys) == [account.api_key for account in accounts]
     asked = [request.api_key for request in cluster.emulator.requests]
     assert asked != sorted(asked), "they went one after the other, not at once"
+
+
+def test_accounts_with_one_failure_share_a_line(cluster: Cluster, here: Here) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(8)]
+    cluster.configure([account.entry() for account in accounts])
+    finished = here("rotate-now", "--all")
+    assert finished.code == 1, finished
+    requests = [line for line in finished.out.splitlines() if "request" in line]
+    assert len(requests) == 1, finished
+    assert requests[0].startswith("a0, a1, a2, a3, a4 and 3 more: ")
