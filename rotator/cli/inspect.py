@@ -22,7 +22,7 @@ inspect_app.add_typer(config_app, name="config")
 def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """Show the state of each account, from its journal in Vault."""
+    """Show the state of each account, from its documents in Vault. Without names, disabled accounts are included."""
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 

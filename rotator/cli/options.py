@@ -71,7 +71,7 @@ ShardOption = Annotated[
     str | None,
     typer.Option(
         metavar="I/N",
-        help="Part of the fleet: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
+        help="Shard: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
         show_default=False,
     ),
 ]

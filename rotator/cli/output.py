@@ -228,8 +228,8 @@ def print_status(accounts: Sequence[AccountStatus], now: datetime) -> None:
 def _details(account: AccountStatus) -> str:
     """Return what needs attention about an account, in a few words."""
     if account.last_error:
-        times = f"failed {account.attempts} times, " if account.attempts else ""
-        return f"{times}see below"
+        times = "once" if account.attempts == 1 else f"{account.attempts} times"
+        return f"failed {times}, see below" if account.attempts else "see below"
     if not account.published:
         return "nothing published"
     return f"requested: {account.request.kind}" if account.request else ""
@@ -250,8 +250,8 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Revoke():
             return "revoke", f"{step.id} is due"
         case Record():
-            unfinished = "the work that is under way" if journal.candidate or journal.retiring else "the account"
-            return "record", f"take up {unfinished} ({step.event.value})"
+            unfinished = "the unfinished work" if journal.candidate or journal.retiring else "the account"
+            return "record", f"record {unfinished} in the journal ({step.event.value})"
         case Refresh():
             kept = "unchanged" if step.secret_id is None else "with the secret's id"
             return "rewrite", f"write the published document again, {kept}: {step.why}"

@@ -62,7 +62,7 @@ def rotate_now(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Rotate accounts now: create, verify and publish a new secret, and revoke the previous one after its grace.
+    """Rotate accounts now: create, verify and publish a new secret, and revoke the previous secret later.
 
     rotator finishes an unfinished rotation first. It records the request in the account's journal. If this command
     fails or is killed, a running daemon or the next `rotate-now --due` continues.

@@ -119,7 +119,8 @@ def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings], on_account: Cal
         on_account()
         for finding in _account(fleet, preview):
             alike.setdefault(finding, []).append(preview.account)
-    for finding, names in alike.items():
+    worst_last = sorted(alike.items(), key=lambda entry: list(State).index(entry[0].state))
+    for finding, names in worst_last:
         shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         concerned = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"

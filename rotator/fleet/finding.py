@@ -10,8 +10,8 @@ class State(StrEnum):
     """Result of one check."""
 
     OK = "ok"
-    TO_DO = "to_do"  # an account is not adopted yet
     NOTE = "note"  # something that rotator can do without
+    TO_DO = "to_do"  # an account is not adopted yet
     FAILED = "failed"
 
 

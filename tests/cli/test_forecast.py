@@ -28,7 +28,7 @@ def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None
     assert rotate == datetime.fromisoformat(status["overlap"]["due_at"])
     assert (plan.json["rotations"], plan.json["revocations"], plan.json["complete"]) == (1, 2, True)
     left_out = {entry["account"]: entry["why"] for entry in plan.json["left_out"]}
-    assert left_out["ambiguous"] == "waiting for a person (rotator status)"
+    assert left_out["ambiguous"] == "ambiguous (see rotator status)"
     assert left_out["missing"] == left_out["new"] == "not adopted yet"
     assert "off" not in left_out, "it is not enabled"
 

@@ -187,7 +187,7 @@ def test_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
         finished = here("rotate-now", "payments", "--dry-run", *args)
         assert finished.code == 0, finished
         assert "payments" in finished.out
-    assert "take up the account" in finished.out
+    assert "record the account in the journal" in finished.out
     assert everything(payments.cluster) == before
     assert payments.cluster.emulator.requests, "it did look"
 
