@@ -53,7 +53,7 @@ def balance(
             low = is_low(found, account.balance_threshold)
             return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 
-        rows = each(fleet, names, read, unknown={"euros": None, "low": None, "auto_reload": None})
+        rows = each(ctx, fleet, names, read, unknown={"euros": None, "low": None, "auto_reload": None})
     cells = [
         (
             row["account"],

@@ -64,7 +64,7 @@ def list_(
         def listed(account: "AccountSettings") -> dict[str, Any]:
             return {"secrets": [_secret_json(secret) for secret in look(fleet, account).secrets]}
 
-        rows = each(fleet, names, listed, unknown={"secrets": []})
+        rows = each(ctx, fleet, names, listed, unknown={"secrets": []})
         now = fleet.now()
     cells = [(row["account"], *_secret_cells(secret, now)) for row in rows for secret in row["secrets"]]
     print_rows({"accounts": rows}, _SECRET_COLUMNS, cells, as_json=as_json)
@@ -150,7 +150,7 @@ def create(
         if out is not None:
             value = register_secret(make_up(account.recipe))
         else:
-            prompt = f"New API secret of {name} (with --out FILE one is made up)"
+            prompt = f"New API secret of {name} (--out FILE generates one)"
             value = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
         if not is_compliant(value):
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")

@@ -88,7 +88,7 @@ def adopt(
     """Adopt accounts with the secrets that they have today, or after a published secret stopped working.
 
     rotator tries each value at the provider, then publishes it. A value never appears among the process's arguments. An
-    account whose secret is in Vault already needs no adoption: the next run takes it up. If only the published secret's
+    account whose secret is in Vault already needs no adoption: the next run adopts it. If only the published secret's
     id is not known, give --secret-id and no value.
     """
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)

@@ -80,7 +80,7 @@ def _look(fleet: "Fleet", account: "AccountSettings") -> "Member | str":
     except JournalError as error:
         return error.what.lower()
     if journal.phase is Phase.AMBIGUOUS:
-        return "waiting for a person (rotator status)"
+        return "ambiguous (see rotator status)"
     if journal.rotated_at is None:
         return "not adopted yet"
     return Member(account.name, account.schedule, account.grace, journal.rotated_at, journal.retiring, account.primary)

@@ -22,19 +22,23 @@ inspect_app.add_typer(config_app, name="config")
 def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """Show the state of each account, from its journal in Vault."""
+    """Show the state of each account, from its documents in Vault. Without names, disabled accounts are included."""
     from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from rotator.cli.output import print_status
+    from rotator.cli.progress import showing_progress
     from rotator.cli.terminal import print_json
     from rotator.fleet import read_status
     from rotator.monitoring import account_report
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
-        with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
-            found = list(pool.map(partial(read_status, fleet), chosen))
+        with (
+            showing_progress(ctx, len(chosen), "reading") as progress,
+            ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool,
+        ):
+            found = list(progress.counted(pool.map(partial(read_status, fleet), chosen)))
         statuses, now = [status for status, _ in found], fleet.now()
         if as_json:
             print_json({"at": now, "version": __version__, "accounts": [account_report(one, now) for one in statuses]})
@@ -64,6 +68,7 @@ def check(
     """
     from collections import Counter
 
+    from rotator.cli.progress import showing_progress
     from rotator.cli.terminal import Styled, echo, print_json
     from rotator.fleet import State, examine
 
@@ -73,13 +78,14 @@ def check(
         State.TO_DO: Styled("to do", "yellow"),
         State.FAILED: Styled("FAIL ", "red", bold=True),
     }
-    findings = []
     quiet = invocation(ctx).quiet or as_json
     with open_fleet(ctx, config) as fleet:
-        for finding in examine(fleet, fleet.select(names or [], everything=not names)):
-            findings.append(finding)
-            if not quiet or (finding.state is State.FAILED and not as_json):
-                echo(marks[finding.state], " ", visible(finding.what))
+        accounts = fleet.select(names or [], everything=not names)
+        with showing_progress(ctx, len(accounts), "checking") as progress:
+            findings = list(examine(fleet, accounts, on_account=progress.advance))
+    for finding in findings:
+        if not quiet or (finding.state is State.FAILED and not as_json):
+            echo(marks[finding.state], " ", visible(finding.what))
     counts = Counter(finding.state for finding in findings)
     if as_json:
         checks = [{"ok": one.ok, "state": one.state.value, "what": one.what} for one in findings]

@@ -71,7 +71,7 @@ ShardOption = Annotated[
     str | None,
     typer.Option(
         metavar="I/N",
-        help="Part of the fleet: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
+        help="Shard: I from 0 to N-1, or auto/N for the number of the pod. Default: daemon.shard.",
         show_default=False,
     ),
 ]
@@ -179,6 +179,7 @@ def parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:
 
 
 def each(
+    ctx: typer.Context,
     fleet: "Fleet",
     names: list[str] | None,
     look: Callable[["AccountSettings"], dict[str, Any]],
@@ -188,6 +189,7 @@ def each(
     """Look at the accounts named, or at all; a row each, with `unknown` and an error where that was not possible."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from rotator.cli.progress import showing_progress
     from rotator.rotation import Outcome
 
     def row(account: "AccountSettings") -> dict[str, Any]:
@@ -196,8 +198,12 @@ def each(
             return {"account": account.name, **unknown, "error": found.error}
         return {"account": account.name, **found, "error": None}
 
-    with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
-        return list(pool.map(row, fleet.select(names or [], everything=not names)))
+    accounts = fleet.select(names or [], everything=not names)
+    with (
+        showing_progress(ctx, len(accounts), "reading") as progress,
+        ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool,
+    ):
+        return list(progress.counted(pool.map(row, accounts)))
 
 
 def require_asking(*, yes: bool) -> None:

@@ -41,6 +41,9 @@ _COLORS = {
 }
 
 
+_NAMES_SHOWN = 5
+
+
 def exit_code(outcomes: Iterable[Outcome]) -> int:
     """0: all done; 1: something failed; 3: nothing failed, but something has to wait."""
     results = {outcome.result for outcome in outcomes}
@@ -110,14 +113,22 @@ def print_outcomes(
         for outcome in outcomes:
             if outcome.account in adopted:
                 _print_identity(outcome)
-    for outcome in outcomes:
-        if quiet and outcome.result is not Result.FAILED:
-            continue
-        if outcome.error:
-            name = Styled(outcome.account, _COLORS[outcome.result])
-            echo(name, ": ", visible(masked(outcome.error) or ""))
-        if outcome.result is not Result.OK and asked:
-            echo(f"{outcome.account}: {visible(_recorded(outcome))}")
+    shown = [outcome for outcome in outcomes if not quiet or outcome.result is Result.FAILED]
+    for result in (Result.OK, Result.DEFERRED, Result.FAILED):
+        errors = [(outcome.account, outcome.error) for outcome in shown if outcome.result is result and outcome.error]
+        _print_sentences(errors, _COLORS[result])
+    if asked:
+        _print_sentences((outcome.account, _recorded(outcome)) for outcome in shown if outcome.result is not Result.OK)
+
+
+def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = None) -> None:
+    """Print sentences about accounts. Accounts with the same sentence share a line."""
+    alike: dict[str, list[str]] = {}
+    for account, sentence in sentences:
+        alike.setdefault(masked(sentence) or "", []).append(account)
+    for sentence, accounts in alike.items():
+        more = f" and {len(accounts) - _NAMES_SHOWN} more" if len(accounts) > _NAMES_SHOWN else ""
+        echo(Styled(", ".join(sorted(accounts)[:_NAMES_SHOWN]) + more, color), ": ", visible(sentence))
 
 
 def _recorded(outcome: Outcome) -> str:
@@ -214,8 +225,8 @@ def print_status(accounts: Sequence[AccountStatus], now: datetime) -> None:
 def _details(account: AccountStatus) -> str:
     """Return what needs attention about an account, in a few words."""
     if account.last_error:
-        times = f"failed {account.attempts} times, " if account.attempts else ""
-        return f"{times}see below"
+        times = "once" if account.attempts == 1 else f"{account.attempts} times"
+        return f"failed {times}, see below" if account.attempts else "see below"
     if not account.published:
         return "nothing published"
     return f"requested: {account.request.kind}" if account.request else ""
@@ -236,8 +247,8 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Revoke():
             return "revoke", f"{step.id} is due"
         case Record():
-            unfinished = "the work that is under way" if journal.candidate or journal.retiring else "the account"
-            return "record", f"take up {unfinished} ({step.event.value})"
+            unfinished = "the unfinished work" if journal.candidate or journal.retiring else "the account"
+            return "record", f"record {unfinished} in the journal ({step.event.value})"
         case Refresh():
             kept = "unchanged" if step.secret_id is None else "with the secret's id"
             return "rewrite", f"write the published document again, {kept}: {step.why}"

@@ -6,11 +6,11 @@ The source is the log's events. A terminal shows one live line at the bottom. El
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -22,6 +22,7 @@ from rotator.imports import allow_rich
 if TYPE_CHECKING:
     from rich.text import Text
 
+T = TypeVar("T")
 _WAITS_SHOWN = 3
 _BAR = 20
 
@@ -64,6 +65,16 @@ class Progress(logging.Handler):
         self._printed: set[tuple[str, str]] = set()
         self._prints_lines = True
         self._guard = threading.Lock()
+
+    def advance(self) -> None:
+        """Count one more account as done."""
+        self.done += 1
+
+    def counted(self, results: Iterable[T]) -> Iterator[T]:
+        """Yield results, and count each as an account that is done."""
+        for result in results:
+            self.advance()
+            yield result
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take an event."""

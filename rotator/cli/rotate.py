@@ -62,7 +62,7 @@ def rotate_now(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Rotate accounts now: create, verify and publish a new secret, and revoke the previous one after its grace.
+    """Rotate accounts now: create, verify and publish a new secret, and revoke the previous secret later.
 
     rotator finishes an unfinished rotation first. It records the request in the account's journal. If this command
     fails or is killed, a running daemon or the next `rotate-now --due` continues.
@@ -86,17 +86,14 @@ def rotate_now(
         kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
         request = Request(Wanted.DUE if due else Wanted.NOW, kind=kind, max_wait=max_wait(fleet, wait))
         if dry_run:
-            _plan(fleet, accounts, request, as_json=as_json)
+            _plan(ctx, fleet, accounts, request, as_json=as_json)
             return
         fleet.permissions.preflight(accounts)
         if cancel:
             _cancel(fleet, accounts, as_json=as_json)
             return
-        outcomes = []
         with showing_progress(ctx, len(accounts), "rotating") as progress:
-            for outcome in fleet.run(accounts, request):
-                outcomes.append(outcome)
-                progress.done += 1
+            outcomes = list(progress.counted(fleet.run(accounts, request)))
         finish(ctx, fleet, outcomes, as_json=as_json, asked=not due or force)
 
 
@@ -123,16 +120,26 @@ def plan(
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names or [], everything=not names)
-        _plan(fleet, accounts, Request(Wanted.DUE), as_json=as_json)
+        _plan(ctx, fleet, accounts, Request(Wanted.DUE), as_json=as_json)
 
 
-def _plan(fleet: "Fleet", accounts: tuple["AccountSettings", ...], request: "Request", *, as_json: bool) -> None:
+def _plan(
+    ctx: typer.Context,
+    fleet: "Fleet",
+    accounts: tuple["AccountSettings", ...],
+    request: "Request",
+    *,
+    as_json: bool,
+) -> None:
     from rotator.cli.output import preview_json, print_previews
+    from rotator.cli.progress import showing_progress
     from rotator.cli.terminal import print_json
     from rotator.core.protocol import Fail
     from rotator.rotation import Preview
 
-    previews = sorted(fleet.preview(accounts, request), key=lambda preview: preview.account)
+    with showing_progress(ctx, len(accounts), "planning") as progress:
+        previews = list(progress.counted(fleet.preview(accounts, request)))
+    previews.sort(key=lambda preview: preview.account)
     now = fleet.now()
     if as_json:
         print_json({"accounts": [preview_json(preview, fleet.settings, now) for preview in previews]})

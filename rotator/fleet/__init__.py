@@ -2,7 +2,8 @@
 
 from rotator.fleet.account_status import read_status
 from rotator.fleet.account_view import LiveSecret, look, published_credentials, refused
-from rotator.fleet.check import Finding, State, examine
+from rotator.fleet.check import examine
+from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet, log_mistake
 from rotator.fleet.manual_secrets import by_hand
 from rotator.fleet.request import Request, Wanted

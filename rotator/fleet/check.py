@@ -1,64 +1,37 @@
 """Everything that a rotation needs, tried one by one without changing anything."""
 
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 
 from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
 from rotator.errors import Code, ConfigError, RotatorError
+from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota
+from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.permissions import PathPermission
 from rotator.fleet.request import Request, Wanted
 from rotator.rotation import Outcome, Preview, RotationError
 from rotator.vault import WrongMount
 
-# Each rotation appends some lines of less than a kilobyte to the audit log.
-_FREE_DISK = 16 * 1024 * 1024
 _NAMES_SHOWN = 5
 
 
-class State(StrEnum):
-    """Result of one check."""
-
-    OK = "ok"
-    TO_DO = "to_do"  # an account is not adopted yet
-    NOTE = "note"  # something that rotator can do without
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried.
-
-    Attributes:
-        state: Whether it works.
-        what: The finding, as a sentence.
-        exit_code: The exit code of a command that needs it, if it failed.
-    """
-
-    state: State
-    what: str
-    exit_code: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing fails because of it."""
-        return self.state is not State.FAILED
-
-
-def _failed(error: RotatorError) -> Finding:
-    return Finding(State.FAILED, str(error), error.exit_code)
-
-
-def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
-    """Try the audit log, Vault, the login, the mount, the policy, and each account at the provider.
+def examine(
+    fleet: Fleet, accounts: Sequence[AccountSettings], *, on_account: Callable[[], None] = lambda: None
+) -> Iterator[Finding]:
+    """Try the audit log, proxies, Vault, the login, the mount, the policy, the clock, and each account at the provider.
 
     A check is left out if it cannot work because of an earlier failure.
+
+    Args:
+        fleet: The configuration and the two servers.
+        accounts: The accounts to check.
+        on_account: Called for each account that was checked at the provider.
     """
-    yield from _audit(fleet)
+    yield from check_audit_log(fleet)
+    yield from check_proxies(fleet)
     try:
         health = fleet.vault.health()
         address = health.address
@@ -70,7 +43,7 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
         yield Finding(State.OK, "logged in to Vault")
         yield _mount(fleet)
     except RotatorError as error:
-        yield _failed(error)
+        yield Finding.of(error)
         return
     for need, count in _summarized(needs):
         paths = need.path if count == 1 else f"{need.path} ({count} paths)"
@@ -78,30 +51,11 @@ def examine(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
             yield Finding(State.OK, f"policy for {paths}")
         else:
             yield Finding(State.FAILED, f"the policy lacks: {need.stanza}", ConfigError.exit_code)
-    if all(need.met for need in needs):
+    if accounts and all(need.met for need in needs):
         yield from _wishes(fleet, accounts)
-        yield from _accounts(fleet, accounts)
-
-
-def _audit(fleet: Fleet) -> Iterator[Finding]:
-    """Whether the audit log can be written, and has room on its disk."""
-    file = fleet.settings.audit.file
-    if file is None:
-        return
-    try:
-        fleet.audit.check()
-        free = shutil.disk_usage(file.parent).free
-    except RotatorError as error:
-        yield _failed(error)
-        return
-    except OSError as error:
-        yield Finding(State.FAILED, f"the disk of the audit log {file} cannot be examined: {error.strerror}", 2)
-        return
-    if free < _FREE_DISK:
-        what = f"the disk of the audit log {file} has {free // 1024} KiB left. Free {_FREE_DISK // 1024} KiB or more"
-        yield Finding(State.FAILED, what, ConfigError.exit_code)
-        return
-    yield Finding(State.OK, f"the audit log {file} can be written")
+        yield from check_clock(fleet, accounts)
+        yield from _accounts(fleet, accounts, on_account)
+        yield from check_quota(fleet)
 
 
 def _summarized(needs: Iterable[PathPermission]) -> Iterator[tuple[PathPermission, int]]:
@@ -119,7 +73,7 @@ def _mount(fleet: Fleet) -> Finding:
     try:
         fleet.vault.check_mount()
     except WrongMount as error:
-        return _failed(error)
+        return Finding.of(error)
     return Finding(State.OK, f"{fleet.settings.vault.mount} is a KV version 2 mount")
 
 
@@ -158,17 +112,19 @@ def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
     yield Finding(State.NOTE, f"{what}; a daemon or a command must run at least every {often}")
 
 
-def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings], on_account: Callable[[], None]) -> Iterator[Finding]:
     """Each account at the provider. Accounts with the same result share a line."""
     alike: dict[Finding, list[str]] = {}
     for preview in fleet.preview(accounts, Request(Wanted.NOTHING_NEW)):
+        on_account()
         for finding in _account(fleet, preview):
             alike.setdefault(finding, []).append(preview.account)
-    for finding, names in alike.items():
+    worst_last = sorted(alike.items(), key=lambda entry: list(State).index(entry[0].state))
+    for finding, names in worst_last:
         shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        who = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
-        yield replace(finding, what=f"{who}: {finding.what}")
+        concerned = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
+        yield replace(finding, what=f"{concerned}: {finding.what}")
 
 
 def _is_new(preview: Preview) -> bool:

@@ -45,7 +45,9 @@ class Vault:
         monotonic: Callable[[], float] = time.monotonic,
         on_request: OnRequest | None = None,
     ) -> None:
-        client = Client(settings, pool_size=pool_size, monotonic=monotonic, on_request=on_request or _ignore)
+        client = self._client = Client(
+            settings, pool_size=pool_size, monotonic=monotonic, on_request=on_request or _ignore
+        )
         self._session = Session(client, login_method(settings.auth), clock=clock, monotonic=monotonic)
         timeout = settings.timeout.total_seconds()
         self._documents = Documents(self._session, settings.mount, timeout=timeout, monotonic=monotonic)
@@ -110,6 +112,11 @@ class Vault:
             VaultUnreachable: If there is no usable answer.
         """
         return self._system.health()
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether Vault limits the rate of requests at the moment: a quota refused one within the last minute."""
+        return self._client.is_throttled
 
     def check_mount(self) -> None:
         """Check that the mount is of KV version 2.

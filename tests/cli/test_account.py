@@ -92,7 +92,7 @@ def added_by_hand(payments: Payments) -> str:
 # --- balance, top-up, settings -------------------------------------------------------------------------------
 
 
-def test_the_balance_of_every_account_is_shown(adopted: Payments, here: Here) -> None:
+def test_balance_shows_every_account(adopted: Payments, here: Here) -> None:
     adopted.cluster.emulator.change_account(adopted.api_key, balance=Decimal("7.25"), auto_reload=True)
     finished = here("account", "balance", "--json")
     assert finished.code == 0, finished
@@ -104,9 +104,7 @@ def test_the_balance_of_every_account_is_shown(adopted: Payments, here: Here) ->
     assert re.search(r"payments +7\.25 +yes +yes", here("account", "balance").out)
 
 
-def test_one_account_that_cannot_be_asked_does_not_keep_the_others_from_being_shown(
-    cluster: Cluster, adopted: Payments, here: Here
-) -> None:
+def test_balance_shows_others_when_one_account_fails(cluster: Cluster, adopted: Payments, here: Here) -> None:
     other = opened(cluster, "alerts", "ef567890")
     cluster.configure([adopted.entry(), other.entry()])
     cluster.put(other.path, {"api_secret": "NoLongerValid1"})
@@ -129,7 +127,7 @@ def test_what_is_not_published_is_one_clear_line(cluster: Cluster, here: Here) -
 
 
 @pytest.mark.parametrize("how", ["file", "env", "stdin"])
-def test_an_account_is_topped_up_with_a_reference_from_a_safe_place(adopted: Payments, here: Here, how: str) -> None:
+def test_top_up_reads_its_reference_from_a_file(adopted: Payments, here: Here, how: str) -> None:
     cluster = adopted.cluster
     cluster.emulator.change_account(adopted.api_key, auto_reload=True)
     if how == "stdin":
@@ -142,7 +140,7 @@ def test_an_account_is_topped_up_with_a_reference_from_a_safe_place(adopted: Pay
     assert cluster.emulator.profile(adopted.api_key).balance == 20
 
 
-def test_a_top_up_that_is_refused_says_why(adopted: Payments, here: Here) -> None:
+def test_refused_top_up_says_why(adopted: Payments, here: Here) -> None:
     line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
     assert "401" in line
     assert "auto-reload" in line
@@ -150,13 +148,13 @@ def test_a_top_up_that_is_refused_says_why(adopted: Payments, here: Here) -> Non
 
 
 @pytest.mark.parametrize("nothing", ["", " \t"], ids=["empty", "blank"])
-def test_a_top_up_without_a_reference_is_not_sent(adopted: Payments, here: Here, nothing: str) -> None:
+def test_top_up_is_not_sent_without_a_reference(adopted: Payments, here: Here, nothing: str) -> None:
     finished = here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=nothing)
     assert (finished.code, said(finished)) == (2, "MY_TRX: The value is empty.")
     assert asked_for(adopted, Operation.TOP_UP) == 0
 
 
-def test_a_top_up_without_an_answer_is_sent_once_and_says_where_to_look(adopted: Payments, here: Here) -> None:
+def test_top_up_is_sent_once_when_unanswered(adopted: Payments, here: Here) -> None:
     adopted.cluster.emulator.change_account(adopted.api_key, auto_reload=True)
     adopted.cluster.emulator.faults.add("top-up:drop-after")
     line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
@@ -235,9 +233,7 @@ CHANGING = [
 
 
 @pytest.mark.parametrize("command", CHANGING)
-def test_what_changes_something_needs_yes_where_nobody_can_be_asked(
-    payments: Payments, here: Here, command: str
-) -> None:
+def test_change_requires_yes_without_a_terminal(payments: Payments, here: Here, command: str) -> None:
     before = everything(payments.cluster)
     finished = here("account", *command.split(), MY_TRX=TRX)
     assert finished.code == 2
@@ -256,7 +252,7 @@ def on_a_terminal(cluster: Cluster, *args: str, answers: list[str]) -> Finished:
         os.close(theirs)
 
 
-def test_on_a_terminal_it_asks_and_no_means_no(adopted: Payments) -> None:
+def test_change_is_not_made_when_declined(adopted: Payments) -> None:
     args = ["account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--json"]
     declined = on_a_terminal(adopted.cluster, *args, answers=["n"])
     assert (declined.code, declined.out) == (1, "")
@@ -274,7 +270,7 @@ def standings(finished: Finished) -> dict[str, str]:
     return {secret["id"]: secret["is"] for row in finished.json["accounts"] for secret in row["secrets"]}
 
 
-def test_the_published_secret_and_the_one_in_its_grace_are_told_apart(overlapping: Payments, here: Here) -> None:
+def test_list_tells_published_and_retiring_secrets_apart(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     finished = here("account", "secrets", "list", "--json")
     assert standings(finished) == {old: "retiring", new: "published"}
@@ -284,7 +280,7 @@ def test_the_published_secret_and_the_one_in_its_grace_are_told_apart(overlappin
     assert re.search(rf"{old[:8]}", here("account", "secrets", "list", "payments").out)
 
 
-def test_a_secret_that_somebody_added_is_unknown(rotated: Payments, here: Here) -> None:
+def test_secret_added_by_hand_is_unknown(rotated: Payments, here: Here) -> None:
     published = rotated.live[0]
     stranger = added_by_hand(rotated)
     assert standings(here("account", "secrets", "list", "--json")) == {published: "published", stranger: "unknown"}
@@ -317,15 +313,13 @@ def test_adopt_with_both_ids_ends_the_doubt(adopted: Payments, here: Here) -> No
     assert adopted.live == [published]
 
 
-def test_another_field_written_by_hand_does_not_make_the_published_secret_unknown(
-    overlapping: Payments, here: Here
-) -> None:
+def test_published_secret_stays_known_after_an_edit(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     overlapping.cluster.put(overlapping.path, overlapping.cluster.document(overlapping.path) | {"note": "mine"})
     assert standings(here("account", "secrets", "list", "--json")) == {old: "retiring", new: "published"}
 
 
-def test_with_another_value_published_by_hand_nobody_can_tell(overlapping: Payments, here: Here) -> None:
+def test_list_is_in_doubt_after_another_publish(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     overlapping.cluster.put(overlapping.path, {"api_secret": overlapping.first.get_secret_value()})
     assert standings(here("account", "secrets", "list", "--json")) == {old: "in doubt", new: "in doubt"}
@@ -334,7 +328,7 @@ def test_with_another_value_published_by_hand_nobody_can_tell(overlapping: Payme
     assert overlapping.live == [old, new]
 
 
-def test_one_secret_is_shown_and_one_that_is_not_there_is_a_line(adopted: Payments, here: Here) -> None:
+def test_show_prints_one_secret_or_one_error_line(adopted: Payments, here: Here) -> None:
     (only,) = adopted.live
     finished = here("account", "secrets", "show", "payments", only, "--json")
     assert (finished.json["id"], finished.json["is"]) == (only, "published")
@@ -346,7 +340,7 @@ def test_one_secret_is_shown_and_one_that_is_not_there_is_a_line(adopted: Paymen
 # --- adding one ----------------------------------------------------------------------------------------------
 
 
-def test_a_made_up_secret_is_written_where_only_its_owner_can_read_it(adopted: Payments, here: Here) -> None:
+def test_generated_secret_is_readable_by_its_owner_only(adopted: Payments, here: Here) -> None:
     file = adopted.cluster.folder / "new"
     finished = here("account", "secrets", "create", "payments", "--out", str(file), "--yes", "--json")
     assert finished.code == 0, finished
@@ -360,7 +354,7 @@ def test_a_made_up_secret_is_written_where_only_its_owner_can_read_it(adopted: P
 
 
 @pytest.mark.parametrize("account", ["adopted", "rotated"])
-def test_added_secret_is_shown_and_stops_rotations_of_a_full_account_only(
+def test_added_secret_stops_rotations_when_account_is_full(
     account: str, request: pytest.FixtureRequest, here: Here
 ) -> None:
     """rotator knows the id: the account is not ambiguous, and the failure names what frees the place."""
@@ -383,7 +377,7 @@ def test_added_secret_is_shown_and_stops_rotations_of_a_full_account_only(
     assert added not in payments.live
 
 
-def test_published_value_of_an_added_secret_is_never_revoked(rotated: Payments, here: Here) -> None:
+def test_added_secret_is_not_revoked_when_published(rotated: Payments, here: Here) -> None:
     """A person publishes the secret that they added: what rotator remembered of it does not hold any more."""
     mine = generate(Recipe()).get_secret_value()
     rotated.cluster.remember(mine)
@@ -401,7 +395,7 @@ def test_published_value_of_an_added_secret_is_never_revoked(rotated: Payments, 
         assert added not in rotated.cluster.journal("payments")["added_ids"] or command[0] != "rotate-now"
 
 
-def test_a_secret_of_ones_own_is_added_if_the_provider_s_rules_allow_it(adopted: Payments, here: Here) -> None:
+def test_own_secret_is_added_when_the_rules_allow(adopted: Payments, here: Here) -> None:
     create = ["account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes"]
     assert here(*create, MINE="tooshort").code == 2
     mine = generate(Recipe()).get_secret_value()
@@ -410,14 +404,14 @@ def test_a_secret_of_ones_own_is_added_if_the_provider_s_rules_allow_it(adopted:
     assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(mine))
 
 
-def test_a_file_that_is_there_is_left_as_it_is(adopted: Payments, here: Here) -> None:
+def test_create_leaves_an_existing_file_unchanged(adopted: Payments, here: Here) -> None:
     file = adopted.cluster.folder / "new"
     file.write_text("mine")
     finished = here("account", "secrets", "create", "payments", "--out", str(file), "--yes")
     assert (finished.code, file.read_text(), len(adopted.live)) == (2, "mine", 1)
 
 
-def test_a_full_account_takes_no_other_secret(overlapping: Payments, here: Here) -> None:
+def test_create_is_refused_when_account_is_full(overlapping: Payments, here: Here) -> None:
     file = overlapping.cluster.folder / "new"
     line = said(here("account", "secrets", "create", "payments", "--out", str(file), "--yes"))
     assert "payments has 2 of 2 secrets: there is no room for another" in line
@@ -426,9 +420,7 @@ def test_a_full_account_takes_no_other_secret(overlapping: Payments, here: Here)
     assert not file.exists()
 
 
-def test_nothing_is_added_while_a_rotation_is_unfinished_or_another_runner_is_at_work(
-    adopted: Payments, here: Here
-) -> None:
+def test_create_is_refused_when_unfinished_or_leased(adopted: Payments, here: Here) -> None:
     file = adopted.cluster.folder / "new"
     create = ["account", "secrets", "create", "payments", "--out", str(file), "--yes"]
     candidate = generate(Recipe()).get_secret_value()
@@ -441,9 +433,7 @@ def test_nothing_is_added_while_a_rotation_is_unfinished_or_another_runner_is_at
     assert "another holds the lease of payments" in said(finished)
 
 
-def test_a_made_up_secret_that_was_refused_leaves_no_file_and_one_without_an_answer_leaves_it(
-    adopted: Payments, here: Here
-) -> None:
+def test_create_keeps_its_file_only_when_unanswered(adopted: Payments, here: Here) -> None:
     file = adopted.cluster.folder / "new"
     create = ["account", "secrets", "create", "payments", "--out", str(file), "--yes"]
     adopted.cluster.emulator.faults.add("create:429")
@@ -468,7 +458,7 @@ def refused(payments: Payments, here: Here, secret_id: str, *, code: int = 1) ->
     return said(finished)
 
 
-def test_a_secret_in_its_grace_goes_before_its_time(overlapping: Payments, here: Here) -> None:
+def test_revoke_ends_a_grace_period_early(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     finished = here("account", "secrets", "revoke", "payments", old, "--yes", "--json")
     assert finished.code == 0, finished
@@ -478,7 +468,7 @@ def test_a_secret_in_its_grace_goes_before_its_time(overlapping: Payments, here:
     assert overlapping.cluster.journal("payments")["retiring"] == []
 
 
-def test_an_unknown_secret_goes_and_the_account_is_well_again(rotated: Payments, here: Here) -> None:
+def test_revoke_of_an_unknown_secret_recovers_the_account(rotated: Payments, here: Here) -> None:
     published = rotated.live[0]
     stranger = added_by_hand(rotated)
     assert here("rotate-now", "payments", "--due").code == 1, "it is ambiguous"
@@ -491,21 +481,21 @@ def test_what_consumers_use_is_never_revoked(overlapping: Payments, here: Here) 
     assert "is the published secret of payments" in refused(overlapping, here, overlapping.live[1])
 
 
-def test_the_id_that_the_published_document_names_is_never_revoked(overlapping: Payments, here: Here) -> None:
+def test_revoke_refuses_the_id_of_the_published_document(overlapping: Payments, here: Here) -> None:
     cluster, old = overlapping.cluster, overlapping.live[0]
     cluster.put(overlapping.path, cluster.document(overlapping.path) | {"secret_id": old})
     assert "is the published secret of payments" in refused(overlapping, here, old)
 
 
-def test_the_last_secret_is_never_revoked(adopted: Payments, here: Here) -> None:
+def test_revoke_refuses_the_last_secret(adopted: Payments, here: Here) -> None:
     assert "is the last secret of payments" in refused(adopted, here, adopted.live[0])
 
 
-def test_what_the_provider_does_not_list_is_not_revoked(overlapping: Payments, here: Here) -> None:
+def test_revoke_refuses_an_id_that_is_not_listed(overlapping: Payments, here: Here) -> None:
     assert f"The provider lists no {NOBODY} for payments" in refused(overlapping, here, NOBODY)
 
 
-def test_nothing_is_revoked_while_another_runner_is_at_work(overlapping: Payments, here: Here) -> None:
+def test_revoke_is_refused_when_leased(overlapping: Payments, here: Here) -> None:
     change_journal(overlapping, holder="another", lease_until=later(minutes=4))
     assert "another holds the lease" in refused(overlapping, here, overlapping.live[0], code=3)
     # A lease from a clock that is a year ahead lasts as long as any other lease.
@@ -525,12 +515,12 @@ def test_nothing_is_revoked_while_a_rotation_is_unfinished(overlapping: Payments
     assert "A rotation of payments is unfinished" in refused(overlapping, here, overlapping.live[0])
 
 
-def test_nothing_is_revoked_of_an_account_that_was_never_taken_on(payments: Payments, here: Here) -> None:
+def test_revoke_is_refused_when_not_adopted(payments: Payments, here: Here) -> None:
     stranger = added_by_hand(payments)
     assert "its id is not certain yet" in refused(payments, here, stranger)
 
 
-def test_nothing_is_revoked_while_a_create_may_still_be_on_its_way(overlapping: Payments, here: Here) -> None:
+def test_revoke_is_refused_while_a_create_might_land(overlapping: Payments, here: Here) -> None:
     change_journal(overlapping, create_until=later(minutes=4))
     finished = here("account", "secrets", "revoke", "payments", overlapping.live[0], "--yes", "--json")
     assert (finished.code, finished.json["revoked"], len(overlapping.live)) == (3, False, 2), finished

@@ -15,7 +15,7 @@ from tests.cli.pseudo_terminal import on_terminal
 LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."
 
 
-def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cluster: Cluster) -> None:
+def test_adopted_value_is_never_among_the_arguments(cluster: Cluster) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
     seen: list[bytes] = []
@@ -45,7 +45,7 @@ def test_a_secret_is_adopted_from_a_variable_and_is_never_among_the_arguments(cl
     assert not [request for request in cluster.emulator.requests if request.operation in CHANGING]
 
 
-def test_a_secret_is_adopted_from_standard_input(cluster: Cluster) -> None:
+def test_adopt_reads_standard_input(cluster: Cluster) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
     finished = cluster.run("adopt", "payments", "--secret-stdin", "--json", text=new.first.get_secret_value() + "\n")
@@ -54,7 +54,7 @@ def test_a_secret_is_adopted_from_standard_input(cluster: Cluster) -> None:
     new.assert_adopted()
 
 
-def test_a_secret_is_adopted_from_a_file(cluster: Cluster, here: Here, tmp_path: Path) -> None:
+def test_adopt_reads_a_file(cluster: Cluster, here: Here, tmp_path: Path) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
     (tmp_path / "secret").write_text(new.first.get_secret_value() + "\r\n")
@@ -84,7 +84,7 @@ def secret_files(cluster: Cluster, folder: Path, *accounts: Payments) -> Path:
     return folder
 
 
-def test_adopt_all_takes_each_value_from_a_file_of_its_own(cluster: Cluster, here: Here, tmp_path: Path) -> None:
+def test_adopt_all_reads_one_file_per_account(cluster: Cluster, here: Here, tmp_path: Path) -> None:
     accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(5)]
     cluster.configure([account.entry() for account in accounts])
     folder = secret_files(cluster, tmp_path / "values", *accounts[:4])
@@ -115,7 +115,7 @@ def test_adopt_all_refuses_a_file_before_it_writes(
     assert everything(payments.cluster) == before
 
 
-def test_a_wrong_secret_is_not_adopted(cluster: Cluster) -> None:
+def test_adopt_refuses_a_wrong_secret(cluster: Cluster) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
     cluster.remember("Wrong0Secret9Value")
@@ -147,7 +147,7 @@ def test_id_is_named_without_pasting_the_published_value(payments: Payments, her
     assert list(payments.live) == [published]
 
 
-def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Payments, here: Here) -> None:
+def test_adopt_replaces_a_working_secret_only_on_request(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     known = here("adopt", "payments", "--secret-env", "MINE", MINE=payments.first.get_secret_value())
     assert known.code == 0, known
@@ -167,7 +167,7 @@ def test_a_secret_that_works_is_replaced_by_adoption_only_if_asked(payments: Pay
     assert (document["api_secret"], document["secret_id"]) == ("Mine0Mine1Mine2", None), "the id is not certain"
 
 
-def test_a_stranger_s_secret_stops_the_account_until_it_is_resolved(payments: Payments, here: Here) -> None:
+def test_unknown_secret_stops_the_account_until_resolved(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     adopted = cluster.run("rotate-now", "payments")
     assert adopted.code == 0, adopted

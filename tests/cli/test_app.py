@@ -44,7 +44,7 @@ from tests.cli.payments import Here, Payments, commands, everything, here, payme
         ("emulator --account abcd1234:Secret12345 --latency soon", "--latency is not a duration"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line(
+def test_wrong_command_line_is_one_line(
     payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch, args: str, line: str
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
@@ -57,7 +57,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 
 
 @pytest.mark.parametrize("args", ["rotate-now --no-such-option", "resolve", "no-such-command", "emulator"])
-def test_what_is_no_command_line_at_all_is_usage(payments: Payments, here: Here, args: str) -> None:
+def test_incomplete_command_line_prints_usage(payments: Payments, here: Here, args: str) -> None:
     finished = here(*args.split())
     assert finished.code == 2, finished
     assert "Usage: rotator" in finished.err
@@ -65,7 +65,7 @@ def test_what_is_no_command_line_at_all_is_usage(payments: Payments, here: Here,
 
 
 @pytest.mark.parametrize("args", ["rotate-now payments", "adopt payments --secret-env X", "resolve payments"])
-def test_an_account_that_is_not_enabled_is_refused(payments: Payments, here: Here, args: str) -> None:
+def test_command_refuses_a_disabled_account(payments: Payments, here: Here, args: str) -> None:
     payments.cluster.configure([payments.entry(enabled=False)])
     before = everything(payments.cluster)
     finished = here(*args.split(), X=payments.first.get_secret_value())
@@ -74,7 +74,7 @@ def test_an_account_that_is_not_enabled_is_refused(payments: Payments, here: Her
     assert everything(payments.cluster) == before
 
 
-def test_no_option_of_any_command_takes_a_secret_value() -> None:
+def test_no_option_takes_a_secret_value() -> None:
     """`--secret` on a command line would stand in the process list. The emulator's are toys."""
     takes = {
         (path, option)
@@ -100,23 +100,23 @@ def test_no_option_of_any_command_takes_a_secret_value() -> None:
     }
 
 
-def test_the_version_is_the_package_s(here: Here) -> None:
+def test_version_is_that_of_the_package(here: Here) -> None:
     finished = here("--version")
     assert (finished.code, finished.out) == (0, f"rotator {importlib.metadata.version('rotator')}\n")
 
 
-def test_the_config_option_works_before_and_after_the_command(payments: Payments, here: Here) -> None:
+def test_config_option_works_before_and_after_commands(payments: Payments, here: Here) -> None:
     path = str(payments.cluster.config)
     for args in (["--config", path, "config", "show"], ["config", "show", "-c", path]):
         assert here(*args, ROTATOR_CONFIG="/no/such/file").code == 0
 
 
-def test_the_walk_over_the_commands_finds_them_all() -> None:
+def test_walk_finds_every_command() -> None:
     assert {"rotate-now", "adopt", "config show", "demo"} <= {path for path, _ in commands()}
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()])
-def test_the_help_of_every_command_has_an_example_of_it(here: Here, path: str) -> None:
+def test_help_of_every_command_has_an_example(here: Here, path: str) -> None:
     finished = here(*path.split(), "--help")
     assert finished.code == 0, finished
     text = " ".join(finished.out.split())
@@ -142,14 +142,14 @@ def test_option_help_is_a_sentence() -> None:
                 assert re.fullmatch(r"[A-Z].*[.]", option.help), (path, option.name, option.help)
 
 
-def test_the_help_names_the_exit_codes(here: Here) -> None:
+def test_help_names_the_exit_codes(here: Here) -> None:
     finished = here("--help")
     assert "Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred." in " ".join(
         finished.out.split()
     )
 
 
-def test_the_help_comes_at_once(payments: Payments) -> None:
+def test_help_is_fast(payments: Payments) -> None:
     """By the processor's time, which is the same however many other tests run beside this one."""
 
     def once() -> float:

@@ -34,7 +34,7 @@ FIRST = "First0Secret"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-LIVE = re.compile(r"^(adopting|rotating) [.]{3}$")
+LIVE = re.compile(r"^(adopting|checking|rotating) [.]{3}$")
 
 
 def recorded() -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from testkit.cluster import Cluster
 from tests.cli.payments import Here, Payments, a_colourful_fleet, everything, here, payments, said  # noqa: F401
 
 
-def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cluster: Cluster, here: Here) -> None:
+def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None:
     a_colourful_fleet(cluster)
     assert cluster.run("rotate-now", "overlap", "ambiguous").code == 1
     before, asked = everything(cluster), len(cluster.emulator.requests)
@@ -28,7 +28,7 @@ def test_forecast_foretells_rotations_and_revocations_from_the_journals_alone(cl
     assert rotate == datetime.fromisoformat(status["overlap"]["due_at"])
     assert (plan.json["rotations"], plan.json["revocations"], plan.json["complete"]) == (1, 2, True)
     left_out = {entry["account"]: entry["why"] for entry in plan.json["left_out"]}
-    assert left_out["ambiguous"] == "waiting for a person (rotator status)"
+    assert left_out["ambiguous"] == "ambiguous (see rotator status)"
     assert left_out["missing"] == left_out["new"] == "not adopted yet"
     assert "off" not in left_out, "it is not enabled"
 
@@ -50,7 +50,7 @@ def test_forecast_ends_when_it_is_told_to(payments: Payments, here: Here, monkey
     assert said(finished) == "The process stopped before every journal was read. Start again: rotator forecast."
 
 
-def test_forecast_leaves_out_an_account_whose_journal_cannot_be_read(payments: Payments, here: Here) -> None:
+def test_forecast_omits_an_account_with_unreadable_journal(payments: Payments, here: Here) -> None:
     payments.cluster.put("rotator/journal/payments", {"rotated_at": "yesterday"})
     plan = here("forecast", "--until", "40d", "--json")
     assert plan.code == 0, plan
@@ -59,7 +59,7 @@ def test_forecast_leaves_out_an_account_whose_journal_cannot_be_read(payments: P
     ]
 
 
-def test_forecast_goes_by_the_windows_and_the_zone_of_the_defaults(payments: Payments, here: Here) -> None:
+def test_forecast_follows_windows_and_time_zone_of_defaults(payments: Payments, here: Here) -> None:
     payments.cluster.configure(
         [payments.entry()], defaults={"timezone": "Asia/Tokyo", "windows": ["mon-fri 02:00-03:00"], "grace": "0s"}
     )

@@ -33,7 +33,7 @@ def read_as_the_same_user(path: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*UNPRIVILEGED, "cat", path], capture_output=True, text=True, check=False)
 
 
-def test_a_crash_leaves_no_core_dump(rotator: "subprocess.Popen[str]") -> None:
+def test_crash_leaves_no_core_dump(rotator: "subprocess.Popen[str]") -> None:
     limits = Path(f"/proc/{rotator.pid}/limits").read_text()
     (core,) = [line.split() for line in limits.splitlines() if line.startswith("Max core file size")]
     assert core[4:6] == ["0", "0"], limits
@@ -46,7 +46,7 @@ def test_only_root_can_look_into_it(rotator: "subprocess.Popen[str]", what: str)
     assert "Permission denied" in read_as_the_same_user(path).stderr
 
 
-def test_any_other_process_shows_its_environment_to_its_user() -> None:
+def test_other_process_shows_its_environment() -> None:
     """So that the refusal above is rotator's doing, and not this machine's."""
     with start(["sh", "-c", "echo up; sleep 60 & wait"]) as plain:
         assert plain.stdout is not None

@@ -48,7 +48,7 @@ def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: 
     assert not [request for request in payments.cluster.emulator.requests if request.operation in CHANGING]
 
 
-def test_tables_have_a_line_a_row_and_json_says_the_same(cluster: Cluster, here: Here) -> None:
+def test_tables_and_json_report_the_same(cluster: Cluster, here: Here) -> None:
     fleet = a_colourful_fleet(cluster)
     rotated = cluster.run("rotate-now", "overlap", "ambiguous")
     assert rotated.code == 1, rotated
@@ -94,15 +94,15 @@ def test_tables_have_a_line_a_row_and_json_says_the_same(cluster: Cluster, here:
     assert everything(cluster) == before
 
 
-def test_check_says_ok_to_all_that_a_rotation_needs(payments: Payments) -> None:
+def test_check_passes_when_nothing_is_missing(payments: Payments) -> None:
     before = everything(payments.cluster)
     finished = payments.cluster.run("check")
     assert finished.code == 0, finished
     *lines, total = finished.out.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.startswith("ok    ") for line in lines)
     assert lines[-1] == "ok    account payments: the provider accepts the published secret, 1 live"
-    assert total == "6 ok, 0 notes, 0 to do, 0 failed"
+    assert total == "7 ok, 0 notes, 0 to do, 0 failed"
     assert everything(payments.cluster) == before
 
 
@@ -113,12 +113,12 @@ def test_check_lists_new_accounts_as_to_do(cluster: Cluster, here: Here) -> None
     assert finished.code == 0, finished
     to_do = "to do accounts a0, a1, a2, a3, a4 and 3 more: not adopted yet. Run for each: rotator adopt NAME"
     assert to_do in finished.out.splitlines()
-    assert finished.out.splitlines()[-1] == "5 ok, 0 notes, 1 to do, 0 failed"
+    assert finished.out.splitlines()[-1] == "6 ok, 0 notes, 1 to do, 0 failed"
     assert f"policy for {cluster.mount}/data/apps/* (8 paths)" in finished.out
     assert here("check", "--strict").code == 1
 
 
-def test_check_fails_when_an_adopted_account_lost_its_document(payments: Payments, here: Here) -> None:
+def test_check_fails_when_a_published_document_is_lost(payments: Payments, here: Here) -> None:
     assert here("rotate-now", "payments").code == 0
     payments.cluster.vault("DELETE", f"{payments.cluster.mount}/data/{payments.path}")
     finished = here("check")
@@ -152,7 +152,7 @@ def test_check_names_the_stanza_that_the_policy_lacks(payments: Payments) -> Non
     assert cluster.run("check", env={"VAULT_TOKEN": token}).code == 0
 
 
-def test_check_finds_a_published_secret_that_does_not_work(payments: Payments, here: Here) -> None:
+def test_check_fails_when_the_published_secret_is_refused(payments: Payments, here: Here) -> None:
     payments.cluster.put(payments.path, {"api_secret": "Wrong0Secret9Value"})
     payments.cluster.remember("Wrong0Secret9Value")
     payments.cluster.emulator.remove_secret(payments.api_key, payments.live[0], force=True)
@@ -165,7 +165,7 @@ def test_check_finds_a_published_secret_that_does_not_work(payments: Payments, h
     assert "rotator adopt payments" in failed
 
 
-def test_the_configuration_is_shown_without_its_secrets(payments: Payments, here: Here) -> None:
+def test_config_show_masks_secrets(payments: Payments, here: Here) -> None:
     finished = here("config", "show")
     assert finished.code == 0, finished
     assert finished.json["vault"]["auth"]["token"] == "**********"
@@ -174,7 +174,7 @@ def test_the_configuration_is_shown_without_its_secrets(payments: Payments, here
     assert here("config", "show", ROTATOR_DEFAULTS__EVERY="7d").json["accounts"][0]["every"] == "7d"
 
 
-def test_the_schema_of_the_configuration_is_json(here: Here) -> None:
+def test_config_schema_is_json(here: Here) -> None:
     finished = here("config", "schema")
     assert finished.code == 0, finished
     assert "accounts" in finished.json["properties"]

@@ -65,19 +65,28 @@ def test_rotation_on_a_terminal_prints_only_its_result(payments: Payments) -> No
     assert not EVENT.search(plain(shown))
 
 
-def test_many_rotations_show_one_bar(cluster: Cluster) -> None:
+def test_many_accounts_show_one_bar(cluster: Cluster) -> None:
     accounts = [opened(cluster, f"a{number:02}", f"key{number:02}") for number in range(12)]
     cluster.configure([account.entry() for account in accounts], log={"format": "console", "level": "debug"})
-    code, shown = on_terminal(cluster, "rotate-now", "--all")
-    assert code == 0, shown
-    lines = [line for line in re.split(r"[\r\n]+", plain(shown)) if line.strip()]
-    bar = re.compile(r"rotating \[[#.]{20}\] \d+ of 12 *")
-    rest = [line for line in lines if not bar.fullmatch(line)]
-    assert [line.split()[0] for line in rest] == ["account", *(account.name for account in accounts)], shown
-    assert all(len(line) <= 80 for line in lines)
+    names = [account.name for account in accounts]
+    for command, action, first_words in (
+        ("rotate-now --all", "rotating", ["account", *names]),
+        ("plan", "planning", ["account", *names]),
+        ("status", "reading", ["account", *names]),
+        ("account balance", "reading", ["account", *names]),
+        ("check", "checking", ["ok"] * 7 + ["7"]),
+    ):
+        code, shown = on_terminal(cluster, *command.split())
+        assert code == 0, shown
+        lines = [line for line in re.split(r"[\r\n]+", plain(shown)) if line.strip()]
+        bar = re.compile(rf"{action} \[[#.]{{20}}\] \d+ of 12 *")
+        rest = [line for line in lines if not bar.fullmatch(line)]
+        assert len(rest) < len(lines), shown
+        assert [line.split()[0] for line in rest] == first_words, shown
+        assert command == "check" or all(len(line) <= 80 for line in lines)
 
 
-def test_refused_secret_on_a_terminal_says_why_it_waits(payments: Payments) -> None:  # noqa: F811
+def test_refused_secret_shows_why_rotator_waits(payments: Payments) -> None:  # noqa: F811
     cluster = payments.cluster
     cluster.configure([payments.entry()], account_api={"consistency_window": "3s"})
     cluster.remember("Wrong0Secret9Value")

@@ -19,7 +19,7 @@ from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.payments import CHANGING, STANZA, Here, Payments, everything, here, opened, payments, said, token_with  # noqa: F401
 
 
-def test_all_leaves_out_an_account_that_is_not_enabled(payments: Payments, here: Here) -> None:
+def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:
     payments.cluster.configure([payments.entry(enabled=False)])
     before = everything(payments.cluster)
     finished = here("rotate-now", "--all", "--json")
@@ -27,7 +27,7 @@ def test_all_leaves_out_an_account_that_is_not_enabled(payments: Payments, here:
     assert everything(payments.cluster) == before
 
 
-def test_a_mount_that_does_not_exist_is_refused(payments: Payments) -> None:
+def test_missing_mount_is_refused(payments: Payments) -> None:
     before = everything(payments.cluster)
     finished = payments.cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__MOUNT": "nowhere"})
     assert finished.code == 2, finished
@@ -36,7 +36,7 @@ def test_a_mount_that_does_not_exist_is_refused(payments: Payments) -> None:
     assert everything(payments.cluster) == before
 
 
-def test_a_mount_of_the_first_kv_version_is_refused(payments: Payments) -> None:
+def test_mount_of_kv_version_1_is_refused(payments: Payments) -> None:
     cluster, old = payments.cluster, f"{payments.cluster.mount}old"
     cluster.vault("POST", f"sys/mounts/{old}", {"type": "kv", "options": {"version": "1"}})
     before = everything(cluster)
@@ -47,7 +47,7 @@ def test_a_mount_of_the_first_kv_version_is_refused(payments: Payments) -> None:
     assert cluster.vault("GET", f"{old}/?list=true", missing_ok=True) is None, "something was written to it"
 
 
-def test_a_sealed_vault_is_named_as_such(payments: Payments) -> None:
+def test_sealed_vault_is_named(payments: Payments) -> None:
     with running_openbao() as other:
         payments.cluster.remember(other.root_token.get_secret_value())
         root = {"X-Vault-Token": other.root_token.get_secret_value()}
@@ -59,7 +59,7 @@ def test_a_sealed_vault_is_named_as_such(payments: Payments) -> None:
     assert not payments.cluster.emulator.requests
 
 
-def test_a_vault_that_does_not_answer_is_named_as_such(payments: Payments) -> None:
+def test_unavailable_vault_is_named(payments: Payments) -> None:
     before = everything(payments.cluster)
     finished = payments.cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__ADDRESS": "http://127.0.0.1:1"})
     assert finished.code == 1, finished
@@ -68,7 +68,7 @@ def test_a_vault_that_does_not_answer_is_named_as_such(payments: Payments) -> No
     assert not payments.cluster.emulator.requests
 
 
-def test_a_provider_whose_certificate_is_another_ca_s_is_not_talked_to(payments: Payments, tmp_path: Path) -> None:
+def test_provider_of_an_unknown_ca_is_refused(payments: Payments, tmp_path: Path) -> None:
     cluster, ours, theirs = payments.cluster, trustme.CA(), trustme.CA()
     issued = theirs.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
@@ -88,7 +88,7 @@ def test_a_provider_whose_certificate_is_another_ca_s_is_not_talked_to(payments:
     assert everything(cluster) == before
 
 
-def test_a_policy_that_reaches_only_some_paths_is_refused_and_the_missing_stanza_works(payments: Payments) -> None:
+def test_incomplete_policy_names_the_missing_stanza(payments: Payments) -> None:
     cluster = payments.cluster
     journals = f'path "{cluster.mount}/data/rotator/journal/*" {{ capabilities = ["create", "read", "update"] }}'
     token = token_with(cluster, f"some-{cluster.mount}", journals)
@@ -106,7 +106,7 @@ def test_a_policy_that_reaches_only_some_paths_is_refused_and_the_missing_stanza
     payments.assert_works()
 
 
-def test_a_policy_that_reaches_nothing_is_refused_with_every_stanza_and_those_alone_work(payments: Payments) -> None:
+def test_empty_policy_names_every_stanza(payments: Payments) -> None:
     """The commonest beginning of all: a new token, and nobody wrote a policy yet."""
     cluster = payments.cluster
     token = token_with(cluster, f"none-{cluster.mount}")
@@ -122,7 +122,7 @@ def test_a_policy_that_reaches_nothing_is_refused_with_every_stanza_and_those_al
     payments.assert_works()
 
 
-def test_a_token_that_vault_does_not_know_is_refused(payments: Payments) -> None:
+def test_unknown_token_is_refused(payments: Payments) -> None:
     token = "hvs.NobodyEverIssuedThisOne"
     payments.cluster.remember(token)
     before = everything(payments.cluster)
@@ -134,7 +134,7 @@ def test_a_token_that_vault_does_not_know_is_refused(payments: Payments) -> None
     assert not payments.cluster.emulator.requests
 
 
-def test_a_journal_that_cannot_be_read_is_left_as_it_is(payments: Payments) -> None:
+def test_unreadable_journal_stays_unchanged(payments: Payments) -> None:
     payments.cluster.put("rotator/journal/payments", {"retiring": "not a list", "current_id": 3})
     before = everything(payments.cluster)
     finished = payments.cluster.run("rotate-now", "payments")
@@ -145,7 +145,7 @@ def test_a_journal_that_cannot_be_read_is_left_as_it_is(payments: Payments) -> N
     assert not payments.cluster.emulator.requests
 
 
-def test_a_rotation_tells_programs_what_it_did(payments: Payments) -> None:
+def test_rotation_reports_its_result_as_json(payments: Payments) -> None:
     (first,) = payments.live
     finished = payments.cluster.run("rotate-now", "payments", "--json")
     assert finished.code == 0, finished
@@ -181,18 +181,18 @@ def test_a_rotation_tells_programs_what_it_did(payments: Payments) -> None:
     assert "rotation.published" in finished.err
 
 
-def test_a_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
+def test_dry_run_changes_nothing(payments: Payments, here: Here) -> None:
     before = everything(payments.cluster)
     for args in (["--json"], ["--force"], ["--compromised"], []):
         finished = here("rotate-now", "payments", "--dry-run", *args)
         assert finished.code == 0, finished
         assert "payments" in finished.out
-    assert "take up the account" in finished.out
+    assert "record the account in the journal" in finished.out
     assert everything(payments.cluster) == before
     assert payments.cluster.emulator.requests, "it did look"
 
 
-def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payments) -> None:
+def test_full_account_waits_unless_forced(payments: Payments) -> None:
     cluster = payments.cluster
     cluster.configure([payments.entry(grace="1h")])
     begun = cluster.run("rotate-now", "payments")
@@ -214,7 +214,7 @@ def test_a_full_account_in_its_grace_has_to_wait_unless_forced(payments: Payment
     payments.assert_works()
 
 
-def test_a_compromised_secret_is_revoked_at_once_whatever_its_grace(payments: Payments) -> None:
+def test_compromised_secret_is_revoked_without_grace_period(payments: Payments) -> None:
     payments.cluster.configure([payments.entry(grace="1h")])
     (first,) = payments.live
     finished = payments.cluster.run("rotate-now", "payments", "--compromised", "--json")
@@ -259,7 +259,7 @@ def interrupt(process: Process) -> Finished:
     return Finished(process.args, code, out, log)
 
 
-def test_ctrl_c_while_a_grace_is_waited_for_ends_the_command_at_once(payments: Payments) -> None:
+def test_ctrl_c_ends_the_wait_for_grace(payments: Payments) -> None:
     payments.cluster.configure([payments.entry(grace="1h")])
     finished = interrupt(payments.cluster.start("rotate-now", "payments", "--wait", "2h", "--json"))
     assert finished.code == 0, finished
@@ -270,7 +270,7 @@ def test_ctrl_c_while_a_grace_is_waited_for_ends_the_command_at_once(payments: P
     payments.assert_works()
 
 
-def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(payments: Payments) -> None:
+def test_ctrl_c_ends_the_wait_for_leases(payments: Payments) -> None:
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     journal = {"current_id": payments.live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
     payments.cluster.put("rotator/journal/payments", journal)
@@ -289,7 +289,7 @@ def test_ctrl_c_while_another_runner_is_waited_for_ends_the_command_at_once(paym
     assert account["request"]["id"] == recorded["request"]["id"]
 
 
-def test_a_primary_goes_after_its_secondaries(cluster: Cluster) -> None:
+def test_primary_is_rotated_after_its_secondaries(cluster: Cluster) -> None:
     boss = opened(cluster, "boss", "boss0001")
     children = [opened(cluster, f"child{number}", f"child{number}") for number in range(3)]
     cluster.configure([boss.entry(), *(child.entry(primary="boss") for child in children)])
@@ -303,7 +303,7 @@ def test_a_primary_goes_after_its_secondaries(cluster: Cluster) -> None:
         account.assert_works()
 
 
-def test_a_secondary_that_has_nothing_published_is_brought_in_through_its_primary(cluster: Cluster) -> None:
+def test_secondary_is_adopted_through_its_primary(cluster: Cluster) -> None:
     boss = opened(cluster, "boss", "boss0001")
     child = Payments(cluster, generate(Recipe()), "child", "child001", "apps/child")
     cluster.emulator.open_account(Account("child001", child.first), primary="boss0001")
@@ -335,3 +335,13 @@ def test_thirty_accounts_are_rotated_at_once(cluster: Cluster) -> None:
     assert sorted(keys) == [account.api_key for account in accounts]
     asked = [request.api_key for request in cluster.emulator.requests]
     assert asked != sorted(asked), "they went one after the other, not at once"
+
+
+def test_accounts_with_one_failure_share_a_line(cluster: Cluster, here: Here) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(8)]
+    cluster.configure([account.entry() for account in accounts])
+    finished = here("rotate-now", "--all")
+    assert finished.code == 1, finished
+    requests = [line for line in finished.out.splitlines() if "request" in line]
+    assert len(requests) == 1, finished
+    assert requests[0].startswith("a0, a1, a2, a3, a4 and 3 more: ")

@@ -55,7 +55,7 @@ def test_full_disk_under_the_output_is_reported(payments: Payments) -> None:  # 
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", "2>&-", "| true; exit ${PIPESTATUS[0]}"])
-def test_failed_account_is_exit_1_when_a_stream_is_broken(cluster: Cluster, redirection: str) -> None:
+def test_failed_account_exits_1_when_output_is_broken(cluster: Cluster, redirection: str) -> None:
     cluster.configure([opened(cluster, published=False).entry()])
     assert shell(cluster, f"rotator rotate-now payments {redirection}").returncode == 1
 

@@ -35,7 +35,7 @@ def test_table_never_cuts_an_id(width: int) -> None:
     assert sum(ID in line for line in found) == 1
 
 
-def test_table_gives_the_first_column_its_own_line_when_too_wide() -> None:
+def test_wide_table_gives_the_first_column_lines() -> None:
     rows = [("payments" * 3, ID, "2026-11-26 10:00", "published")] * 2
     found = Table(("account", "id", "created (UTC)", "is"), rows=list(rows)).lines(80)
     line = f"  {ID}  2026-11-26 10:00  published"
@@ -61,7 +61,7 @@ def test_table_aligns_wide_and_colored_cells(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("columns", ["0", "20", "nonsense"])
-def test_status_in_a_pipe_ignores_the_width_of_a_terminal(payments: Payments, columns: str) -> None:  # noqa: F811
+def test_status_ignores_columns_in_a_pipe(payments: Payments, columns: str) -> None:  # noqa: F811
     finished = payments.cluster.run("status", env={"COLUMNS": columns})
     assert finished.code == 0, finished
     assert [line.split()[0] for line in finished.out.splitlines()] == ["account", "payments"]

@@ -28,7 +28,7 @@ def owners(fleet: list[AccountSettings], count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_every_account_is_in_one_part_and_the_parts_are_alike_in_size(count: int) -> None:
+def test_shards_are_disjoint_and_of_similar_size(count: int) -> None:
     sizes = Counter(owners(FLEET, count))
     assert len(sizes) == count
     # Five standard deviations of a binomial distribution: a fair hash is outside of that once in a million.
@@ -36,19 +36,19 @@ def test_every_account_is_in_one_part_and_the_parts_are_alike_in_size(count: int
     assert all(abs(size - expected) <= 5 * deviation for size in sizes.values())
 
 
-def test_a_part_more_moves_only_accounts_into_it() -> None:
+def test_added_shard_moves_accounts_only_into_itself() -> None:
     for before, after in zip(owners(FLEET, 4), owners(FLEET, 5), strict=True):
         assert after in (before, 4)
 
 
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.lists(st.from_regex(r"\A[a-z]{1,8}\Z"), unique=True, min_size=1, max_size=9))
-def test_a_primary_and_its_secondaries_are_together(count: int, names: list[str]) -> None:
+def test_primary_and_secondaries_share_a_shard(count: int, names: list[str]) -> None:
     family = [account("head"), *(account(f"x{name}", "head") for name in names)]
     assert len(set(owners(family, count))) == 1
 
 
-def test_the_part_is_the_same_in_every_process_of_every_version() -> None:
+def test_shard_is_the_same_in_every_process() -> None:
     assert [index for one in FLEET[:12] for index in owners([one], 4)] == [3, 1, 0, 3, 0, 0, 2, 3, 2, 3, 0, 2]
 
 
@@ -85,7 +85,7 @@ def test_kubernetes_says_which_part(variables: dict[str, str], index: int, monke
         ("1/4/2", "", "not of the form"),
     ],
 )
-def test_a_wrong_one_is_one_clear_line(text: str, hostname: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_shard_is_one_clear_line(text: str, hostname: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
     monkeypatch.setenv("HOSTNAME", hostname)
     with pytest.raises(ConfigError, match=message) as caught:

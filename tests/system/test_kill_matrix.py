@@ -139,7 +139,7 @@ def examine(patients_: list[Patient], cases: list[Callable[[Patient], str | None
     return [result for result in results if result]
 
 
-EXPECTED_CALLS = 16
+EXPECTED_CALLS = 18
 
 
 @pytest.mark.parametrize("action", [KILL_BEFORE, KILL_AFTER, LOSE])
