@@ -23,6 +23,7 @@ from rotator.config import format_duration
 from rotator.demo import OpenBao
 from rotator.emulator import Emulator
 from testkit import proxy
+from testkit.commands import run_command
 
 FORWARD, KILL_BEFORE, KILL_AFTER, LOSE = "forward", "kill before", "kill after", "lose"
 # Maximum time to wait for an event, in seconds. Only a failing test waits this long, also on a busy machine.
@@ -186,9 +187,15 @@ class Cluster:
         return Process(self, args, process)
 
     def run(self, *args: str, env: dict[str, str] | None = None, text: str | None = None) -> Finished:
-        """Run the real command to its end."""
-        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
-        return self.start(*args, env=env, stdin=stdin).finish(text)
+        """Run the real command to its end, in a process of its own."""
+        added = self.settings | (env or {})
+        if any(name.startswith(("LD_", "PYTHON")) for name in added):  # an interpreter reads these at its start
+            stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+            return self.start(*args, env=env, stdin=stdin).finish(text)
+        environment = self.environment() | added
+        code, out, err = run_command(args, environment=environment, folder=self.folder, text=text, timeout=2 * PATIENCE)
+        self.outputs += [out, err]
+        return Finished(args, code, out, err)
 
     @contextmanager
     def daemon(self, *args: str, env: dict[str, str] | None = None) -> Iterator["Running"]:
