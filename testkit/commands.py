@@ -27,39 +27,50 @@ _FORKS.set_forkserver_preload(
 )
 
 
-def run_command(
-    args: Sequence[str], *, environment: Mapping[str, str], folder: Path, text: str | None, timeout: float
-) -> tuple[int, str, str]:
-    """Run a command to its end; return its exit code, and what it wrote to the standard output and error.
+class Command:
+    """A command that runs.
 
     Args:
         args: The arguments.
         environment: All of its variables. Those that an interpreter reads at its start have no effect.
         folder: The working directory.
         text: The standard input; None: there is none.
-        timeout: How many seconds it may take.
-
-    Raises:
-        TimeoutError: If it takes longer. It is killed then.
     """
-    with tempfile.TemporaryDirectory() as created:
-        streams = Path(created)
-        out, err, given = streams / "stdout", streams / "stderr", streams / "stdin"
-        out.touch()
-        err.touch()
+
+    def __init__(self, args: Sequence[str], *, environment: Mapping[str, str], folder: Path, text: str | None) -> None:
+        self._created = tempfile.TemporaryDirectory()
+        given, *self._written = (Path(self._created.name) / name for name in ("stdin", "stdout", "stderr"))
+        for file in self._written:
+            file.touch()
         if text is not None:
             given.write_text(text)
-        files = [os.devnull if text is None else str(given), str(out), str(err)]
-        process = _FORKS.Process(target=_run, args=(list(args), dict(environment), str(folder), files))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise TimeoutError(f"rotator {' '.join(args)} takes longer than {timeout} s: {err.read_text()}")
-        code = process.exitcode
-        process.close()
-        return code, out.read_text(), err.read_text()
+        files = [os.devnull if text is None else str(given), *map(str, self._written)]
+        self._process = _FORKS.Process(target=_run, args=(list(args), dict(environment), str(folder), files))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def finish(self, timeout: float) -> tuple[int, str, str]:
+        """Wait until it ends; return its exit code, and what it wrote to the standard output and error.
+
+        Raises:
+            TimeoutError: If it takes longer. It is killed then.
+        """
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+        out, err = (file.read_text() for file in self._written)
+        self._created.cleanup()
+        if code is None:
+            raise TimeoutError(f"the command takes longer than {timeout} s: {out} {err}")
+        return code, out, err
 
 
 def _run(args: list[str], environment: dict[str, str], folder: str, files: list[str]) -> None:
