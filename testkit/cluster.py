@@ -23,6 +23,7 @@ from rotator.config import format_duration
 from rotator.demo import OpenBao
 from rotator.emulator import Emulator
 from testkit import proxy
+from testkit.commands import Command
 
 FORWARD, KILL_BEFORE, KILL_AFTER, LOSE = "forward", "kill before", "kill after", "lose"
 # Maximum time to wait for an event, in seconds. Only a failing test waits this long, also on a busy machine.
@@ -186,9 +187,17 @@ class Cluster:
         return Process(self, args, process)
 
     def run(self, *args: str, env: dict[str, str] | None = None, text: str | None = None) -> Finished:
-        """Run the real command to its end."""
-        stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
-        return self.start(*args, env=env, stdin=stdin).finish(text)
+        """Run the real command to its end, in a process of its own."""
+        added = self.settings | (env or {})
+        if any(name.startswith(("LD_", "PYTHON")) for name in added):  # an interpreter reads these at its start
+            stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+            return self.start(*args, env=env, stdin=stdin).finish(text)
+        return self.fork(*args, env=env, text=text).finish()
+
+    def fork(self, *args: str, env: dict[str, str] | None = None, text: str | None = None) -> "Forked":
+        """Start the real command in a process that was forked from one that has imported it."""
+        environment = self.environment() | (env or {})
+        return Forked(self, args, Command(args, environment=environment, folder=self.folder, text=text))
 
     @contextmanager
     def daemon(self, *args: str, env: dict[str, str] | None = None) -> Iterator["Running"]:
@@ -285,6 +294,20 @@ class Process:
         out, err = self.popen.communicate(text, timeout=2 * PATIENCE)
         self.cluster.outputs += [out, err]
         return Finished(self.args, self.popen.returncode, out, err)
+
+
+@dataclass
+class Forked:
+    """A rotator command that runs, without the start of an interpreter."""
+
+    cluster: Cluster
+    args: Sequence[str]
+    command: Command
+
+    def finish(self) -> Finished:
+        code, out, err = self.command.finish(2 * PATIENCE)
+        self.cluster.outputs += [out, err]
+        return Finished(self.args, code, out, err)
 
 
 @dataclass

@@ -13,9 +13,7 @@ from rotator.config import (
 from rotator.errors import ConfigError
 
 CANARY = "hvs.CanaryThatNobodyMayPrint01"
-
 VAULT = '[vault]\naddress = "http://127.0.0.1:8200"\n'
-
 DEFAULTS = "[defaults]\n"
 
 
@@ -25,7 +23,6 @@ def account(name: str, *lines: str, key: str = "", path: str = "") -> str:
 
 
 A, B = account("a"), account("b")
-
 GOOD = VAULT + A + B
 
 

@@ -16,14 +16,14 @@ LOW, ENOUGH = Reading(Decimal("4.99"), True, NOW), Reading(Decimal(5), True, NOW
 # --- when, and what is new -------------------------------------------------------------------------------------
 
 
-def test_the_first_look_comes_within_a_minute_and_accounts_are_spread() -> None:
+def test_begin_spreads_first_readings_over_a_minute() -> None:
     looks = [BalanceState.begin(f"account-{number}", HOUR, NOW).next_at - NOW for number in range(200)]
     assert all(timedelta() <= look < timedelta(minutes=1) for look in looks)
     assert len({look // timedelta(seconds=1) for look in looks}) > 40
     assert BalanceState.begin("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
 
 
-def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does_not_move() -> None:
+def test_record_reading_keeps_an_accounts_instant_of_the_period() -> None:
     def after(at: datetime) -> datetime:
         return BalanceState(NOW).record_reading("shop", replace(LOW, at=at), RULES)[0].next_at
 
@@ -34,7 +34,7 @@ def test_each_account_is_read_once_in_a_period_at_an_instant_that_a_restart_does
     assert {after(first + timedelta(minutes=minute)) for minute in range(60)} == {first + HOUR}
 
 
-def test_what_failed_is_tried_again_soon_then_later_but_once_in_a_period() -> None:
+def test_record_failure_backs_off_to_once_a_period() -> None:
     state = BalanceState(NOW)
     waits = []
     for _ in range(12):
@@ -47,7 +47,7 @@ def test_what_failed_is_tried_again_soon_then_later_but_once_in_a_period() -> No
     assert state.record_reading("shop", ENOUGH, RULES)[0].failures == 0
 
 
-def test_a_balance_is_called_low_once_and_recovered_once() -> None:
+def test_record_reading_reports_low_and_recovered_once() -> None:
     state = BalanceState(NOW)
     told = []
     for reading in (ENOUGH, LOW, LOW, ENOUGH, ENOUGH):
@@ -70,24 +70,24 @@ def ago(*hours: float) -> list[datetime]:
     return [NOW - HOUR * each for each in hours]
 
 
-def test_a_low_balance_is_topped_up_as_often_as_it_is_allowed() -> None:
+def test_why_not_limits_top_ups_per_day() -> None:
     assert balance.why_not(LOW, RULES, [], NOW) is None
     assert balance.why_not(LOW, RULES, ago(3), NOW) is None
     assert balance.why_not(LOW, RULES, ago(3, 23.9), NOW) is Withheld.LIMIT
     assert balance.why_not(LOW, RULES, ago(3, 24), NOW) is None, "a day is over"
 
 
-def test_nothing_is_topped_up_that_nobody_allowed_or_that_has_enough() -> None:
+def test_why_not_withholds_when_forbidden_or_enough() -> None:
     assert balance.why_not(LOW, replace(RULES, top_ups_per_day=0), [], NOW) is Withheld.NEVER
     assert balance.why_not(ENOUGH, RULES, [], NOW) is Withheld.NEVER
 
 
-def test_without_a_payment_to_repeat_there_is_no_top_up_and_where_that_is_not_known_it_is_tried() -> None:
+def test_why_not_withholds_without_auto_reload() -> None:
     assert balance.why_not(replace(LOW, auto_reload=False), RULES, [], NOW) is Withheld.NO_AUTO_RELOAD
     assert balance.why_not(replace(LOW, auto_reload=None), RULES, [], NOW) is None
 
 
-def test_while_the_last_payment_may_not_have_arrived_there_is_no_other() -> None:
+def test_why_not_waits_until_the_last_payment_arrives() -> None:
     last = NOW - ARRIVES_WITHIN
     assert balance.why_not(LOW, RULES, [last + timedelta(seconds=1)], NOW) is Withheld.ARRIVING
     assert balance.why_not(LOW, RULES, [last], NOW) is None
@@ -95,7 +95,7 @@ def test_while_the_last_payment_may_not_have_arrived_there_is_no_other() -> None
     assert balance.why_not(stale, RULES, ago(0.9), NOW) is Withheld.ARRIVING
 
 
-def test_what_another_clock_noted_in_the_future_counts() -> None:
+def test_why_not_counts_top_ups_in_the_future() -> None:
     once = replace(RULES, top_ups_per_day=1)
     assert balance.why_not(LOW, once, [NOW + HOUR], NOW) is Withheld.LIMIT
     assert balance.recent([NOW - LIMITED_WITHIN, NOW], NOW) == (NOW,)

@@ -100,6 +100,14 @@ def test_after_the_hold_one_account_is_tried_and_lets_all_go_on() -> None:
     assert released.allows_start("y", later)
 
 
+def test_urgent_start_needs_the_probe_when_open() -> None:
+    assert CLOSED.allows_urgent_start("x")
+    assert opened().allows_urgent_start("x"), "also before the cooldown ends"
+    probe = opened().with_probe("x")
+    assert probe.allows_urgent_start("x")
+    assert not probe.allows_urgent_start("y")
+
+
 def test_a_probe_that_fails_alike_holds_twice_as_long_up_to_a_bound() -> None:
     breaker, now = opened(), NOW
     for expected in (2, 4, 8, 12, 12):

@@ -129,7 +129,7 @@ def broken(scenario: Scenario, most: int = 20_000) -> str:
 
 def test_search_finds_missing_wait_for_late_creates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Situation, "late_create_until", None)
-    told = broken(Scenario("no fence", runners=1, crashes=0))
+    told = broken(Scenario("no fence", runners=1, crashes=0, slowest=AT_ONCE))
     assert "I6" in told
     assert "lands late: creates" in told
 
@@ -229,5 +229,12 @@ def test_search_finds_request_that_outlives_its_secret(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Situation, "requested", property(unfinished))
     assert "requests" in broken(
-        Scenario("while not done", runners=1, scheduled=False, requests=(RequestKind.COMPROMISED,), crashes=0)
+        Scenario(
+            "while not done",
+            runners=1,
+            scheduled=False,
+            requests=(RequestKind.COMPROMISED,),
+            crashes=0,
+            slowest=AT_ONCE,
+        )
     )

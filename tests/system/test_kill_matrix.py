@@ -95,8 +95,8 @@ def through(cluster: Cluster, tape: Tape, name: str) -> Finished:
     """`rotate-now` with a proxy before each server, and the tape's plan for it."""
     with proxied({"vault": cluster.bao.address, "provider": cluster.api_url}, tape) as urls:
         env = {"ROTATOR_VAULT__ADDRESS": urls["vault"], "ROTATOR_ACCOUNT_API__API_URL": urls["provider"]}
-        process = cluster.start("rotate-now", name, env=env)
-        tape.victim = process.popen.pid
+        process = cluster.fork("rotate-now", name, env=env)
+        tape.victim = process.command.pid
         finished = process.finish()
     cluster.remember(*tape.secrets)
     return finished
@@ -188,7 +188,7 @@ def test_a_rotation_survives_losing_every_answer_that_changes_something(cluster:
 def test_two_runs_at_once_never_both_create(cluster: Cluster, round_: int) -> None:
     (patient,) = patients(cluster, 1)
     with Consumer(cluster, patient.api_key, patient.path) as consumer:
-        both = [cluster.start("rotate-now", patient.name, "--json") for _ in range(2)]
+        both = [cluster.fork("rotate-now", patient.name, "--json") for _ in range(2)]
         ended = [process.finish() for process in both]
     assert {finished.code for finished in ended} == {0}, "\n".join(map(str, ended))
     assert not consumer.failures

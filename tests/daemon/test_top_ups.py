@@ -1,0 +1,203 @@
+"""No top-up is ever one too many, whatever restarts, dies or races."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.config import load
+from rotator.core.balance import LIMITED_WITHIN, TopUp, Withheld
+from rotator.core.generator import Recipe, generate
+from rotator.emulator import Account, Operation
+from rotator.errors import RotatorError
+from rotator.fleet import Fleet, Request, TopUpService, Wanted, examine
+from rotator.provider import AccountApi, Credentials
+from rotator.rotation import Result
+from rotator.vault import Document, Vault
+from testkit.cluster import Cluster
+
+TRX = "payment-reference-4711"
+
+
+def top_up_service(
+    cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault
+) -> TopUpService:
+    settings = load(cluster.config)
+    provider = stack.enter_context(api(settings.account_api))
+    return TopUpService(Fleet(settings, provider, vault(settings.vault), threading.Event()))
+
+
+@pytest.fixture
+def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """An account that rotator has taken on, nearly empty, which it may top up once a day."""
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    first = generate(Recipe())
+    cluster.emulator.open_account(Account("ef567890", first))
+    cluster.remember(first.get_secret_value(), TRX)
+    cluster.put("apps/shop", {"api_secret": first.get_secret_value()})
+    cluster.put("money/shop", {"trx": TRX})
+    entry: dict[str, Any] = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    top_up = {"per_day": 1, "trx_path": "money/shop"}
+    cluster.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
+    cluster.emulator.change_account("ef567890", balance=Decimal(1), auto_reload=True)
+    with ExitStack() as stack:
+        fleet = top_up_service(cluster, stack).fleet
+        assert fleet.rotation(fleet.settings.accounts[0], Request(Wanted.NOTHING_NEW)).run().result is Result.OK
+    return cluster
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
+def topped_up(cluster: Cluster) -> int:
+    """How often it was."""
+    return sum(request.operation is Operation.TOP_UP for request in cluster.emulator.requests)
+
+
+def noted(cluster: Cluster) -> list[dict[str, str]]:
+    entries: list[dict[str, str]] = cluster.document("rotator/journal/shop/top-ups").get("top_ups", [])
+    return entries
+
+
+def try_top_up(teller: TopUpService) -> TopUp | Withheld:
+    (account,) = teller.fleet.settings.accounts
+    rules = teller.rules(account)
+    assert rules is not None
+    return teller.top_up(account, teller.read(account), rules)
+
+
+def test_top_up_happens_once_when_services_restart(shop: Cluster, stack: ExitStack) -> None:
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
+    assert shop.emulator.profile("ef567890").balance == 11
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
+    assert (topped_up(shop), len(noted(shop))) == (1, 1)
+
+
+class Dies(AccountApi):
+    """A process that dies in the moment in which it would send the top-up."""
+
+    def top_up(self, auth: Credentials, trx: SecretStr) -> None:
+        raise KeyboardInterrupt
+
+
+def test_top_up_is_lost_when_its_service_dies_first(shop: Cluster, stack: ExitStack) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        try_top_up(top_up_service(shop, stack, api=Dies))
+    assert len(noted(shop)) == 1
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
+    assert topped_up(shop) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [("top-up:drop-after", TopUp.UNANSWERED), ("top-up:503", TopUp.UNANSWERED), ("top-up:429", TopUp.FAILED)],
+)
+def test_failed_top_up_counts_and_is_not_repeated(shop: Cluster, stack: ExitStack, fault: str, result: TopUp) -> None:
+    shop.emulator.faults.add(fault)
+    assert try_top_up(top_up_service(shop, stack)) is result
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(top_up_service(shop, stack)) is Withheld.LIMIT
+    assert topped_up(shop) == 1
+
+
+def test_one_of_two_replicas_tops_up_at_once(shop: Cluster, stack: ExitStack) -> None:
+    results: list[TopUp | Withheld] = []
+
+    class Overtaken(Vault):
+        """Right after it was looked up that nobody topped up, another replica does."""
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            document = super().read(path, version)
+            if path.endswith("/top-ups") and not results:
+                results.append(try_top_up(top_up_service(shop, stack)))
+            return document
+
+    results.append(try_top_up(top_up_service(shop, stack, vault=Overtaken)))
+    assert results == [TopUp.OK, Withheld.ARRIVING]
+    assert (topped_up(shop), len(noted(shop))) == (1, 1)
+
+
+def test_top_ups_document_keeps_entries_of_a_day(shop: Cluster, stack: ExitStack) -> None:
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    shop.configure([entry], **{"balance.top_up": {"per_day": 2, "trx_path": "money/shop"}})
+    ages = {"within": timedelta(hours=23), "without": timedelta(hours=25)}
+    entries = [{"at": (datetime.now(UTC) - age).isoformat(), "runner": name} for name, age in ages.items()]
+    shop.put("rotator/journal/shop/top-ups", {"top_ups": entries})
+    teller = top_up_service(shop, stack)
+    assert try_top_up(teller) is TopUp.OK
+    assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.runner]
+
+
+def test_top_ups_stop_when_document_or_reference_is_unreadable(shop: Cluster, stack: ExitStack) -> None:
+    teller = top_up_service(shop, stack)
+    shop.put("money/shop", {"other": "field"})
+    with pytest.raises(RotatorError, match="The reference of the payment for shop is not in trx of money/shop"):
+        try_top_up(teller)
+    assert noted(shop) == [], "nothing was sent, and nothing counts"
+    shop.put("money/shop", {"trx": TRX})
+    shop.put("rotator/journal/shop/top-ups", {"top_ups": "yesterday"})
+    with pytest.raises(RotatorError, match="does not hold what rotator noted of its top-ups"):
+        try_top_up(teller)
+    assert topped_up(shop) == 0
+
+
+def test_top_ups_document_is_rewritten_before_it_expires(shop: Cluster, stack: ExitStack) -> None:
+    """With `delete_version_after` the limit would be forgotten. The other half of the life is over at once here."""
+    path = "rotator/journal/shop/top-ups"
+    shop.vault("POST", f"{shop.mount}/metadata/{path}", {"delete_version_after": "12h"})
+
+    class Later(Vault):
+        """It answers some hours after the document was written."""
+
+        passed = timedelta(hours=5)
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            document = super().read(path, version)
+            return replace(document, read_at=document.created + self.passed if document.created else None)
+
+    class MuchLater(Later):
+        passed = timedelta(hours=7)
+
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    before = noted(shop)
+    for vault, versions in ((Later, 1), (MuchLater, 2)):
+        assert try_top_up(top_up_service(shop, stack, vault=vault)) is Withheld.LIMIT
+        assert len(shop.vault("GET", f"{shop.mount}/metadata/{path}")["data"]["versions"]) == versions
+    assert noted(shop) == before
+
+
+def test_deleted_top_ups_document_stops_top_ups_for_a_day(shop: Cluster, stack: ExitStack) -> None:
+    path = "rotator/journal/shop/top-ups"
+    assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    shop.vault("DELETE", f"{shop.mount}/data/{path}")
+    with pytest.raises(RotatorError, match="It contained the top-ups of the last day"):
+        try_top_up(top_up_service(shop, stack))
+    assert topped_up(shop) == 1
+
+    class Tomorrow(Vault):
+        """It answers a day after the document was written."""
+
+        def read(self, path: str, version: int | None = None) -> Document:
+            return replace(super().read(path, version), read_at=datetime.now(UTC) + LIMITED_WITHIN)
+
+    assert try_top_up(top_up_service(shop, stack, vault=Tomorrow)) is TopUp.OK
+
+
+def test_check_names_permissions_that_top_ups_need(shop: Cluster, stack: ExitStack) -> None:
+    fleet = top_up_service(shop, stack).fleet
+    findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]
+    assert f"policy for {shop.mount}/data/rotator/journal/shop/top-ups" in findings
+    assert f"policy for {shop.mount}/data/money/shop" in findings
+    assert not [need for need in fleet.permissions.needs(fleet.settings.accounts) if "top-ups" in need.path]
