@@ -1,7 +1,7 @@
 """The signals of `rotator run` while its process starts.
 
 SIGTERM and SIGINT stop the daemon, SIGHUP reloads its configuration. By default SIGHUP would end a process without a
-line, and the imports alone take about half a second. So the entry point calls `guard_startup` before it imports more.
+line, and the imports alone take a third of a second. So the entry point calls `guard_startup` before it imports more.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""The HTTP transport of both clients: requests in bounded time, proxies, certificates, and checks of an answer."""
+"""The HTTP transport of both clients: bounded and repeated requests, proxies, certificates, checks of an answer."""
 
 from rotator.net.addresses import Origin
 from rotator.net.proxies import Proxy, find_proxy
-from rotator.net.retries import retry_context
+from rotator.net.retry import repeat
 from rotator.net.tls import Tls
 from rotator.net.transport import Deadline, Response, TooLong, Transport, Unanswered
 
@@ -16,5 +16,5 @@ __all__ = [
     "Transport",
     "Unanswered",
     "find_proxy",
-    "retry_context",
+    "repeat",
 ]

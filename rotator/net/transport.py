@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -209,12 +210,10 @@ class Transport:
         if not connection.is_available() or self._closed:
             connection.close()
             return
-        self._idle.append(connection)
-        try:
-            while len(self._idle) > self._kept or self._idle[0].has_expired():
+        with suppress(IndexError):  # there is none left
+            while len(self._idle) >= self._kept or self._idle[0].has_expired():
                 self._idle.popleft().close()
-        except IndexError:  # another thread has taken it
-            pass
+        self._idle.append(connection)
 
     def _read(self, response: httpcore.Response, headers: Mapping[str, str]) -> bytes:
         content = bytearray()
@@ -293,21 +292,31 @@ class _Backend(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     """A connection whose operations keep to the deadline of the request.
 
+    httpcore writes the head and the body of a request separately. They are sent together, before the first read.
+
     Attributes:
         has_answered: Whether the server sent anything after the last byte that was written.
     """
 
     def __init__(self, stream: httpcore.NetworkStream, backend: _Backend) -> None:
         self._stream, self._backend = stream, backend
+        self._unsent = b""
         self.has_answered = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # A server can answer and close the connection before it received everything.
+        with suppress(httpcore.WriteError):
+            self._send(timeout)
         data = self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
         self.has_answered = True
         return data
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the signature is the library's
         self.has_answered = False
+        self._unsent += buffer
+
+    def _send(self, timeout: float | None) -> None:
+        buffer, self._unsent = self._unsent, b""
         for start in range(0, len(buffer), _WRITE_SIZE):
             left = _left(timeout, httpcore.WriteTimeout)
             # The request for a tunnel is for the proxy.

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from rotator.config import AccountApiSettings
 from rotator.logs import register_proxies
-from rotator.net import retry_context
+from rotator.net import repeat
 from rotator.provider import answers
 from rotator.provider.errors import (
     ApiError,
@@ -217,12 +217,13 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         return self._repeat(lambda: answers.parse_settings(self._send(call)))
 
     def _repeat(self, read: Callable[[], T]) -> T:
-        for attempt in retry_context(
-            on=(NotSent, LostAnswer), attempts=self._retries + 1, wait_initial=0.2, wait_max=2.0, timeout=None
-        ):
-            with attempt:
-                return read()
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return repeat(
+            read,
+            lambda error: isinstance(error, NotSent | LostAnswer),
+            attempts=self._retries + 1,
+            max_pause=2.0,
+            jitter=1.0,
+        )
 
     def _send(self, call: Call) -> Reply:
         """A 2xx answer; everything else is an ApiError.

@@ -12,7 +12,7 @@ import hvac
 import structlog
 
 from rotator.config import VaultSettings
-from rotator.net import retry_context
+from rotator.net import repeat
 from rotator.vault import diagnosis
 from rotator.vault.errors import VaultError, VaultUnreachable, is_transient
 from rotator.vault.reply import ErrorReply, Reply, parse_reply
@@ -131,17 +131,14 @@ class Client:
         self, request: Callable[[], T], limit: TimeLimit, worth: Callable[[VaultError], bool] = is_transient
     ) -> T:
         """Send a request again, a few times, as long as its failure is worth that."""
-        for attempt in retry_context(
-            on=lambda error: isinstance(error, VaultError) and worth(error),
+        return repeat(
+            request,
+            lambda error: isinstance(error, VaultError) and worth(error),
             attempts=_ATTEMPTS,
-            timeout=max(0.001, limit.left),
-            wait_initial=0.2,
-            wait_max=_LONGEST_PAUSE,
-            wait_jitter=0.2,
-        ):
-            with attempt:
-                return request()
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            max_pause=_LONGEST_PAUSE,
+            jitter=0.2,
+            timeout=lambda: max(0.001, limit.left),
+        )
 
     def send(self, call: Call, request: Callable[[Wire], T], token: str) -> T:
         """Send a request to the address in use; to each of the others, as long as that cannot apply a write twice.
