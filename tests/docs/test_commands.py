@@ -53,7 +53,7 @@ def begins(text: str, key: str) -> bool:
 
 def is_name(command: Command) -> bool:
     """Whether a sentence only names a program's subcommand, such as `kubectl scale`, and says no command to type."""
-    return command.inline and bool(re.fullmatch(r"[a-z]+ [a-z]+", command.text))
+    return command.inline and bool(re.fullmatch(r"[a-z]+ [a-z-]+", command.text))
 
 
 def is_run(command: Command) -> bool:
