@@ -87,7 +87,10 @@ def cluster(bao: OpenBao, tmp_path: Path) -> Iterator[Cluster]:
     namespace = f"docs{next(_NAMESPACES)}"
     with running(emulator) as url:
         made = Cluster(bao, emulator, url, tmp_path, mount=f"{namespace}/secret")
-        made.base = {"vault": {"mount": "secret", "namespace": namespace}}
+        made.base = {
+            "vault": {"mount": "secret", "namespace": namespace},
+            "account_api": {"api_url": url, "rest_url": url, "timeout": "20s", "consistency_window": "50ms"},
+        }
         made.vault("POST", f"sys/namespaces/{namespace}", {})
         made.vault("POST", f"{namespace}/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         made.await_mount()
@@ -125,7 +128,7 @@ def test_sentences_name_commands_that_run(playground: Playground) -> None:
     run_all(playground, in_sentences())
 
 
-def test_at_most_one_command_in_ten_is_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unrunnable_commands_stay_under_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     texts = {command.text: command for command in COMMANDS}
     not_run = [command for text, command in texts.items() if listed("not_run", bare(text)) and not is_name(command)]
     elsewhere = [text for text in texts if listed("elsewhere", text)]

@@ -49,6 +49,12 @@ def test_readme_links_to_every_page() -> None:
     assert missing == []
 
 
+def test_readme_blocks_fit_a_terminal() -> None:
+    blocks = re.findall(r"^```(?:text|console)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    assert [line for block in blocks for line in block.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_contributing_names_code_and_test_of_a_task(task: str) -> None:
     (row,) = re.findall(rf"^\| {re.escape(task)} \|(.*)\|(.*)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
