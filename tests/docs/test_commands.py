@@ -18,6 +18,7 @@ from tests.docs.playground import (
     WRAPPED,
     Playground,
     Situation,
+    with_refused_secret,
     with_rotated_audit_log,
     with_unknown_secret,
     without_adoption,
@@ -31,6 +32,7 @@ SITUATIONS: dict[str, Situation] = {
     "README.md": without_adoption,
     "docs/production.md": without_adoption,
     "docs/runbooks/RotatorAccountAmbiguous.md": with_unknown_secret,
+    "docs/runbooks/RotatorCredentialsRefused.md": with_refused_secret,
     "docs/security.md": with_rotated_audit_log,
 }
 _NAMESPACES = count(1)
@@ -109,8 +111,10 @@ def playground(cluster: Cluster, here: Here, monkeypatch: pytest.MonkeyPatch) ->
 
 def run_all(playground: Playground, chosen: list[Command]) -> None:
     failures = []
+    codes = {page: {text: list(each) for text, each in of.items()} for page, of in TABLES["exit_codes"].items()}
     for command in chosen:
-        expected = TABLES["exit_codes"].get(command.page, {}).get(command.text, 0)
+        left = codes.get(command.page, {}).get(command.text)
+        expected = left.pop(0) if left else 0
         code, output = playground.run(typed(command.text))
         if code != expected:
             failures.append(f"{command}\n  ended with {code}, not {expected}:\n{output[-4000:]}")
@@ -130,9 +134,14 @@ def test_sentences_name_commands_that_run(playground: Playground) -> None:
 
 def test_unrunnable_commands_stay_under_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     texts = {command.text: command for command in COMMANDS}
-    not_run = [command for text, command in texts.items() if listed("not_run", bare(text)) and not is_name(command)]
+    names = [text for text, command in texts.items() if listed("not_run", bare(text)) and is_name(command)]
+    for name in names:
+        del texts[name]
+    not_run = [command for text, command in texts.items() if listed("not_run", bare(text))]
     elsewhere = [text for text in texts if listed("elsewhere", text)]
-    short = [text for text, command in texts.items() if is_run(command) and listed("short", text)]
+    short = [
+        text for text, command in texts.items() if is_run(command) and listed("short", text) and typed(text) != text
+    ]
     with capsys.disabled():
         sys.stdout.write(
             f"\n{len(texts)} commands in {len(pages())} pages: {len(texts) - len(not_run) - len(short)} run as written "
