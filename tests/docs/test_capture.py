@@ -14,7 +14,7 @@ def test_picture_shows_what_the_demo_prints() -> None:
     assert max(map(len, lines)) <= capture.COLUMNS
 
 
-def test_picture_of_the_same_recording_is_the_same_file() -> None:
+def test_picture_of_one_recording_is_one_file() -> None:
     recording = "\x1b[1m1 servers\x1b[0m  OpenBao 2.7.2 at http://127.0.0.1:{}\nused it \x1b[1m{}\x1b[0m times\n"
     first, second = (
         capture.picture(capture.settled(recording.format(port, count))) for port, count in ((40043, 798), (35001, 90))

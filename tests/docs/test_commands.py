@@ -18,6 +18,7 @@ from tests.docs.playground import (
     WRAPPED,
     Playground,
     Situation,
+    with_refused_secret,
     with_rotated_audit_log,
     with_unknown_secret,
     without_adoption,
@@ -31,6 +32,7 @@ SITUATIONS: dict[str, Situation] = {
     "README.md": without_adoption,
     "docs/production.md": without_adoption,
     "docs/runbooks/RotatorAccountAmbiguous.md": with_unknown_secret,
+    "docs/runbooks/RotatorCredentialsRefused.md": with_refused_secret,
     "docs/security.md": with_rotated_audit_log,
 }
 _NAMESPACES = count(1)
@@ -53,7 +55,7 @@ def begins(text: str, key: str) -> bool:
 
 def is_name(command: Command) -> bool:
     """Whether a sentence only names a program's subcommand, such as `kubectl scale`, and says no command to type."""
-    return command.inline and bool(re.fullmatch(r"[a-z]+ [a-z]+", command.text))
+    return command.inline and bool(re.fullmatch(r"[a-z]+ [a-z-]+", command.text))
 
 
 def is_run(command: Command) -> bool:
@@ -87,7 +89,10 @@ def cluster(bao: OpenBao, tmp_path: Path) -> Iterator[Cluster]:
     namespace = f"docs{next(_NAMESPACES)}"
     with running(emulator) as url:
         made = Cluster(bao, emulator, url, tmp_path, mount=f"{namespace}/secret")
-        made.base = {"vault": {"mount": "secret", "namespace": namespace}}
+        made.base = {
+            "vault": {"mount": "secret", "namespace": namespace},
+            "account_api": {"api_url": url, "rest_url": url, "timeout": "20s", "consistency_window": "50ms"},
+        }
         made.vault("POST", f"sys/namespaces/{namespace}", {})
         made.vault("POST", f"{namespace}/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         made.await_mount()
@@ -106,8 +111,10 @@ def playground(cluster: Cluster, here: Here, monkeypatch: pytest.MonkeyPatch) ->
 
 def run_all(playground: Playground, chosen: list[Command]) -> None:
     failures = []
+    codes = {page: {text: list(each) for text, each in of.items()} for page, of in TABLES["exit_codes"].items()}
     for command in chosen:
-        expected = TABLES["exit_codes"].get(command.page, {}).get(command.text, 0)
+        left = codes.get(command.page, {}).get(command.text)
+        expected = left.pop(0) if left else 0
         code, output = playground.run(typed(command.text))
         if code != expected:
             failures.append(f"{command}\n  ended with {code}, not {expected}:\n{output[-4000:]}")
@@ -125,11 +132,16 @@ def test_sentences_name_commands_that_run(playground: Playground) -> None:
     run_all(playground, in_sentences())
 
 
-def test_at_most_one_command_in_ten_is_not_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unrunnable_commands_stay_under_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     texts = {command.text: command for command in COMMANDS}
-    not_run = [command for text, command in texts.items() if listed("not_run", bare(text)) and not is_name(command)]
+    names = [text for text, command in texts.items() if listed("not_run", bare(text)) and is_name(command)]
+    for name in names:
+        del texts[name]
+    not_run = [command for text, command in texts.items() if listed("not_run", bare(text))]
     elsewhere = [text for text in texts if listed("elsewhere", text)]
-    short = [text for text, command in texts.items() if is_run(command) and listed("short", text)]
+    short = [
+        text for text, command in texts.items() if is_run(command) and listed("short", text) and typed(text) != text
+    ]
     with capsys.disabled():
         sys.stdout.write(
             f"\n{len(texts)} commands in {len(pages())} pages: {len(texts) - len(not_run) - len(short)} run as written "

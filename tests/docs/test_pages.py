@@ -43,10 +43,15 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 def test_readme_links_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text()
     linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", readme)}
-    missing = [
-        page for page in pages() if page not in linked and page.parent not in linked and page != ROOT / "README.md"
-    ]
+    documentation = [page for page in pages() if ROOT / "deploy" not in page.parents and page != ROOT / "README.md"]
+    missing = [page for page in documentation if page not in linked and page.parent not in linked]
     assert missing == []
+
+
+def test_readme_blocks_fit_a_terminal() -> None:
+    blocks = re.findall(r"^```(?:text|console)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    assert [line for block in blocks for line in block.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("task", TASKS)
