@@ -168,6 +168,11 @@ _TYPICAL = [
     (_seen(Credential.PUBLISHED), Journal(current=answered("b", "a"), rotated_at=NOW - timedelta(days=2))),
     # a previous secret to revoke
     (_seen(Credential.PUBLISHED), _RETIRING),
+    # a person named the published secret's id
+    (
+        _seen(Credential.PUBLISHED),
+        replace(_RETIRING, current=Identity("b", Learned.PERSON, foreign_ids=frozenset("a"))),
+    ),
     # a grace period
     (_seen(Credential.PUBLISHED), replace(_RETIRING, retiring=(Retiring("a", LATER),))),
     # a pending id

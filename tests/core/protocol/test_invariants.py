@@ -195,6 +195,22 @@ def test_only_what_rotator_published_becomes_retiring(state: State, policy: Poli
 
 
 @given(states, policies)
+def test_named_id_revokes_nothing_that_can_be_the_published_secret(state: State, policy: Policy) -> None:
+    """A person can be wrong: beside an id that they named, only what they gave up or what is proven is revoked."""
+    seen, journal = state
+    step, current = decide(*state, policy, NOW), journal.current
+    if not isinstance(step, Revoke) or step.using is not Credential.PUBLISHED or current is None:
+        return
+    if not current.is_named:
+        return
+    given_up = {entry.id for entry in journal.retiring if entry.is_named} | {entry.id for entry in journal.gone}
+    answered = {answer.id for answer in (seen.answered, journal.candidate_id) if answer is not None}
+    explained = given_up | answered | seen.revoked | current.foreign_ids | journal.added_ids | {current.id}
+    assert step.id in given_up | current.foreign_ids
+    assert seen.created.keys() <= explained
+
+
+@given(states, policies)
 def test_published_id_never_becomes_retiring(state: State, policy: Policy) -> None:
     _, journal = state
     step = decide(*state, policy, NOW)
