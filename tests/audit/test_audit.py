@@ -36,7 +36,7 @@ from rotator.rotation import Operator, Result
 from testkit.cluster import Cluster
 from testkit.model import World
 from tests.cli.payments import Payments, opened
-from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
+from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 CREATED = Entry(Act.CREATE, "shop", "shopkey", "host/1/ab", "schedule", "r1", "id-2", "0123456789abcdef")
@@ -279,7 +279,7 @@ def test_required_line_stops_an_action_when_impossible(file: Path) -> None:
     assert not done
     assert str(caught.value) == (
         f"{file} cannot be written (File too large), and rotator starts nothing unaudited. Nothing was changed. "
-        "Make room for it, or name another file with ROTATOR_AUDIT__FILE."
+        "Make room for it, or name another file with ROTATOR_AUDIT__FILE. To see whether it works now: rotator check."
     )
     log.note(CREATED, audit.Result.SUCCEEDED)
     assert "lost" not in fields(file)[-1], "nothing happened that has no line"
@@ -647,10 +647,9 @@ def test_adopted_value_has_no_fingerprint(file: Path) -> None:
 
 
 def test_resolve_is_recorded_before_its_revocation(file: Path) -> None:
-    world = audited(file)
-    first_id = str(world.journal.current_id)
+    world = answered()
+    world.audit = AuditLog(file, world.clock)
     world.provider.add("shopkey", "ByHandSecret01")
-    Operator(world.rotation()).adopt(SecretStr(FIRST), first_id)
     operator = Operator(world.rotation())
     (unknown,) = operator.unknown()
     operator.resolve(frozenset({unknown}))

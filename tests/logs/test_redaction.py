@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 from rotator.logs import MASK, Redactor, foreign, redact, redaction, register_proxies, register_secret
 from rotator.provider import Refused
 
@@ -228,7 +228,7 @@ def test_every_error_class_masks_its_text() -> None:
         parameters = inspect.signature(kind).parameters
         if next(iter(parameters.values())).annotation not in {str, "str"}:
             continue  # made from another error
-        details = {"status": 400, "retry_after": None}
+        details = {"status": 400, "retry_after": None, "next_command": Command.of("adopt", value)}
         needed: dict[str, Any] = {
             name: details.get(name, value)
             for name, parameter in parameters.items()
