@@ -34,14 +34,14 @@ class Response:
         headers: Headers besides the length, the date and the security headers.
         body: The content.
         closes: Whether the connection is closed after it.
-        is_spared_by_gzip: Whether the content is only this long because the client does not accept gzip.
+        lacks_gzip: Whether the content is only this long because the client does not accept gzip.
     """
 
     status_code: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     closes: bool = False
-    is_spared_by_gzip: bool = False
+    lacks_gzip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def respond(rendered: Answer, headers: Mapping[str, str]) -> Response:
         return Response(200, fields, rendered.body)
     if accepts_gzip(headers.get("accept-encoding", "")):
         return Response(200, fields | {"Content-Encoding": "gzip"}, rendered.compressed)
-    return Response(200, fields, rendered.body, is_spared_by_gzip=True)
+    return Response(200, fields, rendered.body, lacks_gzip=True)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

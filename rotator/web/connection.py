@@ -273,13 +273,13 @@ class Connection(asyncio.Protocol):
     def _send(self, response: Response, request: Request | None = None) -> None:
         if self._transport.is_closing():
             return
-        if response.is_spared_by_gzip and len(response.body) > _LONG_ANSWER:
+        is_head = request is not None and request.method == "HEAD"
+        if response.lacks_gzip and len(response.body) > _LONG_ANSWER and not is_head:
             if self._connections.admit_long_answer():
                 self.takes_long_answer = True
             else:
                 response = _NO_GZIP
         self._closes = self._closes or response.closes or self._connections.is_stopping
-        is_head = request is not None and request.method == "HEAD"
         self._rest = memoryview(b"" if is_head else response.body)
         first, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
         self._transport.write(b"".join((self._head(response), first)))
@@ -298,13 +298,14 @@ class Connection(asyncio.Protocol):
         return "".join((*lines, _ALWAYS, "\r\n")).encode("latin-1")
 
     def _send_rest(self) -> None:
-        """Send the next piece when the client has taken the previous ones; then go on with the next request."""
+        """Send the next piece when the client has taken the previous ones; then read the next request."""
         if not self._is_answering or self._paused_since is not None or self._transport.is_closing():
             return
         if self._rest:
             piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
             self._transport.write(piece)
-            self._loop.call_soon(self._send_rest)  # a long answer keeps no other client waiting
+            if self._paused_since is None:  # otherwise `resume_writing` continues
+                self._loop.call_soon(self._send_rest)  # a long answer keeps no other client waiting
             return
         self.takes_long_answer = False
         if self._closes:

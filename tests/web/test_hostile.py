@@ -135,6 +135,22 @@ def test_pipelined_requests_are_answered_one_by_one(address: str) -> None:
             answers += chunk
 
 
+def test_request_after_a_long_answer_is_answered() -> None:
+    """The client reads slowly, so the long answer is sent in many pieces."""
+    with served(replace(MANY, accounts=MANY.accounts * 50)) as server, closing(connect(server.address)) as connection:
+        whole = server.client.get("/metrics", headers={"Accept-Encoding": "identity"}).content
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" + HEALTH)
+        received = b""
+        while not received.endswith(b'{"status":"alive"}'):
+            chunk = connection.recv(50_000)
+            assert chunk
+            received += chunk
+        length = int(received.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        body = received.partition(b"\r\n\r\n")[2]
+        assert length > len(whole) // 2
+        assert body[length:].startswith(b"HTTP/1.1 200 OK")
+
+
 class Crowd:
     """Clients that send a request a byte at a time, and come back when they are thrown out."""
 
