@@ -82,20 +82,24 @@ class Table:
 
     def lines(self, width: int | None) -> list[str]:
         """Return the lines for a terminal of this width; None: without a limit."""
-        widths = self._widths(width)
-        if width is None or len(self.columns) == 1 or _sum(widths) <= width:
-            return [line for row in (*self._headings(), *self.rows) for line in self._row_lines(row, widths)]
+        if width is None or len(self.columns) == 1 or _sum(self._widths(width)) <= width:
+            return [line for block in self.blocks(width) for line in block]
         rest = Table(self.columns[1:], self.prose, self.right, [row[1:] for row in self.rows])
-        widths = rest._widths(width - len(_GAP))
-        headings = [line for row in rest._headings() for line in rest._row_lines(row, widths)]
+        headings, *blocks = rest.blocks(width - len(_GAP))
         lines = [str(Styled(self.columns[0], bold=True)), *(_GAP + line for line in headings)]
         previous: Cell | None = None
-        for row in self.rows:
+        for row, block in zip(self.rows, blocks, strict=True):
             if row[0] != previous:
                 lines.append(str(row[0]))
-            lines += [_GAP + line for line in rest._row_lines(row[1:], widths)]
+            lines += [_GAP + line for line in block]
             previous = row[0]
         return lines
+
+    def blocks(self, width: int | None) -> list[list[str]]:
+        """Return the lines of the headings, then those of each row, with prose that fits into this width if it can."""
+        widths = self._widths(width)
+        headings = [line for row in self._headings() for line in self._row_lines(row, widths)]
+        return [headings, *(self._row_lines(row, widths) for row in self.rows)]
 
     def _headings(self) -> list[tuple[Cell, ...]]:
         split = [heading.split("\n") for heading in self.columns]
