@@ -86,7 +86,7 @@ def test_ssl_cert_file_outranks_the_bundle_of_requests(
     assert outcome(client, authority) is ANSWERED
 
 
-def test_changed_ca_file_is_read_for_the_next_connection(authority: trustme.CA, other_ca: Path) -> None:
+def test_changed_ca_file_applies_to_next_connection(authority: trustme.CA, other_ca: Path) -> None:
     with (
         server(says(200), serves(authority)) as good,
         vault(good.address, timeout=PATIENCE, ca_cert=other_ca) as client,
@@ -110,9 +110,7 @@ def test_vault_capath_that_is_gone_is_not_sent(authority: trustme.CA, monkeypatc
     assert "No such file or directory: '/gone'" in ended.text
 
 
-def test_vault_tls_server_name_is_the_name_to_verify(
-    authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vault_tls_server_name_is_verified(authority: trustme.CA, ca: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome("vault", authority, "vault.example", ca_cert=ca) is NOT_SENT
     monkeypatch.setenv("VAULT_TLS_SERVER_NAME", "vault.example")
     assert outcome("vault", authority, "vault.example", ca_cert=ca) is ANSWERED

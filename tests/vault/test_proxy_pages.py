@@ -60,7 +60,7 @@ def test_page_instead_of_a_write_is_certain(place: Place, proxy: FaultProxy, sta
     assert place.vault().read("apps/shop").version == 0
 
 
-def test_page_instead_of_the_answer_to_a_write_is_resolved(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_resolved_when_a_page_answers(place: Place, proxy: FaultProxy) -> None:
     """A filter for answers can give a 403 although Vault carried the write out."""
 
     def filtered(call: Call, answer: Answer) -> Action | Answer:

@@ -103,7 +103,7 @@ def test_setup_uses_the_names_of_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sms/*", "sms/+/x", "", 'a"b', "a|b"])
-def test_setup_refuses_a_name_that_a_policy_would_read_otherwise(name: str) -> None:
+def test_setup_refuses_a_name_with_policy_characters(name: str) -> None:
     """Nothing is asked of Vault: there is none."""
     done = subprocess.run(
         [FILES / "setup.sh", name],

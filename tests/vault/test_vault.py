@@ -868,7 +868,7 @@ def test_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultPro
     assert [call.method for call in proxy.calls if "/data/" in call.path] == ["POST"]
 
 
-def test_a_redirect_to_an_address_that_is_not_configured_is_not_followed(place: Place, proxy: FaultProxy) -> None:
+def test_redirect_to_an_unknown_address_is_refused(place: Place, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
     with (
         stamina.set_testing(True, attempts=1),
