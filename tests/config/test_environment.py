@@ -8,7 +8,7 @@ import pytest
 from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, Desk, account
 
 
-def test_load_names_the_variable_with_a_mistake_in_json(desk: Desk) -> None:
+def test_load_names_the_variable_with_wrong_json(desk: Desk) -> None:
     accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
     said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
     assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'

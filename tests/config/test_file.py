@@ -21,7 +21,7 @@ def test_load_reads_text_with_a_byte_order_mark(desk: Desk, encoding: str) -> No
     assert load(desk.file) == desk.load(GOOD)
 
 
-def test_load_refuses_utf_16_without_a_byte_order_mark(desk: Desk) -> None:
+def test_load_refuses_utf16_without_a_byte_order_mark(desk: Desk) -> None:
     desk.file.write_bytes(GOOD.encode("utf-16-le"))
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load(desk.file)
@@ -62,7 +62,7 @@ def test_load_refuses_a_fifo_as_token_file(desk: Desk, tmp_path: Path) -> None:
     assert desk.refusal(VAULT + auth + A) == "token is not a regular file."
 
 
-def test_warn_of_open_files_names_audit_token_and_secret_files(desk: Desk, tmp_path: Path) -> None:
+def test_warn_of_open_files_names_each_file(desk: Desk, tmp_path: Path) -> None:
     for name, mode in (("audit", 0o666), ("token", 0o646), ("id", 0o644)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)

@@ -420,13 +420,13 @@ def test_key_lines_finds_each_key(ending: str) -> None:
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
-def test_key_lines_ends_soon_when_a_value_is_long(lines: int) -> None:
+def test_key_lines_ends_soon_when_values_are_long(lines: int) -> None:
     text = "windows = [\n" + '  "02:00-05:00",\n' * lines + "]\n"
     found = dict(key_lines(text))
     assert found.get(("windows",)) == (1 if lines == 1 else None)
 
 
-def test_load_names_file_line_and_account_of_a_mistake(desk: Desk) -> None:
+def test_load_names_file_line_and_account(desk: Desk) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
     assert str(caught.value) == f'{desk.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'

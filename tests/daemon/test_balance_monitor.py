@@ -143,7 +143,7 @@ def test_reload_during_a_slow_reading_ends_readings(cluster: Cluster) -> None:
     assert read(cluster) == 1
 
 
-def test_reload_during_a_slow_reading_forbids_the_top_up(shop: Cluster) -> None:
+def test_reload_during_a_reading_forbids_the_top_up(shop: Cluster) -> None:
     entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
     with held(shop.api_url, *READING) as slow:
         shop.base = {"account_api": {"rest_url": slow.address, "timeout": "30s"}, "daemon": {"lease": "100s"}}

@@ -80,7 +80,7 @@ def works(cluster: Cluster, name: str) -> bool:
 # --- a life ----------------------------------------------------------------------------------------------------
 
 
-def test_it_rotates_again_and_again_on_time_and_consumers_never_notice(cluster: Cluster) -> None:
+def test_daemon_rotates_on_time_without_failing_consumers(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a", "b"), defaults=QUICK)
     with Consumer(cluster, "keya", "apps/a") as consumer, cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -110,7 +110,7 @@ def test_it_rotates_again_and_again_on_time_and_consumers_never_notice(cluster: 
     assert list(told.values())[1] == whole
 
 
-def test_neither_a_start_nor_a_restart_nor_a_reload_rotates_what_is_not_due(cluster: Cluster) -> None:
+def test_daemon_rotates_nothing_early_when_restarted_or_reloaded(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a", "b", "c"))
     for _ in range(2):
         with cluster.daemon() as daemon:
@@ -123,7 +123,7 @@ def test_neither_a_start_nor_a_restart_nor_a_reload_rotates_what_is_not_due(clus
     assert [creates(cluster, name) for name in "abc"] == [0, 0, 0]
 
 
-def test_a_daemon_killed_after_a_create_leaves_nothing_that_the_next_one_does_not_finish(cluster: Cluster) -> None:
+def test_next_daemon_finishes_when_killed_after_a_create(cluster: Cluster) -> None:
     [entry] = open_accounts(cluster, "a")
     cluster.configure([entry])
     assert cluster.run("rotate-now", "a").code == 0  # adopted, and rotated once
@@ -177,7 +177,7 @@ def test_a_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
 # --- telling it to stop ----------------------------------------------------------------------------------------
 
 
-def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_once(cluster: Cluster) -> None:
+def test_daemon_releases_lease_when_stopped_while_waiting(cluster: Cluster) -> None:
     [entry] = open_accounts(cluster, "a")
     cluster.configure([entry])
     assert cluster.run("rotate-now", "a").code == 0
@@ -195,7 +195,7 @@ def test_told_to_stop_while_it_waits_for_a_secret_it_gives_the_account_back_at_o
     assert works(cluster, "a")
 
 
-def test_a_process_that_was_stopped_for_a_while_goes_on(cluster: Cluster) -> None:
+def test_daemon_continues_when_it_was_suspended(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     with cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -209,7 +209,7 @@ def test_a_process_that_was_stopped_for_a_while_goes_on(cluster: Cluster) -> Non
         assert daemon.end() == 0
 
 
-def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: Cluster) -> None:
+def test_daemon_stops_in_time_when_provider_hangs(cluster: Cluster) -> None:
     cluster.emulator.faults.add("list:slow:*@3600s")
     cluster.configure(
         open_accounts(cluster, "a"),
@@ -223,7 +223,7 @@ def test_a_provider_that_hangs_does_not_keep_it_from_stopping_in_time(cluster: C
     assert daemon.find("daemon.stop_timeout", accounts=["a"])
 
 
-def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) -> None:
+def test_disabled_account_stays_unchanged_when_overdue(cluster: Cluster) -> None:
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b])
     assert cluster.run("rotate-now", "--all").code == 0
@@ -258,7 +258,7 @@ def test_an_account_that_is_paused_stays_as_it_is_however_due(cluster: Cluster) 
 # --- the clock -------------------------------------------------------------------------------------------------
 
 
-def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rotates_spread_out(
+def test_clock_steps_rotate_nothing_twice_and_keep_spacing(
     cluster: Cluster,
 ) -> None:
     entries = open_accounts(cluster, "a", "b", "c")
@@ -289,7 +289,7 @@ def test_however_the_clock_is_set_nothing_rotates_twice_and_what_is_overdue_rota
     assert all(works(cluster, name) for name in "abc")
 
 
-def test_a_clock_that_is_set_between_two_rotations_does_not_bring_them_together(cluster: Cluster) -> None:
+def test_spacing_holds_when_clock_is_set_between_rotations(cluster: Cluster) -> None:
     cluster.configure(
         open_accounts(cluster, "a", "b"),
         defaults={"every": "12h", "jitter": "0s"},
@@ -310,7 +310,7 @@ def test_a_clock_that_is_set_between_two_rotations_does_not_bring_them_together(
         assert second >= set_back + timedelta(seconds=15)
 
 
-def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -> None:
+def test_deferral_by_a_clock_ahead_is_corrected(cluster: Cluster) -> None:
     def asked() -> tuple[int, int]:
         operations = [request.operation for request in cluster.emulator.requests]
         return operations.count(Operation.LIST), operations.count(Operation.BALANCE)
@@ -327,7 +327,7 @@ def test_what_a_clock_far_ahead_put_off_does_not_wait_for_it(cluster: Cluster) -
         daemon.eventually(lambda: asked()[0] >= lists + 2 and asked()[1] >= balances + 2)
 
 
-def test_request_is_carried_out_by_a_clock_far_ahead_or_behind(cluster: Cluster) -> None:
+def test_request_is_carried_out_when_clock_is_wrong(cluster: Cluster) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     clock = WallClock(cluster.folder)
 
@@ -350,7 +350,7 @@ def test_request_is_carried_out_by_a_clock_far_ahead_or_behind(cluster: Cluster)
 # --- the configuration -----------------------------------------------------------------------------------------
 
 
-def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster) -> None:
+def test_daemon_reloads_valid_configurations_only(cluster: Cluster) -> None:
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a])
     with cluster.daemon() as daemon:
@@ -373,7 +373,7 @@ def test_a_changed_file_is_taken_over_and_an_invalid_one_is_not(cluster: Cluster
         assert daemon.find("config.changed", setting="daemon.min_spacing", old="3s", new="0s")
 
 
-def test_the_symlink_swap_of_a_config_map_is_a_change(cluster: Cluster) -> None:
+def test_daemon_reloads_when_config_map_symlink_changes(cluster: Cluster) -> None:
     [a] = open_accounts(cluster, "a")
     cluster.configure([a])
     mounted = cluster.folder / "mounted"
@@ -402,7 +402,7 @@ def jobs_ended(daemon: Running) -> list[str]:
     return [event["event"] for event in daemon.events if event["event"].endswith("executed successfully")]
 
 
-def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cluster) -> None:
+def test_daemon_blames_no_account_when_vault_is_unavailable(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b")
     away = False
     tape = Tape(when=lambda call: KILL_AFTER if away else None)  # without a victim: the answer is lost
@@ -428,7 +428,7 @@ def test_a_vault_that_is_away_stops_everything_and_blames_no_account(cluster: Cl
         assert consumer.failures == []
 
 
-def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_well(cluster: Cluster) -> None:
+def test_circuit_breaker_opens_and_closes_after_a_probe(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(8)]
     entries = open_accounts(cluster, *names)
     cluster.configure(entries)
@@ -455,7 +455,7 @@ def test_when_many_accounts_fail_alike_no_new_rotation_begins_until_one_went_wel
         assert daemon.get("/api/status").json()["circuit_breaker"] is None
 
 
-def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Cluster) -> None:
+def test_rate_limited_key_defers_only_its_account(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(8)]
     entries = open_accounts(cluster, *names)
     cluster.configure(entries)
@@ -488,7 +488,7 @@ def test_a_rate_limited_key_is_deferred_and_stops_no_other_account(cluster: Clus
     assert len(limited) == 1
 
 
-def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mended(cluster: Cluster) -> None:
+def test_daemon_notices_and_repairs_manual_changes(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b")
     cluster.configure(entries, daemon={"resync_interval": "500ms"})
     with cluster.daemon() as daemon:
@@ -502,7 +502,7 @@ def test_a_secret_changed_by_hand_is_noticed_and_one_that_does_not_work_is_mende
     assert creates(cluster, "a") == 0
 
 
-def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> None:
+def test_resync_loads_results_of_another_instance(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a")
     cluster.configure(entries, daemon={"resync_interval": "500ms"})
     with cluster.daemon() as daemon:
@@ -515,7 +515,7 @@ def test_what_another_runner_did_is_known_after_a_sweep(cluster: Cluster) -> Non
 # --- what it tells ---------------------------------------------------------------------------------------------
 
 
-def test_its_metrics_count_what_it_did_and_end_with_its_accounts(cluster: Cluster) -> None:
+def test_metrics_count_runs_and_end_with_accounts(cluster: Cluster) -> None:
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b], defaults=QUICK)
     begun = time.time()
@@ -549,7 +549,7 @@ def metric(daemon: Running, name: str, **labels: str) -> float:
     return float(sum(found))
 
 
-def test_a_closed_window_is_waited_for_unless_the_secret_is_too_old(cluster: Cluster) -> None:
+def test_daemon_waits_for_windows_until_max_age(cluster: Cluster) -> None:
     a, b = open_accounts(cluster, "a", "b")
     cluster.configure([a, b])
     assert cluster.run("rotate-now", "--all").code == 0
@@ -573,7 +573,7 @@ def test_a_closed_window_is_waited_for_unless_the_secret_is_too_old(cluster: Clu
 # --- several of them -------------------------------------------------------------------------------------------
 
 
-def test_two_daemons_on_one_fleet_create_nothing_twice_and_lose_nothing(cluster: Cluster) -> None:
+def test_two_daemons_on_one_fleet_create_once(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(6)]
     cluster.configure(open_accounts(cluster, *names), defaults=QUICK)
     with ExitStack() as stack:
@@ -593,7 +593,7 @@ def test_two_daemons_on_one_fleet_create_nothing_twice_and_lose_nothing(cluster:
     assert len(done) == sum(versions(cluster, name) - 1 for name in names)
 
 
-def test_the_parts_of_a_sharded_fleet_are_the_whole_fleet(cluster: Cluster) -> None:
+def test_daemon_shards_rotate_the_whole_fleet(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(8)]
     cluster.configure(open_accounts(cluster, *names), daemon={"shard": "auto/2"})
     with ExitStack() as stack:
@@ -609,7 +609,7 @@ def test_the_parts_of_a_sharded_fleet_are_the_whole_fleet(cluster: Cluster) -> N
     assert not parts[0] & parts[1]
 
 
-def test_shards_of_a_run_from_cron_are_the_whole_fleet(cluster: Cluster) -> None:
+def test_cron_shards_rotate_the_whole_fleet(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(8)]
     cluster.configure(open_accounts(cluster, *names))
     parts = []
@@ -638,7 +638,7 @@ def test_a_wrong_shard_is_one_clear_line(cluster: Cluster, args: tuple[str, ...]
     assert finished.err.count("\n") == 1
 
 
-def test_an_address_that_is_taken_is_one_clear_line(cluster: Cluster) -> None:
+def test_daemon_names_address_when_it_is_taken(cluster: Cluster) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         cluster.configure([{"name": "n0", "api_key": "keyn0", "path": "apps/n0"}], daemon={"listen": listen})

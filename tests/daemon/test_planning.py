@@ -20,16 +20,16 @@ def test_one_failure_is_no_trouble_of_all() -> None:
     assert after("a").trouble(accounts=1) is None
 
 
-def test_two_accounts_in_a_row_are_trouble_of_all() -> None:
+def test_planning_fails_for_all_after_two_accounts() -> None:
     assert after("a", "b").trouble(accounts=5) == "fault of b"
 
 
-def test_one_account_alone_among_others_is_its_own_trouble() -> None:
+def test_planning_failure_of_one_account_is_its_own() -> None:
     assert after("a", "a", "a").trouble(accounts=5) is None
     assert after("a", "a").trouble(accounts=1) == "fault of a"
 
 
-def test_a_job_that_is_set_proves_that_planning_works() -> None:
+def test_planned_job_shows_that_planning_works() -> None:
     planning = after("a", "b").after_success("c", job_set=True)
     assert planning.trouble(accounts=5) is None
     assert planning.failed == ("a", "b")
@@ -49,7 +49,7 @@ def test_accounts_are_tried_again_in_turn() -> None:
 
 
 @pytest.mark.parametrize("zone", ['"Europe/Rome"', "UTC+3", ":/no/such/file", "No/Such_Zone"])
-def test_daemon_rotates_when_the_time_zone_of_the_machine_is_invalid(cluster: Cluster, zone: str) -> None:
+def test_daemon_rotates_when_machine_time_zone_is_invalid(cluster: Cluster, zone: str) -> None:
     cluster.configure(open_accounts(cluster, "a"), defaults=QUICK)
     with cluster.daemon(env={"TZ": zone}) as daemon:
         daemon.wait_for("rotation.published", account="a")

@@ -44,7 +44,7 @@ def reload(daemon: Running) -> None:
     daemon.wait_for("config.reloaded")
 
 
-def test_a_run_that_began_before_the_journals_moved_is_no_news_of_them(cluster: Cluster) -> None:
+def test_run_result_is_dropped_when_journals_moved(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a")
     cluster.base = {"daemon": {"lease": "6m"}}
     with held(cluster.api_url, "GET", "/accounts/keya/secrets") as slow:
@@ -60,7 +60,7 @@ def test_a_run_that_began_before_the_journals_moved_is_no_news_of_them(cluster: 
     assert works(cluster, "a")
 
 
-def test_a_look_that_began_before_the_journals_moved_is_no_news_of_them(cluster: Cluster) -> None:
+def test_loaded_journal_is_dropped_when_journals_moved(cluster: Cluster) -> None:
     """The resync reads a journal of the old place while a reload names another one."""
     entries = open_accounts(cluster, "a")
     cluster.configure(entries)
@@ -103,7 +103,7 @@ def test_status_shows_a_removed_or_wrong_configuration_file(cluster: Cluster) ->
         assert daemon.end() == 0
 
 
-def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluster) -> None:
+def test_answer_is_dropped_when_vault_was_replaced(cluster: Cluster) -> None:
     """The first look of the daemon at Vault is under way when a reload names another address."""
     entries = open_accounts(cluster, "a")
     sealed = proxy.Answer(503, b'{"errors": ["Vault is sealed"]}')
@@ -118,7 +118,7 @@ def test_what_a_replaced_vault_answers_is_no_news_of_the_new_one(cluster: Cluste
             assert daemon.find("vault.unavailable") == []
 
 
-def test_a_shorter_spacing_holds_for_accounts_that_wait_for_their_turn(cluster: Cluster) -> None:
+def test_shorter_spacing_holds_for_waiting_accounts(cluster: Cluster) -> None:
     entries = open_accounts(cluster, "a", "b", "c")
     cluster.configure(entries)
     assert cluster.run("rotate-now", "--all").code == 0

@@ -84,7 +84,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
         yield made
 
 
-def test_a_daemon_tells_when_it_is_ready_reloads_stops_and_that_it_lives(cluster: Cluster, manager: Manager) -> None:
+def test_daemon_notifies_systemd_of_its_states(cluster: Cluster, manager: Manager) -> None:
     cluster.configure(open_accounts(cluster, "a", "b"))
     begun = time.monotonic()
     with cluster.daemon(env={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}) as daemon:
@@ -109,9 +109,7 @@ def test_a_daemon_tells_when_it_is_ready_reloads_stops_and_that_it_lives(cluster
     cluster.outputs += manager.received
 
 
-def test_while_vault_is_away_it_is_alive_but_not_ready_not_even_after_a_reload(
-    cluster: Cluster, manager: Manager
-) -> None:
+def test_daemon_is_alive_unready_when_vault_is_unavailable(cluster: Cluster, manager: Manager) -> None:
     cluster.configure(open_accounts(cluster, "a"), vault={"address": "http://127.0.0.1:1", "timeout": "1s"})
     with cluster.daemon(env={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}) as daemon:
         daemon.wait_for("vault.unavailable")
@@ -124,7 +122,7 @@ def test_while_vault_is_away_it_is_alive_but_not_ready_not_even_after_a_reload(
 
 
 @pytest.mark.parametrize("thread", ["inbox.Inbox", "vault_monitor.VaultMonitor"])
-def test_daemon_with_a_dead_thread_lets_the_watchdog_bite(cluster: Cluster, manager: Manager, thread: str) -> None:
+def test_watchdog_fires_when_a_thread_died(cluster: Cluster, manager: Manager, thread: str) -> None:
     cluster.configure(open_accounts(cluster, "a"))
     broken = (
         "from rotator.cli.app import main; from rotator.daemon import inbox, vault_monitor\n"
@@ -157,7 +155,7 @@ def test_a_socket_may_be_an_abstract_one() -> None:
         manager.wait_for(lambda: manager.received == ["READY=1"])
 
 
-def test_a_watchdog_of_another_process_and_a_manager_that_is_gone_are_no_concern(tmp_path: Path) -> None:
+def test_systemd_ignores_foreign_watchdog_and_missing_manager(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
     assert Systemd({"WATCHDOG_USEC": "1000000"}).pulse is None
     assert Systemd({"NOTIFY_SOCKET": gone, "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}).pulse is None
@@ -198,9 +196,7 @@ def test_the_unit_exposes_no_more_than_it_must(unit: Path) -> None:
     assert found == OPEN
 
 
-def test_the_units_settings_are_rotators_and_its_times_fit_together(
-    unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unit_settings_exist_and_their_times_fit(unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line for line in unit.read_text().splitlines() if line and not line.startswith("#")]
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     example = (UNIT.parent.parent.parent / "config.example.toml").read_text()

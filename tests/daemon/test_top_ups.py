@@ -90,7 +90,7 @@ class Dies(AccountApi):
         raise KeyboardInterrupt
 
 
-def test_top_up_is_lost_when_its_service_dies_first(shop: Cluster, stack: ExitStack) -> None:
+def test_top_up_is_lost_when_service_is_killed(shop: Cluster, stack: ExitStack) -> None:
     with pytest.raises(KeyboardInterrupt):
         try_top_up(top_up_service(shop, stack, api=Dies))
     assert len(noted(shop)) == 1
@@ -138,7 +138,7 @@ def test_top_ups_document_keeps_entries_of_a_day(shop: Cluster, stack: ExitStack
     assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.runner]
 
 
-def test_top_ups_stop_when_document_or_reference_is_unreadable(shop: Cluster, stack: ExitStack) -> None:
+def test_top_ups_stop_when_document_is_unreadable(shop: Cluster, stack: ExitStack) -> None:
     teller = top_up_service(shop, stack)
     shop.put("money/shop", {"other": "field"})
     with pytest.raises(RotatorError, match="The reference of the payment for shop is not in trx of money/shop"):
@@ -177,7 +177,7 @@ def test_top_ups_document_is_rewritten_before_it_expires(shop: Cluster, stack: E
     assert noted(shop) == before
 
 
-def test_deleted_top_ups_document_stops_top_ups_for_a_day(shop: Cluster, stack: ExitStack) -> None:
+def test_deleted_top_ups_document_stops_them_a_day(shop: Cluster, stack: ExitStack) -> None:
     path = "rotator/journal/shop/top-ups"
     assert try_top_up(top_up_service(shop, stack)) is TopUp.OK
     shop.emulator.change_account("ef567890", balance=Decimal(1))

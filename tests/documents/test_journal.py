@@ -143,7 +143,7 @@ def world_of(file: Path) -> World:
 
 
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
-def test_journal_of_version_0_1_0_survives_a_round_trip(file: Path) -> None:
+def test_journal_of_first_version_survives_a_round_trip(file: Path) -> None:
     for data in json.loads(file.read_text())["journal"]:
         written = plain(parse_journal(stored(data)))
         assert written["format"] == 1

@@ -108,7 +108,7 @@ def test_a_value_deep_inside_is_masked(form: Form, value: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_a_value_bound_to_a_logger_or_to_the_context_is_masked(form: Form, value: str) -> None:
+def test_log_masks_values_bound_to_logger_or_context(form: Form, value: str) -> None:
     out = started(form)
     with structlog.contextvars.bound_contextvars(bound=value):
         structlog.get_logger().bind(account=value).info("something")
@@ -128,7 +128,7 @@ def test_an_exception_is_masked(form: Form, value: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("library", ["httpx", "urllib3.connectionpool", "anything.else"])
-def test_a_library_s_own_logger_goes_through_the_same_chain(form: Form, value: str, library: str) -> None:
+def test_log_masks_events_of_libraries(form: Form, value: str, library: str) -> None:
     out = started(form)
     logger = logging.getLogger(library)
     logger.info("HTTP Request: POST https://host/?api_secret=%s", value)
@@ -138,7 +138,7 @@ def test_a_library_s_own_logger_goes_through_the_same_chain(form: Form, value: s
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_library_s_broken_log_call_prints_no_arguments(form: Form, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_log_call_prints_no_arguments(form: Form, capsys: pytest.CaptureFixture[str]) -> None:
     """The standard library prints the arguments of a log call that cannot be formatted, past every handler."""
     out = started(form)
     logging.getLogger("library").info("%d secrets", PLAIN)
@@ -163,7 +163,7 @@ def test_what_is_masked_is_still_json() -> None:
         assert line["timestamp"].endswith("Z")
 
 
-def test_what_is_learned_later_is_masked_from_then_on() -> None:
+def test_log_masks_values_registered_later() -> None:
     out = started("json")
     structlog.get_logger().info("before", value="Learned0Later9Value")
     assert register_secret(SecretStr("Learned0Later9Value")) == SecretStr("Learned0Later9Value")
@@ -172,14 +172,14 @@ def test_what_is_learned_later_is_masked_from_then_on() -> None:
     assert (before, after) == ("Learned0Later9Value", MASK)
 
 
-def test_a_secret_that_is_still_wrapped_prints_as_stars_known_or_not() -> None:
+def test_log_prints_wrapped_secrets_as_stars() -> None:
     out = started("console")
     structlog.get_logger().info("something", value=SecretStr("Never0Concealed9"))
     assert "Never0Concealed9" not in out.getvalue()
 
 
 @pytest.mark.parametrize("value", ["", "a", "info", "1234567"])
-def test_what_is_shorter_than_any_secret_is_not_masked(value: str) -> None:
+def test_log_keeps_values_shorter_than_any_secret(value: str) -> None:
     redactor = Redactor()
     redactor.add(value)
     assert redactor.redact("level info 1234567") == "level info 1234567"
@@ -191,7 +191,7 @@ def test_eight_characters_are_enough_to_be_masked() -> None:
     assert redactor.redact("a12345678b") == f"a{MASK}b"
 
 
-def test_of_two_values_one_inside_the_other_nothing_is_left() -> None:
+def test_log_masks_a_value_that_contains_another() -> None:
     redactor = Redactor()
     for value in ("Secret0Inner", "Outer1Secret0Inner2Outer"):
         redactor.add(value)
@@ -213,7 +213,7 @@ def test_no_known_value_is_left_in_any_text(values: list[str], words: list[str],
     assert not [value for value in values if value in redacted]
 
 
-def test_the_time_does_not_grow_with_the_number_of_known_values() -> None:
+def test_masking_time_is_independent_of_known_values() -> None:
     text = "a line of the log with nothing to hide in it, as most of them are; " * 10
     few, many = Redactor(), Redactor()
     few.add("v" * 22 + "00000")
@@ -251,7 +251,7 @@ def test_nothing_below_the_level_is_written(level: str, written: list[str]) -> N
 
 
 @pytest.mark.parametrize(("level", "written"), [("debug", 2), ("info", 1)])
-def test_a_line_a_request_is_written_only_for_who_debugs(level: str, written: int) -> None:
+def test_requests_are_logged_at_debug_level_only(level: str, written: int) -> None:
     out = started("json", level)
     logging.getLogger("httpx").info("HTTP Request: GET https://host/")
     logging.getLogger("httpx").warning("trouble")
@@ -259,7 +259,7 @@ def test_a_line_a_request_is_written_only_for_who_debugs(level: str, written: in
 
 
 @pytest.mark.parametrize(("level", "written"), [("debug", 2), ("info", 1)])
-def test_what_is_sent_to_the_port_and_is_no_request_fills_no_log(level: str, written: int) -> None:
+def test_invalid_requests_write_no_log(level: str, written: int) -> None:
     out = started("json", level)
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     logging.getLogger("uvicorn.error").error("Exception in ASGI application")
@@ -271,7 +271,7 @@ class _Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_a_log_on_a_full_disk_stops_no_work() -> None:
+def test_work_continues_when_log_disk_is_full() -> None:
     configure("info", "json", _Full())
     structlog.get_logger().info("rotation.published")
     logging.getLogger("library").warning("%d", "not a number")
@@ -284,7 +284,7 @@ def test_a_second_configuration_replaces_the_first() -> None:
     assert (len(first.getvalue().splitlines()), len(second.getvalue().splitlines())) == (0, 2)
 
 
-def test_a_stream_that_is_no_terminal_gets_no_colours() -> None:
+def test_stream_without_terminal_gets_no_colors() -> None:
     out = started("console")
     structlog.get_logger().error("failed", exc_info=raised(PLAIN))
     assert "\x1b" not in out.getvalue()
@@ -299,7 +299,7 @@ def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_disk_that_is_full_ends_nothing_but_the_log(form: Form) -> None:
+def test_full_disk_ends_only_the_log(form: Form) -> None:
     full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - closing it fails, too
     configure("info", form, full)
     for number in range(1000):  # far more than any buffer takes
@@ -309,7 +309,7 @@ def test_a_disk_that_is_full_ends_nothing_but_the_log(form: Form) -> None:
         full.close()
 
 
-def test_secrets_that_come_and_go_do_not_fill_the_memory_and_the_latest_are_known() -> None:
+def test_known_secrets_are_bounded_to_the_latest() -> None:
     redactor = Redactor(passing=100)
     redactor.add("ALastingToken1")
     values = [f"Passing{number:05}" for number in range(150)]
@@ -321,7 +321,7 @@ def test_secrets_that_come_and_go_do_not_fill_the_memory_and_the_latest_are_know
     assert redactor.redact("ALastingToken1") != "ALastingToken1"
 
 
-def test_a_value_that_is_forgotten_leaves_nothing_behind_and_is_known_again_when_met_again() -> None:
+def test_forgotten_value_is_masked_when_registered_again() -> None:
     redactor = Redactor(passing=1)
     for value in ("SameStart1", "SameStart2", "Another001", "SameStart1"):
         redactor.add(value, passing=True)

@@ -114,7 +114,7 @@ def test_redact_masks_base64_that_was_cut() -> None:
         assert redactor.redact(f"Authorization: Basic {basic[:size]}") == f"Authorization: Basic {MASK}", size
 
 
-def test_redact_keeps_fewer_than_eight_characters_of_a_value_that_was_cut() -> None:
+def test_redact_keeps_under_eight_characters_when_cut() -> None:
     redactor = Redactor()
     redactor.add("Canary0Plain9Value")
     assert redactor.redact("it is Canary0") == "it is Canary0"
@@ -137,7 +137,7 @@ def test_redact_leaves_other_text_as_it_is(text: str) -> None:
     assert redactor.redact(text) == text
 
 
-def test_redact_masks_a_value_between_escapes_and_leaves_the_escapes() -> None:
+def test_redact_masks_a_value_between_escapes() -> None:
     redactor = Redactor()
     redactor.add("Canary0Plain9Value")
     assert redactor.redact("\\u00e9 %41 Can\\u0061ry0Plain9Value %41 \\n&amp;") == f"\\u00e9 %41 {MASK} %41 \\n&amp;"
@@ -149,7 +149,7 @@ WORDS = st.text("ab1", min_size=8, max_size=10)
 @given(st.lists(st.tuples(WORDS, st.booleans()), max_size=4), st.lists(st.one_of(WORDS, st.text("ab1 ", max_size=9))))
 @example([("11111111", False)], ["11111111", " 1"])
 @example([("ab1ab1ab", False), ("ab1ab1abb1", False)], ["ab1ab1abb"])
-def test_redact_masks_every_place_of_every_value_and_no_other(known: list[tuple[str, bool]], parts: list[str]) -> None:
+def test_redact_masks_every_place_of_every_value(known: list[tuple[str, bool]], parts: list[str]) -> None:
     redactor, text = Redactor(), "".join(parts)
     for value, passing in known:
         redactor.add(value, passing=passing)
@@ -175,7 +175,7 @@ def test_redact_accepts_any_text_and_any_value(text: str, value: str) -> None:
     assert short or "*" in value or value not in redacted
 
 
-def test_redact_is_quick_for_a_hostile_text_and_many_values() -> None:
+def test_redact_is_quick_for_hostile_texts() -> None:
     redactor = Redactor()
     for number in range(20_000):
         redactor.add(f"{'v' * 12}{number:05}", passing=True)
@@ -205,7 +205,7 @@ def test_foreign_puts_text_on_one_printable_line() -> None:
     assert foreign("a\r\nb\x1b[31m\u202ec\u200bd\te  f") == "a b [31m c d e f"
 
 
-def test_an_error_masks_its_text_when_it_is_made() -> None:
+def test_error_masks_its_text_when_created() -> None:
     value = register_secret(SecretStr("Canary0Plain9Value")).get_secret_value()
     error = ConfigError(f"what {value}", unchanged=f"unchanged {value}", next_step=f"next {value}")
     shown = f"{error} {error!r} {vars(error)} {error.args}"
@@ -250,14 +250,14 @@ def test_register_proxies_masks_their_credentials(monkeypatch: pytest.MonkeyPatc
         assert redact(f"a {text} b") == f"a {MASK} b"
 
 
-def test_register_proxies_masks_a_short_password_with_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register_proxies_masks_short_passwords_with_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://someone:pw@proxy.example:3128")
     register_proxies()
     basic = encoded("someone:pw")
     assert redact(f"http://someone:pw@proxy, {basic}") == f"http://{MASK}@proxy, {MASK}"
 
 
-def test_register_proxies_ignores_a_proxy_that_is_no_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register_proxies_ignores_an_invalid_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://[proxy")
     register_proxies()
 

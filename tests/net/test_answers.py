@@ -123,7 +123,7 @@ def test_an_error_of_vault_stays_small() -> None:
 # --- the parts --------------------------------------------------------------------------------------------------------
 
 
-def test_parse_json_accepts_as_many_values_as_it_may() -> None:
+def test_parse_json_accepts_the_allowed_number_of_values() -> None:
     assert parse_json(b"[1, [2], {}]", 5) == [1, [2], {}]
     with pytest.raises(ValueError, match="too many values"):
         parse_json(b"[1, [2], {}]", 4)

@@ -122,7 +122,7 @@ def test_unusable_proxy_is_refused_by_both_clients(
 
 @pytest.mark.parametrize("host", ["vault", "provider"])
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
-def test_ca_variable_without_a_file_is_refused_by_both_clients(
+def test_both_clients_refuse_a_missing_ca_file(
     host: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path / "gone.pem"))

@@ -85,7 +85,7 @@ def test_ssl_cert_file_outranks_the_bundle_of_requests(
     assert outcome(client, authority) is ANSWERED
 
 
-def test_changed_ca_file_is_read_for_the_next_connection(authority: trustme.CA, other_ca: Path) -> None:
+def test_changed_ca_file_applies_to_next_connection(authority: trustme.CA, other_ca: Path) -> None:
     with (
         server(says(200), serves(authority)) as good,
         vault(good.address, timeout=PATIENCE, ca_cert=other_ca) as client,

@@ -128,7 +128,7 @@ def test_slow_response_is_lost_in_time(opened: Opened, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
-def test_slow_response_is_lost_in_time_on_a_kept_connection(opened: Opened, answer: Answer) -> None:
+def test_slow_response_on_a_kept_connection_is_lost(opened: Opened, answer: Answer) -> None:
     for _ in range(5):
         with server(says(200)) as slow, opened(slow.address, timeout=LIMIT) as client:
             client.read()
@@ -207,7 +207,7 @@ def test_compressed_body_is_not_decompressed(opened: Opened) -> None:
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
-def test_rest_of_a_response_is_not_the_next_response(opened: Opened) -> None:
+def test_rest_of_a_response_starts_no_other(opened: Opened) -> None:
     """The announced length is shorter than the body, and the rest looks like a response."""
     rest = b"HTTP/1.1 418 X\r\nContent-Length: 0\r\n\r\n"
     lie = OK + JSON + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY + rest
@@ -222,7 +222,7 @@ def test_connection_is_kept_for_the_next_request(opened: Opened) -> None:
         assert good.connections == 1
 
 
-def test_connection_that_the_server_ends_is_not_used_again(opened: Opened) -> None:
+def test_connection_is_not_reused_when_server_ended_it(opened: Opened) -> None:
     with (
         server(says(200, BODY, JSON + b"Connection: close\r\n")) as ending,
         opened(ending.address, timeout=PATIENCE) as client,
@@ -231,7 +231,7 @@ def test_connection_that_the_server_ends_is_not_used_again(opened: Opened) -> No
         assert ending.connections == 3
 
 
-def test_connection_that_was_closed_while_idle_is_not_used_again(opened: Opened) -> None:
+def test_connection_is_not_reused_when_closed_while_idle(opened: Opened) -> None:
     closed = threading.Semaphore(0)
 
     def close(connection: socket.socket) -> None:
@@ -245,7 +245,7 @@ def test_connection_that_was_closed_while_idle_is_not_used_again(opened: Opened)
             assert closed.acquire(timeout=PATIENCE)
 
 
-def test_request_on_a_connection_that_closes_then_is_lost(opened: Opened) -> None:
+def test_request_is_lost_when_its_connection_closes(opened: Opened) -> None:
     answer = in_turn(says(200), lambda connection: connection.close())
     with server(answer) as closing, opened(closing.address, timeout=PATIENCE) as client:
         client.read()
@@ -261,7 +261,7 @@ def test_refused_connection_is_not_sent(opened: Opened) -> None:
     assert f"127.0.0.1:{port}" in ended.text or opened is vault, "its error names host and port"
 
 
-def test_connection_that_is_not_accepted_is_not_sent_in_time(opened: Opened) -> None:
+def test_request_is_unsent_when_connection_is_not_accepted(opened: Opened) -> None:
     with full_backlog() as port:
         ends(opened, f"http://127.0.0.1:{port}", NOT_SENT)
 
@@ -293,7 +293,7 @@ def test_next_address_of_a_name_is_tried(opened: Opened, first: str, monkeypatch
     assert ended.seconds < 10
 
 
-def test_body_that_the_server_does_not_read_is_lost_in_time(opened: Opened) -> None:
+def test_request_is_lost_when_body_is_unread(opened: Opened) -> None:
     over = threading.Event()
 
     def wait(connection: socket.socket) -> None:
@@ -530,7 +530,7 @@ TUNNELS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", TUNNELS.values(), ids=TUNNELS)
-def test_proxy_without_a_tunnel_is_not_sent_in_time(
+def test_request_is_unsent_when_proxy_opens_no_tunnel(
     opened: Opened, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server(answer) as proxy:
@@ -541,7 +541,7 @@ def test_proxy_without_a_tunnel_is_not_sent_in_time(
 
 
 @pytest.mark.parametrize("target", ["http://far.invalid", "https://far.invalid"])
-def test_proxy_that_is_gone_is_not_sent_and_named(opened: Opened, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_unsent_when_proxy_is_gone(opened: Opened, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(hang) as gone:
         port = gone.port
     through(monkeypatch, port)
@@ -550,7 +550,7 @@ def test_proxy_that_is_gone_is_not_sent_and_named(opened: Opened, target: str, m
     assert f"http://127.0.0.1:{port}" in ended.text
 
 
-def test_proxy_that_hangs_on_plain_text_is_lost_in_time(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_lost_when_proxy_hangs(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(hang) as proxy:
         through(monkeypatch, proxy.port)
         ends(opened, "http://far.invalid", LOST)

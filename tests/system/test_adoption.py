@@ -63,7 +63,7 @@ def test_adopting_a_new_secret_survives_stale_lists(shop: Shop) -> None:
     assert old_id not in shop.live
 
 
-def test_adoption_of_the_only_listed_secret_needs_no_id(shop: Shop) -> None:
+def test_adopt_needs_no_id_when_one_is_listed(shop: Shop) -> None:
     """With one secret, adoption publishes at once, and a daemon completes the document."""
     with shop.cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -79,7 +79,7 @@ def test_adoption_of_the_only_listed_secret_needs_no_id(shop: Shop) -> None:
     assert not shop.journal["retiring"]
 
 
-def test_a_lost_create_answer_never_publishes_a_strangers_id(cluster: Cluster) -> None:
+def test_lost_create_answer_publishes_no_unknown_id(cluster: Cluster) -> None:
     """B2: `ids_before` came from a list that lacked a stranger's id, so that this id looked like the candidate's."""
     emulator = Emulator([], max_secrets=3)
     with running(emulator) as url:

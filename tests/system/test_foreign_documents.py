@@ -87,7 +87,7 @@ def test_a_secondary_rescues_nothing_over_a_foreign_document(cluster: Cluster) -
     assert list(child.live.values()) == [child.first]
 
 
-def test_a_foreign_document_at_a_primary_is_no_credential(cluster: Cluster) -> None:
+def test_foreign_primary_document_is_no_credential(cluster: Cluster) -> None:
     parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
     other = Shop(cluster, api_key=FOREIGN).open()
     child = Shop(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
@@ -121,7 +121,7 @@ def two_deployments(shop: Shop) -> Shop:
     return other
 
 
-def test_two_deployments_with_one_prefix_leave_each_other_alone(shop: Shop) -> None:
+def test_deployments_with_one_prefix_change_nothing(shop: Shop) -> None:
     """B6: a journal of another key is loud, and its ids are never revoked."""
     other = two_deployments(shop)
     journal, document = shop.journal, shop.cluster.document(shop.path)

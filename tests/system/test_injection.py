@@ -72,7 +72,7 @@ def assert_harmless(written: str, form: Form, events: int) -> None:
 
 @HOSTILE
 @pytest.mark.parametrize("form", FORMS)
-def test_no_text_in_an_event_acts_on_who_reads_the_log(form: Form, text: str) -> None:
+def test_log_escapes_control_characters_of_events(form: Form, text: str) -> None:
     out = io.StringIO()
     configure("info", form, out)
     log = structlog.get_logger()
@@ -200,7 +200,7 @@ def test_a_provider_s_words_stay_words(payments: Payments, here: Here) -> None:
             assert_plain(here, *args, codes=(1, 2), shows=MARKUP, **at)
 
 
-def test_ids_that_look_like_markup_are_shown_as_they_are(payments: Payments, here: Here) -> None:
+def test_output_shows_ids_with_markup_unchanged(payments: Payments, here: Here) -> None:
     """The provider chooses them: printable, but free otherwise."""
     ids = ["[/red]", "[bold]:skull:"]
     listed = [{"id": id_, "created_at": f"2026-11-2{day}T00:00:00Z"} for day, id_ in enumerate(ids)]
@@ -240,7 +240,7 @@ def test_a_vault_s_words_stay_words(payments: Payments, here: Here, status: int)
             assert_plain(here, *args, codes=(1, 2), shows="", **at)
 
 
-def test_a_vault_that_says_it_is_well_in_many_words(payments: Payments, here: Here) -> None:
+def test_check_prints_vaults_version_as_plain_text(payments: Payments, here: Here) -> None:
     said = {"version": EVERYTHING, "sealed": False, "initialized": True, "standby": False}
     with Server(200, said).running() as url:
         assert_plain(here, "check", codes=(1,), shows=":skull:", ROTATOR_VAULT__ADDRESS=url)

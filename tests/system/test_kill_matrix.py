@@ -159,7 +159,7 @@ def test_a_rotation_survives_it_at_every_call(cluster: Cluster, action: str) -> 
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_a_rotation_survives_losing_every_answer_that_changes_something(cluster: Cluster) -> None:
+def test_rotation_survives_when_every_change_is_unanswered(cluster: Cluster) -> None:
     """Each changing request is carried out and its first answer lost, all in one run."""
     (patient,) = patients(cluster, 1)
     lost: set[tuple[str, str, int]] = set()
@@ -200,7 +200,7 @@ def test_two_runs_at_once_never_both_create(cluster: Cluster, round_: int) -> No
     assert 1 <= rotated <= len(created) <= len(both)
 
 
-def test_a_create_that_lands_late_is_refused_by_the_full_account(cluster: Cluster) -> None:
+def test_late_create_is_refused_when_account_is_full(cluster: Cluster) -> None:
     """The first create is held back until its sender gave up and the value was published, but not revoked yet."""
     (patient,) = patients(cluster, 1)
     held: list[Call] = []
@@ -230,7 +230,7 @@ def test_a_create_that_lands_late_is_refused_by_the_full_account(cluster: Cluste
     patient.assert_healthy()
 
 
-def test_a_process_stopped_past_its_lease_does_nothing_when_it_wakes(cluster: Cluster) -> None:
+def test_stopped_process_changes_nothing_when_lease_expired(cluster: Cluster) -> None:
     """SIGSTOP right before the create, another runner does the work, SIGCONT: one create, one new secret.
 
     The lease expires because the journal says so, and because the clock of the process moves on while it is stopped.

@@ -122,7 +122,7 @@ def land_at_every_request(make: Callable[[], World], act: Callable[[World], None
 
 @pytest.mark.parametrize("secret_id", ["id-001", None], ids=["named", "unnamed"])
 @pytest.mark.parametrize("compromised", [False, True])
-def test_a_dying_adoption_of_a_retiring_secret_is_harmless(secret_id: str | None, compromised: bool) -> None:
+def test_killed_adoption_of_a_retiring_secret_is_harmless(secret_id: str | None, compromised: bool) -> None:
     """It dies at each request; a write that it sent lands before each request of two other instances, or after."""
     cases = land_at_every_request(
         lambda: overlap(compromised=compromised), lambda world: adopt(world, secret_id=secret_id)
@@ -141,7 +141,7 @@ def stranger() -> World:
 
 
 @pytest.mark.parametrize("secret_id", ["id-003", None], ids=["named", "unnamed"])
-def test_a_dying_adoption_of_an_unknown_secret_is_harmless(secret_id: str | None) -> None:
+def test_killed_adoption_of_an_unknown_secret_is_harmless(secret_id: str | None) -> None:
     """The same, where a person then gives the secret up with `resolve`."""
     cases = land_at_every_request(stranger, lambda world: adopt(world, OTHER, secret_id))
     assert cases > 10
@@ -155,7 +155,7 @@ def refused() -> World:
     return world
 
 
-def test_a_dying_restore_of_an_earlier_secret_is_harmless() -> None:
+def test_killed_restore_of_an_earlier_secret_is_harmless() -> None:
     """What is published does not work to begin with: once it does, it stays so."""
     for at in count():
         world = refused()
@@ -243,7 +243,7 @@ def test_two_deaths_in_a_row_are_harmless() -> None:
 
 @pytest.mark.parametrize("pause", [timedelta(), timedelta(minutes=5)], ids=["at once", "after its lease"])
 @pytest.mark.parametrize("other", ["run", "compromised", "resolve", "adopt", "delete and undelete"])
-def test_an_adoption_and_another_command_at_once_are_harmless(other: str, pause: timedelta) -> None:
+def test_adoption_beside_another_command_is_harmless(other: str, pause: timedelta) -> None:
     """Another command runs, whole, before each request of an adoption; the adoption may be stopped for a while."""
     for after in count():
         world = overlap()
@@ -278,7 +278,7 @@ def test_an_adoption_and_another_command_at_once_are_harmless(other: str, pause:
 
 
 @pytest.mark.parametrize("fate", ["lost-before", "lost-after"])
-def test_an_adoption_with_a_lost_answer_of_each_write_is_harmless(fate: str) -> None:
+def test_adoption_is_harmless_when_writes_are_unanswered(fate: str) -> None:
     """The run goes on after the lost answer, or fails; neither loses a secret."""
     for number in count():
         world = overlap()

@@ -254,7 +254,7 @@ def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) ->
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("echo", PROVIDER.values(), ids=PROVIDER)
-def test_no_place_shows_a_secret_that_the_provider_repeats(scene: Scene, echo: Echo) -> None:
+def test_no_sink_shows_a_secret_of_the_provider(scene: Scene, echo: Echo) -> None:
     scene.echo = echo
     scene.command("rotate-now", "a", "b", "--json")
     scene.at_provider = lambda call: call.method == "POST"
@@ -270,7 +270,7 @@ def test_no_place_shows_a_secret_that_the_provider_repeats(scene: Scene, echo: E
     scene.assert_no_secret()
 
 
-def test_an_error_of_one_account_does_not_show_another_account_s_secret(scene: Scene) -> None:
+def test_error_shows_no_secret_of_another_account(scene: Scene) -> None:
     """A daemon that has the secret of `a` in memory is told of it while it works on `b`."""
     with scene.cluster.daemon(env=scene.environment) as daemon:
         daemon.wait_for("account.adopted", account="a")
@@ -286,7 +286,7 @@ def test_an_error_of_one_account_does_not_show_another_account_s_secret(scene: S
     scene.assert_no_secret()
 
 
-def test_a_secret_in_a_journal_of_an_earlier_version_is_not_shown(scene: Scene) -> None:
+def test_no_sink_shows_a_secret_of_old_journals(scene: Scene) -> None:
     """What an earlier version recorded is masked by whatever the process knows when it shows it."""
     scene.command("rotate-now", "--all")
     secret, token = scene.cluster.document("apps/a")["api_secret"], scene.cluster.bao.root_token.get_secret_value()
@@ -303,7 +303,7 @@ def test_a_secret_in_a_journal_of_an_earlier_version_is_not_shown(scene: Scene) 
         assert not leaks(text, token), f"{place}:\n{text}"
 
 
-def test_a_secret_in_the_field_of_the_api_key_is_not_shown(scene: Scene) -> None:
+def test_no_sink_shows_a_secret_in_api_key(scene: Scene) -> None:
     """Somebody mixed up two fields: the message about a foreign document names the account by the secret."""
     (secret,) = (value.get_secret_value() for value in scene.cluster.emulator.live("keya").values())
     scene.cluster.put("apps/a", {"api_key": secret, "api_secret": secret})
@@ -393,7 +393,7 @@ def test_credentials_of_every_login_are_masked(scene: Scene, method: str) -> Non
     scene.assert_no_secret()
 
 
-def test_a_wrapped_token_is_masked_and_no_sign_of_an_absent_document(scene: Scene) -> None:
+def test_wrapped_token_is_masked_and_no_missing_document(scene: Scene) -> None:
     token = "s.Wrapped0Token9Value"
     scene.cluster.remember(token)
     wrapped = {"data": None, "wrap_info": {"token": token, "ttl": 60, "creation_path": "x"}, "errors": None}

@@ -147,7 +147,7 @@ def test_an_unreadable_journal_is_left_alone(shop: Shop, strange: dict[str, Any]
     assert shop.requests() == asked
 
 
-def test_a_lower_format_is_written_again_after_a_marked_write(shop: Shop) -> None:
+def test_plain_write_lowers_format_after_a_marked_write(shop: Shop) -> None:
     """Only the mark of a write in flight restricts others: the next plain write lowers the format."""
     assert_ok(shop.rotate())
     marked = shop.journal

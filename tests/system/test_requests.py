@@ -169,7 +169,7 @@ def test_a_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> Non
     assert shop.journal["request"] is None
 
 
-def test_a_daemon_carries_out_a_compromised_request_while_its_brake_is_on(shop: Shop) -> None:
+def test_daemon_serves_compromised_request_when_breaker_is_open(shop: Shop) -> None:
     """The brake defers rotations by schedule. A leaked secret does not wait for it."""
     other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
     brake = {"daemon.circuit_breaker": {"failures": 1, "window": 1, "cooldown": "2h"}}
@@ -188,7 +188,7 @@ def test_a_daemon_carries_out_a_compromised_request_while_its_brake_is_on(shop: 
     assert other.published == other.first
 
 
-def test_a_compromised_request_is_carried_out_while_a_date_lies_ahead(shop: Shop) -> None:
+def test_compromised_request_runs_when_a_date_lies_ahead(shop: Shop) -> None:
     """B4: it ended with exit code 3, "clock"."""
     leaked = shop.id_of(shop.first)
     ahead = (datetime.now(UTC) + timedelta(days=3)).isoformat()
@@ -218,7 +218,7 @@ def test_two_compromised_commands_at_once_rotate_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("option", [(), ("--compromised",)], ids=["plain", "compromised"])
-def test_command_made_before_a_rotation_published_rotates_no_more(shop: Shop, option: tuple[str, ...]) -> None:
+def test_command_rotates_nothing_when_rotation_published_meanwhile(shop: Shop, option: tuple[str, ...]) -> None:
     """It looks only after the leaked secret was replaced. If that one is in its grace period, it is revoked at once."""
     leaked = shop.id_of(shop.first)
     gate = Gate(hold=lambda call: call.startswith("vault "))
@@ -240,7 +240,7 @@ def test_command_made_before_a_rotation_published_rotates_no_more(shop: Shop, op
     assert creates == 2
 
 
-def test_edit_after_a_command_was_made_is_no_replacement(shop: Shop) -> None:
+def test_edit_after_a_command_is_no_replacement(shop: Shop) -> None:
     """A version that contains the same secret was written since: the command speaks of the secret."""
     gate = Gate(hold=lambda call: call.startswith("vault "))
     with shop.consumer(), gate.before(shop.cluster) as env:
@@ -255,7 +255,7 @@ def test_edit_after_a_command_was_made_is_no_replacement(shop: Shop) -> None:
     assert list(shop.live.values()) == [shop.published]
 
 
-def test_a_request_under_another_lease_is_recorded_and_carried_out(shop: Shop) -> None:
+def test_request_under_another_lease_is_carried_out(shop: Shop) -> None:
     leaked = shop.id_of(shop.first)
     until = datetime.now(UTC) + timedelta(minutes=30)
     lease = {"holder": "elsewhere/1/00000000", "lease_until": until.isoformat()}
@@ -284,7 +284,7 @@ def test_a_deferred_manual_request_is_withdrawn(shop: Shop) -> None:
     assert shop.published == published
 
 
-def test_a_request_that_cannot_be_recorded_is_said_to_be_lost(shop: Shop) -> None:
+def test_request_is_reported_lost_when_not_recorded(shop: Shop) -> None:
     before = shop.live
     gate = Gate(refuse=writes_to(f"rotator/journal/{shop.name}"))
     with gate.before(shop.cluster) as env:
@@ -325,7 +325,7 @@ def adopted() -> World:
 
 @pytest.mark.parametrize("fate", ["dropped", "carried out", "carried out late"])
 @pytest.mark.parametrize("before", ["idle", "overlap"])
-def test_a_compromised_request_survives_a_death_at_every_request(fate: str, before: str) -> None:
+def test_compromised_request_survives_a_kill_at_every_request(fate: str, before: str) -> None:
     """A scheduled run completes what the dead command was asked for, if the request had been recorded."""
     for at in count():
         world = adopted()

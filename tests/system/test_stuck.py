@@ -44,7 +44,7 @@ def shop(cluster: Cluster) -> Shop:
 
 
 @pytest.mark.parametrize("how", ["put into Vault", "adopted"])
-def test_a_secret_of_a_person_while_a_candidate_waits(shop: Shop, how: str) -> None:
+def test_account_recovers_when_person_fills_it_beside_candidate(shop: Shop, how: str) -> None:
     """B5: the run dies after prepare; a person brings a secret of their own, so that the account is full."""
     gate = Gate(hold=lambda call: call.startswith("provider POST"))
     with gate.before(shop.cluster) as env:
@@ -330,7 +330,7 @@ def test_force_and_compromised_lead_out_within_one_command(
 
 
 @pytest.mark.parametrize("stuck", STUCK, ids=lambda stuck: stuck.__name__)
-def test_resolve_and_revoke_do_not_point_at_each_other(stuck: Callable[[], Reader]) -> None:
+def test_resolve_and_revoke_advise_different_commands(stuck: Callable[[], Reader]) -> None:
     """From `resolve` on, the advice leads out as well."""
     reader = stuck()
     reader.world.clock.wait(timedelta(minutes=10))

@@ -88,7 +88,7 @@ def test_a_daemon_leaves_an_unprovisioned_account_alone(child: Shop, tmp_path: P
     ["create:unprovisioned", "revoke:unprovisioned", "list:unprovisioned:*@key=childky1"],
     ids=lambda fault: fault.split(":")[0],
 )
-def test_an_unprovisioned_answer_in_the_middle_is_no_evidence(child: Shop, fault: str) -> None:
+def test_unprovisioned_answer_during_a_run_is_no_evidence(child: Shop, fault: str) -> None:
     child.configure(
         {"name": "parent", "api_key": "parentk1", "path": "apps/parent", "enabled": False},
         primary="parent",

@@ -14,9 +14,7 @@ from structlog.testing import capture_logs
 
 from rotator.demo import OpenBao
 from rotator.vault import CasConflict, VaultDenied, VaultUnauthorized
-from tests.vault.test_vault import Clock, Place, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Clock, Place
 
 AUTH = {"method": "none"}
 

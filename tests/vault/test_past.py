@@ -8,9 +8,7 @@ import pytest
 
 from rotator.vault import CasConflict, Vault, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Place, Stopwatch, documents, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Place, Stopwatch, documents
 
 PAST = r"returns an older version of apps/shop .* no cache is in front of"
 

@@ -7,9 +7,7 @@ import stamina
 
 from rotator.vault import VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Place, documents, paths, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Place, documents, paths
 
 
 def page(status: int) -> Answer:

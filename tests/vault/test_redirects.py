@@ -8,9 +8,7 @@ import stamina
 from rotator.demo import free_port
 from rotator.vault import Vault, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Place, assert_silent, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Place, assert_silent
 
 
 def redirect(status: int, location: str) -> Answer:

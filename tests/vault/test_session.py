@@ -32,21 +32,7 @@ from rotator.vault import (
 from testkit.cluster import PATIENCE, at_best, eventually
 from testkit.openbao import RaftCluster, TlsOpenBao, running_raft
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import (
-    Clock,
-    Place,
-    Stopwatch,
-    assert_silent,
-    documents,
-    first,
-    paths,
-    place,
-    proxy,
-    secure,
-    tls,
-)
-
-__all__ = ["place", "proxy", "tls"]
+from tests.vault.place import Clock, Place, Stopwatch, assert_silent, documents, first, paths, secure
 
 SEALED = Answer(503, b'{"errors":["Vault is sealed"]}')
 LEADERLESS = Answer(500, b'{"errors":["local node not active but active cluster node not found"]}')

@@ -19,9 +19,7 @@ from testkit.cluster import Cluster
 from testkit.openbao import Admin
 from testkit.proxy import DROP_AFTER, FORWARD, Action, Answer, Call, FaultProxy
 from tests.daemon.test_daemon import metric, open_accounts
-from tests.vault.test_vault import Place, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Place
 
 NAMES = [f"n{number}" for number in range(12)]
 

@@ -8,9 +8,7 @@ import stamina
 
 from rotator.vault import VaultDenied, VaultError, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.test_vault import Clock, Place, place
-
-__all__ = ["place"]  # a fixture of test_vault's
+from tests.vault.place import Clock, Place
 
 NO_NUMBERS = [b"1e400", b"-1e400", b"NaN", b"1.5", b"true", b"null", b'"1"', b"[]", b"123456789012345678901234567890"]
 

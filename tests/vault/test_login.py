@@ -1,0 +1,108 @@
+"""Each way to log in."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trustme
+from pydantic import SecretStr
+
+from rotator.vault import (
+    Vault,
+    VaultDenied,
+)
+from testkit.openbao import Issuer, TlsOpenBao, running_token_reviews
+from testkit.proxy import FaultProxy
+from tests.vault.place import NUMBERS, Clock, Place, assert_silent, secure
+
+
+def test_refused_login_names_its_path_and_settings(place: Place) -> None:
+    auth = place.approle() | {"secret_id": SecretStr("secret-id-canary")}
+    with pytest.raises(VaultDenied, match=f"login at auth/{auth['mount']}/login.*vault.auth") as caught:
+        place.vault(auth=auth).read("apps/shop")
+    assert_silent(caught.value, "secret-id-canary")
+
+
+def test_token_file_is_read_again_after_a_refusal(place: Place, tmp_path: Path) -> None:
+    policy, file = place.everything(), tmp_path / "token"
+    old = place.admin.token(policy)
+    file.write_text(old.get_secret_value() + "\n")
+    vault = place.vault(auth={"method": "token_file", "token_file": file})
+    vault.read("apps/shop")
+    place.admin("POST", "auth/token/revoke", {"token": old.get_secret_value()})
+    with pytest.raises(VaultDenied, match=f"Put a valid token into {file}"):
+        vault.read("apps/shop")
+    file.write_text(place.admin.token(policy).get_secret_value())
+    assert vault.read("apps/shop").version == 0
+
+
+@pytest.mark.parametrize("content", ["", "two\nwords", "naïve", None], ids=["empty", "two", "accent", "missing"])
+def test_token_file_without_a_token_is_named(place: Place, tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(VaultDenied, match=str(file)) as caught:
+        place.vault(auth={"method": "token_file", "token_file": file}).read("apps/shop")
+    assert_silent(caught.value, *([content] if content else []))
+
+
+def test_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultProxy) -> None:
+    issuer, mount, file = Issuer(), f"jwt{next(NUMBERS)}", tmp_path / "jwt"
+    place.admin("POST", f"sys/auth/{mount}", {"type": "jwt"})
+    place.admin("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [issuer.public_pem]})
+    role = {
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": ["vault"],
+        "token_policies": [place.everything()],
+    }
+    place.admin("POST", f"auth/{mount}/role/rotator", role | {"token_ttl": "60s", "token_type": "batch"})
+    clock = Clock()
+    auth = {"method": "jwt", "mount": mount, "role": "rotator", "jwt_file": file}
+    vault = place.vault(address=proxy.address, auth=auth, clock=clock)
+    for subject in ("first", "second"):
+        jwt = issuer.sign(sub=subject, aud="vault")
+        file.write_text(jwt)
+        vault.read("apps/shop")
+        logins = [call for call in proxy.calls if call.path.endswith("/login")]
+        assert json.loads(logins[-1].body)["jwt"] == jwt
+        clock.advance(seconds=50)
+    stranger = Issuer().sign(sub="x", aud="vault")
+    file.write_text(stranger)
+    with pytest.raises(VaultDenied, match=f"auth/{mount}/login") as caught:
+        place.vault(auth=auth).read("apps/shop")
+    assert_silent(caught.value, stranger)
+
+
+def test_kubernetes_service_account_logs_in(place: Place, tmp_path: Path) -> None:
+    with running_token_reviews() as reviews:
+        mount, file = f"kubernetes{next(NUMBERS)}", tmp_path / "token"
+        account = {"namespace": "apps", "serviceaccount": {"name": "rotator", "uid": "uid-1"}}
+        jwt = Issuer().sign(sub="system:serviceaccount:apps:rotator", **{"kubernetes.io": account})
+        reviews.accepted[jwt] = "apps:rotator"
+        file.write_text(jwt)
+        place.admin("POST", f"sys/auth/{mount}", {"type": "kubernetes"})
+        ca = trustme.CA().cert_pem.bytes().decode()  # asked for although the host is plain HTTP
+        config = {"kubernetes_host": reviews.address, "token_reviewer_jwt": jwt, "disable_local_ca_jwt": True}
+        place.admin("POST", f"auth/{mount}/config", config | {"kubernetes_ca_cert": ca})
+        role = {"bound_service_account_names": ["rotator"], "bound_service_account_namespaces": ["apps"]}
+        place.admin("POST", f"auth/{mount}/role/rotator", role | {"token_policies": [place.everything()]})
+        auth = {"method": "kubernetes", "mount": mount, "role": "rotator", "jwt_file": file}
+        assert place.vault(auth=auth).write("apps/shop", {"n": 1}, cas=0) == 1
+        assert reviews.asked == 1
+        file.write_text(Issuer().sign(sub="x"))
+        with pytest.raises(VaultDenied, match=f"auth/{mount}/login"):
+            place.vault(auth=auth).read("apps/shop")
+
+
+def test_client_certificate_logs_in(tls: TlsOpenBao) -> None:
+    tls.admin("POST", "sys/auth/cert", {"type": "cert"})
+    tls.admin.policy("all", 'path "secret/data/*" { capabilities = ["create", "read", "update"] }')
+    ca = tls.ca_cert.read_text()
+    tls.admin("POST", "auth/cert/certs/rotator", {"certificate": ca, "token_policies": ["all"]})
+    pair = {"client_cert": tls.client_cert, "client_key": tls.client_key}
+    for role in (None, "rotator"):
+        vault = Vault(secure(tls, auth={"method": "cert", "role": role}, **pair))
+        assert vault.read("apps/shop").version == 0
+    with pytest.raises(VaultDenied, match="auth/cert/login"):
+        Vault(secure(tls, auth={"method": "cert", "role": "nobody"}, **pair)).read("apps/shop")
