@@ -52,20 +52,20 @@ class Executor:
 
     def __init__(self, state: AccountState, provider: Provider, trail: AuditTrail, waiting: Waiting) -> None:
         self.state = state
+        self.provider = provider
         self.trail = trail
         self.access = ProviderAccess(state, provider)
         self.publisher = Publisher(state, trail)
-        self._provider = provider
         self._waiting = waiting
         self._creation = Creation(state, provider, self.access, trail, waiting)
         self._revocation = Revocation(state, provider, self.access, trail)
 
     def rebound(self, state: AccountState, waiting: Waiting) -> "Executor":
         """Return the same for a copy of the state."""
-        copied = Executor(state, self._provider, self.trail.rebound(state), waiting)
+        copied = Executor(state, self.provider, self.trail.rebound(state), waiting)
         copied.access = self.access.rebound(state)
         copied._creation = self._creation.rebound(state, copied.access, copied.trail, waiting)
-        copied._revocation = Revocation(state, self._provider, copied.access, copied.trail)
+        copied._revocation = Revocation(state, self.provider, copied.access, copied.trail)
         copied._revocation.done = self._revocation.done
         return copied
 
@@ -113,7 +113,7 @@ class Executor:
             infos = self.access.list_as(using)
             if using is Credential.CANDIDATE and state.account.verify_balance:
                 # The provider's other host has servers of its own, which might learn of a new secret later.
-                self._provider.get_balance(self.access.credentials(using))
+                self.provider.get_balance(self.access.credentials(using))
         except Unauthorized as error:
             log = state.log.debug if self._waiting.is_repeated_refusal(using) else state.log.info
             log("provider.refused", credential=using.value, request_id=error.request_id)
