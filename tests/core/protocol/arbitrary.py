@@ -162,17 +162,16 @@ _WAITED = {Awaited.PUBLISHED: YESTERDAY, Awaited.CANDIDATE: YESTERDAY}
 _NEW_ID = Answered("rotation-1", "b")
 _PREPARED = Journal(current=answered("a"), candidate=NEW, ids_before=frozenset({"a"}))
 _RETIRING = Journal(current=answered("b"), rotated_at=NOW, retiring=(Retiring("a", NOW),))
+_NAMED = Identity("b", Learned.PERSON)
 _ONE = Listing(Credential.PUBLISHED, {"a": NOW})
 _TYPICAL = [
     # an account whose secret is due
     (_seen(Credential.PUBLISHED), Journal(current=answered("b", "a"), rotated_at=NOW - timedelta(days=2))),
     # a previous secret to revoke
     (_seen(Credential.PUBLISHED), _RETIRING),
-    # a person named the published secret's id
-    (
-        _seen(Credential.PUBLISHED),
-        replace(_RETIRING, current=Identity("b", Learned.PERSON, foreign_ids=frozenset("a"))),
-    ),
+    # a person named the published secret's id, and the retiring one is another secret's, or is not
+    (_seen(Credential.PUBLISHED), replace(_RETIRING, current=replace(_NAMED, foreign_ids=frozenset("a")))),
+    (_seen(Credential.PUBLISHED), replace(_RETIRING, current=_NAMED)),
     # a grace period
     (_seen(Credential.PUBLISHED), replace(_RETIRING, retiring=(Retiring("a", LATER),))),
     # a pending id
