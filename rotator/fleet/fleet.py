@@ -249,19 +249,7 @@ class Fleet:
         closed_until = self.closed_until(account, journal.rotated_at)
         if outcome.result is not Result.OK or closed_until is None:
             return outcome
-        error = RotatorError(
-            "it is due, but no window is open",
-            next_step="To rotate outside the windows",
-            next_command=Command.of("rotate-now", account.name),
-        )
-        return replace(
-            outcome,
-            result=Result.DEFERRED,
-            reason=Reason.WINDOW,
-            until=closed_until,
-            error=str(error),
-            next_command=error.next_command,
-        )
+        return _deferred_by_window(outcome, closed_until)
 
     def closed_until(self, account: AccountSettings, rotated_at: datetime) -> datetime | None:
         """When the rotation may begin that is due now, but for windows and blackouts; None if nothing is due."""
@@ -296,6 +284,22 @@ class Fleet:
             where = log_mistake(error)
             what = f"An internal error ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
+
+
+def _deferred_by_window(outcome: Outcome, until: datetime) -> Outcome:
+    error = RotatorError(
+        "it is due, but no window is open",
+        next_step="To rotate outside the windows",
+        next_command=Command.of("rotate-now", outcome.account),
+    )
+    return replace(
+        outcome,
+        result=Result.DEFERRED,
+        reason=Reason.WINDOW,
+        until=until,
+        error=str(error),
+        next_command=error.next_command,
+    )
 
 
 def log_mistake(error: Exception) -> str:
