@@ -103,7 +103,8 @@ def test_unreadable_journal_is_a_failure_and_read_again(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
     bench.feed(JournalUnreadable(bench.take_one(LoadJournal), Unreadable("No journal")))
-    assert (bench.account("a").failure, bench.account("a").last_error) == (Code.JOURNAL_UNREADABLE, "No journal.")
+    said = "No journal. To see whether it works now: rotator check."
+    assert (bench.account("a").failure, bench.account("a").last_error) == (Code.JOURNAL_UNREADABLE, said)
     assert bench.status.ready, "a failure of one account's own"
     bench.advance(SECOND)
     assert bench.submitted == []
