@@ -374,6 +374,8 @@ def test_possible_instants_are_believed_without_vaults_clock() -> None:
     assert silent.not_after(NOW + CLOCK_TOLERANCE, timedelta()) == NOW + CLOCK_TOLERANCE
     assert silent.not_after(NOW + CLOCK_TOLERANCE + MOMENT, timedelta()) == YESTERDAY
     assert case_of(AT_REST, seen()).not_after(NOW + 2 * HOUR, timedelta()) == NOW + 2 * HOUR
+    new = case_of(AT_REST, seen(journal_read_at=YESTERDAY))
+    assert new.not_after(NOW + 2 * HOUR, timedelta()) == NOW + 2 * HOUR, "there is no journal yet"
     told = read_by(AT_REST, passed=9 * SECOND)
     assert told.not_after(NOW + MOMENT, MOMENT) == NOW + MOMENT
     assert told.not_after(NOW + 2 * MOMENT, MOMENT) == NOW - 9 * SECOND + MOMENT
