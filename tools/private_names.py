@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("rotator", "tests", "testkit", "benchmarks", "deploy")
+FOLDERS = ("rotator", "tests", "testkit", "benchmarks", "deploy", "tools")
 # Names that their library documents as public although they begin with an underscore.
 PUBLIC = frozenset({"_exit", "_replace", "_asdict", "_fields", "_make", "_value_", "_name_"})
 _PRIVATE = re.compile(r"_(?!_)\w+")

@@ -85,7 +85,7 @@ class Rotation:
         self._halt = halt
         self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0
-        self._conflicts_in_a_row = 0
+        self.conflicts_in_a_row = 0
 
     def snapshot(self) -> Self:
         """Return a copy that continues on its own."""
@@ -162,22 +162,22 @@ class Rotation:
             self.waiting.for_rate_limit(limited)
         else:
             if isinstance(step, CHANGING_STEPS):  # a list says nothing about other writers
-                self._conflicts_in_a_row = 0
+                self.conflicts_in_a_row = 0
 
     def _conflicted(self, conflict: CasConflict) -> None:
         """Look again after another writer was ahead; not for ever, and with growing pauses."""
         self.state.log.info("rotation.conflict", path=conflict.path)
         self._conflicts += 1
-        self._conflicts_in_a_row += 1
-        if self._conflicts_in_a_row > MAX_CONFLICTS:
+        self.conflicts_in_a_row += 1
+        if self.conflicts_in_a_row > MAX_CONFLICTS:
             raise ContentionError(
-                f"Another writer changed {conflict.path} {self._conflicts_in_a_row} times in a row",
+                f"Another writer changed {conflict.path} {self.conflicts_in_a_row} times in a row",
                 unchanged=self.executor.unchanged(),
                 next_step="Find out what else writes there. Then continue",
                 next_command=continuation(self.state),
             )
-        if self._conflicts_in_a_row > 1:
-            self.waiting.for_moment(timedelta(milliseconds=50) * 2**self._conflicts_in_a_row)
+        if self.conflicts_in_a_row > 1:
+            self.waiting.for_moment(timedelta(milliseconds=50) * 2**self.conflicts_in_a_row)
         self.state.forget()
 
     def _outlasts(self, rest: Rest) -> bool:

@@ -37,11 +37,6 @@ class Run(Rotation):
     adopts: tuple[str, str | None] | None = None
     _adopting = False
 
-    @property
-    def conflicts_in_a_row(self) -> int:
-        """How often in a row another writer was ahead."""
-        return self._conflicts_in_a_row
-
     def decide(self) -> Step:
         """Return the next step."""
         self.at_hand = super().decide()
