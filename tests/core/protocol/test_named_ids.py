@@ -233,6 +233,7 @@ def test_full_account_names_a_command_that_leads_on(
 ) -> None:
     step = no_room_of(journal, *ids)
     assert step.next_command.args == command
+    assert failure_of(step) is (Failure.AMBIGUOUS if journal is NAMED else Failure.FULL)
     assert step.advice
 
 
