@@ -203,6 +203,7 @@ def resolve(
     config: ConfigOption = None,
 ) -> None:
     """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
+    from rotator.core.protocol.words import listed
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
@@ -213,9 +214,8 @@ def resolve(
         unknown = operator.unknown()
         strangers = sorted(set(revoke or []) - unknown.keys())
         if strangers:
-            listed = ", ".join(unknown) or "none"
             raise ConfigError(
-                f"{strangers[0]} is not among the unknown secrets of {name}: {listed}",
+                f"{strangers[0]} is not among the unknown secrets of {name}: {listed(unknown) or 'none'}",
                 unchanged="Nothing was changed",
                 next_step="To see the secrets and their state",
                 next_command=Command.of("account", "secrets", "list", name),
@@ -231,7 +231,9 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     if not unknown:
         return frozenset()
     if not sys.stdin.isatty():
-        options = [arg for id_ in unknown for arg in ("--revoke", id_)]
+        from rotator.core.protocol.words import MAX_NAMED
+
+        options = [arg for id_ in list(unknown)[:MAX_NAMED] for arg in ("--revoke", id_)]
         raise ConfigError(
             "There is no terminal to ask on",
             unchanged="Nothing was changed",

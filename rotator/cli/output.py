@@ -24,6 +24,7 @@ from rotator.core.protocol import (
     Revoke,
     TryEarlier,
 )
+from rotator.core.protocol.words import MAX_NAMED, listed
 from rotator.errors import visible
 from rotator.monitoring import AccountStatus, State, describe, masked, request_status, state
 from rotator.rotation import Outcome, Preview, Result, RotationError
@@ -173,9 +174,9 @@ def _print_identity(outcome: Outcome) -> None:
     echo(f"{outcome.account}: secret id {current.id or 'not known yet'} ({how})")
     others = sorted(journal.unknown_ids)
     if others:
-        options = " ".join(f"--retire {id_}" for id_ in others)
+        options = " ".join(f"--retire {id_}" for id_ in others[:MAX_NAMED])
         echo(
-            f"{outcome.account}: other secrets stay: {', '.join(others)}. To revoke them after the grace period: "
+            f"{outcome.account}: other secrets stay: {listed(others)}. To revoke them after the grace period: "
             f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}"
         )
 

@@ -141,7 +141,7 @@ class Runs:
                 self._start(name, now)
             except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
                 self._metrics.job_failed()
-                self._break(name, f"A mistake in rotator at {log_mistake(error)}", now)
+                self._break(name, f"An internal error at {log_mistake(error)}", now)
 
     def _start(self, name: str, now: datetime) -> None:
         record = self._records.get(name)
@@ -246,9 +246,9 @@ class Runs:
     def recover(self, work: AccountWork, place: str, now: datetime) -> None:
         """Take in that an internal error ended the work on an account."""
         if isinstance(work, Run):
-            self._break(work.target.name, "A mistake in rotator ended the run. See the log", now)
+            self._break(work.target.name, "An internal error ended the run. See the log", now)
         else:
-            self._break(work.target.name, f"A mistake in rotator at {place}", now, reload=True)
+            self._break(work.target.name, f"An internal error at {place}", now, reload=True)
 
     def _break(self, name: str, error: str, now: datetime, *, reload: bool = False) -> None:
         record = self._records.get(name)

@@ -236,7 +236,7 @@ class Fleet:
         )
 
     def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
-        """Do it all, some at a time. A mistake in rotator ends the account it happened to, not the others."""
+        """Do it all, some at a time. An internal error ends the account it happened to, not the others."""
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
             for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()

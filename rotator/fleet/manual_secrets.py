@@ -17,6 +17,7 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.identity import way_out
+from rotator.core.protocol.words import names_of
 from rotator.documents.journal import render_journal
 from rotator.errors import Code, Command, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused
@@ -140,7 +141,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     if view.doubtful and view.current_id is not None:
         certain, _ = way_out(view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now()))
         raise _not_revoked(
-            f"One of these ids is the published secret's: {', '.join(sorted(view.doubtful))}",
+            f"One of these ids is the published secret's: {names_of(view.doubtful)}",
             "Make its id certain",
             certain,
         )
