@@ -110,7 +110,7 @@ class Site:
 @contextmanager
 def visited(browser: Browser, *accounts: AccountStatus, **options: Any) -> Iterator[Site]:
     """A browser at a page about these accounts; at the end nothing may have gone wrong in it."""
-    changes = {name: options.pop(name) for name in ("ready", "not_ready", "circuit_breaker") if name in options}
+    changes = {name: options.pop(name) for name in ("ready", "not_ready", "circuit_breaker", "configuration_error") if name in options}
     fragment = options.pop("fragment", "")
     context = browser.new_context(**{"viewport": DESKTOP} | options)
     page = context.new_page()
@@ -144,6 +144,12 @@ HEADLINES: dict[str, tuple[tuple[AccountStatus, ...], dict[str, Any], str, str]]
         "trouble",
         "The circuit breaker is open: no new rotation starts",
     ),
+    "configuration": (
+        WELL,
+        {"configuration_error": "No such file or directory"},
+        "trouble",
+        "The configuration file cannot be loaded",
+    ),
     "not ready": (WELL, {"ready": False, "not_ready": "Vault is away"}, "trouble", "rotator is not ready"),
 }
 
@@ -159,6 +165,14 @@ def test_headline_says_whether_to_act(browser: Browser) -> None:
             for reason in changes.values():
                 if isinstance(reason, str):
                     expect(site.page.locator("#notes"), case).to_contain_text(f"{reason}.")
+
+
+def test_present_cause_is_shown_above_older_failures(browser: Browser) -> None:
+    with visited(browser, *EVERYTHING, ready=False, not_ready="Vault is sealed", configuration_error="No file") as site:
+        shown = site.page.locator("#notes p").all_inner_texts()
+        assert shown[0] == "Vault is sealed."
+        assert any(text.startswith("otp.us") for text in shown[1:])
+        assert "The last configuration that loaded stays in force: No file." in shown
 
 
 def test_failure_is_shown_with_its_command(browser: Browser) -> None:

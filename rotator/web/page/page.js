@@ -203,15 +203,17 @@ function verdict() {
     ...(disabled ? [`${count(disabled, "account is", "accounts are")} disabled`] : []),
   ];
   const breaker = fleet.circuit_breaker === null ? [] : [`The circuit breaker is open, no new rotation starts: ${fleet.circuit_breaker}`];
+  const refused = fleet.configuration_error === null ? [] : [`The last configuration that loaded stays in force: ${fleet.configuration_error}`];
   const say = (mood, headline, ...notes) => ({ mood, headline, notes: notes.flat().filter(Boolean).map(sentence), cases: stuck.slice(0, NAMED) });
 
   const needed = named(stuck, "account needs a person", "accounts need a person");
   if (silence !== null) {
-    return say("gone", "The daemon does not answer", `${sentence(silence)} What you see is ${span(performance.now() - heard)} old`, needed, breaker, again, late);
+    return say("gone", "The daemon does not answer", `${sentence(silence)} What you see is ${span(performance.now() - heard)} old`, needed, breaker, refused, again, late);
   }
-  if (!fleet.ready) return say("trouble", "rotator is not ready", fleet.not_ready ?? "", needed, breaker, again, late, aside);
-  if (stuck.length) return say("trouble", needed[0], breaker, again, late, aside);
-  if (breaker.length) return say("trouble", "The circuit breaker is open: no new rotation starts", fleet.circuit_breaker, again, late, aside);
+  if (!fleet.ready) return say("trouble", "rotator is not ready", fleet.not_ready ?? "", needed, breaker, refused, again, late, aside);
+  if (stuck.length) return say("trouble", needed[0], breaker, refused, again, late, aside);
+  if (breaker.length) return say("trouble", "The circuit breaker is open: no new rotation starts", fleet.circuit_breaker, refused, again, late, aside);
+  if (refused.length) return say("trouble", "The configuration file cannot be loaded", refused, again, late, aside);
   if (again.length) return say("watch", again[0], late, aside);
   if (late.length) return say("watch", late[0], aside);
   const well = accounts.length - disabled - is("pending").length;
@@ -227,10 +229,12 @@ function drawVerdict() {
   byId("verdict").dataset.mood = mood;
   byId("mark").setAttribute("href", `#m-${mood}`);
   show(byId("headline"), headline, () => headline);
-  show(byId("notes"), JSON.stringify([notes, cases.map((account) => [account.name, account.last_error])]), () => [
-    ...cases.map((account) => make("p", { class: "case" }, make("strong", {}, account.name), " ", ...explained(account.last_error ?? STATES[account.state][1]))),
-    ...notes.map((note) => make("p", {}, ...explained(note))),
-  ]);
+  show(byId("notes"), JSON.stringify([mood, notes, cases.map((account) => [account.name, account.last_error])]), () => {
+    const looked = cases.map((account) => make("p", { class: "case" }, make("strong", {}, account.name), " ", ...explained(account.last_error ?? STATES[account.state][1])));
+    const said = notes.map((note) => make("p", {}, ...explained(note)));
+    // The present cause comes first: an account can have failed long before Vault was sealed.
+    return fleet !== null && !fleet.ready ? [...said, ...looked] : [...looked, ...said];
+  });
   document.title = `${headline} · rotator`;
 }
 
