@@ -218,7 +218,7 @@ def no_proxy_and_no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- what is asked, and what is understood ------------------------------------------------------------------------
 
 
-def test_the_list_is_asked_for_with_basic_credentials_and_no_secret_in_the_url() -> None:
+def test_list_secrets_sends_basic_credentials_in_the_header() -> None:
     with provider(lists(INFO)) as server, client(server) as api:
         assert list_(api) == (SecretInfo(ID, CREATED),)
         assert server.requests[0].startswith(f"GET /accounts/{KEY}/secrets HTTP/1.1\r\n".encode())
@@ -226,14 +226,14 @@ def test_the_list_is_asked_for_with_basic_credentials_and_no_secret_in_the_url()
         assert server.header("user-agent") == f"rotator/{__version__}"
 
 
-def test_a_primary_account_acts_for_a_secondary_one_by_its_key_in_the_path() -> None:
+def test_primary_names_its_secondary_in_the_path() -> None:
     with provider(lists()) as server, client(server) as api:
         assert api.list_secrets(AUTH, "child567") == ()
         assert server.requests[0].startswith(b"GET /accounts/child567/secrets ")
         assert server.header("authorization") == f"Basic {BASIC}"
 
 
-def test_the_new_value_travels_in_the_body_of_the_create_alone() -> None:
+def test_create_secret_sends_value_in_the_body_only() -> None:
     with provider(says(201, INFO)) as server, client(server) as api:
         assert create(api) == SecretInfo(ID, CREATED)
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
@@ -242,32 +242,32 @@ def test_the_new_value_travels_in_the_body_of_the_create_alone() -> None:
         assert json.loads(body) == {"secret": NEW}
 
 
-def test_a_revocation_deletes_the_id_it_was_given() -> None:
+def test_revoke_secret_deletes_the_given_id() -> None:
     with provider(says(204)) as server, client(server) as api:
         revoke(api)
         assert server.requests[0].startswith(f"DELETE /accounts/{KEY}/secrets/{ID} ".encode())
 
 
-def test_one_secret_can_be_asked_for() -> None:
+def test_get_secret_returns_one_secret() -> None:
     with provider(says(200, INFO)) as server, client(server) as api:
         assert get(api) == SecretInfo(ID, CREATED)
         assert server.requests[0].startswith(f"GET /accounts/{KEY}/secrets/{ID} ".encode())
 
 
-def test_a_path_below_the_host_is_kept() -> None:
+def test_client_keeps_the_path_of_the_url() -> None:
     with provider(lists()) as server, client(f"http://127.0.0.1:{server.port}/gateway") as api:
         list_(api)
         assert server.requests[0].startswith(f"GET /gateway/accounts/{KEY}/secrets ".encode())
 
 
-def test_no_part_of_a_path_can_become_another_path() -> None:
+def test_client_escapes_each_part_of_a_path() -> None:
     with provider(says(204)) as server, client(server) as api:
         api.revoke_secret(AUTH, "a/b?c#d", "x/../y z%2F")
         assert server.requests[0].startswith(b"DELETE /accounts/a%2Fb%3Fc%23d/secrets/x%2F..%2Fy%20z%252F ")
 
 
 @pytest.mark.parametrize("dots", [".", ".."])
-def test_an_id_that_would_climb_the_path_is_not_accepted_from_a_list(dots: str) -> None:
+def test_list_secrets_refuses_an_id_of_dots(dots: str) -> None:
     assert isinstance(failure(lists({**INFO, "id": dots}), list_), LostAnswer)
 
 
@@ -280,14 +280,14 @@ def test_an_id_that_would_climb_the_path_is_not_accepted_from_a_list(dots: str) 
         ("2018-12-03T10:07:23.500Z", CREATED + timedelta(milliseconds=500)),
     ],
 )
-def test_a_date_is_an_instant_in_utc(text: str, instant: datetime) -> None:
+def test_created_at_is_in_utc(text: str, instant: datetime) -> None:
     with provider(says(200, {**INFO, "created_at": text})) as server, client(server) as api:
         created = get(api).created_at
     assert created == instant
     assert created.tzinfo is UTC
 
 
-def test_fields_that_it_does_not_know_are_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     with provider(lists({**INFO, "last_used": [1], "_links": None})) as server, client(server) as api:
         assert list_(api) == (SecretInfo(ID, CREATED),)
 
@@ -314,28 +314,28 @@ UNREADABLE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
-def test_an_answer_that_cannot_be_read_leaves_open_whether_the_secret_was_created(body: object) -> None:
+def test_create_secret_is_lost_when_answer_is_unreadable(body: object) -> None:
     error = failure(says(201, body))
     assert isinstance(error, LostAnswer)
     assert "account_api.api_url" in str(error)
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_list_that_cannot_be_read_is_no_list(body: object) -> None:
+def test_list_secrets_fails_when_answer_is_unreadable(body: object) -> None:
     wrapped = body if isinstance(body, bytes) else {"_embedded": {"secrets": [body]}}
     assert isinstance(failure(says(200, wrapped), list_), LostAnswer)
 
 
-def test_a_list_that_names_an_id_twice_is_no_list() -> None:
+def test_list_secrets_refuses_an_id_listed_twice() -> None:
     assert isinstance(failure(lists(INFO, INFO), list_), LostAnswer)
 
 
 @pytest.mark.parametrize("answer", [says(200, b"<html>Blocked</html>"), says(202), says(206, INFO)])
-def test_only_204_means_revoked(answer: Answer) -> None:
+def test_revoke_secret_is_lost_without_a_204(answer: Answer) -> None:
     assert isinstance(failure(answer, revoke), LostAnswer)
 
 
-def test_no_cookie_of_one_account_is_shown_for_another() -> None:
+def test_client_sends_no_cookies() -> None:
     """A session cookie could make a secret look as if it authenticated."""
     with provider(says(200, {"_embedded": {"secrets": []}}, "Set-Cookie: session=one\r\n")) as server:
         with client(server) as api:
@@ -362,7 +362,7 @@ def test_no_cookie_of_one_account_is_shown_for_another() -> None:
     ],
 )
 @OPERATIONS
-def test_a_refusal_has_the_kind_of_its_status_and_is_not_repeated(
+def test_status_decides_the_kind_of_refusal_without_retry(
     status: int, kind: type[Refused], operation: Operation
 ) -> None:
     with provider(says(status, {"title": "Nope", "detail": "Because."})) as server, client(server, retries=2) as api:
@@ -374,12 +374,12 @@ def test_a_refusal_has_the_kind_of_its_status_and_is_not_repeated(
     assert str(status) in str(caught.value)
 
 
-def test_a_refusal_says_what_the_provider_said() -> None:
+def test_refusal_quotes_the_provider() -> None:
     error = failure(says(400, {"title": "Bad Request", "detail": "Too many secrets"}))
     assert "(Bad Request: Too many secrets)" in str(error)
 
 
-def test_the_parameters_that_the_provider_found_wrong_are_told() -> None:
+def test_refusal_contains_the_invalid_parameters() -> None:
     wrong = [{"name": "secret", "reason": "Does not meet complexity requirements"}]
     error = failure(says(400, {"title": "Bad Request", "invalid_parameters": wrong}))
     assert isinstance(error, InvalidRequest)
@@ -387,7 +387,7 @@ def test_the_parameters_that_the_provider_found_wrong_are_told() -> None:
     assert error.rejects_the_value
 
 
-def test_a_value_that_is_rejected_without_a_reason_is_rejected() -> None:
+def test_value_is_rejected_when_reason_is_missing() -> None:
     error = failure(says(400, {"invalid_parameters": [{"name": "secret", "reason": None}]}))
     assert isinstance(error, InvalidRequest)
     assert error.rejects_the_value
@@ -396,14 +396,14 @@ def test_a_value_that_is_rejected_without_a_reason_is_rejected() -> None:
 @pytest.mark.parametrize(
     "wrong", [None, "secret", [], ["secret"], [{}], [{"name": 7}], [{"name": ["secret"]}], [{"reason": "secret"}]]
 )
-def test_a_refusal_that_does_not_name_the_value_does_not_reject_it(wrong: object) -> None:
+def test_value_is_not_rejected_when_refusal_omits_it(wrong: object) -> None:
     error = failure(says(400, {"invalid_parameters": wrong}))
     assert isinstance(error, InvalidRequest)
     assert not error.rejects_the_value
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"null", b"\xff", b"[" * 100_000, b'{"title": {"a": 1}}'])
-def test_a_refusal_is_known_by_its_status_whatever_its_body_holds(body: bytes) -> None:
+def test_status_decides_the_refusal_when_body_is_unreadable(body: bytes) -> None:
     assert type(failure(says(401, body))) is Unauthorized
 
 
@@ -489,7 +489,7 @@ def test_ids_are_cleaned_masked_and_short() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @OPERATIONS
-def test_a_redirect_is_not_followed_so_that_no_credential_travels(status: int, operation: Operation) -> None:
+def test_redirect_is_not_followed(status: int, operation: Operation) -> None:
     with provider(lists()) as elsewhere:
         to = f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"
         error = failure(says(status, b"", to), operation)
@@ -505,7 +505,7 @@ def retry_after(headers: str) -> timedelta | None:
     return error.retry_after
 
 
-def test_rate_limit_waits_by_the_date_of_the_answer() -> None:
+def test_rate_limit_waits_by_date_of_the_answer() -> None:
     """The answer is years away from the local clock."""
     date = "Date: Sat, 03 Feb 2001 04:05:06 GMT\r\n"
     assert retry_after(f"{date}Retry-After: 120\r\n") == timedelta(minutes=2)
@@ -550,14 +550,14 @@ ECHOES: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
-def test_a_provider_that_echoes_secrets_does_not_get_them_into_an_error(answer: Answer) -> None:
+def test_error_masks_echoed_secrets(answer: Answer) -> None:
     shown = everything_about(failure(answer))
     for secret in (OLD, NEW, BASIC):
         for half in (secret[:12], secret[-12:]):
             assert half not in shown
 
 
-def test_an_error_before_anything_was_sent_holds_no_secret_either() -> None:
+def test_error_contains_no_secret_when_nothing_was_sent() -> None:
     with client("http://127.0.0.1:9") as api, pytest.raises(NotSent) as caught:
         create(api)
     shown = everything_about(caught.value)
@@ -565,7 +565,7 @@ def test_an_error_before_anything_was_sent_holds_no_secret_either() -> None:
 
 
 @pytest.mark.parametrize("secret", [OLD + "\udcff", "\udcff" + OLD])
-def test_a_value_that_is_no_unicode_is_not_sent_and_not_shown(secret: str) -> None:
+def test_secret_is_not_sent_when_not_unicode(secret: str) -> None:
     """An environment variable that holds arbitrary bytes becomes such a string."""
     with provider(lists()) as server, client(server) as api, pytest.raises(NotSent) as caught:
         api.list_secrets(Credentials(KEY, SecretStr(secret)), KEY)
@@ -573,7 +573,7 @@ def test_a_value_that_is_no_unicode_is_not_sent_and_not_shown(secret: str) -> No
     assert OLD not in everything_about(caught.value)
 
 
-def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
+def test_error_masks_a_secret_that_extends_another() -> None:
     longer = "Secret12andTheRest"
     answer = says(400, {"detail": f"not {longer}, not Secret12"})
     with provider(answer) as server, client(server) as api, pytest.raises(Refused) as caught:
@@ -581,7 +581,7 @@ def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
     assert "not ********, not ********)" in str(caught.value)
 
 
-def test_the_provider_s_text_stays_on_one_line_and_short() -> None:
+def test_provider_text_is_one_short_line() -> None:
     error = failure(says(403, {"title": "a\r\nb\x1b[31m\u202ec", "detail": "d" * 10_000}))
     assert str(error).isprintable()
     assert str(error).isascii()
@@ -593,7 +593,7 @@ WORDS = {"title": "Title0fTheirs", "detail": "Detail0fTheirs", "error-code-label
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/problem+json", "Application/JSON; charset=utf-8"])
-def test_a_refusal_repeats_a_document_of_the_right_media_type(kind: str) -> None:
+def test_refusal_quotes_json_documents(kind: str) -> None:
     assert "(Title0fTheirs: Detail0fTheirs: Label0fTheirs)" in str(
         failure(says(403, WORDS, f"Content-Type: {kind}\r\n"))
     )
@@ -611,20 +611,20 @@ def test_a_refusal_repeats_a_document_of_the_right_media_type(kind: str) -> None
         (says(403, b"<r><title>Theirs</title></r>", "Content-Type: text/xml\r\n"), "with 28 bytes of text/xml"),
     ],
 )
-def test_a_refusal_tells_size_and_media_type_of_anything_else(answer: Answer, told: str) -> None:
+def test_refusal_names_size_and_type_of_other_content(answer: Answer, told: str) -> None:
     shown = str(failure(answer))
     assert told in shown
     assert "Theirs" not in shown
 
 
-def test_an_id_that_repeats_a_secret_is_refused() -> None:
+def test_list_secrets_refuses_an_id_containing_a_secret() -> None:
     for answer in (lists({"id": OLD, "created_at": "2026-01-01T00:00:00Z"}), lists(INFO | {"id": f"x-{BASIC}"})):
         error = failure(answer, list_)
         assert isinstance(error, LostAnswer)
         assert OLD not in str(error)
 
 
-def test_a_secret_of_another_account_is_masked_in_a_refusal() -> None:
+def test_refusal_masks_secrets_of_other_accounts() -> None:
     other = "Another0Accounts9Secret"
     with provider(says(403, {"detail": f"not {other}"})) as server, client(server) as api:
         for secret in (other, OLD):
@@ -638,13 +638,13 @@ def test_a_secret_of_another_account_is_masked_in_a_refusal() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "unknown"])
 @OPERATIONS
-def test_a_compressed_answer_is_refused_before_it_is_decoded(encoding: str, operation: Operation) -> None:
+def test_compressed_answer_is_not_decoded(encoding: str, operation: Operation) -> None:
     error = failure(says(200, gzip.compress(b"{}"), f"Content-Encoding: {encoding}\r\n"), operation)
     assert isinstance(error, LostAnswer)
     assert "is compressed" in str(error)
 
 
-def test_an_answer_that_is_not_compressed_can_say_so() -> None:
+def test_identity_encoding_is_accepted() -> None:
     headers = "Content-Encoding: identity\r\nContent-Type: application/json\r\n"
     with provider(says(201, INFO, headers)) as server, client(server) as api:
         assert create(api).id == ID
@@ -663,7 +663,7 @@ LONG_KEPT = timedelta(seconds=PATIENCE)
 
 
 @OPERATIONS
-def test_a_refused_connection_was_certainly_not_sent(operation: Operation) -> None:
+def test_refused_connection_is_not_sent(operation: Operation) -> None:
     with provider() as closed:
         port = closed.port
     with (
@@ -673,7 +673,7 @@ def test_a_refused_connection_was_certainly_not_sent(operation: Operation) -> No
         operation(api)
 
 
-def test_a_host_that_has_no_address_was_certainly_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_without_address_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*args: object, **kwargs: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -714,9 +714,7 @@ LOST: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", LOST.values(), ids=LOST)
 @WRITES
-def test_after_a_lost_answer_a_write_may_have_been_done_and_is_not_repeated(
-    answer: Answer, operation: Operation
-) -> None:
+def test_write_is_not_repeated_when_answer_is_lost(answer: Answer, operation: Operation) -> None:
     with provider(answer) as server, client(server, retries=2) as api:
         with pytest.raises(LostAnswer):
             operation(api)
@@ -724,7 +722,7 @@ def test_after_a_lost_answer_a_write_may_have_been_done_and_is_not_repeated(
 
 
 @pytest.mark.parametrize("operation", [list_, get])
-def test_a_read_is_repeated_until_it_is_answered(operation: Operation) -> None:
+def test_read_is_repeated_until_answered(operation: Operation) -> None:
     good = says(200, INFO | {"_embedded": {"secrets": [INFO]}})
     with provider(in_turn(reset, says(503), good)) as server, client(server, retries=2) as api:
         operation(api)
@@ -732,14 +730,14 @@ def test_a_read_is_repeated_until_it_is_answered(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_read_is_not_repeated_for_ever(retries: int) -> None:
+def test_read_fails_after_its_retries(retries: int) -> None:
     with provider(says(503)) as server, client(server, retries=retries) as api:
         with pytest.raises(LostAnswer, match="503"):
             list_(api)
         assert len(server.requests) == retries + 1
 
 
-def test_a_connection_is_used_again() -> None:
+def test_connection_is_reused() -> None:
     with provider(lists()) as server, client(server, kept=LONG_KEPT) as api:
         list_(api)
         list_(api)
@@ -758,7 +756,7 @@ def test_threads_share_the_kept_connections() -> None:
         assert server.connections == 1
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+def test_connection_is_not_reused_when_idle_too_long() -> None:
     """A server closes an idle connection when it likes; a create sent into that moment would be a lost answer."""
     with provider(lists()) as server, client(server) as api:
         list_(api)
@@ -767,7 +765,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-def test_a_new_secret_is_tried_on_another_connection_than_the_one_that_created_it() -> None:
+def test_create_secret_closes_its_connection() -> None:
     """One connection may lead to one of many servers, and the others may not know the secret yet."""
     with provider(in_turn(lists(), says(201, INFO), lists(INFO))) as server, client(server, kept=LONG_KEPT) as api:
         list_(api)
@@ -778,7 +776,7 @@ def test_a_new_secret_is_tried_on_another_connection_than_the_one_that_created_i
         assert server.connections == 2
 
 
-def test_what_is_asked_on_a_connection_that_was_closed_meanwhile_is_asked_again() -> None:
+def test_read_is_repeated_when_connection_was_closed() -> None:
     def closes(connection: socket.socket) -> None:
         lists()(connection)
         connection.close()
@@ -789,7 +787,7 @@ def test_what_is_asked_on_a_connection_that_was_closed_meanwhile_is_asked_again(
         assert len(server.requests) == server.connections
 
 
-def test_it_works_from_many_threads_at_once() -> None:
+def test_threads_share_one_client() -> None:
     with (
         provider(lists(INFO)) as server,
         client(server, connections=4) as api,
@@ -834,13 +832,13 @@ def lose_in_time(server: Provider, prepared: Callable[[], AccountApi], limit: fl
 
 
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
-def test_the_time_limit_holds_for_the_whole_request(answer: Answer) -> None:
+def test_timeout_bounds_the_whole_request(answer: Answer) -> None:
     with provider(answer) as server, client(server, timeout=TIMEOUT) as api:
         lose_in_time(server, lambda: api, TIMEOUT + 1.5)
 
 
 @pytest.mark.parametrize("answer", SLOW.values(), ids=SLOW)
-def test_the_time_limit_holds_on_a_connection_that_was_kept(answer: Answer) -> None:
+def test_timeout_bounds_a_request_on_a_kept_connection(answer: Answer) -> None:
     with provider() as server, ExitStack() as stack:
 
         def connected() -> AccountApi:
@@ -855,7 +853,7 @@ def test_the_time_limit_holds_on_a_connection_that_was_kept(answer: Answer) -> N
         lose_in_time(server, connected, TIMEOUT + 1.5, connections=0)
 
 
-def test_a_slow_answer_is_waited_for_until_the_limit() -> None:
+def test_slow_answer_is_accepted_within_the_timeout() -> None:
     def slowly(connection: socket.socket) -> None:
         time.sleep(7)
         says(201, INFO)(connection)
@@ -864,7 +862,7 @@ def test_a_slow_answer_is_waited_for_until_the_limit() -> None:
         assert create(api).id == ID
 
 
-def test_a_request_whose_time_is_up_before_it_is_sent_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_not_sent_after_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name look-up is the system's and cannot be cut short; the lease may have ended meanwhile."""
     look_up = socket.getaddrinfo
 
@@ -884,9 +882,7 @@ def test_a_request_whose_time_is_up_before_it_is_sent_is_never_sent(monkeypatch:
 
 
 @pytest.mark.parametrize("answer", [says(407), hang, lambda connection: connection.close()])
-def test_a_proxy_that_opens_no_tunnel_gets_neither_request_nor_credential(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_gets_no_credential_when_tunnel_fails(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     with provider(answer) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with client("https://api.example", timeout=3) as api, pytest.raises(NotSent):
@@ -917,12 +913,12 @@ def server_side(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContex
     return context
 
 
-def test_a_certificate_of_the_configured_authority_is_trusted(authority: trustme.CA, ca_cert: Path) -> None:
+def test_certificate_of_the_configured_ca_is_trusted(authority: trustme.CA, ca_cert: Path) -> None:
     with provider(says(201, INFO), server_side(authority)) as server, client(server, ca_cert=ca_cert) as api:
         assert create(api).id == ID
 
 
-def test_an_unknown_authority_is_refused_before_anything_is_sent(authority: trustme.CA) -> None:
+def test_request_is_not_sent_when_ca_is_unknown(authority: trustme.CA) -> None:
     with provider(says(201, INFO), server_side(authority)) as server, client(server) as api:
         with pytest.raises(NotSent) as caught:
             create(api)
@@ -931,7 +927,7 @@ def test_an_unknown_authority_is_refused_before_anything_is_sent(authority: trus
     assert "account_api.ca_cert" in str(caught.value)
 
 
-def test_a_certificate_for_another_name_is_refused_and_the_reason_told(authority: trustme.CA, ca_cert: Path) -> None:
+def test_request_is_not_sent_when_certificate_name_differs(authority: trustme.CA, ca_cert: Path) -> None:
     tls = server_side(authority, "other.example")
     with provider(says(201, INFO), tls) as server, client(server, ca_cert=ca_cert) as api:
         with pytest.raises(NotSent, match="IP address mismatch"):
@@ -944,7 +940,7 @@ def test_verification_can_be_switched_off(authority: trustme.CA) -> None:
         assert create(api).id == ID
 
 
-def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
+def test_request_is_not_sent_without_tls() -> None:
     with provider(raw(b"HTTP/1.1 400 X\r\n\r\n")) as server:
         api = client(f"https://127.0.0.1:{server.port}", timeout=TIMEOUT)
         with api, pytest.raises(NotSent):
@@ -952,13 +948,13 @@ def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize("answer", [hang, SLOW["the headers drip"]], ids=["nothing comes", "the headers drip"])
-def test_the_time_limit_holds_inside_tls(answer: Answer, authority: trustme.CA, ca_cert: Path) -> None:
+def test_timeout_bounds_a_request_over_tls(answer: Answer, authority: trustme.CA, ca_cert: Path) -> None:
     tls = server_side(authority)
     with provider(answer, tls) as server, client(server, timeout=1, ca_cert=ca_cert) as api:
         lose_in_time(server, lambda: api, 3)
 
 
-def test_a_ca_file_that_holds_no_certificate_is_a_configuration_error(tmp_path: Path) -> None:
+def test_ca_cert_without_certificate_is_a_configuration_error(tmp_path: Path) -> None:
     wrong = tmp_path / "ca.pem"
     wrong.write_text("not a certificate")
     with pytest.raises(ConfigError, match=r"account_api\.ca_cert"):
@@ -1018,7 +1014,7 @@ def is_well_formed(result: object) -> bool:
     body=BODIES,
     operation=st.sampled_from([list_, get, create, revoke]),
 )
-def test_whatever_is_answered_comes_out_as_a_value_or_as_one_of_its_errors(
+def test_any_answer_becomes_a_value_or_an_error(
     fuzzed: Provider, status: int, body: bytes, operation: Operation
 ) -> None:
     fuzzed.answer = says(status, body)
@@ -1027,7 +1023,7 @@ def test_whatever_is_answered_comes_out_as_a_value_or_as_one_of_its_errors(
 
 
 @given(answer=st.binary(max_size=200), operation=st.sampled_from([list_, create, revoke]))
-def test_bytes_that_are_not_even_http_are_a_lost_answer(fuzzed: Provider, answer: bytes, operation: Operation) -> None:
+def test_answer_is_lost_when_it_is_not_http(fuzzed: Provider, answer: bytes, operation: Operation) -> None:
     fuzzed.answer = raw(answer)
     with client(fuzzed) as api, pytest.raises(LostAnswer):
         operation(api)
@@ -1036,7 +1032,7 @@ def test_bytes_that_are_not_even_http_are_a_lost_answer(fuzzed: Provider, answer
 # --- the pace --------------------------------------------------------------------------------------------------------
 
 
-def test_no_second_sees_more_requests_than_allowed_whoever_sends_them() -> None:
+def test_pace_bounds_requests_per_second_across_threads() -> None:
     arrived: list[float] = []
 
     def note(connection: socket.socket) -> None:
@@ -1051,7 +1047,7 @@ def test_no_second_sees_more_requests_than_allowed_whoever_sends_them() -> None:
     assert [at for turn, at in enumerate(sorted(arrived)) if at - begun < turn // 20] == []
 
 
-def test_a_slow_pace_is_kept_too() -> None:
+def test_pace_below_one_per_second_is_kept() -> None:
     with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.5) as api:
         begun = time.monotonic()
         list_(api)
@@ -1060,7 +1056,7 @@ def test_a_slow_pace_is_kept_too() -> None:
         assert time.monotonic() - sent > 1.8 - (sent - begun)
 
 
-def test_whoever_does_not_get_a_turn_in_time_did_not_send_anything() -> None:
+def test_request_is_not_sent_without_a_turn() -> None:
     with provider(lists(INFO)) as server, client(server, max_calls_per_second=0.1, timeout=3) as api:
         list_(api)
         with pytest.raises(NotSent):
@@ -1186,7 +1182,7 @@ def test_remaining_requests_are_kept_by_authenticating_key() -> None:
     assert received == [("primary1", Budget(remaining, 30)) for remaining in (12, 11, 0)]
 
 
-def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -> None:
+def test_on_request_receives_operation_and_code() -> None:
     counted: list[tuple[str, str]] = []
     with provider() as server, client(server, on_request=lambda what, code, took: counted.append((what, code))) as api:
         server.answer = lists(INFO)

@@ -62,7 +62,7 @@ def official(authority: trustme.CA, folder: Path, **options: Any) -> Iterator[tu
 # --- the official SDK --------------------------------------------------------------------------------------------
 
 
-def test_every_account_method_of_the_official_sdk_works(authority: trustme.CA, tmp_path: Path) -> None:
+def test_official_sdk_runs_every_account_method(authority: trustme.CA, tmp_path: Path) -> None:
     rich = Profile(Decimal("10.171275"), auto_reload=True)
     with official(authority, tmp_path, profile=rich, top_up=Decimal("0.5")) as (emulator, url):
         account = sdk(url)
@@ -86,7 +86,7 @@ def test_every_account_method_of_the_official_sdk_works(authority: trustme.CA, t
         assert {id_: value.get_secret_value() for id_, value in emulator.live(KEY).items()} == {created.id: NEW}
 
 
-def test_the_official_sdk_understands_what_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
+def test_official_sdk_understands_refusals(authority: trustme.CA, tmp_path: Path) -> None:
     with official(authority, tmp_path) as (emulator, url):
         before = emulator.live(KEY)
         wrong = sdk(url, secret="Wrong12345")
@@ -111,18 +111,14 @@ def test_the_official_sdk_understands_what_is_refused(authority: trustme.CA, tmp
             sdk(url).create_secret(NEW)
 
 
-def test_a_full_account_is_403_to_the_official_sdk_if_the_emulator_is_told_so(
-    authority: trustme.CA, tmp_path: Path
-) -> None:
+def test_official_sdk_raises_forbidden_when_account_is_full(authority: trustme.CA, tmp_path: Path) -> None:
     with official(authority, tmp_path, too_many_status=403) as (_, url):
         sdk(url).create_secret(NEW)
         with pytest.raises(ForbiddenError):
             sdk(url).create_secret(NEW)
 
 
-def test_a_form_that_the_official_sdk_sends_as_json_is_refused_as_the_provider_does(
-    authority: trustme.CA, tmp_path: Path
-) -> None:
+def test_form_sent_as_json_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     """Its client keeps the Content-Type of a request in JSON for those that follow: a known mistake of the SDK's."""
     with official(authority, tmp_path, profile=Profile(auto_reload=True)) as (emulator, url):
         account = sdk(url)
@@ -135,7 +131,7 @@ def test_a_form_that_the_official_sdk_sends_as_json_is_refused_as_the_provider_d
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded;charset=UTF-8"]
 )
-def test_older_clients_with_key_and_secret_in_the_query_or_the_form_get_through(kind: str) -> None:
+def test_older_clients_authenticate_by_query_or_form(kind: str) -> None:
     login = f"api_key={KEY}&api_secret={SECRET}".encode()
     emulator = made(profile=Profile(auto_reload=True))
     with running(emulator) as url, httpx.Client(base_url=url, headers={"Content-Type": kind}, trust_env=False) as raw:
@@ -292,9 +288,7 @@ def is_weak(value: str) -> bool:
     return value in ("weak", "nodigitsHere") or len(value) > 25
 
 
-def test_two_hundred_operations_end_alike_through_the_official_sdk_and_through_ours(
-    authority: trustme.CA, tmp_path: Path
-) -> None:
+def test_client_and_official_sdk_have_equal_outcomes(authority: trustme.CA, tmp_path: Path) -> None:
     options: dict[str, Any] = {"profile": Profile(Decimal("10.171275")), "top_up": Decimal("0.1")}
     mine = made(**options)
     seen: Counter[tuple[str, str]] = Counter()

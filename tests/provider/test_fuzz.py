@@ -112,7 +112,7 @@ def is_well_formed(value: object) -> bool:
 
 
 @pytest.mark.parametrize("parse", RIGHT, ids=lambda parse: parse.__name__)
-def test_the_answers_that_are_mutated_are_right_to_begin_with(parse: Callable[[Reply], object]) -> None:
+def test_unmutated_answers_are_readable(parse: Callable[[Reply], object]) -> None:
     assert is_well_formed(parse(reply(json.dumps(RIGHT[parse]).encode(), JSON_TYPE)))
 
 
@@ -125,9 +125,7 @@ def test_the_answers_that_are_mutated_are_right_to_begin_with(parse: Callable[[R
 @example(b'<?xml version="1.0" encoding="utf-7"?><r/>', XML_TYPE)
 @example(b'{"value": ' + b"9" * 100_000 + b"}", JSON_TYPE)
 @example(b'{"value": 1e999999999}', JSON_TYPE)
-def test_whatever_is_answered_comes_out_as_a_value_or_as_an_error_without_a_word_of_it(
-    parse: Callable[[Reply], object], content: bytes, kind: str
-) -> None:
+def test_any_answer_becomes_a_value_or_clean_error(parse: Callable[[Reply], object], content: bytes, kind: str) -> None:
     result = outcome(parse, reply(content, kind))
     assert is_well_formed(result)
     assert not isinstance(result, ApiError) or MARK not in str(result), "what cannot be read is not repeated"
@@ -142,7 +140,7 @@ def test_whatever_is_answered_comes_out_as_a_value_or_as_an_error_without_a_word
     retry_after=st.none() | st.text(st.characters(codec="ascii")),
 )
 @example(json.dumps({"detail": f"{CANARY}\r\n\x1b[31m{CANARY}" * 200}).encode(), JSON_TYPE, 400, None)
-def test_whatever_a_refusal_says_it_is_one_tidy_error(
+def test_any_refusal_becomes_one_printable_error(
     content: bytes, kind: str, status: int, retry_after: str | None
 ) -> None:
     answered = reply(content, kind, status, retry_after)
@@ -155,6 +153,6 @@ def test_whatever_a_refusal_says_it_is_one_tidy_error(
 
 @fuzz
 @given(cents=st.decimals(-(10**14), 10**14, allow_nan=False, allow_infinity=False, places=8))
-def test_every_amount_comes_through_json_and_xml_as_it_was(cents: Decimal) -> None:
+def test_balance_keeps_every_amount_in_json_and_xml(cents: Decimal) -> None:
     for content, kind in ((f'{{"value": {cents:f}}}', JSON_TYPE), (f"<r><value>{cents:f}</value></r>", XML_TYPE)):
         assert account_answers.parse_balance(reply(content.encode(), kind)).euros == cents

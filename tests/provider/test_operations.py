@@ -118,7 +118,7 @@ def emulated(**options: Any) -> Iterator[tuple[Emulator, AccountApi]]:
 
 
 @pytest.mark.parametrize("rest_auth", ["basic", "query"])
-def test_the_whole_account_api_through_one_client(rest_auth: str) -> None:
+def test_client_uses_the_whole_account_api(rest_auth: str) -> None:
     emulator = Emulator(
         [parse_account(f"{KEY}:{OLD}")], profile=Profile(Decimal("10.171275"), auto_reload=True), top_up=Decimal("0.1")
     )
@@ -134,7 +134,7 @@ def test_the_whole_account_api_through_one_client(rest_auth: str) -> None:
     assert emulator.profile(KEY) == Profile(Decimal("10.271275"), auto_reload=True, dr_callback_url=DR)
 
 
-def test_what_the_provider_refuses_has_an_error_of_its_own_and_changes_nothing() -> None:
+def test_refusal_has_its_own_error_and_changes_nothing() -> None:
     with emulated() as (emulator, api):
         with pytest.raises(AutoReloadDisabled, match=r"not auto-reload enabled.*dashboard") as caught:
             top_up(api)
@@ -153,7 +153,7 @@ def test_what_the_provider_refuses_has_an_error_of_its_own_and_changes_nothing()
         assert emulator.profile(KEY) == Profile(auto_reload=True)
 
 
-def test_a_top_up_whose_answer_is_lost_is_not_made_twice() -> None:
+def test_top_up_with_lost_answer_is_not_repeated() -> None:
     with emulated(profile=Profile(auto_reload=True), faults=["top-up:drop-after"]) as (emulator, api):
         with pytest.raises(LostAnswer):
             top_up(api)
@@ -167,7 +167,7 @@ def form(server: Provider) -> dict[str, list[str]]:
     return parse_qs(server.requests[-1].partition(b"\r\n\r\n")[2].decode(), keep_blank_values=True)
 
 
-def test_the_balance_is_asked_for_with_basic_credentials() -> None:
+def test_get_balance_sends_basic_credentials() -> None:
     with provider(says(200, BALANCE)) as server, client(server) as api:
         assert balance(api) == Balance(Decimal("10.5"), auto_reload=False)
         assert server.requests[0].startswith(b"GET /account/get-balance HTTP/1.1\r\n")
@@ -175,7 +175,7 @@ def test_the_balance_is_asked_for_with_basic_credentials() -> None:
         assert server.header("accept") == "application/json"
 
 
-def test_the_transaction_travels_in_the_form_of_the_top_up_alone() -> None:
+def test_top_up_sends_transaction_in_form_only() -> None:
     with provider(says(200, {"response": "success"})) as server, client(server) as api:
         top_up(api)
         assert server.requests[0].startswith(b"POST /account/top-up HTTP/1.1\r\n")
@@ -193,14 +193,14 @@ def test_the_transaction_travels_in_the_form_of_the_top_up_alone() -> None:
         *(({"http_forward_method": method}, {"httpForwardMethod": [method]}) for method in get_args(HttpForwardMethod)),
     ],
 )
-def test_only_what_is_to_change_is_sent(given: dict[str, Any], sent: dict[str, list[str]]) -> None:
+def test_change_settings_sends_changed_fields_only(given: dict[str, Any], sent: dict[str, list[str]]) -> None:
     with provider(says(200, SETTINGS)) as server, client(server) as api:
         assert api.change_settings(AUTH, **given) == READ
         assert server.requests[0].startswith(b"POST /account/settings HTTP/1.1\r\n")
         assert form(server) == sent
 
 
-def test_each_operation_goes_to_its_own_host_and_each_host_has_its_own_pace() -> None:
+def test_each_host_has_its_operations_and_pace() -> None:
     busy = says(429, b"", "Retry-After: 30\r\n")
     with provider(busy) as rest, provider(wire.lists()) as secrets, client(rest, server=secrets) as api:
         with pytest.raises(RateLimited):
@@ -211,7 +211,7 @@ def test_each_operation_goes_to_its_own_host_and_each_host_has_its_own_pace() ->
         assert (len(rest.requests), len(secrets.requests)) == (1, 1)
 
 
-def test_two_settings_that_name_one_host_share_its_pace() -> None:
+def test_settings_with_one_host_share_its_pace() -> None:
     with provider(says(200, BALANCE)) as server, client(server, server=server, max_calls_per_second=1) as api:
         begun = time.monotonic()
         balance(api)
@@ -238,7 +238,7 @@ def test_two_settings_that_name_one_host_share_its_pace() -> None:
         ('"10.50"', "10.50"),
     ],
 )
-def test_money_is_what_the_provider_wrote_to_the_last_digit(text: str, euros: str) -> None:
+def test_balance_keeps_every_digit(text: str, euros: str) -> None:
     found = told(says(200, f'{{"value": {text}}}'.encode()), balance)
     assert isinstance(found, Balance)
     assert str(found.euros) == euros
@@ -252,7 +252,7 @@ NO_MONEY += ["9" * 16, "9" * 5000, "0." + "1" * 90]
 
 @pytest.mark.parametrize("text", NO_MONEY)
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_what_is_no_money_is_no_balance(text: str, form: str) -> None:
+def test_balance_is_lost_when_value_is_no_amount(text: str, form: str) -> None:
     inside = json.loads(text) if text.startswith('"') else text
     page = xml(f"<accountBalance><value>{inside}</value></accountBalance>")
     error = failure(says(200, f'{{"value": {text}}}'.encode()) if form == "json" else page, balance)
@@ -261,7 +261,7 @@ def test_what_is_no_money_is_no_balance(text: str, form: str) -> None:
     assert "account_api.rest_url" in str(error)
 
 
-def test_xml_says_the_same_as_json() -> None:
+def test_xml_answer_equals_json_answer() -> None:
     page = xml("<accountBalance>\n <value> 10.17127500 </value>\n <autoReload>true</autoReload>\n</accountBalance>")
     assert told(page, balance) == Balance(Decimal("10.17127500"), auto_reload=True)
     fields = "".join(f"<{name}>{str(value).replace('&', '&amp;')}</{name}>" for name, value in SETTINGS.items())
@@ -282,12 +282,12 @@ def test_xml_says_the_same_as_json() -> None:
         xml('<r xmlns="urn:nexmo"><response>success</response></r>'),
     ],
 )
-def test_a_top_up_that_worked_is_told_in_each_way_that_a_revision_documents(answer: Answer) -> None:
+def test_top_up_succeeds_with_each_documented_answer(answer: Answer) -> None:
     told(answer, top_up)
 
 
 @pytest.mark.parametrize("answer", [says(200, {"response": "pending"}), says(200, {}), says(200, {"error-code": [7]})])
-def test_a_top_up_that_does_not_say_that_it_worked_may_have_worked(answer: Answer) -> None:
+def test_top_up_is_lost_without_a_documented_success(answer: Answer) -> None:
     assert isinstance(failure(answer), LostAnswer)
 
 
@@ -303,7 +303,7 @@ def test_a_top_up_that_does_not_say_that_it_worked_may_have_worked(answer: Answe
     ],
 )
 @OPERATIONS
-def test_an_error_code_in_an_answer_that_looks_well_is_believed(
+def test_error_code_in_200_answer_raises_its_error(
     body: dict[str, Any], kind: type[ApiError], status: int, operation: Operation
 ) -> None:
     error = failure(says(200, BALANCE | SETTINGS | body), operation)
@@ -342,11 +342,11 @@ def test_unreadable_limit_is_named(limit: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "\x1b[31m", "x" * 8193, 7])
-def test_a_callback_that_would_upset_whoever_prints_it_is_not_taken(text: object) -> None:
+def test_callback_is_refused_when_unprintable_or_too_long(text: object) -> None:
     assert "mo-callback-url" in str(failure(says(200, SETTINGS | {"mo-callback-url": text}), look))
 
 
-def test_a_callback_that_is_null_is_unset_and_fields_that_nobody_knows_are_ignored() -> None:
+def test_null_callback_is_unset_and_unknown_field_ignored() -> None:
     assert told(says(200, SETTINGS | {"dr-callback-url": None, "new": {"value": [1]}}), look) == READ
     assert told(says(200, BALANCE | {"currency": "EUR"}), balance) == Balance(Decimal("10.5"), auto_reload=False)
 
@@ -368,7 +368,7 @@ def test_a_callback_that_is_null_is_unset_and_fields_that_nobody_knows_are_ignor
     ],
 )
 @OPERATIONS
-def test_a_refusal_has_a_kind_says_why_and_is_not_repeated(
+def test_refusal_has_kind_and_reason_without_retry(
     status: int, label: str, kind: type[Refused], operation: Operation
 ) -> None:
     page = f"<r><error-code>{status}</error-code><error-code-label>{label}</error-code-label></r>".encode()
@@ -425,13 +425,13 @@ UNDOCUMENTED: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", UNDOCUMENTED.values(), ids=UNDOCUMENTED)
 @OPERATIONS
-def test_what_no_document_describes_leaves_open_what_was_done(answer: Answer, operation: Operation) -> None:
+def test_undocumented_answer_is_lost(answer: Answer, operation: Operation) -> None:
     assert isinstance(failure(answer, operation), LostAnswer)
 
 
 @pytest.mark.parametrize("answer", [says(503), reset, says(200, b"<html>")])
 @WRITES
-def test_what_costs_or_changes_something_is_sent_once(answer: Answer, operation: Operation) -> None:
+def test_write_is_sent_once(answer: Answer, operation: Operation) -> None:
     with provider(answer) as server, client(server, retries=2) as api:
         with pytest.raises(LostAnswer):
             operation(api)
@@ -439,7 +439,7 @@ def test_what_costs_or_changes_something_is_sent_once(answer: Answer, operation:
 
 
 @READS
-def test_what_changes_nothing_is_repeated_until_it_is_answered(operation: Operation) -> None:
+def test_read_is_repeated_until_answered(operation: Operation) -> None:
     good = says(200, BALANCE | SETTINGS)
     with provider(in_turn(reset, says(503), good)) as server, client(server, retries=2) as api:
         operation(api)
@@ -447,7 +447,7 @@ def test_what_changes_nothing_is_repeated_until_it_is_answered(operation: Operat
 
 
 @OPERATIONS
-def test_a_host_that_is_not_there_was_certainly_not_asked(operation: Operation) -> None:
+def test_refused_connection_is_not_sent(operation: Operation) -> None:
     with provider() as closed:
         port = closed.port
     with client(f"http://127.0.0.1:{port}") as api, pytest.raises(NotSent, match=r"account_api\.rest_url"):
@@ -455,7 +455,7 @@ def test_a_host_that_is_not_there_was_certainly_not_asked(operation: Operation) 
 
 
 @pytest.mark.parametrize("value", ["\udcff", "ok\udcff"])
-def test_what_is_no_unicode_is_not_sent_and_not_shown(value: str) -> None:
+def test_secret_is_not_sent_when_not_unicode(value: str) -> None:
     with provider(says(200, BALANCE)) as server, client(server) as api:
         with pytest.raises(NotSent):
             api.top_up(AUTH, SecretStr(TRX + value))
@@ -464,7 +464,7 @@ def test_what_is_no_unicode_is_not_sent_and_not_shown(value: str) -> None:
         assert server.requests == []
 
 
-def test_what_is_counted_of_each_request_is_its_operation_and_what_came_back() -> None:
+def test_on_request_receives_operation_and_code() -> None:
     counted: list[tuple[str, str]] = []
     with provider() as server, client(server, on_request=lambda what, code, took: counted.append((what, code))) as api:
         server.answer = says(200, BALANCE | SETTINGS | {"response": "success"})
@@ -518,7 +518,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
 @pytest.mark.parametrize("rest_auth", ["basic", "query"])
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @OPERATIONS
-def test_no_secret_gets_into_an_error_a_log_line_or_a_count_however_the_provider_echoes_it(
+def test_errors_logs_and_counts_mask_echoed_secrets(
     rest_auth: str, answer: Answer, operation: Operation, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     counted: list[object] = []
@@ -536,9 +536,7 @@ def test_no_secret_gets_into_an_error_a_log_line_or_a_count_however_the_provider
 @OPERATIONS
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("rest_auth", ["basic", "query"])
-def test_a_redirect_is_not_followed_so_that_no_credential_travels(
-    rest_auth: str, status: int, operation: Operation
-) -> None:
+def test_redirect_is_not_followed(rest_auth: str, status: int, operation: Operation) -> None:
     with provider(says(200, BALANCE | SETTINGS)) as elsewhere:
         answer = says(status, b"", f"Location: {elsewhere.url}/\r\n")
         error = failure(answer, operation, rest_auth=rest_auth)
@@ -550,7 +548,7 @@ def test_a_redirect_is_not_followed_so_that_no_credential_travels(
 # --- key and secret in the query -----------------------------------------------------------------------------------
 
 
-def test_in_the_query_key_and_secret_are_sent_as_the_provider_documents_it_and_no_header_repeats_them(
+def test_query_credentials_replace_the_authorization_header(
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
     awkward = Credentials(KEY, SecretStr(AWKWARD))
@@ -566,28 +564,26 @@ def test_in_the_query_key_and_secret_are_sent_as_the_provider_documents_it_and_n
 
 
 @OPERATIONS
-def test_a_redirect_that_repeats_the_query_does_not_get_it_into_the_log(
-    operation: Operation, everything_logged: pytest.LogCaptureFixture
-) -> None:
+def test_log_masks_the_query_in_a_redirect(operation: Operation, everything_logged: pytest.LogCaptureFixture) -> None:
     answer = says(302, b"", f"Location: https://rest.example/login?{QUERY}\r\n")
     with provider(answer) as server, client(server, rest_auth="query") as api, pytest.raises(Refused) as caught:
         operation(api, Credentials(KEY, SecretStr(AWKWARD)))
     assert leaks(everything_about(caught.value) + everything_logged.text) == []
 
 
-def test_a_transaction_that_is_echoed_is_masked() -> None:
+def test_error_masks_an_echoed_transaction() -> None:
     error = failure(says(401, {"error-code-label": f"no payment {TRX} or trx={quote(TRX, safe='')}"}))
     assert "no payment ******** or trx=********" in str(error)
 
 
-def test_the_operations_on_secrets_stay_with_basic() -> None:
+def test_secret_operations_use_basic_only() -> None:
     with provider(wire.lists()) as server, client(server, server=server, rest_auth="query") as api:
         assert wire.list_(api) == ()
         assert server.header("authorization") == f"Basic {BASIC}"
         assert b"?" not in server.requests[0].split(b" ")[1]
 
 
-def test_secrets_in_urls_are_warned_of_once_and_basic_is_not() -> None:
+def test_client_warns_once_of_secrets_in_urls() -> None:
     with structlog.testing.capture_logs() as lines, provider(says(200, BALANCE)) as server:
         with client(server, rest_auth="query", verify=True) as api:
             balance(api)
@@ -598,13 +594,13 @@ def test_secrets_in_urls_are_warned_of_once_and_basic_is_not() -> None:
     assert lines[0]["log_level"] == "warning"
 
 
-def test_secrets_that_anybody_on_the_way_can_read_are_warned_of() -> None:
+def test_client_warns_of_plain_text() -> None:
     with structlog.testing.capture_logs() as lines:
         AccountApi(AccountApiSettings(api_url="http://192.0.2.1", rest_url="https://192.0.2.1")).close()
     assert [(line["event"], line["log_level"]) for line in lines] == [("provider.in_plain_text", "warning")]
 
 
-def test_a_secret_too_long_for_a_url_is_not_sent() -> None:
+def test_secret_too_long_for_url_is_not_sent() -> None:
     with provider(says(200, BALANCE)) as server, client(server, rest_auth="query") as api:
         with pytest.raises(NotSent, match="longer") as caught:
             api.get_balance(Credentials(KEY, SecretStr(AWKWARD * 10_000)))
@@ -612,7 +608,7 @@ def test_a_secret_too_long_for_a_url_is_not_sent() -> None:
     assert leaks(everything_about(caught.value)) == []
 
 
-def test_a_host_without_an_address_does_not_show_the_query(
+def test_error_masks_query_when_host_is_unknown(
     monkeypatch: pytest.MonkeyPatch, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     def unknown(*args: object, **kwargs: object) -> object:
