@@ -81,7 +81,7 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize("operation", ["list_secrets", "get_balance"])
-def test_a_compressed_answer_of_the_provider_stays_small(operation: str) -> None:
+def test_compressed_provider_answer_uses_little_memory(operation: str) -> None:
     arguments = ("abcd1234",) if operation == "list_secrets" else ()
     answer = json_answer(bomb(), ("Content-Encoding", "gzip, gzip"))
     outcome, grown = measured(PROVIDER, operation, arguments, answer)
@@ -90,14 +90,14 @@ def test_a_compressed_answer_of_the_provider_stays_small(operation: str) -> None
 
 
 @pytest.mark.parametrize("unit", DOCUMENTS.values(), ids=DOCUMENTS)
-def test_a_parsed_answer_of_the_provider_stays_small(unit: bytes) -> None:
+def test_parsed_provider_answer_uses_little_memory(unit: bytes) -> None:
     body = b'{"_embedded": {"secrets": ' + filled(unit, MEBI - 100) + b"}}"
     outcome, grown = measured(PROVIDER, "list_secrets", ("abcd1234",), json_answer(body))
     assert outcome == "LostAnswer"
     assert grown < LIMIT / 2
 
 
-def test_an_xml_answer_of_the_provider_stays_small() -> None:
+def test_xml_provider_answer_uses_little_memory() -> None:
     answer = Answer(200, b"<r>" + b"<a/>" * (MEBI // 4 - 10) + b"</r>", (("Content-Type", "text/xml"),))
     outcome, grown = measured(PROVIDER, "get_balance", (), answer)
     assert outcome == "LostAnswer"
@@ -106,14 +106,14 @@ def test_an_xml_answer_of_the_provider_stays_small() -> None:
 
 @pytest.mark.parametrize("size", [15 * MEBI, 4 * MEBI - 100], ids=["15 MiB", "4 MiB"])
 @pytest.mark.parametrize("unit", DOCUMENTS.values(), ids=DOCUMENTS)
-def test_an_answer_of_vault_stays_small(unit: bytes, size: int) -> None:
+def test_vault_answer_uses_little_memory(unit: bytes, size: int) -> None:
     body = b'{"data": {"metadata": {}, "data": ' + filled(unit, size) + b"}}"
     outcome, grown = measured(VAULT, "read", ("nexmo/main",), json_answer(body))
     assert outcome == "VaultUnreachable"
     assert grown < LIMIT
 
 
-def test_an_error_of_vault_stays_small() -> None:
+def test_vault_error_uses_little_memory() -> None:
     body = b'{"errors": ' + filled(b'"x",', 4 * MEBI - 100) + b"}"
     outcome, grown = measured(VAULT, "read", ("nexmo/main",), json_answer(body, status=400))
     assert outcome == "VaultUnreachable"
@@ -129,7 +129,7 @@ def test_parse_json_accepts_the_allowed_number_of_values() -> None:
         parse_json(b"[1, [2], {}]", 4)
 
 
-def test_parse_json_refuses_what_is_nested_too_deeply() -> None:
+def test_parse_json_refuses_deep_nesting() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json(b"[" * 100_000, 100_000)
 
@@ -162,18 +162,18 @@ def test_described_repeats_no_unknown_media_type() -> None:
     assert described("text/html", 0) == "without content"
 
 
-def test_a_document_with_a_thousand_fields_is_read() -> None:
+def test_check_structure_accepts_a_thousand_fields() -> None:
     """The largest that anybody keeps in one document, far below the limits."""
     body = json.dumps({"data": {"data": {f"FIELD_{n}": "x" * 900 for n in range(1000)}}}).encode()
     check_structure(body, 100_000)
 
 
 @pytest.mark.parametrize("header", [None, "", "tomorrow", "Tue, 15 Nov 99999999999 08:12:31 GMT"])
-def test_a_date_that_cannot_be_read_is_none(header: str | None) -> None:
+def test_parse_date_returns_none_when_unreadable(header: str | None) -> None:
     assert parse_date(header) is None
 
 
-def test_a_date_is_aware() -> None:
+def test_parse_date_returns_aware_dates() -> None:
     at = datetime(2026, 11, 24, 8, 12, 31, tzinfo=UTC)
     assert parse_date("Tue, 24 Nov 2026 08:12:31 GMT") == at
     assert parse_date("Tue, 24 Nov 2026 08:12:31 -0000") == at

@@ -36,7 +36,7 @@ def test_repeat_raises_the_last_failure_after_all_attempts(attempts: int) -> Non
     assert caught.value.__context__ is None
 
 
-def test_repeat_raises_at_once_what_is_not_worth_it() -> None:
+def test_repeat_raises_permanent_failures_at_once() -> None:
     request = Failing(9)
     with pytest.raises(ConnectionError):
         repeat(request, lambda _: False, attempts=3, max_pause=1, jitter=0)

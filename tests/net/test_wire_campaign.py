@@ -562,7 +562,7 @@ def test_proxy_that_wants_credentials_answers_plain_text(opened: Opened, monkeyp
         assert ends_at_leisure(opened, "http://far.invalid").status == 407
 
 
-def test_proxy_is_not_asked_for_loopback(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_not_used_for_loopback(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(says(200)) as good, server(hang) as proxy:
         through(monkeypatch, proxy.port)
         assert ends_at_leisure(opened, good.address).status == 200
