@@ -106,13 +106,13 @@ def counted(cluster: Cluster) -> Iterator[Counted]:
         yield Counted(cluster, tape)
 
 
-def test_the_first_rotation_takes_the_account_on(counted: Counted) -> None:
+def test_first_rotation_adopts_the_account(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     assert counted.calls("rotate-now", "a") == listed(START, FIRST_ROTATION)
 
 
-def test_a_rotation_without_grace_asks_the_same_however_it_is_asked_for(counted: Counted) -> None:
+def test_every_rotation_without_grace_sends_equal_requests(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     counted.calls("rotate-now", "a")
@@ -121,7 +121,7 @@ def test_a_rotation_without_grace_asks_the_same_however_it_is_asked_for(counted:
     assert counted.calls("rotate-now", "a", "--compromised") == listed(START, COMPROMISED)
 
 
-def test_with_grace_the_revocation_comes_later(counted: Counted) -> None:
+def test_rotation_with_grace_revokes_later(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     counted.calls("rotate-now", "a")
@@ -132,14 +132,14 @@ def test_with_grace_the_revocation_comes_later(counted: Counted) -> None:
     assert counted.calls("rotate-now", "--due") == listed(START, NOTHING_DUE)
 
 
-def test_a_compromised_secret_is_revoked_at_once_in_spite_of_its_grace(counted: Counted) -> None:
+def test_compromised_secret_is_revoked_despite_its_grace(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")], defaults={"grace": "1h"})
     counted.calls("rotate-now", "a", "--compromised")
     assert counted.calls("rotate-now", "a", "--compromised") == listed(START, COMPROMISED)
 
 
-def test_a_secondary_comes_in_through_its_primary(counted: Counted) -> None:
+def test_secondary_is_adopted_through_its_primary(counted: Counted) -> None:
     counted.open("main")
     counted.cluster.emulator.open_account(Account("keya", generate(Recipe())), primary="keymain")
     [first] = counted.cluster.emulator.live("keya")
@@ -150,7 +150,7 @@ def test_a_secondary_comes_in_through_its_primary(counted: Counted) -> None:
     assert counted.calls("rotate-now", "a") == listed(START, ROTATION)
 
 
-def test_looking_changes_nothing_and_asks_little(counted: Counted) -> None:
+def test_status_and_dry_run_send_the_listed_requests(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     counted.calls("rotate-now", "a")
@@ -177,7 +177,7 @@ def test_secrets_show_reads_each_document_once(counted: Counted) -> None:
     ],
     ids=["rotation", "recheck", "sweep"],
 )
-def test_what_a_daemon_asks_again_and_again(
+def test_daemon_repeats_the_listed_requests(
     counted: Counted, account: dict[str, str], settings: dict[str, str], block: str
 ) -> None:
     counted.open("a")
@@ -213,7 +213,7 @@ def scripted(counted: Counted, name: str, provider: str, **environment: str) -> 
     return counted.since(begun)
 
 
-def test_the_bare_script_sends_what_a_rotation_sends(counted: Counted) -> None:
+def test_bare_script_sends_requests_of_a_rotation(counted: Counted) -> None:
     counted.open("a")
     counted.cluster.configure([entry("a")])
     counted.calls("rotate-now", "a")
@@ -230,7 +230,7 @@ def test_lean_script_sends_seven_requests(counted: Counted) -> None:
     assert len(counted.cluster.emulator.live("keya")) == 1
 
 
-def test_the_reference_sends_what_a_script_by_hand_sends(counted: Counted, tmp_path: Path) -> None:
+def test_reference_sends_the_listed_requests(counted: Counted, tmp_path: Path) -> None:
     """The SDK speaks TLS alone, so the provider tells itself what it was asked."""
     counted.open("a")
     authority, emulator = trustme.CA(), counted.cluster.emulator

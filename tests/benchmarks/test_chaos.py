@@ -33,12 +33,12 @@ def faults(plan: Plan, kind: str) -> list[Fault]:
     return [fault for layer in plan.layers.values() for fault in layer if fault.kind.startswith(kind)]
 
 
-def test_a_seed_draws_one_plan() -> None:
+def test_draw_returns_one_plan_per_seed() -> None:
     assert str(draw(7, 600, NAMES)) == str(draw(7, 600, NAMES))
     assert str(draw(7, 600, NAMES)) != str(draw(8, 600, NAMES))
 
 
-def test_a_plan_asks_for_nothing_that_the_documentation_rules_out() -> None:
+def test_plan_stays_within_documented_limits() -> None:
     plans = [draw(seed, 720, NAMES) for seed in range(20)]
     assert {plan.standby_reads for plan in plans} == {True, False}
     late = SETTLE + TIMEOUT
@@ -63,7 +63,7 @@ def test_a_plan_asks_for_nothing_that_the_documentation_rules_out() -> None:
         ({"rotations": 999}, "999 rotations, fewer than 1000"),
     ],
 )
-def test_every_bar_can_be_missed(change: dict[str, Any], said: str) -> None:
+def test_missed_names_each_bar(change: dict[str, Any], said: str) -> None:
     assert missed(GOOD) == []
     assert missed(GOOD | change) == [said]
 
@@ -78,7 +78,7 @@ def test_every_bar_can_be_missed(change: dict[str, Any], said: str) -> None:
         ({"current_id": {"id": None}}, "n0: was not taken on"),
     ],
 )
-def test_an_account_is_well_if_nothing_is_pending(change: dict[str, Any], wrong: str | None) -> None:
+def test_account_is_converged_when_nothing_is_pending(change: dict[str, Any], wrong: str | None) -> None:
     """Seed 104: an account that had failed in the storm was well at first, and too old at the end of its backoff."""
     emulator = Emulator([Account("keyn0", SecretStr("FirstSecret001"))])
     [id_] = emulator.live("keyn0")
@@ -89,7 +89,7 @@ def test_an_account_is_well_if_nothing_is_pending(change: dict[str, Any], wrong:
     assert found.wrong == (() if wrong is None else (wrong,))
 
 
-def test_only_who_slept_past_everything_right_before_a_create_is_excused() -> None:
+def test_past_everything_before_excuses_creates_after_long_stops() -> None:
     long, stops = PAST_EVERYTHING.total_seconds(), Stops()
     stops.note("a", 100, 100 + long + 1)
     stops.note("b", 100, 100 + long - 1)
@@ -144,7 +144,7 @@ def is_broken(client: socket.socket) -> bool:
         return True
 
 
-def test_a_link_carries_what_is_sent_both_ways_until_it_is_cut(network: Network, echo: int) -> None:
+def test_link_carries_both_ways_until_cut(network: Network, echo: int) -> None:
     link, port, _ = linked(network, echo)
     with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
         client.sendall(b"hello")
@@ -159,7 +159,7 @@ def test_a_link_carries_what_is_sent_both_ways_until_it_is_cut(network: Network,
         assert client.recv(100) == b"AGAIN"
 
 
-def test_what_is_sent_on_a_held_link_arrives_later_though_the_sender_has_gone(network: Network, echo: int) -> None:
+def test_held_link_delivers_after_its_sender_closed(network: Network, echo: int) -> None:
     link, port, sent = linked(network, echo)
     link.become(State.HELD)
     with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as client:
@@ -172,7 +172,7 @@ def test_what_is_sent_on_a_held_link_arrives_later_though_the_sender_has_gone(ne
     assert sent.wait(PATIENCE)
 
 
-def test_a_socket_is_told_by_whose_it_is(echo: int) -> None:
+def test_owners_finds_the_owner_of_a_socket(echo: int) -> None:
     mine = Path("/proc/self/cmdline").read_text()
     with closing(socket.create_connection(("127.0.0.1", echo), PATIENCE)) as client:
         port = client.getsockname()[1]

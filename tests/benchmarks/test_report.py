@@ -21,7 +21,7 @@ from benchmarks.servers import running
 TURN = rotation_cost.Round(one=0.5, all=1.5, servers=0.4, wall=2.0)
 
 
-def test_every_contender_gives_every_account_one_new_secret_that_works() -> None:
+def test_every_contender_gives_accounts_one_working_secret() -> None:
     with running(dict.fromkeys(rotation_cost.FLEETS.values(), 2)) as servers:
         servers.rotate(rotation_cost.FLEETS[rotation_cost.BARE], 2)
         for name, contender in rotation_cost.CONTENDERS.items():
@@ -40,12 +40,12 @@ def test_lean_script_gives_every_account_one_new_secret() -> None:
             servers.verify(fleet)
 
 
-def test_the_harness_notices_a_published_secret_that_does_not_work() -> None:
+def test_verify_fails_when_account_was_not_rotated() -> None:
     with running({"one": 1}, tls=False) as servers, pytest.raises(KeyError, match="secret_id"):
         servers.verify("one")  # nobody has rotated it yet, so nobody knows its id
 
 
-def test_processes_with_a_part_each_do_all_of_a_fleet_once() -> None:
+def test_shards_rotate_a_fleet_once() -> None:
     with running({"fleet": 4}) as servers:
         assert sharding.run(servers, 2) > 0
         servers.verify("fleet")
@@ -106,9 +106,7 @@ def leaks() -> leaked_secrets.Figures:
     return leaked_secrets.Figures(1000, [(met, [10.0, 60.0]), (missed, [10.0, 60.1])])
 
 
-def test_the_page_is_written_from_the_figures_and_says_which_bars_are_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_writes_figures_and_missed_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "docs" / "performance.md"
     page.parent.mkdir()
     page.write_text(report.PAGE.read_text())
