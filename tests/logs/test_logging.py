@@ -84,7 +84,7 @@ def assert_masked(out: io.StringIO, lines: int = 1) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_a_value_of_an_event_is_masked(form: Form, value: str) -> None:
+def test_log_masks_values_of_events(form: Form, value: str) -> None:
     out = started(form)
     structlog.get_logger().info("something", value=value)
     assert_masked(out)
@@ -92,7 +92,7 @@ def test_a_value_of_an_event_is_masked(form: Form, value: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_the_event_itself_is_masked(form: Form, value: str) -> None:
+def test_log_masks_the_event(form: Form, value: str) -> None:
     out = started(form)
     structlog.get_logger().info(f"got {value}!")
     assert_masked(out)
@@ -100,7 +100,7 @@ def test_the_event_itself_is_masked(form: Form, value: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_a_value_deep_inside_is_masked(form: Form, value: str) -> None:
+def test_log_masks_nested_values(form: Form, value: str) -> None:
     out = started(form)
     structlog.get_logger().warning("nested", data={"a": [1, {"b": value}], value: 2}, pair=(value, None))
     assert_masked(out)
@@ -117,7 +117,7 @@ def test_log_masks_values_bound_to_logger_or_context(form: Form, value: str) -> 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_an_exception_is_masked(form: Form, value: str) -> None:
+def test_log_masks_exceptions(form: Form, value: str) -> None:
     out = started(form)
     structlog.get_logger().error("failed", exc_info=raised(value))
     assert "ValueError" in out.getvalue()
@@ -146,13 +146,13 @@ def test_broken_log_call_prints_no_arguments(form: Form, capsys: pytest.CaptureF
     assert PLAIN not in capsys.readouterr().err
 
 
-def test_a_value_inside_a_longer_word_is_masked() -> None:
+def test_log_masks_values_inside_longer_words() -> None:
     out = started("json")
     structlog.get_logger().info("something", value=f"prefix{PLAIN}suffix{PLAIN}{PLAIN}")
     assert json.loads(out.getvalue())["value"] == f"prefix{MASK}suffix{MASK}{MASK}"
 
 
-def test_what_is_masked_is_still_json() -> None:
+def test_masked_log_is_valid_json() -> None:
     out = started("json")
     for value in VALUES.values():
         structlog.get_logger().info(value, data=[value], exc_info=raised(value))
@@ -185,7 +185,7 @@ def test_log_keeps_values_shorter_than_any_secret(value: str) -> None:
     assert redactor.redact("level info 1234567") == "level info 1234567"
 
 
-def test_eight_characters_are_enough_to_be_masked() -> None:
+def test_redact_masks_eight_characters() -> None:
     redactor = Redactor()
     redactor.add("12345678")
     assert redactor.redact("a12345678b") == f"a{MASK}b"
@@ -240,7 +240,7 @@ def test_masking_time_is_independent_of_known_values() -> None:
         ("error", ["error"]),
     ],
 )
-def test_nothing_below_the_level_is_written(level: str, written: list[str]) -> None:
+def test_log_omits_events_below_the_level(level: str, written: list[str]) -> None:
     out = started("json", level)
     for name in ("debug", "info", "warning", "error"):
         getattr(structlog.get_logger(), name)("ours")
@@ -277,7 +277,7 @@ def test_work_continues_when_log_disk_is_full() -> None:
     logging.getLogger("library").warning("%d", "not a number")
 
 
-def test_a_second_configuration_replaces_the_first() -> None:
+def test_second_configuration_replaces_the_first() -> None:
     first, second = started("json"), started("json")
     structlog.get_logger().info("once")
     logging.getLogger("library").info("once")
@@ -290,7 +290,7 @@ def test_stream_without_terminal_gets_no_colors() -> None:
     assert "\x1b" not in out.getvalue()
 
 
-def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_is_written_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", "console")
     structlog.get_logger().info("here")
     captured = capsys.readouterr()
@@ -331,7 +331,7 @@ def test_forgotten_value_is_masked_when_registered_again() -> None:
     assert redactor.redact("SameStart1 Another001") == "******** ********"
 
 
-def test_an_exception_that_nothing_caught_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_masks_uncaught_exceptions(capsys: pytest.CaptureFixture[str]) -> None:
     started("json", "info", PLAIN)
     error = raised(PLAIN)
     sys.excepthook(type(error), error, error.__traceback__)
