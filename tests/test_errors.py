@@ -64,7 +64,7 @@ def test_blame_follows_the_code() -> None:
     assert RotatorError("else").code is Code.OTHER
 
 
-def test_outcome_has_code_and_blame_only_when_it_failed() -> None:
+def test_outcome_has_code_and_blame_only_when_failed() -> None:
     failed = Fleet.guarded("shop", lambda: _raise(VaultSealed("sealed")))
     assert isinstance(failed, Outcome)
     assert (failed.reason, failed.code, failed.blame) == ("vault_sealed", Code.VAULT_SEALED, Blame.VAULT)
@@ -88,7 +88,7 @@ def test_internal_error_is_blamed_on_rotator() -> None:
         ("it said hunter2", Code.OTHER),
     ],
 )
-def test_journal_of_older_version_is_shown_with_a_code(stored: str, code: Code) -> None:
+def test_journal_of_older_version_shows_a_code(stored: str, code: Code) -> None:
     data = {"current_id": "id-1", "attempts": 2, "last_error": "It failed.", "failure": stored}
     journal = parse_journal(Document(version=3, data=data))
     assert journal.failure == stored  # what is stored stays as it is until the next run

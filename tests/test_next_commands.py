@@ -137,7 +137,7 @@ def test_own_command_is_kept() -> None:
     assert str(error) == "It failed. Make room: rotator resolve shop."
 
 
-def test_raiser_decides_about_the_command_when_the_code_does_not() -> None:
+def test_raiser_gives_command_when_code_gives_none() -> None:
     """`next_command=None` is a decision, too: the message says why no command helps. A ConfigError names a setting."""
     undecided = {kind.__name__ for kind in every_class() if kind.code.advice is None} - {"ConfigError", "RotationError"}
     assert undecided >= {"RotatorError", "OperatorError", "ContentionError", "StoppedError", "NotNowError"}

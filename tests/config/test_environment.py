@@ -55,7 +55,7 @@ def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
     assert settings.accounts[0].windows == ("02:00-05:00",)
 
 
-def test_load_prefers_the_key_to_the_section_whatever_the_order(desk: Desk) -> None:
+def test_load_prefers_the_key_to_the_section(desk: Desk) -> None:
     settings = desk.load(
         GOOD,
         ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
@@ -64,7 +64,7 @@ def test_load_prefers_the_key_to_the_section_whatever_the_order(desk: Desk) -> N
     assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
 
 
-def test_load_blames_the_variable_of_vault_beside_a_section(desk: Desk) -> None:
+def test_load_names_vault_variable_beside_a_section(desk: Desk) -> None:
     refusal = desk.refusal(A, ROTATOR_VAULT='{"mount": "kv"}', VAULT_ADDR=CANARY)
     assert refusal.startswith("VAULT_ADDR: is not an address")
 

@@ -50,7 +50,7 @@ def address_in(text: str) -> str:
     return next(word for line in text.splitlines() if "OpenBao" in line for word in line.split() if "http" in word)
 
 
-def test_the_demo_rotates_three_accounts_and_its_consumer_is_never_refused(folder: Path) -> None:
+def test_demo_rotates_accounts_without_refusing_its_consumer(folder: Path) -> None:
     process = start(folder, "--json")
     out, err = process.communicate(timeout=5 * PATIENCE)
     assert process.returncode == 0, err
@@ -64,7 +64,7 @@ def test_the_demo_rotates_three_accounts_and_its_consumer_is_never_refused(folde
     assert_gone(folder, address_in(err))
 
 
-def test_ctrl_c_in_the_middle_cleans_up(folder: Path) -> None:
+def test_demo_cleans_up_after_ctrl_c(folder: Path) -> None:
     process = start(folder, "--json")
     assert process.stderr is not None
     first = process.stderr.readline()
@@ -76,7 +76,7 @@ def test_ctrl_c_in_the_middle_cleans_up(folder: Path) -> None:
     assert_gone(folder, address_in(first))
 
 
-def test_killed_outright_it_takes_its_server_with_it(folder: Path) -> None:
+def test_demo_ends_its_server_when_killed(folder: Path) -> None:
     process = start(folder, "--json")
     assert process.stderr is not None
     address = address_in(process.stderr.readline())
@@ -89,7 +89,7 @@ def test_killed_outright_it_takes_its_server_with_it(folder: Path) -> None:
     assert_gone(folder, address)
 
 
-def test_kept_it_says_how_to_connect_and_what_it_says_works(folder: Path) -> None:
+def test_demo_prints_working_commands_when_kept(folder: Path) -> None:
     process = start(folder, "--keep")
     assert process.stdout is not None
     said = ""

@@ -77,7 +77,7 @@ def test_list_lacks_the_oldest_or_named_secret() -> None:
         assert [ids(w) for _ in range(4)] == [[second, third], [first, third], [first, second, third], [first, second]]
 
 
-def test_history_tells_items_at_any_instant() -> None:
+def test_history_returns_items_at_any_instant() -> None:
     history = History[str]().add("a", "first").add("b", "second", since=NOON).remove("a", NOON + 10 * SECOND)
     seen = [list(history.at(NOON + second * SECOND)) for second in (-1, 0, 9, 10)]
     assert seen == [["a"], ["a", "b"], ["a", "b"], ["b"]]
