@@ -110,7 +110,11 @@ class Site:
 @contextmanager
 def visited(browser: Browser, *accounts: AccountStatus, **options: Any) -> Iterator[Site]:
     """A browser at a page about these accounts; at the end nothing may have gone wrong in it."""
-    changes = {name: options.pop(name) for name in ("ready", "not_ready", "circuit_breaker", "configuration_error") if name in options}
+    changes = {
+        name: options.pop(name)
+        for name in ("ready", "not_ready", "circuit_breaker", "configuration_error")
+        if name in options
+    }
     fragment = options.pop("fragment", "")
     context = browser.new_context(**{"viewport": DESKTOP} | options)
     page = context.new_page()
