@@ -144,7 +144,7 @@ def test_foreign_text_cannot_begin_a_line(file: Path, monkeypatch: pytest.Monkey
     assert verify([file]).problem is None
 
 
-def test_nothing_is_audited_without_a_file(tmp_path: Path) -> None:
+def test_audit_log_writes_nothing_without_a_file(tmp_path: Path) -> None:
     log = AuditLog(None)
     log.check()
     with log.acting(CREATED, required=True):
@@ -661,7 +661,7 @@ def test_resolve_is_recorded_before_its_revocation(file: Path) -> None:
 # --- the promise comes first -------------------------------------------------------------------------------------
 
 
-def test_no_rotation_starts_when_log_is_unwritable(file: Path) -> None:
+def test_rotation_does_not_start_when_log_is_unwritable(file: Path) -> None:
     world = audited(file)
     written(file, 1)
     before = world.vault.versions["rotator/journal/shop"][-1]

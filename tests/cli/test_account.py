@@ -119,7 +119,7 @@ def test_balance_shows_others_when_one_account_fails(cluster: Cluster, adopted: 
     assert "alerts: The provider refuses the published secret" in here("account", "balance").out
 
 
-def test_what_is_not_published_is_one_clear_line(cluster: Cluster, here: Here) -> None:
+def test_missing_published_secret_is_one_clear_line(cluster: Cluster, here: Here) -> None:
     cluster.configure([opened(cluster, published=False).entry()])
     assert said(here("account", "settings", "payments")).startswith(
         "Nothing is published for payments at apps/payments. Nothing was changed. Bring the secret in use"
@@ -270,7 +270,7 @@ def standings(finished: Finished) -> dict[str, str]:
     return {secret["id"]: secret["is"] for row in finished.json["accounts"] for secret in row["secrets"]}
 
 
-def test_list_tells_published_and_retiring_secrets_apart(overlapping: Payments, here: Here) -> None:
+def test_list_distinguishes_published_and_retiring_secrets(overlapping: Payments, here: Here) -> None:
     old, new = overlapping.live
     finished = here("account", "secrets", "list", "--json")
     assert standings(finished) == {old: "retiring", new: "published"}
@@ -477,7 +477,7 @@ def test_revoke_of_an_unknown_secret_recovers_the_account(rotated: Payments, her
     assert rotated.cluster.journal("payments")["ambiguity"] is None
 
 
-def test_what_consumers_use_is_never_revoked(overlapping: Payments, here: Here) -> None:
+def test_revoke_refuses_the_published_secret(overlapping: Payments, here: Here) -> None:
     assert "is the published secret of payments" in refused(overlapping, here, overlapping.live[1])
 
 
@@ -508,7 +508,7 @@ def test_revoke_is_refused_when_leased(overlapping: Payments, here: Here) -> Non
     assert 5 <= minutes % (24 * 60) <= 7
 
 
-def test_nothing_is_revoked_while_a_rotation_is_unfinished(overlapping: Payments, here: Here) -> None:
+def test_revoke_is_refused_while_rotation_is_unfinished(overlapping: Payments, here: Here) -> None:
     candidate = generate(Recipe()).get_secret_value()
     overlapping.cluster.remember(candidate)
     change_journal(overlapping, candidate=candidate)

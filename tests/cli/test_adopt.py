@@ -64,7 +64,7 @@ def test_adopt_reads_a_file(cluster: Cluster, here: Here, tmp_path: Path) -> Non
     new.assert_adopted()
 
 
-def test_adopt_says_what_it_did(cluster: Cluster, here: Here) -> None:
+def test_adopt_reports_its_result(cluster: Cluster, here: Here) -> None:
     new = opened(cluster, published=False)
     cluster.configure([new.entry()])
     first = here("adopt", "payments", "--secret-env", "MINE", MINE=new.first.get_secret_value())

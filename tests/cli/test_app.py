@@ -74,7 +74,7 @@ def test_command_refuses_a_disabled_account(payments: Payments, here: Here, args
     assert everything(payments.cluster) == before
 
 
-def test_no_option_takes_a_secret_value() -> None:
+def test_options_take_no_secret_value() -> None:
     """`--secret` on a command line would stand in the process list. The emulator's are toys."""
     takes = {
         (path, option)

@@ -41,7 +41,7 @@ def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None
     assert everything(cluster) == before
 
 
-def test_forecast_ends_when_it_is_told_to(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_ends_when_the_process_stops(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "rotator.fleet.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts
     )

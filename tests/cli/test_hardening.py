@@ -40,13 +40,13 @@ def test_crash_leaves_no_core_dump(rotator: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.parametrize("what", ["environ", "mem", "auxv"])
-def test_only_root_can_look_into_it(rotator: "subprocess.Popen[str]", what: str) -> None:
+def test_process_files_are_readable_by_root_only(rotator: "subprocess.Popen[str]", what: str) -> None:
     path = Path(f"/proc/{rotator.pid}/{what}")
     assert path.stat().st_uid == 0
     assert "Permission denied" in read_as_the_same_user(path).stderr
 
 
-def test_other_process_shows_its_environment() -> None:
+def test_unhardened_process_shows_its_environment() -> None:
     """So that the refusal above is rotator's doing, and not this machine's."""
     with start(["sh", "-c", "echo up; sleep 60 & wait"]) as plain:
         assert plain.stdout is not None

@@ -225,7 +225,7 @@ def test_compromised_secret_is_revoked_without_grace_period(payments: Payments) 
     payments.assert_works()
 
 
-def test_due_rotates_what_is_due_and_nothing_else(payments: Payments) -> None:
+def test_due_rotates_due_accounts_only(payments: Payments) -> None:
     cluster = payments.cluster
     finished = cluster.run("rotate-now", "--due", "--json")
     assert (finished.code, finished.json["rotated"]) == (0, 0), finished

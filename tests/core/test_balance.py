@@ -23,7 +23,7 @@ def test_begin_spreads_first_readings_over_a_minute() -> None:
     assert BalanceState.begin("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
 
 
-def test_record_reading_keeps_an_accounts_instant_of_the_period() -> None:
+def test_record_reading_keeps_the_instant_within_the_period() -> None:
     def after(at: datetime) -> datetime:
         return BalanceState(NOW).record_reading("shop", replace(LOW, at=at), RULES)[0].next_at
 

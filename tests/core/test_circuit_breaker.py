@@ -32,7 +32,7 @@ def opened(reason: str = "answer_lost") -> CircuitBreaker:
     return after(*(failed(name, reason) for name in "abc"))
 
 
-def test_it_engages_when_enough_of_the_last_accounts_failed_alike() -> None:
+def test_breaker_opens_when_enough_recent_accounts_failed_alike() -> None:
     two = after(failed("a"), went_well("x"), failed("b"), went_well("y"))
     assert two.cause is None
     three = after(failed("c"), breaker=two)
@@ -41,19 +41,19 @@ def test_it_engages_when_enough_of_the_last_accounts_failed_alike() -> None:
     assert not three.allows_start("z", NOW + COOLDOWN - timedelta(seconds=1))
 
 
-def test_a_clock_that_is_set_back_does_not_lengthen_the_hold_beyond_the_longest() -> None:
+def test_clock_step_back_leaves_cooldown_within_the_longest() -> None:
     assert CLOSED.after_clock_step(NOW) == CLOSED
     breaker = opened()
     assert breaker.after_clock_step(NOW) == breaker
     assert breaker.after_clock_step(NOW - timedelta(days=365)).until == NOW - timedelta(days=365) + LONGEST_COOLDOWN
 
 
-def test_failures_of_different_kinds_or_long_ago_do_not_add_up() -> None:
+def test_different_or_old_failures_do_not_add_up() -> None:
     assert after(failed("a"), failed("b"), failed("c", "vault_sealed")).cause is None
     assert after(failed("a"), failed("b"), *(went_well(n) for n in "uvwxy"), failed("c")).cause is None
 
 
-def test_one_account_that_fails_again_and_again_is_one_account() -> None:
+def test_repeated_failures_of_one_account_count_once() -> None:
     assert after(*[failed("a")] * 20).cause is None
 
 
@@ -61,7 +61,7 @@ def test_one_account_that_fails_again_and_again_is_one_account() -> None:
     "reason",
     ["ambiguous", "not_adopted", "full", "vault_denied", "journal_unreadable", "rate_limited", "internal_error"],
 )
-def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> None:
+def test_account_specific_failures_never_open_the_breaker(reason: str) -> None:
     assert after(*(failed(name, reason) for name in "abcdefgh")) == CLOSED
 
 
@@ -79,18 +79,18 @@ def test_what_is_an_accounts_own_matter_never_stops_the_fleet(reason: str) -> No
         ("unverified", Cause.NEW_SECRETS),
     ],
 )
-def test_each_reason_is_of_one_kind(reason: str, cause: Cause) -> None:
+def test_shared_cause_follows_from_the_reason(reason: str, cause: Cause) -> None:
     assert shared_cause(failed("a", reason)) is cause
     assert opened(reason).cause is cause
 
 
-def test_a_deferral_says_nothing() -> None:
+def test_deferral_leaves_breaker_unchanged() -> None:
     deferred = Outcome("c", Result.DEFERRED, reason="leased")
     assert after(failed("a"), failed("b"), deferred).cause is None
     assert after(deferred, breaker=opened()) == opened()
 
 
-def test_after_the_hold_one_account_is_tried_and_lets_all_go_on() -> None:
+def test_successful_probe_closes_breaker_after_the_cooldown() -> None:
     later = NOW + COOLDOWN
     probe = opened().with_probe("x")
     assert probe.allows_start("x", later)
@@ -108,7 +108,7 @@ def test_urgent_start_needs_the_probe_when_open() -> None:
     assert not probe.allows_urgent_start("y")
 
 
-def test_a_probe_that_fails_alike_holds_twice_as_long_up_to_a_bound() -> None:
+def test_failed_probe_doubles_the_cooldown_within_the_longest() -> None:
     breaker, now = opened(), NOW
     for expected in (2, 4, 8, 12, 12):
         assert breaker.until is not None
@@ -118,7 +118,7 @@ def test_a_probe_that_fails_alike_holds_twice_as_long_up_to_a_bound() -> None:
         assert breaker.probe is None
 
 
-def test_a_probe_that_ends_without_a_verdict_makes_room_for_another() -> None:
+def test_probe_without_a_result_makes_room_for_another() -> None:
     later = NOW + COOLDOWN
     for outcome in (Outcome("x", Result.DEFERRED, reason="leased"), failed("x", "ambiguous")):
         breaker = after(outcome, breaker=opened().with_probe("x"), now=later)
@@ -126,18 +126,18 @@ def test_a_probe_that_ends_without_a_verdict_makes_room_for_another() -> None:
         assert breaker.allows_start("y", later)
 
 
-def test_good_news_before_the_hold_is_over_does_not_release_it() -> None:
+def test_success_during_the_cooldown_does_not_close_breaker() -> None:
     assert after(went_well("x"), breaker=opened(), now=NOW + COOLDOWN / 2).is_open
 
 
-def test_a_run_without_a_new_secret_tells_nothing_about_new_secrets() -> None:
+def test_run_without_new_secret_leaves_unverified_breaker_open() -> None:
     later, unverified = NOW + COOLDOWN, opened("unverified")
     assert after(went_well("x", published=False), breaker=unverified, now=later).is_open
     assert after(went_well("x"), breaker=unverified, now=later).cause is None
     assert after(went_well("x", published=False), breaker=opened(), now=later).cause is None
 
 
-def test_nothing_is_revoked_while_it_is_in_doubt_which_secrets_work() -> None:
+def test_open_breaker_forbids_revocations_when_secrets_might_fail() -> None:
     assert CLOSED.allows_revocations
     assert opened("answer_lost").allows_revocations
     assert not opened("credentials").allows_revocations
@@ -154,7 +154,7 @@ outcomes = st.builds(
 
 
 @given(st.lists(st.tuples(outcomes, st.timedeltas(timedelta(), timedelta(hours=1)), st.booleans()), max_size=60))
-def test_whatever_happens_it_can_be_released_and_remembers_a_bounded_number_of_accounts(
+def test_breaker_can_always_close_within_bounded_memory(
     history: list[tuple[Outcome, timedelta, bool]],
 ) -> None:
     breaker, now = CLOSED, NOW

@@ -25,19 +25,19 @@ def recipes(draw: st.DrawFn) -> Recipe:
 
 
 @given(recipes())
-def test_every_secret_complies_and_is_made_of_the_alphabet(recipe: Recipe) -> None:
+def test_secret_complies_and_uses_only_the_alphabet(recipe: Recipe) -> None:
     secret = generate(recipe)
     assert is_compliant(secret)
     assert len(secret) == recipe.length
     assert set(secret.get_secret_value()) <= set(recipe.alphabet)
 
 
-def test_the_default_is_the_longest_allowed() -> None:
+def test_default_recipe_has_the_longest_length() -> None:
     assert len(generate(Recipe())) == MAX_LENGTH
 
 
 @given(st.text(alphabet=PRINTABLE, max_size=30))
-def test_compliance_is_the_provider_s_rules(value: str) -> None:
+def test_is_compliant_follows_the_rules_of_the_provider(value: str) -> None:
     expected = (
         8 <= len(value) <= 25
         and any(c in string.ascii_lowercase for c in value)
@@ -62,7 +62,7 @@ def test_compliance_is_the_provider_s_rules(value: str) -> None:
         (25, "", "one digit"),
     ],
 )
-def test_a_recipe_that_cannot_always_comply_is_refused(length: int, alphabet: str, says: str) -> None:
+def test_recipe_is_refused_when_secrets_might_not_comply(length: int, alphabet: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe(length, alphabet)
 
@@ -78,13 +78,13 @@ def chi_square(draw: Callable[[], str], samples: int) -> float:
     return (distance - freedom) / math.sqrt(2 * freedom)
 
 
-def test_every_compliant_string_is_as_likely_as_any_other() -> None:
+def test_compliant_strings_are_equally_likely() -> None:
     recipe = Recipe(8, "aB1")
     # Seven standard deviations: a uniform generator fails once in a hundred billion runs.
     assert chi_square(lambda: generate(recipe).get_secret_value(), 30_000) < 7
 
 
-def test_the_measure_would_catch_a_generator_that_puts_one_of_each_kind_in() -> None:
+def test_chi_square_detects_a_biased_generator() -> None:
     rng = random.Random(1)
 
     def naive() -> str:

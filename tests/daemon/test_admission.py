@@ -91,7 +91,7 @@ def test_held_rotation_waits_for_a_slot_after_cooldown(door: Door) -> None:
     assert door.ask("b", 2 * MINUTE + 10 * SECOND).starts
 
 
-def test_one_account_is_the_probe_after_the_cooldown(door: Door) -> None:
+def test_single_account_is_the_probe_after_cooldown(door: Door) -> None:
     door.open_breaker()
     assert door.ask("a", MINUTE).starts
     assert door.admission.breaker.probe == "a"
@@ -132,7 +132,7 @@ def test_changed_breaker_settings_close_the_breaker(door: Door, bench: Bench) ->
 # --- slow candidates ---------------------------------------------------------------------------------------------
 
 
-def test_no_scheduled_rotation_starts_beside_many_slow_candidates(door: Door) -> None:
+def test_scheduled_rotation_waits_beside_many_slow_candidates(door: Door) -> None:
     door.verifying = 4 * door.settings.daemon.concurrency
     decision = door.ask("a")
     assert (decision.starts, decision.deferred) == (False, "provider_slow")
@@ -232,7 +232,7 @@ def test_urgent_request_does_not_wait_for_others(door: Door, kind: RequestKind) 
 
 
 @pytest.mark.parametrize("kind", URGENT)
-def test_one_urgent_request_probes_an_open_breaker(door: Door, kind: RequestKind) -> None:
+def test_single_urgent_request_probes_an_open_breaker(door: Door, kind: RequestKind) -> None:
     door.set(a=requested(kind), b=requested(kind))
     door.open_breaker()
     assert door.ask("a").starts

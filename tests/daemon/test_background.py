@@ -84,7 +84,7 @@ def test_balance_and_resync_are_never_in_progress_together(bench: Bench) -> None
     assert len(bench.submitted) == 1
 
 
-def test_nothing_is_read_while_vault_is_unavailable(bench: Bench) -> None:
+def test_balance_and_resync_wait_when_vault_is_unavailable(bench: Bench) -> None:
     bench.start("a", balance={"every": "1s"}, daemon={"resync_interval": "1s"})
     bench.load(a=rotated())
     bench.feed(VaultStateChanged(bench.fleet.vault, VaultSealed("Vault is sealed")))

@@ -143,7 +143,7 @@ def test_next_daemon_finishes_when_killed_after_a_create(cluster: Cluster) -> No
     assert works(cluster, "a")
 
 
-def test_what_is_overdue_rotates_spread_out(cluster: Cluster) -> None:
+def test_overdue_accounts_rotate_min_spacing_apart(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(5)]
     entries = open_accounts(cluster, *names)
     cluster.configure(entries)
@@ -159,7 +159,7 @@ def test_what_is_overdue_rotates_spread_out(cluster: Cluster) -> None:
     assert [at for turn, at in enumerate(begun) if at < first + timedelta(milliseconds=600) * turn] == []
 
 
-def test_a_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
+def test_primary_rotates_after_its_secondaries(cluster: Cluster) -> None:
     parent, *children = open_accounts(cluster, "parent", "child1", "child2")
     entries = [parent, *(child | {"primary": "parent"} for child in children)]
     cluster.configure(entries)
@@ -573,7 +573,7 @@ def test_daemon_waits_for_windows_until_max_age(cluster: Cluster) -> None:
 # --- several of them -------------------------------------------------------------------------------------------
 
 
-def test_two_daemons_on_one_fleet_create_once(cluster: Cluster) -> None:
+def test_replicas_of_one_fleet_create_once(cluster: Cluster) -> None:
     names = [f"n{number}" for number in range(6)]
     cluster.configure(open_accounts(cluster, *names), defaults=QUICK)
     with ExitStack() as stack:
@@ -630,7 +630,7 @@ def test_cron_shards_rotate_the_whole_fleet(cluster: Cluster) -> None:
         (("rotate-now", "n0", "--shard", "0/2"), "--shard is for --all and --due"),
     ],
 )
-def test_a_wrong_shard_is_one_clear_line(cluster: Cluster, args: tuple[str, ...], message: str) -> None:
+def test_wrong_shard_is_one_clear_line(cluster: Cluster, args: tuple[str, ...], message: str) -> None:
     cluster.configure([{"name": "n0", "api_key": "keyn0", "path": "apps/n0"}])
     finished = cluster.run(*args)
     assert finished.code == 2

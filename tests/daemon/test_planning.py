@@ -14,7 +14,7 @@ def after(*accounts: str) -> Planning:
     return planning
 
 
-def test_one_failure_is_no_trouble_of_all() -> None:
+def test_single_planning_failure_is_no_general_failure() -> None:
     assert after().trouble(accounts=5) is None
     assert after("a").trouble(accounts=5) is None
     assert after("a").trouble(accounts=1) is None
@@ -36,7 +36,7 @@ def test_planned_job_shows_that_planning_works() -> None:
     assert planning.after_failure("a", "again").trouble(accounts=5) is None
 
 
-def test_an_account_that_needs_no_job_proves_nothing() -> None:
+def test_account_without_a_job_proves_no_planning() -> None:
     planning = after("a", "b").after_success("b", job_set=False)
     assert planning.trouble(accounts=5) == "fault of b"
     assert planning.failed == ("a",)

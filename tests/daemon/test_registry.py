@@ -191,7 +191,7 @@ def test_failure_without_a_journal_backs_off(bench: Bench) -> None:
     assert bench.jobs.at["a"] == bench.account("a").next_attempt_at
 
 
-def test_deferred_run_goes_on_when_the_outcome_says(bench: Bench) -> None:
+def test_deferred_run_continues_at_the_outcomes_time(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
@@ -252,7 +252,7 @@ def test_internal_error_after_a_run_blocks_no_account(bench: Bench, monkeypatch:
     assert bench.running() == ["a"]
 
 
-def test_expiring_document_is_rewritten_whatever_else_waits(bench: Bench) -> None:
+def test_expiring_document_is_rewritten_when_account_waits(bench: Bench) -> None:
     bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "1m"}, balance={"every": "off"})
     waits = rotated(31 * DAY, next_attempt_at=NOW + 30 * MINUTE, attempts=1)
     bench.load(a=waits)
@@ -503,7 +503,7 @@ def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str)
     assert bench.probe() == "a"
 
 
-def test_only_manual_requests_keep_their_distance(bench: Bench) -> None:
+def test_manual_requests_alone_keep_min_spacing(bench: Bench) -> None:
     bench.start("a", "b", "c", "d", daemon={"verify_interval": "365d", "resync_interval": "30d", "min_spacing": "1m"})
     bench.load(**{name: rotated() for name in "abcd"})
     bench.feed(BellRung(None))
@@ -521,7 +521,7 @@ def test_only_manual_requests_keep_their_distance(bench: Bench) -> None:
     assert sorted([*started, *bench.running()]) == ["a", "b", "c", "d"]
 
 
-def test_resync_takes_over_what_another_instance_did(bench: Bench) -> None:
+def test_resync_loads_the_changes_of_another_instance(bench: Bench) -> None:
     bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "1m"}, balance={"every": "off"})
     bench.load(a=rotated(31 * DAY, holder="other", lease_until=NOW + timedelta(hours=1)))
     bench.advance(MINUTE)

@@ -149,7 +149,7 @@ def test_watchdog_fires_when_a_thread_died(cluster: Cluster, manager: Manager, t
         process.communicate()
 
 
-def test_a_socket_may_be_an_abstract_one() -> None:
+def test_systemd_notifies_an_abstract_socket() -> None:
     with Manager(f"@rotator-test-{os.urandom(8).hex()}") as manager:
         Systemd({"NOTIFY_SOCKET": manager.address}).ready()
         manager.wait_for(lambda: manager.received == ["READY=1"])
@@ -184,12 +184,12 @@ def analyze(*args: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([tool, *args], capture_output=True, text=True, check=False)
 
 
-def test_systemd_finds_nothing_to_say_about_the_unit(unit: Path) -> None:
+def test_systemd_verifies_the_unit_without_warnings(unit: Path) -> None:
     done = analyze("verify", "--man=no", unit)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_unit_exposes_no_more_than_it_must(unit: Path) -> None:
+def test_unit_exposes_only_the_listed_privileges(unit: Path) -> None:
     done = analyze("security", "--offline=true", "--no-pager", "--json=short", f"--threshold={EXPOSURE * 10:.0f}", unit)
     assert done.returncode == 0, done.stdout
     found = {one["name"] for one in json.loads(done.stdout) if float(one["exposure"] or 0) > 0}

@@ -110,7 +110,7 @@ def test_failed_top_up_counts_and_is_not_repeated(shop: Cluster, stack: ExitStac
     assert topped_up(shop) == 1
 
 
-def test_one_of_two_replicas_tops_up_at_once(shop: Cluster, stack: ExitStack) -> None:
+def test_simultaneous_replicas_top_up_once(shop: Cluster, stack: ExitStack) -> None:
     results: list[TopUp | Withheld] = []
 
     class Overtaken(Vault):

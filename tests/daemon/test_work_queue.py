@@ -65,7 +65,7 @@ def test_discard_keeps_work_in_progress() -> None:
 
 
 @given(st.integers(1, 3), st.lists(st.tuples(st.sampled_from(["add", "take", "done"]), st.sampled_from("abcd"))))
-def test_no_account_is_lost_or_worked_on_twice(workers: int, steps: list[tuple[str, str]]) -> None:
+def test_queue_loses_no_account_and_repeats_none(workers: int, steps: list[tuple[str, str]]) -> None:
     queue = WorkQueue(workers)
     running: set[str] = set()
     wanted: set[str] = set()

@@ -56,7 +56,7 @@ def test_internal_error_of_work_is_answered_and_counted(bench: Bench) -> None:
     assert bench.count("rotator_internal_errors_total") == 1
 
 
-def test_inbox_shows_what_the_registry_knows(bench: Bench) -> None:
+def test_inbox_shows_the_state_of_the_registry(bench: Bench) -> None:
     bench.start("a")
     inbox = Inbox(lambda: datetime.now(UTC))
     inbox.attach(bench.registry, SettingsLoaded(bench.fleet))

@@ -52,7 +52,7 @@ def test_shard_is_the_same_in_every_process() -> None:
     assert [index for one in FLEET[:12] for index in owners([one], 4)] == [3, 1, 0, 3, 0, 0, 2, 3, 2, 3, 0, 2]
 
 
-def test_it_is_read_as_it_is_written() -> None:
+def test_parse_shard_reads_index_and_count() -> None:
     assert parse_shard("2/4") == Shard(2, 4)
     assert str(parse_shard("0/1")) == "0/1"
 
@@ -65,7 +65,9 @@ def test_it_is_read_as_it_is_written() -> None:
         ({"HOSTNAME": "my-rotator-0"}, 0),
     ],
 )
-def test_kubernetes_says_which_part(variables: dict[str, str], index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_shard_has_the_index_of_kubernetes(
+    variables: dict[str, str], index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("JOB_COMPLETION_INDEX", "HOSTNAME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

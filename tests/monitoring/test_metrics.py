@@ -200,7 +200,7 @@ def test_state_is_the_first_that_applies(case: str) -> None:
     assert state(account, NOW) is expected
 
 
-def test_every_account_is_counted_in_one_state() -> None:
+def test_account_is_counted_in_one_state() -> None:
     accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
     samples = scrape(Metrics(), fleet(*accounts, IN_GRACE))
     counted = {each: samples[series("accounts", state=each)] for each in State}
@@ -253,7 +253,7 @@ def test_token_expiry_is_exported_when_known() -> None:
 # --- counters -----------------------------------------------------------------------------------------------------
 
 
-def test_every_counter_starts_at_zero() -> None:
+def test_counters_start_at_zero() -> None:
     samples = scrape(Metrics(), fleet())
     expected = [
         *(series("rotations_total", result=result, trigger=trigger) for result in Result for trigger in Trigger),
@@ -379,7 +379,7 @@ def test_refused_configuration_shows_until_one_is_loaded() -> None:
     assert scrape(metrics, fleet())[series("config_reloads_total", result="failed")] == 1
 
 
-def test_two_metrics_objects_share_nothing() -> None:
+def test_metrics_objects_share_nothing() -> None:
     one, other = Metrics(), Metrics()
     one.missed()
     assert scrape(other, fleet())[series("jobs_missed_total")] == 0

@@ -86,7 +86,7 @@ def test_published_value_that_is_refused_cannot_be_adopted() -> None:
     assert raised.value.next_command == Command.of("adopt", "shop")
 
 
-def test_added_secret_in_the_free_slot_is_moved_first() -> None:
+def test_added_secret_in_free_slot_is_moved_first() -> None:
     world = answered()
     run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
     added = world.provider.add("shopkey", "ByHand000001")

@@ -58,7 +58,7 @@ def test_wrong_id_calls_no_secret_unknown() -> None:
     assert set(world.live) == {old, new}
 
 
-def test_published_secret_cannot_be_resolved_after_a_wrong_id() -> None:
+def test_resolve_refuses_published_secret_after_a_wrong_id() -> None:
     world, old, new = two_secrets()
     adopt(world, NEW, old)
     operator = Operator(world.rotation())
@@ -81,7 +81,7 @@ def test_wrong_id_is_corrected_by_the_right_one() -> None:
     assert world.vault.versions["apps/shop"][-1]["secret_id"] == new
 
 
-def test_rotation_leads_out_of_a_wrong_id_where_there_is_room() -> None:
+def test_rotation_corrects_a_wrong_id_when_room_remains() -> None:
     world, old, new = two_secrets(max_secrets=3)
     outcome = adopt(world, NEW, old)
     assert outcome.next_command == Command.of("rotate-now", "shop")
@@ -97,7 +97,7 @@ def test_rotation_leads_out_of_a_wrong_id_where_there_is_room() -> None:
     assert len(world.live) == 1
 
 
-def test_document_names_no_id_that_a_person_named_beside_others() -> None:
+def test_document_has_no_id_named_beside_others() -> None:
     world, old, _ = two_secrets()
     adopt(world, NEW, old)
     assert world.vault.versions["apps/shop"][-1]["secret_id"] is None
@@ -121,7 +121,7 @@ def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, st
     return world, mine, own, other
 
 
-def test_published_secret_that_was_retiring_survives_a_wrong_id() -> None:
+def test_readopted_retiring_secret_survives_a_wrong_id() -> None:
     """B2: it was revoked when the grace period of its own entry was over."""
     world, mine, own, other = back_to_a_retiring_secret()
     outcome = adopt(world, mine, other, replace_working=True)
@@ -134,14 +134,14 @@ def test_published_secret_that_was_retiring_survives_a_wrong_id() -> None:
     assert set(world.live) == {own}
 
 
-def test_right_id_beside_a_retiring_secret_ends_in_its_revocation() -> None:
+def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
     world, _, own, other = back_to_a_retiring_secret()
     assert run_for_days(world).result is Result.OK
     assert own not in world.live
     assert world.vault.versions["apps/shop"][-1]["secret_id"] == other
 
 
-def test_answered_id_is_not_replaced_by_a_wrong_one() -> None:
+def test_answered_id_stays_when_wrong_one_is_named() -> None:
     world = watched()
     world.provider.add("shopkey", OLD)
     world.publish(OLD)
@@ -159,7 +159,7 @@ def test_answered_id_is_not_replaced_by_a_wrong_one() -> None:
     assert adopt(world, value, own, retire={stranger}).result is Result.OK
 
 
-def test_recorded_id_of_the_brought_value_is_not_another_value_s() -> None:
+def test_recorded_id_of_adopted_value_is_not_anothers() -> None:
     """A person published another secret by hand, and goes back before a run has seen it."""
     world = watched()
     world.provider.add("shopkey", OLD)
@@ -178,7 +178,7 @@ def test_recorded_id_of_the_brought_value_is_not_another_value_s() -> None:
     assert world.journal.current.learned is Learned.PERSON
 
 
-def test_wrong_id_of_a_compromised_secret_retires_no_other() -> None:
+def test_wrong_id_of_compromised_secret_retires_no_other() -> None:
     world, mine, own, other = back_to_a_retiring_secret(max_secrets=4)
     third = world.provider.add("shopkey", "Elsewhere00001")
     adopt(world, mine, third, replace_working=True)

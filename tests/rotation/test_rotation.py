@@ -705,7 +705,7 @@ def test_adoption_does_not_revoke_a_younger_secret() -> None:
     assert len(world.live) == 2
 
 
-def test_two_possible_ids_are_ambiguous_until_named() -> None:
+def test_published_id_is_ambiguous_when_two_are_possible() -> None:
     world = World()
     world.provider.add("shopkey", "OlderSecret001")
     world.clock.wait(DAY)
@@ -1029,7 +1029,7 @@ def test_adopt_replaces_a_refused_published_secret() -> None:
 # --- a provider that contradicts itself ----------------------------------------------------------------------
 
 
-def test_one_401_with_two_instances_keeps_published_secret() -> None:
+def test_published_secret_stays_after_401_with_two_instances() -> None:
     world, _ = in_overlap()
     one, other = world.rotation(), world.rotation()
     other.state.observe()
@@ -1041,14 +1041,14 @@ def test_one_401_with_two_instances_keeps_published_secret() -> None:
     assert world.consumer_works()
 
 
-def test_one_401_undoes_no_rotation() -> None:
+def test_single_401_undoes_no_rotation() -> None:
     world, new = in_overlap()
     world.provider.refusals = 1
     world.rotation().run()
     assert world.published == new
 
 
-def test_one_401_does_not_republish_a_compromised_secret() -> None:
+def test_single_401_republishes_no_compromised_secret() -> None:
     world = adopted()
     world.provider.fault = "late"
     outcome = rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
@@ -1076,7 +1076,7 @@ def test_published_secret_stays_when_revocations_get_401() -> None:
     assert len(published) == 1
 
 
-def test_one_401_rotates_no_secondary_before_its_time() -> None:
+def test_single_401_rotates_no_secondary_early() -> None:
     world = adopted(secondary=True)
     world.provider.refusals = 1
     assert not world.rotation().run().published
@@ -1548,7 +1548,7 @@ def test_stopped_run_defers_and_begins_nothing() -> None:
     assert list(world.live.values()) == [FIRST]
 
 
-def test_failure_after_publishing_says_what_changed() -> None:
+def test_failure_after_publishing_names_the_change() -> None:
     world = adopted(grace=timedelta(), max_secrets=3)
     rotation = world.rotation(fresh_after=world.clock())
     run_until(rotation, Publish, then_perform=False)

@@ -206,7 +206,7 @@ def test_adopt_refuses_an_id_answered_to_another() -> None:
     assert world.published == published
 
 
-def test_adopt_retires_only_what_a_person_names() -> None:
+def test_adopt_retires_named_ids_only() -> None:
     world = two_secrets(grace=timedelta(minutes=5))
     outcome = adopt(world, NEW, "id-002", retire={"id-001"})
     assert outcome.result is Result.OK
@@ -217,7 +217,7 @@ def test_adopt_retires_only_what_a_person_names() -> None:
 
 @pytest.mark.parametrize("lists", [1, 3, 6])
 @pytest.mark.parametrize("compromised", [False, True])
-def test_a_list_without_a_retiring_id_forgets_nothing(lists: int, compromised: bool) -> None:
+def test_list_without_a_retiring_id_forgets_nothing(lists: int, compromised: bool) -> None:
     """B2: one list without a retiring id made rotator forget it, compromised or not."""
     world = World(grace=timedelta(hours=1))
     world.provider.add("shopkey", OLD)
@@ -256,7 +256,7 @@ def test_elimination_takes_no_wrong_id_while_lists_lag(lag: int, pause: int) -> 
     assert world.consumer_works()
 
 
-def test_adoption_waits_for_no_list() -> None:
+def test_adoption_does_not_wait_for_lists() -> None:
     """The ordinary adoption takes no longer than its requests, whatever the command may wait for."""
     world = World()
     world.provider.add("shopkey", OLD)

@@ -36,7 +36,7 @@ def delete(shop: Shop, path: str) -> None:
     shop.cluster.vault("DELETE", f"{shop.cluster.mount}/data/{path}")
 
 
-def test_a_daemon_keeps_documents_that_expire(shop: Shop) -> None:
+def test_daemon_rewrites_documents_before_they_expire(shop: Shop) -> None:
     """B8: they vanished by themselves. The provider is not asked: an outage must not delete a good secret."""
     assert_ok(shop.adopted().rotate())
     before = shop.cluster.document(shop.path)
@@ -80,7 +80,7 @@ def test_check_fails_where_documents_expire_too_soon(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("command", ["rotate-now main --compromised", "rotate-now --due"])
-def test_a_lost_journal_is_loud_and_revokes_nothing(shop: Shop, command: str) -> None:
+def test_lost_journal_is_reported_and_revokes_nothing(shop: Shop, command: str) -> None:
     """A journal with a version but no data is lost, not new: what was retiring is not known any more."""
     assert_ok(shop.adopted().rotate())
     live = shop.live
@@ -95,7 +95,7 @@ def test_a_lost_journal_is_loud_and_revokes_nothing(shop: Shop, command: str) ->
         assert shop.live == live
 
 
-def test_a_lost_journal_is_adopted_again(shop: Shop) -> None:
+def test_lost_journal_is_adopted_again(shop: Shop) -> None:
     assert_ok(shop.adopted().rotate())
     live, own = shop.live, shop.id_of(shop.published)
     delete(shop, f"rotator/journal/{shop.name}")
@@ -109,7 +109,7 @@ def test_a_lost_journal_is_adopted_again(shop: Shop) -> None:
     assert shop.live == live
 
 
-def test_a_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
+def test_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
     """B10: "nothing is published yet" was also said of a deleted document."""
     shop.adopted()
     delete(shop, shop.path)
@@ -123,7 +123,7 @@ def test_a_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
     assert_ok(shop.rotate("--wait", "20s"))
 
 
-def test_a_daemon_tells_a_lost_journal_once(shop: Shop) -> None:
+def test_daemon_logs_a_lost_journal_once(shop: Shop) -> None:
     """B8: the log said "changed by hand" at every look."""
     marker = Shop(shop.cluster, api_key="markerk1", path="apps/marker", name="marker").open()
     shop.configure({"name": marker.name, "api_key": marker.api_key, "path": marker.path})

@@ -90,7 +90,7 @@ HELD_UP = Scenario(
     ],
     ids=lambda scenario: scenario.name,
 )
-def test_one_runner_keeps_every_invariant_in_every_state(scenario: Scenario) -> None:
+def test_scenario_keeps_every_invariant_in_every_state(scenario: Scenario) -> None:
     found = search(scenario)
     assert found.broken is None, found.told()
     assert found.complete

@@ -35,7 +35,7 @@ def assert_untouched(shop: Shop, foreign: Mapping[str, Any], *, journal: bool = 
     assert bool(shop.journal) == journal
 
 
-def test_adopt_leaves_a_foreign_document_alone(shop: Shop, foreign: Mapping[str, Any]) -> None:
+def test_adopt_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[str, Any]) -> None:
     """B6: the foreign value was tried with the own key, so that it "does not work", and was overwritten."""
     for options in (["--replace"], ["--replace-foreign", shop.api_key]):
         refused = shop.adopt(shop.first, "--secret-id", shop.id_of(shop.first), *options)
@@ -45,7 +45,7 @@ def test_adopt_leaves_a_foreign_document_alone(shop: Shop, foreign: Mapping[str,
 
 
 @pytest.mark.parametrize("command", ["rotate-now main --compromised", "rotate-now --due"])
-def test_no_run_touches_a_foreign_document(shop: Shop, foreign: Mapping[str, Any], command: str) -> None:
+def test_run_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[str, Any], command: str) -> None:
     failed = shop.run(*command.split(), "--json")
     assert failed.code == 1, failed
     assert failed.json["accounts"][0]["reason"] == "foreign_document"
@@ -71,7 +71,7 @@ def test_replace_foreign_replaces_a_foreign_document(shop: Shop, foreign: Mappin
         assert_ok(shop.rotate())
 
 
-def test_a_secondary_rescues_nothing_over_a_foreign_document(cluster: Cluster) -> None:
+def test_secondary_rescues_nothing_over_a_foreign_document(cluster: Cluster) -> None:
     """B6: the value was refused, so a rescue created another one through the primary."""
     parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
     other = Shop(cluster, api_key=FOREIGN).open()
@@ -101,7 +101,7 @@ def test_foreign_primary_document_is_no_credential(cluster: Cluster) -> None:
     assert not [entry for entry in cluster.emulator.requests if entry.authenticated_as == FOREIGN]
 
 
-def test_an_absent_api_key_is_not_foreign(shop: Shop) -> None:
+def test_absent_api_key_is_not_foreign(shop: Shop) -> None:
     shop.cluster.put(shop.path, {"api_secret": shop.first})
     with shop.consumer():
         assert_ok(shop.rotate("--due"))

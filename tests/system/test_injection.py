@@ -85,7 +85,7 @@ def test_log_escapes_control_characters_of_events(form: Form, text: str) -> None
 
 @HOSTILE
 @pytest.mark.parametrize("form", FORMS)
-def test_no_text_of_an_exception_does(form: Form, text: str) -> None:
+def test_log_escapes_control_characters_of_exceptions(form: Form, text: str) -> None:
     out = io.StringIO()
     configure("info", form, out)
     try:
@@ -98,7 +98,7 @@ def test_no_text_of_an_exception_does(form: Form, text: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=40))
-def test_no_text_at_all_does(text: str) -> None:
+def test_log_escapes_control_characters_of_any_text(text: str) -> None:
     for form in FORMS:
         out = io.StringIO()
         configure("info", form, out)
@@ -107,7 +107,7 @@ def test_no_text_at_all_does(text: str) -> None:
     structlog.reset_defaults()
 
 
-def test_what_is_plain_is_shown_as_it_is() -> None:
+def test_log_shows_plain_text_unchanged() -> None:
     out = io.StringIO()
     configure("info", "console", out)
     structlog.get_logger().warning("rotation.failed", account="zürich", error="no: it's “so”")
@@ -117,7 +117,7 @@ def test_what_is_plain_is_shown_as_it_is() -> None:
 
 
 @HOSTILE
-def test_an_error_is_shown_with_everything_spelled_out(text: str) -> None:
+def test_error_escapes_control_characters(text: str) -> None:
     shown = str(RotatorError(f"the holder {text} is at work", unchanged=text, next_step=text))
     assert PLAIN.fullmatch(shown.replace("é", "")), ascii(shown)
 
@@ -179,7 +179,7 @@ def assert_plain(here: Here, *args: str, codes: tuple[int, ...], shows: str, **e
         assert not line.startswith(FORGED), finished
 
 
-def test_a_provider_s_words_stay_words(payments: Payments, here: Here) -> None:
+def test_provider_text_is_printed_as_plain_text(payments: Payments, here: Here) -> None:
     said = {
         "title": EVERYTHING,
         "detail": EVERYTHING,
@@ -212,7 +212,7 @@ def test_output_shows_ids_with_markup_unchanged(payments: Payments, here: Here) 
         assert_plain(here, "status", codes=(0,), shows=":skull:", **at)
 
 
-def test_words_that_somebody_put_into_vault_stay_words(payments: Payments, here: Here) -> None:
+def test_vault_documents_are_printed_as_plain_text(payments: Payments, here: Here) -> None:
     words = EVERYTHING
     secret = payments.first.get_secret_value()
     payments.cluster.put(payments.path, {"api_secret": secret, "secret_id": words, "rotated_at": words})
@@ -232,7 +232,7 @@ def test_words_that_somebody_put_into_vault_stay_words(payments: Payments, here:
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])
-def test_a_vault_s_words_stay_words(payments: Payments, here: Here, status: int) -> None:
+def test_vault_errors_are_printed_as_plain_text(payments: Payments, here: Here, status: int) -> None:
     said = {"errors": [EVERYTHING, "1 error occurred: " + EVERYTHING], "warnings": [EVERYTHING], "version": EVERYTHING}
     with Server(status, said).running() as url:
         for args in (["check"], ["status"]):

@@ -143,7 +143,7 @@ EXPECTED_CALLS = 18
 
 
 @pytest.mark.parametrize("action", [KILL_BEFORE, KILL_AFTER, LOSE])
-def test_a_rotation_survives_it_at_every_call(cluster: Cluster, action: str) -> None:
+def test_rotation_survives_a_fault_at_every_call(cluster: Cluster, action: str) -> None:
     first, *rest = patients(cluster, EXPECTED_CALLS + 1, adopted=True)
     calls = calls_of_a_rotation(first)
     assert len(calls) == EXPECTED_CALLS, "\n".join(map(str, calls))
@@ -185,7 +185,7 @@ def test_rotation_survives_when_every_change_is_unanswered(cluster: Cluster) -> 
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_two_runs_at_once_never_both_create(cluster: Cluster, round_: int) -> None:
+def test_simultaneous_runs_create_once(cluster: Cluster, round_: int) -> None:
     (patient,) = patients(cluster, 1)
     with Consumer(cluster, patient.api_key, patient.path) as consumer:
         both = [cluster.fork("rotate-now", patient.name, "--json") for _ in range(2)]
@@ -268,7 +268,7 @@ def test_stopped_process_changes_nothing_when_lease_expired(cluster: Cluster) ->
     patient.assert_healthy()
 
 
-def test_the_scan_for_secrets_would_find_one(cluster: Cluster) -> None:
+def test_leak_scan_finds_a_printed_secret(cluster: Cluster) -> None:
     value = "a" + secrets.token_hex(10)
     cluster.remember(value)
     cluster.outputs.append(f"oops {value}")
@@ -277,7 +277,7 @@ def test_the_scan_for_secrets_would_find_one(cluster: Cluster) -> None:
     cluster.outputs.clear()
 
 
-def test_a_slow_provider_is_waited_for(cluster: Cluster) -> None:
+def test_candidate_of_slow_provider_is_awaited(cluster: Cluster) -> None:
     """What is created does not authenticate for a while: it is published only when it does."""
     tried_too_early = threading.Event()
 

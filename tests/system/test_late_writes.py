@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(280)
 FIRST, OTHER = "FirstSecret001", "OtherSecret001"
 
 
-def test_an_interrupted_adoption_never_publishes_a_revoked_secret(cluster: Cluster) -> None:
+def test_interrupted_adoption_never_publishes_a_revoked_secret(cluster: Cluster) -> None:
     """B3: `adopt` of a retiring secret, its write held up, the process killed; another instance revokes what is due."""
     shop = Shop(cluster).open()
     shop.configure()
@@ -176,7 +176,7 @@ def test_killed_restore_of_an_earlier_secret_is_harmless() -> None:
 
 
 @pytest.mark.parametrize("edit", ["same version deleted", "another value"])
-def test_a_persons_edit_in_the_middle_is_harmless(edit: str) -> None:
+def test_edit_by_hand_after_killed_adoption_is_harmless(edit: str) -> None:
     """A dead adoption's mark, and a person who deletes and undeletes the document, or writes another value."""
     at = next(at for at in count() if _is_publish(at))
     for landing in range(30):
@@ -215,7 +215,7 @@ def _is_publish(at: int) -> bool:
     return len(world.vault.versions["apps/shop"]) > before
 
 
-def test_two_deaths_in_a_row_are_harmless() -> None:
+def test_second_killed_instance_is_harmless() -> None:
     """The instance that ends a dead adoption's write dies as well, and both writes land late, in either order."""
     at = next(at for at in count() if _is_publish(at))
     for second_at in count():
@@ -301,7 +301,7 @@ def test_adoption_is_harmless_when_writes_are_unanswered(fate: str) -> None:
             break
 
 
-def test_a_revocation_under_way_is_waited_for() -> None:
+def test_adoption_waits_for_a_revocation_in_progress() -> None:
     """A DELETE is on its way when its secret is adopted: it lands before the secret is published, or not at all."""
     for at in count():
         for landing in count():

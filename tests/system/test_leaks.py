@@ -229,7 +229,7 @@ def everything(call: Call) -> bool:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("echo", VAULT.values(), ids=VAULT)
-def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) -> None:
+def test_secret_repeated_by_vault_is_shown_nowhere(scene: Scene, echo: Echo) -> None:
     scene.echo = echo
     with scene.cluster.daemon(env=scene.environment) as daemon:
         daemon.wait_until_ready()
@@ -254,7 +254,7 @@ def test_no_place_shows_a_secret_that_vault_repeats(scene: Scene, echo: Echo) ->
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("echo", PROVIDER.values(), ids=PROVIDER)
-def test_no_sink_shows_a_secret_of_the_provider(scene: Scene, echo: Echo) -> None:
+def test_secret_repeated_by_the_provider_is_shown_nowhere(scene: Scene, echo: Echo) -> None:
     scene.echo = echo
     scene.command("rotate-now", "a", "b", "--json")
     scene.at_provider = lambda call: call.method == "POST"
@@ -286,7 +286,7 @@ def test_error_shows_no_secret_of_another_account(scene: Scene) -> None:
     scene.assert_no_secret()
 
 
-def test_no_sink_shows_a_secret_of_old_journals(scene: Scene) -> None:
+def test_secret_of_old_journals_is_shown_nowhere(scene: Scene) -> None:
     """What an earlier version recorded is masked by whatever the process knows when it shows it."""
     scene.command("rotate-now", "--all")
     secret, token = scene.cluster.document("apps/a")["api_secret"], scene.cluster.bao.root_token.get_secret_value()
@@ -303,7 +303,7 @@ def test_no_sink_shows_a_secret_of_old_journals(scene: Scene) -> None:
         assert not leaks(text, token), f"{place}:\n{text}"
 
 
-def test_no_sink_shows_a_secret_in_api_key(scene: Scene) -> None:
+def test_secret_in_api_key_is_shown_nowhere(scene: Scene) -> None:
     """Somebody mixed up two fields: the message about a foreign document names the account by the secret."""
     (secret,) = (value.get_secret_value() for value in scene.cluster.emulator.live("keya").values())
     scene.cluster.put("apps/a", {"api_key": secret, "api_secret": secret})
@@ -315,7 +315,7 @@ def test_no_sink_shows_a_secret_in_api_key(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "[http"])
-def test_no_command_shows_the_credentials_of_a_proxy(scene: Scene, scheme: str) -> None:
+def test_proxy_credentials_are_shown_by_no_command(scene: Scene, scheme: str) -> None:
     password = "Proxy0Pass9word"
     scene.cluster.remember(password)
     proxy = f"{scheme}://someone:{password}@127.0.0.1:9"
@@ -339,7 +339,7 @@ def test_no_command_shows_the_credentials_of_a_proxy(scene: Scene, scheme: str) 
 
 
 @pytest.mark.parametrize("answer", [407, 502])
-def test_no_command_shows_what_a_proxy_says(scene: Scene, answer: int) -> None:
+def test_answer_of_a_proxy_is_shown_nowhere(scene: Scene, answer: int) -> None:
     """A proxy that refuses a tunnel, with the credentials in its reason and in its page."""
 
     def refuse(call: Call) -> Answer:

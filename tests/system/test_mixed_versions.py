@@ -73,7 +73,7 @@ NEWER = [
 ]
 
 
-def test_a_newer_journal_stops_every_command(shop: Shop) -> None:
+def test_newer_journal_stops_every_command(shop: Shop) -> None:
     """B9: nothing of the account is written, and nothing is sent to the provider."""
     value = new_secret()
     shop.cluster.remember(value)
@@ -98,7 +98,7 @@ def test_a_newer_journal_stops_every_command(shop: Shop) -> None:
     assert shop.requests() == asked
 
 
-def test_a_newer_journal_hides_no_other_account(shop: Shop) -> None:
+def test_newer_journal_hides_no_other_account(shop: Shop) -> None:
     other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
     shop.configure({"name": other.name, "api_key": other.api_key, "path": other.path})
     other.adopted()
@@ -113,7 +113,7 @@ def test_a_newer_journal_hides_no_other_account(shop: Shop) -> None:
     assert shop.journal == newer
 
 
-def test_a_daemon_leaves_a_newer_journal_alone(shop: Shop) -> None:
+def test_daemon_leaves_a_newer_journal_unchanged(shop: Shop) -> None:
     newer = shop.journal | {"format": 99, "rotated_at": "2025-01-01T00:00:00Z"}
     shop.cluster.put(JOURNAL, newer)
     asked = {operation: shop.requests(operation) for operation in Operation}
@@ -132,7 +132,7 @@ def test_a_daemon_leaves_a_newer_journal_alone(shop: Shop) -> None:
     [{"trigger": "telepathy"}, {"current_id": {"id": "x", "learned": "guessed"}}, {"retiring": [{"id": 7}]}],
     ids=lambda strange: next(iter(strange)),
 )
-def test_an_unreadable_journal_is_left_alone(shop: Shop, strange: dict[str, Any]) -> None:
+def test_unreadable_journal_is_left_unchanged(shop: Shop, strange: dict[str, Any]) -> None:
     """B9: an unknown value was answered with the advice to delete the journal."""
     journal = shop.journal | strange
     shop.cluster.put(JOURNAL, journal)

@@ -82,7 +82,7 @@ def provider_process(shop: Shop) -> Iterator[Provider]:
 
 
 @pytest.mark.parametrize("by", ["command", "daemon"])
-def test_a_compromised_request_outlives_an_unavailable_provider(cluster: Cluster, by: str) -> None:
+def test_compromised_request_outlives_an_unavailable_provider(cluster: Cluster, by: str) -> None:
     """B4: the provider is stopped, `--compromised` fails; once it is back, the leaked secret goes."""
     shop = Shop(cluster)
     with provider_process(shop) as provider:
@@ -142,7 +142,7 @@ def bring_forward(shop: Shop) -> None:
 # --- on real servers ---------------------------------------------------------------------------------------------
 
 
-def test_a_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> None:
+def test_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> None:
     """B4: a scheduled candidate waits; `--compromised` is killed right after it published: no day of grace."""
     leaked = shop.id_of(shop.first)
     shop.configure(verify_timeout="1s")
@@ -199,7 +199,7 @@ def test_compromised_request_runs_when_a_date_lies_ahead(shop: Shop) -> None:
     assert list(shop.live.values()) == [shop.published]
 
 
-def test_two_compromised_commands_at_once_rotate_once(shop: Shop) -> None:
+def test_simultaneous_compromised_commands_rotate_once(shop: Shop) -> None:
     """Both mean the secret that was published when they asked: the second asks while the first creates."""
     shop.configure(sections={"account_api": {"timeout": "1m"}, "daemon": {"lease": "5m"}})
     gate = Gate(hold=lambda call: call.startswith("provider POST"))
@@ -272,7 +272,7 @@ def test_request_under_another_lease_is_carried_out(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
-def test_a_deferred_manual_request_is_withdrawn(shop: Shop) -> None:
+def test_deferred_manual_request_is_withdrawn(shop: Shop) -> None:
     """The account's own rules defer it: that is said, and nobody is surprised by a rotation later."""
     assert_ok(shop.rotate())
     full = shop.rotate("--json")
@@ -295,7 +295,7 @@ def test_request_is_reported_lost_when_not_recorded(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
-def test_an_edit_of_another_field_is_no_replacement(shop: Shop) -> None:
+def test_edit_of_another_field_is_no_replacement(shop: Shop) -> None:
     """A request speaks of a secret. It stays when somebody changes another field of the document."""
     shop.cluster.emulator.faults.add("any:503:*")
     assert shop.rotate("--force").code == 1
@@ -358,7 +358,7 @@ def test_compromised_request_survives_a_kill_at_every_request(fate: str, before:
 
 
 @pytest.mark.parametrize("fault", ["lost-before", "lost-after", "late"])
-def test_a_compromised_request_survives_lost_answers(fault: str) -> None:
+def test_compromised_request_survives_lost_answers(fault: str) -> None:
     """The answer of the create, then that of the revocation, is lost; a late create lands at the worst moment."""
     for target in ("create_secret", "revoke_secret"):
         world = adopted()
@@ -380,7 +380,7 @@ def test_a_compromised_request_survives_lost_answers(fault: str) -> None:
         assert FIRST not in world.live.values()
 
 
-def test_a_stronger_request_replaces_a_weaker_one() -> None:
+def test_stronger_request_replaces_a_weaker_one() -> None:
     world = adopted()
     world.provider.refusals = 10_000
     seen = []
@@ -397,7 +397,7 @@ def test_a_stronger_request_replaces_a_weaker_one() -> None:
     assert list(world.live.values()) == [world.published]
 
 
-def test_a_done_request_begins_nothing() -> None:
+def test_done_request_starts_no_rotation() -> None:
     """A request begins a rotation only while its secret is published, whatever clocks say."""
     world = adopted()
     world.rotation(fresh_after=world.clock(), compromised=True).run()

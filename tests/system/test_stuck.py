@@ -66,7 +66,7 @@ def test_account_recovers_when_person_fills_it_beside_candidate(shop: Shop, how:
     assert shop.published in shop.live.values()
 
 
-def test_a_provider_that_allows_fewer_secrets_than_configured(shop: Shop) -> None:
+def test_account_recovers_when_provider_allows_fewer_secrets(shop: Shop) -> None:
     """B5: `max_secrets = 3`, and the provider allows 2; one of them is rotator's own retiring secret."""
     shop.configure(grace="1h", sections={"account_api": {"max_secrets": 3}})
     assert_ok(shop.rotate())
@@ -76,7 +76,7 @@ def test_a_provider_that_allows_fewer_secrets_than_configured(shop: Shop) -> Non
     assert shop.published in shop.live.values()
 
 
-def test_a_slot_that_is_taken_before_the_create(shop: Shop) -> None:
+def test_account_recovers_when_last_slot_is_taken_first(shop: Shop) -> None:
     """B5: somebody takes the last slot between the list and the create."""
     taken = ""
 
@@ -265,7 +265,7 @@ def only_strangers_left(*, secondary: bool) -> Reader:
 @pytest.mark.parametrize("options", [(), ("--force",), ("--compromised",), ("--due",)], ids=" ".join)
 @pytest.mark.parametrize("secondary", [False, True], ids=["with its own secrets", "with a primary"])
 @pytest.mark.parametrize("stuck", [published_revoked_by_hand, only_strangers_left])
-def test_the_advised_commands_repair_a_refused_secret(
+def test_advised_commands_repair_a_refused_secret(
     stuck: Callable[..., Reader], options: tuple[str, ...], secondary: bool
 ) -> None:
     """Consumers have an outage to begin with. The advice ends it; each time it needs another thing of a person."""
@@ -298,7 +298,9 @@ STUCK: list[Callable[[], Reader]] = [
 @pytest.mark.parametrize("options", [(), ("--force",), ("--compromised",)], ids=["plain", "force", "compromised"])
 @pytest.mark.parametrize("stuck", STUCK, ids=lambda stuck: stuck.__name__)
 @pytest.mark.parametrize("later", [timedelta(), timedelta(minutes=10)], ids=["at once", "later"])
-def test_the_advised_commands_lead_out(stuck: Callable[[], Reader], options: tuple[str, ...], later: timedelta) -> None:
+def test_advised_commands_let_the_account_recover(
+    stuck: Callable[[], Reader], options: tuple[str, ...], later: timedelta
+) -> None:
     reader = stuck()
     world = reader.world
     world.clock.wait(later)
@@ -319,7 +321,7 @@ def test_the_advised_commands_lead_out(stuck: Callable[[], Reader], options: tup
 
 @pytest.mark.parametrize("stuck", [put_by_hand, adopted_by_hand, fewer_allowed, full_of_its_own])
 @pytest.mark.parametrize("options", [("--force",), ("--compromised",)], ids=["force", "compromised"])
-def test_force_and_compromised_lead_out_within_one_command(
+def test_force_and_compromised_recover_account_with_one_command(
     stuck: Callable[[], Reader], options: tuple[str, ...]
 ) -> None:
     reader = stuck()

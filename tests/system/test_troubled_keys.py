@@ -49,7 +49,7 @@ def knows_age(daemon: Running, shop: Shop) -> bool:
     return str(daemon.status(shop.name)["rotated_at"])[:19] == str(shop.journal["rotated_at"])[:19]
 
 
-def test_a_daemon_rotates_healthy_accounts_beside_unverified_candidates(cluster: Cluster, shops: list[Shop]) -> None:
+def test_daemon_rotates_healthy_accounts_beside_unverified_candidates(cluster: Cluster, shops: list[Shop]) -> None:
     """C4: both workers waited for candidates, looking often, while healthy accounts were due."""
     never, well = shops[:2], shops[2:]
     creates = {f"provider POST /accounts/{shop.api_key}/secrets" for shop in never}

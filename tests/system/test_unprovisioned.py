@@ -36,7 +36,7 @@ def about_the_child(child: Shop) -> int:
     return sum(entry.api_key == child.api_key for entry in child.cluster.emulator.requests)
 
 
-def test_an_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
+def test_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
     """B7: its rotator created a secret through the primary, until both slots were used."""
     published, live = child.cluster.document(child.path), child.live
     child.cluster.emulator.faults.add(CHILD)
@@ -63,7 +63,7 @@ def test_an_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
     assert list(child.live.values()) == [child.published], "the compromised request was forgotten"
 
 
-def test_a_daemon_leaves_an_unprovisioned_account_alone(child: Shop, tmp_path: Path) -> None:
+def test_daemon_rarely_asks_for_an_unprovisioned_account(child: Shop, tmp_path: Path) -> None:
     """B7: 128 requests in six minutes; now a handful. The clock is set, and nobody waits for it."""
     child.cluster.put(f"rotator/journal/{child.name}", child.journal | {"rotated_at": "2026-01-01T00:00:00Z"})
     child.cluster.emulator.faults.add(CHILD)

@@ -223,7 +223,7 @@ def test_answer_is_reused_for_its_period() -> None:
     assert len(calls) == 3  # two formats, and the status
 
 
-def test_nothing_is_rendered_for_clients_that_have_gone() -> None:
+def test_rendering_is_skipped_for_clients_that_have_gone() -> None:
     slow = Slow()
     with serving(app(slow.tell), "127.0.0.1:0") as address, ThreadPoolExecutor(1) as pool:
         first = pool.submit(httpx.get, f"http://{address}/metrics", timeout=PATIENCE)
@@ -312,7 +312,7 @@ def test_unknown_path_is_not_repeated_in_the_answer(server: Served) -> None:
         ("rotator.ops.svc.evil.example.com:9464", False),
     ],
 )
-def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
+def test_unknown_hosts_are_refused_except_for_health(host: str, allowed: bool) -> None:
     named = App(lambda: CALM, Metrics(), allowed_hosts=lambda: ["rotator.ops.svc", "*.shards.svc"])
     with (
         serving(named, "127.0.0.1:0") as address,
@@ -330,7 +330,7 @@ def test_only_known_host_names_are_answered(host: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"])
-def test_only_get_and_head_are_accepted(server: Served, method: str) -> None:
+def test_methods_except_get_and_head_are_refused(server: Served, method: str) -> None:
     answer = server.client.request(method, "/api/status")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
@@ -348,7 +348,7 @@ def test_request_with_a_body_is_refused(server: Served, content: bytes | Iterato
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-def test_every_answer_has_security_headers(server: Served, path: str) -> None:
+def test_answers_have_security_headers(server: Served, path: str) -> None:
     headers = server.client.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"

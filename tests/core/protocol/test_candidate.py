@@ -84,7 +84,7 @@ def test_published_candidate_is_committed() -> None:
     assert commit(case_of(PREPARED, seen())) is None
 
 
-def test_working_candidate_is_published_with_the_answered_id_only() -> None:
+def test_working_candidate_is_published_with_an_answered_id() -> None:
     assert step_of(ANSWERED, WORKS) == Publish("c")
     assert step_of(PREPARED, WORKS) == Publish(None)
     unlisted = seen(listing=listing("a", via=Credential.CANDIDATE))
@@ -167,7 +167,7 @@ def test_refused_value_is_replaced_twice() -> None:
     assert step.advice
 
 
-def test_refused_candidate_names_what_makes_room() -> None:
+def test_refused_candidate_names_the_command_that_makes_room() -> None:
     """Fewer secrets are allowed than `max_secrets` says."""
     refused = waits(create_refused="too many", creates=1)
     step = step_of(replace(PREPARED, retiring=IN_GRACE), refused)
@@ -232,7 +232,7 @@ def test_added_secret_that_leaves_no_room_is_named() -> None:
     assert failure_of(step_of(journal, value, max_secrets=3)) is Failure.REFUSED
 
 
-def test_no_room_is_made_without_entries() -> None:
+def test_make_room_does_nothing_without_entries() -> None:
     assert make_room(case_of(PREPARED, waits(listing=listing("a", "b")))) is None
     assert make_room(case_of(replace(PREPARED, retiring=IN_GRACE), waits())) is None
 
@@ -290,7 +290,7 @@ def test_unlisted_answered_candidate_is_sent_again() -> None:
         ("too many", 1, False, True),
     ],
 )
-def test_new_id_is_awaited_if_it_can_be_the_candidates(
+def test_new_id_is_awaited_when_possibly_the_candidates(
     refused: str | None, creates: int, here: bool, awaited: bool
 ) -> None:
     strange = waits(listing=listing("a", "c"), create_refused=refused, creates=creates, prepared_here=here)
@@ -307,7 +307,7 @@ def test_new_id_is_awaited_if_it_can_be_the_candidates(
 
 
 @pytest.mark.parametrize("looks", [0, 1])
-def test_new_id_is_awaited_while_the_current_id_is_pending(looks: int) -> None:
+def test_new_id_is_awaited_when_current_is_pending(looks: int) -> None:
     """The pending id was listed before the candidate, so the other id can be the candidate's: it is not sent again."""
     adopted = replace(PREPARED, current=pending("a" if looks else None, looks=looks))
     assert isinstance(step_of(adopted, waits(listing=listing("a", "c"))), Pause)
@@ -320,7 +320,7 @@ def test_new_id_is_not_awaited_for_ever() -> None:
     assert failure_of(step_of(known, strange)) is Failure.AMBIGUOUS
 
 
-def test_nothing_is_finished_without_a_candidate() -> None:
+def test_finish_does_nothing_without_a_candidate() -> None:
     assert finish(case_of(AT_REST, seen("b", "c"))) is None
 
 
@@ -356,7 +356,7 @@ def primary_room(*ids: str, **facts: Any) -> Observation:
 FULL = replace(AT_REST, retiring=(Retiring("r", NOW), Retiring("a", NOW)), **MINE)
 
 
-def test_primary_account_makes_room_with_what_is_due() -> None:
+def test_primary_account_makes_room_with_due_entries() -> None:
     full = primary_room("r", "x")
     assert step_of(FULL, full) == Revoke("r", using=Credential.PRIMARY)
     assert step_of(FULL, primary_room("r", "a")) == Revoke("a", using=Credential.PRIMARY)

@@ -188,6 +188,6 @@ def test_rescue_comes_before_ids_are_named() -> None:
     assert step_of(AT_REST, strange) == Prepare(Trigger.RESCUE)
 
 
-def test_sent_candidate_is_not_sent_before_it_is_listed() -> None:
+def test_candidate_is_listed_before_it_is_sent_again() -> None:
     here = seen(prepared_here=True)
     assert step_of(PREPARED, here) == List(Credential.CANDIDATE)

@@ -194,7 +194,7 @@ def test_mark_is_removed_when_the_document_moved() -> None:
     assert step.journal.published_version == 1, "another writer wrote that version: it is recognized by the rules"
 
 
-def test_mark_is_removed_with_the_version_that_was_rewritten() -> None:
+def test_mark_is_removed_when_version_was_rewritten() -> None:
     moved = published(version=2, written_at=LATER)
     step = step_of(MARKED, seen(published=moved, rewritten_over=1))
     assert event_of(step) is Event.UNMARKED
@@ -219,12 +219,12 @@ def test_mark_stays_otherwise(journal: Journal, observation: Observation) -> Non
     assert end_late_write(case_of(journal, observation)) is None
 
 
-def test_document_with_a_lower_number_than_the_marked_one_is_written_past_it() -> None:
+def test_document_is_rewritten_when_older_than_the_mark() -> None:
     step = end_late_write(case_of(replace(MARKED, publishing=Publishing(2)), seen()))
     assert isinstance(step, Refresh)
 
 
-def test_nothing_is_revoked_while_a_deleted_version_is_marked() -> None:
+def test_revocation_is_refused_when_deleted_version_is_marked() -> None:
     journal = replace(MARKED, retiring=(Retiring("a", NOW),))
     step = step_of(journal, seen(published=published(secret=None)))
     assert failure_of(step) is Failure.NOT_ADOPTED

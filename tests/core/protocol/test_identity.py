@@ -106,7 +106,7 @@ def test_recorded_version_is_read_before_a_takeover() -> None:
     assert recognize(case_of(replace(AT_REST, current=None), seen("b", published=EDITED))) != ReadRecorded()
 
 
-def test_unknown_id_is_eliminated_whatever_was_recorded() -> None:
+def test_unknown_id_is_eliminated_for_any_recorded_version() -> None:
     nameless = replace(AT_REST, current=None, request=request(of=Target(version=1)))
     same = seen("b", published=replace(EDITED, secret=OLD), recorded=OLD, recorded_read=True)
     assert adopted_of(recognize(case_of(nameless, same))).current_id is None
@@ -148,7 +148,7 @@ def test_value_of_an_unreadable_version_retires_nothing() -> None:
     assert journal.current == pending("b", beside=frozenset({"b"}), next_look=NOW + WINDOW)
 
 
-def test_id_left_over_from_the_previous_value_is_not_taken() -> None:
+def test_document_id_of_the_previous_value_is_ignored() -> None:
     fresh: dict[str, Any] = {"published": published(version=1, secret=NEW, secret_id="b", written_at=LATER)}
     journal = replace(AT_REST, published_version=3)
     unknown = {"recorded": None, "recorded_read": True}
@@ -175,7 +175,7 @@ def test_answered_candidate_is_not_the_published_one() -> None:
 
 
 @pytest.mark.parametrize("via", [Credential.CANDIDATE, Credential.PRIMARY])
-def test_nothing_is_recognized_through_another_credential(via: Credential) -> None:
+def test_recognize_needs_a_list_of_the_published_secret(via: Credential) -> None:
     assert recognize(case_of(Journal(), seen(listing=listing("b", via=via)))) is None
     assert recognize(case_of(Journal(), seen())) is None
 
@@ -249,7 +249,7 @@ def test_doubt_names_no_explained_id() -> None:
     assert nameless.what.endswith(": b")
 
 
-def test_request_leads_out_of_doubt_where_there_is_room() -> None:
+def test_request_starts_rotation_in_doubt_when_room_remains() -> None:
     asked = seen("b", "s", request=request())
     assert step_of(DOUBTFUL, asked, max_secrets=3) == Prepare(Trigger.MANUAL)
     assert failure_of(step_of(DOUBTFUL, asked)) is Failure.AMBIGUOUS
@@ -268,7 +268,7 @@ def test_request_leads_out_of_doubt_where_there_is_room() -> None:
     ],
     ids=["answered", "no stranger", "primary", "no list", "just gone"],
 )
-def test_no_doubt_is_named_otherwise(journal: Journal, observation: Observation) -> None:
+def test_doubt_is_not_named_otherwise(journal: Journal, observation: Observation) -> None:
     assert name_doubt(case_of(journal, observation)) is None
 
 

@@ -163,7 +163,7 @@ def test_retiring_ids_can_be_the_published_one() -> None:
     assert step.what == "one of these ids is the published secret's: r, s"
 
 
-def test_no_possible_id_is_reported() -> None:
+def test_empty_pool_is_reported_after_restarts() -> None:
     journal = replace(AT_REST, current=pending(restarts=3, foreign_ids=frozenset("xy")))
     step: Any = eliminate(case_of(journal, seen("x", "y")))
     assert failure_of(step) is Failure.AMBIGUOUS
@@ -228,7 +228,7 @@ def test_list_does_not_count_for_retiring_otherwise(journal: Journal, observatio
     assert eliminate_retiring(case_of(journal, observation)) is None
 
 
-def test_every_pending_retiring_id_has_its_turn() -> None:
+def test_later_retiring_id_is_looked_at_when_due() -> None:
     first = Retiring("x", LATER, identity=pending("x", next_look=LATER))
     journal = replace(RETIRING, retiring=(first, Retiring("a", NOW, identity=pending("a"))))
     step: Any = eliminate_retiring(case_of(journal, seen("a", "b", "x")))
@@ -284,14 +284,12 @@ def test_look_is_not_awaited_otherwise(journal: Journal, observation: Observatio
     ("look", "fetched_at", "delay"),
     [(NOW - SECOND, NOW - 2 * SECOND, 0), (NOW - 2 * SECOND, NOW - 2 * SECOND, None), (LATER, None, None)],
 )
-def test_look_that_an_old_list_missed_is_taken_now(
-    look: datetime, fetched_at: datetime | None, delay: int | None
-) -> None:
+def test_look_is_taken_now_when_list_was_old(look: datetime, fetched_at: datetime | None, delay: int | None) -> None:
     journal = replace(RETIRING, current=pending("b", next_look=look))
     step = await_look(case_of(journal, seen(listing=listing("a", "b", fetched_at=fetched_at))))
     assert step == (None if delay is None else Pause(delay * SECOND, Awaited.LOOK))
 
 
-def test_look_of_an_entry_in_grace_is_not_awaited() -> None:
+def test_look_is_not_awaited_during_a_grace_period() -> None:
     entries = (Retiring("a", NOW), Retiring("c", LATER, identity=pending("c", next_look=NOW + SECOND)))
     assert await_look(case_of(replace(AT_REST, retiring=entries), seen("a", "b", "c"))) is None

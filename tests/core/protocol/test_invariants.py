@@ -65,7 +65,7 @@ def test_states_lead_to_every_kind_of_step() -> None:
 
 
 @given(states, policies)
-def test_every_state_has_a_step_without_secrets(state: State, policy: Policy) -> None:
+def test_steps_contain_no_secret_values(state: State, policy: Policy) -> None:
     step = decide(*state, policy, NOW)
     for value in (OLD, NEW):
         assert value.get_secret_value() not in repr((step, state, policy))
@@ -99,7 +99,7 @@ def test_revocation_leaves_a_certain_published_secret(state: State, policy: Poli
 
 
 @given(states, policies)
-def test_revocation_through_the_primary_leaves_what_could_work(state: State, policy: Policy) -> None:
+def test_primary_revokes_no_secret_that_could_work(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
     if not isinstance(step, Revoke) or step.using is not Credential.PRIMARY:
@@ -129,7 +129,7 @@ def test_revocation_is_recorded_due_and_fenced(state: State, policy: Policy) -> 
 
 
 @given(states, policies)
-def test_nothing_is_revoked_while_a_write_might_land(state: State, policy: Policy) -> None:
+def test_revocation_waits_while_a_write_might_land(state: State, policy: Policy) -> None:
     """I9, and the mark is removed only once the published document has moved past its version."""
     seen, journal = state
     mark = journal.publishing
@@ -142,7 +142,7 @@ def test_nothing_is_revoked_while_a_write_might_land(state: State, policy: Polic
 
 
 @given(states, policies)
-def test_nothing_is_revoked_where_it_is_not_allowed(state: State, policy: Policy) -> None:
+def test_revocation_needs_permission_of_the_policy(state: State, policy: Policy) -> None:
     step = decide(*state, replace(policy, revoke=False), NOW)
     assert not isinstance(step, Revoke)
     if isinstance(step, Rest):
@@ -153,7 +153,7 @@ def test_nothing_is_revoked_where_it_is_not_allowed(state: State, policy: Policy
 
 
 @given(states, policies)
-def test_no_recorded_id_is_forgotten_without_a_reason(state: State, policy: Policy) -> None:
+def test_recorded_id_is_forgotten_for_known_reasons_only(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
     if not isinstance(step, Record):
@@ -182,7 +182,7 @@ def test_no_recorded_id_is_forgotten_without_a_reason(state: State, policy: Poli
 
 
 @given(states, policies)
-def test_only_what_rotator_published_becomes_retiring(state: State, policy: Policy) -> None:
+def test_retiring_ids_were_published_by_rotator(state: State, policy: Policy) -> None:
     _, journal = state
     step = decide(*state, policy, NOW)
     if not isinstance(step, Record):
@@ -195,7 +195,7 @@ def test_only_what_rotator_published_becomes_retiring(state: State, policy: Poli
 
 
 @given(states, policies)
-def test_named_id_revokes_nothing_that_can_be_the_published_secret(state: State, policy: Policy) -> None:
+def test_named_id_revokes_no_possibly_published_secret(state: State, policy: Policy) -> None:
     """A person can be wrong: beside an id that they named, only what they gave up or what is proven is revoked."""
     seen, journal = state
     step, current = decide(*state, policy, NOW), journal.current
@@ -254,7 +254,7 @@ def test_create_needs_lease_room_and_a_candidate(state: State, policy: Policy) -
 
 
 @given(states, policies)
-def test_only_a_candidate_that_authenticated_is_published(state: State, policy: Policy) -> None:
+def test_published_candidate_has_authenticated(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
     if isinstance(step, Publish):

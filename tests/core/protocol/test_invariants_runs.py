@@ -105,7 +105,7 @@ def test_anothers_lease_stops_everything_but_requests(state: State, policy: Poli
 
 
 @given(states, policies)
-def test_foreign_or_lost_documents_are_left_alone(state: State, policy: Policy) -> None:
+def test_foreign_or_lost_documents_stay_unchanged(state: State, policy: Policy) -> None:
     seen, journal = state
     known = replace(policy, api_key="key1")
     foreign = replace(seen, published=replace(seen.published, api_key="key2"))
@@ -183,7 +183,7 @@ def test_failure_and_deferral_name_a_command(state: State, policy: Policy) -> No
 
 
 @given(states, policies)
-def test_rest_ends_in_the_future_and_detail_is_told(state: State, policy: Policy) -> None:
+def test_rest_ends_in_the_future_and_has_detail(state: State, policy: Policy) -> None:
     step = decide(*state, policy, NOW)
     if isinstance(step, Rest):
         assert step.until is None or step.until > NOW

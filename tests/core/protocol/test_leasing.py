@@ -142,7 +142,7 @@ def test_request_is_recorded_under_anothers_lease(kind: RequestKind) -> None:
     assert step.journal == replace(leased, request=asked), "the other instance keeps its lease"
 
 
-def test_late_compromised_request_is_written_down_for_its_entries() -> None:
+def test_late_compromised_request_is_recorded_for_its_entries() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"))
     step = step_of(replace(AT_REST, retiring=(Retiring("a", LATER),)), seen(request=asked))
     assert event_of(step) is Event.REQUESTED
@@ -150,7 +150,7 @@ def test_late_compromised_request_is_written_down_for_its_entries() -> None:
     assert record_request(case_of(step.journal, seen(request=asked))) is None
 
 
-def test_request_under_a_wrong_clocks_lease_waits_for_it() -> None:
+def test_request_waits_for_the_lease_of_wrong_clock() -> None:
     far = replace(AT_REST, holder="other", lease_until=NOW + timedelta(days=9))
     expired = seen(request=request(), journal_at=NOW - POLICY.lease)
     assert record_request(case_of(far, expired)) is None

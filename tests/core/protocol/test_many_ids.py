@@ -42,7 +42,7 @@ def test_first_ids_are_stored() -> None:
     ("count", "text"),
     [(0, ""), (1, "a"), (MAX_NAMED, "a, b, c, d, e"), (MAX_NAMED + 1, "a, b, c, d, e and 1 more")],
 )
-def test_message_names_the_first_ids_and_counts_the_others(count: int, text: str) -> None:
+def test_message_names_first_ids_and_counts_others(count: int, text: str) -> None:
     assert names_of(set("fedcba"[6 - count :])) == text
     assert listed(iter("abcdef"[:count])) == text
 

@@ -99,7 +99,7 @@ def test_other_explanations_hold_beside_a_named_id() -> None:
     assert case_of(journal, seen("b", "m", "g")).strangers == set()
 
 
-def test_doubt_beside_a_named_id_lasts_for_a_window() -> None:
+def test_doubt_beside_a_named_id_lasts_a_window() -> None:
     journal = replace(NAMED, strangers=Strangers(frozenset({"s"}), NOW))
     assert case_of(journal, seen("b")).in_doubt
     assert not case_of(journal, seen("b"), NOW + WINDOW).in_doubt
@@ -108,7 +108,7 @@ def test_doubt_beside_a_named_id_lasts_for_a_window() -> None:
 
 
 @pytest.mark.parametrize("max_secrets", [2, 3])
-def test_nothing_is_called_unknown_beside_a_named_id(max_secrets: int) -> None:
+def test_ids_beside_a_named_one_are_not_unknown(max_secrets: int) -> None:
     case = case_of(NAMED, seen("b", "s"), max_secrets=max_secrets)
     assert name_unknown(case) is None
     step: Any = name_doubt(case)
@@ -117,7 +117,7 @@ def test_nothing_is_called_unknown_beside_a_named_id(max_secrets: int) -> None:
     assert step.next_command.args[: len(expected)] == expected
 
 
-def test_way_out_is_no_rotation_while_a_candidate_is_in_hand() -> None:
+def test_advice_is_no_rotation_when_candidate_is_recorded() -> None:
     """It would wait for the doubt to end, and the doubt for it."""
     in_hand = replace(PREPARED, current=named("a", "s"))
     command, advice = way_out(case_of(in_hand, seen("a"), max_secrets=3))
@@ -152,7 +152,7 @@ def test_doubtful_id_is_never_resolved() -> None:
 
 
 @pytest.mark.parametrize("asked", [None, request(RequestKind.COMPROMISED, Target(id="a"))])
-def test_named_id_beside_a_retiring_one_is_not_retired(asked: Any) -> None:
+def test_named_id_beside_retiring_one_is_not_retired(asked: Any) -> None:
     """It becomes unknown: it may be in use elsewhere. A compromised request of it stays until it is gone."""
     entry = Retiring("r", LATER, identity=answered("r"))
     journal = replace(PREPARED, current=named("a", "r"), retiring=(entry,), trigger=Trigger.MANUAL, request=asked)
@@ -164,7 +164,7 @@ def test_named_id_beside_a_retiring_one_is_not_retired(asked: Any) -> None:
     assert done.retiring_ids == {"a", "r"}
 
 
-def test_nothing_is_revoked_beside_a_named_id() -> None:
+def test_due_id_is_not_revoked_beside_named_one() -> None:
     due = replace(NAMED, retiring=(Retiring("s", YESTERDAY, identity=answered("s")),))
     step = step_of(due, seen("b", "s"))
     assert isinstance(step, Fail)
@@ -192,7 +192,7 @@ def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: se
     assert case.resolvable == expected
 
 
-def test_new_id_that_can_be_the_published_one_is_not_resolved() -> None:
+def test_new_id_is_not_resolved_when_possibly_published() -> None:
     """The list before the create lacked the published secret's id, and nobody knows the candidate's."""
     journal = replace(PREPARED, current=pending(None, looks=1, next_look=LATER), ids_before=frozenset({"x"}))
     waited = seen("y", refused=CANDIDATE_REFUSED, create_refused="no", prepared_here=True, creates=1)
@@ -209,7 +209,7 @@ def no_room_of(journal: Journal, *ids: str, **facts: Any) -> Any:
     return no_room(case_of(journal, seen(*ids, **facts)), "a new one")
 
 
-def test_full_account_waits_for_lists_that_show_a_revoked_id() -> None:
+def test_full_account_waits_when_revoked_id_is_listed() -> None:
     step = no_room_of(replace(AT_REST, gone=(Gone("g", NOW - SECOND), Gone("h", NOW - 2 * SECOND))), "b", "g")
     assert (reason_of(step), step.until) == (Reason.FULL, NOW - SECOND + WINDOW)
     assert step.detail == "the account is full: the provider still lists g, which was revoked"
@@ -237,7 +237,7 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_in_doubt_is_not_named_through_the_primary() -> None:
+def test_full_account_listed_by_primary_advises_status() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
     assert no_room_of(NAMED, **via_primary).next_command.args == ("status", "shop")
 

@@ -106,7 +106,7 @@ def test_request_that_is_too_late_is_dropped(kind: RequestKind) -> None:
 
 
 @pytest.mark.parametrize("known", [None, MANUAL, FORCE, request(RequestKind.COMPROMISED, id="request-0")])
-def test_late_compromised_request_stays_until_the_replacement_is_recorded(known: Request | None) -> None:
+def test_compromised_request_stays_until_replacement_is_recorded(known: Request | None) -> None:
     """The published version is not the one that the journal speaks of."""
     asked = request(RequestKind.COMPROMISED, OF_VERSION)
     journal = replace(AT_REST, request=known)

@@ -64,7 +64,7 @@ def test_confirmed_revocation_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("journal", [RETIRING, IN_GRACE])
-def test_id_that_was_not_found_is_gone_when_unlisted(journal: Journal) -> None:
+def test_absent_id_is_gone_when_unlisted(journal: Journal) -> None:
     absent = frozenset({"a"})
     assert event_of(step_of(journal, seen("b", absent=absent))) is Event.SETTLED
     assert settle(case_of(IN_GRACE, seen("a", "b", absent=absent))) is None
@@ -85,13 +85,13 @@ def test_unlisted_id_is_gone_after_the_window() -> None:
         assert step is None if event is None else event_of(step) is event
 
 
-def test_unlisted_id_is_not_gone_by_an_old_list() -> None:
+def test_unlisted_id_is_not_gone_by_old_list() -> None:
     missing = replace(RETIRING, retiring=(Retiring("a", NOW - WINDOW, missing_since=NOW - WINDOW),))
     assert settle(case_of(missing, seen(listing=listing("b", fetched_at=NOW - MOMENT)))) is None
     assert event_of(settle(case_of(missing, seen("b")))) is Event.SETTLED
 
 
-def test_unlisted_id_is_not_gone_before_its_grace_ends() -> None:
+def test_unlisted_id_is_not_gone_during_grace_period() -> None:
     """A clock that was ahead noted it as due."""
     early = replace(RETIRING, retiring=(Retiring("a", LATER, missing_since=NOW - WINDOW),))
     step = step_of(early, seen("b"))
@@ -99,7 +99,7 @@ def test_unlisted_id_is_not_gone_before_its_grace_ends() -> None:
     assert step.journal.retiring == (Retiring("a", LATER),)
 
 
-def test_note_is_dropped_when_the_id_is_listed_again() -> None:
+def test_missing_note_is_removed_when_id_is_listed() -> None:
     missing = replace(RETIRING, retiring=(Retiring("a", NOW, missing_since=NOW - WINDOW),))
     step = step_of(missing, seen("a", "b"))
     assert event_of(step) is Event.MISSED
@@ -122,7 +122,7 @@ def test_ids_are_noted_one_by_one() -> None:
     ],
     ids=["without the published id", "without an id", "with a candidate", "without a list"],
 )
-def test_list_tells_nothing_about_what_is_missing(journal: Journal, observation: Observation) -> None:
+def test_list_proves_no_missing_id_otherwise(journal: Journal, observation: Observation) -> None:
     assert settle(case_of(journal, observation)) is None
 
 
@@ -174,7 +174,7 @@ def test_due_id_is_revoked_under_the_lease() -> None:
         "the published id itself",
     ],
 )
-def test_nothing_is_revoked_while_a_condition_fails(
+def test_revocation_waits_when_a_condition_fails(
     journal: Journal, observation: Observation, policy: dict[str, Any]
 ) -> None:
     assert revoke_due(case_of(journal, observation, **policy)) is None
@@ -191,7 +191,7 @@ def test_id_is_revoked_beside_a_certain_one(current: Identity, own: Identity | N
     assert revoke_due(case_of(journal, seen("a", "b"))) == Revoke("a")
 
 
-def test_nothing_is_revoked_while_a_candidate_is_in_hand() -> None:
+def test_revocation_waits_when_a_candidate_is_recorded() -> None:
     journal = replace(PREPARED, current=answered("b"), retiring=RETIRING.retiring)
     assert revoke(case_of(journal, seen("a", "b"))) is None
     assert revoke(case_of(replace(journal, candidate=None), seen("a", "b"))) == Revoke("a")
@@ -279,7 +279,7 @@ def test_account_rests_until_its_id_is_looked_at() -> None:
     assert rest(case_of(replace(AT_REST, current=None), seen("b"))).reason is Reason.IDLE
 
 
-def test_due_entry_is_held_where_nothing_may_be_revoked() -> None:
+def test_due_entry_is_held_when_revocation_is_forbidden() -> None:
     step = rest(case_of(RETIRING, seen("a", "b"), revoke=False))
     assert (step.reason, step.until) == (Reason.HELD, None)
     assert step.next_command is not None

@@ -56,7 +56,7 @@ def test_list_holds_for_the_instant_of_its_fetch(fetched_at: datetime | None, ex
     assert case_of(AT_REST, seen()).listed_at == NOW
 
 
-def test_old_list_still_shows_what_was_revoked() -> None:
+def test_old_list_still_shows_revoked_ids() -> None:
     journal = replace(AT_REST, gone=(Gone("g", NOW - WINDOW),))
     assert case_of(journal, seen(listing=listing("b", "g", fetched_at=NOW - MOMENT))).gone == {"g"}
     assert case_of(journal, seen("b", "g")).gone == frozenset()
@@ -121,7 +121,7 @@ def test_missing_id_is_gone_a_window_later() -> None:
     ("ahead", "since"),
     [(CLOCK_TOLERANCE, NOW + CLOCK_TOLERANCE), (CLOCK_TOLERANCE + MOMENT, YESTERDAY)],
 )
-def test_missing_id_of_a_wrong_clock_is_gone_in_time(ahead: timedelta, since: datetime) -> None:
+def test_missing_id_of_wrong_clock_expires_in_time(ahead: timedelta, since: datetime) -> None:
     entry = Retiring("a", NOW, missing_since=NOW + ahead)
     assert case_of(AT_REST, seen(journal_at=YESTERDAY)).gone_at(entry) == since + WINDOW
 
@@ -176,7 +176,7 @@ def test_late_create_ends_with_the_latest_one() -> None:
         (replace(PREPARED, holder="other", lease_until=NOW + timedelta(days=1)), NOW + POLICY.lease + WINDOW),
     ],
 )
-def test_late_create_of_another_holder_ends_with_its_lease(journal: Journal, expected: datetime | None) -> None:
+def test_late_create_of_another_instance_ends_with_lease(journal: Journal, expected: datetime | None) -> None:
     assert case_of(journal, seen(journal_at=NOW)).late_create_until == expected
 
 
@@ -199,7 +199,7 @@ def test_account_is_crowded_when_full_or_refused(ids: tuple[str, ...], facts: di
     ("asked", "max_secrets", "expected"),
     [(None, 2, LATER), (MANUAL, 2, LATER), (FORCE, 3, LATER), (FORCE, 2, NOW), (COMPROMISED, 2, NOW)],
 )
-def test_force_ends_a_grace_period_where_it_is_crowded(
+def test_force_ends_grace_period_when_account_is_crowded(
     asked: Request | None, max_secrets: int, expected: datetime
 ) -> None:
     case = case_of(replace(AT_REST, request=asked), seen("a", "b"), max_secrets=max_secrets)
@@ -229,7 +229,7 @@ def test_published_id_is_never_due(current: Identity) -> None:
 # --- waiting -----------------------------------------------------------------------------------------------------
 
 
-def test_waiting_began_in_this_run_or_an_earlier_one() -> None:
+def test_waiting_since_is_of_this_or_earlier_run() -> None:
     here = {CANDIDATE: NOW - SECOND, LISTED: NOW - 2 * SECOND}
     earlier = replace(PREPARED, verification=Verification("rotation-1", NOW - 9 * SECOND, LATER))
     assert case_of(PREPARED, seen(waiting_since=here)).since(CANDIDATE) == NOW - SECOND
@@ -332,7 +332,7 @@ def read_by(journal: Journal, *, passed: timedelta, ids: str = "b") -> Situation
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
 @pytest.mark.parametrize("passed", [SECOND, WINDOW, WINDOW + SECOND])
-def test_notes_of_another_clock_last_a_window_by_vaults(off: timedelta, passed: timedelta) -> None:
+def test_notes_of_another_clock_expire_by_vaults_clock(off: timedelta, passed: timedelta) -> None:
     """Their writer's clock was an hour off. Vault's time of reading has whole seconds, so one second is granted."""
     wrote_at = NOW - passed + off
     over = passed >= WINDOW
@@ -350,7 +350,7 @@ def test_notes_of_another_clock_last_a_window_by_vaults(off: timedelta, passed: 
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_compromised_secret_is_due_whatever_clock_wrote_it(off: timedelta) -> None:
+def test_compromised_secret_is_due_under_any_clock(off: timedelta) -> None:
     leaked = Retiring("a", NOW - SECOND + off, compromised=True)
     assert read_by(AT_REST, passed=SECOND).may_retire(leaked) <= NOW
     in_grace = replace(leaked, not_before=NOW + HOUR, compromised=False)

@@ -78,7 +78,7 @@ def test_claim_of_a_working_candidate_ends_its_ambiguity() -> None:
     assert (kept.ambiguity, kept.unknown_ids) == ("two", frozenset({"c"}))
 
 
-def test_release_notes_what_a_later_run_needs() -> None:
+def test_release_records_facts_for_a_later_run() -> None:
     observation = seen(create_lost_at=NOW, answered=Answered("rotation-1", "c"))
     journal = transitions.released(case_of(replace(PREPARED, api_key=None), observation))
     assert (journal.holder, journal.lease_until) == (None, None)
@@ -178,7 +178,7 @@ def test_commit_without_an_answered_id_leaves_it_pending() -> None:
     assert journal.retiring_ids == {"a"}
 
 
-def test_commit_excludes_ids_of_other_secrets_from_a_pending_one() -> None:
+def test_commit_excludes_other_ids_from_a_pending_one() -> None:
     """A list that lagged lacked the previous id before the candidate was created."""
     entries = (Retiring("r", LATER, identity=answered("r")), Retiring("q", LATER, identity=eliminated("q")))
     before = replace(PREPARED, ids_before=frozenset({"x"}), retiring=(*entries, Retiring("p", LATER)))
@@ -272,7 +272,7 @@ def test_commit_ends_a_request_without_a_retired_id() -> None:
     assert committed(replace(PREPARED, current=None, request=asked)).request is None
 
 
-def test_commit_keeps_a_request_of_a_candidate_without_an_id() -> None:
+def test_commit_keeps_request_when_candidate_has_no_id() -> None:
     asked = request(of=Target(version=7))
     nameless = replace(PUBLISHED, secret_id=None)
     assert committed(replace(PREPARED, request=asked), nameless).request == asked
@@ -293,7 +293,7 @@ def test_commit_keeps_a_request_of_a_candidate_without_an_id() -> None:
         ({}, {"holder": None, "lease_until": None}, timedelta(), True),
     ],
 )
-def test_commit_keeps_the_lease_for_what_is_due(
+def test_commit_keeps_the_lease_for_due_entries(
     facts: dict[str, Any], journal: dict[str, Any], grace: timedelta, keeps: bool
 ) -> None:
     observation = seen(**({"published": PUBLISHED} | facts))

@@ -84,14 +84,14 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code.blame is Blame.CREDENTIALS])
-def test_urgent_request_is_retried_soon_while_refusals_may_pass(code: Code) -> None:
+def test_urgent_request_is_retried_soon_during_temporary_refusals(code: Code) -> None:
     for attempts, delay in ((59, URGENT_BACKOFF), (60, backoff("shop", 61))):
         before = replace(AT_REST, attempts=attempts, request=request(RequestKind.COMPROMISED))
         assert failed(before, seen(), failure=code.value).next_attempt_at == NOW + delay
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code.blame not in (Blame.PROVIDER, Blame.CREDENTIALS)])
-def test_urgent_request_waits_where_the_provider_is_not_the_cause(code: Code) -> None:
+def test_urgent_request_backs_off_after_other_failures(code: Code) -> None:
     before = replace(AT_REST, attempts=4, request=request(RequestKind.FORCE))
     assert failed(before, seen(), failure=code.value).next_attempt_at == NOW + backoff("shop", 5)
 

@@ -118,7 +118,7 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
 
 
 @pytest.mark.parametrize(("replaced", "version"), [(True, 1), (False, 7)])
-def test_adoption_of_another_value_does_not_move_a_request(replaced: bool, version: int) -> None:
+def test_adoption_of_another_value_moves_no_request(replaced: bool, version: int) -> None:
     """A request begins a rotation only while its own secret is published."""
     asked = request(RequestKind.COMPROMISED, Target(version=1))
     case = case_of(replace(AT_REST, current=pending("b"), request=asked), seen("b", "c", published=PUBLISHED))

@@ -171,7 +171,7 @@ def test_id_created_by_hand_is_remembered() -> None:
     assert journal == replace(AT_REST, added_ids=frozenset({"m", "n", "unlisted"}))
 
 
-def test_added_ids_that_lists_lack_are_forgotten_when_there_are_many() -> None:
+def test_unlisted_added_ids_are_forgotten_when_too_many() -> None:
     many = frozenset({"m", *map(str, range(MAX_STORED_IDS - 2))})
     added = transitions.created_by_hand(case_of(replace(AT_REST, added_ids=many), seen("b", "m")), "n").added_ids
     assert added == many | {"n"}

@@ -64,7 +64,7 @@ def test_candidate_needs_a_run_at_its_next_look(verification: Verification | Non
         (None, None),
     ],
 )
-def test_pending_id_needs_a_run_at_its_next_look(identity: Identity | None, expected: datetime | None) -> None:
+def test_pending_id_needs_a_run_at_next_look(identity: Identity | None, expected: datetime | None) -> None:
     assert wake_at(replace(AT_REST, current=identity), WINDOW, LATER) == expected
 
 

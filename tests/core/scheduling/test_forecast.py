@@ -56,7 +56,7 @@ def told(forecast: Forecast) -> list[tuple[timedelta, str, str]]:
 # --- what is foretold ----------------------------------------------------------------------------------------
 
 
-def test_each_rotation_is_followed_by_its_revocation_and_by_the_next_rotation() -> None:
+def test_forecast_repeats_each_rotation_and_its_revocation() -> None:
     assert told(ahead([member("shop", 10 * DAY)], 60 * DAY)) == [
         (20 * DAY, "shop", "rotate"),
         (21 * DAY, "shop", "revoke"),
@@ -65,12 +65,12 @@ def test_each_rotation_is_followed_by_its_revocation_and_by_the_next_rotation() 
     ]
 
 
-def test_what_is_retiring_already_is_revoked_now_or_when_its_time_comes() -> None:
+def test_forecast_revokes_retiring_secrets_when_their_time_comes() -> None:
     forecast = ahead([member("a", DAY, MONTHLY, -HOUR), member("b", DAY, MONTHLY, HOUR)], 2 * HOUR)
     assert told(forecast) == [(NOTHING, "a", "revoke"), (HOUR, "b", "revoke")]
 
 
-def test_after_downtime_the_earliest_due_goes_first_and_no_two_begin_closer_than_the_spacing() -> None:
+def test_overdue_rotations_start_by_due_time_with_spacing() -> None:
     fleet = [member("late", 31 * DAY), member("later", 40 * DAY), member("soon", 30 * DAY - 90 * SECOND)]
     assert told(ahead(fleet, HOUR, spacing=MINUTE)) == [
         (NOTHING, "late", "rotate"),
@@ -79,12 +79,12 @@ def test_after_downtime_the_earliest_due_goes_first_and_no_two_begin_closer_than
     ]
 
 
-def test_of_those_that_are_due_together_primaries_come_last() -> None:
+def test_primaries_rotate_last_when_due_together() -> None:
     fleet = [member("a-main", 40 * DAY), member("shop", 40 * DAY, primary="a-main"), member("zoo", 40 * DAY)]
     assert [name for _, name, _ in told(ahead(fleet, HOUR, spacing=SECOND))] == ["shop", "zoo", "a-main"]
 
 
-def test_a_full_account_waits_for_its_revocation_and_holds_up_nobody() -> None:
+def test_full_account_waits_without_delaying_others() -> None:
     fleet = [member("full", 40 * DAY, MONTHLY, HOUR), member("roomy", 35 * DAY)]
     assert told(ahead(fleet, 2 * HOUR, spacing=MINUTE)) == [
         (NOTHING, "roomy", "rotate"),
@@ -94,7 +94,7 @@ def test_a_full_account_waits_for_its_revocation_and_holds_up_nobody() -> None:
     assert told(ahead(fleet, 2 * HOUR, spacing=MINUTE, max_secrets=3))[0] == (NOTHING, "full", "rotate")
 
 
-def test_who_finds_no_slot_within_its_window_waits_for_the_next_one() -> None:
+def test_account_without_a_slot_waits_for_next_window() -> None:
     fleet = [member(f"a{number}", 40 * DAY, NIGHTLY) for number in range(4)]
     rotations = [event for event in ahead(fleet, 3 * DAY, spacing=2 * MINUTE).events if event.kind is Kind.ROTATE]
     tonight = datetime(2026, 11, 24, 1, tzinfo=UTC) - NOW
@@ -106,13 +106,13 @@ def test_who_finds_no_slot_within_its_window_waits_for_the_next_one() -> None:
     ]
 
 
-def test_what_max_age_forces_is_said_to_be_so() -> None:
+def test_forecast_marks_rotations_that_max_age_forces() -> None:
     forced = replace(NIGHTLY, max_age=30 * DAY)
     (event, *_) = ahead([member("shop", 40 * DAY, forced)], HOUR).events
     assert event == Event(NOW, "shop", Kind.ROTATE, overridden=True)
 
 
-def test_a_forecast_that_is_too_long_ends_early_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_is_cut_when_it_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = [member("a", 10 * DAY), member("b", 11 * DAY)]
     whole = ahead(fleet, 365 * DAY)
     assert not whole.cut
@@ -124,7 +124,7 @@ def test_a_forecast_that_is_too_long_ends_early_and_says_so(monkeypatch: pytest.
     assert sum(event.kind is Kind.ROTATE for event in part.events) == 5
 
 
-def test_ten_years_of_an_account_that_rotates_each_second_are_a_bounded_amount_of_work(
+def test_forecast_of_frequent_rotations_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_TURNS", module.MAX_TURNS // 30)  # so that it takes no time here
@@ -159,7 +159,7 @@ fleets = st.lists(members, max_size=8, unique_by=lambda member: member.name)
 
 @settings(max_examples=100)
 @given(fleets, st.sampled_from([NOTHING, SECOND, 7 * MINUTE]), st.timedeltas(HOUR, 60 * DAY))
-def test_whatever_is_foretold_may_happen_and_all_that_must_happen_is_foretold(
+def test_forecast_has_every_required_and_only_permitted_events(
     fleet: list[Member], spacing: timedelta, length: timedelta
 ) -> None:
     forecast = ahead(fleet, length, spacing=spacing)
@@ -200,7 +200,7 @@ def counted(request: Callable[..., Any], calls: list[object]) -> Callable[..., A
     return call
 
 
-def test_a_rotation_and_a_revocation_cost_as_many_calls_as_are_counted() -> None:
+def test_forecast_counts_the_calls_of_a_real_rotation() -> None:
     world = World(grace=HOUR)
     world.provider.add("shopkey", "FirstSecret0001")
     world.publish("FirstSecret0001")
@@ -224,7 +224,7 @@ def happening(*times: tuple[str, Kind], zone: ZoneInfo = BERLIN) -> Forecast:
     return Forecast(events[0].at, events[-1].at + SECOND, events)
 
 
-def test_a_day_s_load_goes_by_the_clock_of_the_zone() -> None:
+def test_loads_count_days_in_the_time_zone() -> None:
     forecast = happening(
         ("2026-11-23T00:30", Kind.ROTATE),
         ("2026-11-23T23:00", Kind.REVOKE),
@@ -241,13 +241,13 @@ def test_a_day_s_load_goes_by_the_clock_of_the_zone() -> None:
     assert month.by_hour == [3, *[0] * 22, 5], "the day that has the most in that hour"
 
 
-def test_an_hour_that_comes_twice_is_two_hours() -> None:
+def test_repeated_hour_counts_as_two_hours() -> None:
     begin = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 in Berlin, and again an hour later
     events = tuple(Event(begin + number * HOUR, "shop", Kind.ROTATE) for number in range(2))
     assert list(hours(Forecast(begin, begin + DAY, events), BERLIN).values()) == [3, 3]
 
 
-def test_hours_begin_on_the_clock_also_where_zones_are_half_an_hour_off() -> None:
+def test_hours_begin_on_clock_in_half_hour_zones() -> None:
     forecast = happening(("2026-11-23T10:15", Kind.ROTATE), zone=ZoneInfo("Asia/Kolkata"))
     (hour,) = hours(forecast, ZoneInfo("Asia/Kolkata"))
     assert hour == datetime(2026, 11, 23, 4, 30, tzinfo=UTC)
@@ -274,7 +274,7 @@ class Printed:
         return lines
 
 
-def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
+def test_print_forecast_shows_all_events_of_small_fleet(printed: Printed) -> None:
     fleet = [member("main", 10 * DAY), member("shop", 10 * DAY + HOUR, primary="main"), member("alerts", 29 * DAY)]
     assert printed(ahead(fleet, 22 * DAY), new="not taken on yet") == [
         "when                                account  event",
@@ -300,7 +300,7 @@ def test_a_small_fleet_s_forecast_is_all_there(printed: Printed) -> None:
     ]
 
 
-def test_a_large_fleet_s_forecast_is_cut_to_what_can_be_read(printed: Printed) -> None:
+def test_print_forecast_shortens_the_table_of_large_fleet(printed: Printed) -> None:
     fleet = [member(f"a{number:04}", 30 * DAY * (number % 100) / 100) for number in range(2000)]
     forecast = ahead(fleet, 90 * DAY, spacing=SECOND)
     lines = printed(forecast, **{f"n{number}": "not taken on yet" for number in range(12)}, odd="ambiguous")
@@ -315,7 +315,7 @@ def test_a_large_fleet_s_forecast_is_cut_to_what_can_be_read(printed: Printed) -
     assert sum(hour["calls"] for hour in said["hours"]) == 3 * said["rotations"] + 2 * said["revocations"]
 
 
-def test_a_long_forecast_s_calendar_tells_months(printed: Printed) -> None:
+def test_print_forecast_shows_months_when_forecast_is_long(printed: Printed) -> None:
     fleet = [member(f"a{number}", number * DAY) for number in range(30)]
     lines = printed(ahead(fleet, 400 * DAY))
     (heading,) = [number for number, line in enumerate(lines) if line.startswith("month ")]
@@ -325,7 +325,7 @@ def test_a_long_forecast_s_calendar_tells_months(printed: Printed) -> None:
     assert lines[heading + 2].split()[1:3] == ["31", "31"]
 
 
-def test_a_forecast_of_nothing_has_no_tables(printed: Printed) -> None:
+def test_print_forecast_shows_no_tables_when_empty(printed: Printed) -> None:
     lines = printed(ahead([member("shop", DAY)], DAY))
     assert lines == ["until 2026-11-24 Tue 18:00 (Europe/Berlin)", "in all: rotations 0, revocations 0, calls 0"]
     assert forecast_json(ahead([], DAY), {})["busiest_hour"] is None
@@ -341,14 +341,14 @@ def test_forecast_counts_the_requests_of_each_account() -> None:
     assert busiest["calls"] >= 6
 
 
-def test_what_was_cut_and_what_was_forced_is_said(printed: Printed) -> None:
+def test_print_forecast_names_forced_rotations_and_the_cut(printed: Printed) -> None:
     forced = replace(NIGHTLY, max_age=30 * DAY)
     text = "\n".join(printed(replace(ahead([member("shop", 40 * DAY, forced)], DAY), cut=True)))
     assert "rotate, forced by max_age" in text
     assert text.endswith("the forecast is too long and ends here: choose less time or fewer accounts")
 
 
-def test_where_only_ascii_can_be_printed_the_calendar_is_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_print_forecast_is_ascii_when_the_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", out)
     print_forecast(ahead([member("main", 29 * DAY)], 10 * DAY), {}, BERLIN, 10)

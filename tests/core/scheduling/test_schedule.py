@@ -138,7 +138,7 @@ def ideal(schedule: Schedule, rotated_at: datetime) -> datetime:
 @given(schedules(), instants, ages, st.integers(0, 10**6))
 @example(every(7 * DAY, BERLIN, "sun 02:00-03:00"), at("2026-03-20T12:00"), 9 * DAY, 1)
 @example(every(HOUR, BERLIN, "sun 02:15-02:45"), at("2026-10-25T00:00"), 3 * HOUR, 1)
-def test_it_is_the_first_permitted_instant_or_says_that_max_age_overrides(
+def test_due_is_first_permitted_instant_or_marked_overridden(
     schedule: Schedule, rotated_at: datetime, age: timedelta, sample: int
 ) -> None:
     now = rotated_at + age
@@ -158,7 +158,7 @@ def test_it_is_the_first_permitted_instant_or_says_that_max_age_overrides(
 
 
 @given(schedules(), instants, ages, ages)
-def test_time_that_passes_never_brings_it_forward_and_when_it_is_due_it_stays_due(
+def test_due_never_moves_earlier_while_time_passes(
     schedule: Schedule, rotated_at: datetime, age: timedelta, later: timedelta
 ) -> None:
     now = rotated_at + age
@@ -171,9 +171,7 @@ def test_time_that_passes_never_brings_it_forward_and_when_it_is_due_it_stays_du
 
 @settings(max_examples=60)
 @given(schedules(), instants, st.text(min_size=1, max_size=20))
-def test_jitter_is_less_than_all_of_it_before_an_interval_and_after_cron(
-    schedule: Schedule, rotated_at: datetime, name: str
-) -> None:
+def test_jitter_comes_before_an_interval_and_after_cron(schedule: Schedule, rotated_at: datetime, name: str) -> None:
     schedule = replace(schedule, windows=(), blackouts=(), max_age=None)
     exact = due(replace(schedule, jitter=NOTHING), rotated_at)
     moved = schedule.due(name, rotated_at, rotated_at).at
@@ -188,18 +186,18 @@ def test_jitter_is_less_than_all_of_it_before_an_interval_and_after_cron(
 # --- intervals and jitter ------------------------------------------------------------------------------------
 
 
-def test_an_interval_counts_from_the_last_rotation_to_the_microsecond() -> None:
+def test_interval_counts_exactly_from_the_last_rotation() -> None:
     rotated_at = datetime(2026, 3, 28, 2, 30, 0, 1, UTC)
     assert due(every(30 * DAY), rotated_at) == rotated_at + 30 * DAY
     assert due(every(30 * DAY), rotated_at.astimezone(BERLIN), rotated_at) == rotated_at + 30 * DAY
 
 
-def test_what_is_overdue_is_due_now() -> None:
+def test_overdue_rotation_is_due_now() -> None:
     rotated_at = at("2026-01-01T00:00")
     assert due(every(30 * DAY), rotated_at, rotated_at + 300 * DAY) == rotated_at + 300 * DAY
 
 
-def test_the_shortest_time_between_two_rotations_leaves_the_jitter_out() -> None:
+def test_shortest_subtracts_the_jitter() -> None:
     assert Schedule(30 * DAY, None, BERLIN, jitter=6 * HOUR).shortest() == 30 * DAY - 6 * HOUR
     assert Schedule(None, "0 3 1 * *", BERLIN, jitter=6 * HOUR).shortest() == 28 * DAY - 6 * HOUR
 
@@ -211,7 +209,7 @@ def shifts(names: list[str], rotated_at: datetime) -> list[float]:
 
 
 @pytest.mark.parametrize("rotated_at", [at("2026-01-01T00:00"), datetime(2026, 5, 5, 5, 5, 5, 55, UTC)])
-def test_a_fleet_that_was_taken_on_at_one_instant_spreads_evenly_over_the_jitter(rotated_at: datetime) -> None:
+def test_jitter_spreads_a_fleet_evenly(rotated_at: datetime) -> None:
     moved = shifts([f"account-{number}" for number in range(4000)], rotated_at)
     bins = [sum(place <= shift * 20 < place + 1 for shift in moved) for place in range(20)]
     assert sum(bins) == 4000
@@ -219,7 +217,7 @@ def test_a_fleet_that_was_taken_on_at_one_instant_spreads_evenly_over_the_jitter
     assert sum((count - 200) ** 2 / 200 for count in bins) < 44
 
 
-def test_an_account_keeps_its_place_in_the_jitter_but_for_a_quarter() -> None:
+def test_jitter_of_an_account_varies_by_a_quarter() -> None:
     moved = [shifts(["shop"], at("2026-01-01T00:00") + cycle * SECOND)[0] for cycle in range(400)]
     steps = [(shift - moved[0]) % 1 for shift in moved]
     assert len(set(moved)) == len(moved)
@@ -227,7 +225,7 @@ def test_an_account_keeps_its_place_in_the_jitter_but_for_a_quarter() -> None:
     assert 0.24 < spread < 0.25
 
 
-def test_another_process_says_the_same_whatever_its_hash_seed() -> None:
+def test_due_is_the_same_for_every_hash_seed() -> None:
     script = (
         "from datetime import UTC, datetime, timedelta; from zoneinfo import ZoneInfo\n"
         "from rotator.core.scheduling import Blackout, Schedule, Window\n"
@@ -270,16 +268,14 @@ def test_another_process_says_the_same_whatever_its_hash_seed() -> None:
         ("*/30 * * * *", at("2026-03-29T01:30"), at("2026-03-29T03:00")),
     ],
 )
-def test_cron_means_what_it_does_in_a_crontab(cron: str, rotated_at: datetime, expected: datetime) -> None:
+def test_cron_line_is_due_as_in_crontab(cron: str, rotated_at: datetime, expected: datetime) -> None:
     assert due(by_cron(cron), rotated_at) == expected
 
 
 @given(clocks, st.sampled_from(ZONES), instants)
 @example(150, BERLIN, at("2026-10-25T02:15", fold=1))
 @example(135, ZONES[3], at("2026-10-03T20:00"))
-def test_a_daily_cron_is_the_next_first_time_that_the_clock_shows_it(
-    minutes: int, zone: ZoneInfo, rotated_at: datetime
-) -> None:
+def test_daily_cron_is_due_at_next_first_occurrence(minutes: int, zone: ZoneInfo, rotated_at: datetime) -> None:
     today = rotated_at.astimezone(zone).date()
     expected = min(fire for days in range(-1, 3) if (fire := first(today + days * DAY, minutes, zone)) > rotated_at)
     assert due(by_cron(f"{minutes % 60} {minutes // 60} * * *", zone), rotated_at) == expected
@@ -299,7 +295,7 @@ def test_a_daily_cron_is_the_next_first_time_that_the_clock_shows_it(
         ("0 0 29 2 */7", 28 * 365 * DAY + 7 * DAY, 28 * 365 * DAY + 7 * DAY),  # only if it is a Sunday
     ],
 )
-def test_the_gaps_of_a_cron_line_are_those_of_the_calendar(cron: str, shortest: timedelta, longest: timedelta) -> None:
+def test_cron_gaps_match_the_calendar(cron: str, shortest: timedelta, longest: timedelta) -> None:
     gaps = cron_gaps(cron)
     assert (gaps.shortest, gaps.longest) == (shortest, longest)
 
@@ -318,13 +314,13 @@ def test_the_gaps_of_a_cron_line_are_those_of_the_calendar(cron: str, shortest: 
         ("0 0 */30 2 mon#5", "is not a cron line: no day is ever meant"),
     ],
 )
-def test_a_wrong_cron_line_is_refused(cron: str, said: str) -> None:
+def test_wrong_cron_line_is_refused(cron: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         cron_gaps(cron)
 
 
 @given(st.lists(st.text("0123456789*/-,#LWMONsat", min_size=1, max_size=6), min_size=5, max_size=5))
-def test_whatever_stands_in_a_cron_line_is_read_or_refused(fields: list[str]) -> None:
+def test_any_cron_line_is_read_or_refused(fields: list[str]) -> None:
     try:
         gaps = cron_gaps(" ".join(fields))
     except ValueError:
@@ -345,7 +341,7 @@ def test_whatever_stands_in_a_cron_line_is_read_or_refused(fields: list[str]) ->
         ("thu  00:01-00:00", Window(frozenset({3}), 1, 1440)),
     ],
 )
-def test_a_window_is_read_as_written(text: str, window: Window) -> None:
+def test_window_is_parsed(text: str, window: Window) -> None:
     assert Window.parse(text) == window
 
 
@@ -354,12 +350,12 @@ def test_a_window_is_read_as_written(text: str, window: Window) -> None:
     ["", "mon", "02:00", "2:00-5:00", "02:00-25:00", "24:00-02:00", "02:60-03:00", "mon 02:00-05:00 ", "02:00 - 05:00",
      "monday 02:00-05:00", "mon, tue 02:00-05:00", "mon-fri-sun 02:00-03:00", "\u06602:00-03:00", "MON 02:00-05:00"],
 )  # fmt: skip
-def test_anything_else_is_no_window(text: str) -> None:
+def test_window_with_wrong_syntax_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a window such as"):
         Window.parse(text)
 
 
-def test_a_window_without_length_is_refused() -> None:
+def test_window_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^ends when it begins"):
         Window.parse("02:00-02:00")
 
@@ -377,7 +373,7 @@ def test_a_window_without_length_is_refused() -> None:
         ("01-01/12-31", ["2026-01-01", "2028-02-29", "2026-12-31"], []),
     ],
 )  # fmt: skip
-def test_a_blackout_covers_its_days_and_no_others(text: str, inside: list[str], outside: list[str]) -> None:
+def test_blackout_covers_its_days_only(text: str, inside: list[str], outside: list[str]) -> None:
     blackout = Blackout.parse(text)
     assert [day for day in inside if not blackout.covers(date.fromisoformat(day))] == []
     assert [day for day in outside if blackout.covers(date.fromisoformat(day))] == []
@@ -396,7 +392,7 @@ def test_a_blackout_covers_its_days_and_no_others(text: str, inside: list[str], 
         ("2026-12-24/2026-12-23", "ends before it begins"),
     ],
 )
-def test_a_wrong_blackout_is_refused(text: str, said: str) -> None:
+def test_wrong_blackout_is_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         Blackout.parse(text)
 
@@ -422,25 +418,25 @@ def test_a_wrong_blackout_is_refused(text: str, said: str) -> None:
         ("01:00-02:30", "2026-10-25T02:30", "2026-10-26T01:00"),
     ],
 )
-def test_it_begins_within_a_window(window: str, now: str, expected: str) -> None:
+def test_due_is_within_a_window(window: str, now: str, expected: str) -> None:
     assert due(every(HOUR, BERLIN, window), at(now) - 2 * DAY, at(now)) == at(expected)
 
 
-def test_a_window_around_the_hour_that_comes_twice_is_an_hour_longer() -> None:
+def test_window_is_an_hour_longer_around_repeated_hour() -> None:
     schedule = every(HOUR, BERLIN, "02:00-05:00")
     second = at("2026-10-25T02:30", fold=1)
     assert due(schedule, second - DAY, second) == second
     assert is_open(schedule, second)
 
 
-def test_nothing_begins_on_a_day_of_blackout_by_the_clock_of_the_zone() -> None:
+def test_due_skips_blackout_days_in_the_time_zone() -> None:
     schedule = every(HOUR, NEW_YORK, blackouts=["12-24/12-26"])
     eve = at("2026-12-23T23:59:59", NEW_YORK)
     assert due(schedule, eve - DAY, eve) == eve
     assert due(schedule, eve - DAY, eve + SECOND) == at("2026-12-27T00:00", NEW_YORK)
 
 
-def test_a_blackout_cuts_off_only_its_own_days_of_a_window_over_midnight() -> None:
+def test_blackout_removes_its_days_of_an_overnight_window() -> None:
     friday = every(HOUR, BERLIN, "fri 22:00-02:00", blackouts=["2026-11-20"])
     saturday = every(HOUR, BERLIN, "fri 22:00-02:00", blackouts=["2026-11-21"])
     now = at("2026-11-20T12:00")
@@ -452,7 +448,7 @@ def test_a_blackout_cuts_off_only_its_own_days_of_a_window_over_midnight() -> No
 # --- max_age -------------------------------------------------------------------------------------------------
 
 
-def test_at_max_age_it_begins_outside_the_windows_and_says_so() -> None:
+def test_due_overrides_windows_at_max_age() -> None:
     schedule = every(30 * DAY, BERLIN, "sun 02:00-05:00", max_age=32 * DAY)
     rotated_at = at("2026-10-02T12:00")  # 30 days later is a Sunday's noon
     assert schedule.due("shop", rotated_at, rotated_at) == Due(rotated_at + 32 * DAY, overridden=True)
@@ -467,18 +463,18 @@ def test_max_age_beyond_the_next_opening_changes_nothing() -> None:
     assert due(schedule, at("2026-10-02T12:00")) == at("2026-11-08T02:00")
 
 
-def test_an_opening_on_the_morning_of_max_age_is_taken() -> None:
+def test_due_uses_a_window_opening_before_max_age() -> None:
     schedule = every(30 * DAY, BERLIN, "02:00-05:00", max_age=30 * DAY + 4 * HOUR)
     assert due(schedule, at("2026-05-01T23:00")) == at("2026-06-01T02:00")
 
 
-def test_max_age_holds_on_the_night_that_makes_a_cron_s_day_longer() -> None:
+def test_max_age_overrides_cron_when_day_is_longer() -> None:
     schedule = by_cron("0 3 * * *", BERLIN, max_age=DAY)
     rotated_at = at("2026-10-24T03:00")
     assert due(schedule, rotated_at) == rotated_at + DAY == at("2026-10-25T03:00") - HOUR
 
 
-def test_with_max_age_windows_may_never_open() -> None:
+def test_windows_may_never_open_when_max_age_exists() -> None:
     schedule = every(30 * DAY, BERLIN, blackouts=["01-01/12-31"], max_age=40 * DAY)
     rotated_at = at("2026-10-02T12:00")
     assert schedule.due("shop", rotated_at, rotated_at) == Due(rotated_at + 40 * DAY, overridden=True)
@@ -487,7 +483,7 @@ def test_with_max_age_windows_may_never_open() -> None:
 # --- what does not fit together ------------------------------------------------------------------------------
 
 
-def test_the_parts_of_a_schedule_have_to_fit_together() -> None:
+def test_schedule_refuses_parts_that_contradict() -> None:
     for interval, cron in ((DAY, "0 3 * * *"), (None, None)):
         with pytest.raises(ValueError, match="every and cron exclude each other"):
             Schedule(interval, cron, BERLIN)
@@ -517,7 +513,7 @@ def test_the_parts_of_a_schedule_have_to_fit_together() -> None:
         ([], ["2026-06-01/2026-12-31", "2027-01-01/2027-12-31"]),
     ],
 )
-def test_what_leaves_no_opening_for_400_days_is_refused(windows: list[str], blackouts: list[str]) -> None:
+def test_schedule_is_refused_without_opening_for_400_days(windows: list[str], blackouts: list[str]) -> None:
     with pytest.raises(ValueError, match="leave no opening for more than 400 days"):
         every(HOUR, BERLIN, *windows, blackouts=blackouts)
 
@@ -532,7 +528,7 @@ def test_what_leaves_no_opening_for_400_days_is_refused(windows: list[str], blac
         ([], ["2026-06-01/2026-12-31", "2028-01-01/2028-12-31"]),
     ],
 )
-def test_what_leaves_one_within_400_days_is_not(windows: list[str], blackouts: list[str]) -> None:
+def test_schedule_is_accepted_with_opening_within_400_days(windows: list[str], blackouts: list[str]) -> None:
     schedule = every(HOUR, BERLIN, *windows, blackouts=blackouts)
     for start in ("2025-12-31T12:00", "2026-01-01T00:00", "2027-02-28T12:00"):
         now = at(start)
@@ -541,7 +537,7 @@ def test_what_leaves_one_within_400_days_is_not(windows: list[str], blackouts: l
         assert is_open(schedule, answer)
 
 
-def test_the_longest_wait_that_is_let_through_still_ends() -> None:
+def test_longest_accepted_wait_ends() -> None:
     """Closed by the calendar until a dated blackout begins, and after it until the next year."""
     schedule = every(HOUR, BERLIN, "02:00-03:00", blackouts=["01-02/12-31", "2026-12-31/2027-12-31"])
     now = at("2026-01-02T00:00")
@@ -551,7 +547,7 @@ def test_the_longest_wait_that_is_let_through_still_ends() -> None:
 # --- slots ---------------------------------------------------------------------------------------------------
 
 
-def test_the_first_of_all_does_not_wait_and_the_others_keep_their_distance() -> None:
+def test_slot_is_free_at_first_then_keeps_spacing() -> None:
     assert slot(ODD[0], None, HOUR) == ODD[0]
     assert slot(ODD[0], ODD[0] - MINUTE, HOUR) == ODD[0] + HOUR - MINUTE
     assert slot(ODD[0], ODD[0] - 2 * HOUR, HOUR) == ODD[0]
