@@ -194,7 +194,9 @@ class _HttpxTransport(httpx.BaseTransport):
         Raises:
             Unanswered: If there is no complete response.
         """
-        headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
+        # As they were spelled: `items` would give the names in lower case.
+        fields = ((name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw)
+        headers = {name: value for name, value in fields if name.lower() not in ("host", "content-length")}
         response = self._transport.send(
             request.method, request.extensions["target"], request.extensions["deadline"], headers, request.read()
         )
