@@ -39,7 +39,11 @@ class Admin:
         if namespace:
             headers["X-Vault-Namespace"] = namespace
         with httpx.Client(verify=self.tls or False, trust_env=False, timeout=20) as client:
-            answer = client.request(method, f"{self.address}/v1/{path}", json=body, headers=headers)
+            send = partial(client.request, method, f"{self.address}/v1/{path}", json=body, headers=headers)
+            try:
+                answer = send()
+            except httpx.RemoteProtocolError:  # a server that has just started can close a connection without an answer
+                answer = send()
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return dict(answer.json()) if answer.content else {}
 
