@@ -6,8 +6,9 @@ import warnings
 
 # structlog would import these for tracebacks with colors. The progress on a terminal needs them later.
 _OF_RICH = ("rich.console", "rich.pretty", "rich.traceback")
-# requests, below hvac, would import a detector of text encodings; httpx its command line, with the lexers.
-_NEVER = ("chardet", "charset_normalizer", "pygments.lexers")
+# requests, below hvac, would import a detector of text encodings; httpx its command line, with the lexers; httpcore
+# HTTP/2.
+_NEVER = ("chardet", "charset_normalizer", "pygments.lexers", "h2")
 
 
 def omit_optional_imports() -> None:

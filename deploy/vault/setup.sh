@@ -105,6 +105,7 @@ for account in "$@"; do
 done
 
 if [ -n "${SECRET_ID_FILE:-}" ] && [ ! -s "$SECRET_ID_FILE" ]; then
+  rm -f -- "$SECRET_ID_FILE"  # an empty file could have another mode
   (umask 077; command "$cli" write -f -field=secret_id "auth/approle/role/$name/secret-id" > "$SECRET_ID_FILE")
   echo "secret   $SECRET_ID_FILE: a secret id of the role $name"
 fi

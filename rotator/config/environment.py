@@ -3,6 +3,7 @@
 `ROTATOR_VAULT__ADDRESS` sets `vault.address`. A variable for a section or a list contains JSON.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,10 +66,11 @@ def read_environment(model: type[BaseModel]) -> Environment:
     Other ROTATOR_* variables are ignored: Kubernetes sets some for a Service of that name.
 
     Raises:
-        ConfigError: If a variable has one underscore where its setting has two.
+        ConfigError: If a variable has one underscore where its setting has two, or if a part of its name is no section.
     """
     of_vault = _vault_variables()
-    own = {name.upper(): name for name in os.environ if name.upper().startswith(_PREFIX)}
+    own = {name.lower(): name for name in os.environ if name.lower().startswith(_PREFIX.lower())}
+    _refuse_overlaps(own)
     values: dict[str, Any] = {}
     for key, name in of_vault.items():
         value = os.environ[name]
@@ -76,8 +78,9 @@ def read_environment(model: type[BaseModel]) -> Environment:
     own_values = _Variables(model)() | _unknown_sections(own, model)
     variables: dict[Key, str] = dict(of_vault.items())
     for key in _places(own_values):
-        names = (variable_name(key[:length]) for length in range(len(key), 0, -1))
+        names = (variable_name(key[:length]).lower() for length in range(len(key), 0, -1))
         variables[key] = next(own[name] for name in names if name in own)
+        _require_sections(model, key, variables[key])
     return Environment(merged(values, own_values), variables)
 
 
@@ -93,9 +96,10 @@ class _Variables(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Read JSON."""
         try:
-            return super().decode_complex_value(field_name, field, value)
+            decoded = super().decode_complex_value(field_name, field, value)
         except (ValueError, RecursionError):
             return value
+        return value if decoded is None else decoded  # the library would ignore null
 
 
 def _vault_variables() -> dict[tuple[str, ...], str]:
@@ -114,10 +118,10 @@ def _unknown_sections(own: Mapping[str, str], model: type[BaseModel]) -> dict[st
     Raises:
         ConfigError: If a variable has one underscore where its setting has two.
     """
-    meant = {name.replace(_DELIMITER, "_"): name for name in _names(model, ())}
+    meant = {name.replace(_DELIMITER, "_").lower(): name for name in _names(model, ())}
     unknown: dict[str, Any] = {}
     for name, variable in own.items():
-        section, *keys = name.removeprefix(_PREFIX).lower().split(_DELIMITER)
+        section, *keys = _parts(name)
         if section in model.model_fields:
             continue
         if keys:
@@ -125,6 +129,52 @@ def _unknown_sections(own: Mapping[str, str], model: type[BaseModel]) -> dict[st
         elif name in meant:
             raise ConfigError(f"{variable}: is no setting. Did you mean {meant[name]}?")
     return unknown
+
+
+def _refuse_overlaps(own: Mapping[str, str]) -> None:
+    """Refuse a variable for a key within a section whose own variable is no section: the library would ignore it.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    for name in own:
+        parts = _parts(name)
+        for length in range(1, len(parts)):
+            outer = own.get(_PREFIX.lower() + _DELIMITER.join(parts[:length]))
+            if outer is not None and not _has_section(os.environ[outer], parts[length:-1]):
+                raise ConfigError(f"{outer}: a variable for a whole section or list must be JSON")
+
+
+def _has_section(text: str, path: list[str]) -> bool:
+    """Whether a JSON text is an object that contains an object at the path, or can."""
+    try:
+        section = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    for name in path:
+        if not isinstance(section, dict):
+            return False
+        section = section.get(name, {})
+    return isinstance(section, dict)
+
+
+def _require_sections(model: type[BaseModel], key: tuple[str, ...], variable: str) -> None:
+    """Check that the place of a value is within sections.
+
+    Raises:
+        ConfigError: If a part of it is a setting that is no section.
+    """
+    for length, name in enumerate(key[:-1], 1):
+        field = model.model_fields.get(name)
+        if field is None:
+            return  # the check of the whole refuses it
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            raise ConfigError(f"{variable}: {'.'.join(key[:length])} is not a section")
+        model = field.annotation
+
+
+def _parts(name: str) -> list[str]:
+    return name.removeprefix(_PREFIX.lower()).split(_DELIMITER)
 
 
 def _nested(key: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -137,7 +187,7 @@ def _places(values: Mapping[str, Any], section: tuple[str, ...] = ()) -> Iterato
     """The place of each value that is no section."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _places(value, (*section, name))
+            yield from _places(value or {"": None}, (*section, name))
         else:
             yield (*section, name)
 

@@ -3,6 +3,7 @@
 import codecs
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,17 @@ def load(path: Path) -> Settings:
     except ValidationError as error:
         source = Source(path, text, environment, values, Settings)
         raise ConfigError("\n".join(describe(error, source))) from None
-    for file in _required_files(settings):
-        if not file.is_file():
-            raise ConfigError(f"{path}: {file} does not exist or is not a file")
-    folder = settings.vault.ca_path
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"{path}: {folder} does not exist or is not a directory")
+    for key, file in _required_files(settings):
+        variable = environment.variable(tuple(key.split(".")))
+        where = f"{path}: {key}" if variable is None else variable[0]
+        kind = "directory" if key == "vault.ca_path" else "file"
+        exists = os.path.isdir if kind == "directory" else os.path.isfile  # these never raise
+        if not exists(file):
+            # Without the value: it can be a secret that was set in place of the name of its file.
+            raise ConfigError(f"{where}: names no {kind} that exists")
     auth = settings.vault.auth
     for file in filter(None, (auth.token_file, auth.secret_id_file, auth.jwt_file)):
-        if file.exists():
+        if os.path.exists(file):
             refuse_endless(file, file.stat())
     return settings
 
@@ -101,7 +104,15 @@ def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:
             )
 
 
-def _required_files(settings: Settings) -> list[Path]:
+def _required_files(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """The files and the directory that must exist, by their keys."""
     vault, api = settings.vault, settings.account_api
-    files = (vault.ca_cert, vault.client_cert, vault.client_key, api.ca_cert, vault.auth.secret_id_file)
-    return [file for file in files if file is not None]
+    files = {
+        "vault.ca_cert": vault.ca_cert,
+        "vault.ca_path": vault.ca_path,
+        "vault.client_cert": vault.client_cert,
+        "vault.client_key": vault.client_key,
+        "account_api.ca_cert": api.ca_cert,
+        "vault.auth.secret_id_file": vault.auth.secret_id_file,
+    }
+    return ((key, file) for key, file in files.items() if file is not None)

@@ -110,7 +110,8 @@ def routes(emulator: Controlled, token: SecretStr | None) -> list[Route]:
 
     async def change_account(request: Request) -> Response:
         try:
-            changes = _AccountChange.model_validate_json(await request.body() or b"{}")
+            body = await request.body() if request.method == "PATCH" else b""
+            changes = _AccountChange.model_validate_json(body or b"{}")
             profile = emulator.change_account(
                 request.path_params["api_key"], balance=changes.balance, auto_reload=changes.auto_reload
             )

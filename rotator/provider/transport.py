@@ -200,7 +200,12 @@ class _HttpxTransport(httpx.BaseTransport):
         response = self._transport.send(
             request.method, request.extensions["target"], request.extensions["deadline"], headers, request.read()
         )
-        kept = {name: value for name, value in response.headers.items() if name not in _IGNORED}
+        # Bytes, as they came: httpx would encode texts in ASCII.
+        kept = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in response.headers.items()
+            if name not in _IGNORED
+        ]
         return httpx.Response(response.status, headers=kept, stream=httpx.ByteStream(response.content))
 
 

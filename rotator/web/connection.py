@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = self._new_parser()
-        self._early = b""  # bytes of the next requests, while this one is answered
+        self._early = b""  # bytes that are not parsed yet: those of the next requests, while this one is answered
         self._is_answering = False
         self._closes = False
         self._task: asyncio.Task[None] | None = None
@@ -191,13 +191,10 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        if not self._is_answering:
-            self._read(data)
-            return
         self._early += data
-        if len(self._early) > self._connections.limits.header_bytes:
+        if not self._is_answering:
+            self._read_early()
+        elif len(self._early) > self._connections.limits.header_bytes:
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
@@ -215,7 +212,11 @@ class Connection(asyncio.Protocol):
     def _set_deadline(self) -> None:
         self._deadline = self._loop.call_later(self._connections.limits.max_wait.total_seconds(), self._transport.abort)
 
-    def _read(self, data: bytes) -> None:
+    def _read_early(self) -> None:
+        """Read the bytes that came, in their order, unless a request is being answered."""
+        if self._is_answering or self._transport.is_closing() or not self._early:
+            return
+        data, self._early = self._early, b""
         self._parser.receive_data(data)
         try:
             event = self._parser.next_event()
@@ -316,7 +317,6 @@ class Connection(asyncio.Protocol):
         self._set_deadline()
         self._task = None
         self._parser = self._new_parser()
-        early, self._early = self._early, b""
         self._transport.resume_reading()
-        if early:
-            self._loop.call_soon(self.data_received, early)
+        if self._early:
+            self._loop.call_soon(self._read_early)

@@ -148,3 +148,45 @@ def test_load_refuses_a_section_variable_without_json(desk: Desk, variable: str)
     assert (
         desk.refusal(GOOD, **{variable: CANARY}) == f"{variable}: a variable for a whole section or list must be JSON."
     )
+
+
+@pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_ACCOUNTS", "ROTATOR_DEFAULTS"])
+def test_load_refuses_null(desk: Desk, variable: str) -> None:
+    assert desk.refusal(GOOD, **{variable: "null"}).startswith(f"{variable}: a variable for a whole section")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ROTATOR_ACCOUNTS": '{"a": 1}'}, "ROTATOR_ACCOUNTS: accounts is not a section."),
+        ({"ROTATOR_ACCOUNTS": "{}"}, "ROTATOR_ACCOUNTS: accounts is not a section."),
+        ({"ROTATOR_ACCOUNTS__0__NAME": "x"}, "ROTATOR_ACCOUNTS__0__NAME: accounts is not a section."),
+        ({"ROTATOR_ACCOUNTS__": "x"}, "ROTATOR_ACCOUNTS__: accounts is not a section."),
+        ({"ROTATOR_VAULT__ADDRESS__X": "x"}, "ROTATOR_VAULT__ADDRESS__X: vault.address is not a section."),
+        ({"ROTATOR_VAULT": '{"address": {"b": 1}}'}, "ROTATOR_VAULT: vault.address is not a section."),
+        ({"ROTATOR_VAULT__AUTH__TOKEN__X": "x"}, "ROTATOR_VAULT__AUTH__TOKEN__X: vault.auth.token is not a section."),
+        ({"ROTATOR_DAEMON__ALLOWED_HOSTS": '{"a": 1}'}, "ROTATOR_DAEMON__ALLOWED_HOSTS: daemon.allowed_hosts is not"),
+        ({"ROTATOR_VAULT": '{"auth": "x"}', "ROTATOR_VAULT__AUTH__METHOD": "token"}, "ROTATOR_VAULT: a variable for"),
+        (
+            {"ROTATOR_VAULT__ADDRESS": "https://v", "ROTATOR_VAULT__ADDRESS__X": "2"},
+            "ROTATOR_VAULT__ADDRESS: a variable",
+        ),
+        ({"ROTATOR_VAULT__\u0130": "1"}, 'ROTATOR_VAULT__\u0130: unknown key "i\u0307".'),
+        ({"ROTATOR_VAULT__": "1"}, 'ROTATOR_VAULT__: unknown key "".'),
+        ({"ROTATOR___X": "1"}, 'ROTATOR___X: unknown section "".'),
+    ],
+)
+def test_load_refuses_what_it_would_ignore(desk: Desk, variables: dict[str, str], said: str) -> None:
+    assert desk.refusal(GOOD, **variables).startswith(said)
+
+
+@pytest.mark.parametrize("variable", ["VAULT_CACERT", "VAULT_CLIENT_KEY", "ROTATOR_VAULT__AUTH__SECRET_ID_FILE"])
+def test_load_names_no_value_of_a_missing_file(desk: Desk, variable: str) -> None:
+    text = VAULT + "[vault.auth]\nmethod = 'approle'\nrole_id = 'r'\n" + A
+    others = {
+        "ROTATOR_VAULT__AUTH__SECRET_ID": "s",
+        "VAULT_CLIENT_CERT": str(desk.file),
+        "VAULT_CLIENT_KEY": str(desk.file),
+    }
+    refusal = desk.refusal(text, **(others | {variable: CANARY * 500}))
+    assert refusal.startswith(f"{variable}: names no file that exists")

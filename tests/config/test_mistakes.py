@@ -305,12 +305,12 @@ MISTAKES = {
     ),
     "a token in a wrong place": (VAULT + f'token = "{CANARY}"\n' + A, 'vault: unknown key "token".'),
     "a token in place of the section": (f'vault = "{CANARY}"\n' + A, "vault: must be a section."),
-    "a CA that is not there": (VAULT + 'ca_cert = "no.pem"\n' + A, "no.pem does not exist or is not a file."),
+    "a CA that is not there": (VAULT + 'ca_cert = "no.pem"\n' + A, "vault.ca_cert: names no file that exists."),
     "a provider's CA that is not there": (
         GOOD + '[account_api]\nca_cert = "/no.pem"\n',
-        "/no.pem does not exist or is not a file.",
+        "account_api.ca_cert: names no file that exists.",
     ),
-    "a CA that is a folder": (VAULT + 'ca_cert = "/"\n' + A, "/ does not exist or is not a file."),
+    "a CA that is a folder": (VAULT + 'ca_cert = "/"\n' + A, "vault.ca_cert: names no file that exists."),
     "a certificate without its key": (
         VAULT + 'client_cert = "c.pem"\n' + A,
         "vault: client_cert and client_key go together.",
@@ -330,7 +330,7 @@ MISTAKES = {
     ),
     "approle with a file that is not there": (
         VAULT + '[vault.auth]\nmethod = "approle"\nrole_id = "r"\nsecret_id_file = "no.txt"\n' + A,
-        "no.txt does not exist or is not a file.",
+        "vault.auth.secret_id_file: names no file that exists.",
     ),
     "kubernetes without its role": (
         VAULT + '[vault.auth]\nmethod = "kubernetes"\n' + A,

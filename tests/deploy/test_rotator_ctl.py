@@ -85,6 +85,15 @@ def test_rotator_ctl_takes_the_sandbox_of_the_unit(fake: Path) -> None:
     assert {"--wait", "--pty", "--pipe", "--collect"} <= set(options)
 
 
+def test_rotator_ctl_joins_continued_lines(fake: Path) -> None:
+    unit = fake / "unit"
+    unit.write_text(unit.read_text() + "[Service]\nSystemCallFilter=@system-service \\\n  ~@mount\n")
+    ctl(fake, "adopt", "two words")
+    options = json.loads((fake / "options.json").read_text())
+    assert options[-1] == "--property=SystemCallFilter=@system-service    ~@mount"
+    assert "--description=rotator adopt two words" in options
+
+
 def test_rotator_ctl_names_a_missing_unit(fake: Path) -> None:
     done = ctl(fake, "check", ROTATOR_UNIT="other.service")
     assert done.returncode == 2

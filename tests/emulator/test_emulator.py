@@ -533,6 +533,15 @@ def test_change_without_control_token_is_refused(token: str | None) -> None:
         assert w.emulator.profile(KEY).balance == 10
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_read_with_a_body_changes_nothing(method: str) -> None:
+    with world() as w:
+        before = w.emulator.profile(KEY)
+        body = {"balance": "77", "auto_reload": True}
+        assert w.client.request(method, f"/_emulator/accounts/{KEY}", json=body).status_code == 200
+        assert w.emulator.profile(KEY) == before
+
+
 def test_emulator_without_control_token_refuses_every_change() -> None:
     with world(control_token=None) as w:
         assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 401

@@ -183,6 +183,7 @@ WHOLE: dict[str, Answer] = {
     ),
     "in chunks": raw(OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)),
     "it ends with the connection": raw(OK + b"\r\n" + BODY),
+    "a header that is not ASCII": raw(OK + b"Server: caf\xe9\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY),
     "HTTP 1.0": raw(b"HTTP/1.0 200 X\r\n\r\n" + BODY),
     "chunks and a length": raw(
         OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)

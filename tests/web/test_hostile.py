@@ -5,6 +5,7 @@ the code, and no number of clients takes the files away that rotations need.
 """
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rotator.monitoring import FleetStatus
-from rotator.web import Limits, serving
+from rotator.web import Limits, Request, Response, serving
 from testkit.cluster import PATIENCE, eventually
 from tests.web.test_web import CALM, MANY, app, connect, open_files, served
 
@@ -133,6 +134,28 @@ def test_pipelined_requests_are_answered_one_by_one(address: str) -> None:
             chunk = connection.recv(65_536)
             assert chunk, answers
             answers += chunk
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    """The requests come in pieces, while earlier ones are answered."""
+
+    def echo(request: Request) -> Response:
+        return Response(200, {}, request.path.encode())
+
+    paths = [f"/{number:03}" for number in range(60)]
+    sent = b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths)
+    with serving(echo, "127.0.0.1:0") as address:
+        for _ in range(20):
+            with closing(connect(address)) as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for start in range(0, len(sent), 301):
+                    connection.sendall(sent[start : start + 301])
+                answers = b""
+                while answers.count(b"HTTP/1.1 200") < len(paths) or not answers.endswith(paths[-1].encode()):
+                    chunk = connection.recv(65_536)
+                    assert chunk, answers[-200:]
+                    answers += chunk
+            assert re.findall(r"\r\n\r\n(/\d{3})", answers.decode()) == paths
 
 
 def test_request_after_a_long_answer_is_answered() -> None:
