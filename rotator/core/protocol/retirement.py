@@ -133,7 +133,8 @@ def rest(case: Situation) -> Rest:
             return Rest(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
         return Rest(Reason.IDLE, None, "nothing is due")
     until, ids = _next(case, entries), names_of(case.journal.retiring_ids)
-    if until <= case.now:
+    list_is_older = case.listed_at < until  # a list that was fetched later decides
+    if until <= case.now and not (list_is_older and case.policy.revoke):
         command = Command.of("rotate-now", case.policy.account, "--due")
         return Rest(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now", command)
     if any(case.may_retire(entry) <= case.now for entry in entries):

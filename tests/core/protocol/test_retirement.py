@@ -305,6 +305,15 @@ def test_due_entry_waits_until_it_is_certain(journal: Journal, until: datetime) 
     assert step.detail == "a is revoked when its id and the published one are certain"
 
 
+def test_due_entry_is_judged_by_a_newer_list() -> None:
+    """The end of the wait passed between the list and the decision: that is no reason to give up."""
+    missing = (Retiring("a", NOW - WINDOW, missing_since=NOW - WINDOW - SECOND),)
+    old = listing("b", fetched_at=NOW - 2 * SECOND)
+    step = rest(case_of(replace(RETIRING, retiring=missing), seen(listing=old)))
+    assert (step.reason, step.until) == (Reason.IDENTIFYING, NOW - SECOND)
+    assert rest(case_of(replace(RETIRING, retiring=missing), seen(listing=old), revoke=False)).reason is Reason.HELD
+
+
 def test_entry_waits_for_the_last_of_its_conditions() -> None:
     later = LATER + timedelta(hours=1)
     for at, look, until in ((LATER, later, later), (later, LATER, later)):
