@@ -1,0 +1,58 @@
+"""Urgent requests beside pending ids: no run delays the lists that make the ids certain."""
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.protocol import RequestKind, wake_at
+from testkit.model import World
+from tests.rotation.test_rotation import FIRST, answered
+
+MOMENT = timedelta(microseconds=1)
+
+
+def lost_answer(world: World, **policy: object) -> World:
+    """Rotate; the answer to the create is lost, so the new id is pending."""
+    world.provider.fault = "lost-after"
+    assert world.rotation(fresh_after=world.clock() + MOMENT, **policy).run().published
+    assert world.journal.current.is_pending
+    return world
+
+
+def eliminated(window: timedelta) -> World:
+    """Return a world whose published secret's id was eliminated, so that it becomes pending when replaced."""
+    world = World(grace=timedelta(days=1))
+    world.provider.settle = window
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    for _ in range(5):
+        world.rotation().run()
+        world.clock.wait(window)
+    return world
+
+
+def run_when_due(world: World, within: timedelta, **policy: object) -> None:
+    """Run as often as a daemon does, until no request is left or the time is over."""
+    until = world.clock() + within
+    while world.journal.request is not None and world.clock() < until:
+        journal = world.journal
+        wished = wake_at(journal, world.provider.settle, world.clock()) or world.clock()
+        due = max(wished, journal.next_attempt_at or wished, world.clock() + timedelta(seconds=1))
+        world.clock.now = due
+        outcome = world.rotation(explicit=False, **policy).run()
+        if outcome.until is not None and outcome.until > world.clock():
+            world.clock.now = outcome.until
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+def test_compromised_secret_is_replaced_after_lost_answer(seconds: int) -> None:
+    """Each run of a full account wrote its journal, and each write delayed the next list that counts."""
+    window = timedelta(seconds=seconds)
+    world = lost_answer(eliminated(window))
+    leaked = world.published
+    world.clock.wait(timedelta(seconds=5))
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert (outcome.reason, world.published) == ("full", leaked)
+    run_when_due(world, 6 * window)
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
