@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import RequestKind, wake_at
+from rotator.core.protocol import wake_at
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, answered
 
@@ -54,5 +54,20 @@ def test_compromised_secret_is_replaced_after_lost_answer(seconds: int) -> None:
     outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
     assert (outcome.reason, world.published) == ("full", leaked)
     run_when_due(world, 6 * window)
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
+
+
+@pytest.mark.parametrize("seconds", [30, 45, 60])
+def test_compromised_secret_is_replaced_after_refused_creates(seconds: int) -> None:
+    """The provider allows fewer secrets than max_secrets; each failure's write delayed the next list that counts."""
+    window = timedelta(seconds=seconds)
+    world = answered()
+    world.provider.settle = window
+    lost_answer(world, max_secrets=3)
+    leaked = world.published
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True, max_secrets=3).run()
+    assert outcome.reason == "refused"
+    run_when_due(world, 8 * window, max_secrets=3)
     assert world.journal.request is None
     assert leaked not in world.live.values()
