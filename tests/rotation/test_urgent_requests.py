@@ -71,3 +71,29 @@ def test_compromised_secret_is_replaced_after_refused_creates(seconds: int) -> N
     run_when_due(world, 8 * window, max_secrets=3)
     assert world.journal.request is None
     assert leaked not in world.live.values()
+
+
+def beside_a_candidate() -> World:
+    """Return a full account whose candidate has no room, because the id of the secret to be revoked is pending."""
+    world = lost_answer(eliminated(timedelta(seconds=30)))
+    world.provider.listing_lag = timedelta(seconds=20)  # the list has room, the account has none
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert outcome.reason == "refused"
+    assert world.journal.candidate is not None
+    world.provider.listing_lag = timedelta()
+    return world
+
+
+def test_candidate_without_room_is_published_after_eliminations() -> None:
+    world = beside_a_candidate()
+    leaked = world.published
+    run_when_due(world, timedelta(minutes=4))
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
+
+
+def test_command_publishes_candidate_after_eliminations() -> None:
+    world = beside_a_candidate()
+    world.rotation(fresh_after=world.clock() + MOMENT, force=True, patience=timedelta(minutes=5)).run()
+    assert world.journal.candidate is None
+    assert len(world.live) == 1
