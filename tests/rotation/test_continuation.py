@@ -67,7 +67,7 @@ def unfinished() -> tuple[World, Rotation]:
     [
         pytest.param(due, UNFINISHED, id="due revocation"),
         pytest.param(asked(), Command.of("rotate-now", "shop"), id="manual"),
-        pytest.param(asked(force=True), Command.of("rotate-now", "shop", "--force"), id="force"),
+        pytest.param(asked(force=True), UNFINISHED, id="force, recorded at once"),
         pytest.param(asked(compromised=True), UNFINISHED, id="compromised, recorded at once"),
         pytest.param(unfinished, Command.of("rotate-now", "shop"), id="unfinished candidate"),
     ],
@@ -122,15 +122,15 @@ def test_unprovisioned_account_names_check() -> None:
 
 def test_stopped_run_repeats_its_request() -> None:
     world = adopted()
-    rotation = world.rotation(fresh_after=world.clock(), force=True)
+    rotation = world.rotation(fresh_after=world.clock())
     rotation.waiting.wait = lambda _: True
     outcome = rotation.run()
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "stopped")
     assert outcome.error == (
         "The process stopped before the run over shop was complete. The published secret is unchanged. "
-        "To continue: rotator rotate-now shop --force."
+        "To continue: rotator rotate-now shop."
     )
-    assert_names(outcome, "To continue", Command.of("rotate-now", "shop", "--force"))
+    assert_names(outcome, "To continue", Command.of("rotate-now", "shop"))
 
 
 def test_rate_limit_names_command_and_time() -> None:
@@ -141,9 +141,13 @@ def test_rate_limit_names_command_and_time() -> None:
     assert_names(outcome, f"To retry after {until}", Command.of("rotate-now", "shop"))
 
 
-def test_repeated_conflicts_name_command_that_continues() -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"), [({}, ()), ({"force": True}, ("--force",)), ({"compromised": True}, ("--compromised",))]
+)
+def test_repeated_conflicts_name_command_that_continues(kind: dict[str, bool], options: tuple[str, ...]) -> None:
+    """The journal does not contain the request: the command repeats it."""
     world = adopted()
-    rotation = world.rotation(fresh_after=world.clock())
+    rotation = world.rotation(fresh_after=world.clock(), **kind)
 
     def write(path: str, *_: object, **__: object) -> int:
         raise CasConflict(path)
@@ -152,7 +156,7 @@ def test_repeated_conflicts_name_command_that_continues() -> None:
     outcome = rotation.run()
     assert outcome.reason == "contention"
     purpose = "Find out what else writes there. Then continue"
-    assert_names(outcome, purpose, Command.of("rotate-now", "shop"))
+    assert_names(outcome, purpose, Command.of("rotate-now", "shop", *options))
 
 
 def test_deferral_contains_the_command_it_names() -> None:

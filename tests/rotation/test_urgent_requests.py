@@ -7,6 +7,7 @@ import pytest
 from rotator.core.protocol import wake_at
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, answered
+from tests.system.advice import Reader
 
 MOMENT = timedelta(microseconds=1)
 
@@ -71,6 +72,37 @@ def test_compromised_secret_is_replaced_after_refused_creates(seconds: int) -> N
     run_when_due(world, 8 * window, max_secrets=3)
     assert world.journal.request is None
     assert leaked not in world.live.values()
+
+
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+def die(_: timedelta) -> bool:
+    raise KilledError
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_urgent_request_outlives_command_killed_while_waiting(kind: str) -> None:
+    world = lost_answer(eliminated(timedelta(seconds=30)))
+    replaced = world.published
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, patience=timedelta(minutes=4), **{kind: True})
+    rotation.waiting.wait = die
+    with pytest.raises(KilledError):
+        rotation.run()
+    assert world.journal.request.kind == kind
+    run_when_due(world, timedelta(minutes=3))
+    assert world.journal.request is None
+    assert world.published != replaced
+
+
+def test_force_request_stays_when_account_is_full() -> None:
+    world = lost_answer(eliminated(timedelta(seconds=60)))
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, force=True).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind == "force"
+    ended = Reader(world).follow(*outcome.next_command.args, limit=0)
+    assert ended[-1].ok
 
 
 def beside_a_candidate() -> World:
