@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rotator.core.protocol import Command, Create
+from rotator.core.protocol import Command, Create, Publish
 from rotator.documents.published import format_instant
 from rotator.errors import Blame, RotatorError
 from rotator.provider import NotSent, Unprovisioned
@@ -35,6 +35,23 @@ def fail_once_published(world: World) -> None:
 
 def reachable(world: World) -> None:
     world.provider.on_request = lambda _: None
+
+
+class Conflicting:
+    """A store where another writer is always ahead."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, path: str, *_: object, **__: object) -> int:
+        raise CasConflict(path)
+
+
+def conflicting(rotation: Rotation) -> None:
+    rotation.state.store = Conflicting(rotation.state.store)
 
 
 def assert_names(outcome: Outcome, purpose: str, command: Command) -> None:
@@ -101,6 +118,23 @@ def test_failure_after_publishing_begins_no_other_rotation() -> None:
     assert_names(outcome, "To retry now", UNFINISHED)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_secret_of_earlier_run_begins_no_other_rotation(asked: bool) -> None:
+    """A run died after it had published. The next one cannot write: it repeats only what its own caller wants."""
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=True)
+    world.clock.wait(timedelta(hours=1))
+    rotation = world.rotation(fresh_after=world.clock() if asked else None, compromised=True)
+    conflicting(rotation)
+    outcome = rotation.run()
+    assert "Nothing was revoked, and the new secret is published and works" in (outcome.error or "")
+    repeated = Command.of("rotate-now", "shop", "--compromised")
+    assert outcome.next_command == (repeated if asked else UNFINISHED)
+    published = len(world.vault.versions["apps/shop"])
+    assert Reader(world).run(*outcome.next_command.args).ok
+    assert len(world.vault.versions["apps/shop"]) == published + asked
+
+
 @pytest.mark.parametrize("error", [VaultSealed("Vault is sealed"), VaultDenied("the policy lacks a path")])
 def test_vault_failure_names_check(error: RotatorError) -> None:
     world = adopted()
@@ -148,11 +182,7 @@ def test_repeated_conflicts_name_command_that_continues(kind: dict[str, bool], o
     """The journal does not contain the request: the command repeats it."""
     world = adopted()
     rotation = world.rotation(fresh_after=world.clock(), **kind)
-
-    def write(path: str, *_: object, **__: object) -> int:
-        raise CasConflict(path)
-
-    rotation.state.store.write = write  # type: ignore[method-assign]
+    conflicting(rotation)
     outcome = rotation.run()
     assert outcome.reason == "contention"
     purpose = "Find out what else writes there. Then continue"
