@@ -6,7 +6,7 @@ from rotator.errors import Advice, Blame, Code, Command
 from rotator.rotation.state import AccountState
 
 _OPTIONS = {RequestKind.MANUAL: (), RequestKind.FORCE: ("--force",), RequestKind.COMPROMISED: ("--compromised",)}
-# A longer backoff is left to the daemon, or to a command that names the account without --due.
+# For another instance's lease.
 _WAIT = ("--wait", "5m")
 
 

@@ -27,6 +27,19 @@ def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:
     assert everything(payments.cluster) == before
 
 
+def test_named_account_is_retried_during_its_backoff(payments: Payments, here: Here) -> None:
+    here("rotate-now", "payments")
+    journal = payments.cluster.journal("payments")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    failed = {"attempts": 6, "next_attempt_at": later, "last_error": "it failed", "failure": "unanswered"}
+    payments.cluster.put("rotator/journal/payments", journal | failed)
+    deferred = here("rotate-now", "--due", "--json")
+    assert (deferred.code, deferred.json["accounts"][0]["reason"]) == (3, "backoff"), deferred
+    retried = here("rotate-now", "payments", "--due")
+    assert retried.code == 0, retried
+    assert not payments.cluster.journal("payments").get("attempts")
+
+
 def test_missing_mount_is_refused(payments: Payments) -> None:
     before = everything(payments.cluster)
     finished = payments.cluster.run("rotate-now", "payments", env={"ROTATOR_VAULT__MOUNT": "nowhere"})
