@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from rotator.core.protocol import wake_at
+from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
+from rotator.provider import Credentials, Unauthorized
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, answered
 from tests.system.advice import Reader
@@ -129,3 +131,18 @@ def test_command_publishes_candidate_after_eliminations() -> None:
     world.rotation(fresh_after=world.clock() + MOMENT, force=True, patience=timedelta(minutes=5)).run()
     assert world.journal.candidate is None
     assert len(world.live) == 1
+
+
+def test_urgent_request_is_retried_soon_after_many_refusals() -> None:
+    """Refusals from before the request say nothing about how long it may be retried."""
+    world = answered()
+
+    def refuse(_: Credentials) -> None:
+        raise Unauthorized("refused", status=401)
+
+    world.provider.on_request = refuse
+    for _ in range(URGENT_REFUSALS + 2):
+        world.rotation().run()
+    assert world.journal.attempts > URGENT_REFUSALS
+    world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert world.journal.next_attempt_at - world.clock() <= URGENT_BACKOFF
