@@ -1,16 +1,19 @@
 """The command that a run names when it ends early: it continues what was asked for, and begins nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from rotator.core.protocol import Command, Create, Publish
+from rotator.documents.journal import render_journal
 from rotator.documents.published import format_instant
 from rotator.errors import Blame, RotatorError
 from rotator.provider import NotSent, Unprovisioned
 from rotator.rotation import Outcome, Result, Rotation
+from rotator.rotation.run import MAX_CONFLICTS
 from rotator.vault import CasConflict, VaultDenied, VaultSealed
 from testkit.model import World
 from tests.rotation.test_rotation import adopted, in_overlap, limit, rotate, run_until
@@ -46,7 +49,7 @@ class Conflicting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, path: str, *_: object, **__: object) -> int:
+    def write(self, path: str, data: Any, cas: int) -> int:  # noqa: ARG002 - the signature is the store's
         raise CasConflict(path)
 
 
@@ -187,6 +190,42 @@ def test_repeated_conflicts_name_command_that_continues(kind: dict[str, bool], o
     assert outcome.reason == "contention"
     purpose = "Find out what else writes there. Then continue"
     assert_names(outcome, purpose, Command.of("rotate-now", "shop", *options))
+
+
+class Busy(Conflicting):
+    """A store where another instance acquires the lease a moment before this one, some times."""
+
+    def __init__(self, world: World, times: int) -> None:
+        super().__init__(world.vault)
+        self.world, self.left = world, times
+        self.path = world.settings.journal_path(world.account)
+
+    def write(self, path: str, data: Any, cas: int) -> int:
+        if self.left and self.world.journal.holder is None:
+            self.left -= 1
+            self.hold(holder="other", lease_until=self.world.clock() + timedelta(minutes=2))
+        return self.world.vault.write(path, data, cas)
+
+    def hold(self, **lease: Any) -> None:
+        held = render_journal(replace(self.world.journal, **lease))
+        self.world.vault.write(self.path, held, cas=len(self.world.vault.versions[self.path]))
+
+    def wait(self, delay: timedelta) -> bool:
+        self.world.clock.wait(delay)
+        if self.world.journal.holder == "other":
+            self.hold(holder=None, lease_until=None)
+        return False
+
+
+def test_conflicts_between_lease_waits_end_no_run() -> None:
+    """A patient command among busy instances."""
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(hours=1))
+    busy = Busy(world, times=2 * MAX_CONFLICTS)
+    rotation.state.store, rotation.waiting.wait = busy, busy.wait
+    outcome = rotation.run()
+    assert (outcome.published, busy.left) == (True, 0)
+    assert outcome.conflicts > MAX_CONFLICTS
 
 
 def test_deferral_contains_the_command_it_names() -> None:
