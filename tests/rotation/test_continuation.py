@@ -49,7 +49,7 @@ class Conflicting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, path: str, data: Any, cas: int) -> int:  # noqa: ARG002 - the signature is the store's
+    def write(self, path: str, data: Any, cas: int) -> int:
         raise CasConflict(path)
 
 
