@@ -114,7 +114,8 @@ def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
         try:
             yield fleet
         finally:
-            fleet.announce()
+            if not isinstance(sys.exception(), SystemExit):  # after a second signal, nothing waits for Vault
+                fleet.announce()
 
 
 def require_one_source(option: str, *, stdin: bool, file: Path | None, variable: str | None) -> None:

@@ -84,7 +84,8 @@ def rotate_now(
         part = None if names else shard_of(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
         kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
-        request = Request(Wanted.DUE if due else Wanted.NOW, kind=kind, max_wait=max_wait(fleet, wait))
+        wanted = Wanted.DUE if due else Wanted.NOW
+        request = Request(wanted, kind=kind, explicit=bool(names), max_wait=max_wait(fleet, wait))
         if dry_run:
             _plan(ctx, fleet, accounts, request, as_json=as_json)
             return

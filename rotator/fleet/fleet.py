@@ -129,7 +129,7 @@ class Fleet:
             account=account.name,
             api_key=account.api_key,
             due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,
-            explicit=not by_schedule,
+            explicit=request.explicit or not by_schedule,
             revoke=request.revoke,
             trigger=Trigger.SCHEDULE if by_schedule else Trigger.MANUAL,
             has_primary=account.primary is not None,

@@ -23,6 +23,7 @@ class Request:
     Attributes:
         wanted: Which secrets to replace.
         kind: The kind that a person chose; None: a plain rotation if `wanted` is NOW, nothing otherwise.
+        explicit: Whether a person named the accounts: their backoff is ignored.
         revoke: Whether anything may be revoked.
         max_wait: How long one account may be waited for.
         made_at: When the request was made, by the monotonic clock.
@@ -30,6 +31,7 @@ class Request:
 
     wanted: Wanted
     kind: RequestKind | None = None
+    explicit: bool = False
     revoke: bool = True
     max_wait: timedelta = timedelta()
     made_at: float = field(default_factory=time.monotonic)

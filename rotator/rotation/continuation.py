@@ -6,7 +6,7 @@ from rotator.errors import Advice, Blame, Code, Command
 from rotator.rotation.state import AccountState
 
 _OPTIONS = {RequestKind.MANUAL: (), RequestKind.FORCE: ("--force",), RequestKind.COMPROMISED: ("--compromised",)}
-# A longer backoff is left to the daemon, or to a command that names the account without --due.
+# For another instance's lease.
 _WAIT = ("--wait", "5m")
 
 
@@ -18,11 +18,9 @@ def continuation(state: AccountState) -> Command:
     left.
     """
     name, asked = state.account.name, state.seen.request
-    if state.seen.rotated:
-        return Command.of("rotate-now", name, "--due", *_WAIT)
-    if asked is not None:
+    if asked is not None and not state.seen.rotated:
         return Command.of("rotate-now", name, *_OPTIONS[asked.kind])
-    if state.journal.candidate is not None:
+    if state.journal.candidate is not None and not state.new_secret_is_published:
         return Command.of("rotate-now", name)
     return Command.of("rotate-now", name, "--due", *_WAIT)
 

@@ -35,7 +35,7 @@ class Ending:
         if rest.journal is not None:
             self._write_if_possible(rest.journal)
         elif reason is Reason.FULL and state.journal.request is not None:
-            self._write_if_possible(transitions.rested(state.situation))
+            self._write_if_changed(transitions.rested(state.situation))
         else:
             self.release()
         if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
@@ -135,6 +135,11 @@ class Ending:
                 not_before=UNPROVISIONED_BACKOFF if error.code is Code.UNPROVISIONED else timedelta(),
             )
         )
+
+    def _write_if_changed(self, journal: Journal) -> None:
+        """Write the journal, unless Vault contains the same: each write delays the next list that counts."""
+        if journal != self._state.journal:
+            self._write_if_possible(journal)
 
     def _write_if_possible(self, journal: Journal) -> None:
         """Write the journal at the end of a run. If that fails, the lease expires by itself."""

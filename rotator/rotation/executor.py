@@ -154,6 +154,7 @@ class Executor:
 
     def unchanged(self) -> str:
         """Return what this run left unchanged, as a sentence."""
-        published = "the new secret is published and works" if self.state.seen.rotated else "the published secret stays"
+        is_new = self.state.new_secret_is_published
+        published = "the new secret is published and works" if is_new else "the published secret stays"
         revoked = f"Only {', '.join(self.revoked)} was revoked" if self.revoked else "Nothing was revoked"
         return f"{revoked}, and {published}"

@@ -183,7 +183,10 @@ class Rotation:
     def _outlasts(self, rest: Rest) -> bool:
         """Wait for the end of a deferral; return false if this run may not, or the process is to stop."""
         if rest.reason is Reason.LEASED and rest.until is not None:
-            return self.waiting.for_lease(rest.until)
+            if not self.waiting.for_lease(rest.until):
+                return False
+            self.conflicts_in_a_row = 0  # the other writers took turns with a lease, as they should
+            return True
         if rest.resumes:
             self.waiting.log_deferral(rest)
         if not self.waiting.may_outlast(rest):

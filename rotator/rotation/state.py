@@ -88,6 +88,11 @@ class AccountState:
         """The facts as the protocol sees them now."""
         return Situation.of(self.seen, self.journal, self.policy, self.clock())
 
+    @property
+    def new_secret_is_published(self) -> bool:
+        """Whether this run published the new secret, or an earlier run did and did not record it."""
+        return self.seen.rotated or self.situation.candidate_published
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     def observe(self) -> None:

@@ -6,15 +6,19 @@ import json
 import re
 import signal
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 import trustme
 
 from rotator.core.generator import Recipe, generate
 from rotator.demo import running_openbao
 from rotator.emulator import Account, Operation, running
+from rotator.fleet import Fleet
+from rotator.rotation import Outcome
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.payments import CHANGING, STANZA, Here, Payments, everything, here, opened, payments, said, token_with  # noqa: F401
 
@@ -25,6 +29,19 @@ def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:
     finished = here("rotate-now", "--all", "--json")
     assert (finished.code, finished.json["accounts"]) == (0, [])
     assert everything(payments.cluster) == before
+
+
+def test_named_account_is_retried_during_its_backoff(payments: Payments, here: Here) -> None:
+    here("rotate-now", "payments")
+    journal = payments.cluster.journal("payments")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    failed = {"attempts": 6, "next_attempt_at": later, "last_error": "it failed", "failure": "unanswered"}
+    payments.cluster.put("rotator/journal/payments", journal | failed)
+    deferred = here("rotate-now", "--due", "--json")
+    assert (deferred.code, deferred.json["accounts"][0]["reason"]) == (3, "backoff"), deferred
+    retried = here("rotate-now", "payments", "--due")
+    assert retried.code == 0, retried
+    assert not payments.cluster.journal("payments").get("attempts")
 
 
 def test_missing_mount_is_refused(payments: Payments) -> None:
@@ -257,6 +274,23 @@ def interrupt(process: Process) -> Finished:
     popen.stderr.close()
     process.cluster.outputs += [out, log]
     return Finished(process.args, code, out, log)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.usefixtures("payments")
+def test_second_ctrl_c_announces_no_change(here: Here, monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
+    """Vault might be the reason why the first one has not ended the command yet."""
+    announcements: list[Fleet] = []
+
+    def run(*_: object) -> Iterator[Outcome]:
+        for _signal in range(signals):
+            signal.raise_signal(signal.SIGINT)
+        return iter(())
+
+    monkeypatch.setattr(Fleet, "run", run)
+    monkeypatch.setattr(Fleet, "announce", lambda fleet: announcements.append(fleet))
+    finished = here("rotate-now", "payments")
+    assert (finished.code == 128 + signal.SIGINT, len(announcements)) == (signals == 2, 2 - signals), finished
 
 
 def test_ctrl_c_ends_the_wait_for_grace(payments: Payments) -> None:

@@ -1,16 +1,19 @@
 """The command that a run names when it ends early: it continues what was asked for, and begins nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from rotator.core.protocol import Command, Create
+from rotator.core.protocol import Command, Create, Publish
+from rotator.documents.journal import render_journal
 from rotator.documents.published import format_instant
 from rotator.errors import Blame, RotatorError
 from rotator.provider import NotSent, Unprovisioned
 from rotator.rotation import Outcome, Result, Rotation
+from rotator.rotation.run import MAX_CONFLICTS
 from rotator.vault import CasConflict, VaultDenied, VaultSealed
 from testkit.model import World
 from tests.rotation.test_rotation import adopted, in_overlap, limit, rotate, run_until
@@ -35,6 +38,23 @@ def fail_once_published(world: World) -> None:
 
 def reachable(world: World) -> None:
     world.provider.on_request = lambda _: None
+
+
+class Conflicting:
+    """A store where another writer is always ahead."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, path: str, data: Any, cas: int) -> int:
+        raise CasConflict(path)
+
+
+def conflicting(rotation: Rotation) -> None:
+    rotation.state.store = Conflicting(rotation.state.store)
 
 
 def assert_names(outcome: Outcome, purpose: str, command: Command) -> None:
@@ -67,7 +87,7 @@ def unfinished() -> tuple[World, Rotation]:
     [
         pytest.param(due, UNFINISHED, id="due revocation"),
         pytest.param(asked(), Command.of("rotate-now", "shop"), id="manual"),
-        pytest.param(asked(force=True), Command.of("rotate-now", "shop", "--force"), id="force"),
+        pytest.param(asked(force=True), UNFINISHED, id="force, recorded at once"),
         pytest.param(asked(compromised=True), UNFINISHED, id="compromised, recorded at once"),
         pytest.param(unfinished, Command.of("rotate-now", "shop"), id="unfinished candidate"),
     ],
@@ -101,6 +121,23 @@ def test_failure_after_publishing_begins_no_other_rotation() -> None:
     assert_names(outcome, "To retry now", UNFINISHED)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_secret_of_earlier_run_begins_no_other_rotation(asked: bool) -> None:
+    """A run died after it had published. The next one cannot write: it repeats only what its own caller wants."""
+    world = adopted()
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=True)
+    world.clock.wait(timedelta(hours=1))
+    rotation = world.rotation(fresh_after=world.clock() if asked else None, compromised=True)
+    conflicting(rotation)
+    outcome = rotation.run()
+    assert "Nothing was revoked, and the new secret is published and works" in (outcome.error or "")
+    repeated = Command.of("rotate-now", "shop", "--compromised")
+    assert outcome.next_command == (repeated if asked else UNFINISHED)
+    published = len(world.vault.versions["apps/shop"])
+    assert Reader(world).run(*outcome.next_command.args).ok
+    assert len(world.vault.versions["apps/shop"]) == published + asked
+
+
 @pytest.mark.parametrize("error", [VaultSealed("Vault is sealed"), VaultDenied("the policy lacks a path")])
 def test_vault_failure_names_check(error: RotatorError) -> None:
     world = adopted()
@@ -122,15 +159,15 @@ def test_unprovisioned_account_names_check() -> None:
 
 def test_stopped_run_repeats_its_request() -> None:
     world = adopted()
-    rotation = world.rotation(fresh_after=world.clock(), force=True)
+    rotation = world.rotation(fresh_after=world.clock())
     rotation.waiting.wait = lambda _: True
     outcome = rotation.run()
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "stopped")
     assert outcome.error == (
         "The process stopped before the run over shop was complete. The published secret is unchanged. "
-        "To continue: rotator rotate-now shop --force."
+        "To continue: rotator rotate-now shop."
     )
-    assert_names(outcome, "To continue", Command.of("rotate-now", "shop", "--force"))
+    assert_names(outcome, "To continue", Command.of("rotate-now", "shop"))
 
 
 def test_rate_limit_names_command_and_time() -> None:
@@ -141,18 +178,54 @@ def test_rate_limit_names_command_and_time() -> None:
     assert_names(outcome, f"To retry after {until}", Command.of("rotate-now", "shop"))
 
 
-def test_repeated_conflicts_name_command_that_continues() -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"), [({}, ()), ({"force": True}, ("--force",)), ({"compromised": True}, ("--compromised",))]
+)
+def test_repeated_conflicts_name_command_that_continues(kind: dict[str, bool], options: tuple[str, ...]) -> None:
+    """The journal does not contain the request: the command repeats it."""
     world = adopted()
-    rotation = world.rotation(fresh_after=world.clock())
-
-    def write(path: str, *_: object, **__: object) -> int:
-        raise CasConflict(path)
-
-    rotation.state.store.write = write  # type: ignore[method-assign]
+    rotation = world.rotation(fresh_after=world.clock(), **kind)
+    conflicting(rotation)
     outcome = rotation.run()
     assert outcome.reason == "contention"
     purpose = "Find out what else writes there. Then continue"
-    assert_names(outcome, purpose, Command.of("rotate-now", "shop"))
+    assert_names(outcome, purpose, Command.of("rotate-now", "shop", *options))
+
+
+class Busy(Conflicting):
+    """A store where another instance acquires the lease a moment before this one, some times."""
+
+    def __init__(self, world: World, times: int) -> None:
+        super().__init__(world.vault)
+        self.world, self.left = world, times
+        self.path = world.settings.journal_path(world.account)
+
+    def write(self, path: str, data: Any, cas: int) -> int:
+        if self.left and self.world.journal.holder is None:
+            self.left -= 1
+            self.hold(holder="other", lease_until=self.world.clock() + timedelta(minutes=2))
+        return self.world.vault.write(path, data, cas)
+
+    def hold(self, **lease: Any) -> None:
+        held = render_journal(replace(self.world.journal, **lease))
+        self.world.vault.write(self.path, held, cas=len(self.world.vault.versions[self.path]))
+
+    def wait(self, delay: timedelta) -> bool:
+        self.world.clock.wait(delay)
+        if self.world.journal.holder == "other":
+            self.hold(holder=None, lease_until=None)
+        return False
+
+
+def test_conflicts_between_lease_waits_end_no_run() -> None:
+    """A patient command among busy instances."""
+    world = adopted()
+    rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(hours=1))
+    busy = Busy(world, times=2 * MAX_CONFLICTS)
+    rotation.state.store, rotation.waiting.wait = busy, busy.wait
+    outcome = rotation.run()
+    assert (outcome.published, busy.left) == (True, 0)
+    assert outcome.conflicts > MAX_CONFLICTS
 
 
 def test_deferral_contains_the_command_it_names() -> None:

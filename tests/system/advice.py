@@ -127,7 +127,6 @@ class Reader:
                 fresh_after=None if due or not first else self.world.clock() + timedelta(microseconds=1),
                 force="--force" in options,
                 compromised="--compromised" in options,
-                explicit=not due,
                 patience=wait,
             ).run()
         )

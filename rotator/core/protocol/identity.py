@@ -101,19 +101,25 @@ def eliminate(case: Situation) -> Step | None:
 
 
 def eliminate_retiring(case: Situation) -> Step | None:
-    """Count a list for a retiring secret whose id was pending when it was replaced."""
+    """Count a list for a retiring secret whose id was pending when it was replaced.
+
+    Beside a candidate in hand, only a list that agrees counts: another id can be the candidate's. If none counted, a
+    candidate without room would wait for an entry that waits for the candidate.
+    """
     if case.journal.current_id not in case.listed:
         return None
-    for entry in case.journal.retiring if case.journal.candidate is None else ():
+    for entry in case.journal.retiring:
         identity = entry.identity
         if identity is None or not identity.is_pending or not _counts(case, identity):
             continue
         others = case.explained - {entry.id} | {case.journal.current_id} | identity.foreign_ids
         found: Identity | None = None
-        if entry.id not in case.listed:
-            found = transitions.restarted(case, identity, entry.id)  # a list that lacks an id is no reason to forget it
-        elif case.listed - others == {entry.id}:
+        if case.listed - others == {entry.id}:
             found = transitions.counted(case, identity, entry.id)
+        elif case.journal.candidate is not None:
+            continue
+        elif entry.id not in case.listed:
+            found = transitions.restarted(case, identity, entry.id)  # a list that lacks an id is no reason to forget it
         event = Event.LOOKED if found is None or found.is_pending else Event.IDENTIFIED
         return Record(event, transitions.looked_at_retiring(case, entry, found))
     return None

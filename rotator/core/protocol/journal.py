@@ -251,7 +251,7 @@ class Journal:
         gone: Revoked ids of the last consistency window.
         holder: The instance that holds the lease, until lease_until.
         lease_until: When the lease expires, by Vault's clock.
-        attempts: Failed runs since the last good one.
+        attempts: Failed runs since the last good one; an urgent request counts one of those before it.
         next_attempt_at: Before then only an explicit command or an urgent request retries.
         last_error: The error of the last failed run; never contains a secret.
         failure: The code of that failure.

@@ -31,7 +31,7 @@ def record_request(case: Situation) -> Step | None:
     asked = case.seen.request
     if asked is None or case.journal == case.stored:
         return None
-    if asked.kind is RequestKind.COMPROMISED or case.leased_until is not None:
+    if asked.kind is not RequestKind.MANUAL or case.leased_until is not None:
         return Record(Event.REQUESTED, case.journal)
     return None
 

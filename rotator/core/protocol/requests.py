@@ -47,7 +47,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
 
     It is too late if another secret is published by now. It is not needed if an equal or stronger request for the same
     secret is recorded already. A compromised request makes every recorded secret due and compromised, also if it is too
-    late. An urgent request shortens the backoff of earlier failures.
+    late. An urgent request shortens the backoff of earlier failures, and of those it counts one.
     """
     asked, known = seen.request, journal.request
     if asked is None:
@@ -62,7 +62,8 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         return journal
     if asked.kind is RequestKind.MANUAL:
         return replace(journal, request=asked)
-    journal = replace(journal, request=asked, next_attempt_at=_next_attempt(journal, now))
+    attempts = min(journal.attempts, 1)  # none is a rate limit
+    journal = replace(journal, request=asked, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
 
 

@@ -220,12 +220,36 @@ def test_unlisted_retiring_id_is_not_forgotten() -> None:
         (replace(retiring_pending(), current=pending("b")), seen("a", "b")),
         (replace(retiring_pending(), current=None), seen("a", "b")),
         (retiring_pending(), seen(listing=listing("a", "b", via=Credential.PRIMARY))),
-        (replace(retiring_pending(), candidate=NEW), seen("a", "b")),
+        (replace(retiring_pending(), candidate=NEW), seen("b", "x")),
+        (replace(retiring_pending(), candidate=NEW), seen("a", "b", "c")),
     ],
-    ids=["old journal", "certain", "early", "published id unlisted", "pending", "unknown", "primary", "candidate"],
+    ids=[
+        "old journal",
+        "certain",
+        "early",
+        "published id unlisted",
+        "pending",
+        "unknown",
+        "primary",
+        "missing beside a candidate",
+        "another beside a candidate",
+    ],
 )
 def test_list_does_not_count_for_retiring_otherwise(journal: Journal, observation: Observation) -> None:
     assert eliminate_retiring(case_of(journal, observation)) is None
+
+
+def test_retiring_id_is_eliminated_beside_a_candidate() -> None:
+    """A candidate without room waits for the entry. So the entry must not wait for the candidate."""
+    looked = retiring_pending(looks=2)
+    entries = (Retiring("x", LATER, identity=pending("x")), *looked.retiring[1:])
+    step: Any = eliminate_retiring(case_of(replace(looked, candidate=NEW), seen("a", "b", "x")))
+    assert event_of(step) is Event.IDENTIFIED
+    assert step.journal.retiring[1].identity == eliminated("a", "b", "x")
+    # The list disagrees with the first entry only.
+    journal = replace(looked, candidate=NEW, retiring=(replace(entries[0], id="y"), *entries[1:]))
+    step = eliminate_retiring(case_of(journal, seen("a", "b")))
+    assert [entry.identity for entry in step.journal.retiring] == [entries[0].identity, eliminated("a", "b")]
 
 
 def test_later_retiring_id_is_looked_at_when_due() -> None:

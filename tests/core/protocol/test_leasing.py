@@ -125,15 +125,15 @@ def test_lease_of_a_wrong_clock_ends_early(ahead: timedelta, written_at: datetim
 # --- requests are written down -----------------------------------------------------------------------------------
 
 
-def test_compromised_request_is_recorded_before_the_provider() -> None:
-    step = step_of(AT_REST, seen(request=COMPROMISED))
+@pytest.mark.parametrize("kind", [RequestKind.FORCE, RequestKind.COMPROMISED])
+def test_urgent_request_is_recorded_before_the_provider(kind: RequestKind) -> None:
+    step = step_of(AT_REST, seen(request=request(kind)))
     assert event_of(step) is Event.REQUESTED
-    assert step.journal == replace(AT_REST, request=COMPROMISED)
+    assert step.journal == replace(AT_REST, request=request(kind))
 
 
-@pytest.mark.parametrize("kind", [RequestKind.MANUAL, RequestKind.FORCE])
-def test_request_is_recorded_under_anothers_lease(kind: RequestKind) -> None:
-    asked = request(kind)
+def test_manual_request_is_recorded_under_anothers_lease() -> None:
+    asked = request()
     assert record_request(case_of(AT_REST, seen(request=asked))) is None
     assert record_request(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen(request=asked))) is None
     leased = replace(AT_REST, **OTHERS)

@@ -163,6 +163,16 @@ def test_urgent_request_shortens_a_backoff(
     assert found.next_attempt_at == (at if asked is MANUAL else expected)
 
 
+@pytest.mark.parametrize("asked", [MANUAL, FORCE, COMPROMISED])
+@pytest.mark.parametrize("attempts", [0, 1, 62])
+def test_urgent_request_counts_failures_from_its_beginning(asked: Request, attempts: int) -> None:
+    journal = replace(AT_REST, attempts=attempts)
+    found = requests.requested(seen(request=asked), journal, NOW)
+    assert found.attempts == (attempts if asked is MANUAL else min(attempts, 1))
+    again = replace(found, attempts=62)
+    assert requests.requested(seen(request=replace(asked, id="request-2")), again, NOW).attempts == 62
+
+
 # --- following the document --------------------------------------------------------------------------------------
 
 

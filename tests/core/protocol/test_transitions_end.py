@@ -14,6 +14,7 @@ from rotator.core.protocol import (
     Journal,
     Observation,
     RequestKind,
+    Retiring,
     Strangers,
     Target,
     transitions,
@@ -81,6 +82,31 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
     longer = timedelta(minutes=90)
     assert failed(before, seen(), not_before=longer).next_attempt_at == NOW + longer
     assert failed(before, seen(), not_before=SECOND).next_attempt_at == NOW + delay
+
+
+@pytest.mark.parametrize("window", [timedelta(seconds=10), timedelta(seconds=60)])
+@pytest.mark.parametrize(
+    ("current", "identity", "waits"),
+    [
+        (answered("b"), None, False),
+        (answered("b"), eliminated("a"), False),
+        (answered("b"), pending("a"), True),
+        (pending("b"), None, True),
+        (None, None, False),
+    ],
+)
+def test_urgent_request_waits_for_the_next_list(
+    window: timedelta, current: Identity | None, identity: Identity | None, waits: bool
+) -> None:
+    """The write of each failure delays the list that makes a pending id certain."""
+    entries = (Retiring("x", NOW), Retiring("a", NOW, identity=identity))
+    urgent = request(RequestKind.COMPROMISED)
+    before = replace(AT_REST, attempts=4, request=urgent, current=current, retiring=entries)
+    policy = replace(POLICY, window=window)
+    facts: dict[str, Any] = {"failure": Code.REFUSED.value, "ambiguous": False}
+    after = transitions.failed(seen(), before, policy, NOW, "it failed", **facts)
+    delay = max(URGENT_BACKOFF, window + SECOND) if waits else URGENT_BACKOFF
+    assert after.next_attempt_at == NOW + delay
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code.blame is Blame.CREDENTIALS])

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from rotator.core.failures import Blame, stored_code
 from rotator.core.jitter import backoff
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
+from rotator.core.protocol.lease import CLOCK_RESOLUTION
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
@@ -64,7 +65,7 @@ def failed(
     attempts = parked.attempts + 1
     delay = backoff(policy.account, attempts)
     if _is_retried_soon(parked, stored_code(failure).blame, attempts):
-        delay = min(delay, URGENT_BACKOFF)
+        delay = min(delay, _shortest_retry(parked, policy))
     if ambiguous and seen.listing is not None and case.in_doubt:
         parked = replace(parked, strangers=Strangers(stored_ids(case.strangers), now))
     if ambiguous and parked.current is not None and parked.current.is_pending and not _agrees(case, parked.current):
@@ -85,6 +86,14 @@ def _is_retried_soon(journal: Journal, blame: Blame, attempts: int) -> bool:
     if journal.request is None or journal.request.kind is RequestKind.MANUAL:
         return False
     return blame is Blame.PROVIDER or (blame is Blame.CREDENTIALS and attempts <= URGENT_REFUSALS)
+
+
+def _shortest_retry(journal: Journal, policy: Policy) -> timedelta:
+    """How soon an urgent request is retried. The write of the failure delays the next list that counts for an id."""
+    identities = (journal.current, *(entry.identity for entry in journal.retiring))
+    if not any(identity is not None and identity.is_pending for identity in identities):
+        return URGENT_BACKOFF
+    return max(URGENT_BACKOFF, policy.window + CLOCK_RESOLUTION)
 
 
 def _agrees(case: Situation, identity: Identity) -> bool:

@@ -1,0 +1,148 @@
+"""Urgent requests beside pending ids: no run delays the lists that make the ids certain."""
+
+from datetime import timedelta
+
+import pytest
+
+from rotator.core.protocol import wake_at
+from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
+from rotator.provider import Credentials, Unauthorized
+from testkit.model import World
+from tests.rotation.test_rotation import FIRST, answered
+from tests.system.advice import Reader
+
+MOMENT = timedelta(microseconds=1)
+
+
+def lost_answer(world: World, **policy: object) -> World:
+    """Rotate; the answer to the create is lost, so the new id is pending."""
+    world.provider.fault = "lost-after"
+    assert world.rotation(fresh_after=world.clock() + MOMENT, **policy).run().published
+    assert world.journal.current.is_pending
+    return world
+
+
+def eliminated(window: timedelta) -> World:
+    """Return a world whose published secret's id was eliminated, so that it becomes pending when replaced."""
+    world = World(grace=timedelta(days=1))
+    world.provider.settle = window
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    for _ in range(5):
+        world.rotation().run()
+        world.clock.wait(window)
+    return world
+
+
+def run_when_due(world: World, within: timedelta, **policy: object) -> None:
+    """Run as often as a daemon does, until no request is left or the time is over."""
+    until = world.clock() + within
+    while world.journal.request is not None and world.clock() < until:
+        journal = world.journal
+        wished = wake_at(journal, world.provider.settle, world.clock()) or world.clock()
+        due = max(wished, journal.next_attempt_at or wished, world.clock() + timedelta(seconds=1))
+        world.clock.now = due
+        outcome = world.rotation(explicit=False, **policy).run()
+        if outcome.until is not None and outcome.until > world.clock():
+            world.clock.now = outcome.until
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+def test_compromised_secret_is_replaced_after_lost_answer(seconds: int) -> None:
+    """Each run of a full account wrote its journal, and each write delayed the next list that counts."""
+    window = timedelta(seconds=seconds)
+    world = lost_answer(eliminated(window))
+    leaked = world.published
+    world.clock.wait(timedelta(seconds=5))
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert (outcome.reason, world.published) == ("full", leaked)
+    run_when_due(world, 6 * window)
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
+
+
+@pytest.mark.parametrize("seconds", [30, 45, 60])
+def test_compromised_secret_is_replaced_after_refused_creates(seconds: int) -> None:
+    """The provider allows fewer secrets than max_secrets; each failure's write delayed the next list that counts."""
+    window = timedelta(seconds=seconds)
+    world = answered()
+    world.provider.settle = window
+    lost_answer(world, max_secrets=3)
+    leaked = world.published
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True, max_secrets=3).run()
+    assert outcome.reason == "refused"
+    run_when_due(world, 8 * window, max_secrets=3)
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
+
+
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+def die(_: timedelta) -> bool:
+    raise KilledError
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_urgent_request_outlives_command_killed_while_waiting(kind: str) -> None:
+    world = lost_answer(eliminated(timedelta(seconds=30)))
+    replaced = world.published
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, patience=timedelta(minutes=4), **{kind: True})
+    rotation.waiting.wait = die
+    with pytest.raises(KilledError):
+        rotation.run()
+    assert world.journal.request.kind == kind
+    run_when_due(world, timedelta(minutes=3))
+    assert world.journal.request is None
+    assert world.published != replaced
+
+
+def test_force_request_stays_when_account_is_full() -> None:
+    world = lost_answer(eliminated(timedelta(seconds=60)))
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, force=True).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind == "force"
+    assert outcome.next_command is not None
+    assert Reader(world).run(*outcome.next_command.args).ok
+
+
+def beside_a_candidate() -> World:
+    """Return a full account whose candidate has no room, because the id of the secret to be revoked is pending."""
+    world = lost_answer(eliminated(timedelta(seconds=30)))
+    world.provider.listing_lag = timedelta(seconds=20)  # the list has room, the account has none
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert outcome.reason == "refused"
+    assert world.journal.candidate is not None
+    world.provider.listing_lag = timedelta()
+    return world
+
+
+def test_candidate_without_room_is_published_after_eliminations() -> None:
+    world = beside_a_candidate()
+    leaked = world.published
+    run_when_due(world, timedelta(minutes=4))
+    assert world.journal.request is None
+    assert leaked not in world.live.values()
+
+
+def test_command_publishes_candidate_after_eliminations() -> None:
+    world = beside_a_candidate()
+    world.rotation(fresh_after=world.clock() + MOMENT, force=True, patience=timedelta(minutes=5)).run()
+    assert world.journal.candidate is None
+    assert len(world.live) == 1
+
+
+def test_urgent_request_is_retried_soon_after_many_refusals() -> None:
+    """Refusals from before the request say nothing about how long it may be retried."""
+    world = answered()
+
+    def refuse(_: Credentials) -> None:
+        raise Unauthorized("refused", status=401)
+
+    world.provider.on_request = refuse
+    for _ in range(URGENT_REFUSALS + 2):
+        world.rotation().run()
+    assert world.journal.attempts > URGENT_REFUSALS
+    world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    assert world.journal.next_attempt_at - world.clock() <= URGENT_BACKOFF
