@@ -287,8 +287,11 @@ def test_second_ctrl_c_announces_no_change(here: Here, monkeypatch: pytest.Monke
             signal.raise_signal(signal.SIGINT)
         return iter(())
 
+    def announce(fleet: Fleet) -> None:
+        announcements.append(fleet)
+
     monkeypatch.setattr(Fleet, "run", run)
-    monkeypatch.setattr(Fleet, "announce", lambda fleet: announcements.append(fleet))
+    monkeypatch.setattr(Fleet, "announce", announce)
     finished = here("rotate-now", "payments")
     assert (finished.code == 128 + signal.SIGINT, len(announcements)) == (signals == 2, 2 - signals), finished
 
