@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Learned
+from rotator.core.protocol import Command, Learned, transitions
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
 from testkit.model import World
@@ -105,16 +105,22 @@ def test_document_has_no_id_named_beside_others() -> None:
         adopt(world, OLD, replace_working=True)
 
 
-def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, str]:
-    """rotator's own secret is retiring, because a person replaced it; then the person goes back to it by hand."""
-    world = watched(grace=DAY, max_secrets=max_secrets)
+def one_answered_secret(**settings: Any) -> tuple[World, str, str]:
+    """A world whose only secret rotator created, its id, and its value."""
+    world = watched(grace=DAY, **settings)
     world.provider.add("shopkey", OLD)
     world.publish(OLD)
     world.identify()
     world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
     world.clock.wait(2 * DAY)
     world.rotation().run()
-    (own,), mine = world.live, world.published or ""
+    (own,) = world.live
+    return world, own, world.published or ""
+
+
+def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, str]:
+    """rotator's own secret is retiring, because a person replaced it; then the person goes back to it by hand."""
+    world, own, mine = one_answered_secret(max_secrets=max_secrets)
     other = world.provider.add("shopkey", THIRD)
     adopt(world, THIRD, other, replace_working=True)
     assert world.journal.retiring_ids == {own}
@@ -134,6 +140,47 @@ def test_readopted_retiring_secret_survives_a_wrong_id() -> None:
     assert set(world.live) == {own}
 
 
+def test_secret_retired_by_person_survives_a_wrong_id() -> None:
+    """The id was given up beside another value. The person goes back, and repeats the id of the first command."""
+    world, old, new = two_secrets(grace=DAY)
+    assert adopt(world, NEW, new, retire={old}).result is Result.OK
+    world.clock.wait(timedelta(hours=2))
+    world.rotation(explicit=False).run()
+    outcome = adopt(world, OLD, new, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert set(world.live) == {old, new}
+    assert adopt(world, OLD, old, retire={new}).result is Result.OK
+    run_for_days(world)
+    assert set(world.live) == {old}
+
+
+def test_resolved_secret_survives_when_published_again() -> None:
+    world, *_ = one_answered_secret(max_secrets=3)
+    third, fourth = world.provider.add("shopkey", THIRD), world.provider.add("shopkey", "FourthSecret01")
+    operator = Operator(world.rotation(revoke=False))
+    assert operator.unknown().keys() == {third, fourth}
+    operator.resolve(frozenset({third}))
+    assert world.journal.retiring_ids == {third}
+    outcome = adopt(world, THIRD, fourth, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert {third, fourth} <= world.live.keys()
+
+
+def test_secret_revoked_by_hand_survives_when_published_again() -> None:
+    """`account secrets revoke` shortens the grace period of a retiring secret."""
+    world, mine, own, other = back_to_a_retiring_secret()
+    run = world.rotation()
+    run.state.observe()
+    sooner = world.clock() + timedelta(hours=1)
+    run.state.write_journal(transitions.retired_by_hand(run.state.situation, frozenset({own}), not_before=sooner))
+    outcome = adopt(world, mine, other, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+
+
 def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
     world, _, own, other = back_to_a_retiring_secret()
     assert run_for_days(world).result is Result.OK
@@ -142,14 +189,7 @@ def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
 
 
 def test_answered_id_stays_when_wrong_one_is_named() -> None:
-    world = watched()
-    world.provider.add("shopkey", OLD)
-    world.publish(OLD)
-    world.identify()
-    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
-    world.clock.wait(DAY)
-    world.rotation().run()
-    (own,), value = world.live, world.published or ""
+    world, own, value = one_answered_secret()
     stranger = world.provider.add("shopkey", "Stranger000001")
     with pytest.raises(RotatorError, match=f"has the id {own}: the provider named it"):
         adopt(world, value, stranger)
@@ -161,14 +201,7 @@ def test_answered_id_stays_when_wrong_one_is_named() -> None:
 
 def test_recorded_id_of_adopted_value_is_not_anothers() -> None:
     """A person published another secret by hand, and goes back before a run has seen it."""
-    world = watched()
-    world.provider.add("shopkey", OLD)
-    world.publish(OLD)
-    world.identify()
-    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
-    world.clock.wait(DAY)
-    world.rotation().run()
-    (own,), mine = world.live, world.published or ""
+    world, own, mine = one_answered_secret()
     world.provider.add("shopkey", THIRD)
     world.publish(THIRD)
     adopt(world, mine, own, replace_working=True)

@@ -31,6 +31,7 @@ from tests.core.protocol.situations import (
     LATER,
     NEW,
     NOW,
+    OTHER,
     PREPARED,
     SECOND,
     WINDOW,
@@ -80,10 +81,11 @@ def test_id_beside_a_named_one_is_doubtful(current: Identity, strangers: set[str
         (Retiring("r", LATER), "", {"r"}),
         (Retiring("r", LATER, identity=answered("r")), "", {"r"}),
         (Retiring("r", LATER, identity=answered("r")), "r", set()),
-        (Retiring("r", LATER, identity=named("r")), "", set()),
+        (Retiring("r", LATER, identity=named("r")), "", {"r"}),
+        (Retiring("r", LATER, identity=named("r")), "r", set()),
         (Retiring("b", LATER), "", set()),
     ],
-    ids=["recorded", "answered", "proven", "named to be revoked", "its own"],
+    ids=["recorded", "answered", "proven", "retired by hand", "given up beside it", "its own"],
 )
 def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, rivals: set[str]) -> None:
     """A person goes back to a secret that rotator is about to revoke, and names a wrong id."""
@@ -92,6 +94,34 @@ def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, riv
     assert case.retiring_rivals(named("b", foreign=foreign)) == rivals
     assert case.strangers == rivals
     assert case_of(replace(journal, current=eliminated("b")), seen("b", *rivals)).strangers == set()
+
+
+@pytest.mark.parametrize("current", [named("b", "m", "r"), pending("b")], ids=["named", "pending"])
+def test_id_given_up_by_person_stays_no_rival(current: Identity) -> None:
+    """`resolve` and `--retire` say of the published value that another id is not its own."""
+    journal = replace(AT_REST, current=current, added_ids=frozenset({"m"}))
+    resolved = transitions.resolved(case_of(journal, seen("b", "m")), frozenset({"m"}))
+    assert resolved.retiring_ids == {"m"}
+    assert not case_of(resolved, seen("b", "m")).in_doubt
+    retired = transitions.retired_by_hand(case_of(journal, seen("b", "r")), frozenset({"b", "r"}), not_before=LATER)
+    assert retired.current == replace(current, foreign_ids=frozenset({"r"}))
+    assert not case_of(retired, seen("b", "r")).in_doubt
+
+
+def test_id_given_up_is_rival_of_next_value() -> None:
+    """A person goes back to the secret that they had retired, and repeats the id of the command before."""
+    retired = transitions.retired_by_hand(case_of(NAMED, seen("b", "s")), frozenset({"s"}), not_before=LATER)
+    back = seen("b", "s", published=published(version=2, secret=OTHER), identified=named("b", "s"))
+    journal = transitions.adopted(case_of(retired, back), named("b", "s"), retire_previous=True)
+    assert journal.retiring_ids == {"s"}
+    assert case_of(journal, back).in_doubt
+
+
+@pytest.mark.parametrize("current", [answered("b"), eliminated("b")])
+def test_certain_id_notes_no_other_ids(current: Identity) -> None:
+    case = case_of(replace(AT_REST, current=current), seen("b", "s"))
+    assert transitions.retired_by_hand(case, frozenset({"s"}), not_before=NOW).current == current
+    assert transitions.resolved(case, frozenset({"s"})).current == current
 
 
 def test_other_explanations_hold_beside_a_named_id() -> None:

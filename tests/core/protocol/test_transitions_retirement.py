@@ -165,6 +165,17 @@ def test_ids_retire_by_hand() -> None:
     assert (journal.holder, journal.lease_until) == (None, None)
 
 
+def test_answered_entry_stays_answered_when_retired_by_hand() -> None:
+    entries = (Retiring("a", LATER, identity=answered("a", "b")), Retiring("r", LATER, identity=pending("r")))
+    case = case_of(replace(AT_REST, retiring=entries), seen("a", "b", "r"))
+    journal = transitions.retired_by_hand(case, frozenset({"a", "r"}), not_before=NOW)
+    person = Identity("r", Learned.PERSON, beside=frozenset({"a", "b", "r"}))
+    assert journal.retiring == (
+        Retiring("a", NOW, identity=answered("a", "b")),
+        Retiring("r", NOW, identity=person),
+    )
+
+
 def test_id_created_by_hand_is_remembered() -> None:
     before = replace(AT_REST, api_key=None, added_ids=frozenset({"m", "unlisted"}))
     journal = transitions.created_by_hand(case_of(before, seen("b", "m")), "n")
