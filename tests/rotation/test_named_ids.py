@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Learned, transitions
+from rotator.core.protocol import Command, Learned, Revoke, transitions
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
+from rotator.vault import CasConflict
 from testkit.model import World
+from tests.rotation.test_rotation import run_until
 
 OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"
 DAY = timedelta(days=1)
@@ -179,6 +181,50 @@ def test_secret_revoked_by_hand_survives_when_published_again() -> None:
     assert outcome.reason == "ambiguous"
     run_for_days(world)
     assert set(world.live) == {own, other}
+
+
+def test_interrupted_adoption_with_wrong_id_never_lands() -> None:
+    """I9 does not depend on the id that a person names. Its write is held up, and its process dies."""
+    world, mine, _, other = back_to_a_retiring_secret()
+    held: list[tuple[str, Any, int]] = []
+    write = world.vault.write
+
+    def dies(path: str, data: Any, cas: int) -> int:
+        if path != "apps/shop":
+            return write(path, data, cas)
+        held.append((path, dict(data), cas))
+        raise KeyboardInterrupt
+
+    world.vault.write = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        adopt(world, mine, other, replace_working=True)
+    world.vault.write = write  # type: ignore[method-assign]
+    assert world.journal.publishing is not None
+    run_for_days(world)
+    assert set(world.live) == {other}
+    ((path, data, cas),) = held
+    with pytest.raises(CasConflict):
+        write(path, data, cas)
+    assert world.consumer_works()
+
+
+def test_adopt_with_wrong_id_awaits_late_revocation() -> None:
+    world, mine, own, other = back_to_a_retiring_secret()
+    world.clock.wait(DAY)
+    run_until(world.rotation(), Revoke, then_perform=False)
+    world.clock.wait(timedelta(minutes=2))  # the lease is over, and the request might still be carried out
+    began, rotation = world.clock(), world.rotation()
+
+    def waits(delay: timedelta) -> bool:
+        if delay >= world.provider.settle and own in world.live:
+            world.provider.remove("shopkey", own)
+        return world.clock.wait(delay)
+
+    rotation.waiting.wait = waits
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        Operator(rotation).adopt(SecretStr(mine), other, replace_working=True)
+    assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
+    assert world.consumer_works()
 
 
 def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
