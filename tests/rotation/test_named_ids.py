@@ -227,6 +227,28 @@ def test_adopt_with_wrong_id_awaits_late_revocation() -> None:
     assert world.consumer_works()
 
 
+@pytest.mark.parametrize("way_out", ["resolve", "remove"])
+def test_replaced_secret_keeps_grace_after_wrong_id(way_out: str) -> None:
+    """`rotate-now` leads out of the doubt. The grace period of the replaced secret's own entry is long over."""
+    world, mine, own, other = back_to_a_retiring_secret(max_secrets=3)
+    adopt(world, mine, other, replace_working=True)
+    world.clock.wait(2 * DAY)
+    assert world.rotation(explicit=False).run().reason == "ambiguous"
+    if way_out == "remove":
+        world.provider.remove("shopkey", other)
+    replaced_at = world.clock()
+    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    assert world.published != mine
+    if way_out == "resolve":
+        operator = Operator(world.rotation())
+        assert operator.unknown().keys() == {other}
+        operator.resolve(frozenset({other}))
+    assert own in world.live
+    assert next(e for e in world.journal.retiring if e.id == own).not_before >= replaced_at + DAY
+    run_for_days(world)
+    assert own not in world.live
+
+
 def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
     world, _, own, other = back_to_a_retiring_secret()
     assert run_for_days(world).result is Result.OK

@@ -32,6 +32,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OTHER,
+    POLICY,
     PREPARED,
     SECOND,
     WINDOW,
@@ -192,6 +193,25 @@ def test_named_id_beside_retiring_one_is_not_retired(asked: Any) -> None:
     proven = replace(journal, current=named("a", "r", foreign="r"))
     done = transitions.committed(case_of(proven, seen(published=published(version=2, secret=NEW, secret_id="c"))))
     assert done.retiring_ids == {"a", "r"}
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_possibly_replaced_retiring_id_gets_whole_grace(compromised: bool) -> None:
+    """Its own grace period is over, but consumers read its value until now."""
+    entries = (
+        Retiring("r", YESTERDAY, compromised=compromised),
+        Retiring("l", NOW + 2 * POLICY.grace),
+        Retiring("p", YESTERDAY),
+    )
+    journal = replace(PREPARED, current=named("a", "r", foreign="p"), retiring=entries)
+    ends = [YESTERDAY if compromised else NOW + POLICY.grace, NOW + 2 * POLICY.grace, YESTERDAY]
+    done = transitions.committed(case_of(journal, seen(published=published(version=2, secret=NEW, secret_id="c"))))
+    assert [entry.not_before for entry in done.retiring] == ends
+    by_hand = case_of(replace(journal, candidate=None), seen("a", "r", "x", published=published(version=2)))
+    replaced = transitions.adopted(by_hand, named("x"), retire_previous=True)
+    assert [entry.not_before for entry in replaced.retiring] == ends
+    same = transitions.adopted(by_hand, named("a"), retire_previous=False)
+    assert same.retiring == entries
 
 
 def test_due_id_is_not_revoked_beside_named_one() -> None:
