@@ -249,6 +249,27 @@ def test_replaced_secret_keeps_grace_after_wrong_id(way_out: str) -> None:
     assert own not in world.live
 
 
+@pytest.mark.parametrize("max_secrets", [2, 3])
+def test_candidate_retired_by_person_is_not_sent_again(max_secrets: int) -> None:
+    """The answer to its create was lost, and a person follows the advice to name both ids."""
+    world = watched(grace=DAY, max_secrets=max_secrets)
+    own = world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    world.provider.fault, world.provider.propagation = "lost-after", timedelta(minutes=3)
+    world.clock.wait(timedelta(minutes=10))
+    outcome = world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    assert outcome.reason == "verifying"
+    (new,) = world.live.keys() - {own}
+    value = world.live[new]
+    adopt(world, OLD, own, retire={new})
+    assert world.journal.candidate != SecretStr(value), "the request goes on with another value, if there is room"
+    run_for_days(world)
+    assert value not in world.live.values()
+    assert value not in {version["api_secret"] for version in world.vault.versions["apps/shop"]}
+    assert world.consumer_works()
+
+
 def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
     world, _, own, other = back_to_a_retiring_secret()
     assert run_for_days(world).result is Result.OK
