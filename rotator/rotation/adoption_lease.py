@@ -80,7 +80,7 @@ class AdoptionLease:
                     )
                 self.observe(replace_foreign)
                 continue
-            may_be_retiring = self._may_be_retiring(secret_id)
+            may_be_retiring = self._may_be_retiring()
             case = state.situation
             try:
                 state.write_journal(
@@ -111,8 +111,6 @@ class AdoptionLease:
         options = (("--secret-id", secret_id), ("--replace-foreign", replace_foreign))
         return Command.of("adopt", self._name, *(arg for option in options if option[1] for arg in option if arg))
 
-    def _may_be_retiring(self, secret_id: str | None) -> bool:
-        journal = self._state.journal
-        if journal.publishing is not None:
-            return True
-        return bool(journal.retiring) if secret_id is None else secret_id in journal.retiring_ids
+    def _may_be_retiring(self) -> bool:
+        """Return whether the value can be a retiring secret's. The id that a person named does not tell."""
+        return self._state.journal.publishing is not None or bool(self._state.journal.retiring)

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Learned
+from rotator.core.protocol import Command, Learned, Revoke, transitions
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
+from rotator.vault import CasConflict
 from testkit.model import World
+from tests.rotation.test_rotation import run_until
 
 OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"
 DAY = timedelta(days=1)
@@ -105,16 +107,22 @@ def test_document_has_no_id_named_beside_others() -> None:
         adopt(world, OLD, replace_working=True)
 
 
-def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, str]:
-    """rotator's own secret is retiring, because a person replaced it; then the person goes back to it by hand."""
-    world = watched(grace=DAY, max_secrets=max_secrets)
+def one_answered_secret(**settings: Any) -> tuple[World, str, str]:
+    """A world whose only secret rotator created, its id, and its value."""
+    world = watched(grace=DAY, **settings)
     world.provider.add("shopkey", OLD)
     world.publish(OLD)
     world.identify()
     world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
     world.clock.wait(2 * DAY)
     world.rotation().run()
-    (own,), mine = world.live, world.published or ""
+    (own,) = world.live
+    return world, own, world.published or ""
+
+
+def back_to_a_retiring_secret(max_secrets: int = 2) -> tuple[World, str, str, str]:
+    """rotator's own secret is retiring, because a person replaced it; then the person goes back to it by hand."""
+    world, own, mine = one_answered_secret(max_secrets=max_secrets)
     other = world.provider.add("shopkey", THIRD)
     adopt(world, THIRD, other, replace_working=True)
     assert world.journal.retiring_ids == {own}
@@ -134,6 +142,134 @@ def test_readopted_retiring_secret_survives_a_wrong_id() -> None:
     assert set(world.live) == {own}
 
 
+def test_secret_retired_by_person_survives_a_wrong_id() -> None:
+    """The id was given up beside another value. The person goes back, and repeats the id of the first command."""
+    world, old, new = two_secrets(grace=DAY)
+    assert adopt(world, NEW, new, retire={old}).result is Result.OK
+    world.clock.wait(timedelta(hours=2))
+    world.rotation(explicit=False).run()
+    outcome = adopt(world, OLD, new, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert set(world.live) == {old, new}
+    assert adopt(world, OLD, old, retire={new}).result is Result.OK
+    run_for_days(world)
+    assert set(world.live) == {old}
+
+
+def test_resolved_secret_survives_when_published_again() -> None:
+    world, *_ = one_answered_secret(max_secrets=3)
+    third, fourth = world.provider.add("shopkey", THIRD), world.provider.add("shopkey", "FourthSecret01")
+    operator = Operator(world.rotation(revoke=False))
+    assert operator.unknown().keys() == {third, fourth}
+    operator.resolve(frozenset({third}))
+    assert world.journal.retiring_ids == {third}
+    outcome = adopt(world, THIRD, fourth, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert {third, fourth} <= world.live.keys()
+
+
+def test_secret_revoked_by_hand_survives_when_published_again() -> None:
+    """`account secrets revoke` shortens the grace period of a retiring secret."""
+    world, mine, own, other = back_to_a_retiring_secret()
+    run = world.rotation()
+    run.state.observe()
+    sooner = world.clock() + timedelta(hours=1)
+    run.state.write_journal(transitions.retired_by_hand(run.state.situation, frozenset({own}), not_before=sooner))
+    outcome = adopt(world, mine, other, replace_working=True)
+    assert outcome.reason == "ambiguous"
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+
+
+def test_interrupted_adoption_with_wrong_id_never_lands() -> None:
+    """I9 does not depend on the id that a person names. Its write is held up, and its process dies."""
+    world, mine, _, other = back_to_a_retiring_secret()
+    held: list[tuple[str, Any, int]] = []
+    write = world.vault.write
+
+    def dies(path: str, data: Any, cas: int) -> int:
+        if path != "apps/shop":
+            return write(path, data, cas)
+        held.append((path, dict(data), cas))
+        raise KeyboardInterrupt
+
+    world.vault.write = dies  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        adopt(world, mine, other, replace_working=True)
+    world.vault.write = write  # type: ignore[method-assign]
+    assert world.journal.publishing is not None
+    run_for_days(world)
+    assert set(world.live) == {other}
+    ((path, data, cas),) = held
+    with pytest.raises(CasConflict):
+        write(path, data, cas)
+    assert world.consumer_works()
+
+
+def test_adopt_with_wrong_id_awaits_late_revocation() -> None:
+    world, mine, own, other = back_to_a_retiring_secret()
+    world.clock.wait(DAY)
+    run_until(world.rotation(), Revoke, then_perform=False)
+    world.clock.wait(timedelta(minutes=2))  # the lease is over, and the request might still be carried out
+    began, rotation = world.clock(), world.rotation()
+
+    def waits(delay: timedelta) -> bool:
+        if delay >= world.provider.settle and own in world.live:
+            world.provider.remove("shopkey", own)
+        return world.clock.wait(delay)
+
+    rotation.waiting.wait = waits
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        Operator(rotation).adopt(SecretStr(mine), other, replace_working=True)
+    assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
+    assert world.consumer_works()
+
+
+@pytest.mark.parametrize("way_out", ["resolve", "remove"])
+def test_replaced_secret_keeps_grace_after_wrong_id(way_out: str) -> None:
+    """`rotate-now` leads out of the doubt. The grace period of the replaced secret's own entry is long over."""
+    world, mine, own, other = back_to_a_retiring_secret(max_secrets=3)
+    adopt(world, mine, other, replace_working=True)
+    world.clock.wait(2 * DAY)
+    assert world.rotation(explicit=False).run().reason == "ambiguous"
+    if way_out == "remove":
+        world.provider.remove("shopkey", other)
+    replaced_at = world.clock()
+    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    assert world.published != mine
+    if way_out == "resolve":
+        operator = Operator(world.rotation())
+        assert operator.unknown().keys() == {other}
+        operator.resolve(frozenset({other}))
+    assert own in world.live
+    assert next(e for e in world.journal.retiring if e.id == own).not_before >= replaced_at + DAY
+    run_for_days(world)
+    assert own not in world.live
+
+
+@pytest.mark.parametrize("max_secrets", [2, 3])
+def test_candidate_retired_by_person_is_not_sent_again(max_secrets: int) -> None:
+    """The answer to its create was lost, and a person follows the advice to name both ids."""
+    world = watched(grace=DAY, max_secrets=max_secrets)
+    own = world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    world.provider.fault, world.provider.propagation = "lost-after", timedelta(minutes=3)
+    world.clock.wait(timedelta(minutes=10))
+    outcome = world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
+    assert outcome.reason == "verifying"
+    (new,) = world.live.keys() - {own}
+    value = world.live[new]
+    adopt(world, OLD, own, retire={new})
+    assert world.journal.candidate != SecretStr(value), "the request goes on with another value, if there is room"
+    run_for_days(world)
+    assert value not in world.live.values()
+    assert value not in {version["api_secret"] for version in world.vault.versions["apps/shop"]}
+    assert world.consumer_works()
+
+
 def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
     world, _, own, other = back_to_a_retiring_secret()
     assert run_for_days(world).result is Result.OK
@@ -142,14 +278,7 @@ def test_retiring_secret_is_revoked_beside_the_right_id() -> None:
 
 
 def test_answered_id_stays_when_wrong_one_is_named() -> None:
-    world = watched()
-    world.provider.add("shopkey", OLD)
-    world.publish(OLD)
-    world.identify()
-    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
-    world.clock.wait(DAY)
-    world.rotation().run()
-    (own,), value = world.live, world.published or ""
+    world, own, value = one_answered_secret()
     stranger = world.provider.add("shopkey", "Stranger000001")
     with pytest.raises(RotatorError, match=f"has the id {own}: the provider named it"):
         adopt(world, value, stranger)
@@ -161,14 +290,7 @@ def test_answered_id_stays_when_wrong_one_is_named() -> None:
 
 def test_recorded_id_of_adopted_value_is_not_anothers() -> None:
     """A person published another secret by hand, and goes back before a run has seen it."""
-    world = watched()
-    world.provider.add("shopkey", OLD)
-    world.publish(OLD)
-    world.identify()
-    world.rotation(fresh_after=world.clock() + timedelta(microseconds=1)).run()
-    world.clock.wait(DAY)
-    world.rotation().run()
-    (own,), mine = world.live, world.published or ""
+    world, own, mine = one_answered_secret()
     world.provider.add("shopkey", THIRD)
     world.publish(THIRD)
     adopt(world, mine, own, replace_working=True)

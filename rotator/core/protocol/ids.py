@@ -87,13 +87,11 @@ class Ids(Instants):
     def retiring_rivals(self, current: Identity) -> frozenset[str]:
         """Return the retiring ids that can belong to the published secret, because a person named its id.
 
-        A person can go back to a secret of rotator's and name a wrong id. An id that a person named to be revoked is
-        no rival.
+        A person can go back to a retiring secret and name a wrong id, whether rotator or a person had it retired.
         """
         if not current.is_named:
             return frozenset()
-        recorded = frozenset(entry.id for entry in self.journal.retiring if not entry.is_named)
-        return recorded - current.other_ids - ids_of(current.id)
+        return self.journal.retiring_ids - current.other_ids - ids_of(current.id)
 
     @property
     def in_doubt(self) -> bool:

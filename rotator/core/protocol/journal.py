@@ -45,7 +45,8 @@ class Identity:
         beside: The ids that were listed when it was learned. They belong to other secrets, or to none, unless a person
             named the id: they can be wrong.
         foreign_ids: While pending, or if a person named the id: ids that cannot be this secret's. They were listed
-            before its value was first sent, or rotator recorded them for another value.
+            before its value was first sent, rotator recorded them for another value, or a person had them retired
+            while this value was published.
         looks: While pending: how many lists agreed so far.
         next_look: While pending: the earliest instant of the next list that counts.
         restarts: While pending: how often a list disagreed.
@@ -106,11 +107,6 @@ class Retiring:
     def is_pending(self) -> bool:
         """Whether its id is still being eliminated."""
         return self.identity is not None and self.identity.is_pending
-
-    @property
-    def is_named(self) -> bool:
-        """Whether a person named it to be revoked."""
-        return self.identity is not None and self.identity.is_named
 
 
 @dataclass(frozen=True, slots=True)

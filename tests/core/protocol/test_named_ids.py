@@ -31,6 +31,8 @@ from tests.core.protocol.situations import (
     LATER,
     NEW,
     NOW,
+    OTHER,
+    POLICY,
     PREPARED,
     SECOND,
     WINDOW,
@@ -80,10 +82,11 @@ def test_id_beside_a_named_one_is_doubtful(current: Identity, strangers: set[str
         (Retiring("r", LATER), "", {"r"}),
         (Retiring("r", LATER, identity=answered("r")), "", {"r"}),
         (Retiring("r", LATER, identity=answered("r")), "r", set()),
-        (Retiring("r", LATER, identity=named("r")), "", set()),
+        (Retiring("r", LATER, identity=named("r")), "", {"r"}),
+        (Retiring("r", LATER, identity=named("r")), "r", set()),
         (Retiring("b", LATER), "", set()),
     ],
-    ids=["recorded", "answered", "proven", "named to be revoked", "its own"],
+    ids=["recorded", "answered", "proven", "retired by hand", "given up beside it", "its own"],
 )
 def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, rivals: set[str]) -> None:
     """A person goes back to a secret that rotator is about to revoke, and names a wrong id."""
@@ -92,6 +95,34 @@ def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, riv
     assert case.retiring_rivals(named("b", foreign=foreign)) == rivals
     assert case.strangers == rivals
     assert case_of(replace(journal, current=eliminated("b")), seen("b", *rivals)).strangers == set()
+
+
+@pytest.mark.parametrize("current", [named("b", "m", "r"), pending("b")], ids=["named", "pending"])
+def test_id_given_up_by_person_stays_no_rival(current: Identity) -> None:
+    """`resolve` and `--retire` say of the published value that another id is not its own."""
+    journal = replace(AT_REST, current=current, added_ids=frozenset({"m"}))
+    resolved = transitions.resolved(case_of(journal, seen("b", "m")), frozenset({"m"}))
+    assert resolved.retiring_ids == {"m"}
+    assert not case_of(resolved, seen("b", "m")).in_doubt
+    retired = transitions.retired_by_hand(case_of(journal, seen("b", "r")), frozenset({"b", "r"}), not_before=LATER)
+    assert retired.current == replace(current, foreign_ids=frozenset({"r"}))
+    assert not case_of(retired, seen("b", "r")).in_doubt
+
+
+def test_id_given_up_is_rival_of_next_value() -> None:
+    """A person goes back to the secret that they had retired, and repeats the id of the command before."""
+    retired = transitions.retired_by_hand(case_of(NAMED, seen("b", "s")), frozenset({"s"}), not_before=LATER)
+    back = seen("b", "s", published=published(version=2, secret=OTHER), identified=named("b", "s"))
+    journal = transitions.adopted(case_of(retired, back), named("b", "s"), retire_previous=True)
+    assert journal.retiring_ids == {"s"}
+    assert case_of(journal, back).in_doubt
+
+
+@pytest.mark.parametrize("current", [answered("b"), eliminated("b")])
+def test_certain_id_notes_no_other_ids(current: Identity) -> None:
+    case = case_of(replace(AT_REST, current=current), seen("b", "s"))
+    assert transitions.retired_by_hand(case, frozenset({"s"}), not_before=NOW).current == current
+    assert transitions.resolved(case, frozenset({"s"})).current == current
 
 
 def test_other_explanations_hold_beside_a_named_id() -> None:
@@ -162,6 +193,25 @@ def test_named_id_beside_retiring_one_is_not_retired(asked: Any) -> None:
     proven = replace(journal, current=named("a", "r", foreign="r"))
     done = transitions.committed(case_of(proven, seen(published=published(version=2, secret=NEW, secret_id="c"))))
     assert done.retiring_ids == {"a", "r"}
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_possibly_replaced_retiring_id_gets_whole_grace(compromised: bool) -> None:
+    """Its own grace period is over, but consumers read its value until now."""
+    entries = (
+        Retiring("r", YESTERDAY, compromised=compromised),
+        Retiring("l", NOW + 2 * POLICY.grace),
+        Retiring("p", YESTERDAY),
+    )
+    journal = replace(PREPARED, current=named("a", "r", foreign="p"), retiring=entries)
+    ends = [YESTERDAY if compromised else NOW + POLICY.grace, NOW + 2 * POLICY.grace, YESTERDAY]
+    done = transitions.committed(case_of(journal, seen(published=published(version=2, secret=NEW, secret_id="c"))))
+    assert [entry.not_before for entry in done.retiring] == ends
+    by_hand = case_of(replace(journal, candidate=None), seen("a", "r", "x", published=published(version=2)))
+    replaced = transitions.adopted(by_hand, named("x"), retire_previous=True)
+    assert [entry.not_before for entry in replaced.retiring] == ends
+    same = transitions.adopted(by_hand, named("a"), retire_previous=False)
+    assert same.retiring == entries
 
 
 def test_due_id_is_not_revoked_beside_named_one() -> None:

@@ -165,6 +165,38 @@ def test_ids_retire_by_hand() -> None:
     assert (journal.holder, journal.lease_until) == (None, None)
 
 
+def test_answered_entry_stays_answered_when_retired_by_hand() -> None:
+    entries = (Retiring("a", LATER, identity=answered("a", "b")), Retiring("r", LATER, identity=pending("r")))
+    case = case_of(replace(AT_REST, retiring=entries), seen("a", "b", "r"))
+    journal = transitions.retired_by_hand(case, frozenset({"a", "r"}), not_before=NOW)
+    person = Identity("r", Learned.PERSON, beside=frozenset({"a", "b", "r"}))
+    assert journal.retiring == (
+        Retiring("a", NOW, identity=answered("a", "b")),
+        Retiring("r", NOW, identity=person),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answered_id", "id_", "given_up"),
+    [(None, "n", True), (None, "s", False), ("n", "n", True), ("n", "m", False)],
+    ids=["listed since", "listed before", "its answered id", "another id"],
+)
+def test_candidate_is_given_up_when_retired(answered_id: str | None, id_: str, given_up: bool) -> None:
+    """Its value would be sent again, and have two ids."""
+    answer = Answered("rotation-1", answered_id) if answered_id is not None else None
+    before = replace(
+        PREPARED,
+        candidate_id=answer,
+        verification=Verification("rotation-1", NOW, LATER),
+        ids_before=frozenset({"a", "s"}),
+    )
+    journal = transitions.retired_by_hand(case_of(before, seen("a", id_)), frozenset({id_}), not_before=LATER)
+    assert journal.retiring_ids == {id_}
+    kept = (before.candidate, before.candidate_id, before.verification, before.ids_before)
+    found = (journal.candidate, journal.candidate_id, journal.verification, journal.ids_before)
+    assert found == ((None, None, None, frozenset()) if given_up else kept)
+
+
 def test_id_created_by_hand_is_remembered() -> None:
     before = replace(AT_REST, api_key=None, added_ids=frozenset({"m", "unlisted"}))
     journal = transitions.created_by_hand(case_of(before, seen("b", "m")), "n")

@@ -40,6 +40,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     journal = without_mark(caught_up(case), case)
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
+    if retire_previous:
+        journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
@@ -55,6 +57,16 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
+    )
+
+
+def with_grace(case: Situation) -> tuple[Retiring, ...]:
+    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
+    current, end = case.journal.current, case.now + case.policy.grace
+    rivals = case.retiring_rivals(current) if current is not None else frozenset()
+    return tuple(
+        replace(entry, not_before=max(entry.not_before, end)) if entry.id in rivals and not entry.compromised else entry
+        for entry in case.journal.retiring
     )
 
 

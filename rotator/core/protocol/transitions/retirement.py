@@ -59,32 +59,40 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         for id_ in sorted(may_go)
     )
     return replace(
-        without_failure(released(case)),
-        candidate=None,
-        candidate_id=None,
-        verification=None,
-        ids_before=frozenset(),
+        _without_candidate(_with_other_ids(without_failure(released(case)), may_go)),
         retiring=case.journal.retiring + entries,
         added_ids=case.journal.added_ids - may_go,
     )
+
+
+def _without_candidate(journal: Journal) -> Journal:
+    return replace(journal, candidate=None, candidate_id=None, verification=None, ids_before=frozenset())
+
+
+def _with_other_ids(journal: Journal, ids: frozenset[str]) -> Journal:
+    """With ids that belong to other secrets than the value that is published now. They say nothing of a later one."""
+    current = journal.current
+    if current is None or not (current.is_named or current.is_pending):
+        return journal
+    return replace(journal, current=replace(current, foreign_ids=current.foreign_ids | ids - journal.named_ids))
 
 
 def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
     """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
 
     They might have been the reason of the last failure: the next run finds out. The published secret's own id never
-    becomes retiring.
+    becomes retiring. A name does not replace the provider's own answer. A waiting candidate is given up if one of the
+    ids is its own or can be, as in `resolved`.
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
-        known = entries.get(id_)
-        identity = Identity(id_, Learned.PERSON, beside=stored_ids(case.listed))
-        entries[id_] = (
-            Retiring(id_, not_before, identity=identity)
-            if known is None
-            else replace(known, not_before=min(known.not_before, not_before), identity=identity)
-        )
-    journal = without_failure(released(replace(case, journal=with_rewrite(case))))
+        known = entries.get(id_, Retiring(id_, not_before))
+        if known.identity is None or not known.identity.is_answered:
+            known = replace(known, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
+        entries[id_] = replace(known, not_before=min(known.not_before, not_before))
+    journal = _with_other_ids(without_failure(released(replace(case, journal=with_rewrite(case)))), ids)
+    if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
+        journal = _without_candidate(journal)
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)
 
 

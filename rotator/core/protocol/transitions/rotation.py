@@ -20,7 +20,7 @@ from rotator.core.protocol.journal import (
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
-from rotator.core.protocol.transitions.identity import pending, restarted
+from rotator.core.protocol.transitions.identity import pending, restarted, with_grace
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
 
 
@@ -60,8 +60,8 @@ def committed(case: Situation) -> Journal:
     If the previous secret's id is not certain, it is eliminated again before it is revoked. If the lists disagree, it
     does not stay retiring: it becomes unknown, and a person decides.
     """
-    journal, published, identity = case.journal, case.seen.published, _candidate_identity(case)
-    entries = {entry.id: entry for entry in journal.retiring if entry.id != case.candidate_id}
+    published, identity = case.seen.published, _candidate_identity(case)
+    entries = {entry.id: entry for entry in with_grace(case) if entry.id != case.candidate_id}
     old = _retiring_previous(case)
     if old is not None:
         entries[old.id] = old
@@ -89,7 +89,7 @@ def committed(case: Situation) -> Journal:
 def _retiring_previous(case: Situation) -> Retiring | None:
     """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
 
-    If a person named its id, and it can be a retiring one as well, it becomes unknown.
+    If a person named its id, and it can be a retiring one as well, it becomes unknown. `with_grace` keeps the other.
     """
     old = case.journal.current
     if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
