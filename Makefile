@@ -63,7 +63,7 @@ unit: $(READY) tools  ## every test, against real servers on loopback
 	@# The core's own tests cover it; tracing all other tests too would double their time.
 	$(BIN)/pytest -n 4 --dist worksteal tests/core --cov-branch --cov-report= --cov=rotator.core
 	$(BIN)/coverage report --show-missing --fail-under=100
-	$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/core
+	$(BIN)/pytest -n 6 --dist worksteal --ignore=tests/core
 
 test-fast: $(READY)  ## tests that need no server and no root, with few random examples: under a minute
 	$(BIN)/pytest -n 2 --hypothesis-profile=fast $(FAST)

@@ -202,7 +202,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused_since = None
-        self._send_rest()
+        # Not at once: if a write within this call fails, asyncio reports the end of the connection twice.
+        self._loop.call_soon(self._send_rest)
 
     # --- one request ----------------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ def test_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
         assert next_attempt > datetime.now(UTC) + timedelta(minutes=14)
         asked = about_the_child(child)
         for _ in range(2):  # a scheduled run keeps to that
-            child.rotate("--due")
+            child.cluster.run("rotate-now", "--due")
         assert about_the_child(child) == asked
         assert child.rotate("--compromised").code == 1  # an explicit command does not
         assert asked < about_the_child(child) < asked + 5
