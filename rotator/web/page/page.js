@@ -203,7 +203,7 @@ function verdict() {
     ...(disabled ? [`${count(disabled, "account is", "accounts are")} disabled`] : []),
   ];
   const breaker = fleet.circuit_breaker === null ? [] : [`The circuit breaker is open, no new rotation starts: ${fleet.circuit_breaker}`];
-  const refused = fleet.configuration_error === null ? [] : [`The last configuration that loaded stays in force: ${fleet.configuration_error}`];
+  const refused = fleet.configuration_error === null ? [] : [`The configuration file cannot be loaded, so the previous configuration stays in force: ${fleet.configuration_error}`];
   const say = (mood, headline, ...notes) => ({ mood, headline, notes: notes.flat().filter(Boolean).map(sentence), cases: stuck.slice(0, NAMED) });
 
   const needed = named(stuck, "account needs a person", "accounts need a person");
