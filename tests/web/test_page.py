@@ -176,7 +176,9 @@ def test_present_cause_is_shown_above_older_failures(browser: Browser) -> None:
         shown = site.page.locator("#notes p").all_inner_texts()
         assert shown[0] == "Vault is sealed."
         assert any(text.startswith("otp.us") for text in shown[1:])
-        assert "The configuration file cannot be loaded, so the previous configuration stays in force: No file." in shown
+        assert (
+            "The configuration file cannot be loaded, so the previous configuration stays in force: No file." in shown
+        )
 
 
 def test_failure_is_shown_with_its_command(browser: Browser) -> None:
