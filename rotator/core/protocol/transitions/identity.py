@@ -40,7 +40,6 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     journal = without_mark(caught_up(case), case)
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
-    if retire_previous:
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
