@@ -41,7 +41,7 @@ def _shows_the_published_secret(case: Situation) -> bool:
 
 
 def _past_grace(case: Situation) -> frozenset[str]:
-    return frozenset(entry.id for entry in case.journal.retiring if entry.not_before <= case.now)
+    return frozenset(entry.id for entry in case.journal.retiring if case.grace_over(entry) <= case.now)
 
 
 def revoke(case: Situation) -> Step | None:

@@ -83,6 +83,13 @@ class Situation(Ids):
         """Whether the account has no room for the new secret, as far as the list or the provider tell."""
         return self.full or self.seen.create_refused is not None
 
+    def grace_over(self, entry: Retiring) -> datetime:
+        """Return when the grace period of a recorded secret is over.
+
+        A compromised secret was due when that was written down, by a clock that might be ahead.
+        """
+        return self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
+
     def may_retire(self, entry: Retiring) -> datetime:
         """Return from when on a recorded secret may be revoked.
 
@@ -90,9 +97,7 @@ class Situation(Ids):
         secret is revoked while a create might be under way.
         """
         early = self.forced and self.crowded
-        # A compromised secret was due when that was written down, by a clock that might be ahead.
-        grace_over = self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
-        grace_over = min(self.now, grace_over) if early else grace_over
+        grace_over = min(self.now, self.grace_over(entry)) if early else self.grace_over(entry)
         return max(grace_over, self.late_create_until or grace_over)
 
     @property

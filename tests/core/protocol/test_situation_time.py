@@ -9,10 +9,12 @@ import pytest
 from rotator.core.protocol import (
     CLOCK_TOLERANCE,
     Awaited,
+    Event,
     Gone,
     Identity,
     Journal,
     Pause,
+    Record,
     Request,
     RequestKind,
     Retiring,
@@ -21,6 +23,7 @@ from rotator.core.protocol import (
     Verification,
     transitions,
 )
+from rotator.core.protocol.retirement import settle
 from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
     AT_REST,
@@ -355,6 +358,18 @@ def test_compromised_secret_is_due_under_any_clock(off: timedelta) -> None:
     assert read_by(AT_REST, passed=SECOND).may_retire(leaked) <= NOW
     in_grace = replace(leaked, not_before=NOW + HOUR, compromised=False)
     assert read_by(AT_REST, passed=SECOND).may_retire(in_grace) == NOW + HOUR
+
+
+@pytest.mark.parametrize("compromised", [True, False])
+def test_compromised_secret_is_missed_under_any_clock(compromised: bool) -> None:
+    """A person revoked it: lists lack it from its end on, which a clock that was ahead wrote down."""
+    entry = Retiring("a", NOW + HOUR, compromised=compromised)
+    step = settle(read_by(replace(AT_REST, retiring=(entry,)), passed=SECOND))
+    if not compromised:
+        assert step is None, "its grace period lasts as long as it was written"
+        return
+    assert isinstance(step, Record)
+    assert step.event is Event.MISSED
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
