@@ -74,7 +74,7 @@ def exported() -> set[str]:
     """The name of every series that the daemon can have."""
     nobody = FleetStatus(datetime.now(UTC), __version__, "r", datetime.now(UTC), True, None, None, None, ())
     names = set()
-    for line in expose(Metrics(), nobody)[0].decode().splitlines():
+    for line in b"".join(expose(Metrics(), nobody)).decode().splitlines():
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split()
             names |= {name} if kind != "histogram" else {f"{name}_{part}" for part in ("bucket", "sum", "count")}

@@ -102,7 +102,7 @@ def test_journal_of_older_version_shows_a_code(stored: str, code: Code) -> None:
 
 def _exposed(status: AccountStatus) -> str:
     fleet = FleetStatus(NOW, "", "host-1", NOW, True, None, None, None, (status,))
-    return expose(Metrics(), fleet)[0].decode()
+    return b"".join(expose(Metrics(), fleet)).decode()
 
 
 def _raise(error: Exception) -> Outcome:

@@ -7,17 +7,17 @@ The picture shows fixed ones, so two recordings of the same demo are the same fi
 """
 
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 from collections import defaultdict
 from pathlib import Path
 
 from defusedxml import ElementTree
 from rich.console import Console
 from rich.text import Text
+
+from testkit.terminal import of_terminal, run_on_terminal
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "demo.svg"
@@ -61,31 +61,10 @@ def record(*command: str, **environment: str) -> str:
     Raises:
         subprocess.CalledProcessError: If the command fails.
     """
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, COLUMNS))
-    variables = {key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES", "NO_COLOR"}}
-    process = subprocess.Popen(
-        command,
-        env=variables | {"TERM": "xterm-256color"} | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=follower,
-        stderr=follower,
-        cwd=ROOT,
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:
-            break  # the last process closed the terminal
-        if not piece:
-            break
-        shown += piece
-    os.close(leader)
-    text = shown.decode().replace("\r\n", "\n")
-    if process.wait():
-        raise subprocess.CalledProcessError(process.returncode, command, text)
+    variables = of_terminal(os.environ) | environment
+    code, text = run_on_terminal(command, folder=ROOT, environment=variables, columns=COLUMNS)
+    if code:
+        raise subprocess.CalledProcessError(code, command, text)
     return text
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rotator import __version__
-from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, settings_of
+from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, read_all, settings_of
 from rotator.cli.verbosity import AccountCommand, invocation
 from rotator.errors import visible
 
@@ -23,22 +23,16 @@ def status(
     ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
     """Show the state of each account, from its documents in Vault. Without names, disabled accounts are included."""
-    from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from rotator.cli.output import print_status
-    from rotator.cli.progress import showing_progress
     from rotator.cli.terminal import print_json
     from rotator.fleet import read_status
     from rotator.monitoring import account_report
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
-        with (
-            showing_progress(ctx, len(chosen), "reading") as progress,
-            ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool,
-        ):
-            found = list(progress.counted(pool.map(partial(read_status, fleet), chosen)))
+        found = read_all(ctx, fleet, chosen, partial(read_status, fleet))
         statuses, now = [status for status, _ in found], fleet.now()
         if as_json:
             print_json({"at": now, "version": __version__, "accounts": [account_report(one, now) for one in statuses]})

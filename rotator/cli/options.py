@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -188,9 +188,6 @@ def each(
     unknown: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Look at the accounts named, or at all; a row each, with `unknown` and an error where that was not possible."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from rotator.cli.progress import showing_progress
     from rotator.rotation import Outcome
 
     def row(account: "AccountSettings") -> dict[str, Any]:
@@ -199,12 +196,25 @@ def each(
             return {"account": account.name, **unknown, "error": found.error}
         return {"account": account.name, **found, "error": None}
 
-    accounts = fleet.select(names or [], everything=not names)
+    return read_all(ctx, fleet, fleet.select(names or [], everything=not names), row)
+
+
+def read_all(
+    ctx: typer.Context,
+    fleet: "Fleet",
+    accounts: Sequence["AccountSettings"],
+    read: Callable[["AccountSettings"], T],
+) -> list[T]:
+    """Read each account, some at a time; the results in the order of the accounts."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rotator.cli.progress import showing_progress
+
     with (
         showing_progress(ctx, len(accounts), "reading") as progress,
         ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool,
     ):
-        return list(progress.counted(pool.map(row, accounts)))
+        return list(progress.counted(pool.map(read, accounts)))
 
 
 def require_asking(*, yes: bool) -> None:

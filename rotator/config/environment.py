@@ -168,9 +168,10 @@ def _require_sections(model: type[BaseModel], key: tuple[str, ...], variable: st
         field = model.model_fields.get(name)
         if field is None:
             return  # the check of the whole refuses it
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        section = _section(field)
+        if section is None:
             raise ConfigError(f"{variable}: {'.'.join(key[:length])} is not a section")
-        model = field.annotation
+        model = section
 
 
 def _parts(name: str) -> list[str]:
@@ -195,10 +196,17 @@ def _places(values: Mapping[str, Any], section: tuple[str, ...] = ()) -> Iterato
 def _names(model: type[BaseModel], section: tuple[str, ...]) -> Iterator[str]:
     """The variable of each key."""
     for name, setting in model.model_fields.items():
-        if isinstance(setting.annotation, type) and issubclass(setting.annotation, BaseModel):
-            yield from _names(setting.annotation, (*section, name))
-        else:
+        inner = _section(setting)
+        if inner is None:
             yield variable_name((*section, name))
+        else:
+            yield from _names(inner, (*section, name))
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a section; None if the key is no section."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def variable_name(key: tuple[str, ...]) -> str:

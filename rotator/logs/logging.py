@@ -51,7 +51,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     # These loggers write a line per request or job, which is useful only for debugging.
     for noisy in ("apscheduler", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    # uvicorn writes a line for each invalid request that its port receives.
+    # uvicorn, the emulator's server, writes a line for each invalid request.
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 

@@ -21,7 +21,7 @@ from rotator.monitoring.status import (
 )
 
 if TYPE_CHECKING:
-    from rotator.monitoring.exposition import Format, content_type, expose, expose_parts, requested_format
+    from rotator.monitoring.exposition import Format, content_type, expose, requested_format
     from rotator.monitoring.metrics import CIRCUIT_BREAKER, PROVIDER_SLOW, VAULT_UNAVAILABLE, Metrics
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "content_type",
     "describe",
     "expose",
-    "expose_parts",
     "first_due",
     "fleet_report",
     "masked",
@@ -50,7 +49,7 @@ __all__ = [
     "state",
 ]
 
-_EXPOSITION = ("Format", "content_type", "expose", "expose_parts", "requested_format")
+_EXPOSITION = ("Format", "content_type", "expose", "requested_format")
 
 
 def __getattr__(name: str) -> Any:

@@ -34,17 +34,12 @@ def requested_format(accept: str) -> Format:
     return Format.OPENMETRICS if Format.OPENMETRICS in accept else Format.TEXT
 
 
-def expose(metrics: Metrics, status: FleetStatus, form: Format = Format.TEXT) -> tuple[bytes, str]:
-    """Write every metric; return the text and its content type. Arguments as for `expose_parts`."""
-    return b"".join(expose_parts(metrics, status, form)), content_type(form)
-
-
 def content_type(form: Format) -> str:
     """Return the content type of a format."""
     return _encoder(form)[1]
 
 
-def expose_parts(metrics: Metrics, status: FleetStatus, form: Format = Format.TEXT) -> Iterator[bytes]:
+def expose(metrics: Metrics, status: FleetStatus, form: Format = Format.TEXT) -> Iterator[bytes]:
     """Write every metric, piece by piece: each is a few milliseconds of work for 10,000 accounts.
 
     Args:

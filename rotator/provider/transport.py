@@ -118,7 +118,7 @@ class Host:
             hidden, request = call.in_the_clear(), self._request(call, deadline)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
-        except httpx.InvalidURL:
+        if len(request.extensions["target"]) > _MAX_TARGET:
             return NotSent(f"{call} was not sent: its URL would be longer than any that is taken")
         closed.wait(min(self.limiter.take_turn(), deadline.left()))
         refusal = self.local_refusal(call)  # another thread may have met a 429 during the wait
@@ -142,12 +142,9 @@ class Host:
 
         Raises:
             UnicodeEncodeError: If a value is no Unicode text; its text shows it.
-            httpx.InvalidURL: If the URL would be too long.
         """
         in_query = self._in_query and not call.of_secrets
         target = self._path + call.target(in_query=in_query)
-        if len(target) > _MAX_TARGET:
-            raise httpx.InvalidURL("URL too long")
         fields = call.body() or None
         return httpx.Request(
             call.method,

@@ -161,13 +161,11 @@ class Waiting:
     def _log_pause(self, pause: Pause, since: datetime, now: datetime) -> None:
         """Log a wait for a fact once it lasts for more than a moment."""
         case, awaited = self._state.situation, pause.awaited
-        until = now + pause.delay
-        if awaited is Awaited.LOOK:
-            since = now  # each look is a wait of its own
-        lasts = until - since >= WORTH_A_LINE
-        if awaited is not Awaited.LOOK:
-            until = (case.since(awaited) or since) + case.max_wait(awaited)
-        if lasts and (awaited, until) not in self._logged:
+        if awaited is Awaited.LOOK:  # each look is a wait of its own
+            lasts, until = pause.delay, now + pause.delay
+        else:
+            lasts, until = now + pause.delay - since, (case.since(awaited) or since) + case.max_wait(awaited)
+        if lasts >= WORTH_A_LINE and (awaited, until) not in self._logged:
             self._logged.add((awaited, until))
             self.log("rotation.waiting", awaited.value, until, _AWAITED[awaited])
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pydantic_core
 
-from rotator.monitoring import FleetStatus, Format, Metrics, content_type, expose_parts, fleet_report, requested_format
+from rotator.monitoring import FleetStatus, Format, Metrics, content_type, expose, fleet_report, requested_format
 from rotator.web.answers import Answer, Request, Response, answer, error, respond
 from rotator.web.guard import Guard
 from rotator.web.rendering import OverloadedError, SharedRendering, join
@@ -109,7 +109,7 @@ def _readiness(status: FleetStatus) -> Response:
 
 
 def _rendered_metrics(status: Callable[[], FleetStatus], metrics: Metrics, form: Format) -> Callable[[], Answer]:
-    return lambda: answer(join(expose_parts(metrics, status(), form)), content_type(form))
+    return lambda: answer(join(expose(metrics, status(), form)), content_type(form))
 
 
 def _render_report(status: FleetStatus) -> Answer:

@@ -1,13 +1,10 @@
 """The command on a terminal of its own."""
 
-import os
-import pty
 import re
-import subprocess
 import sys
-import termios
 
 from testkit.cluster import Cluster
+from testkit.terminal import of_terminal, run_on_terminal
 
 
 def plain(text: str) -> str:
@@ -26,31 +23,12 @@ def on_terminal(
         prompt: The end of a prompt that is answered with Enter.
         environment: Variables of the command.
     """
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, columns))
-    env = {key: value for key, value in cluster.environment().items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
-    process = subprocess.Popen(
+    code, text = run_on_terminal(
         [sys.executable, "-m", "rotator", *args],
-        env=env | {"TERM": "xterm-256color"} | environment,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        cwd=cluster.folder,
-        start_new_session=True,
+        folder=cluster.folder,
+        environment=of_terminal(cluster.environment()) | environment,
+        columns=columns,
+        prompt=prompt,
     )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:
-            break  # the last process closed the terminal
-        if not piece:
-            break
-        shown += piece
-        if prompt and shown.decode(errors="ignore").endswith(prompt):
-            os.write(leader, b"\n")
-    os.close(leader)
-    code, text = process.wait(), shown.decode().replace("\r\n", "\n")
     cluster.outputs.append(text)
     return code, text

@@ -222,7 +222,7 @@ class Bench:
         """Return the value of a counter."""
         from prometheus_client.parser import text_string_to_metric_families
 
-        text = expose(self.metrics, self.status)[0].decode()
+        text = b"".join(expose(self.metrics, self.status)).decode()
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return sum(one.value for one in samples if one.name == metric and labels.items() <= one.labels.items())
 

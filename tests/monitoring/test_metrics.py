@@ -34,6 +34,7 @@ from rotator.monitoring import (
     Metrics,
     RetiringStatus,
     State,
+    content_type,
     expose,
     requested_format,
     state,
@@ -47,6 +48,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;versi
 BOTH = pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
 Parse = Callable[[str], Iterable[Metric]]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
 
 HEALTHY = AccountStatus(
     name="shop",
@@ -77,7 +79,7 @@ def fleet(*accounts: AccountStatus, **changes: Any) -> FleetStatus:
 
 
 def scrape(metrics: Metrics, status: FleetStatus, accept: str = "", parse: Parse = parse_text) -> Samples:
-    text = expose(metrics, status, requested_format(accept))[0].decode()
+    text = b"".join(expose(metrics, status, requested_format(accept))).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in parse(text)
@@ -137,7 +139,8 @@ def test_removed_account_has_no_series() -> None:
 @settings(max_examples=40)
 @given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
 def test_any_account_name_survives_exposition(accept: str, parse: Parse, names: list[str]) -> None:
-    text = expose(SHARED, fleet(*(replace(HEALTHY, name=name) for name in names)), requested_format(accept))[0].decode()
+    status = fleet(*(replace(HEALTHY, name=name) for name in names))
+    text = b"".join(expose(SHARED, status, requested_format(accept))).decode()
     family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
     assert [sample.labels["account"] for sample in family.samples] == names
 
@@ -153,7 +156,7 @@ def test_account_name_cannot_break_its_line(accept: str, parse: Parse) -> None:
 def test_error_text_is_in_no_metric() -> None:
     failed = replace(HEALTHY, last_error="hunter2", attempts=3)
     status = fleet(failed, circuit_breaker="hunter2", ready=False, not_ready="hunter2")
-    assert b"hunter2" not in expose(Metrics(), status)[0]
+    assert b"hunter2" not in b"".join(expose(Metrics(), status))
     assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
 
 
@@ -171,7 +174,7 @@ def test_ten_thousand_accounts_take_half_a_second() -> None:
     took = []
     for _ in range(3):
         begun = time.thread_time()
-        expose(metrics, status, Format.OPENMETRICS)
+        b"".join(expose(metrics, status, Format.OPENMETRICS))
         took.append(time.thread_time() - begun)
     assert min(took) < 0.5
 
@@ -400,14 +403,15 @@ def test_metrics_objects_share_nothing() -> None:
     ],
 )
 def test_client_chooses_the_format(accept: str, expected: str) -> None:
-    text, content_type = expose(Metrics(), fleet(HEALTHY), requested_format(accept))
-    assert content_type.startswith(expected)
+    form = requested_format(accept)
+    text = b"".join(expose(Metrics(), fleet(HEALTHY), form))
+    assert content_type(form).startswith(expected)
     assert text.endswith(b"# EOF\n") == ("openmetrics" in expected)
     assert text.count(b"# EOF") <= 1
 
 
 def test_counters_have_no_created_series() -> None:
-    assert b"_created" not in expose(Metrics(), fleet(HEALTHY), Format.OPENMETRICS)[0]
+    assert b"_created" not in b"".join(expose(Metrics(), fleet(HEALTHY), Format.OPENMETRICS))
 
 
 def test_build_info_has_both_versions() -> None:
@@ -429,7 +433,7 @@ def busy() -> Metrics:
 def test_promtool_finds_no_problem() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is needed: apt-get install prometheus"
-    text = expose(busy(), fleet(HEALTHY, IN_GRACE, NEVER_SEEN))[0]
+    text = b"".join(expose(busy(), fleet(HEALTHY, IN_GRACE, NEVER_SEEN)))
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
@@ -501,7 +505,7 @@ def test_real_prometheus_answers_documented_queries(tmp_path: Path) -> None:
 def test_balance_gauges_have_known_values_only(accept: str, parse: Parse) -> None:
     known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
     unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
-    text = expose(Metrics(), fleet(known, unread, HEALTHY), requested_format(accept))[0].decode()
+    text = b"".join(expose(Metrics(), fleet(known, unread, HEALTHY), requested_format(accept))).decode()
     told = {
         (sample.name, sample.labels["account"]): sample.value
         for family in parse(text)
@@ -540,7 +544,7 @@ def documented_queries() -> list[str]:
 
 
 def test_documentation_names_exactly_the_metrics() -> None:
-    text = expose(busy(), fleet(HEALTHY, IN_GRACE))[0].decode()
+    text = b"".join(expose(busy(), fleet(HEALTHY, IN_GRACE))).decode()
     real = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE rotator_")}
     rows = [line for line in DOCUMENTATION.read_text(encoding="utf-8").splitlines() if line.startswith("| `rotator_")]
     assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)
@@ -553,6 +557,6 @@ def test_documentation_names_every_state_in_its_order() -> None:
 
 def test_documentation_names_every_reason_of_a_deferral() -> None:
     section = DOCUMENTATION.read_text(encoding="utf-8").split("## Deferrals")[1].split("## ")[0]
-    text = expose(Metrics(), fleet(HEALTHY))[0].decode()
+    text = b"".join(expose(Metrics(), fleet(HEALTHY))).decode()
     reasons = re.findall(r'^rotator_deferrals_total\{reason="(\w+)"\}', text, re.MULTILINE)
     assert sorted(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == sorted(reasons)
