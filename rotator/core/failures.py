@@ -96,11 +96,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found", Blame.CREDENTIALS, CHECK
     INVALID_REQUEST = "invalid_request", Blame.PROVIDER, CHECK
     AUTO_RELOAD_DISABLED = "auto_reload_disabled", Blame.ACCOUNT, OWN
-    RATE_LIMITED = (
-        "rate_limited",
-        Blame.ACCOUNT,
-        CHECK,
-    )  # of one key; the client watches for one of the host
+    RATE_LIMITED = "rate_limited", Blame.ACCOUNT, CHECK  # of one key; the client watches for one of the host
     # Vault.
     VAULT_ERROR = "vault_error", Blame.VAULT, CHECK
     VAULT_UNREACHABLE = "vault_unreachable", Blame.VAULT, CHECK
