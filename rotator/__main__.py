@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from rotator.imports import omit_optional_imports
-from rotator.signals import guard_startup
+from rotator.startup_signals import guard_startup
 
 # Garbage collection during imports finds nothing and takes a third of the time of a short command. It starts after this
 # number of new objects, which is above those of all imports.

@@ -33,7 +33,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [ROOT / "rotator/core/jitter.py", *sorted((ROOT / "rotator/core/protocol").rglob("[a-z]*.py"))]
+SOURCES = [ROOT / "rotator/core/backoff.py", *sorted((ROOT / "rotator/core/protocol").rglob("[a-z]*.py"))]
 # The quickest first: those with properties come after the others.
 UNIT_TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: "@given" in path.read_text())
 QUICK_TESTS = [path for path in UNIT_TESTS if "@given" not in path.read_text()]

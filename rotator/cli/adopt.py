@@ -203,7 +203,7 @@ def resolve(
     config: ConfigOption = None,
 ) -> None:
     """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
-    from rotator.core.protocol.words import listed
+    from rotator.core.protocol.wording import listed
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
@@ -231,7 +231,7 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     if not unknown:
         return frozenset()
     if not sys.stdin.isatty():
-        from rotator.core.protocol.words import MAX_NAMED
+        from rotator.core.protocol.wording import MAX_NAMED
 
         options = [arg for id_ in list(unknown)[:MAX_NAMED] for arg in ("--revoke", id_)]
         raise ConfigError(

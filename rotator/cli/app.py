@@ -9,12 +9,14 @@ import typer
 from rotator.cli.account import account_app
 from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
+from rotator.cli.check import check_app
+from rotator.cli.config import config_app
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
-from rotator.cli.inspect import inspect_app
 from rotator.cli.options import ConfigOption
 from rotator.cli.rotate import rotate_app
 from rotator.cli.servers import servers_app
+from rotator.cli.status import status_app
 from rotator.cli.streams import StandardStreams
 from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
 from rotator.errors import RotatorError
@@ -28,9 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (rotate_app, adopt_app, inspect_app, forecast_app, servers_app):
+for group in (rotate_app, adopt_app, status_app, check_app, forecast_app, servers_app):
     app.add_typer(group)
 app.add_typer(account_app, name="account")
+app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 
 

@@ -24,9 +24,9 @@ from rotator.core.protocol import (
     Revoke,
     TryEarlier,
 )
-from rotator.core.protocol.words import MAX_NAMED, listed
+from rotator.core.protocol.wording import MAX_NAMED, listed
 from rotator.errors import visible
-from rotator.monitoring import AccountStatus, State, describe, masked, request_status, state
+from rotator.monitoring import State, describe, masked, request_status, state
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
 _COLORS = {
@@ -108,7 +108,7 @@ def print_outcomes(
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         happened = adopted.get(outcome.account) or _happened(outcome, now)
         after = _state(settings, outcome.account, outcome.journal, now)
-        table.rows.append((outcome.account, _styled(outcome.result), happened, _styled(after)))
+        table.rows.append((outcome.account, styled(outcome.result), happened, styled(after)))
     if not quiet:
         table.print()
         for outcome in outcomes:
@@ -187,7 +187,7 @@ def print_previews(previews: Sequence[Preview | Outcome], settings: Settings, no
     for preview in previews:
         row = preview_json(preview, settings, now)
         since = age(row["rotated_at"], now)
-        table.rows.append((preview.account, _styled(row["state"]), since, visible(f"{row['step']}: {row['why']}")))
+        table.rows.append((preview.account, styled(row["state"]), since, visible(f"{row['step']}: {row['why']}")))
     table.print()
 
 
@@ -204,33 +204,6 @@ def preview_json(preview: Preview | Outcome, settings: Settings, now: datetime) 
         "why": masked(why),
         "until": preview.step.until if isinstance(preview.step, Rest) else None,
     }
-
-
-def print_status(accounts: Sequence[AccountStatus], now: datetime) -> None:
-    """Print the state of accounts."""
-    table = Table(("account", "state", "age", "due", "revokes", "details"), prose="details")
-    for account in accounts:
-        retiring = ", ".join(relative(entry.not_before, now) for entry in account.retiring) or "-"
-        row = (account.name, _styled(state(account, now)), age(account.rotated_at, now), relative(account.due_at, now))
-        table.rows.append((*row, retiring, _details(account)))
-    table.print()
-    for account in accounts:
-        if account.last_error:
-            echo(Styled(account.name, "red", bold=True), ": ", visible(account.last_error))
-        if account.request:
-            asked, at = account.request, f"{account.request.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-            what = visible(f"{account.name}: {asked.by} requested a rotation ({asked.kind}) at {at}")
-            echo(f"{what}. To withdraw it: rotator rotate-now {account.name} --cancel")
-
-
-def _details(account: AccountStatus) -> str:
-    """Return what needs attention about an account, in a few words."""
-    if account.last_error:
-        times = "once" if account.attempts == 1 else f"{account.attempts} times"
-        return f"failed {times}, see below" if account.attempts else "see below"
-    if not account.published:
-        return "nothing published"
-    return f"requested: {account.request.kind}" if account.request else ""
 
 
 def _state(settings: Settings, name: str, journal: Journal | None, now: datetime) -> State | None:
@@ -283,7 +256,8 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def _styled(value: Result | State | None) -> Styled:
+def styled(value: Result | State | None) -> Styled:
+    """Return a result or a state in its color; "-" for None."""
     if value is None:
         return Styled("-")
     color = _COLORS.get(value)

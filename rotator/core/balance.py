@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from rotator.core.jitter import backoff, fraction
+from rotator.core.backoff import backoff, fraction
 
 # The first readings after a start are spread over this time.
 FIRST_WITHIN = timedelta(minutes=1)

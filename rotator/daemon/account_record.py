@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
-from rotator.core.jitter import backoff
+from rotator.core.backoff import backoff
 from rotator.core.protocol import Journal, Outcome, Reason, RequestKind, Result
 from rotator.errors import Blame, Code
 from rotator.monitoring import VAULT_UNAVAILABLE

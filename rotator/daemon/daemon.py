@@ -38,7 +38,7 @@ from rotator.daemon.vault_monitor import VaultMonitor
 from rotator.daemon.workers import Workers
 from rotator.fleet import Shard
 from rotator.monitoring import FleetStatus, Metrics, masked
-from rotator.signals import HANDLED
+from rotator.startup_signals import HANDLED
 from rotator.web import App, serving
 
 # How often the main thread looks at the clock and at the configuration file.

@@ -5,7 +5,7 @@ import signal
 import threading
 from queue import Empty, SimpleQueue
 
-from rotator.signals import HANDLED
+from rotator.startup_signals import HANDLED
 
 
 class Signals:

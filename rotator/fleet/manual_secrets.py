@@ -17,7 +17,7 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.identity import way_out
-from rotator.core.protocol.words import names_of
+from rotator.core.protocol.wording import names_of
 from rotator.documents.journal import render_journal
 from rotator.errors import Code, Command, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused

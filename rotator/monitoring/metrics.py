@@ -1,6 +1,6 @@
 """Counters of this process, and the values that only requests and logins tell.
 
-Counters and histograms are prometheus_client's. rotator.monitoring.exposition adds gauges of the fleet. docs/metrics.md
+Counters and histograms are prometheus_client's. rotator.monitoring.gauges adds gauges of the fleet. docs/metrics.md
 lists all metrics with the questions that they answer.
 """
 

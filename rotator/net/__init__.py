@@ -2,7 +2,7 @@
 
 from rotator.net.addresses import Origin
 from rotator.net.proxies import Proxy, find_proxy
-from rotator.net.retry import repeat
+from rotator.net.repeat import repeat
 from rotator.net.tls import Tls
 from rotator.net.transport import Deadline, Response, TooLong, Transport, Unanswered
 

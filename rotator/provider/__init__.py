@@ -14,11 +14,11 @@ from rotator.provider.errors import (
     Unauthorized,
     Unprovisioned,
 )
+from rotator.provider.host import KEPT, WORST_CASE
 from rotator.provider.models import Balance, CallbackSettings, HttpForwardMethod, SecretInfo
 from rotator.provider.parsing import Reply
 from rotator.provider.rate_limiter import Budget, Hold, RateLimiter, remaining_budget, requested_wait
 from rotator.provider.request import Credentials
-from rotator.provider.transport import KEPT, WORST_CASE
 
 __all__ = [
     "KEPT",

@@ -32,11 +32,11 @@ from rotator.provider.errors import (
     refusal_within,
     unreadable,
 )
+from rotator.provider.host import KEPT, Host
 from rotator.provider.models import Balance, CallbackSettings, HttpForwardMethod, SecretInfo
 from rotator.provider.parsing import Reply
 from rotator.provider.rate_limiter import Budget, RateLimiter, remaining_budget
 from rotator.provider.request import Call, Credentials, secrets_path
-from rotator.provider.transport import KEPT, Host
 
 _log = structlog.get_logger()
 T = TypeVar("T")

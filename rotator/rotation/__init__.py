@@ -1,7 +1,7 @@
 """One account: a run of the protocol, and what a person does to it."""
 
 from rotator.core.protocol import Outcome, Result
-from rotator.rotation.audited import audited_fingerprint
+from rotator.rotation.audit_trail import audited_fingerprint
 from rotator.rotation.errors import RotationError, StoppedError
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview

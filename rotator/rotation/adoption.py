@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published
 from rotator.core.protocol.documents import refuse_foreign
-from rotator.core.protocol.words import names_of
+from rotator.core.protocol.wording import names_of
 from rotator.errors import RotatorError
 from rotator.provider import SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease

@@ -10,7 +10,7 @@ from rotator.errors import Code
 from rotator.logs import register_secret
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
 from rotator.rotation.access import ProviderAccess
-from rotator.rotation.audited import AuditTrail
+from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.ports import Provider
 from rotator.rotation.state import AccountState
 from rotator.rotation.waiting import Waiting

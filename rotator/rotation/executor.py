@@ -29,7 +29,7 @@ from rotator.core.protocol import (
 )
 from rotator.provider import Unauthorized
 from rotator.rotation.access import ProviderAccess
-from rotator.rotation.audited import AuditTrail
+from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.creation import Creation
 from rotator.rotation.errors import RotationError
 from rotator.rotation.ports import Provider

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
 from rotator.core.protocol.limits import stored_ids
-from rotator.core.protocol.words import listed
+from rotator.core.protocol.wording import listed
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess

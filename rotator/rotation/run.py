@@ -23,7 +23,7 @@ from rotator.core.protocol import (
 )
 from rotator.errors import RotatorError
 from rotator.provider import RateLimited
-from rotator.rotation.audited import NO_AUDIT, AuditTrail
+from rotator.rotation.audit_trail import NO_AUDIT, AuditTrail
 from rotator.rotation.continuation import continuation
 from rotator.rotation.ending import Ending
 from rotator.rotation.errors import ContentionError, StoppedError

@@ -5,7 +5,7 @@ Each wait that takes more than a moment is logged once, with its reason and its 
 
 from datetime import datetime, timedelta
 
-from rotator.core.jitter import backoff
+from rotator.core.backoff import backoff
 from rotator.core.protocol import Awaited, Credential, Pause, Reason, Rest
 from rotator.documents.published import format_instant
 from rotator.provider import RateLimited

@@ -15,10 +15,10 @@ from rotator.config import VaultSettings
 from rotator.net import repeat
 from rotator.vault import diagnosis
 from rotator.vault.errors import VaultError, VaultUnreachable, is_transient
+from rotator.vault.http import Answer, Http, OnRequest, RedirectRefused, Unanswered
 from rotator.vault.reply import ErrorReply, Reply, parse_reply
 from rotator.vault.throttle import Throttle
 from rotator.vault.time_limit import TimeLimit
-from rotator.vault.transport import Answer, Http, OnRequest, RedirectRefused, Unanswered
 
 # Together with the pauses about three seconds: a cluster takes two or three to elect another leader.
 _ATTEMPTS = 5

@@ -22,8 +22,8 @@ from rotator.vault.errors import (
     VaultUntrusted,
     WrongMount,
 )
+from rotator.vault.http import RedirectReason, RedirectRefused, Unanswered
 from rotator.vault.reply import ErrorReply, Reply
-from rotator.vault.transport import RedirectReason, RedirectRefused, Unanswered
 
 _BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _TOO_MANY_REQUESTS = 400, 403, 404, 408, 429
 # The server that answers has not yet seen what the client has seen: Vault's "required index state not present".

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import structlog
 
-from rotator.vault.auth import Credentials, LoginMethod
 from rotator.vault.client import Client
 from rotator.vault.errors import VaultDenied, VaultError, VaultUnreachable, for_another_caller
+from rotator.vault.login_methods import Credentials, LoginMethod
 from rotator.vault.time_limit import TimeLimit
 from rotator.vault.token import Token
 

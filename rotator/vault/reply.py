@@ -6,7 +6,7 @@ from typing import Any
 
 from rotator.logs import foreign
 from rotator.net.answers import JSON, described, parse_json
-from rotator.vault.transport import Answer
+from rotator.vault.http import Answer
 
 # A document, or an answer about the rights at 500 paths, contains fewer values.
 _MOST_VALUES = 100_000

@@ -11,7 +11,6 @@ from typing import TypeVar
 import structlog
 
 from rotator.vault import diagnosis
-from rotator.vault.auth import LoginMethod, is_valid, look_up, renew
 from rotator.vault.client import Call, Client, Wire
 from rotator.vault.errors import (
     Forbidden,
@@ -21,6 +20,7 @@ from rotator.vault.errors import (
     VaultUnreachable,
 )
 from rotator.vault.login import Login
+from rotator.vault.login_methods import LoginMethod, is_valid, look_up, renew
 from rotator.vault.time_limit import LONGEST_READ, TimeLimit
 from rotator.vault.token import Token, read_remaining_seconds
 

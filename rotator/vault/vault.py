@@ -8,12 +8,12 @@ from typing import Any
 import structlog
 
 from rotator.config import VaultSettings, in_plain_text
-from rotator.vault.auth import login_method
 from rotator.vault.client import Client
+from rotator.vault.http import OnRequest
 from rotator.vault.kv import Document, Documents
+from rotator.vault.login_methods import login_method
 from rotator.vault.session import Session
 from rotator.vault.system import Health, System
-from rotator.vault.transport import OnRequest
 
 _log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.payments import Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
+from tests.cli.payments import CHANGING, Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
 
 # These are known to a daemon only: it reads balances, and remembers failures that no journal contains.
 DAEMON_ONLY = {"balance"}
@@ -98,3 +98,28 @@ def test_adoption_is_announced(cluster: Cluster, here: Here) -> None:
     cluster.configure([account.entry()])
     assert here("adopt", "payments", "--secret-env", "MINE", MINE=account.first.get_secret_value()).code == 0
     assert cluster.document("rotator/journal/_fleet")["changes"] == [{"api_key": account.api_key, "sequence": 1}]
+
+
+def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: Here) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    journal = {"current_id": payments.live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
+    payments.cluster.put("rotator/journal/payments", journal)
+    asked = here("rotate-now", "payments", "--force", "--wait", "0")
+    assert asked.code == 3, asked
+    assert "payments: The request (force, by " in asked.out
+    assert "A running daemon carries it out" in asked.out
+    request = payments.cluster.journal("payments")["request"]
+    at = datetime.fromisoformat(request["at"])
+    shown = here("status")
+    assert f"payments: {request['by']} requested a rotation (force) at {at:%Y-%m-%d %H:%M:%S} UTC." in shown.out
+    assert "rotator rotate-now payments --cancel" in shown.out
+    (row,) = here("status", "--json").json["accounts"]
+    assert row["request"] == {name: request[name] for name in ("kind", "by", "at", "id")}
+
+    withdrawn = here("rotate-now", "payments", "--cancel", "--json")
+    assert (withdrawn.code, withdrawn.json["accounts"][0]["withdrawn"]["id"]) == (0, request["id"])
+    after = payments.cluster.journal("payments")
+    assert (after["request"], after["holder"]) == (None, "host/1/x"), "the lease stays"
+    assert here("rotate-now", "payments", "--cancel").out == "payments: no request is recorded\n"
+    assert "requested" not in here("status").out
+    assert not [request for request in payments.cluster.emulator.requests if request.operation in CHANGING]

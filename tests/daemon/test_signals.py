@@ -80,7 +80,7 @@ def test_early_stop_exits_with_0_and_a_line(cluster: Cluster, moment: str, numbe
 )
 def test_guard_startup_changes_only_the_daemon(arguments: list[str], guarded: bool) -> None:
     program = (
-        "import signal, sys; from rotator.signals import guard_startup; guard_startup(sys.argv[1:]); "
+        "import signal, sys; from rotator.startup_signals import guard_startup; guard_startup(sys.argv[1:]); "
         "print(signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, []), "
         "signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)"
     )
@@ -92,7 +92,7 @@ def test_guard_startup_leaves_an_ignored_signal_ignored() -> None:
     """A shell ignores SIGINT for what it runs in the background."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-        "from rotator.signals import guard_startup; guard_startup(['run']); "
+        "from rotator.startup_signals import guard_startup; guard_startup(['run']); "
         "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

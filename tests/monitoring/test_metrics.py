@@ -6,252 +6,41 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from rotator import __version__
 from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
 from rotator.monitoring import (
     CIRCUIT_BREAKER,
-    OVERDUE_AFTER,
-    AccountStatus,
-    BalanceStatus,
-    FleetStatus,
     Format,
     Metrics,
-    RetiringStatus,
     State,
     content_type,
     expose,
     requested_format,
-    state,
 )
 from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
 from rotator.web import App, serving
-
-NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
-OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
-BOTH = pytest.mark.parametrize(("accept", "parse"), [("", parse_text), (OPENMETRICS, parse_openmetrics)])
-Parse = Callable[[str], Iterable[Metric]]
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-HEALTHY = AccountStatus(
-    name="shop",
-    api_key="ef567890",
-    path="nexmo/shop",
-    primary="main",
-    enabled=True,
-    phase=Phase.IDLE,
-    secret_id="id-1",
-    rotated_at=NOW - timedelta(days=3),
-    due_at=NOW + timedelta(days=27),
-    live_secrets=1,
-)
-IN_GRACE = replace(
+from tests.monitoring.scraping import (
     HEALTHY,
-    name="alerts",
-    phase=Phase.OVERLAP,
-    live_secrets=2,
-    retiring=(RetiringStatus("id-3", NOW + timedelta(hours=9)), RetiringStatus("id-2", NOW + timedelta(hours=2))),
+    IN_GRACE,
+    NEVER_SEEN,
+    NOW,
+    OPENMETRICS,
+    fleet,
+    scrape,
+    series,
 )
-SHARED = Metrics()
-NEVER_SEEN = AccountStatus(name="new", api_key="a1", path="nexmo/new", primary=None, enabled=True)
-
-
-def fleet(*accounts: AccountStatus, **changes: Any) -> FleetStatus:
-    calm = FleetStatus(NOW, __version__, "host-1", NOW, True, None, None, None, accounts)
-    return replace(calm, **changes)
-
-
-def scrape(metrics: Metrics, status: FleetStatus, accept: str = "", parse: Parse = parse_text) -> Samples:
-    text = b"".join(expose(metrics, status, requested_format(accept))).decode()
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in parse(text)
-        for sample in family.samples
-    }
-
-
-def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
-    return f"rotator_{name}", frozenset(labels.items())
-
-
-def about(samples: Samples, account: str) -> dict[str, float]:
-    """The series of one account without further labels."""
-    return {
-        name.removeprefix("rotator_account_"): value
-        for (name, labels), value in samples.items()
-        if labels == frozenset({("account", account)})
-    }
-
-
-# --- accounts -----------------------------------------------------------------------------------------------------
-
-
-@BOTH
-def test_account_gauges_have_the_values_of_the_status(accept: str, parse: Parse) -> None:
-    samples = scrape(Metrics(), fleet(HEALTHY, IN_GRACE), accept, parse)
-
-    assert about(samples, "shop") == {
-        "enabled": 1,
-        "last_rotation_timestamp_seconds": (NOW - timedelta(days=3)).timestamp(),
-        "next_rotation_timestamp_seconds": (NOW + timedelta(days=27)).timestamp(),
-        "live_secrets": 1,
-        "unknown_secrets": 0,
-        "failed_attempts": 0,
-    }
-    assert about(samples, "alerts")["next_revocation_timestamp_seconds"] == (NOW + timedelta(hours=2)).timestamp()
-    assert samples[series("account_state", account="alerts", state="grace_period")] == 1
-
-
-@BOTH
-def test_unknown_values_have_no_series(accept: str, parse: Parse) -> None:
-    samples = scrape(Metrics(), fleet(NEVER_SEEN, replace(NEVER_SEEN, name="off", enabled=False)), accept, parse)
-
-    assert about(samples, "new") == {"enabled": 1, "failed_attempts": 0}
-    assert about(samples, "off") == {"enabled": 0, "failed_attempts": 0}
-    states = {dict(labels)["account"]: dict(labels)["state"] for name, labels in samples if name.endswith("_state")}
-    assert states == {"new": "pending", "off": "disabled"}
-
-
-def test_removed_account_has_no_series() -> None:
-    metrics = Metrics()
-    assert about(scrape(metrics, fleet(HEALTHY)), "shop")
-    assert not about(scrape(metrics, fleet(IN_GRACE)), "shop")
-
-
-@BOTH
-@settings(max_examples=40)
-@given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
-def test_any_account_name_survives_exposition(accept: str, parse: Parse, names: list[str]) -> None:
-    status = fleet(*(replace(HEALTHY, name=name) for name in names))
-    text = b"".join(expose(SHARED, status, requested_format(accept))).decode()
-    family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
-    assert [sample.labels["account"] for sample in family.samples] == names
-
-
-@BOTH
-def test_account_name_cannot_break_its_line(accept: str, parse: Parse) -> None:
-    name = 'a"} 1\nrotator_forged{x="\\'
-    samples = scrape(Metrics(), fleet(replace(HEALTHY, name=name)), accept, parse)
-    assert about(samples, name)["enabled"] == 1
-    assert not [key for key, _ in samples if "forged" in key]
-
-
-def test_error_text_is_in_no_metric() -> None:
-    failed = replace(HEALTHY, last_error="hunter2", attempts=3)
-    status = fleet(failed, circuit_breaker="hunter2", ready=False, not_ready="hunter2")
-    assert b"hunter2" not in b"".join(expose(Metrics(), status))
-    assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
-
-
-@BOTH
-def test_failure_gauge_has_the_last_runs_code(accept: str, parse: Parse) -> None:
-    refused = replace(HEALTHY, name="refused", failure=Code.CREDENTIALS, attempts=2)
-    samples = scrape(Metrics(), fleet(HEALTHY, refused), accept, parse)
-    told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
-    assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials"}
-
-
-def test_ten_thousand_accounts_take_half_a_second() -> None:
-    accounts = [replace(IN_GRACE, name=f"account-{number}") for number in range(10_000)]
-    metrics, status = Metrics(), fleet(*accounts)
-    took = []
-    for _ in range(3):
-        begun = time.thread_time()
-        b"".join(expose(metrics, status, Format.OPENMETRICS))
-        took.append(time.thread_time() - begun)
-    assert min(took) < 0.5
-
-
-# --- states -------------------------------------------------------------------------------------------------------
-
-LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
-TRUE_OF = {
-    "idle": (HEALTHY, State.IDLE),
-    "in its grace period": (IN_GRACE, State.GRACE_PERIOD),
-    "rotating": (replace(HEALTHY, phase=Phase.PREPARED), State.ROTATING),
-    "never seen": (NEVER_SEEN, State.PENDING),
-    "due, not for long": (replace(HEALTHY, due_at=NOW - OVERDUE_AFTER), State.IDLE),
-    "overdue": (replace(HEALTHY, due_at=LATE), State.OVERDUE),
-    "begun and overdue": (replace(HEALTHY, due_at=LATE, phase=Phase.PREPARED), State.ROTATING),
-    "failed and overdue": (replace(HEALTHY, due_at=LATE, attempts=1), State.FAILING),
-    "failed, not in the journal": (replace(NEVER_SEEN, last_error="nothing is published"), State.FAILING),
-    "ambiguous and failed": (replace(HEALTHY, phase=Phase.AMBIGUOUS, attempts=2, last_error="x"), State.AMBIGUOUS),
-    "disabled in whatever state": (replace(HEALTHY, enabled=False, phase=Phase.AMBIGUOUS), State.DISABLED),
-}
-
-
-@pytest.mark.parametrize("case", TRUE_OF)
-def test_state_is_the_first_that_applies(case: str) -> None:
-    account, expected = TRUE_OF[case]
-    assert state(account, NOW) is expected
-
-
-def test_account_is_counted_in_one_state() -> None:
-    accounts = [replace(account, name=f"a{number}") for number, (account, _) in enumerate(TRUE_OF.values())]
-    samples = scrape(Metrics(), fleet(*accounts, IN_GRACE))
-    counted = {each: samples[series("accounts", state=each)] for each in State}
-    assert counted == dict.fromkeys(State, 1) | {
-        State.IDLE: 2,
-        State.GRACE_PERIOD: 2,
-        State.FAILING: 2,
-        State.ROTATING: 2,
-    }
-    assert scrape(Metrics(), fleet())[series("accounts", state="overdue")] == 0
-
-
-def test_state_gauge_names_one_state_per_account() -> None:
-    accounts = [replace(account, name=case) for case, (account, _) in TRUE_OF.items()]
-    told = [dict(labels) for name, labels in scrape(Metrics(), fleet(*accounts)) if name == "rotator_account_state"]
-    assert {labels["account"]: labels["state"] for labels in told} == {
-        case: said for case, (_, said) in TRUE_OF.items()
-    }
-    assert len(told) == len(TRUE_OF)
-
-
-@pytest.mark.parametrize(("shard", "expected"), [(None, (0, 1)), ("0/4", (0, 4)), ("11/12", (11, 12))])
-def test_shard_gauges_show_index_and_count(shard: str | None, expected: tuple[int, int]) -> None:
-    samples = scrape(Metrics(), fleet(shard=shard))
-    assert (samples[series("shard_index")], samples[series("shards")]) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "ready", "is_open"),
-    [
-        ({}, 1, 0),
-        ({"ready": False, "not_ready": "Vault does not answer"}, 0, 0),
-        ({"circuit_breaker": "many accounts failed"}, 1, 1),
-    ],
-)
-def test_fleet_gauges_show_readiness_and_circuit_breaker(changes: Mapping[str, Any], ready: int, is_open: int) -> None:
-    samples = scrape(Metrics(), fleet(**changes))
-    assert (samples[series("ready")], samples[series("circuit_breaker_open")]) == (ready, is_open)
-
-
-def test_token_expiry_is_exported_when_known() -> None:
-    metrics = Metrics()
-    assert series("vault_token_expiry_timestamp_seconds") not in scrape(metrics, fleet())
-    metrics.token_expires(NOW)
-    assert scrape(metrics, fleet())[series("vault_token_expiry_timestamp_seconds")] == NOW.timestamp()
-    metrics.token_expires(None)
-    assert series("vault_token_expiry_timestamp_seconds") not in scrape(metrics, fleet())
-
 
 # --- counters -----------------------------------------------------------------------------------------------------
 
@@ -499,40 +288,6 @@ def test_real_prometheus_answers_documented_queries(tmp_path: Path) -> None:
     assert [result["metric"]["account"] for result in odd] == ["odd"]
     assert len(asked) >= 12
     assert asked == dict.fromkeys(asked, "success")
-
-
-@BOTH
-def test_balance_gauges_have_known_values_only(accept: str, parse: Parse) -> None:
-    known = replace(HEALTHY, name="known", balance=BalanceStatus(5.0, 4.25, auto_reload=False, low=True, read_at=NOW))
-    unread = replace(HEALTHY, name="unread", balance=BalanceStatus(7.5))
-    text = b"".join(expose(Metrics(), fleet(known, unread, HEALTHY), requested_format(accept))).decode()
-    told = {
-        (sample.name, sample.labels["account"]): sample.value
-        for family in parse(text)
-        for sample in family.samples
-        if "balance" in sample.name or ("reload" in sample.name and "account" in sample.labels)
-    }
-    assert told == {
-        ("rotator_account_balance_euros", "known"): 4.25,
-        ("rotator_account_balance_threshold_euros", "known"): 5.0,
-        ("rotator_account_balance_threshold_euros", "unread"): 7.5,
-        ("rotator_account_auto_reload", "known"): 0.0,
-        ("rotator_account_balance_last_read_timestamp_seconds", "known"): NOW.timestamp(),
-    }
-
-
-@BOTH
-def test_rate_limits_are_exported_by_account(accept: str, parse: Parse) -> None:
-    metrics = Metrics()
-    for key, budget in (("k1", Budget(9, 30)), ("k1", Budget(0, 30)), ("k2", Budget(7, None)), ("gone", Budget(1, 2))):
-        metrics.record_budget(key, budget)
-    accounts = [replace(HEALTHY, name=f"a-{key}", api_key=key) for key in ("k1", "k2", "k3")]
-    samples = scrape(metrics, fleet(*accounts), accept, parse)
-    assert {key: value for key, value in samples.items() if "rate_limit" in key[0]} == {
-        series("api_rate_limit_remaining", account="a-k1"): 0,
-        series("api_rate_limit_requests", account="a-k1"): 30,
-        series("api_rate_limit_remaining", account="a-k2"): 7,
-    }
 
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from rotator.config import AccountApiSettings, VaultAuth, VaultSettings
 from rotator.provider import AccountApi, ApiError, Credentials, LostAnswer, NotSent
-from rotator.vault.transport import Http, RedirectRefused, Unanswered
+from rotator.vault.http import Http, RedirectRefused, Unanswered
 from testkit.cluster import PATIENCE
 
 SECRET, NEW, TOKEN = "OldCanary1aaaaaaaaaaaaaaa", "NewCanary2bbbbbbbbbbbbbbb", "hvs.Canary3cccccccccccccc"

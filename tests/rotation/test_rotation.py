@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.jitter import backoff
+from rotator.core.backoff import backoff
 from rotator.core.protocol import (
     Command,
     Create,

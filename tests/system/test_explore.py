@@ -31,7 +31,7 @@ from rotator.core.protocol import documents as document_rules
 from rotator.core.protocol import identity as identity_rules
 from rotator.core.protocol import retirement as retirement_rules
 from rotator.provider import SecretInfo
-from rotator.rotation import audited, revocation
+from rotator.rotation import audit_trail, revocation
 from rotator.rotation.access import ProviderAccess
 from testkit.model import ModelVault
 from tools.explore.scenarios import AT_ONCE
@@ -170,7 +170,7 @@ def test_search_finds_revocation_of_unknown_ids(monkeypatch: pytest.MonkeyPatch)
 
     replace_rule(monkeypatch, identity_rules.name_unknown, tidy)
     monkeypatch.setattr(revocation, "refuse_if_unsafe", lambda step, state: None)
-    monkeypatch.setattr(audited, "has_lease", lambda journal, policy, now: True)
+    monkeypatch.setattr(audit_trail, "has_lease", lambda journal, policy, now: True)
     assert "I4" in broken(Scenario("tidy", runners=1, crashes=0, faults=0, by_hand=1))
 
 

@@ -21,8 +21,8 @@ from rotator.vault import (
     diagnosis,
 )
 from rotator.vault.errors import Forbidden, is_transient
+from rotator.vault.http import Answer
 from rotator.vault.reply import ErrorReply, Reply, parse_reply
-from rotator.vault.transport import Answer
 from testkit import proxy
 from testkit.openbao import Admin, RaftCluster, running_raft
 from tests.vault.answers import ANSWERS, OPENBAO, Meaning, Recorded

@@ -7,7 +7,7 @@ import pytest
 
 from rotator.config import VaultAuth
 from rotator.vault import VaultUnauthorized
-from rotator.vault.auth import login_method
+from rotator.vault.login_methods import login_method
 
 SECRET = "s.secret000001"
 

@@ -2,6 +2,7 @@
 
 from rotator.core.protocol import requests, transitions
 from rotator.core.protocol.decide import decide
+from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
 from rotator.core.protocol.journal import (
     Answered,
     Gone,
@@ -19,8 +20,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
-from rotator.core.protocol.lease import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
-from rotator.core.protocol.leasing import LONGEST_BACKOFF
+from rotator.core.protocol.lease import LONGEST_BACKOFF
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy

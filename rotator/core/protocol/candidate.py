@@ -3,7 +3,7 @@
 from rotator.core.protocol import retirement, transitions
 from rotator.core.protocol.identity import doubtful
 from rotator.core.protocol.journal import Trigger
-from rotator.core.protocol.leasing import with_lease
+from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import (
@@ -22,7 +22,7 @@ from rotator.core.protocol.steps import (
     Revoke,
     Step,
 )
-from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
 
 
 def commit(case: Situation) -> Step | None:

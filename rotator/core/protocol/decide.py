@@ -9,9 +9,9 @@ docs/protocol.md explains the order.
 from collections.abc import Callable
 from datetime import datetime
 
-from rotator.core.protocol import candidate, documents, identity, leasing, retirement, transitions
+from rotator.core.protocol import candidate, documents, identity, lease, retirement, transitions
+from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal
-from rotator.core.protocol.lease import CLOCK_TOLERANCE
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.situation import Situation
@@ -68,7 +68,7 @@ def ask_provider(case: Situation) -> Step | None:
         if case.may_wait(Awaited.PUBLISHED):
             return case.pause(Awaited.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
-        return leasing.with_lease(case, TryEarlier())
+        return lease.with_lease(case, TryEarlier())
     if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
         return List(Credential.PRIMARY)
     return _out_of_reach(case)
@@ -147,10 +147,10 @@ def clear(case: Situation) -> Step | None:
 RULES: tuple[Callable[[Situation], Step | None], ...] = (
     documents.refuse_foreign,  # another account's document is left alone
     documents.refuse_lost_journal,  # a deleted journal is not a new one
-    leasing.record_request,  # an urgent request outlives this process
-    leasing.wait_for_lease,  # another instance works on the account
+    lease.record_request,  # an urgent request outlives this process
+    lease.wait_for_lease,  # another instance works on the account
     documents.refresh,  # Vault would delete a document by itself
-    leasing.wait_for_backoff,  # the last run failed a moment ago
+    lease.wait_for_backoff,  # the last run failed a moment ago
     documents.end_late_write,  # a write of a dead instance might still be applied
     documents.follow_rewrite,  # this run rewrote the published document
     candidate.commit,  # the candidate is published

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from rotator.core.protocol import transitions
-from rotator.core.protocol.leasing import with_lease
+from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
 

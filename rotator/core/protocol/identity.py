@@ -19,7 +19,7 @@ from rotator.core.protocol.steps import (
     Record,
     Step,
 )
-from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
 
 
 def recognize(case: Situation) -> Step | None:

@@ -1,52 +1,71 @@
-"""The lease: which instance works on an account, and for how long others believe it."""
+"""Rules about the lease: one instance works on an account at a time. Its requests and its backoff stand beside it."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from rotator.core.protocol.journal import Journal
-from rotator.core.protocol.policy import Policy
+from rotator.core.protocol import transitions
+from rotator.core.protocol.instants import CLOCK_TOLERANCE
+from rotator.core.protocol.journal import RequestKind
+from rotator.core.protocol.situation import Situation
+from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
 
-# An instant that lies further ahead than it can, by more than this, was written by a wrong clock.
-CLOCK_TOLERANCE = timedelta(hours=1)
-# Vault tells its time in whole seconds: two instances that ask it differ by that much.
-CLOCK_RESOLUTION = timedelta(seconds=1)
+# The longest backoff: a rate limit can ask for it.
+LONGEST_BACKOFF = timedelta(days=1)
 
 
-def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
-    """Return whether the instance holds the lease for long enough to send one more request to the provider.
+def with_lease(case: Situation, step: Step) -> Step:
+    """Return the step, or the write that acquires or renews the lease which the step needs.
 
-    The rules check it, and the executor checks it again right before it sends: a process might have been stopped
-    in between.
-
-    Args:
-        now: The time that all instances share, `Situation.shared_now`.
+    Everything that the step rests on was read before. If the check-and-set of the lease succeeds, no other instance
+    has changed the account since.
     """
-    return (
-        journal.holder == policy.runner
-        and journal.lease_until is not None
-        and now + policy.request_timeout + CLOCK_RESOLUTION < journal.lease_until
+    if case.held or isinstance(step, Fail | Rest | Prepare):
+        return step
+    return Record(Event.CLAIMED, transitions.claimed(case))
+
+
+def record_request(case: Situation) -> Step | None:
+    """Record an urgent request at once, and any request while another instance holds the lease.
+
+    The other instance's next journal write fails then. It reads the request and continues with it.
+    """
+    asked = case.seen.request
+    if asked is None or case.journal == case.stored:
+        return None
+    if asked.kind is not RequestKind.MANUAL or case.leased_until is not None:
+        return Record(Event.REQUESTED, case.journal)
+    return None
+
+
+def wait_for_lease(case: Situation) -> Step | None:
+    """Wait while another instance holds the lease."""
+    until = case.leased_until
+    if until is None:
+        return None
+    return Rest(
+        Reason.LEASED,
+        until,
+        f"{case.journal.holder} holds the lease",
+        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
     )
 
 
-def leased_elsewhere(
-    journal: Journal, policy: Policy, now: datetime, *, journal_at: datetime | None
-) -> datetime | None:
-    """Return when another instance's lease expires, or None if no other instance holds one.
-
-    Args:
-        now: The time that all instances share, `Situation.shared_now`.
-        journal_at: When Vault stored the journal, by Vault's clock; None if that is not known.
-    """
-    if journal.holder in (None, policy.runner):
+def wait_for_backoff(case: Situation) -> Step | None:
+    """After a failure, wait before the next attempt, unless a person names the account."""
+    at = case.journal.next_attempt_at
+    if at is None or case.policy.explicit or case.journal.holder == case.policy.runner:
         return None
-    until = believed(journal.lease_until, policy.lease, journal_at, now)
-    return until if until is not None and until > now else None
-
-
-def believed(at: datetime | None, longest: timedelta, written_at: datetime | None, now: datetime) -> datetime | None:
-    """Return an instant of the journal, or its latest possible value if a wrong clock wrote it.
-
-    A possible time stays unchanged, because Vault's clock might be wrong as well.
-    """
-    if at is None or written_at is None or at <= now + longest + CLOCK_TOLERANCE:
-        return at
-    return min(at, written_at + longest)
+    if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
+        return None
+    if not case.journal.attempts:
+        return Rest(
+            Reason.RATE_LIMITED,
+            at,
+            "the provider limits the requests of this key",
+            Command.of("rotate-now", case.policy.account),
+        )
+    return Rest(
+        Reason.BACKOFF,
+        at,
+        f"attempt {case.journal.attempts} failed: {case.journal.last_error}",
+        Command.of("rotate-now", case.policy.account),
+    )

@@ -9,7 +9,7 @@ from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
-from rotator.core.protocol.words import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
 
 
 def settle(case: Situation) -> Step | None:

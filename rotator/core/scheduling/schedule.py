@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rotator.core.jitter import fraction
+from rotator.core.backoff import fraction
 from rotator.core.scheduling.calendar import (
     LONGEST_CLOSED,
     Blackout,

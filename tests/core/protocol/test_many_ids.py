@@ -7,7 +7,7 @@ import pytest
 
 from rotator.core.protocol import Identity, Journal, Learned, Retiring, transitions
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
-from rotator.core.protocol.words import MAX_NAMED, listed, names_of
+from rotator.core.protocol.wording import MAX_NAMED, listed, names_of
 from tests.core.protocol.situations import (
     AT_REST,
     NOW,

@@ -14,7 +14,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.requests import URGENT_BACKOFF
 from rotator.core.protocol.transitions import LOOKS
-from rotator.core.protocol.words import count_of, names_of
+from rotator.core.protocol.wording import count_of, names_of
 from rotator.errors import Blame, Code
 from tests.core.protocol.situations import SECOND
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from rotator.core.backoff import backoff
 from rotator.core.failures import Blame, Code
-from rotator.core.jitter import backoff
 from rotator.core.protocol import (
     Credential,
     Identity,

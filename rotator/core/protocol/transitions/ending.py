@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from rotator.core.backoff import backoff
 from rotator.core.failures import Blame, stored_code
-from rotator.core.jitter import backoff
+from rotator.core.protocol.instants import CLOCK_RESOLUTION
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
-from rotator.core.protocol.lease import CLOCK_RESOLUTION
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy

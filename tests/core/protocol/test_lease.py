@@ -25,7 +25,7 @@ from rotator.core.protocol import (
     has_lease,
     leased_elsewhere,
 )
-from rotator.core.protocol.leasing import record_request, wait_for_backoff, wait_for_lease, with_lease
+from rotator.core.protocol.lease import record_request, wait_for_backoff, wait_for_lease, with_lease
 from tests.core.protocol.situations import (
     AT_REST,
     DUE,

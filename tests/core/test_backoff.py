@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.core.jitter import BACKOFF_CAP, BACKOFF_FIRST, backoff
+from rotator.core.backoff import BACKOFF_CAP, BACKOFF_FIRST, backoff
 
 
 @given(st.text(min_size=1), st.integers(1, 60))

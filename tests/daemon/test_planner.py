@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotator.daemon.planning import Planning
+from rotator.daemon.planner import Planning
 from testkit.cluster import Cluster
 from tests.daemon.test_daemon import QUICK, open_accounts
 

@@ -1,0 +1,92 @@
+"""`rotator check` names what a rotation lacks, and changes nothing."""
+
+# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
+
+from pathlib import Path
+
+from testkit.cluster import Cluster
+from tests.cli.payments import (  # noqa: F401
+    CHANGING,
+    STANZA,
+    Here,
+    Payments,
+    a_colourful_fleet,
+    assert_table,
+    commands,
+    everything,
+    here,
+    opened,
+    payments,
+    token_with,
+)
+
+
+def test_check_passes_when_nothing_is_missing(payments: Payments) -> None:
+    before = everything(payments.cluster)
+    finished = payments.cluster.run("check")
+    assert finished.code == 0, finished
+    *lines, total = finished.out.splitlines()
+    assert len(lines) == 7
+    assert all(line.startswith("ok    ") for line in lines)
+    assert lines[-1] == "ok    account payments: the provider accepts the published secret, 1 live"
+    assert total == "7 ok, 0 notes, 0 to do, 0 failed"
+    assert everything(payments.cluster) == before
+
+
+def test_check_lists_new_accounts_as_to_do(cluster: Cluster, here: Here) -> None:
+    accounts = [opened(cluster, f"a{number}", f"key{number}", published=False) for number in range(8)]
+    cluster.configure([account.entry() for account in accounts])
+    finished = here("check")
+    assert finished.code == 0, finished
+    to_do = "to do accounts a0, a1, a2, a3, a4 and 3 more: not adopted yet. Run for each: rotator adopt NAME"
+    assert to_do in finished.out.splitlines()
+    assert finished.out.splitlines()[-1] == "6 ok, 0 notes, 1 to do, 0 failed"
+    assert f"policy for {cluster.mount}/data/apps/* (8 paths)" in finished.out
+    assert here("check", "--strict").code == 1
+
+
+def test_check_fails_when_a_published_document_is_lost(payments: Payments, here: Here) -> None:
+    assert here("rotate-now", "payments").code == 0
+    payments.cluster.vault("DELETE", f"{payments.cluster.mount}/data/{payments.path}")
+    finished = here("check")
+    assert finished.code == 1, finished
+    assert "FAIL  account payments: " in finished.out
+
+
+def test_check_tries_the_audit_log(payments: Payments, here: Here, tmp_path: Path) -> None:
+    good = here("check", ROTATOR_AUDIT__FILE=str(tmp_path / "audit.jsonl"))
+    assert good.code == 0, good
+    assert good.out.startswith(f"ok    the audit log {tmp_path}/audit.jsonl can be written")
+    bad = here("check", ROTATOR_AUDIT__FILE=str(tmp_path / "missing" / "audit.jsonl"))
+    assert bad.code == 2, bad
+    assert bad.out.startswith("FAIL  audit.file: ")
+
+
+def test_check_names_the_stanza_that_the_policy_lacks(payments: Payments) -> None:
+    cluster = payments.cluster
+    document = f'path "{cluster.mount}/data/{payments.path}" {{ capabilities = ["create", "read", "update"] }}'
+    token = token_with(cluster, f"check-{cluster.mount}", document)
+    before = everything(cluster)
+    finished = cluster.run("check", env={"VAULT_TOKEN": token})
+    assert finished.code == 2, finished
+    failed, total = [line for line in finished.out.splitlines() if not line.startswith("ok   ")]
+    assert total.endswith("1 failed")
+    assert failed.startswith("FAIL  the policy lacks: ")
+    (stanza,) = STANZA.findall(failed)
+    assert stanza.startswith(f'path "{cluster.mount}/data/rotator/journal/payments"')
+    assert everything(cluster) == before
+    cluster.vault("PUT", f"sys/policies/acl/check-{cluster.mount}", {"policy": f"{document}\n{stanza}"})
+    assert cluster.run("check", env={"VAULT_TOKEN": token}).code == 0
+
+
+def test_check_fails_when_the_published_secret_is_refused(payments: Payments, here: Here) -> None:
+    payments.cluster.put(payments.path, {"api_secret": "Wrong0Secret9Value"})
+    payments.cluster.remember("Wrong0Secret9Value")
+    payments.cluster.emulator.remove_secret(payments.api_key, payments.live[0], force=True)
+    payments.cluster.vault("DELETE", f"{payments.cluster.mount}/metadata/{payments.path}")
+    payments.cluster.put(payments.path, {"api_secret": "Wrong0Secret9Value"})
+    finished = here("check", "--json")
+    assert finished.code == 1, finished
+    (failed,) = [check["what"] for check in finished.json["checks"] if not check["ok"]]
+    assert "the provider refuses the published secret (401)" in failed
+    assert "rotator adopt payments" in failed
