@@ -24,7 +24,9 @@ from rotator.core.protocol.steps import (
     Failure,
     List,
     Prepare,
+    Reason,
     Record,
+    Rest,
     Step,
     TryEarlier,
 )
@@ -68,10 +70,29 @@ def ask_provider(case: Situation) -> Step | None:
         if case.may_wait(Awaited.PUBLISHED):
             return case.pause(Awaited.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
-        return lease.with_lease(case, TryEarlier())
+        return _await_late_revocation(case) or lease.with_lease(case, TryEarlier())
     if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
         return List(Credential.PRIMARY)
     return _out_of_reach(case)
+
+
+def _await_late_revocation(case: Situation) -> Step | None:
+    """Wait until no revocation can end the earlier version that takes a deleted one's place.
+
+    Consumers that read nothing keep the secret they have, which can still work. A refused published secret is an outage
+    already: any other one that works ends it at once.
+    """
+    until = case.late_revocation_until
+    if case.seen.published.secret is not None or until is None or until <= case.now:
+        return None
+    if case.held and not case.seen.revokes:
+        return None  # this run looked before it acquired the lease
+    return Rest(
+        Reason.LATE_REVOCATION,
+        until,
+        "the newest version of the published document is deleted, and an earlier revocation might still be carried out",
+        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+    )
 
 
 def _out_of_reach(case: Situation) -> Fail:

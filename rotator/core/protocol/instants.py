@@ -128,6 +128,24 @@ class Instants:
             fences.append(None if lease_until is None else lease_until + policy.window)
         return max((fence for fence in fences if fence is not None), default=None)
 
+    @property
+    def late_revocation_until(self) -> datetime | None:
+        """Until when a revocation might still be carried out, by this instance's clock; None: none was sent.
+
+        A run sends one under its lease, and writes the journal before it and, unless it dies, after it.
+        """
+        journal, policy, written_at = self.journal, self.policy, self.seen.journal_at
+        if not journal.retiring and journal.publishing is None:
+            return None
+        longest = policy.request_timeout + policy.window
+        fences = [None if written_at is None else written_at + longest]
+        if journal.holder not in (None, policy.runner):
+            lease_until = believed(journal.lease_until, policy.lease, written_at, self.shared_now)
+            fences.append(None if lease_until is None else lease_until + policy.window)
+        if self.seen.revokes:
+            fences.append(self.shared_now + longest)
+        return self.local(max((fence for fence in fences if fence is not None), default=None))
+
     # --- ids ---------------------------------------------------------------------------------------------------------
 
     def look_at(self, identity: Identity | None) -> datetime | None:

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     BACKOFF = "backoff"
     FULL = "full"
     LATE_CREATE = "late_create"
+    LATE_REVOCATION = "late_revocation"
     VERIFYING = "verifying"  # the candidate does not authenticate yet
     STOPPED = "stopped"  # the process is to end
     WINDOW = "window"  # due, but outside its windows

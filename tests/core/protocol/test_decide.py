@@ -1,7 +1,7 @@
 """The table of rules, and the rules that stand beside it."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +16,11 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     List,
+    Observation,
     Pause,
     Prepare,
     Published,
+    Publishing,
     Reason,
     Record,
     RequestKind,
@@ -37,6 +39,8 @@ from tests.core.protocol.situations import (
     MINE,
     MOMENT,
     NOW,
+    OTHERS,
+    POLICY,
     PREPARED,
     RETIRING,
     SECOND,
@@ -82,6 +86,52 @@ def test_earlier_versions_are_tried_under_the_lease() -> None:
     assert failure_of(step_of(LOST, first)) is Failure.CREDENTIALS
     deleted = replace(refused, published=published(version=2, secret=None), waiting_since={})
     assert step_of(LOST, deleted) == TryEarlier()
+
+
+LATE = POLICY.request_timeout + WINDOW
+
+
+def deleted_after(written: timedelta, **facts: Any) -> Observation:
+    """Return what a run sees of a deleted document, some time after Vault stored the journal."""
+    at: dict[str, Any] = {"journal_at": NOW - written, "journal_read_at": NOW, "observed_at": NOW}
+    return seen(**(at | {"published": published(version=2, secret=None)} | facts))
+
+
+@pytest.mark.parametrize("journal", [RETIRING, replace(AT_REST, publishing=Publishing(2, Retiring("a", NOW)))])
+def test_deleted_document_stays_while_revocation_is_late(journal: Journal) -> None:
+    """Consumers keep the secret that they have read, which can work longer than the earlier version's."""
+    step = step_of(journal, deleted_after(LATE - MOMENT))
+    assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + MOMENT)
+    assert step.detail == (
+        "the newest version of the published document is deleted, and an earlier revocation might still be carried out"
+    )
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    assert event_of(step_of(journal, deleted_after(LATE))) is Event.CLAIMED
+    assert event_of(step_of(AT_REST, deleted_after(timedelta()))) is Event.CLAIMED
+
+
+def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
+    """Its lease ends now; it can have sent one until a moment ago."""
+    dead = replace(RETIRING, **OTHERS)
+    step = step_of(dead, deleted_after(POLICY.lease))
+    assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + WINDOW)
+    unknown = seen(published=published(version=2, secret=None))
+    assert step_of(dead, unknown).until == NOW + WINDOW
+    assert event_of(step_of(RETIRING, unknown)) is Event.CLAIMED
+    endless = replace(dead, lease_until=NOW + timedelta(days=1))
+    assert case_of(endless, deleted_after(POLICY.lease)).late_revocation_until == NOW + WINDOW
+
+
+def test_own_revocation_is_awaited_after_deletion() -> None:
+    held = replace(RETIRING, **MINE)
+    assert step_of(held, deleted_after(timedelta())) == TryEarlier()
+    step = step_of(held, deleted_after(timedelta(days=1), revokes=1))
+    assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + LATE)
+
+
+def test_refused_secret_is_replaced_despite_late_revocation() -> None:
+    refused = deleted_after(timedelta(), published=published(version=2), **REFUSED)
+    assert event_of(step_of(replace(RETIRING, published_version=2), refused)) is Event.CLAIMED
 
 
 def test_primary_account_is_asked_last() -> None:
