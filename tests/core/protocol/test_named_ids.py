@@ -214,6 +214,20 @@ def test_possibly_replaced_retiring_id_gets_whole_grace(compromised: bool) -> No
     assert same.retiring == entries
 
 
+@pytest.mark.parametrize("guess", [None, "r"])
+def test_retiring_id_of_pending_secret_gets_whole_grace(guess: str | None) -> None:
+    """A person went back to a retiring secret, and it was replaced before its id was certain."""
+    entries = (Retiring("r", YESTERDAY), Retiring("p", YESTERDAY), Retiring("c", YESTERDAY, compromised=True))
+    current = pending(guess, foreign_ids=frozenset({"p"}))
+    by_hand = case_of(replace(AT_REST, current=current, retiring=entries), seen("x", published=published(version=2)))
+    replaced = transitions.adopted(by_hand, named("x"), retire_previous=True)
+    assert [entry.not_before for entry in replaced.retiring] == [NOW + POLICY.grace, YESTERDAY, YESTERDAY]
+    candidate = replace(PREPARED, current=current, retiring=entries)
+    facts = seen(published=published(version=2, secret=NEW, secret_id="n"))
+    done = {entry.id: entry.not_before for entry in transitions.committed(case_of(candidate, facts)).retiring}
+    assert done == {"r": NOW + POLICY.grace, "p": YESTERDAY, "c": YESTERDAY}
+
+
 def test_due_id_is_not_revoked_beside_named_one() -> None:
     due = replace(NAMED, retiring=(Retiring("s", YESTERDAY, identity=answered("s")),))
     step = step_of(due, seen("b", "s"))

@@ -62,7 +62,12 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
 def with_grace(case: Situation) -> tuple[Retiring, ...]:
     """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
     current, end = case.journal.current, case.now + case.policy.grace
-    rivals = case.retiring_rivals(current) if current is not None else frozenset()
+    if current is None:
+        rivals = frozenset[str]()
+    elif current.is_pending:
+        rivals = case.journal.retiring_ids - current.foreign_ids
+    else:
+        rivals = case.retiring_rivals(current)
     return tuple(
         replace(entry, not_before=max(entry.not_before, end)) if entry.id in rivals and not entry.compromised else entry
         for entry in case.journal.retiring
