@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.core.protocol.wording import names_of
 from rotator.errors import RotatorError
@@ -121,7 +121,9 @@ class Adoption:
         compromised = state.journal.compromised_ids
         if replace_working:
             return
-        possible = {identity.id} if identity.id is not None and not identity.is_pending else compromised
+        possible = compromised if identity.is_pending else ids_of(identity.id)
+        if identity.is_named:  # a person can be wrong
+            possible |= identity.beside - identity.foreign_ids
         if compromised & possible:
             raise OperatorError(
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",

@@ -1930,6 +1930,14 @@ def test_compromised_secret_in_a_mark_is_not_adopted() -> None:
     assert world.published != FIRST
 
 
+def test_wrong_id_does_not_clear_a_compromised_secret() -> None:
+    world = interrupted_return_of_a_compromised_secret()
+    wrong = world.provider.add("shopkey", "Stranger000001")
+    with pytest.raises(RotatorError, match="might be compromised"):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), wrong)
+    assert world.published != FIRST
+
+
 def test_compromised_secret_in_a_mark_is_not_restored() -> None:
     world = interrupted_return_of_a_compromised_secret()
     world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
