@@ -43,6 +43,7 @@ class Revocation:
         if not self._trail.begins(entry, unless=state.forget_if_republished):
             return
         state.learn(listing=None)
+        sent_at = state.situation.shared_now
         try:
             with self._trail.acting(entry):
                 self._provider.revoke_secret(self._access.credentials(step.using), state.account.api_key, step.id)
@@ -56,6 +57,8 @@ class Revocation:
             state.log.warning("rotation.revoke_unanswered", secret_id=step.id, error=str(error))
             absent = state.seen.absent | ({step.id} if error.code is Code.NOT_FOUND else set())
             state.learn(revokes=state.seen.revokes + 1, absent=absent)
+            if isinstance(error, LostAnswer):
+                state.learn(revoke_lost_at=sent_at)
         else:
             state.log.info("rotation.revoked", secret_id=step.id)
             self.done += (step.id,)

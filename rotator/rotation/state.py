@@ -107,6 +107,7 @@ class AccountState:
         self.document = self.store.read(self.account.path)
         self.journal_version = stored.version
         self.know(stored.journal)
+        begins = not self.journal_read
         self.journal_read = True
         published = parse_published(self.document, self.account.fields)
         before = self.seen
@@ -121,9 +122,15 @@ class AccountState:
             creates=before.creates,
             answered=before.answered,
             create_lost_at=before.create_lost_at,
+            revoke_lost_at=before.revoke_lost_at,
             paused=before.paused,
             rotated=before.rotated,
         )
+        if begins and self.journal.holder == self.policy.runner:
+            # An earlier run of this process could not say how it ended.
+            began_at = self.situation.shared_now
+            created_at = began_at if self.journal.candidate is not None else None
+            self.learn(create_lost_at=created_at, revoke_lost_at=began_at)
         if self._ask is not None:
             ask, self._ask = self._ask, None
             self.learn(request=ask(stored.journal, published, stored.read_at))

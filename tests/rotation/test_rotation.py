@@ -324,6 +324,50 @@ def test_run_revokes_nothing_while_a_create_might_land() -> None:
     assert_settled(world, world.rotation().run())
 
 
+def test_process_revokes_nothing_after_its_unfinished_create() -> None:
+    """A run loses the answer to its create, then Vault. The next run of the process finds its own lease."""
+    world = adopted(grace=timedelta())
+    world.provider.fault = "late"
+    run_until(world.rotation(runner="daemon", fresh_after=world.clock()), Create, then_perform=True)
+    outcome = world.rotation(runner="daemon").run()
+    assert outcome.published
+    assert outcome.until == world.clock() + world.provider.request_timeout + world.provider.settle
+    world.provider.land()  # refused: both slots are taken
+    assert len(world.live) == 2
+    world.clock.now = outcome.until
+    assert_settled(world, world.rotation(runner="daemon").run())
+
+
+@pytest.mark.parametrize("dies", [True, False])
+@pytest.mark.parametrize("lands", [True, False])
+def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool) -> None:
+    """A person deletes the published document while a DELETE of the previous secret is on its way."""
+    world = answered(grace=timedelta(hours=1))
+    (own,) = world.live
+    value = world.live[own]
+    rotate(world)
+    world.clock.wait(timedelta(hours=2))
+    world.provider.fault = "late"
+    revoking = world.rotation(runner="daemon")
+    run_until(revoking, Revoke, then_perform=True)
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    if dies:
+        world.clock.wait(timedelta(minutes=2))  # its lease ends
+        outcome = world.rotation().run()
+    else:
+        revoking.state.forget()
+        outcome = revoking.run()
+    assert outcome.reason == "late_revocation"
+    assert world.published is None
+    if lands:
+        world.provider.remove("shopkey", own)
+    for _ in range(3):
+        world.clock.now = outcome.until or world.clock()
+        outcome = world.rotation().run()
+    assert world.published == (None if lands else value)
+    assert outcome.reason == "not_adopted" if lands else world.consumer_works()
+
+
 def test_late_create_is_reported_and_not_revoked() -> None:
     world = adopted(grace=timedelta())
     rotate(world)

@@ -85,7 +85,7 @@ def _await_late_revocation(case: Situation) -> Step | None:
     until = case.late_revocation_until
     if case.seen.published.secret is not None or until is None or until <= case.now:
         return None
-    if case.held and not case.seen.revokes:
+    if case.held and case.seen.revoke_lost_at is None:
         return None  # this run looked before it acquired the lease
     return Rest(
         Reason.LATE_REVOCATION,

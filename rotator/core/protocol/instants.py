@@ -142,8 +142,8 @@ class Instants:
         if journal.holder not in (None, policy.runner):
             lease_until = believed(journal.lease_until, policy.lease, written_at, self.shared_now)
             fences.append(None if lease_until is None else lease_until + policy.window)
-        if self.seen.revokes:
-            fences.append(self.shared_now + longest)
+        if self.seen.revoke_lost_at is not None:
+            fences.append(self.seen.revoke_lost_at + longest)
         return self.local(max((fence for fence in fences if fence is not None), default=None))
 
     # --- ids ---------------------------------------------------------------------------------------------------------

@@ -72,13 +72,15 @@ class Observation:
         prepared_here: This run generated the candidate itself, so no other instance can have sent it.
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
-        create_lost_at: When this run last sent a create whose answer was lost, in the time that all instances share.
+        create_lost_at: When this run last sent a create whose answer was lost, in the time that all instances share. Or
+            when it began, if an earlier run of this process left its lease: that run might have sent one.
         create_refused: The provider's error if it certainly did not create the candidate.
         value_refused: Whether that error concerns the value itself.
         values: How many candidates this run generated.
         waiting_since: Since when this run has been waiting for something.
         paused: How long this run waited for the candidate.
         revokes: How often this run sent a revocation that was not confirmed.
+        revoke_lost_at: The same for revocations.
         revoked: Ids that the provider confirmed to be revoked.
         absent: Ids that the provider did not find when rotator tried to revoke them.
         rewritten_over: The version over which this run wrote the published document again, unchanged; None if the
@@ -111,6 +113,7 @@ class Observation:
     waiting_since: Mapping[Awaited, datetime] = field(default_factory=dict)
     paused: timedelta = timedelta()
     revokes: int = 0
+    revoke_lost_at: datetime | None = None
     revoked: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     rewritten_over: int | None = None

@@ -145,6 +145,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         waiting_since=mostly(typical.waiting_since, st.dictionaries(st.sampled_from(Awaited), times)),
         paused=mostly(timedelta(), st.sampled_from([timedelta(seconds=1), timedelta(seconds=9)])),
         revokes=mostly(0, st.integers(0, 4)),
+        revoke_lost_at=mostly(None, times),
         revoked=mostly(frozenset(), st.frozensets(ids, max_size=1)),
         absent=mostly(frozenset(), st.frozensets(ids, max_size=1)),
         rewritten_over=mostly(None, st.integers(0, 2)),

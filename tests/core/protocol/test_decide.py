@@ -125,7 +125,7 @@ def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
 def test_own_revocation_is_awaited_after_deletion() -> None:
     held = replace(RETIRING, **MINE)
     assert step_of(held, deleted_after(timedelta())) == TryEarlier()
-    step = step_of(held, deleted_after(timedelta(days=1), revokes=1))
+    step = step_of(held, deleted_after(timedelta(days=1), revoke_lost_at=NOW))
     assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + LATE)
 
 
