@@ -73,10 +73,7 @@ class Situation(Ids):
     @property
     def rewrite_is_unrecorded(self) -> bool:
         """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
-        over = self.seen.rewritten_over
-        if over is None or over != self.journal.published_version:
-            return False
-        return self.seen.published.version == over + 1
+        return self.seen.rewritten_over == self.journal.published_version == self.seen.published.version - 1
 
     @property
     def crowded(self) -> bool:

@@ -20,19 +20,19 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         now: The time.
     """
     current, verification, request = journal.current, journal.verification, journal.request
-    wishes: list[datetime | None] = [_wish_of(journal, entry, window, now) for entry in journal.retiring]
+    wishes = [_wish_of(journal, entry, window, now) for entry in journal.retiring]
     if journal.candidate is not None:
-        waits = verification is not None and verification.rotation_id == journal.rotation_id
-        wishes.append(
-            min(verification.next_look, now + LONGEST_LOOK) if waits and verification is not None else AT_ONCE
-        )
+        if verification is not None and verification.rotation_id == journal.rotation_id:
+            wishes.append(min(verification.next_look, now + LONGEST_LOOK))
+        else:
+            wishes.append(AT_ONCE)
     if current is not None and current.is_pending and current.next_look is not None:
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
     if request is not None and request.of.id in (None, journal.current_id):
         wishes.append(AT_ONCE)
-    return min((wish for wish in wishes if wish is not None), default=None)
+    return min(wishes, default=None)
 
 
 def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime) -> datetime:

@@ -84,6 +84,14 @@ def test_first_secret_among_several_needs_its_id() -> None:
     assert step.advice
 
 
+@pytest.mark.parametrize(("secret_id", "possible"), [("b", True), ("x", False), (None, False)])
+def test_ambiguity_names_a_possible_id_of_the_document(secret_id: str | None, possible: bool) -> None:
+    """An edit of the value by hand can leave the previous secret's id in the document."""
+    step = step_of(Journal(), seen("a", "b", published=published(version=2, secret_id=secret_id)))
+    hint = "The published document names b, which is right unless a person changed the value there. "
+    assert step.advice == f"{hint if possible else ''}Name its id; rotator takes the value from Vault"
+
+
 @pytest.mark.parametrize(("version", "secret_id", "taken"), [(1, "b", True), (2, "b", False), (1, "x", False)])
 def test_id_written_with_the_first_value_is_taken(version: int, secret_id: str, taken: bool) -> None:
     named = seen("a", "b", published=published(version=version, secret_id=secret_id))
@@ -255,6 +263,14 @@ def test_request_starts_rotation_in_doubt_when_room_remains() -> None:
     assert failure_of(step_of(DOUBTFUL, asked)) is Failure.AMBIGUOUS
     other = seen("b", "s", request=request(RequestKind.FORCE, Target(id="x")))
     assert failure_of(step_of(DOUBTFUL, other, max_secrets=3)) is Failure.AMBIGUOUS
+
+
+def test_request_waits_for_no_revocation_in_doubt() -> None:
+    """rotator revokes nothing in doubt, so a retiring secret makes no room. Only a person leads out."""
+    full = replace(DOUBTFUL, retiring=(Retiring("r", LATER),))
+    step = step_of(full, seen("b", "r", "s", request=request()), max_secrets=3)
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,16 @@ def test_id_given_up_by_person_stays_no_rival(current: Identity) -> None:
     assert not case_of(retired, seen("b", "r")).in_doubt
 
 
+@pytest.mark.parametrize(
+    "current", [named("b", "s", foreign="f"), pending("b", foreign_ids=frozenset("f"))], ids=["named", "pending"]
+)
+def test_id_given_up_joins_the_earlier_ones(current: Identity) -> None:
+    """Each command says of one more id that it is not the published secret's."""
+    case = case_of(replace(AT_REST, current=current), seen("b", "f", "s"))
+    retired = transitions.retired_by_hand(case, frozenset({"s"}), not_before=LATER)
+    assert retired.current == replace(current, foreign_ids=frozenset({"f", "s"}))
+
+
 def test_id_given_up_is_rival_of_next_value() -> None:
     """A person goes back to the secret that they had retired, and repeats the id of the command before."""
     retired = transitions.retired_by_hand(case_of(NAMED, seen("b", "s")), frozenset({"s"}), not_before=LATER)
@@ -287,10 +297,11 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
     [
         (AT_REST, ("b", "s"), ("resolve", "shop")),
         (replace(AT_REST, added_ids=frozenset({"m"})), ("b", "m"), ("resolve", "shop", "--revoke", "m")),
+        (replace(AT_REST, added_ids=frozenset({"m", "n"})), ("b", "m", "n"), ("resolve", "shop", "--revoke", "m")),
         (NAMED, ("b", "s"), ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")),
         (AT_REST, ("b",), ("status", "shop")),
     ],
-    ids=["unknown", "added", "in doubt", "nothing to decide"],
+    ids=["unknown", "added", "first added", "in doubt", "nothing to decide"],
 )
 def test_full_account_names_a_command_that_leads_on(
     journal: Journal, ids: tuple[str, ...], command: tuple[str, ...]

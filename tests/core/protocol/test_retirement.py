@@ -286,6 +286,18 @@ def test_due_entry_is_held_when_revocation_is_forbidden() -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--due")
 
 
+def test_entry_in_grace_waits_when_revocation_is_forbidden() -> None:
+    step = rest(case_of(IN_GRACE, seen("a", "b"), revoke=False))
+    assert (step.reason, step.until) == (Reason.GRACE, LATER)
+
+
+def test_due_entry_is_held_when_its_list_counted() -> None:
+    """A journal that was edited by hand can contain the published id twice. rotator does not revoke it."""
+    same = replace(RETIRING, current=answered("a"))
+    step = step_of(same, seen("a"))
+    assert (reason_of(step), step.until) == (Reason.HELD, None)
+
+
 @pytest.mark.parametrize(
     ("journal", "until"),
     [

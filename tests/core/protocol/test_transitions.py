@@ -266,10 +266,14 @@ def test_commit_moves_the_request_to_the_retired_id(asked: Request | None, expec
     assert committed(replace(PREPARED, request=asked)).request == expected
 
 
-def test_commit_ends_a_request_without_a_retired_id() -> None:
-    """Nothing says which id the compromised secret has: unknown ids are named next, and a person decides."""
+@pytest.mark.parametrize("current", [None, pending(None), answered("c")], ids=["none", "open", "the same"])
+def test_commit_ends_a_request_without_a_retired_id(current: Identity | None) -> None:
+    """Nothing says which id the compromised secret has: unknown ids are named next, and a person decides.
+
+    If the request spoke of the candidate's own id, it would replace the new secret again.
+    """
     asked = request(RequestKind.COMPROMISED, Target(version=6))
-    assert committed(replace(PREPARED, current=None, request=asked)).request is None
+    assert committed(replace(PREPARED, current=current, request=asked)).request is None
 
 
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:

@@ -136,6 +136,22 @@ def test_adoption_returns_a_marked_entry_but_its_own() -> None:
     assert transitions.adopted(case, answered("m"), retire_previous=False).publishing is None
 
 
+@pytest.mark.parametrize(
+    ("old", "entries"),
+    [
+        (answered("b"), (Retiring("m", LATER), Retiring("b", GRACE_OVER, identity=answered("b")))),
+        (Identity("b", Learned.PERSON), (Retiring("m", GRACE_OVER),)),
+    ],
+    ids=["answered", "named"],
+)
+def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
+    """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
+    marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
+    case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
+    journal = transitions.adopted(case, answered("c"), retire_previous=True)
+    assert (journal.retiring, journal.publishing) == (entries, None)
+
+
 def test_pending_identity_begins_with_the_listed_ids() -> None:
     case = case_of(AT_REST, seen("b", "c"))
     identity = transitions.pending(case, foreign_ids=frozenset({"c"}), guess="b")

@@ -130,6 +130,14 @@ def test_resolved_ids_retire_at_once() -> None:
     )
 
 
+def test_published_candidate_never_retires_by_resolve() -> None:
+    """A write that was held up can publish the candidate while a person decides to give it up."""
+    before = replace(PREPARED, candidate_id=Answered("rotation-1", "c"))
+    landed = seen("a", "c", "s", published=published(version=2, secret=NEW, secret_id="c"))
+    assert transitions.resolved(case_of(before, landed), frozenset({"c", "s"})).retiring_ids == {"s"}
+    assert transitions.resolved(case_of(before, seen("a", "c", "s")), frozenset({"c"})).retiring_ids == {"c"}
+
+
 @pytest.mark.parametrize(
     ("version", "over", "follows"),
     [(2, 1, True), (2, None, False), (3, 1, False), (3, 2, False), (1, 1, False), (2, 0, False)],

@@ -99,6 +99,7 @@ def test_first_retiring_secret_needs_a_run() -> None:
         ({"create_until": LATER}, {}, LATER),
         ({"create_until": YESTERDAY}, {}, NOW),
         ({}, {"identity": pending("a", next_look=LATER)}, LATER),
+        ({}, {"identity": pending("a", next_look=None)}, NOW),
         ({}, {"identity": replace(answered("a"), next_look=LATER)}, NOW),
         ({"current": replace(answered("b"), next_look=LATER)}, {}, NOW),
         ({}, {"missing_since": NOW - SECOND}, NOW - SECOND + WINDOW),
