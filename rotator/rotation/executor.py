@@ -154,7 +154,11 @@ class Executor:
 
     def unchanged(self) -> str:
         """Return what this run left unchanged, as a sentence."""
-        is_new = self.state.new_secret_is_published
-        published = "the new secret is published and works" if is_new else "the published secret stays"
+        if self.state.new_secret_is_published:
+            published = "the new secret is published and works"
+        elif self.state.seen.published.secret is not None:
+            published = "the published secret stays"
+        else:
+            published = "nothing was published"
         revoked = f"Only {', '.join(self.revoked)} was revoked" if self.revoked else "Nothing was revoked"
         return f"{revoked}, and {published}"
