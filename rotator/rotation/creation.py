@@ -110,6 +110,8 @@ class Creation:
             if using is Credential.PRIMARY and not self._access.reread_primary():
                 state.learn_refusal(using)
         except RateLimited:
+            # Not carried out: none of the requests after which a run gives up.
+            state.learn(creates=state.seen.creates - 1)
             raise
         except Refused as refusal:
             if refusal.code is Code.UNPROVISIONED:
