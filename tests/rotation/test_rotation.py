@@ -1560,6 +1560,29 @@ def test_failure_after_publishing_names_the_change() -> None:
     assert "the new secret is published and works" in (outcome.error or "")
 
 
+REFERENCE = "(request id 5f2c1d9e, instance 7b1e)"
+
+
+@pytest.mark.parametrize("refused", ["published", "create", "revocation"])
+def test_failure_names_the_providers_request_id(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """The provider's support asks for it, also where rotator's own words tell the failure."""
+
+    def answer(*_: Any) -> None:
+        raise Unauthorized("refused", status=401, request_id="5f2c1d9e", instance="7b1e")
+
+    world = adopted()
+    if refused == "published":
+        world.provider.on_request = answer
+    else:
+        operation = "create_secret" if refused == "create" else "revoke_secret"
+        monkeypatch.setattr(world.provider, operation, answer)
+    outcome = rotate(world, grace=timedelta())
+    code = {"published": "credentials"}.get(refused, "unanswered")
+    assert (outcome.result, outcome.reason) == (Result.FAILED, code)
+    assert f"{REFERENCE}. Nothing was revoked" in (outcome.error or "")
+    assert REFERENCE in (world.journal.last_error or "")
+
+
 # --- rate limits -------------------------------------------------------------------------------------------------
 
 
