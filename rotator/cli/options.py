@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
+    from rotator.core.protocol import RequestKind
     from rotator.fleet import Fleet, Shard
     from rotator.rotation import Outcome
 
@@ -253,7 +254,7 @@ def finish(
     outcomes: list["Outcome"],
     *,
     as_json: bool,
-    asked: bool = False,
+    asked: "RequestKind | None" = None,
     adopted: Mapping[str, str] | None = None,
 ) -> None:
     """Print how runs ended, and end the command with the exit code that says so."""

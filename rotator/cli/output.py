@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from rotator.cli.terminal import Styled, Table, age, echo, relative
+from rotator.cli.terminal import Styled, Table, age, echo, moment, relative
 from rotator.config import Settings
 from rotator.core.protocol import (
     Create,
@@ -20,12 +20,14 @@ from rotator.core.protocol import (
     Record,
     Refresh,
     Request,
+    RequestKind,
     Rest,
     Revoke,
+    Trigger,
     TryEarlier,
 )
 from rotator.core.protocol.wording import MAX_NAMED, listed
-from rotator.errors import visible
+from rotator.errors import Code, visible
 from rotator.monitoring import State, describe, masked, request_status, state
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
@@ -41,8 +43,9 @@ _COLORS = {
     State.AMBIGUOUS: "red",
 }
 
-
 _NAMES_SHOWN = 5
+# Only a person can run them: they name an id, bring a secret, or decide about a stranger's.
+_COMMANDS_OF_PERSONS = frozenset({"adopt", "resolve", "account"})
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:
@@ -64,17 +67,18 @@ def outcomes_json(outcomes: Sequence[Outcome], settings: Settings, now: datetime
             {
                 "account": outcome.account,
                 "result": outcome.result.value,
-                "state": _state(settings, outcome.account, outcome.journal, now),
+                "state": _state(settings, outcome.account, journal, now),
                 "rotated": outcome.published,
                 "revoked": list(outcome.revoked),
                 "reason": outcome.reason,
                 "until": outcome.until,
                 "error": masked(outcome.error),
                 "next_command": list(outcome.next_command.args) if outcome.next_command else None,
-                "request": request_json(outcome.journal.request) if outcome.journal else None,
+                "request": request_json(journal.request) if journal else None,
                 "rotation_id": outcome.rotation_id,
             }
             for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
+            for journal in [_own_journal(outcome)]
         ],
     }
 
@@ -90,7 +94,7 @@ def print_outcomes(
     settings: Settings,
     now: datetime,
     *,
-    asked: bool = False,
+    asked: RequestKind | None = None,
     adopted: Mapping[str, str],
     quiet: bool = False,
 ) -> None:
@@ -100,14 +104,14 @@ def print_outcomes(
         outcomes: How the runs ended.
         settings: The configuration.
         now: The time.
-        asked: Whether the command asked for a rotation.
+        asked: Kind of the request that the command made; None if it made none.
         adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
     """
     table = Table(("account", "result", "details", "state"), prose="details")
     for outcome in sorted(outcomes, key=lambda outcome: outcome.account):
         happened = adopted.get(outcome.account) or _happened(outcome, now)
-        after = _state(settings, outcome.account, outcome.journal, now)
+        after = _state(settings, outcome.account, _own_journal(outcome), now)
         table.rows.append((outcome.account, styled(outcome.result), happened, styled(after)))
     if not quiet:
         table.print()
@@ -118,8 +122,9 @@ def print_outcomes(
     for result in (Result.OK, Result.DEFERRED, Result.FAILED):
         errors = [(outcome.account, outcome.error) for outcome in shown if outcome.result is result and outcome.error]
         _print_sentences(errors, _COLORS[result])
-    if asked:
-        _print_sentences((outcome.account, _recorded(outcome)) for outcome in shown if outcome.result is not Result.OK)
+    if asked is not None:
+        unfinished = [outcome for outcome in shown if outcome.result is not Result.OK]
+        _print_sentences((outcome.account, _recorded(outcome, asked)) for outcome in unfinished)
 
 
 def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = None) -> None:
@@ -132,16 +137,25 @@ def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = N
         echo(Styled(", ".join(sorted(accounts)[:_NAMES_SHOWN]) + more, color), ": ", visible(sentence))
 
 
-def _recorded(outcome: Outcome) -> str:
+def _own_journal(outcome: Outcome) -> Journal | None:
+    """Return the journal, unless it could not be read or belongs to another account."""
+    return None if outcome.reason == Code.FOREIGN_JOURNAL else outcome.journal
+
+
+def _recorded(outcome: Outcome, asked: RequestKind) -> str:
     """Return the state of the request of a run that is not complete, and the next step."""
-    request = outcome.journal.request if outcome.journal else None
-    if request is not None:
-        return f"The request ({request.kind.value}, by {request.by}) is recorded. A running daemon carries it out"
+    journal = _own_journal(outcome)
+    request = journal.request if journal else None
+    needs_person = outcome.next_command is not None and outcome.next_command.args[0] in _COMMANDS_OF_PERSONS
+    after = " after that" if needs_person else ""
+    if request is not None and request.kind.strength >= asked.strength:
+        recorded = f"The request ({request.kind.value}, by {request.by}) is recorded"
+        return f"{recorded}. A running daemon carries it out{after}"
     if outcome.reason == Reason.FULL:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
-    return "The request is not recorded. Run the command again"
+    return f"The request is not recorded. Run the command again{after}"
 
 
 def adoption(outcome: Outcome, before: int) -> str:
@@ -215,7 +229,8 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
     step, journal = preview.step, preview.journal
     match step:
         case Prepare():
-            return "rotate", f"create a new secret, publish it, revoke the old one later ({step.trigger.value})"
+            when = "at once" if step.trigger is Trigger.COMPROMISED else "later"
+            return "rotate", f"create a new secret, publish it, revoke the old one {when} ({step.trigger.value})"
         case Create() | Publish() | Pause():
             return "finish", f"the rotation {journal.rotation_id} is unfinished"
         case Revoke():
@@ -249,7 +264,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:
-        until = f" until {outcome.until.astimezone(UTC):%H:%M:%S} UTC" if outcome.until else ""
+        until = f" until {moment(outcome.until, now)}" if outcome.until else ""
         parts.append(f"deferred{until}: {(outcome.reason or '').replace('_', ' ')}")
     elif outcome.result is Result.FAILED:
         parts.append((outcome.reason or "").replace("_", " "))

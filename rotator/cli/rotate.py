@@ -95,7 +95,8 @@ def rotate_now(
             return
         with showing_progress(ctx, len(accounts), "rotating") as progress:
             outcomes = list(progress.counted(fleet.run(accounts, request)))
-        finish(ctx, fleet, outcomes, as_json=as_json, asked=not due or force)
+        asked = kind or (None if due else RequestKind.MANUAL)
+        finish(ctx, fleet, outcomes, as_json=as_json, asked=asked)
 
 
 @rotate_app.command(

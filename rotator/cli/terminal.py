@@ -181,6 +181,12 @@ def yes_or_no(value: bool | None) -> str:
     return "yes" if value else "no"
 
 
+def moment(at: datetime, now: datetime) -> str:
+    """A time of today in UTC; of another day, with its date."""
+    shown = at.astimezone(UTC)
+    return f"{shown:%H:%M:%S} UTC" if shown.date() == now.astimezone(UTC).date() else f"{shown:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def relative(at: datetime | None, now: datetime) -> str:
     """A time in relation to the present."""
     if at is None:

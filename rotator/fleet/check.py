@@ -143,7 +143,8 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         what = "the provider refuses the published secret (401); the next run looks for a secret that works"
         yield Finding(State.FAILED, what, 1)
     elif isinstance(preview.step, TryEarlier):
-        what = "the published document is deleted; the next run restores an earlier version that works"
+        what = "the published document is deleted; the next run publishes an earlier version if one works. "
+        what += "To restore it yourself: vault kv undelete"
         yield Finding(State.FAILED, what, 1)
     elif preview.seen.listing is not None:
         yield from _expiry(fleet, preview)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from rotator.audit import Act
 from rotator.core.generator import generate
-from rotator.core.protocol import Answered, Awaited, Credential, Trigger, transitions
+from rotator.core.protocol import Answered, Awaited, Credential, Failure, Trigger, transitions
 from rotator.errors import Code
 from rotator.logs import register_secret
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
@@ -107,9 +107,12 @@ class Creation:
         except Unauthorized as error:
             # The next list tells whether the credential is refused. The primary might have been rotated meanwhile.
             state.log.warning("rotation.create_refused", error=str(error))
+            state.refer(Failure.UNANSWERED, error)
             if using is Credential.PRIMARY and not self._access.reread_primary():
                 state.learn_refusal(using)
         except RateLimited:
+            # Not carried out: none of the requests after which a run gives up.
+            state.learn(creates=state.seen.creates - 1)
             raise
         except Refused as refusal:
             if refusal.code is Code.UNPROVISIONED:
@@ -122,8 +125,10 @@ class Creation:
             )
         except NotSent as error:
             state.log.warning("rotation.create_not_sent", error=str(error))
+            state.refer(Failure.UNANSWERED, error)
         except LostAnswer as error:
             state.log.warning("rotation.create_unanswered", error=str(error))
+            state.refer(Failure.UNANSWERED, error)
             state.learn(create_lost_at=sent_at, waiting_since=self._waiting_from_now())
         else:
             state.log.info("rotation.created", secret_id=created.id)

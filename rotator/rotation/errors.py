@@ -11,10 +11,17 @@ class RotationError(RotatorError):
 
     A `Fail` is shown only as such an error: its text and command can repeat what a document contains, and are masked
     here.
+
+    Args:
+        fail: The step at which it stopped.
+        unchanged: The parts that it left unchanged.
+        reference: Request id and instance of the provider's answer, in brackets; empty if it is about none.
     """
 
-    def __init__(self, fail: Fail, *, unchanged: str = "") -> None:
-        super().__init__(fail.what, unchanged=unchanged, next_step=fail.advice, next_command=fail.next_command)
+    def __init__(self, fail: Fail, *, unchanged: str = "", reference: str = "") -> None:
+        super().__init__(
+            fail.what + reference, unchanged=unchanged, next_step=fail.advice, next_command=fail.next_command
+        )
         self.code = Code[fail.failure.name]
 
 

@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Credential,
     Event,
     Fail,
+    Failure,
     List,
     Listing,
     Pause,
@@ -117,6 +118,7 @@ class Executor:
         except Unauthorized as error:
             log = state.log.debug if self._waiting.is_repeated_refusal(using) else state.log.info
             log("provider.refused", credential=using.value, request_id=error.request_id)
+            state.refer(Failure.UNVERIFIED if using is Credential.CANDIDATE else Failure.CREDENTIALS, error)
             state.learn_refusal(using)
             return
         state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}, fetched_at))
@@ -150,11 +152,16 @@ class Executor:
     def _fail(self, fail: Fail) -> None:
         """Fail, unless another writer changed the account meanwhile: the reason is out of date then."""
         if not self.state.forget_if_moved():
-            raise RotationError(fail, unchanged=self.unchanged())
+            reference = self.state.references.get(fail.failure, "")
+            raise RotationError(fail, unchanged=self.unchanged(), reference=reference)
 
     def unchanged(self) -> str:
         """Return what this run left unchanged, as a sentence."""
-        is_new = self.state.new_secret_is_published
-        published = "the new secret is published and works" if is_new else "the published secret stays"
+        if self.state.new_secret_is_published:
+            published = "the new secret is published and works"
+        elif self.state.seen.published.secret is not None:
+            published = "the published secret stays"
+        else:
+            published = "nothing was published"
         revoked = f"Only {', '.join(self.revoked)} was revoked" if self.revoked else "Nothing was revoked"
         return f"{revoked}, and {published}"

@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Failure,
     Journal,
     Outcome,
+    Record,
     Refresh,
     Request,
     requests,
@@ -113,7 +114,10 @@ class Operator:
     # --- resolve -------------------------------------------------------------------------------------------------
 
     def unknown(self) -> dict[str, datetime]:
-        """Return what the provider lists and a person may have revoked, with the creation times; changes nothing.
+        """Return what the provider lists and a person may have revoked, with the creation times.
+
+        If a document has to be written before that can be told, such as a certain id, an ordinary run does so.
+        Otherwise nothing changes.
 
         These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
         candidate that does not authenticate in time is among them: it can be given up.
@@ -123,6 +127,9 @@ class Operator:
                 the published secret's.
         """
         step = look(self._rotation)
+        if isinstance(step, (Record, Refresh)):
+            self._rotation.run()
+            step = look(self._rotation)
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(

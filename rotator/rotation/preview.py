@@ -39,21 +39,29 @@ class Preview:
 
 def preview(rotation: Rotation) -> Preview:
     """Look, without changing anything: return the first step that would change something, or the end."""
-    step = look(rotation)
-    state = rotation.state
-    journal = state.journal
-    for _ in _NOTES:
-        if not isinstance(step, Record) or step.event not in _NOTES:
-            break
-        state.know(step.journal)
-        step = _look_on(rotation)
-    return Preview(rotation.account.name, journal, state.seen, step)
+    rotation.state.observe()
+    journal = rotation.state.journal
+    step = _look_past_notes(rotation)
+    return Preview(rotation.account.name, journal, rotation.state.seen, step)
 
 
 def look(rotation: Rotation) -> Step:
-    """Do steps that only look, up to the first that changes something, waits for a candidate or ends the run."""
+    """Do steps that only look, up to the first that changes something, waits for a candidate or ends the run.
+
+    Journal writes that only note what a list shows count as done. Nothing is written.
+    """
     rotation.state.observe()
-    return _look_on(rotation)
+    return _look_past_notes(rotation)
+
+
+def _look_past_notes(rotation: Rotation) -> Step:
+    step = _look_on(rotation)
+    for _ in _NOTES:
+        if not isinstance(step, Record) or step.event not in _NOTES:
+            break
+        rotation.state.know(step.journal)
+        step = _look_on(rotation)
+    return step
 
 
 def _look_on(rotation: Rotation) -> Step:

@@ -1,7 +1,7 @@
 """The revocation of a recorded secret."""
 
 from rotator.audit import Act
-from rotator.core.protocol import Credential, Revoke
+from rotator.core.protocol import Credential, Failure, Revoke
 from rotator.errors import Code
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused
 from rotator.rotation.access import ProviderAccess
@@ -55,6 +55,7 @@ class Revocation:
             # Gone already, not answered, or not allowed: the next list tells which. Not even a 401 means that the
             # published secret is refused: the list before worked.
             state.log.warning("rotation.revoke_unanswered", secret_id=step.id, error=str(error))
+            state.refer(Failure.UNANSWERED, error)
             absent = state.seen.absent | ({step.id} if error.code is Code.NOT_FOUND else set())
             state.learn(revokes=state.seen.revokes + 1, absent=absent)
             if isinstance(error, LostAnswer):

@@ -13,6 +13,7 @@ from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
     Awaited,
     Credential,
+    Failure,
     Journal,
     Listing,
     Observation,
@@ -25,6 +26,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
+from rotator.provider import ApiError
 from rotator.rotation.ports import Clock, Store
 from rotator.vault import Document
 
@@ -46,6 +48,10 @@ class AccountState:
         clock: Tells the time, aware UTC.
         ask: Makes the request of this run's caller, once both documents were read.
         on_journal: Gets every journal that the run wrote.
+
+    Attributes:
+        references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
+            the end of a sentence. The provider's support asks for them.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class AccountState:
         self.document = Document(version=0, data=None)
         self.seen = Observation(Published())
         self.is_observed = False
+        self.references: dict[Failure, str] = {}
 
     def snapshot(self) -> "AccountState":
         """Return a copy that changes on its own. Everything that a state contains is immutable."""
@@ -197,6 +204,10 @@ class AccountState:
     def learn(self, **facts: Any) -> None:
         """Take over what a step found out."""
         self.seen = replace(self.seen, **facts)
+
+    def refer(self, failure: Failure, error: ApiError) -> None:
+        """Remember the request id and the instance of an answer, for the message of a later failure."""
+        self.references = self.references | {failure: error.reference}
 
     def learn_refusal(self, using: Credential) -> None:
         """The provider refused a credential."""

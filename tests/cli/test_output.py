@@ -5,6 +5,11 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from rotator.cli.output import print_outcomes
+from rotator.config import Settings
+from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
 from testkit.cluster import Cluster
 from tests.cli.payments import (  # noqa: F401
     CHANGING,
@@ -19,6 +24,13 @@ from tests.cli.payments import (  # noqa: F401
     opened,
     payments,
     token_with,
+)
+
+SETTINGS = Settings.model_validate(
+    {
+        "vault": {"address": "http://127.0.0.1:8200", "auth": {"method": "none"}},
+        "accounts": [{"name": "shop", "api_key": "abcd1234", "path": "apps/shop"}],
+    }
 )
 
 
@@ -67,3 +79,64 @@ def test_tables_and_json_report_the_same(cluster: Cluster, here: Here) -> None:
         assert f" {steps[name]}:" in rows[name]
     assert here("plan", "new", "overlap").code == 0
     assert everything(cluster) == before
+
+
+def test_request_of_another_account_is_not_shown(payments: Payments, here: Here) -> None:
+    """Another deployment's journal contains a request, for another account. This command's request is not recorded."""
+    here("rotate-now", "payments")
+    request = {"kind": "compromised", "of": {"id": None, "version": 1}, "at": "2026-11-26T12:00:00Z"}
+    payments.cluster.change_journal("payments", api_key="otherky1", request=request | {"by": "bob", "id": "r1"})
+    refused = here("rotate-now", "payments", "--compromised")
+    assert refused.code == 1, refused
+    assert "payments: The request is not recorded. Run the command again after that" in refused.out.splitlines()
+    (entry,) = here("rotate-now", "payments", "--compromised", "--json").json["accounts"]
+    assert (entry["reason"], entry["request"], entry["state"]) == ("foreign_journal", None, None)
+
+
+def test_weaker_recorded_request_is_not_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Vault refused the write of the compromised request; an older manual one is in the journal."""
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    request = Request(RequestKind.MANUAL, Target(id="a"), at, "bob", "r1")
+    failed = Outcome("shop", Result.FAILED, reason="vault_denied", journal=Journal(request=request))
+    for asked, end in (
+        (RequestKind.COMPROMISED, "The request is not recorded. Run the command again"),
+        (RequestKind.MANUAL, "The request (manual, by bob) is recorded. A running daemon carries it out"),
+    ):
+        print_outcomes([failed], SETTINGS, at, asked=asked, adopted={})
+        assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+
+
+def test_request_that_a_person_holds_up_says_so(cluster: Cluster, here: Here) -> None:
+    """No daemon carries a request out before the person has decided."""
+    a_colourful_fleet(cluster)
+    refused = here("rotate-now", "ambiguous")
+    assert refused.code == 1, refused
+    assert refused.out.splitlines()[-1].endswith("is recorded. A running daemon carries it out after that")
+
+
+def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key can be limited for a day: the time alone is one that is over."""
+    now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
+    for wait, shown in ((timedelta(hours=1), "23:30:00 UTC"), (timedelta(hours=24), "2026-11-27 22:30:00 UTC")):
+        deferred = Outcome("shop", Result.DEFERRED, reason="rate_limited", until=now + wait, journal=Journal())
+        print_outcomes([deferred], SETTINGS, now, adopted={})
+        assert f" deferred until {shown}: rate limited " in capsys.readouterr().out
+
+
+def test_account_without_published_secret_keeps_none(cluster: Cluster, here: Here) -> None:
+    """It was said that the published secret stays, also where nothing was published or the document is deleted."""
+    missing = opened(cluster, published=False)
+    cluster.configure([missing.entry()])
+    refused = here("rotate-now", "payments")
+    assert "Nothing was revoked, and nothing was published. " in refused.out, refused
+    assert "payments: The request is not recorded. Run the command again after that" in refused.out.splitlines()
+    cluster.put(missing.path, {"api_secret": missing.first.get_secret_value()})
+    cluster.vault("DELETE", f"{cluster.mount}/data/{missing.path}")
+    refused = here("rotate-now", "payments")
+    assert "is deleted. Nothing was revoked, and nothing was published. " in refused.out, refused
+
+
+def test_plan_of_compromised_secret_revokes_at_once(payments: Payments, here: Here) -> None:
+    here("rotate-now", "payments")
+    planned = here("rotate-now", "payments", "--compromised", "--dry-run")
+    assert "revoke the old one at once (compromised)" in planned.out, planned

@@ -11,7 +11,7 @@ from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
 from rotator.vault import CasConflict
 from testkit.model import World
-from tests.rotation.test_rotation import run_until
+from tests.rotation.test_rotation import rotate, run_until
 
 OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"
 DAY = timedelta(days=1)
@@ -314,4 +314,24 @@ def test_wrong_id_of_compromised_secret_retires_no_other() -> None:
     assert {own, other, third} < world.live.keys(), "nothing is revoked beside an unknown secret"
     world.provider.remove("shopkey", third)
     assert run_for_days(world).result is Result.OK
+    assert list(world.live.values()) == [world.published]
+
+
+def test_resolve_offers_unknown_id_while_own_is_pending() -> None:
+    """A list was due to be noted. `resolve` noted it, offered nothing and named itself, for each list that counts."""
+    world, old, new = two_secrets(max_secrets=3)
+    adopt(world, NEW, new)
+    world.clock.wait(timedelta(minutes=1))
+    world.provider.fault = "lost-after"
+    outcome = rotate(world)
+    assert (outcome.published, outcome.next_command) == (True, Command.of("resolve", "shop"))
+    assert world.journal.current is not None
+    assert world.journal.current.is_pending
+    for _ in range(4):
+        world.clock.wait(timedelta(seconds=31))
+        assert old in Operator(world.rotation()).unknown()
+        world.rotation().run()
+    operator = Operator(world.rotation())
+    assert operator.unknown().keys() == {old, new}
+    assert operator.resolve(frozenset({old, new})).result is Result.OK
     assert list(world.live.values()) == [world.published]

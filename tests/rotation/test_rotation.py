@@ -30,6 +30,7 @@ from rotator.core.protocol import (
     transitions,
     wake_at,
 )
+from rotator.core.protocol.limits import MAX_SENDS
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
@@ -1603,6 +1604,29 @@ def test_failure_after_publishing_names_the_change() -> None:
     assert "the new secret is published and works" in (outcome.error or "")
 
 
+REFERENCE = "(request id 5f2c1d9e, instance 7b1e)"
+
+
+@pytest.mark.parametrize("refused", ["published", "create", "revocation"])
+def test_failure_names_the_providers_request_id(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """The provider's support asks for it, also where rotator's own words tell the failure."""
+
+    def answer(*_: Any) -> None:
+        raise Unauthorized("refused", status=401, request_id="5f2c1d9e", instance="7b1e")
+
+    world = adopted()
+    if refused == "published":
+        world.provider.on_request = answer
+    else:
+        operation = "create_secret" if refused == "create" else "revoke_secret"
+        monkeypatch.setattr(world.provider, operation, answer)
+    outcome = rotate(world, grace=timedelta())
+    code = {"published": "credentials"}.get(refused, "unanswered")
+    assert (outcome.result, outcome.reason) == (Result.FAILED, code)
+    assert f"{REFERENCE}. Nothing was revoked" in (outcome.error or "")
+    assert REFERENCE in (world.journal.last_error or "")
+
+
 # --- rate limits -------------------------------------------------------------------------------------------------
 
 
@@ -1670,6 +1694,26 @@ def test_repeated_rate_limit_backs_off() -> None:
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
     assert outcome.until is not None
     assert outcome.until >= world.clock() + timedelta(seconds=45)
+
+
+def test_limited_creates_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider lists, but limits creates: three of them counted as an outage, which opened the circuit breaker."""
+    world = adopted()
+    create = world.provider.create_secret
+    limited: list[str] = []
+
+    def refuse(_: Credentials, api_key: str, __: SecretStr) -> SecretInfo:
+        limited.append(api_key)
+        raise RateLimited("slow down", status=429, retry_after=timedelta(seconds=1))
+
+    monkeypatch.setattr(world.provider, "create_secret", refuse)
+    outcome = rotate(world)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
+    assert (world.journal.attempts, world.journal.failure) == (0, None)
+    assert len(limited) > MAX_SENDS
+    monkeypatch.setattr(world.provider, "create_secret", create)
+    world.clock.wait(timedelta(minutes=2))
+    assert world.rotation(explicit=False).run().published
 
 
 def test_rate_limit_before_adoption_writes_no_journal() -> None:

@@ -161,7 +161,7 @@ def _refused(case: Situation, said: str) -> Fail:
         command = Command.of("rotate-now", account, "--force")
         return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
     full = None if case.seen.value_refused else retirement.full_of_added(case, what)
-    return full or Fail(Failure.REFUSED, what, Command.of("status", account), "Look at the account")
+    return full or Fail(Failure.REFUSED, what, Command.of("account", "secrets", "list", account), "Look at its secrets")
 
 
 def _may_be_ours(case: Situation) -> bool:

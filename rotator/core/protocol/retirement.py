@@ -110,7 +110,7 @@ def no_room(case: Situation, secret: str) -> Step:
         return doubtful(case)
     if case.resolvable:
         return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
-    return Fail(Failure.FULL, what, Command.of("status", account), "Look at the account")
+    return Fail(Failure.FULL, what, Command.of("account", "secrets", "list", account), "Look at its secrets")
 
 
 def full_of_added(case: Situation, what: str) -> Fail | None:

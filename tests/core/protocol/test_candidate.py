@@ -163,7 +163,7 @@ def test_refused_value_is_replaced_twice() -> None:
     step = step_of(PREPARED, replace(refused, values=3))
     assert failure_of(step) is Failure.REFUSED
     assert step.what == "the provider refused the new secret: bad value"
-    assert step.next_command.args == ("status", "shop")
+    assert step.next_command.args == ("account", "secrets", "list", "shop")
     assert step.advice
 
 
@@ -175,8 +175,13 @@ def test_refused_candidate_names_the_command_that_makes_room() -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--force")
     assert "revoke r before the grace period ends" in step.advice
     value = replace(refused, value_refused=True, values=3)
-    assert step_of(replace(PREPARED, retiring=IN_GRACE), value).next_command.args == ("status", "shop")
-    assert step_of(PREPARED, refused).next_command.args == ("status", "shop")
+    assert step_of(replace(PREPARED, retiring=IN_GRACE), value).next_command.args == (
+        "account",
+        "secrets",
+        "list",
+        "shop",
+    )
+    assert step_of(PREPARED, refused).next_command.args == ("account", "secrets", "list", "shop")
 
 
 def test_due_entry_makes_room_for_the_candidate() -> None:

@@ -299,7 +299,7 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
         (replace(AT_REST, added_ids=frozenset({"m"})), ("b", "m"), ("resolve", "shop", "--revoke", "m")),
         (replace(AT_REST, added_ids=frozenset({"m", "n"})), ("b", "m", "n"), ("resolve", "shop", "--revoke", "m")),
         (NAMED, ("b", "s"), ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")),
-        (AT_REST, ("b",), ("status", "shop")),
+        (AT_REST, ("b",), ("account", "secrets", "list", "shop")),
     ],
     ids=["unknown", "added", "first added", "in doubt", "nothing to decide"],
 )
@@ -312,9 +312,9 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_listed_by_primary_advises_status() -> None:
+def test_full_account_listed_by_primary_advises_its_secrets() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
-    assert no_room_of(NAMED, **via_primary).next_command.args == ("status", "shop")
+    assert no_room_of(NAMED, **via_primary).next_command.args == ("account", "secrets", "list", "shop")
 
 
 def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
