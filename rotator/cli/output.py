@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from rotator.cli.terminal import Styled, Table, age, echo, relative
+from rotator.cli.terminal import Styled, Table, age, clock_time, echo, relative
 from rotator.config import Settings
 from rotator.core.protocol import (
     Create,
@@ -249,7 +249,7 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:
-        until = f" until {outcome.until.astimezone(UTC):%H:%M:%S} UTC" if outcome.until else ""
+        until = f" until {clock_time(outcome.until, now)}" if outcome.until else ""
         parts.append(f"deferred{until}: {(outcome.reason or '').replace('_', ' ')}")
     elif outcome.result is Result.FAILED:
         parts.append((outcome.reason or "").replace("_", " "))

@@ -190,6 +190,12 @@ def relative(at: datetime | None, now: datetime) -> str:
     return f"in {_coarse(at - now)}"
 
 
+def clock_time(at: datetime, now: datetime) -> str:
+    """A time of the clock, with its date if that is not today's."""
+    utc = at.astimezone(UTC)
+    return f"{utc:%H:%M:%S} UTC" if utc.date() == now.astimezone(UTC).date() else f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def age(at: datetime | None, now: datetime) -> str:
     """The time since."""
     return "-" if at is None else _coarse(now - at)
