@@ -41,6 +41,23 @@ for part in "$mount" "$prefix" "$journals" "$name" "$namespace" "$consumers" "$c
   esac
 done
 
+for part in "$mount" "$prefix" "$journals"; do
+  case /$part/ in
+    *//* | */./* | */../*)
+      echo "setup.sh: '$part' is no path: no part of it may be empty, '.' or '..'. Nothing was changed." >&2
+      exit 2
+      ;;
+  esac
+done
+# A consumer's policy names a document below the prefix: it must never be a journal.
+case $prefix/ in
+  "$journals"/*)
+    echo "setup.sh: ROTATOR_PREFIX $prefix is inside ROTATOR_JOURNALS $journals: consumers could read journals." \
+      "Nothing was changed." >&2
+    exit 2
+    ;;
+esac
+
 # The output of the command is shown only if it fails.
 vault() {
   if ! said=$(command "$cli" "$@" 2>&1); then

@@ -1,6 +1,7 @@
 """Verify an audit log: every line is as it was written and follows from the previous line."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 from rotator.audit.file import describe_error, parse_line
 from rotator.errors import ConfigError
+
+_MAX_LINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ def verify(files: Sequence[Path], head: str | None = None, *, start: str | None 
         start: The hash of the line before the first file; None if the first file is the beginning of the log.
 
     Raises:
-        ConfigError: If a file cannot be read.
+        ConfigError: If a file cannot be read, or a given hash is none.
     """
+    head, start = _hash_of("--head", head), _hash_of("--from", start)
     chain = _Chain(start)
     lines = (line for file in files for line in _read(file))
     for line in lines:
@@ -64,6 +68,12 @@ def verify(files: Sequence[Path], head: str | None = None, *, start: str | None 
             return chain.verdict(problem)
         chain.head_found = chain.head_found or chain.head == head
     return chain.verdict(chain.end(head))
+
+
+def _hash_of(option: str, text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        raise ConfigError(f"{option}: a hash has 64 hexadecimal digits, this text has {len(text)} characters")
+    return None if text is None else text.lower()
 
 
 class _Chain:
@@ -151,8 +161,9 @@ def _break(last: dict[str, Any], fields: dict[str, Any], rest: Iterator[_ReadLin
 
 def _read(file: Path) -> Iterator[_ReadLine]:
     try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+        with file.open("rb") as opened:
+            # A line of an audit log is short. Without a bound, a file without line breaks would fill the memory.
+            for number, line in enumerate(iter(lambda: opened.readline(_MAX_LINE), b""), 1):
                 content = line.removesuffix(b"\n")
                 yield _ReadLine(f"{file}:{number}", content, line != content, parse_line(content))
     except OSError as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rotator.config import AccountSettings
     from rotator.fleet import Fleet
+    from rotator.rotation import Outcome
 
 adopt_app = typer.Typer(rich_markup_mode=None)
 
@@ -101,7 +102,7 @@ def adopt(
     from rotator.cli.output import adoption
     from rotator.cli.progress import showing_progress
     from rotator.fleet import Request, Wanted
-    from rotator.rotation import Operator, Outcome
+    from rotator.rotation import Operator
 
     done: dict[str, str] = {}
     outcomes: list[Outcome] = []
@@ -117,6 +118,7 @@ def adopt(
             replace_foreign=replace_foreign,
             retire=frozenset(retire or ()),
         )
+        outcome = _without_room(outcome)
         done[account.name] = adoption(outcome, before)
         return outcome
 
@@ -144,6 +146,21 @@ def adopt(
                     outcomes.append(outcome)
                     progress.done += 1
         finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
+
+
+def _without_room(outcome: "Outcome") -> "Outcome":
+    """Return how an adoption ended: it is complete, also if an earlier request finds no room for a new secret."""
+    from dataclasses import replace
+
+    from rotator.core.protocol import Reason
+    from rotator.rotation import Result
+
+    journal = outcome.journal
+    if outcome.result is not Result.DEFERRED or outcome.reason != Reason.FULL or journal is None:
+        return outcome
+    if journal.request is not None:
+        return outcome
+    return replace(outcome, result=Result.OK, error=f"the earlier request to rotate is withdrawn: {outcome.error}")
 
 
 def _require_names(name: str | None, *, everything: bool, secret_dir: Path | None) -> None:

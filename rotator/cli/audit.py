@@ -73,7 +73,10 @@ def verify(
     else:
         for note in verdict.notes:
             typer.echo(visible(f"note: {note}"))
-        typer.echo(visible(verdict.problem or f"ok: {verdict.lines} lines, the last one's hash is {verdict.head}"))
+        good = (
+            f"{verdict.lines} lines, the last one's hash is {verdict.head}" if verdict.lines else "the log has no line"
+        )
+        typer.echo(visible(verdict.problem or f"ok: {good}"))
     if verdict.problem is not None:
         raise typer.Exit(1)
 

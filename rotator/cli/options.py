@@ -147,7 +147,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
 
     from pydantic import SecretStr
 
-    from rotator.config import one_line, read_secret_file, warn_of_permissions
+    from rotator.config import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
     from rotator.logs import register_secret
 
     if file is not None:
@@ -156,7 +156,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     elif variable is not None:
         secret = one_line(os.environ.get(variable, ""), variable)
     elif stdin:
-        secret = one_line(sys.stdin.readline(), "Standard input")
+        secret = one_line(sys.stdin.readline(MAX_SECRET_BYTES + 2), "Standard input")
     elif sys.stdin.isatty():
         secret = getpass(f"{prompt}: ")
     else:

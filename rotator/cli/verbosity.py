@@ -49,6 +49,7 @@ class Invocation:
         import logging
 
         from rotator import logs
+        from rotator.cli.notices import Notices
 
         on_terminal = sys.stderr.isatty()
         self.writes_log = True
@@ -58,9 +59,12 @@ class Invocation:
             return
         logs.configure(settings.log.level, settings.log.format)
         if self.quiet or on_terminal or settings.log.format != "json":
-            # The loggers still make their events: `Progress` says in sentences what a person has to know of them.
+            # The loggers still make their events: `Progress` and `Notices` print sentences for the user.
             logs.configure("info", settings.log.format)
-            logging.getLogger().handlers[:] = [logging.NullHandler()]
+            root = logging.getLogger()
+            # A file or a journal keeps the hashes of the audit log, so nothing filters them. A terminal keeps nothing.
+            logging.getLogger(logs.UNFILTERED).handlers[:] = [] if on_terminal else root.handlers
+            root.handlers[:] = [Notices(failures_only=self.quiet)]
             self.writes_log = False
 
 

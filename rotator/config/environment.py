@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -34,6 +35,8 @@ _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "SKIP_VERIFY": _VERIFY,
 }
 _YES = ("1", "t", "true")
+# Other variables that begin with ROTATOR_ are allowed, such as a variable that trx_env names.
+_ALMOST_EQUAL = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,10 @@ class Environment:
     def variable(self, key: Key) -> tuple[str, Key] | None:
         """The variable that set the value at a place, and the place of the variable's whole value."""
         for length in range(len(key), 0, -1):
-            if key[:length] in self.variables:
-                return self.variables[key[:length]], key[:length]
+            name = self.variables.get(key[:length])
+            if name is not None:
+                own = (end for end in range(1, length) if _is_name_of(name, key[:end]))
+                return name, key[: next(own, length)]
         return None
 
     def variable_below(self, key: Key) -> tuple[str, Key] | None:
@@ -116,9 +121,8 @@ def _unknown_sections(own: Mapping[str, str], model: type[BaseModel]) -> dict[st
     """Values of variables for sections that do not exist, which the library ignores.
 
     Raises:
-        ConfigError: If a variable has one underscore where its setting has two.
+        ConfigError: If a variable has nearly the name of a setting's, as with one underscore in place of two.
     """
-    meant = {name.replace(_DELIMITER, "_").lower(): name for name in _names(model, ())}
     unknown: dict[str, Any] = {}
     for name, variable in own.items():
         section, *keys = _parts(name)
@@ -126,9 +130,23 @@ def _unknown_sections(own: Mapping[str, str], model: type[BaseModel]) -> dict[st
             continue
         if keys:
             unknown = merged(unknown, _nested((section, *keys), os.environ[variable]))
-        elif name in meant:
-            raise ConfigError(f"{variable}: is no setting. Did you mean {meant[name]}?")
+        elif meant := nearest_variable(variable, model):
+            raise ConfigError(f"{variable}: is no setting. Did you mean {meant}?")
     return unknown
+
+
+def nearest_variable(name: str, model: type[BaseModel]) -> str | None:
+    """The variable of a setting that a name probably means, whatever underscores are between its words."""
+    known = {_words(variable): variable for variable in _names(model, ())}
+    return next((known[words] for words in get_close_matches(_words(name), known, n=1, cutoff=_ALMOST_EQUAL)), None)
+
+
+def _words(variable: str) -> str:
+    return variable.upper().removeprefix(_PREFIX).replace("_", "")
+
+
+def _is_name_of(name: str, key: Key) -> bool:
+    return all(isinstance(part, str) for part in key) and name.upper() == variable_name(cast("tuple[str, ...]", key))
 
 
 def _refuse_overlaps(own: Mapping[str, str]) -> None:

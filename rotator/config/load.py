@@ -63,7 +63,8 @@ def load(path: Path) -> Settings:
         exists = os.path.isdir if kind == "directory" else os.path.isfile  # these never raise
         if not exists(file):
             # Without the value: it can be a secret that was set in place of the name of its file.
-            raise ConfigError(f"{where}: names no {kind} that exists")
+            there = {"file": "no regular file", "directory": "no directory"}[kind]
+            raise ConfigError(f"{where}: names {there if os.path.exists(file) else f'no {kind} that exists'}")
     auth = settings.vault.auth
     for file in filter(None, (auth.token_file, auth.secret_id_file, auth.jwt_file)):
         if os.path.exists(file):

@@ -1,7 +1,7 @@
 """Mistakes in a configuration as lines for the reader: where each is, what is wrong, which key was probably meant."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rotator.config.environment import Environment, Key, variable_name
+from rotator.config.environment import Environment, Key, nearest_variable, variable_name
+from rotator.config.types import PlacedError
 
 # Old names of keys, and their names now.
 _RENAMED: dict[tuple[str, ...], str] = {
@@ -58,8 +59,10 @@ def describe(error: ValidationError, source: Source) -> list[str]:
     """One line for each mistake. A mistake that accounts inherit is one line."""
     lines = []
     line_numbers = dict(key_lines(source.text))
-    problems = list(_own(error.errors(include_url=False, include_input=False, include_context=False)))
-    for problem in problems:
+    for key in list(line_numbers):
+        if len(key) == 2 and key[1] == 0:  # noqa: PLR2004 - the first of a list of sections
+            line_numbers.setdefault(key[:1], line_numbers[key])
+    for problem in _own(error.errors(include_url=False, include_input=False)):
         key = problem["loc"]
         variable = source.environment.variable(key)
         if variable is None and problem["type"] == "extra_forbidden" and key not in line_numbers:
@@ -67,8 +70,7 @@ def describe(error: ValidationError, source: Source) -> list[str]:
         if variable is not None:
             where = [variable[0], _place(key, source, below=variable[1])]
         else:
-            line = next((line_numbers[key[:end]] for end in range(len(key), 0, -1) if key[:end] in line_numbers), None)
-            where = [str(source.path) if line is None else f"{source.path}:{line}", _place(key, source)]
+            where = [_source_of(problem, source, line_numbers), _place(key, source)]
         if problem["type"] == "extra_forbidden":
             exact = variable[0] if variable is not None and variable[1][: len(key)] == key else None
             where[1] = "" if exact else _place(key[:-1], source, below=variable[1] if variable else ())
@@ -79,7 +81,24 @@ def describe(error: ValidationError, source: Source) -> list[str]:
     return lines
 
 
-def _own(problems: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+def _source_of(problem: ErrorDetails, source: Source, line_numbers: Mapping[Key, int]) -> str:
+    """The variable, or the file with the line, of the setting that a problem is about."""
+    rule = problem.get("ctx", {}).get("error")
+    keys = [(*problem["loc"], *key) for key in rule.keys] if isinstance(rule, PlacedError) else []
+    for key in keys:
+        variable = source.environment.variable(key)
+        if variable is not None:
+            return variable[0]
+        if key in line_numbers:
+            return f"{source.path}:{line_numbers[key]}"
+    for key in (*keys[:1], problem["loc"]):
+        line = next((line_numbers[key[:end]] for end in range(len(key), 0, -1) if key[:end] in line_numbers), None)
+        if line is not None:
+            return f"{source.path}:{line}"
+    return str(source.path)
+
+
+def _own(problems: Iterable[ErrorDetails]) -> Iterator[ErrorDetails]:
     """Without mistakes that follow from others."""
     reported: set[tuple[Key, str]] = set()
     for index, problem in enumerate(problems):
@@ -101,15 +120,21 @@ def _place(key: Key, source: Source, below: Key = ()) -> str:
         entry = source.values["accounts"][key[1]]
         name = entry.get("name") if isinstance(entry, dict) else None
         label = f'account "{name}"' if isinstance(name, str) else "account without a name"
-        return ": ".join(filter(None, [label, ".".join(map(str, key[2:]))]))
-    return ".".join(str(part) for part in (key[len(below) :] if key[: len(below)] == below else key))
+        return ": ".join(filter(None, [label, _dotted(key[2:])]))
+    return _dotted(key[len(below) :] if key[: len(below)] == below else key)
+
+
+def _dotted(key: Key) -> str:
+    """The name of a key. An element of a list is counted from 1."""
+    parts = [part if isinstance(part, str) else f": entry {part + 1}" for part in key]
+    return ".".join(parts).replace(".: ", ": ")
 
 
 def _message(problem: ErrorDetails, *, in_variable: bool) -> str:
     message = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     if in_variable and message in ("must be a section", "must be a list"):
         message = "a variable for a whole section or list must be JSON"
-    return message.rstrip(".") + "."
+    return message if message.endswith("?") else message.rstrip(".") + "."
 
 
 def _unknown(key: Key, model: type[BaseModel], variable: str | None) -> str:
@@ -119,6 +144,10 @@ def _unknown(key: Key, model: type[BaseModel], variable: str | None) -> str:
     message = f'unknown {kind} "{names[-1]}".'
     now = _RENAMED.get(names)
     meant = now or next(iter(get_close_matches(names[-1], _keys(model, names[:-1]), n=1)), None)
+    if variable is not None and now is None:
+        whole = nearest_variable(variable, model)
+        if whole is not None:
+            return f"{message} Did you mean {whole}?"
     if meant is None:
         return message
     if variable is not None:

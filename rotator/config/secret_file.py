@@ -53,7 +53,8 @@ def one_line(text: str, source: str) -> str:
         source: Name of the file or variable.
 
     Raises:
-        ConfigError: If the secret is empty, has several lines, or has blanks or quotes around it.
+        ConfigError: If the secret is empty or too long, has several lines or invisible characters, or has blanks or
+            quotes around it.
     """
     value = text.removeprefix("\ufeff").rstrip("\r\n")
     reason = None
@@ -63,6 +64,10 @@ def one_line(text: str, source: str) -> str:
         reason = "The value has more than one line"
     elif value != value.strip():
         reason = "The value has blanks around it: remove them"
+    elif len(value) > MAX_SECRET_BYTES:
+        reason = "The value is too long for a secret"
+    elif not value.isprintable():
+        reason = "The value contains an invisible character"
     elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         reason = "The value has quotes around it: remove them"
     if reason is not None:

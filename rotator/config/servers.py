@@ -3,11 +3,11 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
-from rotator.config.types import Address, Duration, PositiveDuration, Section, VaultPath, read_url
+from rotator.config.types import Address, Duration, PlacedError, PositiveDuration, Section, VaultPath, read_url
 
 
 def _one_word(secret: SecretStr) -> SecretStr:
@@ -48,8 +48,12 @@ class VaultAuth(Section):
         }
         for what, missing in needed.items():
             if missing:
-                raise ValueError(f'method "{self.method}" needs {what}')
+                raise PlacedError(f'method "{self.method}" needs {what}', ("method",))
         return self
+
+
+def _empty() -> Any:
+    return {}
 
 
 def _joined(value: object) -> object:
@@ -104,7 +108,8 @@ class VaultSettings(Section):
     client_key: Path | None = Field(None, description="The PEM file with its key.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take.")
-    auth: VaultAuth = Field(default_factory=VaultAuth, description="The login.")
+    # Checked like a section of the file: the default method needs a token.
+    auth: VaultAuth = Field(default_factory=_empty, validate_default=True, description="The login.")
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -114,9 +119,9 @@ class VaultSettings(Section):
     @model_validator(mode="after")
     def _certificate(self) -> Self:
         if (self.client_cert is None) != (self.client_key is None):
-            raise ValueError("client_cert and client_key go together")
+            raise PlacedError("client_cert and client_key go together", ("client_cert",), ("client_key",))
         if self.auth.method == "cert" and self.client_cert is None:
-            raise ValueError('auth method "cert" needs client_cert and client_key')
+            raise PlacedError('auth method "cert" needs client_cert and client_key', ("auth", "method"))
         return self
 
 

@@ -1,7 +1,7 @@
 """The whole configuration: its sections, and the rules between them."""
 
-from collections import Counter
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rotator.config.accounts import AccountSettings, BalanceSettings, Defaults, inherit, inherit_balance
 from rotator.config.process import AuditSettings, DaemonSettings, LogSettings
 from rotator.config.servers import AccountApiSettings, VaultSettings
-from rotator.config.types import Section, format_duration
+from rotator.config.types import PlacedError, Section, format_duration
 from rotator.errors import ConfigError
 
 
@@ -80,59 +80,71 @@ class Settings(Section):
         for attribute in ("name", "path", "api_key"):
             _refuse_repeats(attribute, (getattr(account, attribute) for account in self.accounts))
         published = {account.path for account in self.accounts}
-        for account in self.accounts:
-            _check_primary(account, self._by_name)
+        for index, account in enumerate(self.accounts):
+            place = ("accounts", index)
+            _check_primary(account, self._by_name, (*place, "primary"))
             if self._in_journals(account.path):
-                raise ValueError(
+                raise PlacedError(
                     f'account "{account.name}": path "{account.path}" is inside vault.journal_prefix, '
-                    "which consumers must not be able to read"
+                    "which consumers must not be able to read",
+                    (*place, "path"),
                 )
-            _check_trx_path(account, published)
-            if account.top_up.trx_path is not None and self._in_journals(account.top_up.trx_path):
-                raise ValueError(
-                    f'account "{account.name}": top_up.trx_path "{account.top_up.trx_path}" is inside '
-                    "vault.journal_prefix, where only rotator's own documents are"
+            trx_path = account.top_up.trx_path
+            trx_places = ((*place, "top_up", "trx_path"), ("balance", "top_up", "trx_path"))
+            if trx_path in published:
+                raise PlacedError(
+                    f'account "{account.name}": top_up.trx_path "{trx_path}" is a published document, '
+                    "which consumers can read",
+                    *trx_places,
+                )
+            if trx_path is not None and self._in_journals(trx_path):
+                raise PlacedError(
+                    f'account "{account.name}": top_up.trx_path "{trx_path}" is inside '
+                    "vault.journal_prefix, where only rotator's own documents are",
+                    *trx_places,
                 )
         if (
             self.daemon.concurrency / self.account_api.max_calls_per_second
             > self.account_api.timeout.total_seconds() / 2
         ):
-            raise ValueError(
+            raise PlacedError(
                 f"daemon.concurrency ({self.daemon.concurrency}) is too high for account_api.max_calls_per_second "
                 f"({self.account_api.max_calls_per_second:g}): half of account_api.timeout would be over before a "
-                "request's turn"
+                "request's turn",
+                ("daemon", "concurrency"),
+                ("account_api", "max_calls_per_second"),
+                ("account_api", "timeout"),
             )
         if self.daemon.lease < 3 * self.account_api.timeout:
-            raise ValueError(
+            raise PlacedError(
                 f"daemon.lease ({format_duration(self.daemon.lease)}) has to be at least three times "
-                f"account_api.timeout ({format_duration(self.account_api.timeout)}): work has to fit in it"
+                f"account_api.timeout ({format_duration(self.account_api.timeout)}): work has to fit in it",
+                ("daemon", "lease"),
+                ("account_api", "timeout"),
             )
         return self
 
 
 def _refuse_repeats(attribute: str, values: Iterable[str]) -> None:
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if repeated:
-        raise ValueError(f'two accounts have the {attribute} "{repeated[0]}"')
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            raise PlacedError(f'two accounts have the {attribute} "{value}"', ("accounts", index, attribute))
+        seen.add(value)
 
 
-def _check_primary(account: AccountSettings, by_name: dict[str, AccountSettings]) -> None:
+def _check_primary(account: AccountSettings, by_name: dict[str, AccountSettings], place: tuple[str | int, ...]) -> None:
     if account.primary is None:
         return
     primary = by_name.get(account.primary)
     if primary is None:
-        raise ValueError(f'account "{account.name}": its primary "{account.primary}" is not configured')
+        close = get_close_matches(account.primary, by_name.keys() - {account.name}, n=1)
+        meant = f'. Did you mean "{close[0]}"?' if close else ""
+        raise PlacedError(f'account "{account.name}": its primary "{account.primary}" is not configured{meant}', place)
     if primary is account:
-        raise ValueError(f'account "{account.name}" cannot be its own primary')
+        raise PlacedError(f'account "{account.name}" cannot be its own primary', place)
     if primary.primary is not None:
-        raise ValueError(
-            f'account "{account.name}": its primary "{primary.name}" is itself a secondary of "{primary.primary}"'
-        )
-
-
-def _check_trx_path(account: AccountSettings, published: set[str]) -> None:
-    if account.top_up.trx_path in published:
-        raise ValueError(
-            f'account "{account.name}": top_up.trx_path "{account.top_up.trx_path}" is a published document, '
-            "which consumers can read"
+        raise PlacedError(
+            f'account "{account.name}": its primary "{primary.name}" is itself a secondary of "{primary.primary}"',
+            place,
         )

@@ -187,6 +187,20 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,1
 ApiKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
+class PlacedError(ValueError):
+    """A rule between several settings is broken.
+
+    Args:
+        message: The sentence for the reader.
+        keys: Their places within the section that has the rule, the likeliest first. The error names the line or the
+            variable of the first one that is set.
+    """
+
+    def __init__(self, message: str, *keys: tuple[str | int, ...]) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 

@@ -141,7 +141,8 @@ def _may_change(request: Request, token: SecretStr | None) -> bool:
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
     if token is None or scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(sent.strip().encode(), token.get_secret_value().encode())
+    # Header values are bytes, which the library decodes as Latin-1; clients send UTF-8.
+    return hmac.compare_digest(sent.strip(" \t").encode("latin-1"), token.get_secret_value().encode())
 
 
 def _represent(profile: Profile) -> Mapping[str, object]:

@@ -74,7 +74,8 @@ class Identification:
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & ids
-            return Identity(secret_id, Learned.PERSON, beside=stored_ids(ids), foreign_ids=proven_others)
+            others = (proven_others | self._given_up(secret, secret_id)) & ids
+            return Identity(secret_id, Learned.PERSON, beside=stored_ids(ids), foreign_ids=others)
         pool = ids - foreign - state.situation.gone
         if len(pool) > 1 and not self._is_recorded(secret):
             described = listed(f"{info.id} (created {format_instant(info.created_at)})" for info in infos)
@@ -88,6 +89,14 @@ class Identification:
         return replace(
             transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=stored_ids(ids)
         )
+
+    def _given_up(self, secret: SecretStr, secret_id: str) -> frozenset[str]:
+        """Return the ids that the user gave up while this value was published, if the user named this id for it."""
+        current = self._state.journal.current
+        if current is None or current.learned is not Learned.PERSON or current.id != secret_id:
+            return frozenset()
+        is_published = self._state.seen.published.secret == secret and self._state.speaks_of_published()
+        return current.foreign_ids if is_published else frozenset()
 
     def _is_recorded(self, secret: SecretStr) -> bool:
         """Whether the value is published and recorded already."""

@@ -1,6 +1,7 @@
 """One HTTP connection: requests in, answers out, with limits for slow clients and for many of them."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in _SECURITY_HEADERS.items())
 # The server holds one piece for a client that reads slowly, and not the whole answer.
 _PIECE = 64 * 1024
@@ -145,6 +147,8 @@ class Connection(asyncio.Protocol):
         self._early = b""  # bytes that are not parsed yet: those of the next requests, while this one is answered
         self._is_answering = False
         self._closes = False
+        self._has_ended = False  # whether the client has sent its last byte; it might still read
+        self._knows_interim_responses = False
         self._task: asyncio.Task[None] | None = None
         self._rest = memoryview(b"")
         self._paused_since: float | None = None
@@ -197,6 +201,17 @@ class Connection(asyncio.Protocol):
         elif len(self._early) > self._connections.limits.header_bytes:
             self._transport.pause_reading()
 
+    def eof_received(self) -> bool:
+        """Keep the connection until its requests are answered: the client might have closed its sending side only.
+
+        A client that has closed its connection looks the same, but its system refuses anything that the server sends.
+        So an interim response tells the two apart while an answer is rendered (RFC 9110, section 15.2).
+        """
+        self._has_ended = True
+        if self._task is not None and self._knows_interim_responses:
+            self._transport.write(_CONTINUE)
+        return self._is_answering or bool(self._early)
+
     def pause_writing(self) -> None:
         self._paused_since = time.monotonic()
 
@@ -222,6 +237,8 @@ class Connection(asyncio.Protocol):
         try:
             event = self._parser.next_event()
             if not isinstance(event, h11.Request):
+                if self._has_ended:
+                    self._transport.close()
                 return  # more must come
             self._parser.next_event()  # the end of a request without a body: what follows belongs to the next one
         except h11.RemoteProtocolError:
@@ -243,9 +260,17 @@ class Connection(asyncio.Protocol):
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         tokens = headers.get("connection", "").lower().replace(" ", "").split(",")
-        self._closes = self._closes or event.http_version != b"1.1" or "close" in tokens
+        self._knows_interim_responses = event.http_version == b"1.1"
+        self._closes = self._closes or not self._knows_interim_responses or "close" in tokens
         path = event.target.decode("latin-1").partition("?")[0]
-        return Request(event.method.decode("ascii"), path, headers, self._transport.is_closing)
+        return Request(event.method.decode("ascii"), path, headers, self._is_gone)
+
+    def _is_gone(self) -> bool:
+        """Return whether the client has closed its connection. asyncio watches no socket after its end."""
+        ended = self._has_ended and not self._transport.is_closing()
+        if ended and self._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._transport.abort()
+        return self._transport.is_closing()
 
     def _answer(self, request: Request) -> None:
         try:
@@ -321,3 +346,5 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._early:
             self._loop.call_soon(self._read_early)
+        elif self._has_ended:
+            self._transport.close()

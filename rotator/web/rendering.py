@@ -60,17 +60,12 @@ class SharedRendering:
             return self._latest
         if len(self._waiting) >= self._max_waiting:
             raise OverloadedError
-        return self._wait(request)
-
-    async def _wait(self, request: Request) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = request
+        self._waiting[future] = request  # at once: the next request is counted before this one's task begins
+        future.add_done_callback(lambda done: self._waiting.pop(done, None))
         if self._rendering is None:
             self._rendering = asyncio.create_task(self._render_for_all())
-        try:
-            return await future
-        finally:
-            self._waiting.pop(future, None)
+        return future
 
     async def _render_for_all(self) -> None:
         """Render for the clients that wait, unless all of them have closed their connections."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -45,6 +46,8 @@ def serving(app: Application, listen: str, limits: Limits | None = None) -> Iter
     thread.start()
     server.up.wait()
     try:
+        if server.failure is not None:
+            raise _unavailable(listen, server.failure)
         yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     finally:
         server.stop()
@@ -60,15 +63,20 @@ def _listen(listen: str) -> socket.socket:
     try:
         listener = socket.create_server((host, int(port)), family=family, dualstack_ipv6=both)
     except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on {listen}: {os.strerror(error.errno) if error.errno else error}",
-            next_step="Stop the process that listens there, or choose another address with daemon.listen",
-        ) from None
+        raise _unavailable(listen, error) from None
     # Inherited by every connection. asyncio sets it only on sockets that name their protocol, which this one does not;
     # without it each answer on a kept connection takes 40 ms, the client's delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     return listener
+
+
+def _unavailable(listen: str, error: OSError) -> ConfigError:
+    reason = os.strerror(error.errno) if error.errno else error
+    step = "Stop the process that listens there, or choose another address with daemon.listen"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        step = "Raise the limit of open files (ulimit -n, LimitNOFILE)"
+    return ConfigError(f"Cannot listen on {listen}: {reason}", next_step=step)
 
 
 def _any_address() -> str:
@@ -87,10 +95,15 @@ class _Server:
         app: The application.
         listener: The socket; closed at the end.
         limits: The server's limits.
+
+    Attributes:
+        up: Set when the server answers, or has failed.
+        failure: The error of the system that prevented it.
     """
 
     def __init__(self, app: Application, listener: socket.socket, limits: Limits) -> None:
         self.up = threading.Event()
+        self.failure: OSError | None = None
         self._app = app
         self._listener = listener
         self._limits = limits
@@ -100,8 +113,12 @@ class _Server:
     def run(self) -> None:
         """Serve until `stop` is called."""
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except OSError as error:
+            self.failure = error.with_traceback(None)
         finally:
+            self._listener.close()
             self.up.set()
 
     def stop(self) -> None:

@@ -199,6 +199,19 @@ def test_verify_refuses_log_without_its_beginning(file: Path) -> None:
     assert "all lines were removed" in str(verify([file], start=hashes[3]).problem)
 
 
+@pytest.mark.parametrize("text", ["", "xyz", "9f86d081", "g" * 64, "a" * 65])
+def test_verify_refuses_text_that_is_no_hash(file: Path, text: str) -> None:
+    file.touch()
+    for option, hashes in (("--head", {"head": text}), ("--from", {"start": text})):
+        with pytest.raises(ConfigError, match=rf"^{option}: a hash has 64 hexadecimal digits"):
+            verify([file], **hashes)
+
+
+def test_verify_ends_when_a_file_does_not() -> None:
+    """A device has no line break. Without a bound for lines, it would fill the memory."""
+    assert verify([Path("/dev/zero")]).problem == "/dev/zero:1 was changed"
+
+
 def test_verify_with_head_finds_a_cut_end(file: Path) -> None:
     lines = written(file, 4)
     head = json.loads(lines[-1])["hash"]

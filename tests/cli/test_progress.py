@@ -1,11 +1,16 @@
 """The terminal is for people: sentences, waits with their reason, a result; the log only if it is asked for."""
 
+import contextlib
+import io
+import json
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from rotator.cli.notices import Notices
 from rotator.cli.progress import Progress
 from testkit.cluster import Cluster
 from tests.cli.payments import Payments, opened, payments  # noqa: F401
@@ -162,3 +167,44 @@ def test_pipe_gets_the_log_only_as_json(payments: Payments) -> None:  # noqa: F8
     payments.cluster.configure([payments.entry()], log={"format": "console"})
     assert payments.cluster.run("rotate-now", "payments").err == ""
     assert "rotation.published" in payments.cluster.run("rotate-now", "payments", "-v").err
+
+
+def test_open_files_are_warned_of_in_a_sentence(payments: Payments) -> None:  # noqa: F811
+    cluster = payments.cluster
+    file = cluster.folder / "audit.jsonl"
+    file.touch()
+    file.chmod(0o666)
+    warning = f"warning: {file}: Every user of this machine can write the file. To correct it: chmod o= {file}."
+    cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console"})
+    code, shown = on_terminal(cluster, "check")
+    assert (code, plain(shown).replace("\r\n", "\n").count(f"{warning}\n")) == (0, 1), shown
+    assert cluster.run("check").err == f"{warning}\n"
+    assert cluster.run("status", "-q").err == ""
+
+
+def test_lost_audit_line_is_reported_in_a_sentence() -> None:
+    notices = Notices(failures_only=True)
+    lost = {"event": "audit.lost", "error": "a.jsonl cannot be written: No space left on device", "line": {}}
+    other = {"event": "file.permissions_too_open", "file": "a", "reason": "b", "next_step": "c"}
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):
+        for event, level in ((lost, logging.ERROR), (lost, logging.ERROR), (other, logging.WARNING)):
+            record = logging.LogRecord("rotator", level, "", 0, event, None, None)
+            if level >= notices.level:
+                notices.handle(record)
+    assert shown.getvalue() == (
+        "warning: the audit log lacks a line of this command: a.jsonl cannot be written: No space left on device.\n"
+    )
+
+
+def test_audit_hashes_reach_every_output_but_a_terminal(payments: Payments) -> None:  # noqa: F811
+    cluster = payments.cluster
+    file = cluster.folder / "audit.jsonl"
+    cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console", "level": "error"})
+    code, shown = on_terminal(cluster, "rotate-now", "payments")
+    assert code == 0, shown
+    assert "audit.noted" not in shown
+    logged = [cluster.run("rotate-now", "payments", "--force", *options).err for options in ([], ["-q"])]
+    written = [json.loads(line)["hash"] for line in file.read_text().splitlines()]
+    assert re.findall(r"audit\.noted .*? audit=([0-9a-f]{64}) ", "".join(logged)) == written[-12:]
+    assert all(len(lines.splitlines()) == 6 for lines in logged)

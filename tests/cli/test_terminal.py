@@ -1,8 +1,10 @@
 """Tables: a row is one line in a pipe, and a terminal of 80 columns cuts no id, name or time."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 
-from rotator.cli.terminal import Styled, Table
+from rotator.cli.terminal import Styled, Table, moment
 from testkit.cluster import Cluster
 from tests.cli.payments import Payments, a_colourful_fleet, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
@@ -89,3 +91,10 @@ def test_terminal_of_no_width_shows_everything(payments: Payments) -> None:  # n
     code, shown = on_terminal(payments.cluster, "status", columns=0, COLUMNS="0")
     assert code == 0, shown
     assert "payments" in plain(shown)
+
+
+def test_moment_has_the_date_unless_today() -> None:
+    now = datetime(2026, 11, 26, 23, 30, tzinfo=UTC)
+    assert moment(now + timedelta(minutes=5), now) == "23:35:00 UTC"
+    assert moment(now + timedelta(hours=1), now) == "2026-11-27 00:30:00 UTC"
+    assert moment(now.astimezone(timezone(timedelta(hours=9))) + timedelta(days=1), now) == "2026-11-27 23:30:00 UTC"

@@ -14,6 +14,11 @@ def test_load_names_the_variable_with_wrong_json(desk: Desk) -> None:
     assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
 
 
+def test_load_names_the_key_within_a_section_variable(desk: Desk) -> None:
+    said = desk.refusal(GOOD, ROTATOR_VAULT__AUTH='{"method": "kubernets"}')
+    assert said.startswith("ROTATOR_VAULT__AUTH: method: Input should be 'token', ")
+
+
 @pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
 def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
     desk.monkeypatch.delenv("VAULT_TOKEN")
@@ -131,6 +136,10 @@ def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
         ("ROTATOR_VAULT__AUTH__TOKN", 'unknown key "tokn". Did you mean ROTATOR_VAULT__AUTH__TOKEN?'),
         ("ROTATOR_DEAMON__LISTEN", 'unknown section "deamon". Did you mean ROTATOR_DAEMON__LISTEN?'),
         ("ROTATOR_VAULT_ADDRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
+        ("ROTATOR_VAULT_ADRESS", "is no setting. Did you mean ROTATOR_VAULT__ADDRESS?"),
+        ("ROTATOR_LOGLEVEL", "is no setting. Did you mean ROTATOR_LOG__LEVEL?"),
+        ("ROTATOR_VAULT__AUTH_TOKEN", 'unknown key "auth_token". Did you mean ROTATOR_VAULT__AUTH__TOKEN?'),
+        ("ROTATOR__VAULT__ADDRESS", 'unknown section "_vault". Did you mean ROTATOR_VAULT__ADDRESS?'),
         ("rotator_vault__adress", 'unknown key "adress". Did you mean ROTATOR_VAULT__ADDRESS?'),
         ("ROTATOR_DAEMON__SWEEP", 'unknown key "sweep". Its name is now ROTATOR_DAEMON__RESYNC_INTERVAL.'),
         ("VAULT_ADDR", "is not an address"),

@@ -17,6 +17,10 @@ MISTAKES = {
         VAULT + A + account("b", 'primary = "c"'),
         'account "b": its primary "c" is not configured.',
     ),
+    "a primary with another name": (
+        VAULT + account("main") + account("b", 'primary = "mian"'),
+        'account "b": its primary "mian" is not configured. Did you mean "main"?',
+    ),
     "an account that is its own primary": (
         VAULT + A + account("b", 'primary = "b"'),
         'account "b" cannot be its own primary.',
@@ -104,11 +108,11 @@ MISTAKES = {
     ),
     "a window that is not one": (
         VAULT + A + account("b", 'windows = ["02:00-05:00", "nights"]'),
-        'account "b": windows.1: is not a window such as "mon-fri 02:00-05:00", "sat,sun 00:00-24:00" or "22:00-02:00"',
+        'account "b": windows: entry 2: is not a window such as "mon-fri 02:00-05:00", ',
     ),
     "a default window that is not one": (
         VAULT + DEFAULTS + 'windows = ["nights"]\n' + A + B,
-        "defaults.windows.0: is not a window such as",
+        "defaults.windows: entry 1: is not a window such as",
     ),
     "one window that is not in a list": (
         VAULT + A + account("b", 'windows = "02:00-05:00"'),
@@ -116,11 +120,11 @@ MISTAKES = {
     ),
     "a blackout that is not one": (
         VAULT + A + account("b", 'blackouts = ["christmas"]'),
-        'account "b": blackouts.0: is not a blackout such as',
+        'account "b": blackouts: entry 1: is not a blackout such as',
     ),
     "a blackout on a day that does not exist": (
         VAULT + A + account("b", 'blackouts = ["2027-02-29"]'),
-        'account "b": blackouts.0: has a day that no calendar has.',
+        'account "b": blackouts: entry 1: has a day that no calendar has.',
     ),
     "blackouts all year round": (
         VAULT + A + account("b", 'blackouts = ["01-01/12-31"]'),
@@ -310,7 +314,7 @@ MISTAKES = {
         GOOD + '[account_api]\nca_cert = "/no.pem"\n',
         "account_api.ca_cert: names no file that exists.",
     ),
-    "a CA that is a folder": (VAULT + 'ca_cert = "/"\n' + A, "vault.ca_cert: names no file that exists."),
+    "a CA that is a folder": (VAULT + 'ca_cert = "/"\n' + A, "vault.ca_cert: names no regular file."),
     "a certificate without its key": (
         VAULT + 'client_cert = "c.pem"\n' + A,
         "vault: client_cert and client_key go together.",
@@ -448,3 +452,41 @@ def test_account_names_some_of_many_when_unknown(desk: Desk) -> None:
     settings = desk.load(VAULT + "".join(account(f"n{number:02}") for number in range(25)))
     with pytest.raises(ConfigError, match=r"n09 and 15 more\.$"):
         settings.account("payments")
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "place"),
+    [
+        pytest.param(VAULT + A + account("b", path="apps/a"), {}, ":10", id="repeated path"),
+        pytest.param(VAULT + A + account("b", 'primary = "c"'), {}, ":11", id="primary"),
+        pytest.param(VAULT + A + account("b", path="rotator/journal/b"), {}, ":10", id="path among the journals"),
+        pytest.param(GOOD + '[balance.top_up]\nper_day = 1\ntrx_path = "apps/a"\n', {}, ":13", id="inherited trx_path"),
+        pytest.param(GOOD + '[daemon]\nlease = "5s"\n', {}, ":12", id="lease"),
+        pytest.param(GOOD + '[account_api]\ntimeout = "50s"\n', {}, ":12", id="timeout"),
+        pytest.param(GOOD, {"ROTATOR_DAEMON__LEASE": "5s"}, "ROTATOR_DAEMON__LEASE", id="variable"),
+        pytest.param(VAULT + '[vault.auth]\nmethod = "jwt"\n' + A, {}, ":4", id="method"),
+        pytest.param(
+            VAULT + '[vault.auth]\nmethod = "token"\n' + A,
+            {"ROTATOR_VAULT__AUTH__METHOD": "jwt"},
+            "ROTATOR_VAULT__AUTH__METHOD",
+            id="method in a variable",
+        ),
+        pytest.param(GOOD + '[[account]]\nname = "c"\n', {}, ":11", id="wrong section"),
+    ],
+)
+def test_rule_between_settings_names_line_or_variable(
+    desk: Desk, text: str, environment: dict[str, str], place: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        desk.load(text, **environment)
+    assert str(caught.value).startswith(f"{desk.file}{place}: " if place.startswith(":") else f"{place}: ")
+
+
+def test_empty_file_lacks_each_required_setting(desk: Desk) -> None:
+    desk.monkeypatch.delenv("VAULT_TOKEN")
+    with pytest.raises(ConfigError) as caught:
+        desk.load("", VAULT_ADDR="http://127.0.0.1:8200")
+    assert str(caught.value).splitlines() == [
+        f'{desk.file}: vault.auth: method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.',
+        f"{desk.file}: accounts: is missing.",
+    ]

@@ -29,6 +29,8 @@ def test_read_secret_file_returns_the_line(tmp_path: Path, raw: bytes) -> None:
         (b"'Abcdefgh12'", "The value has quotes around it"),
         (b"Abcdefgh12\nAbcdefgh12\n", "The value has more than one line"),
         (b"Abcdefgh12\x0bx", "The value has more than one line"),
+        (b"Abcdefgh12\0", "The value contains an invisible character"),
+        ("\u200bAbcdefgh12".encode(), "The value contains an invisible character"),
         ("Abcdefgh12".encode("utf-16"), "cannot be read: its text is not UTF-8"),
         (b"A" * (MAX_SECRET_BYTES + 1), "is too big for a secret"),
     ],
@@ -49,6 +51,11 @@ def test_read_secret_file_refuses_endless_files_at_once(tmp_path: Path) -> None:
     for file in (tmp_path / "fifo", Path("/dev/zero"), tmp_path):
         with pytest.raises(ConfigError, match="is not a regular file"):
             read_secret_file(file)
+
+
+def test_one_line_refuses_an_endless_value() -> None:
+    with pytest.raises(ConfigError, match="Standard input: The value is too long for a secret"):
+        one_line("A" * (MAX_SECRET_BYTES + 2), "Standard input")
 
 
 def test_one_line_keeps_a_single_quote() -> None:

@@ -17,7 +17,7 @@ SupplementaryGroups=vault certificates
 """
 # Loads the credentials as systemd does, expands the command's variables, and runs it.
 SYSTEMD_RUN = f"""#!{sys.executable}
-import json, os, pathlib, shutil, subprocess, sys
+import json, os, pathlib, re, shlex, shutil, subprocess, sys
 split = sys.argv.index("--")
 options, command = sys.argv[1:split], sys.argv[split + 1:]
 folder = pathlib.Path(os.environ["FAKE"], "credentials")
@@ -29,9 +29,13 @@ for option in options:
         key, _, source = value.partition(":")
         shutil.copy(os.environ["FAKE"] + source, folder / key)
     elif option.startswith("--property=Environment="):
-        environment.update([value.split("=", 1)])
+        environment.update(word.split("=", 1) for word in shlex.split(value))
+        if not value:
+            environment = {{"CREDENTIALS_DIRECTORY": str(folder)}}
 pathlib.Path(os.environ["FAKE"], "options.json").write_text(json.dumps(options))
-command = [part.replace("${{CREDENTIALS_DIRECTORY}}", str(folder)) for part in command]
+# $$ is a $. A whole word $NAME becomes several, which no part of these commands is.
+known = lambda found: "$" if found[0] == "$$" else environment.get(found[1] or found[2], "")
+command = [re.sub(r"\\$\\$|\\$\\{{(\\w+)\\}}|\\$(\\w+)", known, part) for part in command]
 sys.exit(subprocess.run(command, env=environment).returncode)
 """
 
@@ -92,6 +96,38 @@ def test_rotator_ctl_joins_continued_lines(fake: Path) -> None:
     options = json.loads((fake / "options.json").read_text())
     assert options[-1] == "--property=SystemCallFilter=@system-service    ~@mount"
     assert "--description=rotator adopt two words" in options
+
+
+def test_rotator_ctl_passes_dollars_as_they_are(fake: Path) -> None:
+    done = ctl(fake, "adopt", "$HOME", "a${HOME}b", "50$", "$$")
+    assert done.stdout.splitlines()[-4:] == ["$HOME", "a${HOME}b", "50$", "$$"]
+
+
+def test_rotator_ctl_forgets_variables_that_a_drop_in_resets(fake: Path) -> None:
+    unit = fake / "unit"
+    reset = (
+        'Environment=\nEnvironment=ROTATOR_CONFIG=/x "ROTATOR_VAULT__AUTH__SECRET_ID_FILE=%d/vault-secret-id" A=%%$\n'
+    )
+    unit.write_text(f"{unit.read_text()}[Service]\nEnvironment=OLD=%d/old\n{reset}")
+    done = ctl(fake, "check")
+    assert done.stdout.splitlines() == ["/x", "the secret id", "check"]
+    program = fake / "rotator"
+    program.write_text('#!/bin/sh\necho "$OLD,$A"\n')
+    (fake / "credentials" / "vault-secret-id").unlink()
+    (fake / "credentials").rmdir()
+    assert ctl(fake, "check").stdout == ",%$\n"
+
+
+@pytest.mark.parametrize("line", ["LogsDirectory=%N", "Environment=A=%h/x"])
+def test_rotator_ctl_refuses_specifiers_that_systemd_run_keeps(fake: Path, line: str) -> None:
+    unit = fake / "unit"
+    unit.write_text(f"{unit.read_text()}[Service]\n{line}\n")
+    done = ctl(fake, "check")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"rotator-ctl: only %d in Environment= is expanded. Write the value in place of the specifier: {line}\n"
+    )
+    assert not (fake / "options.json").exists()
 
 
 def test_rotator_ctl_names_a_missing_unit(fake: Path) -> None:

@@ -542,6 +542,15 @@ def test_read_with_a_body_changes_nothing(method: str) -> None:
         assert w.emulator.profile(KEY) == before
 
 
+@pytest.mark.parametrize("token", ["t\xf6k\xe9n", "\u0442\u043e\u043a\u0435\u043d", "voil\xe0"])
+def test_control_token_beyond_ascii_is_accepted_in_utf_8(token: str) -> None:
+    """The last byte of the third one is a blank in Latin-1."""
+    with world(control_token=SecretStr(token)) as w:
+        for sent, status in ((token, 204), (token[:-1], 401)):
+            headers = [(b"Authorization", b"Bearer " + sent.encode())]
+            assert httpx.delete(f"{w.url}/_emulator/faults", headers=headers, trust_env=False).status_code == status
+
+
 def test_emulator_without_control_token_refuses_every_change() -> None:
     with world(control_token=None) as w:
         assert w.client.delete("/_emulator/faults", auth=in_control).status_code == 401

@@ -83,6 +83,21 @@ def test_wrong_id_is_corrected_by_the_right_one() -> None:
     assert world.vault.versions["apps/shop"][-1]["secret_id"] == new
 
 
+def test_repeated_adoption_keeps_ids_given_up_before() -> None:
+    """The user gave `old` up for this value and this id. Another id for it, or another value, begins anew."""
+    world, old, new = two_secrets()
+    adopt(world, NEW, new, retire={old})
+    outcome = adopt(world, NEW, new)
+    assert (outcome.result, outcome.error) == (Result.OK, None)
+    assert world.journal.current is not None
+    assert world.journal.current.foreign_ids == {old}
+    assert adopt(world, NEW, old).reason == "ambiguous"
+    assert old not in world.journal.current.foreign_ids
+    assert adopt(world, OLD, old, replace_working=True).reason == "ambiguous"
+    assert run_for_days(world).reason == "ambiguous"
+    assert set(world.live) == {old, new}
+
+
 def test_rotation_corrects_a_wrong_id_when_room_remains() -> None:
     world, old, new = two_secrets(max_secrets=3)
     outcome = adopt(world, NEW, old)

@@ -125,6 +125,33 @@ def test_setup_refuses_variables_that_widen_a_policy(variable: str, name: str, t
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ROTATOR_PREFIX": "a/../b"}, "'a/../b' is no path: no part of it may be empty, '.' or '..'."),
+        ({"ROTATOR_MOUNT": "kv//x"}, "'kv//x' is no path: no part of it may be empty, '.' or '..'."),
+        ({"ROTATOR_JOURNALS": "j/"}, "'j/' is no path: no part of it may be empty, '.' or '..'."),
+        (
+            {"ROTATOR_PREFIX": "rotator/journal"},
+            "ROTATOR_PREFIX rotator/journal is inside ROTATOR_JOURNALS rotator/journal: consumers could read journals.",
+        ),
+        (
+            {"ROTATOR_PREFIX": "j/sms", "ROTATOR_JOURNALS": "j"},
+            "ROTATOR_PREFIX j/sms is inside ROTATOR_JOURNALS j: consumers could read journals.",
+        ),
+    ],
+)
+def test_setup_refuses_paths_that_reach_journals(variables: dict[str, str], said: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [FILES / "setup.sh", "main"],
+        env={"VAULT_CLI": str(tmp_path / "missing"), "PATH": os.environ["PATH"]} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, f"setup.sh: {said} Nothing was changed.\n")
+
+
 def test_documentation_lists_every_variable_of_setup() -> None:
     page = (FILES.parents[1] / "docs" / "vault-setup.md").read_text()
     used = set(re.findall(r"\$\{([A-Z_]+):-", (FILES / "setup.sh").read_text()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
+from rotator.core.failures import Code
 from rotator.core.protocol import Phase, RequestKind
 from rotator.monitoring import AccountStatus, BalanceStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
 from rotator.web import App, serving
@@ -56,6 +57,9 @@ AMBIGUOUS = account(
 STUCK = account("otp.us", attempts=7, next_attempt_at=now() + timedelta(minutes=50), last_error=REFUSED)
 RETRIED = account(
     "retried", attempts=1, next_attempt_at=now() + timedelta(minutes=2), phase=Phase.PREPARED, last_error="No answer."
+)
+UNADOPTED = replace(
+    RETRIED, name="new", failure=Code.NOT_ADOPTED, last_error="Nothing is published yet. Run: rotator adopt new."
 )
 OVERDUE = account("late", due_at=now() - timedelta(hours=5))
 OVERLAP = account(
@@ -140,6 +144,7 @@ HEADLINES: dict[str, tuple[tuple[AccountStatus, ...], dict[str, Any], str, str]]
     "persons": ((*WELL, AMBIGUOUS, STUCK), {}, "trouble", "2 accounts need a person: odd, otp.us"),
     "a person": ((*WELL, AMBIGUOUS, RETRIED), {}, "trouble", "1 account needs a person: odd"),
     "retried": ((*WELL, RETRIED), {}, "watch", "1 account failed and is tried again by itself: retried"),
+    "not adopted": ((*WELL, UNADOPTED, RETRIED), {}, "trouble", "1 account needs a person: new"),
     "overdue": ((*WELL, OVERDUE), {}, "watch", "1 account is overdue: late"),
     "nothing yet": ((PENDING,), {}, "watch", "No account is adopted yet"),
     "circuit breaker": (

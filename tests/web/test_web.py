@@ -1,5 +1,7 @@
 """The daemon's HTTP side over real sockets: what it answers, what it refuses, how it starts and stops."""
 
+import asyncio
+import errno
 import gzip
 import json
 import logging
@@ -7,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
@@ -23,6 +25,8 @@ from rotator.core.protocol import Phase, RequestKind
 from rotator.errors import ConfigError
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, RequestStatus, RetiringStatus
 from rotator.web import App, Limits, Request, Response, serving
+from rotator.web.answers import Answer
+from rotator.web.rendering import OverloadedError, SharedRendering
 from testkit.cluster import PATIENCE, at_best, eventually
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
@@ -238,6 +242,65 @@ def test_rendering_is_skipped_for_clients_that_have_gone() -> None:
         assert first.result().status_code == 200
         assert httpx.get(f"http://{address}/healthz", timeout=PATIENCE).status_code == 200
     assert slow.count == 1
+
+
+def half_closed(address: str, *paths: str) -> socket.socket:
+    """A client that sends its requests, closes its sending side, and can still read."""
+    client = connect(address)
+    client.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths))
+    client.shutdown(socket.SHUT_WR)
+    return client
+
+
+def all_of(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+def test_client_that_closed_its_sending_side_is_answered() -> None:
+    slow = Slow()
+    with serving(app(slow.tell), "127.0.0.1:0") as address:
+        with closing(half_closed(address, "/metrics", "/healthz", "/metrics", "/healthz")) as client:
+            assert slow.calls.acquire(timeout=PATIENCE)
+            slow.go_on.set()
+            answers = all_of(client)
+        with closing(half_closed(address, "/healthz")) as client:
+            assert all_of(client).count(b"HTTP/1.1 200 OK") == 1
+        with closing(connect(address)) as client:
+            client.sendall(b"GET /healthz HT")
+            client.shutdown(socket.SHUT_WR)
+            assert all_of(client) == b""
+    assert answers.count(b"HTTP/1.1 200 OK") == 4
+    assert answers.endswith(b'{"status":"alive"}')
+
+
+def test_old_client_gets_no_interim_response() -> None:
+    slow = Slow()
+    with serving(app(slow.tell), "127.0.0.1:0") as address, closing(connect(address)) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        assert slow.calls.acquire(timeout=PATIENCE)
+        slow.go_on.set()
+        assert all_of(client).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_bound_counts_requests_of_one_moment() -> None:
+    """Requests that the server reads in one step are counted one by one, not when their tasks begin."""
+
+    async def ask() -> list[str]:
+        lock = asyncio.Lock()
+        rendering = SharedRendering(
+            lambda: Answer(b"x", "text/plain"), renderers=lock, reuse=timedelta(), max_waiting=2
+        )
+        found: list[Answer | Awaitable[Answer] | None] = []
+        async with lock:
+            for _ in range(4):
+                try:
+                    found.append(rendering.get(Request("GET", "/metrics", {})))
+                except OverloadedError:
+                    found.append(None)
+        return [str((await one).body) if isinstance(one, asyncio.Future) else "503" for one in found]
+
+    assert asyncio.run(ask()) == ["b'x'", "b'x'", "503", "503"]
 
 
 def test_clients_beyond_the_bound_get_503() -> None:
@@ -502,6 +565,19 @@ def test_foreign_address_is_one_line() -> None:
     nowhere = serving(App(lambda: CALM, Metrics()), "192.0.2.1:80")
     with pytest.raises(ConfigError, match=r"Cannot listen on 192\.0\.2\.1:80"), nowhere:
         pass
+
+
+def test_server_without_files_for_its_loop_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("asyncio.events.new_event_loop", refuse)
+    with pytest.raises(ConfigError) as caught, serving(App(lambda: CALM, Metrics()), "127.0.0.1:0"):
+        pass
+    assert str(caught.value) == (
+        "Cannot listen on 127.0.0.1:0: Too many open files. Raise the limit of open files (ulimit -n, LimitNOFILE)."
+    )
+    assert not [thread for thread in threading.enumerate() if thread.name == "web"]
 
 
 def test_server_stops_at_once_when_clients_are_connected(caplog: pytest.LogCaptureFixture) -> None:

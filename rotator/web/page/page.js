@@ -7,6 +7,8 @@ const ROWS = 60; // are shown at once, and so many more when the end comes near
 const DAYS = 30;
 const DAY = 86_400_000;
 const STUBBORN = 3; // failed runs after which it will not go away by itself
+// Failure codes that a retry does not end: they name a command that a person has to run.
+const NEED_A_PERSON = new Set(["not_adopted", "foreign_document", "foreign_journal", "journal_lost", "journal_newer"]);
 const NAMED = 3; // troubled accounts that the headline tells in full
 
 const STATES = {
@@ -191,7 +193,7 @@ function verdict() {
     return { mood: "gone", headline: "The daemon does not answer", notes: [sentence(silence), "This page goes on asking."], cases: [] };
   }
   const failing = is("failing");
-  const stuck = [...is("ambiguous"), ...failing.filter((account) => account.attempts >= STUBBORN || account.retry === null)];
+  const stuck = [...is("ambiguous"), ...failing.filter((account) => account.attempts >= STUBBORN || account.retry === null || NEED_A_PERSON.has(account.failure))];
   const retried = failing.filter((account) => !stuck.includes(account));
   const overdue = is("overdue");
   const disabled = is("disabled").length;
