@@ -23,12 +23,6 @@ class ProviderAccess:
         self._provider = provider
         self._primary: Credentials | None = None
 
-    def rebound(self, state: AccountState) -> "ProviderAccess":
-        """Return the same for a copy of the state."""
-        copied = ProviderAccess(state, self._provider)
-        copied._primary = self._primary
-        return copied
-
     def credentials(self, using: Credential) -> Credentials:
         """Return what a request authenticates with."""
         if using is Credential.PRIMARY:

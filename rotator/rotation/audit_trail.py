@@ -31,12 +31,6 @@ class AuditTrail:
         self._state = state
         self._generated: tuple[SecretStr, str | None] | None = None
 
-    def rebound(self, state: AccountState) -> "AuditTrail":
-        """Return the same for a copy of the state."""
-        copied = AuditTrail(self._log, state)
-        copied._generated = self._generated
-        return copied
-
     def entry(self, act: Act, *, journal: Journal | None = None, **known: Any) -> Entry:
         """Return the entry for an act of this run."""
         state = self._state

@@ -38,12 +38,6 @@ class Creation:
         self._waiting = waiting
         self._noted = False
 
-    def rebound(self, state: AccountState, access: ProviderAccess, trail: AuditTrail, waiting: Waiting) -> "Creation":
-        """Return the same for a copy of the state."""
-        copied = Creation(state, self._provider, access, trail, waiting)
-        copied._noted = self._noted
-        return copied
-
     def prepare(self, trigger: Trigger) -> None:
         """Generate a candidate and write it into the journal, before the provider knows it.
 

@@ -60,15 +60,6 @@ class Executor:
         self._creation = Creation(state, provider, self.access, trail, waiting)
         self._revocation = Revocation(state, provider, self.access, trail)
 
-    def rebound(self, state: AccountState, waiting: Waiting) -> "Executor":
-        """Return the same for a copy of the state."""
-        copied = Executor(state, self.provider, self.trail.rebound(state), waiting)
-        copied.access = self.access.rebound(state)
-        copied._creation = self._creation.rebound(state, copied.access, copied.trail, waiting)
-        copied._revocation = Revocation(state, self.provider, copied.access, copied.trail)
-        copied._revocation.done = self._revocation.done
-        return copied
-
     @property
     def revoked(self) -> tuple[str, ...]:
         """The ids that this run revoked."""

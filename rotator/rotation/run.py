@@ -1,10 +1,8 @@
 """One run over one account: ask the protocol, do what it says, ask again."""
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Self
 
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
@@ -86,15 +84,6 @@ class Rotation:
         self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0
         self.conflicts_in_a_row = 0
-
-    def snapshot(self) -> Self:
-        """Return a copy that continues on its own."""
-        copied = copy(self)
-        copied.state = self.state.snapshot()
-        copied.waiting = self.waiting.rebound(copied.state)
-        copied.executor = self.executor.rebound(copied.state, copied.waiting)
-        copied._ending = Ending(copied.state, copied.executor)
-        return copied
 
     @property
     def policy(self) -> Policy:

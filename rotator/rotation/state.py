@@ -1,7 +1,6 @@
 """State of a run: the journal, the published document, and the observations at the provider."""
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -73,10 +72,6 @@ class AccountState:
         self.document = Document(version=0, data=None)
         self.seen = Observation(Published())
         self.is_observed = False
-
-    def snapshot(self) -> "AccountState":
-        """Return a copy that changes on its own. Everything that a state contains is immutable."""
-        return copy(self)
 
     @property
     def journal_path(self) -> str:

@@ -50,13 +50,6 @@ class Waiting:
         self._paused: set[Awaited] = set()
         self._logged: set[tuple[Awaited, datetime]] = set()
 
-    def rebound(self, state: AccountState) -> "Waiting":
-        """Return the same for a copy of the state."""
-        copied = Waiting(state, self.wait, self._until)
-        copied._limits = self._limits
-        copied._paused, copied._logged = set(self._paused), set(self._logged)
-        return copied
-
     def for_moment(self, delay: timedelta) -> None:
         """Wait.
 
