@@ -26,14 +26,13 @@ import structlog
 
 from rotator import __version__
 from rotator.config import Settings
-from rotator.daemon.descriptions import summarize
 from rotator.daemon.facts import ClockStepped, Due, SettingsLoaded, Stopping
 from rotator.daemon.inbox import Inbox
 from rotator.daemon.job_queue import JobQueue
 from rotator.daemon.registry import Registry
 from rotator.daemon.reload import NAMES, Configuration
 from rotator.daemon.signals import Signals
-from rotator.daemon.systemd import Systemd
+from rotator.daemon.systemd import Systemd, summarize
 from rotator.daemon.vault_monitor import VaultMonitor
 from rotator.daemon.workers import Workers
 from rotator.fleet import Shard

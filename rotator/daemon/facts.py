@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from rotator.core.balance import Reading, TopUp, Withheld
 from rotator.core.protocol import Journal
-from rotator.daemon.work import LoadJournal, Look, ReadBalance, Resync, Run, TopUpBalance, Work
+from rotator.daemon.work import LoadJournal, Look, ReadBalance, Run, TopUpBalance, Work
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
 from rotator.rotation import Outcome
@@ -94,8 +94,6 @@ class LookFailed:
 @dataclass(frozen=True, slots=True)
 class ResyncEnded:
     """The resync is done with its accounts."""
-
-    work: Resync
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,11 +64,17 @@ class Planning:
 
 
 class Jobs(Protocol):
-    """The part of job_queue.JobQueue that the planner needs."""
+    """The part of job_queue.JobQueue that the registry's thread needs."""
 
     def set(self, name: str, at: datetime) -> None: ...
 
     def cancel(self, name: str) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def wake_up(self) -> None: ...
 
 
 class Planner:

@@ -1,10 +1,12 @@
-"""One run of an account."""
+"""Runs an account, or only reads its journal."""
 
 import time
 from collections.abc import Callable
 
-from rotator.daemon.facts import JournalWritten, RunEnded
-from rotator.daemon.work import Run
+from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
+from rotator.daemon.work import LoadJournal, Run
+from rotator.documents.journal import parse_journal
+from rotator.errors import RotatorError
 
 
 def reconcile(work: Run, send: Callable[[JournalWritten], None], worker_is_wanted: Callable[[], bool]) -> RunEnded:
@@ -27,3 +29,13 @@ def reconcile(work: Run, send: Callable[[JournalWritten], None], worker_is_wante
     started = time.monotonic()
     outcome = target.fleet.guarded(target.name, rotation.run)
     return RunEnded(work, outcome, time.monotonic() - started)
+
+
+def load_journal(work: LoadJournal) -> JournalLoaded | JournalUnreadable:
+    """Read an account's journal."""
+    fleet = work.target.fleet
+    try:
+        journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(work.target.account)))
+    except RotatorError as error:
+        return JournalUnreadable(work, error)
+    return JournalLoaded(work, journal)

@@ -8,16 +8,14 @@ the account's documents elsewhere meanwhile, the fact says nothing about them.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
 from rotator import __version__
 from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
-from rotator.daemon.admission import Admission
+from rotator.daemon.admission import Admission, describe_breaker
 from rotator.daemon.background import Background
 from rotator.daemon.balance_monitor import BalanceMonitor
-from rotator.daemon.descriptions import describe_breaker, log_other_instance
 from rotator.daemon.facts import (
     BalanceRead,
     BellRung,
@@ -40,7 +38,7 @@ from rotator.daemon.facts import (
 )
 from rotator.daemon.planner import Jobs, Planner
 from rotator.daemon.records import Records
-from rotator.daemon.resync import after_look
+from rotator.daemon.resync import after_look, log_other_instance
 from rotator.daemon.runs import Runs
 from rotator.daemon.work import LoadJournal, Run, Work, place
 from rotator.errors import Blame, RotatorError
@@ -51,16 +49,6 @@ from rotator.monitoring import FleetStatus, Metrics
 LOST_AFTER = timedelta(minutes=2)
 
 _log = structlog.get_logger()
-
-
-class PausableJobs(Jobs, Protocol):
-    """The part of job_queue.JobQueue that the registry needs."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def wake_up(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +86,7 @@ class Registry:
     def __init__(
         self,
         fleet: Fleet,
-        jobs: PausableJobs,
+        jobs: Jobs,
         submit: Callable[[Work], None],
         metrics: Metrics,
         check_vault: Callable[[], None],

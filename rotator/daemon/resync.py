@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from rotator.core.protocol import Published, is_recorded
+from rotator.core.protocol import Journal, Published, is_recorded
 from rotator.core.protocol.documents import expires_soon
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
 from rotator.daemon.work import Look, Resync
 from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
+from rotator.monitoring import describe, state
 
 # How many accounts one resync looks at, those first that were not for longest: the cost of a large fleet at rest.
 RESYNC_ACCOUNTS = 300
@@ -41,7 +42,7 @@ def resync(
         if not may_go_on():
             break
         send(look(each))
-    return ResyncEnded(work)
+    return ResyncEnded()
 
 
 def look(work: Look) -> DocumentSeen | LookFailed:
@@ -73,3 +74,15 @@ def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> Acco
         _log.warning("account.changed_by_hand", account=record.name, version=document.version)
         record = replace(record, tried_at=LONG_AGO, retry=record.retry.without_error())
     return record.seen(journal, now)
+
+
+def log_other_instance(before: AccountRecord, after: Journal | None, now: datetime) -> None:
+    """Log that another instance changed an account, if it did more than acquire or release the lease."""
+    if before.journal is None or after is None or _content(before.journal) == _content(after):
+        return
+    shown = state(describe(before.settings, after), now)
+    _log.info("account.changed_elsewhere", account=before.name, state=shown.value, secret_id=after.current_id)
+
+
+def _content(journal: Journal) -> tuple[object, ...]:
+    return journal.phase, journal.current_id, journal.published_version, journal.retiring_ids, journal.request

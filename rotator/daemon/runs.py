@@ -9,10 +9,10 @@ import structlog
 from rotator.config import format_duration
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import Admission, Situation
-from rotator.daemon.descriptions import log_breaker, log_other_instance
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.planner import Planner
 from rotator.daemon.records import Records
+from rotator.daemon.resync import log_other_instance
 from rotator.daemon.timing import Timing
 from rotator.daemon.work import AccountWork, LoadJournal, Run, RunControl, Target
 from rotator.daemon.work_queue import WorkQueue
@@ -232,9 +232,7 @@ class Runs:
         if (target.fleet.provider, target.fleet.vault) != servers:
             self.admission.without_result(target.name)
             return
-        before = self.admission.breaker
         self.admission.after_run(outcome, now)
-        log_breaker(before, self.admission.breaker)
 
     def _deferred(self, record: AccountRecord, blame: Blame | None, now: datetime) -> AccountRecord | None:
         """Return the record if only Vault made a run or a read fail; None if that counts as a failure."""

@@ -8,8 +8,7 @@ import structlog
 
 from rotator.daemon.balance_monitor import read_balance, top_up
 from rotator.daemon.facts import Fact, WorkBroke
-from rotator.daemon.journal_loader import load_journal
-from rotator.daemon.reconciler import reconcile
+from rotator.daemon.reconciler import load_journal, reconcile
 from rotator.daemon.resync import resync
 from rotator.daemon.work import LoadJournal, ReadBalance, Resync, Run, TopUpBalance, Work
 from rotator.fleet import log_mistake

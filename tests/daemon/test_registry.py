@@ -538,7 +538,7 @@ def test_document_changed_by_hand_is_tried_at_once(bench: Bench) -> None:
     for _ in range(2):
         bench.advance(MINUTE)
         resync = bench.take_one(Resync)
-        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, expires=False), ResyncEnded(resync))
+        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, expires=False), ResyncEnded())
     bench.advance()
     assert bench.running() == ["a"], "once, however often it is seen"
 
@@ -563,7 +563,7 @@ def test_failed_look_waits_for_its_next_turn(bench: Bench) -> None:
     bench.load(a=rotated())
     bench.advance(MINUTE)
     resync, checks = bench.take_one(Resync), bench.checks
-    bench.feed(LookFailed(resync.looks[0], SEALED), ResyncEnded(resync))
+    bench.feed(LookFailed(resync.looks[0], SEALED), ResyncEnded())
     assert bench.record("a").looked_at == bench.now
     assert bench.checks == checks + 1
 
@@ -575,8 +575,8 @@ def test_lost_job_is_set_again(bench: Bench) -> None:
     bench.jobs.at.clear()
     bench.advance(10 * SECOND + LOST_AFTER / 2)
     assert bench.jobs.at == {}
-    for resync in bench.take(Resync):
-        bench.feed(ResyncEnded(resync))
+    for _ in bench.take(Resync):
+        bench.feed(ResyncEnded())
     bench.advance(LOST_AFTER)
     assert bench.jobs.at["a"] == bench.now + SHORTEST_PAUSE
     assert bench.count("rotator_jobs_missed_total") == 1

@@ -52,7 +52,7 @@ def test_internal_error_of_work_is_answered_and_counted(bench: Bench) -> None:
     fact = facts.get(timeout=20)
     made.shut_down()
     assert isinstance(fact, WorkBroke)
-    assert (fact.work, "journal_loader.py" in fact.place) == (work, True)
+    assert (fact.work, "reconciler.py" in fact.place) == (work, True)
     assert bench.count("rotator_internal_errors_total") == 1
 
 
