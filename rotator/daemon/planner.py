@@ -64,7 +64,7 @@ class Planning:
 
 
 class Jobs(Protocol):
-    """The part of job_queue.JobQueue that the registry's thread needs."""
+    """The part of scheduler.Scheduler that the registry's thread needs."""
 
     def set(self, name: str, at: datetime) -> None: ...
 

@@ -31,16 +31,16 @@ from rotator.daemon.facts import (
     RunEnded,
     SettingsLoaded,
     Stopping,
+    TaskBroke,
     Tick,
     TopUpEnded,
     VaultStateChanged,
-    WorkBroke,
 )
 from rotator.daemon.planner import Jobs, Planner
-from rotator.daemon.records import Records
+from rotator.daemon.record_store import RecordStore
 from rotator.daemon.resync import after_look, log_other_instance
 from rotator.daemon.runs import Runs
-from rotator.daemon.work import LoadJournal, Run, Work, place
+from rotator.daemon.tasks import LoadJournal, Run, Task, place
 from rotator.errors import Blame, RotatorError
 from rotator.fleet import Fleet, Shard
 from rotator.monitoring import FleetStatus, Metrics
@@ -76,7 +76,7 @@ class Registry:
     Args:
         fleet: The configuration and the two servers.
         jobs: Reports accounts when their jobs are due.
-        submit: Hands work to a worker. One fact at the end answers each work, in any order.
+        submit: Hands a task to a worker. One fact at the end answers each task, in any order.
         metrics: Counts.
         check_vault: Has Vault asked soon.
         now: The time of the start.
@@ -87,7 +87,7 @@ class Registry:
         self,
         fleet: Fleet,
         jobs: Jobs,
-        submit: Callable[[Work], None],
+        submit: Callable[[Task], None],
         metrics: Metrics,
         check_vault: Callable[[], None],
         *,
@@ -101,7 +101,7 @@ class Registry:
         self._shard = shard
         self._started_at = now
         self._balances = BalanceMonitor(metrics)
-        self._records = Records(shard, self._balances)
+        self._records = RecordStore(shard, self._balances)
         self._background = Background(self._records, self._balances, submit, check_vault)
         self._planner = Planner(jobs, metrics.not_planned)
         self._runs = Runs(
@@ -151,7 +151,7 @@ class Registry:
                 self._background.after_reading(fact, now)
             case TopUpEnded():
                 self._background.after_top_up(fact, now)
-            case WorkBroke():
+            case TaskBroke():
                 self._recover(fact, now)
             case VaultStateChanged():
                 self._judge_vault(fact, now)
@@ -299,14 +299,14 @@ class Registry:
 
     def _seen(self, fact: DocumentSeen | LookFailed) -> AccountRecord | None:
         """Return the record that a look is about; None if a run or a reload knows better."""
-        look = fact.work
+        look = fact.task
         record = self._runs.current(look.target)
         if record is None or self._runs.queue.is_running(record.name) or record.looked_at != look.looked_at:
             return None
         return record
 
-    def _recover(self, fact: WorkBroke, now: datetime) -> None:
-        if isinstance(fact.work, Run | LoadJournal):
-            self._runs.recover(fact.work, fact.place, now)
+    def _recover(self, fact: TaskBroke, now: datetime) -> None:
+        if isinstance(fact.task, Run | LoadJournal):
+            self._runs.recover(fact.task, fact.place, now)
             return
-        self._background.recover(fact.work, now)
+        self._background.recover(fact.task, now)

@@ -11,7 +11,7 @@ from rotator.core.protocol import Journal, Published, is_recorded
 from rotator.core.protocol.documents import expires_soon
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
-from rotator.daemon.work import Look, Resync
+from rotator.daemon.tasks import Look, Resync
 from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
 from rotator.monitoring import describe, state
@@ -29,25 +29,25 @@ def longest_unseen(records: Iterable[AccountRecord]) -> list[AccountRecord]:
 
 
 def resync(
-    work: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
+    task: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
 ) -> ResyncEnded:
     """Look at accounts.
 
     Args:
-        work: The accounts.
+        task: The accounts.
         send: Gets what was seen.
         may_go_on: Whether to look at one more.
     """
-    for each in work.looks:
+    for each in task.looks:
         if not may_go_on():
             break
         send(look(each))
     return ResyncEnded()
 
 
-def look(work: Look) -> DocumentSeen | LookFailed:
+def look(task: Look) -> DocumentSeen | LookFailed:
     """Read an account's documents."""
-    account, fleet = work.target.account, work.target.fleet
+    account, fleet = task.target.account, task.target.fleet
     try:
         # In this order what another instance publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(account.path)
@@ -56,11 +56,11 @@ def look(work: Look) -> DocumentSeen | LookFailed:
         if document.version < journal.published_version:
             document = fleet.vault.read(account.path)
     except RotatorError as error:
-        return LookFailed(work, error)
+        return LookFailed(task, error)
     now = datetime.now(UTC)
     both = (document, journal_document)
     expires = any(expires_soon(one.created, one.expires_at, one.read_at or now) for one in both)
-    return DocumentSeen(work, document, journal, expires)
+    return DocumentSeen(task, document, journal, expires)
 
 
 def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> AccountRecord:

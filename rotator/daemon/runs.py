@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 import structlog
 
 from rotator.config import format_duration
+from rotator.daemon.account_queue import AccountQueue
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import Admission, Situation
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.planner import Planner
-from rotator.daemon.records import Records
+from rotator.daemon.record_store import RecordStore
 from rotator.daemon.resync import log_other_instance
+from rotator.daemon.tasks import AccountTask, LoadJournal, Run, RunControl, Target
 from rotator.daemon.timing import Timing
-from rotator.daemon.work import AccountWork, LoadJournal, Run, RunControl, Target
-from rotator.daemon.work_queue import WorkQueue
 from rotator.errors import Blame, Code
 from rotator.fleet import Fleet, Request, Wanted, log_mistake
 from rotator.monitoring import VAULT_UNAVAILABLE, Metrics
@@ -31,7 +31,7 @@ class Runs:
         fleet: The configuration and the two servers.
         records: The account records.
         planner: Sets the jobs.
-        submit: Hands work to a worker.
+        submit: Hands a task to a worker.
         metrics: Counts.
         check_vault: Has Vault asked soon.
         now: The time of the start.
@@ -46,9 +46,9 @@ class Runs:
     def __init__(
         self,
         fleet: Fleet,
-        records: Records,
+        records: RecordStore,
         planner: Planner,
-        submit: Callable[[AccountWork], None],
+        submit: Callable[[AccountTask], None],
         *,
         metrics: Metrics,
         check_vault: Callable[[], None],
@@ -62,7 +62,7 @@ class Runs:
         self._check_vault = check_vault
         self._controls: dict[str, RunControl] = {}
         self.admission = Admission(fleet.settings, now)
-        self.queue = WorkQueue(fleet.settings.daemon.concurrency)
+        self.queue = AccountQueue(fleet.settings.daemon.concurrency)
         self.vault_is_available = False
         self.stopping = False
         self.load_settings(fleet)
@@ -183,16 +183,16 @@ class Runs:
                 case RunEnded():
                     self._end_run(fact, now)
         finally:  # even after an error: otherwise the account would count as running and never run again
-            self._finish(fact.work.target.name, now)
+            self._finish(fact.task.target.name, now)
 
     def _load_journal(self, fact: JournalLoaded, now: datetime) -> None:
-        record = self.current(fact.work.target)
+        record = self.current(fact.task.target)
         if record is not None:
             log_other_instance(record, fact.journal, now)
             self._records.put(record.loaded(fact.journal, now))
 
     def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
-        record, error = self.current(fact.work.target), fact.error
+        record, error = self.current(fact.task.target), fact.error
         if record is None:
             return
         record = replace(record, reload=record.journal is not None)
@@ -204,14 +204,14 @@ class Runs:
 
     def follow_run(self, fact: JournalWritten) -> None:
         """Show how far a run is."""
-        record = self.current(fact.work.target)
+        record = self.current(fact.task.target)
         if record is not None:
             record = record.with_journal(fact.journal)
             self._records.put(record)
             self._records.show(record)
 
     def _end_run(self, fact: RunEnded, now: datetime) -> None:
-        target, outcome = fact.work.target, fact.outcome
+        target, outcome = fact.task.target, fact.outcome
         record = self._records.get(target.name)
         deferred = self._deferred(record, outcome.blame, now) if record is not None else None
         if deferred is not None:
@@ -224,7 +224,7 @@ class Runs:
         record = self._records.get(target.name)
         if record is not None:
             is_elsewhere = self.current(target) is None
-            self._records.put(_after_outcome(record, fact.work, outcome, now, is_elsewhere=is_elsewhere))
+            self._records.put(_after_outcome(record, fact.task, outcome, now, is_elsewhere=is_elsewhere))
 
     def _judge(self, target: Target, outcome: Outcome, now: datetime) -> None:
         """Take in what an outcome shows about other accounts: nothing if a reload replaced the servers."""
@@ -241,12 +241,12 @@ class Runs:
         self._check_vault()
         return record.deferred_by_vault(now, available=self.vault_is_available)
 
-    def recover(self, work: AccountWork, place: str, now: datetime) -> None:
+    def recover(self, task: AccountTask, place: str, now: datetime) -> None:
         """Take in that an internal error ended the work on an account."""
-        if isinstance(work, Run):
-            self._break(work.target.name, "An internal error ended the run. See the log", now)
+        if isinstance(task, Run):
+            self._break(task.target.name, "An internal error ended the run. See the log", now)
         else:
-            self._break(work.target.name, f"An internal error at {place}", now, reload=True)
+            self._break(task.target.name, f"An internal error at {place}", now, reload=True)
 
     def _break(self, name: str, error: str, now: datetime, *, reload: bool = False) -> None:
         record = self._records.get(name)
@@ -275,12 +275,12 @@ class Runs:
 
 
 def _after_outcome(
-    record: AccountRecord, work: Run, outcome: Outcome, now: datetime, *, is_elsewhere: bool
+    record: AccountRecord, task: Run, outcome: Outcome, now: datetime, *, is_elsewhere: bool
 ) -> AccountRecord:
     if is_elsewhere:
         return replace(record, journal=None)  # its documents are at another place now: they are still to be read
     log_other_instance(record, outcome.journal, now)  # every journal that the run wrote is in the record
-    if record.settings == work.target.account:
+    if record.settings == task.target.account:
         return record.after_run(outcome, now)
     # The next run, with today's settings, shows the rest.
     return record.with_journal(outcome.journal or record.journal)

@@ -22,12 +22,12 @@ from rotator.daemon.facts import (
     LookFailed,
     ResyncEnded,
     Stopping,
+    TaskBroke,
     Tick,
     VaultStateChanged,
-    WorkBroke,
 )
 from rotator.daemon.registry import LOST_AFTER
-from rotator.daemon.work import LoadJournal, ReadBalance, Resync, Run
+from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, Run
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Wanted
 from rotator.rotation import Outcome
@@ -46,9 +46,9 @@ class Unreadable(RotatorError):
 
 def run_of(bench: Bench, name: str) -> Run:
     """Return the run of an account that was handed out, and leave the others."""
-    [work] = [work for work in bench.submitted if isinstance(work, Run) and work.target.name == name]
-    bench.submitted.remove(work)
-    return work
+    [task] = [task for task in bench.submitted if isinstance(task, Run) and task.target.name == name]
+    bench.submitted.remove(task)
+    return task
 
 
 # --- the start ---------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_start_does_nothing_until_vault_is_available(bench: Bench) -> None:
     assert bench.submitted == []
     assert bench.status.not_ready == "Vault was not asked yet"
     bench.available()
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["a", "b"]
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["a", "b"]
     assert bench.status.not_ready == "2 of 2 journals were not read yet"
 
 
@@ -209,7 +209,7 @@ def test_internal_error_of_a_run_is_retried_later(bench: Bench) -> None:
     bench.advance(SECOND)
     run = bench.take_one(Run)
     assert bench.probe() == "a"
-    bench.feed(WorkBroke(run, "somewhere"))
+    bench.feed(TaskBroke(run, "somewhere"))
     assert bench.account("a").failure is Code.INTERNAL_ERROR
     assert bench.probe() is None
     bench.advance(SECOND)
@@ -221,7 +221,7 @@ def test_internal_error_of_a_run_is_retried_later(bench: Bench) -> None:
 def test_internal_error_of_a_load_is_retried_later(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
-    bench.feed(WorkBroke(bench.take_one(LoadJournal), "somewhere"))
+    bench.feed(TaskBroke(bench.take_one(LoadJournal), "somewhere"))
     assert bench.account("a").failure is Code.INTERNAL_ERROR
     bench.advance(MINUTE)
     assert len(bench.take(LoadJournal)) == 1
@@ -366,7 +366,7 @@ def test_bell_for_all_reads_every_journal_again(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.load(a=rotated(), b=rotated())
     bench.feed(BellRung(None))
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["a", "b"]
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["a", "b"]
 
 
 def test_bell_during_a_run_leads_to_another_run(bench: Bench) -> None:
@@ -625,7 +625,7 @@ def test_added_account_is_read_and_removed_one_forgotten(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
     bench.reload("b", **CALM)
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["b"]
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["b"]
     assert list(bench.registry.records) == ["b"]
     assert bench.jobs.at == {}
 

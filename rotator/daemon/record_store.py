@@ -15,7 +15,7 @@ from rotator.fleet import Shard
 from rotator.monitoring import AccountStatus, describe
 
 
-class Records:
+class RecordStore:
     """The records by account name, in the order of the configuration. Used by the registry's thread only.
 
     Args:
