@@ -6,7 +6,7 @@ from rotator.core.protocol import Credential
 from rotator.documents.published import parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
 

@@ -11,7 +11,7 @@ from rotator.logs import register_secret
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 from rotator.rotation.waiting import Waiting
 from rotator.vault import VaultError

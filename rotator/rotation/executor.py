@@ -32,7 +32,7 @@ from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.creation import Creation
 from rotator.rotation.errors import RotationError
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.publisher import Publisher
 from rotator.rotation.restoration import Restoration
 from rotator.rotation.revocation import Revocation

@@ -6,7 +6,7 @@ from rotator.errors import Code
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
 

@@ -26,7 +26,7 @@ from rotator.rotation.continuation import continuation
 from rotator.rotation.ending import Ending
 from rotator.rotation.errors import ContentionError, StoppedError
 from rotator.rotation.executor import Executor
-from rotator.rotation.ports import Clock, Provider, Store, Waiter
+from rotator.rotation.interfaces import Clock, Provider, Store, Waiter
 from rotator.rotation.state import AccountState, MakeRequest
 from rotator.rotation.waiting import Waiting, stopped
 from rotator.vault import CasConflict

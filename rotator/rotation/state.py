@@ -24,7 +24,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
-from rotator.rotation.ports import Clock, Store
+from rotator.rotation.interfaces import Clock, Store
 from rotator.vault import Document
 
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.

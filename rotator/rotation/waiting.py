@@ -11,7 +11,7 @@ from rotator.documents.published import format_instant
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
 from rotator.rotation.errors import StoppedError
-from rotator.rotation.ports import Waiter
+from rotator.rotation.interfaces import Waiter
 from rotator.rotation.state import AccountState
 
 # Every run waits for a rate limit that ends this soon, a limited number of times.

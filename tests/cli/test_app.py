@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from rotator.cli.app import app
-from tests.cli.payments import Here, Payments, commands, everything, here, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, commands, everything, here, payments, said  # noqa: F401
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from testkit.cluster import Cluster
-from tests.cli.payments import (  # noqa: F401
+from tests.cli.harness import (  # noqa: F401
     CHANGING,
     STANZA,
     Here,

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rotator.core.scheduling import Blackout, Schedule, Window
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, B, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, B, ConfigFile, account
 
 
-def test_load_applies_the_documented_defaults(desk: Desk) -> None:
+def test_load_applies_the_documented_defaults(desk: ConfigFile) -> None:
     settings = desk.load(GOOD)
     first = settings.account("a")
     assert (first.every, first.grace) == (timedelta(days=30), timedelta(hours=24))
@@ -20,7 +20,7 @@ def test_load_applies_the_documented_defaults(desk: Desk) -> None:
     assert settings.vault.auth.token.get_secret_value() == CANARY
 
 
-def test_account_overrides_the_defaults(desk: Desk) -> None:
+def test_account_overrides_the_defaults(desk: ConfigFile) -> None:
     settings = desk.load(
         VAULT + DEFAULTS + 'every = "7d"\ngrace = "1h"\nfields = {api_secret = "SECRET"}\n' + A
         + account("b", 'grace = "2h"', 'fields = {api_secret = "OTHER"}')
@@ -30,7 +30,7 @@ def test_account_overrides_the_defaults(desk: Desk) -> None:
     assert (b.every, b.grace, b.fields.api_secret) == (timedelta(days=7), timedelta(hours=2), "OTHER")
 
 
-def test_account_fields_keep_other_default_names(desk: Desk) -> None:
+def test_account_fields_keep_other_default_names(desk: ConfigFile) -> None:
     settings = desk.load(
         VAULT
         + DEFAULTS
@@ -41,7 +41,7 @@ def test_account_fields_keep_other_default_names(desk: Desk) -> None:
     assert (names.api_key, names.api_secret, names.secret_id) == ("KEY", "OWN", "secret_id")
 
 
-def test_account_every_and_cron_replace_each_other(desk: Desk) -> None:
+def test_account_every_and_cron_replace_each_other(desk: ConfigFile) -> None:
     said = (account("b", 'every = "7d"'), account("c", 'cron = "0 4 * * 6"'), account("d"))
     for default in ('every = "30d"', 'cron = "0 3 1 * *"'):
         settings = desk.load(VAULT + DEFAULTS + default + "\n" + "".join(said))
@@ -52,7 +52,7 @@ def test_account_every_and_cron_replace_each_other(desk: Desk) -> None:
     assert settings.accounts[2].every is None
 
 
-def test_schedule_parts_are_inherited_or_overridden(desk: Desk) -> None:
+def test_schedule_parts_are_inherited_or_overridden(desk: ConfigFile) -> None:
     settings = desk.load(
         VAULT + DEFAULTS + 'cron = "0 3 1 * *"\ntimezone = "Europe/Berlin"\nwindows = ["mon-fri 02:00-05:00"]\n'
         'blackouts = ["12-24/01-02"]\nmax_age = "45d"\njitter = "1h"\n' + A
@@ -82,11 +82,11 @@ def test_schedule_parts_are_inherited_or_overridden(desk: Desk) -> None:
         (("jitter = 0",), timedelta()),
     ],
 )
-def test_default_jitter_leaves_room_for_the_grace(desk: Desk, lines: tuple[str, ...], jitter: timedelta) -> None:
+def test_default_jitter_leaves_room_for_the_grace(desk: ConfigFile, lines: tuple[str, ...], jitter: timedelta) -> None:
     assert desk.load(VAULT + account("a", *lines)).accounts[0].schedule.jitter == jitter
 
 
-def test_equal_accounts_share_one_schedule(desk: Desk) -> None:
+def test_equal_accounts_share_one_schedule(desk: ConfigFile) -> None:
     text = VAULT + DEFAULTS + 'cron = "0 3 1 * *"\nwindows = ["02:00-05:00"]\n' + A + B + account("c", 'grace = "1h"')
     a, b, c = (one.schedule for one in desk.load(text).accounts)
     assert a is b is c

@@ -5,17 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, ConfigFile, account
 
 
-def test_load_names_the_variable_with_wrong_json(desk: Desk) -> None:
+def test_load_names_the_variable_with_wrong_json(desk: ConfigFile) -> None:
     accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
     said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
     assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
 
 
 @pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
-def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
+def test_load_reads_a_token_with_a_line_ending(desk: ConfigFile, variable: str) -> None:
     desk.monkeypatch.delenv("VAULT_TOKEN")
     token = desk.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
     assert token is not None
@@ -23,18 +23,18 @@ def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> Non
 
 
 @pytest.mark.parametrize("token", [f"{CANARY} x", f"{CANARY}\nx", f" {CANARY}", f'"{CANARY}"', f"\ufeff{CANARY}"])
-def test_load_refuses_a_token_of_several_words(desk: Desk, token: str) -> None:
+def test_load_refuses_a_token_of_several_words(desk: ConfigFile, token: str) -> None:
     said = desk.refusal(GOOD, VAULT_TOKEN=token)
     assert said.startswith("VAULT_TOKEN: must be one word of printable ASCII characters")
 
 
-def test_load_names_the_variable_when_token_is_missing(desk: Desk) -> None:
+def test_load_names_the_variable_when_token_is_missing(desk: ConfigFile) -> None:
     desk.monkeypatch.delenv("VAULT_TOKEN")
     refusal = desk.refusal(GOOD)
     assert refusal.endswith('method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.')
 
 
-def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
+def test_load_ignores_variables_of_a_kubernetes_service(desk: ConfigFile) -> None:
     service = {
         "ROTATOR_PORT": "tcp://10.0.0.1:9464",
         "ROTATOR_PORT_9464_TCP_ADDR": "10.0.0.1",
@@ -43,7 +43,7 @@ def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
     assert desk.load(GOOD, **service) == desk.load(GOOD)
 
 
-def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
+def test_load_merges_a_section_from_json_and_keys(desk: ConfigFile) -> None:
     settings = desk.load(
         GOOD + "[daemon]\nlease = '3m'\n",
         ROTATOR_DAEMON='{"concurrency": 3, "circuit_breaker": {"failures": 2}}',
@@ -55,7 +55,7 @@ def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
     assert settings.accounts[0].windows == ("02:00-05:00",)
 
 
-def test_load_prefers_the_key_to_the_section(desk: Desk) -> None:
+def test_load_prefers_the_key_to_the_section(desk: ConfigFile) -> None:
     settings = desk.load(
         GOOD,
         ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
@@ -64,12 +64,12 @@ def test_load_prefers_the_key_to_the_section(desk: Desk) -> None:
     assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
 
 
-def test_load_names_vault_variable_beside_a_section(desk: Desk) -> None:
+def test_load_names_vault_variable_beside_a_section(desk: ConfigFile) -> None:
     refusal = desk.refusal(A, ROTATOR_VAULT='{"mount": "kv"}', VAULT_ADDR=CANARY)
     assert refusal.startswith("VAULT_ADDR: is not an address")
 
 
-def test_load_prefers_rotator_variables_to_the_file(desk: Desk) -> None:
+def test_load_prefers_rotator_variables_to_the_file(desk: ConfigFile) -> None:
     settings = desk.load(
         GOOD + '[daemon]\nlease = "50s"\nconcurrency = 3\n',
         ROTATOR_VAULT__ADDRESS="https://vault.example:8200",
@@ -80,14 +80,14 @@ def test_load_prefers_rotator_variables_to_the_file(desk: Desk) -> None:
     assert (settings.daemon.concurrency, settings.daemon.lease) == (5, timedelta(seconds=50)), "the rest is the file's"
 
 
-def test_default_from_a_variable_reaches_accounts(desk: Desk) -> None:
+def test_default_from_a_variable_reaches_accounts(desk: ConfigFile) -> None:
     text = VAULT + DEFAULTS + 'every = "7d"\n' + A + account("b", 'every = "9d"')
     settings = desk.load(text, ROTATOR_DEFAULTS__EVERY="3d")
     assert [one.every for one in settings.accounts] == [timedelta(days=3), timedelta(days=9)]
 
 
 @pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
-def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> None:
+def test_load_prefers_vault_variables_to_the_file(desk: ConfigFile, prefix: str) -> None:
     desk.monkeypatch.delenv("VAULT_TOKEN")
     theirs = {f"{prefix}_ADDR": "https://theirs", f"{prefix}_TOKEN": CANARY, f"{prefix}_NAMESPACE": "team"}
     settings = desk.load(A, **theirs)
@@ -109,19 +109,19 @@ def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> No
     ],
     ids=["list", "commas", "VAULT_ADDR", "ROTATOR_VAULT__ADDRESS"],
 )
-def test_load_reads_several_vault_addresses(desk: Desk, text: str, variables: dict[str, str]) -> None:
+def test_load_reads_several_vault_addresses(desk: ConfigFile, text: str, variables: dict[str, str]) -> None:
     vault = desk.load(text + A, **variables).vault
     assert vault.addresses == ("https://a:8200", "https://b:8200")
     assert vault.address == "https://a:8200,https://b:8200"
 
 
-def test_load_prefers_rotators_own_token_variable(desk: Desk) -> None:
+def test_load_prefers_rotators_own_token_variable(desk: ConfigFile) -> None:
     token = desk.load(GOOD, ROTATOR_VAULT__AUTH__TOKEN="hvs.rotators-own").vault.auth.token
     assert token is not None
     assert token.get_secret_value() == "hvs.rotators-own"
 
 
-def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
+def test_load_ignores_empty_vault_variables(desk: ConfigFile) -> None:
     assert desk.load(A, VAULT_ADDR="", BAO_ADDR="https://bao").vault.address == "https://bao"
 
 
@@ -139,19 +139,19 @@ def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
         ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),
     ],
 )
-def test_load_names_a_wrong_variable_without_value(desk: Desk, variable: str, said: str) -> None:
+def test_load_names_a_wrong_variable_without_value(desk: ConfigFile, variable: str, said: str) -> None:
     assert desk.refusal(GOOD, **{variable: CANARY}).startswith(f"{variable}: {said}")
 
 
 @pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_VAULT__AUTH", "ROTATOR_ACCOUNTS", "ROTATOR_LOG"])
-def test_load_refuses_a_section_variable_without_json(desk: Desk, variable: str) -> None:
+def test_load_refuses_a_section_variable_without_json(desk: ConfigFile, variable: str) -> None:
     assert (
         desk.refusal(GOOD, **{variable: CANARY}) == f"{variable}: a variable for a whole section or list must be JSON."
     )
 
 
 @pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_ACCOUNTS", "ROTATOR_DEFAULTS"])
-def test_load_refuses_null(desk: Desk, variable: str) -> None:
+def test_load_refuses_null(desk: ConfigFile, variable: str) -> None:
     assert desk.refusal(GOOD, **{variable: "null"}).startswith(f"{variable}: a variable for a whole section")
 
 
@@ -176,12 +176,12 @@ def test_load_refuses_null(desk: Desk, variable: str) -> None:
         ({"ROTATOR___X": "1"}, 'ROTATOR___X: unknown section "".'),
     ],
 )
-def test_load_refuses_what_it_would_ignore(desk: Desk, variables: dict[str, str], said: str) -> None:
+def test_load_refuses_what_it_would_ignore(desk: ConfigFile, variables: dict[str, str], said: str) -> None:
     assert desk.refusal(GOOD, **variables).startswith(said)
 
 
 @pytest.mark.parametrize("variable", ["VAULT_CACERT", "VAULT_CLIENT_KEY", "ROTATOR_VAULT__AUTH__SECRET_ID_FILE"])
-def test_load_names_no_value_of_a_missing_file(desk: Desk, variable: str) -> None:
+def test_load_names_no_value_of_a_missing_file(desk: ConfigFile, variable: str) -> None:
     text = VAULT + "[vault.auth]\nmethod = 'approle'\nrole_id = 'r'\n" + A
     others = {
         "ROTATOR_VAULT__AUTH__SECRET_ID": "s",

@@ -13,7 +13,7 @@ from rotator.config import (
     Settings,
     load,
 )
-from tests.config.desk import Desk
+from tests.config.config_file import ConfigFile
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -44,7 +44,7 @@ def settings_in(text: str) -> set[tuple[str, str]]:
     return {(str(where), str(key)) for where, key in found}
 
 
-def test_example_loads(desk: Desk) -> None:
+def test_example_loads(desk: ConfigFile) -> None:
     desk.monkeypatch.chdir(EXAMPLE.parent)
     settings = load(EXAMPLE)
     assert settings.accounts

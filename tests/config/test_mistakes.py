@@ -6,7 +6,7 @@ import pytest
 
 from rotator.config.mistakes import key_lines
 from rotator.errors import ConfigError
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, B, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, B, ConfigFile, account
 
 MISTAKES = {
     # Accounts among each other.
@@ -353,7 +353,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_load_refuses_a_mistake_in_one_line(desk: Desk, mistake: str) -> None:
+def test_load_refuses_a_mistake_in_one_line(desk: ConfigFile, mistake: str) -> None:
     text, said = MISTAKES[mistake]
     refusal = desk.refusal(text)
     assert refusal.startswith(said), f"{mistake}: {refusal}"
@@ -361,7 +361,7 @@ def test_load_refuses_a_mistake_in_one_line(desk: Desk, mistake: str) -> None:
         assert refusal == said
 
 
-def test_load_writes_one_line_per_mistake(desk: Desk) -> None:
+def test_load_writes_one_line_per_mistake(desk: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.load(VAULT + 'mount = "/x"\n' + A + account("b", "secret_length = 3"))
     assert [line.split(": ")[:2] for line in str(caught.value).splitlines()] == [
@@ -426,25 +426,25 @@ def test_key_lines_ends_soon_when_values_are_long(lines: int) -> None:
     assert found.get(("windows",)) == (1 if lines == 1 else None)
 
 
-def test_load_names_file_line_and_account(desk: Desk) -> None:
+def test_load_names_file_line_and_account(desk: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
     assert str(caught.value) == f'{desk.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'
 
 
-def test_load_accepts_a_lease_of_three_timeouts(desk: Desk) -> None:
+def test_load_accepts_a_lease_of_three_timeouts(desk: ConfigFile) -> None:
     settings = desk.load(GOOD + '[daemon]\nlease = "30s"\n')
     assert settings.daemon.lease == timedelta(seconds=30)
 
 
-def test_account_names_configured_ones_when_unknown(desk: Desk) -> None:
+def test_account_names_configured_ones_when_unknown(desk: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.load(GOOD).account("payments")
     assert str(caught.value) == 'No account is named "payments"; configured are a, b.'
     assert caught.value.exit_code == 2
 
 
-def test_account_names_some_of_many_when_unknown(desk: Desk) -> None:
+def test_account_names_some_of_many_when_unknown(desk: ConfigFile) -> None:
     settings = desk.load(VAULT + "".join(account(f"n{number:02}") for number in range(25)))
     with pytest.raises(ConfigError, match=r"n09 and 15 more\.$"):
         settings.account("payments")
