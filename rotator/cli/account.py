@@ -46,10 +46,10 @@ def balance(
     from rotator.fleet import TopUpService
 
     with open_fleet(ctx, config) as fleet:
-        cashier = TopUpService(fleet)
+        service = TopUpService(fleet)
 
         def read(account: "AccountSettings") -> dict[str, Any]:
-            found = cashier.read(account)
+            found = service.read(account)
             low = is_low(found, account.balance_threshold)
             return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 

@@ -15,6 +15,7 @@ from rotator.cli.options import (
     SecretStdinOption,
     complete_names,
     finish,
+    for_all,
     max_wait,
     open_fleet,
     read_secret,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from rotator.config import AccountSettings
     from rotator.fleet import Fleet
+    from rotator.rotation import Outcome
 
 adopt_app = typer.Typer(rich_markup_mode=None)
 
@@ -95,16 +97,13 @@ def adopt(
     _require_names(name, everything=everything, secret_dir=secret_dir)
     if everything and (secret_stdin or secret_file or secret_env or secret_id or replace_foreign or retire):
         raise ConfigError("--all takes the values from --secret-dir, and no option for one account")
-    from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from rotator.cli.output import adoption
-    from rotator.cli.progress import showing_progress
     from rotator.fleet import Request, Wanted
-    from rotator.rotation import Operator, Outcome
+    from rotator.rotation import Operator
 
     done: dict[str, str] = {}
-    outcomes: list[Outcome] = []
 
     def bring(account: "AccountSettings") -> "Outcome":
         """Adopt one account, and remember what was done."""
@@ -135,14 +134,12 @@ def adopt(
             values = {name or "": secret}
         accounts = fleet.select(list(values), everything=False)
         fleet.permissions.preflight(accounts)
-        with showing_progress(ctx, len(accounts), "adopting") as progress:
-            jobs = [partial(bring, account) for account in accounts]
-            if len(jobs) > 1:  # the error of an only account is the error of the command
-                jobs = [partial(fleet.guarded, account.name, partial(bring, account)) for account in accounts]
-            with ThreadPoolExecutor(fleet.settings.daemon.concurrency, thread_name_prefix="account") as pool:
-                for outcome in pool.map(lambda job: job(), jobs):
-                    outcomes.append(outcome)
-                    progress.done += 1
+
+        def guarded(account: "AccountSettings") -> "Outcome":
+            return fleet.guarded(account.name, partial(bring, account))
+
+        # The error of an only account is the error of the command.
+        outcomes = for_all(ctx, fleet, accounts, guarded if len(accounts) > 1 else bring, "adopting")
         finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
 
 

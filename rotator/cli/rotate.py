@@ -16,7 +16,7 @@ from rotator.cli.options import (
     shard_of,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command, ConfigError
+from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -106,17 +106,10 @@ def rotate_now(
 def plan(
     ctx: typer.Context,
     names: NamesArgument = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", hidden=True),
-    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show what `rotate-now --due` would do, and why. Change nothing."""
-    if until is not None:
-        command = Command.of("forecast", "--until", until)
-        raise ConfigError("plan has no option --until", next_command=command)
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:

@@ -24,7 +24,6 @@ from tests.cli.harness import Here, Payments, commands, everything, here, paymen
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
         ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
-        ("plan --until 90d", "plan has no option --until. Run: rotator forecast --until 90d."),
         ("plan nobody", 'No account is named "nobody"'),
         ("status nobody", 'No account is named "nobody"'),
         ("check nobody", 'No account is named "nobody"'),
