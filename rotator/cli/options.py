@@ -231,12 +231,7 @@ def ask(question: str, *, yes: bool) -> None:
 
 
 def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":
-    """How long a command waits at most for one account.
-
-    Args:
-        fleet: The fleet, for its lease and its consistency window.
-        wait: The option --wait.
-    """
+    """How long a command waits at most for one account."""
     from datetime import timedelta
 
     from rotator.config import parse_duration

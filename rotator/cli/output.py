@@ -97,9 +97,6 @@ def print_outcomes(
     """Print what a run did: one line for each account, then every failure and every request that is not done.
 
     Args:
-        outcomes: How the runs ended.
-        settings: The configuration.
-        now: The time.
         asked: Whether the command asked for a rotation.
         adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
@@ -148,7 +145,6 @@ def adoption(outcome: Outcome, before: int) -> str:
     """Return what an adoption did.
 
     Args:
-        outcome: How the run after it ended.
         before: The version of the published document before.
     """
     version = outcome.journal.published_version if outcome.journal else 0

@@ -144,7 +144,6 @@ class AccountRecord:
         """Return the record of the account as it is configured now.
 
         Args:
-            settings: The account's settings.
             moved: Whether its documents are at another place now.
         """
         if moved or settings != self.settings:

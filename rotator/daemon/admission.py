@@ -64,7 +64,6 @@ class Admission:
     """Decides about rotations, one after the other, and remembers what the next decision depends on.
 
     Args:
-        settings: The configuration.
         now: The time of the start.
 
     Attributes:

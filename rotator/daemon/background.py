@@ -18,9 +18,6 @@ class Background:
     """Chooses the work beside the runs. Used by the registry's thread only.
 
     Args:
-        records: The account records.
-        balances: The balances.
-        submit: Hands a task to a worker.
         check_vault: Has Vault asked soon.
 
     Attributes:

@@ -44,11 +44,7 @@ class _Watched:
 
 
 class BalanceMonitor:
-    """Knows the balances, and which one is read next. Used by the registry's thread only.
-
-    Args:
-        metrics: Counts top-ups.
-    """
+    """Knows the balances, and which one is read next. Used by the registry's thread only."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

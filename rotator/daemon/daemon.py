@@ -53,7 +53,6 @@ class Daemon:
 
     Args:
         path: The configuration file, which is loaded again when it changes.
-        settings: Its content now.
         shard: Which part of the fleet belongs to this process; None: all of it.
 
     Attributes:

@@ -17,11 +17,7 @@ _PATIENCE = 5.0
 
 
 class Inbox:
-    """Hands facts from all threads to the registry, one after the other.
-
-    Args:
-        clock: Tells the time, aware UTC.
-    """
+    """Hands facts from all threads to the registry, one after the other."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

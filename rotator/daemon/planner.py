@@ -43,7 +43,6 @@ class Planning:
         """With an account that was planned.
 
         Args:
-            account: The account.
             job_set: Whether a job was set. Otherwise none was needed, which proves nothing.
         """
         if job_set:
@@ -81,7 +80,6 @@ class Planner:
     """Keeps each account's job at the time of its next run. Used by the registry's thread only.
 
     Args:
-        jobs: The jobs.
         count_failure: Called for each job that could not be set.
     """
 
@@ -109,9 +107,7 @@ class Planner:
         """Set an account's job.
 
         Args:
-            record: The account.
             at: Computes the time of its next run; None: it needs no job.
-            now: The time.
 
         Returns:
             The record with its job.

@@ -13,7 +13,6 @@ def reconcile(task: Run, send: Callable[[JournalWritten], None], worker_is_wante
     """Do whatever there is to do for an account.
 
     Args:
-        task: The run.
         send: Gets every journal that the run wrote, so that its progress is visible.
         worker_is_wanted: Whether another account waits for a worker: the run then ends instead of waiting.
     """

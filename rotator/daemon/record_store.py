@@ -20,7 +20,6 @@ class RecordStore:
 
     Args:
         shard: Which part of the fleet belongs to this process; None: all of it.
-        balances: The balances, which are shown with the accounts.
     """
 
     def __init__(self, shard: Shard | None, balances: BalanceMonitor) -> None:
@@ -72,8 +71,6 @@ class RecordStore:
         """Follow the settings that are in force from now on.
 
         Args:
-            settings: The settings.
-            now: The time.
             moved: Whether all documents are at another place now.
 
         Returns:

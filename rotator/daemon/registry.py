@@ -74,10 +74,8 @@ class Registry:
     """Owns the account records. All methods are for one thread.
 
     Args:
-        fleet: The configuration and the two servers.
         jobs: Reports accounts when their jobs are due.
         submit: Hands a task to a worker. One fact at the end answers each task, in any order.
-        metrics: Counts.
         check_vault: Has Vault asked soon.
         now: The time of the start.
         shard: Which part of the fleet belongs to this process; None: all of it.

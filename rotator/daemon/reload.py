@@ -24,12 +24,6 @@ _log = structlog.get_logger()
 class Configuration:
     """The configuration file, and the fleet that it describes.
 
-    Args:
-        path: The file.
-        settings: Its content now.
-        metrics: Counts requests and reloads.
-        stop: Set when the process ends.
-
     Attributes:
         fleet: The fleet in use.
         error: Why the file is not in force, in one line: it is wrong, or removed. None if it is in force.

@@ -31,13 +31,7 @@ def longest_unseen(records: Iterable[AccountRecord]) -> list[AccountRecord]:
 def resync(
     task: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
 ) -> ResyncEnded:
-    """Look at accounts.
-
-    Args:
-        task: The accounts.
-        send: Gets what was seen.
-        may_go_on: Whether to look at one more.
-    """
+    """Look at accounts."""
     for each in task.looks:
         if not may_go_on():
             break

@@ -28,11 +28,6 @@ class Runs:
     """Hands out the work on accounts, and takes in how it ended. Used by the registry's thread only.
 
     Args:
-        fleet: The configuration and the two servers.
-        records: The account records.
-        planner: Sets the jobs.
-        submit: Hands a task to a worker.
-        metrics: Counts.
         check_vault: Has Vault asked soon.
         now: The time of the start.
 
@@ -265,7 +260,6 @@ class Runs:
         """End runs early, and take their accounts out of the queue.
 
         Args:
-            names: The accounts.
             halt: Whether the runs end before their next step. Otherwise they finish, but wait for nothing.
         """
         for name in names:

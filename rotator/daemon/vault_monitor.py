@@ -25,9 +25,6 @@ class VaultMonitor:
 
     Args:
         fleet: Returns the fleet in use, also after a reload.
-        send: Gets the facts.
-        metrics: Shows when the token expires.
-        stop: Set when the process ends.
     """
 
     def __init__(

@@ -19,9 +19,6 @@ class WorkerPool:
     """Performs tasks, and reports how each ended.
 
     Args:
-        count: How many threads there are at most.
-        send: Gets the facts.
-        metrics: Counts internal errors.
         may_go_on: Whether a resync looks at one more account.
         worker_is_wanted: Whether an account waits because every worker is busy.
     """

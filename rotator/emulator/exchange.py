@@ -44,16 +44,7 @@ _log = structlog.get_logger()
 
 
 class Exchange:
-    """Answers calls, and logs them.
-
-    Args:
-        service: Performs the operations.
-        accounts: Authenticate the callers.
-        faults: The faults to inject.
-        limits: The limits of calls.
-        latency: Delay of every answer.
-        clock: Tells the time, aware UTC.
-    """
+    """Answers calls, and logs them."""
 
     def __init__(
         self, service: Service, accounts: Accounts, faults: Faults, limits: Limits, *, latency: timedelta, clock: Clock

@@ -299,13 +299,7 @@ class Faults:
             return tuple(pending.fault for pending in self._pending)
 
     def take(self, operation: Operation, *, key: str | None = None, account: str | None = None) -> Fault | None:
-        """Take one hit of the fault of the exchange that hits this request, if one does.
-
-        Args:
-            operation: The operation asked for.
-            key: The key that the request authenticates with.
-            account: The account that it is about.
-        """
+        """Take one hit of the fault of the exchange that hits this request, if one does."""
         return self._take(operation, key, account, changes_content=False)
 
     def take_content(self, operation: Operation, *, key: str | None = None, account: str | None = None) -> Fault | None:

@@ -89,8 +89,6 @@ class Limits:
     Args:
         per_second: Calls that a key may make in any second; None for no such limit.
         limit: Calls that it may make in a longer period; None for no such limit.
-        headers: The headers of a refusal.
-        clock: Tells the time, aware UTC.
     """
 
     def __init__(

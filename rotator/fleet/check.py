@@ -26,8 +26,6 @@ def examine(
     A check is left out if it cannot work because of an earlier failure.
 
     Args:
-        fleet: The configuration and the two servers.
-        accounts: The accounts to check.
         on_account: Called for each account that was checked at the provider.
     """
     yield from check_audit_log(fleet)

@@ -46,9 +46,6 @@ class Fleet:
     """The configured accounts and the two servers they live on.
 
     Args:
-        settings: The configuration.
-        provider: The Account API.
-        vault: Vault.
         stop: Set when the process ends; every wait ends then.
     """
 
@@ -96,8 +93,6 @@ class Fleet:
         """One run over one account, ready to go.
 
         Args:
-            account: The account.
-            request: The request.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
@@ -170,8 +165,6 @@ class Fleet:
         of another field replaces no secret.
 
         Args:
-            account: The account.
-            published: The newest version.
             at: The instant, by Vault's clock; None if Vault does not tell its time.
         """
         then = published

@@ -42,11 +42,7 @@ class _TopUps(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TopUpService:
-    """Reads balances of a fleet's accounts, and tops them up.
-
-    Args:
-        fleet: The configuration, the provider and Vault.
-    """
+    """Reads balances of a fleet's accounts, and tops them up."""
 
     fleet: Fleet
 
@@ -136,8 +132,6 @@ def _noted(document: Document, path: str, now: datetime) -> list[_Entry]:
     """Return the top-ups that the document contains; none if there is no document.
 
     Args:
-        document: The document.
-        path: Its path.
         now: The time, by Vault's clock.
 
     Raises:

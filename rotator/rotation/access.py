@@ -11,12 +11,7 @@ from rotator.rotation.state import AccountState
 
 
 class ProviderAccess:
-    """The credentials of an account, and the lists that they fetch.
-
-    Args:
-        state: The account's state, with its own secrets.
-        provider: The Account API.
-    """
+    """The credentials of an account, and the lists that they fetch."""
 
     def __init__(self, state: AccountState, provider: Provider) -> None:
         self._state = state

@@ -19,12 +19,7 @@ NO_AUDIT = AuditLog(None)
 
 
 class AuditTrail:
-    """Notes the acts of one run.
-
-    Args:
-        log: The audit log.
-        state: The state of the run.
-    """
+    """Notes the acts of one run."""
 
     def __init__(self, log: AuditLog, state: AccountState) -> None:
         self._log = log
@@ -51,7 +46,6 @@ class AuditTrail:
         Noting might take a while. So the lease is checked last of all.
 
         Args:
-            entry: The act.
             noted: Whether its beginning was noted before.
             unless: Returns true if the act must not be done.
         """

@@ -18,15 +18,7 @@ from rotator.vault import VaultError
 
 
 class Creation:
-    """Creates the candidate of one account.
-
-    Args:
-        state: The state of the run.
-        provider: The Account API.
-        access: The credentials of the request.
-        trail: The audit log.
-        waiting: Tells whether the process stops.
-    """
+    """Creates the candidate of one account."""
 
     def __init__(
         self, state: AccountState, provider: Provider, access: ProviderAccess, trail: AuditTrail, waiting: Waiting

@@ -41,14 +41,7 @@ from rotator.rotation.waiting import Waiting
 
 
 class Executor:
-    """Performs steps for one account.
-
-    Args:
-        state: The state of the run. Every step adds its findings.
-        provider: The Account API.
-        trail: The audit log.
-        waiting: Waits for a fact.
-    """
+    """Performs steps for one account."""
 
     def __init__(self, state: AccountState, provider: Provider, trail: AuditTrail, waiting: Waiting) -> None:
         self.state = state

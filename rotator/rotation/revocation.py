@@ -13,12 +13,6 @@ from rotator.rotation.state import AccountState
 class Revocation:
     """Revokes recorded secrets of one account.
 
-    Args:
-        state: The state of the run.
-        provider: The Account API.
-        access: The credentials of the request.
-        trail: The audit log.
-
     Attributes:
         done: The ids that this run revoked.
     """

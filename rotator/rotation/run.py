@@ -41,12 +41,7 @@ class Rotation:
     """One run over one account.
 
     Args:
-        account: The account.
         settings: The whole configuration, for paths and for the primary account.
-        provider: The Account API.
-        store: Vault.
-        policy: The rules and limits of the run.
-        clock: Tells the time, aware UTC.
         wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
             finishes what it can.
         halt: Whether not even that is wanted any more: the run ends before its next step.
@@ -55,7 +50,6 @@ class Rotation:
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
         ask: Makes the request of this run's caller; None: there is no request.
         on_journal: Gets every journal that the run wrote.
-        audit: The audit log.
     """
 
     def __init__(

@@ -38,11 +38,6 @@ class AccountState:
     """The two documents of one account, and what the provider said in this run.
 
     Args:
-        account: The account.
-        settings: The whole configuration, for paths and for the primary account.
-        store: Vault.
-        policy: The rules and limits of the run.
-        clock: Tells the time, aware UTC.
         ask: Makes the request of this run's caller, once both documents were read.
         on_journal: Gets every journal that the run wrote.
     """
@@ -219,7 +214,6 @@ class AccountState:
         """Return the document with these values in rotator's fields. Every other field stays.
 
         Args:
-            published: The values.
             base: The other fields, if there is no document now.
         """
         names = self.account.fields

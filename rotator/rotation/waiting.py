@@ -37,7 +37,6 @@ class Waiting:
     """How a run waits for its account.
 
     Args:
-        state: The state of the run.
         wait: Waits; returns true if the process stops.
         until: The end of the longest wait for a lease, a deferral or a rate limit.
     """
