@@ -84,7 +84,7 @@ class Exchange:
             if call.api_key is not None:
                 self._accounts.require_right(login, call.api_key)
             api_key = call.api_key or login
-            fault = self._faults.take_content(call.operation, key=login, account=api_key)
+            fault = self._faults.take(call.operation, key=login, account=api_key, changes_content=True)
             reply = await self._service.perform(call, api_key, fault)
         except ProblemError as problem:
             reply = Reply(refuse(call, problem), call.secret_id)
