@@ -106,7 +106,7 @@ def top_up(
     from rotator.fleet import by_hand, published_credentials
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         fleet.audit.check()
         prompt = f"Transaction of the payment for {name}"
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
@@ -173,7 +173,7 @@ def settings(
     from rotator.fleet import published_credentials, refused
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         if questions:
             fleet.audit.check()
         for question in questions:

@@ -89,7 +89,7 @@ def show(
     from rotator.provider import NotFound
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         view = look(fleet, account)
         try:
             with refused(account):
@@ -144,7 +144,7 @@ def create(
     from rotator.logs import register_secret
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         manual_secrets.require_room(fleet, look(fleet, account))
         if out is not None:
             value = register_secret(generate(account.recipe))
@@ -190,7 +190,7 @@ def revoke(
     from rotator.rotation import Result
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
         fleet.permissions.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"

@@ -125,14 +125,14 @@ def adopt(
         if secret_dir is not None:
             values = _values(fleet, secret_dir, None if everything else name)
         else:
-            fleet.select([name or ""], everything=False)
+            fleet.select([name or ""])
             prompt = f"API secret of {name}"
             if secret_id is None or secret_stdin or secret_file is not None or secret_env is not None:
                 secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
             else:
                 secret = _value_or_published(prompt)
             values = {name or "": secret}
-        accounts = fleet.select(list(values), everything=False)
+        accounts = fleet.select(list(values))
         fleet.permissions.preflight(accounts)
 
         def guarded(account: "AccountSettings") -> "Outcome":
@@ -205,7 +205,7 @@ def resolve(
     from rotator.rotation import Operator
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select([name], everything=False)
+        accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
         unknown = operator.unknown()

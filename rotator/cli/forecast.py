@@ -40,7 +40,7 @@ def forecast(
     if not ahead:
         raise ConfigError("--until must be longer than zero")
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         found_accounts = for_all(ctx, fleet, accounts, partial(_look, fleet))
         looks = {account.name: look for account, look in zip(accounts, found_accounts, strict=True)}
         now = fleet.now()

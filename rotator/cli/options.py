@@ -195,7 +195,7 @@ def each(
             return {"account": account.name, **unknown, "error": found.error}
         return {"account": account.name, **found, "error": None}
 
-    return for_all(ctx, fleet, fleet.select(names or [], everything=not names), row)
+    return for_all(ctx, fleet, fleet.select(names), row)
 
 
 def for_all(

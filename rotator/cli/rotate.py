@@ -80,7 +80,7 @@ def rotate_now(
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         part = None if names else shard_of(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
         kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
@@ -113,7 +113,7 @@ def plan(
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         _plan(ctx, fleet, accounts, Request(Wanted.DUE), as_json=as_json)
 
 

@@ -64,13 +64,13 @@ class Fleet:
         """The present, aware UTC."""
         return datetime.now(UTC)
 
-    def select(self, names: Sequence[str], *, everything: bool) -> tuple[AccountSettings, ...]:
-        """The enabled accounts meant.
+    def select(self, names: Sequence[str] | None) -> tuple[AccountSettings, ...]:
+        """Return the accounts with these names; without names, every enabled account.
 
         Raises:
-            ConfigError: If a name is unknown, or an account named is not enabled.
+            ConfigError: If a name is unknown, or a named account is not enabled.
         """
-        if everything:
+        if not names:
             return tuple(account for account in self.settings.accounts if account.enabled)
         accounts = tuple(self.settings.account(name) for name in dict.fromkeys(names))
         for account in accounts:
