@@ -42,9 +42,6 @@ _COLORS = {
 }
 
 
-_NAMES_SHOWN = 5
-
-
 def exit_code(outcomes: Iterable[Outcome]) -> int:
     """0: all done; 1: something failed; 3: nothing failed, but something has to wait."""
     results = {outcome.result for outcome in outcomes}
@@ -125,8 +122,7 @@ def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = N
     for account, sentence in sentences:
         alike.setdefault(masked(sentence) or "", []).append(account)
     for sentence, accounts in alike.items():
-        more = f" and {len(accounts) - _NAMES_SHOWN} more" if len(accounts) > _NAMES_SHOWN else ""
-        echo(Styled(", ".join(sorted(accounts)[:_NAMES_SHOWN]) + more, color), ": ", visible(sentence))
+        echo(Styled(listed(sorted(accounts)), color), ": ", visible(sentence))
 
 
 def _recorded(outcome: Outcome) -> str:
