@@ -83,7 +83,9 @@ def rotate_now(
         accounts = fleet.select(names)
         part = None if names else shard_of(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
-        kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
+        kind = RequestKind.FORCE if force else None
+        if compromised:
+            kind = RequestKind.COMPROMISED
         wanted = Wanted.DUE if due else Wanted.NOW
         request = Request(wanted, kind=kind, explicit=bool(names), max_wait=max_wait(fleet, wait))
         if dry_run:

@@ -54,7 +54,7 @@ def require_room(fleet: Fleet, view: View) -> None:
             next_step="Adopt it first",
             next_command=Command.of("adopt", name),
         )
-    if _is_full(fleet, view):
+    if len(view.created) >= limit:
         raise RotatorError(
             f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
             unchanged="Nothing was changed",
@@ -158,10 +158,6 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
             Command.of("rotate-now", name, "--due"),
         )
     return found
-
-
-def _is_full(fleet: Fleet, view: View) -> bool:
-    return len(view.created) >= fleet.settings.account_api.max_secrets
 
 
 def _not_revoked(what: str, next_step: str, next_command: Command) -> RotatorError:
