@@ -42,6 +42,9 @@ _COLORS = {
 }
 
 
+_NAMES_SHOWN = 5
+
+
 def exit_code(outcomes: Iterable[Outcome]) -> int:
     """0: all done; 1: something failed; 3: nothing failed, but something has to wait."""
     results = {outcome.result for outcome in outcomes}
@@ -94,6 +97,9 @@ def print_outcomes(
     """Print what a run did: one line for each account, then every failure and every request that is not done.
 
     Args:
+        outcomes: How the runs ended.
+        settings: The configuration.
+        now: The time.
         asked: Whether the command asked for a rotation.
         adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
@@ -122,7 +128,8 @@ def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = N
     for account, sentence in sentences:
         alike.setdefault(masked(sentence) or "", []).append(account)
     for sentence, accounts in alike.items():
-        echo(Styled(listed(sorted(accounts)), color), ": ", visible(sentence))
+        more = f" and {len(accounts) - _NAMES_SHOWN} more" if len(accounts) > _NAMES_SHOWN else ""
+        echo(Styled(", ".join(sorted(accounts)[:_NAMES_SHOWN]) + more, color), ": ", visible(sentence))
 
 
 def _recorded(outcome: Outcome) -> str:
@@ -141,6 +148,7 @@ def adoption(outcome: Outcome, before: int) -> str:
     """Return what an adoption did.
 
     Args:
+        outcome: How the run after it ended.
         before: The version of the published document before.
     """
     version = outcome.journal.published_version if outcome.journal else 0
