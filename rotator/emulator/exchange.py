@@ -88,7 +88,7 @@ class Exchange:
             reply = await self._service.perform(call, api_key, fault)
         except ProblemError as problem:
             reply = Reply(refuse(call, problem), call.secret_id)
-        reply.response.headers.update(self._limits.headers_of_answer(budget))
+        reply.response.headers.update(self._limits.headers.of_answer(budget))
         return replace(reply, authenticated_as=login)
 
     def _log_in(self, call: Call) -> str:
