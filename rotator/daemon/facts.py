@@ -139,7 +139,7 @@ class VaultStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BellRung:
+class JournalsChanged:
     """Commands changed journals.
 
     Attributes:
@@ -186,7 +186,7 @@ Fact: TypeAlias = (
     | TopUpEnded
     | TaskBroke
     | VaultStateChanged
-    | BellRung
+    | JournalsChanged
     | ClockStepped
     | Stopping
     | Tick

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
-from rotator.fleet import log_mistake
+from rotator.fleet import log_internal_error
 
 # How long to wait before a job that could not be set is tried again.
 PLANNING_RETRY = timedelta(seconds=10)
@@ -145,7 +145,7 @@ class Planner:
 
     def _failed(self, record: AccountRecord, error: Exception, now: datetime) -> AccountRecord:
         with structlog.contextvars.bound_contextvars(account=record.name):
-            place = log_mistake(error)
+            place = log_internal_error(error)
         reason = f"rotator could not set a job: internal error ({type(error).__name__} at {place})"
         self._count_failure()
         self._retry_at = now + PLANNING_RETRY

@@ -18,12 +18,12 @@ from rotator.daemon.background import Background
 from rotator.daemon.balance_monitor import BalanceMonitor
 from rotator.daemon.facts import (
     BalanceRead,
-    BellRung,
     ClockStepped,
     DocumentSeen,
     Due,
     Fact,
     JournalLoaded,
+    JournalsChanged,
     JournalUnreadable,
     JournalWritten,
     LookFailed,
@@ -137,8 +137,8 @@ class Registry:
                 self._runs.follow_run(fact)
             case JournalLoaded() | JournalUnreadable() | RunEnded():
                 self._runs.end_work(fact, now)
-            case BellRung():
-                self._runs.hear_bell(fact.api_keys)
+            case JournalsChanged():
+                self._runs.reload_changed(fact.api_keys)
             case DocumentSeen():
                 self._see_document(fact, now)
             case LookFailed():

@@ -17,7 +17,7 @@ from rotator.daemon.resync import log_other_instance
 from rotator.daemon.tasks import AccountTask, LoadJournal, Run, RunControl, Target
 from rotator.daemon.timing import Timing
 from rotator.errors import Blame, Code
-from rotator.fleet import Fleet, Request, Wanted, log_mistake
+from rotator.fleet import Fleet, Request, Wanted, log_internal_error
 from rotator.monitoring import VAULT_UNAVAILABLE, Metrics
 from rotator.rotation import Outcome, Result
 
@@ -118,7 +118,7 @@ class Runs:
         self._records.put(replace(record, job_at=None))
         self.plan(name, now)
 
-    def hear_bell(self, api_keys: frozenset[str] | None) -> None:
+    def reload_changed(self, api_keys: frozenset[str] | None) -> None:
         """Read the journals again that commands changed; of an account that is running, after its run.
 
         Args:
@@ -136,7 +136,7 @@ class Runs:
                 self._start(name, now)
             except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
                 self._metrics.job_failed()
-                self._break(name, f"An internal error at {log_mistake(error)}", now)
+                self._break(name, f"An internal error at {log_internal_error(error)}", now)
 
     def _start(self, name: str, now: datetime) -> None:
         record = self._records.get(name)

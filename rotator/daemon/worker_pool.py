@@ -11,7 +11,7 @@ from rotator.daemon.facts import Fact, TaskBroke
 from rotator.daemon.reconciler import load_journal, reconcile
 from rotator.daemon.resync import resync
 from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, Run, Task, TopUpBalance
-from rotator.fleet import log_mistake
+from rotator.fleet import log_internal_error
 from rotator.monitoring import Metrics
 
 
@@ -53,7 +53,7 @@ class WorkerPool:
                 fact = self._done(task)
             except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
                 self._metrics.job_failed()
-                fact = TaskBroke(task, log_mistake(error))
+                fact = TaskBroke(task, log_internal_error(error))
         self._send(fact)
 
     def _done(self, task: Task) -> Fact:

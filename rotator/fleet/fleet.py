@@ -28,7 +28,7 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
-from rotator.documents.fleet import ring
+from rotator.documents.fleet import announce_changes
 from rotator.documents.published import parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
@@ -187,7 +187,7 @@ class Fleet:
     def announce(self) -> None:
         """Tell daemons which journals this process changed: they read them within seconds. Failing costs time only."""
         if self._changed:
-            ring(self.vault, self.settings.fleet_path, sorted(self._changed))
+            announce_changes(self.vault, self.settings.fleet_path, sorted(self._changed))
             self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
@@ -274,7 +274,7 @@ class Fleet:
                 name, Result.FAILED, reason=error.code.value, error=str(error), next_command=error.next_command
             )
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
-            where = log_mistake(error)
+            where = log_internal_error(error)
             what = f"An internal error ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
 
@@ -295,7 +295,7 @@ def _deferred_by_window(outcome: Outcome, until: datetime) -> Outcome:
     )
 
 
-def log_mistake(error: Exception) -> str:
+def log_internal_error(error: Exception) -> str:
     """Log an internal error; return the place that raised it.
 
     The text of the exception might contain a secret. Its type and its place are enough to find the cause.

@@ -14,10 +14,10 @@ from rotator.core.protocol import Identity, Journal, Learned, Outcome, Request, 
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.facts import (
     BalanceRead,
-    BellRung,
     Due,
     Fact,
     JournalLoaded,
+    JournalsChanged,
     RunEnded,
     SettingsLoaded,
     Tick,
@@ -187,9 +187,9 @@ class Bench:
         """End a run."""
         self.feed(RunEnded(task, outcome, 1.0))
 
-    def ring(self, *names: str) -> None:
+    def announce_changes(self, *names: str) -> None:
         """Tell that commands changed the journals of these accounts."""
-        self.feed(BellRung(frozenset(f"key{name}" for name in names)))
+        self.feed(JournalsChanged(frozenset(f"key{name}" for name in names)))
 
     def running(self) -> list[str]:
         """Return the accounts whose runs were handed out since the last look."""
