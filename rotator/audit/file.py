@@ -51,12 +51,7 @@ class End:
 
 
 class LockedFile:
-    """The audit file, open and locked.
-
-    Args:
-        file: Its path.
-        descriptor: It, open for reading and appending.
-    """
+    """The audit file, open and locked."""
 
     def __init__(self, file: Path, descriptor: int) -> None:
         self._file = file

@@ -39,7 +39,6 @@ class AuditLog:
 
     Args:
         file: The file; None: nothing is audited.
-        clock: Returns the current time, aware UTC.
         max_wait: Maximum time to wait for another process that has the file locked.
 
     Attributes:
@@ -89,7 +88,6 @@ class AuditLog:
         """Record the start of an action and its result.
 
         Args:
-            entry: The action.
             begin: Whether the start still has to be recorded.
             required: Whether the action must not start without a record.
 

@@ -1,7 +1,7 @@
 """`rotator account`: the provider's whole Account API by hand."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,7 +26,6 @@ from rotator.errors import Command
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
-    from rotator.fleet import Fleet
 
 account_app = typer.Typer(help="Use the provider's Account API by hand", no_args_is_help=True, rich_markup_mode=None)
 account_app.add_typer(secrets_app, name="secrets")
@@ -46,10 +45,10 @@ def balance(
     from rotator.fleet import TopUpService
 
     with open_fleet(ctx, config) as fleet:
-        cashier = TopUpService(fleet)
+        service = TopUpService(fleet)
 
         def read(account: "AccountSettings") -> dict[str, Any]:
-            found = cashier.read(account)
+            found = service.read(account)
             low = is_low(found, account.balance_threshold)
             return {"euros": float(found.euros), "low": low, "auto_reload": found.auto_reload}
 
@@ -106,7 +105,7 @@ def top_up(
     from rotator.fleet import by_hand, published_credentials
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         fleet.audit.check()
         prompt = f"Transaction of the payment for {name}"
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
@@ -161,25 +160,38 @@ def settings(
 
     A setting without an option keeps its value.
     """
+    urls = {"inbound messages": mo_callback_url, "delivery receipts": dr_callback_url}
     questions = [
-        *(_question(what, url) for what, url in _urls(mo_callback_url, dr_callback_url)),
-        *([f"call webhooks with {http_forward_method}"] if http_forward_method else []),
+        f"send {what} to {url}" if url else f"unset the URL for {what}" for what, url in urls.items() if url is not None
     ]
+    if http_forward_method:
+        questions.append(f"call webhooks with {http_forward_method}")
     if questions:
         require_asking(yes=yes)
     from dataclasses import asdict
 
+    from rotator.audit import Act
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import published_credentials, refused
+    from rotator.fleet import by_hand, published_credentials, refused
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         if questions:
             fleet.audit.check()
         for question in questions:
             ask(f"{name}: {question}?", yes=yes)
         credentials = published_credentials(fleet, account)
-        with refused(account), _changing_settings(fleet, account) if questions else nullcontext():
+        with ExitStack() as stack:
+            stack.enter_context(refused(account))
+            if questions:
+                stack.enter_context(
+                    _explained(
+                        unknown=f"Whether the settings of {name} were changed is not known",
+                        look=Command.of("account", "settings", name),
+                        unchanged=f"The settings of {name} were not changed",
+                    )
+                )
+                stack.enter_context(by_hand(fleet, account, Act.CALLBACKS))
             found = fleet.provider.change_settings(
                 credentials,
                 mo_callback_url=mo_callback_url,
@@ -191,32 +203,6 @@ def settings(
         (key.replace("_", " "), "not reported" if value is None else str(value) or "-") for key, value in row.items()
     ]
     print_rows(row, ("setting", "value"), cells, as_json=as_json)
-
-
-def _urls(mo_callback_url: str | None, dr_callback_url: str | None) -> list[tuple[str, str]]:
-    named = {"inbound messages": mo_callback_url, "delivery receipts": dr_callback_url}
-    return [(what, url) for what, url in named.items() if url is not None]
-
-
-def _question(what: str, url: str) -> str:
-    return f"send {what} to {url}" if url else f"unset the URL for {what}"
-
-
-@contextmanager
-def _changing_settings(fleet: "Fleet", account: "AccountSettings") -> Iterator[None]:
-    """Record a change of settings, and say of a failure whether anything was changed."""
-    from rotator.audit import Act
-    from rotator.fleet import by_hand
-
-    with (
-        _explained(
-            unknown=f"Whether the settings of {account.name} were changed is not known",
-            look=Command.of("account", "settings", account.name),
-            unchanged=f"The settings of {account.name} were not changed",
-        ),
-        by_hand(fleet, account, Act.CALLBACKS),
-    ):
-        yield
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def show(
     from rotator.provider import NotFound
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         view = look(fleet, account)
         try:
             with refused(account):
@@ -136,19 +136,18 @@ def create(
     require_one_source("--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
     brought = secret_stdin or secret_file is not None or secret_env is not None
     if brought and out is not None:
-        raise ConfigError("--out is for a value that rotator makes up: you have yours already")
+        raise ConfigError("--out is for a value that rotator generates: you have yours already")
     require_asking(yes=yes)
     from rotator.cli.terminal import print_rows
-    from rotator.core.generator import generate as make_up
-    from rotator.core.generator import is_compliant
+    from rotator.core.generator import generate, is_compliant
     from rotator.fleet import look, manual_secrets
     from rotator.logs import register_secret
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         manual_secrets.require_room(fleet, look(fleet, account))
         if out is not None:
-            value = register_secret(make_up(account.recipe))
+            value = register_secret(generate(account.recipe))
         else:
             prompt = f"New API secret of {name} (--out FILE generates one)"
             value = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
@@ -191,7 +190,7 @@ def revoke(
     from rotator.rotation import Result
 
     with open_fleet(ctx, config) as fleet:
-        (account,) = fleet.select([name], everything=False)
+        (account,) = fleet.select([name])
         found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
         fleet.permissions.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
@@ -217,7 +216,7 @@ def revoke(
 
 
 def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out: Path | None) -> "SecretInfo":
-    """Add it; a made-up value is in its file before the provider knows it, and stays there unless it was refused."""
+    """Add it; a generated value is in its file before the provider knows it, and stays there unless it was refused."""
     from rotator.fleet import manual_secrets
     from rotator.provider import LostAnswer
 
@@ -230,7 +229,7 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
         except OSError as error:
             raise ConfigError(f"{out} cannot be written: {error.strerror}") from None
     try:
-        return manual_secrets.create(fleet, account, value, made_up=out is not None)
+        return manual_secrets.create(fleet, account, value, generated=out is not None)
     except LostAnswer as error:
         error.unchanged = "Whether the secret was added is not known" + (f"; its value is in {out}" if out else "")
         error.next_step = "Look before you try again"

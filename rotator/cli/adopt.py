@@ -15,6 +15,7 @@ from rotator.cli.options import (
     SecretStdinOption,
     complete_names,
     finish,
+    for_all,
     max_wait,
     open_fleet,
     read_secret,
@@ -96,16 +97,13 @@ def adopt(
     _require_names(name, everything=everything, secret_dir=secret_dir)
     if everything and (secret_stdin or secret_file or secret_env or secret_id or replace_foreign or retire):
         raise ConfigError("--all takes the values from --secret-dir, and no option for one account")
-    from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from rotator.cli.output import adoption
-    from rotator.cli.progress import showing_progress
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
     done: dict[str, str] = {}
-    outcomes: list[Outcome] = []
 
     def bring(account: "AccountSettings") -> "Outcome":
         """Adopt one account, and remember what was done."""
@@ -128,23 +126,21 @@ def adopt(
         if secret_dir is not None:
             values = _values(fleet, secret_dir, None if everything else name)
         else:
-            fleet.select([name or ""], everything=False)
+            fleet.select([name or ""])
             prompt = f"API secret of {name}"
             if secret_id is None or secret_stdin or secret_file is not None or secret_env is not None:
                 secret = read_secret(prompt, "--secret", stdin=secret_stdin, file=secret_file, variable=secret_env)
             else:
                 secret = _value_or_published(prompt)
             values = {name or "": secret}
-        accounts = fleet.select(list(values), everything=False)
+        accounts = fleet.select(list(values))
         fleet.permissions.preflight(accounts)
-        with showing_progress(ctx, len(accounts), "adopting") as progress:
-            jobs = [partial(bring, account) for account in accounts]
-            if len(jobs) > 1:  # the error of an only account is the error of the command
-                jobs = [partial(fleet.guarded, account.name, partial(bring, account)) for account in accounts]
-            with ThreadPoolExecutor(fleet.settings.daemon.concurrency, thread_name_prefix="account") as pool:
-                for outcome in pool.map(lambda job: job(), jobs):
-                    outcomes.append(outcome)
-                    progress.done += 1
+
+        def guarded(account: "AccountSettings") -> "Outcome":
+            return fleet.guarded(account.name, partial(bring, account))
+
+        # The error of an only account is the error of the command.
+        outcomes = for_all(ctx, fleet, accounts, guarded if len(accounts) > 1 else bring, "adopting")
         finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
 
 
@@ -225,7 +221,7 @@ def resolve(
     from rotator.rotation import Operator
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select([name], everything=False)
+        accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
         unknown = operator.unknown()

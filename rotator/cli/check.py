@@ -43,7 +43,7 @@ def check(
     }
     quiet = invocation(ctx).quiet or as_json
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         with showing_progress(ctx, len(accounts), "checking") as progress:
             findings = list(examine(fleet, accounts, on_account=progress.advance))
     for finding in findings:

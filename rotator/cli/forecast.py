@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, parsed
+from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, for_all, open_fleet, parsed
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import Command, ConfigError
 
@@ -29,7 +29,6 @@ def forecast(
     config: ConfigOption = None,
 ) -> None:
     """Forecast what `rotator run` is going to do, from the journals and the schedules alone."""
-    from concurrent.futures import ThreadPoolExecutor
     from functools import partial
 
     from rotator.cli.forecast_output import forecast_json, print_forecast
@@ -41,11 +40,9 @@ def forecast(
     if not ahead:
         raise ConfigError("--until must be longer than zero")
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
-        with ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool:
-            looks = dict(
-                zip((account.name for account in accounts), pool.map(partial(_look, fleet), accounts), strict=True)
-            )
+        accounts = fleet.select(names)
+        found_accounts = for_all(ctx, fleet, accounts, partial(_look, fleet))
+        looks = {account.name: look for account, look in zip(accounts, found_accounts, strict=True)}
         now = fleet.now()
         found = foresee(
             [member for member in looks.values() if isinstance(member, Member)],

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from rotator.cli.terminal import Table, echo, relative
+from rotator.core.protocol.wording import listed
 from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 
@@ -14,7 +15,6 @@ from rotator.errors import visible
 _EVENTS_SHOWN = 20
 # Maximum number of days in the calendar. A longer forecast shows months.
 _DAYS_SHOWN = 100
-_NAMES_SHOWN = 5
 
 
 def forecast_json(forecast: Forecast, left_out: Mapping[str, str]) -> dict[str, Any]:
@@ -70,8 +70,7 @@ def print_forecast(forecast: Forecast, left_out: Mapping[str, str], zone: ZoneIn
         echo(line)
     for why in dict.fromkeys(left_out.values()):
         names = [name for name, reason in left_out.items() if reason == why]
-        others = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        echo(visible(f"left out, {why}: {', '.join(names[:_NAMES_SHOWN])}{others}"))
+        echo(visible(f"left out, {why}: {listed(names)}"))
 
 
 def _coming(forecast: Forecast, zone: ZoneInfo) -> Table:

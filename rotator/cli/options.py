@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rotator.rotation import Outcome
 
 T = TypeVar("T")
-# Characters of a file with one value.
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -197,25 +196,26 @@ def each(
             return {"account": account.name, **unknown, "error": found.error}
         return {"account": account.name, **found, "error": None}
 
-    return read_all(ctx, fleet, fleet.select(names or [], everything=not names), row)
+    return for_all(ctx, fleet, fleet.select(names), row)
 
 
-def read_all(
+def for_all(
     ctx: typer.Context,
     fleet: "Fleet",
     accounts: Sequence["AccountSettings"],
-    read: Callable[["AccountSettings"], T],
+    do: Callable[["AccountSettings"], T],
+    action: str = "reading",
 ) -> list[T]:
-    """Read each account, some at a time; the results in the order of the accounts."""
+    """Do something for each account, some at a time; the results in the order of the accounts."""
     from concurrent.futures import ThreadPoolExecutor
 
     from rotator.cli.progress import showing_progress
 
     with (
-        showing_progress(ctx, len(accounts), "reading") as progress,
-        ThreadPoolExecutor(fleet.settings.daemon.concurrency) as pool,
+        showing_progress(ctx, len(accounts), action) as progress,
+        ThreadPoolExecutor(fleet.settings.daemon.concurrency, thread_name_prefix="account") as pool,
     ):
-        return list(progress.counted(pool.map(read, accounts)))
+        return list(progress.counted(pool.map(do, accounts)))
 
 
 def require_asking(*, yes: bool) -> None:
@@ -232,12 +232,7 @@ def ask(question: str, *, yes: bool) -> None:
 
 
 def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":
-    """How long a command waits at most for one account.
-
-    Args:
-        fleet: The fleet, for its lease and its consistency window.
-        wait: The option --wait.
-    """
+    """How long a command waits at most for one account."""
     from datetime import timedelta
 
     from rotator.config import parse_duration

@@ -52,7 +52,6 @@ class Progress(logging.Handler):
     """Follows the events of runs.
 
     Args:
-        total: The number of accounts.
         action: The first words of the progress line.
     """
 

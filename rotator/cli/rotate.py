@@ -16,7 +16,7 @@ from rotator.cli.options import (
     shard_of,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command, ConfigError
+from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -80,10 +80,12 @@ def rotate_now(
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         part = None if names else shard_of(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
-        kind = RequestKind.COMPROMISED if compromised else RequestKind.FORCE if force else None
+        kind = RequestKind.FORCE if force else None
+        if compromised:
+            kind = RequestKind.COMPROMISED
         wanted = Wanted.DUE if due else Wanted.NOW
         request = Request(wanted, kind=kind, explicit=bool(names), max_wait=max_wait(fleet, wait))
         if dry_run:
@@ -107,21 +109,14 @@ def rotate_now(
 def plan(
     ctx: typer.Context,
     names: NamesArgument = None,
-    until: Annotated[
-        str | None,
-        typer.Option("--until", hidden=True),
-    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show what `rotate-now --due` would do, and why. Change nothing."""
-    if until is not None:
-        command = Command.of("forecast", "--until", until)
-        raise ConfigError("plan has no option --until", next_command=command)
     from rotator.fleet import Request, Wanted
 
     with open_fleet(ctx, config) as fleet:
-        accounts = fleet.select(names or [], everything=not names)
+        accounts = fleet.select(names)
         _plan(ctx, fleet, accounts, Request(Wanted.DUE), as_json=as_json)
 
 

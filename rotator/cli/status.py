@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rotator import __version__
-from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet, read_all
+from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, for_all, open_fleet
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import visible
 
@@ -33,7 +33,7 @@ def status(
 
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
-        found = read_all(ctx, fleet, chosen, partial(read_status, fleet))
+        found = for_all(ctx, fleet, chosen, partial(read_status, fleet))
         statuses, now = [status for status, _ in found], fleet.now()
         if as_json:
             print_json({"at": now, "version": __version__, "accounts": [account_report(one, now) for one in statuses]})

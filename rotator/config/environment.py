@@ -22,7 +22,7 @@ Key = tuple[str | int, ...]
 _PREFIX = "ROTATOR_"
 _DELIMITER = "__"
 _VERIFY = ("vault", "verify")
-# Of each pair the later one is for OpenBao, whose command reads both.
+# Each has the prefix VAULT_, or BAO_ for the command of OpenBao, which reads both. VAULT_ wins.
 _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "ADDR": ("vault", "address"),
     "NAMESPACE": ("vault", "namespace"),

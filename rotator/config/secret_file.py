@@ -49,7 +49,6 @@ def one_line(text: str, source: str) -> str:
     """Return a secret without its line ending.
 
     Args:
-        text: The secret, as read.
         source: Name of the file or variable.
 
     Raises:

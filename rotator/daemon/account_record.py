@@ -43,11 +43,11 @@ class Retry:
         failures = self.failures + 1
         return replace(self, error=error, code=code, failures=failures, at=now + backoff(account, failures))
 
-    def without_error(self, at: datetime | None = None) -> "Retry":
-        """Return the retry without its failure; no run starts before `at`."""
-        return replace(self, error=None, at=at)
+    def without_error(self) -> "Retry":
+        """Return the retry without its failure and its delay."""
+        return replace(self, error=None, at=None)
 
-    def after_success(self, at: datetime | None = None) -> "Retry":
+    def after_success(self, at: datetime | None) -> "Retry":
         """Return the retry after something succeeded; no run starts before `at`."""
         return replace(self, error=None, failures=0, at=at)
 
@@ -144,7 +144,6 @@ class AccountRecord:
         """Return the record of the account as it is configured now.
 
         Args:
-            settings: The account's settings.
             moved: Whether its documents are at another place now.
         """
         if moved or settings != self.settings:

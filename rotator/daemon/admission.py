@@ -1,7 +1,9 @@
-"""Which rotations may start now: secondary accounts first, the circuit breaker, slow candidates, spacing; pure."""
+"""Which rotations may start now: secondary accounts first, the circuit breaker, slow candidates, spacing."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+import structlog
 
 from rotator.config import Settings
 from rotator.core.circuit_breaker import CircuitBreaker
@@ -18,6 +20,8 @@ PROBE_WAIT = timedelta(seconds=2)
 VERIFYING_SHARE = 4
 VERIFYING_WAIT = timedelta(seconds=30)
 _URGENT = (RequestKind.FORCE, RequestKind.COMPROMISED)
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,6 @@ class Admission:
     """Decides about rotations, one after the other, and remembers what the next decision depends on.
 
     Args:
-        settings: The configuration.
         now: The time of the start.
 
     Attributes:
@@ -130,8 +133,12 @@ class Admission:
         self.breaker = self.breaker.after_clock_step(now)
 
     def after_run(self, outcome: Outcome, now: datetime) -> None:
-        """Take in how a run ended."""
-        self.breaker = self.breaker.after(outcome, now)
+        """Take in how a run ended, and log a change of the circuit breaker."""
+        before, self.breaker = self.breaker, self.breaker.after(outcome, now)
+        if self.breaker.cause is not None and self.breaker.until != before.until:
+            _log.error("circuit_breaker.opened", why=self.breaker.cause.value, error=describe_breaker(self.breaker))
+        if self.breaker.cause is None and before.cause is not None:
+            _log.info("circuit_breaker.closed", why=before.cause.value)
 
     def without_result(self, account: str) -> None:
         """Take in that a run ended and shows nothing about other accounts."""
@@ -145,6 +152,19 @@ def circuit_breaker(settings: Settings) -> CircuitBreaker:
     """Return a closed circuit breaker."""
     breaker = settings.daemon.circuit_breaker
     return CircuitBreaker(breaker.failures, breaker.window, breaker.cooldown)
+
+
+def describe_breaker(breaker: CircuitBreaker) -> str | None:
+    """Return why no new rotation starts; None if the circuit breaker is closed."""
+    if breaker.cause is None or breaker.until is None:
+        return None
+    alike = sum(entry[1] is breaker.cause for entry in breaker.recent)
+    revoked = "" if breaker.allows_revocations else ", and nothing is revoked"
+    return (
+        f"{alike} of the last {len(breaker.recent)} accounts failed for a reason of one kind ({breaker.cause.value}): "
+        f"no new rotation begins before {breaker.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that one account is "
+        "tried; if that goes well, all go on"
+    )
 
 
 def _comes_first(secondary: AccountRecord, primary: AccountRecord, seen: Situation) -> bool:

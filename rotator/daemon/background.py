@@ -7,9 +7,9 @@ from rotator.config import Settings
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.balance_monitor import BalanceMonitor
 from rotator.daemon.facts import BalanceRead, TopUpEnded
-from rotator.daemon.records import Records
+from rotator.daemon.record_store import RecordStore
 from rotator.daemon.resync import longest_unseen
-from rotator.daemon.work import BackgroundWork, Look, Resync, Target
+from rotator.daemon.tasks import BackgroundTask, Look, Resync, Target
 from rotator.errors import Blame, RotatorError
 from rotator.fleet import Fleet
 
@@ -18,9 +18,6 @@ class Background:
     """Chooses the work beside the runs. Used by the registry's thread only.
 
     Args:
-        records: The account records.
-        balances: The balances.
-        submit: Hands work to a worker.
         check_vault: Has Vault asked soon.
 
     Attributes:
@@ -30,9 +27,9 @@ class Background:
 
     def __init__(
         self,
-        records: Records,
+        records: RecordStore,
         balances: BalanceMonitor,
-        submit: Callable[[BackgroundWork], None],
+        submit: Callable[[BackgroundTask], None],
         check_vault: Callable[[], None],
     ) -> None:
         self._records = records
@@ -75,7 +72,7 @@ class Background:
     def after_reading(self, fact: BalanceRead, now: datetime) -> None:
         """Take in a balance."""
         self.busy = False
-        record = self._records.get(fact.work.target.name)
+        record = self._records.get(fact.task.target.name)
         top_up = self._balances.after_reading(fact, record, now)
         self._show(fact.result, record)
         if top_up is not None and not self.stopping:
@@ -84,15 +81,15 @@ class Background:
     def after_top_up(self, fact: TopUpEnded, now: datetime) -> None:
         """Take in how a top-up ended."""
         self.busy = False
-        record = self._records.get(fact.work.target.name)
+        record = self._records.get(fact.task.target.name)
         self._balances.after_top_up(fact, record, now)
         self._show(fact.result, record)
 
-    def recover(self, work: BackgroundWork, now: datetime) -> None:
-        """Take in that an internal error ended the work."""
+    def recover(self, task: BackgroundTask, now: datetime) -> None:
+        """Take in that an internal error ended a task."""
         self.busy = False
-        if not isinstance(work, Resync):
-            self._balances.after_internal_error(work.target.name, now)
+        if not isinstance(task, Resync):
+            self._balances.after_internal_error(task.target.name, now)
 
     def _show(self, result: object, record: AccountRecord | None) -> None:
         if isinstance(result, RotatorError) and result.blame is Blame.VAULT:
@@ -100,6 +97,6 @@ class Background:
         if record is not None:
             self._records.show_balance(record)
 
-    def _begin(self, work: BackgroundWork) -> None:
+    def _begin(self, task: BackgroundTask) -> None:
         self.busy = True
-        self._submit(work)
+        self._submit(task)

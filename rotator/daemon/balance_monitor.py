@@ -15,7 +15,7 @@ from rotator.core import balance
 from rotator.core.balance import BalanceState, News, Reading, Rules, TopUp
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.facts import BalanceRead, TopUpEnded
-from rotator.daemon.work import ReadBalance, Target, TopUpBalance
+from rotator.daemon.tasks import ReadBalance, Target, TopUpBalance
 from rotator.errors import Blame, RotatorError
 from rotator.fleet import Fleet, TopUpService
 from rotator.monitoring import BalanceStatus, Metrics
@@ -44,11 +44,7 @@ class _Watched:
 
 
 class BalanceMonitor:
-    """Knows the balances, and which one is read next. Used by the registry's thread only.
-
-    Args:
-        metrics: Counts top-ups.
-    """
+    """Knows the balances, and which one is read next. Used by the registry's thread only."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -104,7 +100,7 @@ class BalanceMonitor:
     def after_reading(self, fact: BalanceRead, record: AccountRecord | None, now: datetime) -> TopUpBalance | None:
         """Take in a balance, and return the top-up that is due. Today's settings decide, not those of the reading."""
         self._pause(now)
-        name, rules = fact.work.target.name, self._rules(fact.work.target, record)
+        name, rules = fact.task.target.name, self._rules(fact.task.target, record)
         if rules is None or record is None:
             return None
         if isinstance(fact.result, RotatorError):
@@ -123,7 +119,7 @@ class BalanceMonitor:
     def after_top_up(self, fact: TopUpEnded, record: AccountRecord | None, now: datetime) -> None:
         """Take in how a top-up ended."""
         self._pause(now)
-        name, result, rules = fact.work.target.name, fact.result, self._rules(fact.work.target, record)
+        name, result, rules = fact.task.target.name, fact.result, self._rules(fact.task.target, record)
         if isinstance(result, TopUp):
             self._metrics.topped_up(result)
         if rules is None:
@@ -181,18 +177,18 @@ class BalanceMonitor:
         self._paused_until = now + timedelta(seconds=1 / per_second)
 
 
-def read_balance(work: ReadBalance) -> BalanceRead:
+def read_balance(task: ReadBalance) -> BalanceRead:
     """Read an account's balance."""
     try:
-        result: Reading | RotatorError = TopUpService(work.target.fleet).read(work.target.account)
+        result: Reading | RotatorError = TopUpService(task.target.fleet).read(task.target.account)
     except RotatorError as error:
         result = error
-    return BalanceRead(work, result)
+    return BalanceRead(task, result)
 
 
-def top_up(work: TopUpBalance) -> TopUpEnded:
+def top_up(task: TopUpBalance) -> TopUpEnded:
     """Top an account up, if the limits allow it."""
     try:
-        return TopUpEnded(work, TopUpService(work.target.fleet).top_up(work.target.account, work.reading, work.rules))
+        return TopUpEnded(task, TopUpService(task.target.fleet).top_up(task.target.account, task.reading, task.rules))
     except RotatorError as error:
-        return TopUpEnded(work, error)
+        return TopUpEnded(task, error)

@@ -3,7 +3,7 @@
 - the main thread receives signals, and looks at the clock and at the configuration file;
 - the registry's thread owns the account records, and hands out work (registry.py);
 - the workers, a bounded pool, run accounts, read journals and balances, and look for changes;
-- the scheduler's thread reports accounts whose jobs are due (job_queue.py);
+- the scheduler's thread reports accounts whose jobs are due (scheduler.py);
 - the Vault monitor's thread keeps the session with Vault alive;
 - the web server answers in a thread of its own.
 
@@ -26,16 +26,15 @@ import structlog
 
 from rotator import __version__
 from rotator.config import Settings
-from rotator.daemon.descriptions import summarize
 from rotator.daemon.facts import ClockStepped, Due, SettingsLoaded, Stopping
 from rotator.daemon.inbox import Inbox
-from rotator.daemon.job_queue import JobQueue
 from rotator.daemon.registry import Registry
 from rotator.daemon.reload import NAMES, Configuration
+from rotator.daemon.scheduler import Scheduler
 from rotator.daemon.signals import Signals
-from rotator.daemon.systemd import Systemd
+from rotator.daemon.systemd import Systemd, summarize
 from rotator.daemon.vault_monitor import VaultMonitor
-from rotator.daemon.workers import Workers
+from rotator.daemon.worker_pool import WorkerPool
 from rotator.fleet import Shard
 from rotator.monitoring import FleetStatus, Metrics, masked
 from rotator.startup_signals import HANDLED
@@ -54,7 +53,6 @@ class Daemon:
 
     Args:
         path: The configuration file, which is loaded again when it changes.
-        settings: Its content now.
         shard: Which part of the fleet belongs to this process; None: all of it.
 
     Attributes:
@@ -70,12 +68,12 @@ class Daemon:
         self.metrics = Metrics()
         self._configuration = Configuration(path, settings, self.metrics, self._stop)
         self._inbox = Inbox(self.now)
-        self._jobs = JobQueue(lambda account: self._inbox.send(Due(account)))
+        self._jobs = Scheduler(lambda account: self._inbox.send(Due(account)))
         self._vault_monitor = VaultMonitor(
             lambda: self._configuration.fleet, self._inbox.send, self.metrics, self._stop
         )
         # One more than runs, for the work beside them.
-        self._workers = Workers(
+        self._workers = WorkerPool(
             settings.daemon.concurrency + 1,
             self._inbox.send,
             self.metrics,

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from rotator.core.balance import Reading, TopUp, Withheld
 from rotator.core.protocol import Journal
-from rotator.daemon.work import LoadJournal, Look, ReadBalance, Resync, Run, TopUpBalance, Work
+from rotator.daemon.tasks import LoadJournal, Look, ReadBalance, Run, Task, TopUpBalance
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
 from rotator.rotation import Outcome
@@ -31,7 +31,7 @@ class Due:
 class JournalLoaded:
     """The journal of an account was read."""
 
-    work: LoadJournal
+    task: LoadJournal
     journal: Journal
 
 
@@ -39,7 +39,7 @@ class JournalLoaded:
 class JournalUnreadable:
     """The journal of an account could not be read."""
 
-    work: LoadJournal
+    task: LoadJournal
     error: RotatorError
 
 
@@ -47,7 +47,7 @@ class JournalUnreadable:
 class JournalWritten:
     """A run in progress wrote its journal."""
 
-    work: Run
+    task: Run
     journal: Journal
 
 
@@ -56,12 +56,12 @@ class RunEnded:
     """A run ended.
 
     Attributes:
-        work: The run.
+        task: The run.
         outcome: How it ended.
         seconds: How long it took.
     """
 
-    work: Run
+    task: Run
     outcome: Outcome
     seconds: float
 
@@ -71,13 +71,13 @@ class DocumentSeen:
     """The resync read an account's documents.
 
     Attributes:
-        work: The look.
+        task: The look.
         document: The published document.
         journal: The journal.
         expires: Whether Vault deletes one of the two soon.
     """
 
-    work: Look
+    task: Look
     document: Document
     journal: Journal
     expires: bool
@@ -87,7 +87,7 @@ class DocumentSeen:
 class LookFailed:
     """The resync could not read an account's documents."""
 
-    work: Look
+    task: Look
     error: RotatorError
 
 
@@ -95,14 +95,12 @@ class LookFailed:
 class ResyncEnded:
     """The resync is done with its accounts."""
 
-    work: Resync
-
 
 @dataclass(frozen=True, slots=True)
 class BalanceRead:
     """The balance of an account was read, or could not be read."""
 
-    work: ReadBalance
+    task: ReadBalance
     result: Reading | RotatorError
 
 
@@ -110,20 +108,20 @@ class BalanceRead:
 class TopUpEnded:
     """An account was topped up, or not."""
 
-    work: TopUpBalance
+    task: TopUpBalance
     result: TopUp | Withheld | RotatorError
 
 
 @dataclass(frozen=True, slots=True)
-class WorkBroke:
+class TaskBroke:
     """Work ended with an internal error.
 
     Attributes:
-        work: The work.
+        task: The task.
         place: Where the error was raised.
     """
 
-    work: Work
+    task: Task
     place: str
 
 
@@ -141,7 +139,7 @@ class VaultStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BellRung:
+class JournalsChanged:
     """Commands changed journals.
 
     Attributes:
@@ -186,9 +184,9 @@ Fact: TypeAlias = (
     | ResyncEnded
     | BalanceRead
     | TopUpEnded
-    | WorkBroke
+    | TaskBroke
     | VaultStateChanged
-    | BellRung
+    | JournalsChanged
     | ClockStepped
     | Stopping
     | Tick

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 
 from rotator.daemon.facts import Fact, Tick
 from rotator.daemon.registry import Registry, Snapshot
-from rotator.fleet import log_mistake
+from rotator.fleet import log_internal_error
 
 # How old the snapshot gets while facts come faster than the registry takes them in.
 _STALE = 0.1
@@ -17,11 +17,7 @@ _PATIENCE = 5.0
 
 
 class Inbox:
-    """Hands facts from all threads to the registry, one after the other.
-
-    Args:
-        clock: Tells the time, aware UTC.
-    """
+    """Hands facts from all threads to the registry, one after the other."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -69,7 +65,7 @@ class Inbox:
                 if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
                     self._see()
             except Exception as error:  # noqa: BLE001 - an internal error about one fact must not end the daemon
-                log_mistake(error)
+                log_internal_error(error)
 
     def _see(self) -> None:
         self._seen_at = time.monotonic()

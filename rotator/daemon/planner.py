@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
-from rotator.fleet import log_mistake
+from rotator.fleet import log_internal_error
 
 # How long to wait before a job that could not be set is tried again.
 PLANNING_RETRY = timedelta(seconds=10)
@@ -43,7 +43,6 @@ class Planning:
         """With an account that was planned.
 
         Args:
-            account: The account.
             job_set: Whether a job was set. Otherwise none was needed, which proves nothing.
         """
         if job_set:
@@ -64,18 +63,23 @@ class Planning:
 
 
 class Jobs(Protocol):
-    """The part of job_queue.JobQueue that the planner needs."""
+    """The part of scheduler.Scheduler that the registry's thread needs."""
 
     def set(self, name: str, at: datetime) -> None: ...
 
     def cancel(self, name: str) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def wake_up(self) -> None: ...
 
 
 class Planner:
     """Keeps each account's job at the time of its next run. Used by the registry's thread only.
 
     Args:
-        jobs: The jobs.
         count_failure: Called for each job that could not be set.
     """
 
@@ -103,9 +107,7 @@ class Planner:
         """Set an account's job.
 
         Args:
-            record: The account.
             at: Computes the time of its next run; None: it needs no job.
-            now: The time.
 
         Returns:
             The record with its job.
@@ -143,7 +145,7 @@ class Planner:
 
     def _failed(self, record: AccountRecord, error: Exception, now: datetime) -> AccountRecord:
         with structlog.contextvars.bound_contextvars(account=record.name):
-            place = log_mistake(error)
+            place = log_internal_error(error)
         reason = f"rotator could not set a job: internal error ({type(error).__name__} at {place})"
         self._count_failure()
         self._retry_at = now + PLANNING_RETRY

@@ -1,29 +1,40 @@
-"""One run of an account."""
+"""Runs an account, or only reads its journal."""
 
 import time
 from collections.abc import Callable
 
-from rotator.daemon.facts import JournalWritten, RunEnded
-from rotator.daemon.work import Run
+from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
+from rotator.daemon.tasks import LoadJournal, Run
+from rotator.documents.journal import parse_journal
+from rotator.errors import RotatorError
 
 
-def reconcile(work: Run, send: Callable[[JournalWritten], None], worker_is_wanted: Callable[[], bool]) -> RunEnded:
+def reconcile(task: Run, send: Callable[[JournalWritten], None], worker_is_wanted: Callable[[], bool]) -> RunEnded:
     """Do whatever there is to do for an account.
 
     Args:
-        work: The run.
         send: Gets every journal that the run wrote, so that its progress is visible.
         worker_is_wanted: Whether another account waits for a worker: the run then ends instead of waiting.
     """
-    target, control = work.target, work.control
+    target, control = task.target, task.control
     rotation = target.fleet.rotation(
         target.account,
-        work.request,
+        task.request,
         stop=control.stop,
         halt=control.halt.is_set,
         worker_is_wanted=worker_is_wanted,
-        on_journal=lambda journal: send(JournalWritten(work, journal)),
+        on_journal=lambda journal: send(JournalWritten(task, journal)),
     )
     started = time.monotonic()
     outcome = target.fleet.guarded(target.name, rotation.run)
-    return RunEnded(work, outcome, time.monotonic() - started)
+    return RunEnded(task, outcome, time.monotonic() - started)
+
+
+def load_journal(task: LoadJournal) -> JournalLoaded | JournalUnreadable:
+    """Read an account's journal."""
+    fleet = task.target.fleet
+    try:
+        journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(task.target.account)))
+    except RotatorError as error:
+        return JournalUnreadable(task, error)
+    return JournalLoaded(task, journal)

@@ -8,24 +8,22 @@ the account's documents elsewhere meanwhile, the fact says nothing about them.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
 from rotator import __version__
 from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
-from rotator.daemon.admission import Admission
+from rotator.daemon.admission import Admission, describe_breaker
 from rotator.daemon.background import Background
 from rotator.daemon.balance_monitor import BalanceMonitor
-from rotator.daemon.descriptions import describe_breaker, log_other_instance
 from rotator.daemon.facts import (
     BalanceRead,
-    BellRung,
     ClockStepped,
     DocumentSeen,
     Due,
     Fact,
     JournalLoaded,
+    JournalsChanged,
     JournalUnreadable,
     JournalWritten,
     LookFailed,
@@ -33,16 +31,16 @@ from rotator.daemon.facts import (
     RunEnded,
     SettingsLoaded,
     Stopping,
+    TaskBroke,
     Tick,
     TopUpEnded,
     VaultStateChanged,
-    WorkBroke,
 )
 from rotator.daemon.planner import Jobs, Planner
-from rotator.daemon.records import Records
-from rotator.daemon.resync import after_look
+from rotator.daemon.record_store import RecordStore
+from rotator.daemon.resync import after_look, log_other_instance
 from rotator.daemon.runs import Runs
-from rotator.daemon.work import LoadJournal, Run, Work, place
+from rotator.daemon.tasks import LoadJournal, Run, Task, place
 from rotator.errors import Blame, RotatorError
 from rotator.fleet import Fleet, Shard
 from rotator.monitoring import FleetStatus, Metrics
@@ -51,16 +49,6 @@ from rotator.monitoring import FleetStatus, Metrics
 LOST_AFTER = timedelta(minutes=2)
 
 _log = structlog.get_logger()
-
-
-class PausableJobs(Jobs, Protocol):
-    """The part of job_queue.JobQueue that the registry needs."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def wake_up(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +74,8 @@ class Registry:
     """Owns the account records. All methods are for one thread.
 
     Args:
-        fleet: The configuration and the two servers.
         jobs: Reports accounts when their jobs are due.
-        submit: Hands work to a worker. One fact at the end answers each work, in any order.
-        metrics: Counts.
+        submit: Hands a task to a worker. One fact at the end answers each task, in any order.
         check_vault: Has Vault asked soon.
         now: The time of the start.
         shard: Which part of the fleet belongs to this process; None: all of it.
@@ -98,8 +84,8 @@ class Registry:
     def __init__(
         self,
         fleet: Fleet,
-        jobs: PausableJobs,
-        submit: Callable[[Work], None],
+        jobs: Jobs,
+        submit: Callable[[Task], None],
         metrics: Metrics,
         check_vault: Callable[[], None],
         *,
@@ -113,7 +99,7 @@ class Registry:
         self._shard = shard
         self._started_at = now
         self._balances = BalanceMonitor(metrics)
-        self._records = Records(shard, self._balances)
+        self._records = RecordStore(shard, self._balances)
         self._background = Background(self._records, self._balances, submit, check_vault)
         self._planner = Planner(jobs, metrics.not_planned)
         self._runs = Runs(
@@ -151,8 +137,8 @@ class Registry:
                 self._runs.follow_run(fact)
             case JournalLoaded() | JournalUnreadable() | RunEnded():
                 self._runs.end_work(fact, now)
-            case BellRung():
-                self._runs.hear_bell(fact.api_keys)
+            case JournalsChanged():
+                self._runs.reload_changed(fact.api_keys)
             case DocumentSeen():
                 self._see_document(fact, now)
             case LookFailed():
@@ -163,7 +149,7 @@ class Registry:
                 self._background.after_reading(fact, now)
             case TopUpEnded():
                 self._background.after_top_up(fact, now)
-            case WorkBroke():
+            case TaskBroke():
                 self._recover(fact, now)
             case VaultStateChanged():
                 self._judge_vault(fact, now)
@@ -311,14 +297,14 @@ class Registry:
 
     def _seen(self, fact: DocumentSeen | LookFailed) -> AccountRecord | None:
         """Return the record that a look is about; None if a run or a reload knows better."""
-        look = fact.work
+        look = fact.task
         record = self._runs.current(look.target)
         if record is None or self._runs.queue.is_running(record.name) or record.looked_at != look.looked_at:
             return None
         return record
 
-    def _recover(self, fact: WorkBroke, now: datetime) -> None:
-        if isinstance(fact.work, Run | LoadJournal):
-            self._runs.recover(fact.work, fact.place, now)
+    def _recover(self, fact: TaskBroke, now: datetime) -> None:
+        if isinstance(fact.task, Run | LoadJournal):
+            self._runs.recover(fact.task, fact.place, now)
             return
-        self._background.recover(fact.work, now)
+        self._background.recover(fact.task, now)

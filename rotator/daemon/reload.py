@@ -1,6 +1,7 @@
 """The configuration in force, and how a changed one takes its place: all of it or nothing."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,12 +24,6 @@ _log = structlog.get_logger()
 
 class Configuration:
     """The configuration file, and the fleet that it describes.
-
-    Args:
-        path: The file.
-        settings: Its content now.
-        metrics: Counts requests and reloads.
-        stop: Set when the process ends.
 
     Attributes:
         fleet: The fleet in use.
@@ -94,23 +89,18 @@ class Configuration:
         return fleet
 
     def _provider(self, settings: Settings) -> AccountApi:
-        def count(operation: str, code: str, seconds: float) -> None:
-            self._metrics.request("provider", operation, code, seconds)
-
         # For the runs, and for one balance.
         return AccountApi(
             settings.account_api,
             connections=settings.daemon.concurrency + 1,
-            on_request=count,
+            on_request=partial(self._metrics.request, "provider"),
             on_budget=self._metrics.record_budget,
         )
 
     def _vault(self, settings: Settings) -> Vault:
-        def count(operation: str, code: str, seconds: float) -> None:
-            self._metrics.request("vault", operation, code, seconds)
-
         # For the runs, for one balance or the resync, and for the Vault monitor.
-        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 2, on_request=count)
+        counted = partial(self._metrics.request, "vault")
+        return Vault(settings.vault, pool_size=settings.daemon.concurrency + 2, on_request=counted)
 
 
 def _log_changes(before: Settings, after: Settings) -> None:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from rotator.core.protocol import Published, is_recorded
+from rotator.core.protocol import Journal, Published, is_recorded
 from rotator.core.protocol.documents import expires_soon
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
-from rotator.daemon.work import Look, Resync
+from rotator.daemon.tasks import Look, Resync
 from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
+from rotator.monitoring import describe, state
 
 # How many accounts one resync looks at, those first that were not for longest: the cost of a large fleet at rest.
 RESYNC_ACCOUNTS = 300
@@ -28,25 +29,19 @@ def longest_unseen(records: Iterable[AccountRecord]) -> list[AccountRecord]:
 
 
 def resync(
-    work: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
+    task: Resync, send: Callable[[DocumentSeen | LookFailed], None], *, may_go_on: Callable[[], bool]
 ) -> ResyncEnded:
-    """Look at accounts.
-
-    Args:
-        work: The accounts.
-        send: Gets what was seen.
-        may_go_on: Whether to look at one more.
-    """
-    for each in work.looks:
+    """Look at accounts."""
+    for each in task.looks:
         if not may_go_on():
             break
         send(look(each))
-    return ResyncEnded(work)
+    return ResyncEnded()
 
 
-def look(work: Look) -> DocumentSeen | LookFailed:
+def look(task: Look) -> DocumentSeen | LookFailed:
     """Read an account's documents."""
-    account, fleet = work.target.account, work.target.fleet
+    account, fleet = task.target.account, task.target.fleet
     try:
         # In this order what another instance publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(account.path)
@@ -55,11 +50,11 @@ def look(work: Look) -> DocumentSeen | LookFailed:
         if document.version < journal.published_version:
             document = fleet.vault.read(account.path)
     except RotatorError as error:
-        return LookFailed(work, error)
+        return LookFailed(task, error)
     now = datetime.now(UTC)
     both = (document, journal_document)
     expires = any(expires_soon(one.created, one.expires_at, one.read_at or now) for one in both)
-    return DocumentSeen(work, document, journal, expires)
+    return DocumentSeen(task, document, journal, expires)
 
 
 def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> AccountRecord:
@@ -73,3 +68,15 @@ def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> Acco
         _log.warning("account.changed_by_hand", account=record.name, version=document.version)
         record = replace(record, tried_at=LONG_AGO, retry=record.retry.without_error())
     return record.seen(journal, now)
+
+
+def log_other_instance(before: AccountRecord, after: Journal | None, now: datetime) -> None:
+    """Log that another instance changed an account, if it did more than acquire or release the lease."""
+    if before.journal is None or after is None or _content(before.journal) == _content(after):
+        return
+    shown = state(describe(before.settings, after), now)
+    _log.info("account.changed_elsewhere", account=before.name, state=shown.value, secret_id=after.current_id)
+
+
+def _content(journal: Journal) -> tuple[object, ...]:
+    return journal.phase, journal.current_id, journal.published_version, journal.retiring_ids, journal.request

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 import structlog
 
 from rotator.config import format_duration
+from rotator.daemon.account_queue import AccountQueue
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import Admission, Situation
-from rotator.daemon.descriptions import log_breaker, log_other_instance
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.planner import Planner
-from rotator.daemon.records import Records
+from rotator.daemon.record_store import RecordStore
+from rotator.daemon.resync import log_other_instance
+from rotator.daemon.tasks import AccountTask, LoadJournal, Run, RunControl, Target
 from rotator.daemon.timing import Timing
-from rotator.daemon.work import AccountWork, LoadJournal, Run, RunControl, Target
-from rotator.daemon.work_queue import WorkQueue
 from rotator.errors import Blame, Code
-from rotator.fleet import Fleet, Request, Wanted, log_mistake
+from rotator.fleet import Fleet, Request, Wanted, log_internal_error
 from rotator.monitoring import VAULT_UNAVAILABLE, Metrics
 from rotator.rotation import Outcome, Result
 
@@ -28,11 +28,6 @@ class Runs:
     """Hands out the work on accounts, and takes in how it ended. Used by the registry's thread only.
 
     Args:
-        fleet: The configuration and the two servers.
-        records: The account records.
-        planner: Sets the jobs.
-        submit: Hands work to a worker.
-        metrics: Counts.
         check_vault: Has Vault asked soon.
         now: The time of the start.
 
@@ -46,9 +41,9 @@ class Runs:
     def __init__(
         self,
         fleet: Fleet,
-        records: Records,
+        records: RecordStore,
         planner: Planner,
-        submit: Callable[[AccountWork], None],
+        submit: Callable[[AccountTask], None],
         *,
         metrics: Metrics,
         check_vault: Callable[[], None],
@@ -62,7 +57,7 @@ class Runs:
         self._check_vault = check_vault
         self._controls: dict[str, RunControl] = {}
         self.admission = Admission(fleet.settings, now)
-        self.queue = WorkQueue(fleet.settings.daemon.concurrency)
+        self.queue = AccountQueue(fleet.settings.daemon.concurrency)
         self.vault_is_available = False
         self.stopping = False
         self.load_settings(fleet)
@@ -123,7 +118,7 @@ class Runs:
         self._records.put(replace(record, job_at=None))
         self.plan(name, now)
 
-    def hear_bell(self, api_keys: frozenset[str] | None) -> None:
+    def reload_changed(self, api_keys: frozenset[str] | None) -> None:
         """Read the journals again that commands changed; of an account that is running, after its run.
 
         Args:
@@ -141,7 +136,7 @@ class Runs:
                 self._start(name, now)
             except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
                 self._metrics.job_failed()
-                self._break(name, f"An internal error at {log_mistake(error)}", now)
+                self._break(name, f"An internal error at {log_internal_error(error)}", now)
 
     def _start(self, name: str, now: datetime) -> None:
         record = self._records.get(name)
@@ -183,16 +178,16 @@ class Runs:
                 case RunEnded():
                     self._end_run(fact, now)
         finally:  # even after an error: otherwise the account would count as running and never run again
-            self._finish(fact.work.target.name, now)
+            self._finish(fact.task.target.name, now)
 
     def _load_journal(self, fact: JournalLoaded, now: datetime) -> None:
-        record = self.current(fact.work.target)
+        record = self.current(fact.task.target)
         if record is not None:
             log_other_instance(record, fact.journal, now)
             self._records.put(record.loaded(fact.journal, now))
 
     def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
-        record, error = self.current(fact.work.target), fact.error
+        record, error = self.current(fact.task.target), fact.error
         if record is None:
             return
         record = replace(record, reload=record.journal is not None)
@@ -204,14 +199,14 @@ class Runs:
 
     def follow_run(self, fact: JournalWritten) -> None:
         """Show how far a run is."""
-        record = self.current(fact.work.target)
+        record = self.current(fact.task.target)
         if record is not None:
             record = record.with_journal(fact.journal)
             self._records.put(record)
             self._records.show(record)
 
     def _end_run(self, fact: RunEnded, now: datetime) -> None:
-        target, outcome = fact.work.target, fact.outcome
+        target, outcome = fact.task.target, fact.outcome
         record = self._records.get(target.name)
         deferred = self._deferred(record, outcome.blame, now) if record is not None else None
         if deferred is not None:
@@ -224,7 +219,7 @@ class Runs:
         record = self._records.get(target.name)
         if record is not None:
             is_elsewhere = self.current(target) is None
-            self._records.put(_after_outcome(record, fact.work, outcome, now, is_elsewhere=is_elsewhere))
+            self._records.put(_after_outcome(record, fact.task, outcome, now, is_elsewhere=is_elsewhere))
 
     def _judge(self, target: Target, outcome: Outcome, now: datetime) -> None:
         """Take in what an outcome shows about other accounts: nothing if a reload replaced the servers."""
@@ -232,9 +227,7 @@ class Runs:
         if (target.fleet.provider, target.fleet.vault) != servers:
             self.admission.without_result(target.name)
             return
-        before = self.admission.breaker
         self.admission.after_run(outcome, now)
-        log_breaker(before, self.admission.breaker)
 
     def _deferred(self, record: AccountRecord, blame: Blame | None, now: datetime) -> AccountRecord | None:
         """Return the record if only Vault made a run or a read fail; None if that counts as a failure."""
@@ -243,12 +236,12 @@ class Runs:
         self._check_vault()
         return record.deferred_by_vault(now, available=self.vault_is_available)
 
-    def recover(self, work: AccountWork, place: str, now: datetime) -> None:
+    def recover(self, task: AccountTask, place: str, now: datetime) -> None:
         """Take in that an internal error ended the work on an account."""
-        if isinstance(work, Run):
-            self._break(work.target.name, "An internal error ended the run. See the log", now)
+        if isinstance(task, Run):
+            self._break(task.target.name, "An internal error ended the run. See the log", now)
         else:
-            self._break(work.target.name, f"An internal error at {place}", now, reload=True)
+            self._break(task.target.name, f"An internal error at {place}", now, reload=True)
 
     def _break(self, name: str, error: str, now: datetime, *, reload: bool = False) -> None:
         record = self._records.get(name)
@@ -267,7 +260,6 @@ class Runs:
         """End runs early, and take their accounts out of the queue.
 
         Args:
-            names: The accounts.
             halt: Whether the runs end before their next step. Otherwise they finish, but wait for nothing.
         """
         for name in names:
@@ -277,12 +269,12 @@ class Runs:
 
 
 def _after_outcome(
-    record: AccountRecord, work: Run, outcome: Outcome, now: datetime, *, is_elsewhere: bool
+    record: AccountRecord, task: Run, outcome: Outcome, now: datetime, *, is_elsewhere: bool
 ) -> AccountRecord:
     if is_elsewhere:
         return replace(record, journal=None)  # its documents are at another place now: they are still to be read
     log_other_instance(record, outcome.journal, now)  # every journal that the run wrote is in the record
-    if record.settings == work.target.account:
+    if record.settings == task.target.account:
         return record.after_run(outcome, now)
     # The next run, with today's settings, shows the rest.
     return record.with_journal(outcome.journal or record.journal)

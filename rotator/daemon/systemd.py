@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
+from rotator.monitoring import FleetStatus
+
 
 class Systemd:
     """The service manager that started this process. Without one, reports go nowhere.
@@ -75,3 +77,14 @@ class Systemd:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.settimeout(0)
                 manager.sendto("\n".join(assignments).encode(), self._address)
+
+
+def summarize(status: FleetStatus) -> str:
+    """Return the state in one line without text from elsewhere: errors belong into the log, which masks secrets."""
+    if not status.ready:
+        return "Not ready: Vault does not work, no job can be set, or journals were not read yet. See the log"
+    failing = sum(account.last_error is not None for account in status.accounts)
+    failures = f", {failing} with a failure" if failing else ""
+    breaker = ". The circuit breaker is open" if status.circuit_breaker else ""
+    refused = ". The configuration file is wrong or missing" if status.configuration_error else ""
+    return f"{len(status.accounts)} accounts{failures}{breaker}{refused}"

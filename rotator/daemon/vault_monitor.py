@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import structlog
 
-from rotator.daemon.facts import BellRung, VaultStateChanged
+from rotator.daemon.facts import JournalsChanged, VaultStateChanged
 from rotator.documents.fleet import parse_fleet
 from rotator.errors import RotatorError
-from rotator.fleet import Fleet, log_mistake
+from rotator.fleet import Fleet, log_internal_error
 from rotator.monitoring import Metrics
 from rotator.vault import Vault
 
@@ -25,15 +25,12 @@ class VaultMonitor:
 
     Args:
         fleet: Returns the fleet in use, also after a reload.
-        send: Gets the facts.
-        metrics: Shows when the token expires.
-        stop: Set when the process ends.
     """
 
     def __init__(
         self,
         fleet: Callable[[], Fleet],
-        send: Callable[[VaultStateChanged | BellRung], None],
+        send: Callable[[VaultStateChanged | JournalsChanged], None],
         metrics: Metrics,
         stop: threading.Event,
     ) -> None:
@@ -42,7 +39,9 @@ class VaultMonitor:
         self._metrics = metrics
         self._stop = stop
         self._nudge = threading.Event()
-        self._bell: tuple[Vault, str, int] | None = None  # whose, where, and its sequence number when last read
+        self._fleet_document: tuple[Vault, str, int] | None = (
+            None  # whose, where, and its sequence number when last read
+        )
 
     def check_soon(self) -> None:
         """Ask Vault now, because a request failed or the process ends."""
@@ -56,7 +55,7 @@ class VaultMonitor:
                 if self.check():
                     heartbeat = HEARTBEAT
             except Exception as error:  # noqa: BLE001 - an internal error must not leave the session to itself
-                log_mistake(error)
+                log_internal_error(error)
             self._nudge.wait(heartbeat.total_seconds())
             self._nudge.clear()
 
@@ -76,21 +75,21 @@ class VaultMonitor:
         finally:
             if fleet.vault is self._fleet().vault:
                 self._metrics.token_expires(fleet.vault.token_expiry())
-        rung = self._listen(fleet)  # before the journals are read for the first time: no ring is missed in between
+        changed = self._listen(fleet)  # before the journals are read for the first time: no change is missed in between
         self._send(VaultStateChanged(fleet.vault, None))
-        if rung is not None:
-            self._send(rung)
+        if changed is not None:
+            self._send(changed)
         return True
 
-    def _listen(self, fleet: Fleet) -> BellRung | None:
+    def _listen(self, fleet: Fleet) -> JournalsChanged | None:
         """Return which journals commands changed since the last heartbeat; None: no journal."""
         path = fleet.settings.fleet_path
         try:
             document = parse_fleet(fleet.vault.read(path))
         except RotatorError as error:
-            _log.info("fleet.not_heard", error=str(error))
+            _log.info("fleet.read_failed", error=str(error))
             return None
-        before, self._bell = self._bell, (fleet.vault, path, document.sequence)
+        before, self._fleet_document = self._fleet_document, (fleet.vault, path, document.sequence)
         if before is None or before[:2] != (fleet.vault, path) or before[2] == document.sequence:
             return None
-        return BellRung(document.changed_since(before[2]))
+        return JournalsChanged(document.changed_since(before[2]))

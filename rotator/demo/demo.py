@@ -169,10 +169,6 @@ class DemoResult:
 def play(stage: Stage, announce: Callable[[Scene], None]) -> DemoResult:
     """Adopt and rotate the accounts while a consumer uses them.
 
-    Args:
-        stage: The servers and the fleet.
-        announce: Called before each scene.
-
     Raises:
         RotatorError: If an account could not be rotated.
     """
@@ -233,9 +229,6 @@ def _good(outcome: Outcome) -> Outcome:
 @contextmanager
 def running_stage(stop: threading.Event) -> Iterator[Stage]:
     """Start both servers on free ports, with a configuration for them and the fleet; remove all of it at the end.
-
-    Args:
-        stop: Ends the fleet's waits.
 
     Raises:
         RotatorError: If a server cannot be started.

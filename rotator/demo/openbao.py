@@ -106,10 +106,7 @@ def serving(
     """Run `bao server` until the end of the block, or of this process.
 
     Args:
-        address: Where it will answer.
-        arguments: The arguments of `bao server`.
         environment: Variables to add; the place for what must not be seen in a list of processes.
-        tls: How to reach it, if it speaks TLS.
         ready: The status that its health has when it is up.
 
     Returns:

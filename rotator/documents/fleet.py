@@ -1,4 +1,4 @@
-"""The fleet document: a bell that tells daemons which journals changed. Losing it costs time, nothing else.
+"""The fleet document: it tells daemons which journals commands changed. Losing it costs time, nothing else.
 
 The document contains the last changes as (API key, sequence number), newest last. API keys tell which deployment a
 change belongs to: two deployments can share a journal prefix. If more changed than the document holds, it says "all".
@@ -14,7 +14,7 @@ from rotator.vault import CasConflict, Document, VaultError
 
 # How many changes the document holds.
 MOST_CHANGES = 50
-# How often a ring is tried. After that the daemons' resync finds the change.
+# How often the write is tried. After that the daemons' resync finds the change.
 _ATTEMPTS = 3
 _log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ def parse_fleet(document: Document) -> FleetDocument:
     return FleetDocument(sequence, all_since, tuple(known[-MOST_CHANGES:]))
 
 
-def ring(store: Store, path: str, api_keys: Iterable[str]) -> bool:
+def announce_changes(store: Store, path: str, api_keys: Iterable[str]) -> bool:
     """Tell the daemons that the journals of these accounts changed.
 
     Returns:
@@ -84,7 +84,7 @@ def ring(store: Store, path: str, api_keys: Iterable[str]) -> bool:
         except CasConflict:
             continue
         except VaultError as error:
-            _log.info("fleet.not_rung", error=str(error))
+            _log.info("fleet.write_failed", error=str(error))
             return False
         return True
     return False

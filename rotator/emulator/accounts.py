@@ -95,7 +95,6 @@ class Accounts:
         too_many_status: The status of a create in a full account: 400 in the API's specification, 403 in the tests of
             the official SDKs.
         propagation: How long a new secret takes until it authenticates; it is listed at once.
-        clock: Tells the time, aware UTC.
     """
 
     def __init__(

@@ -182,7 +182,7 @@ class Emulator:
         return [
             *(Route(path, self._endpoint(found), methods=[*found]) for path, found in by_path.items()),
             *api_docs.routes(self._revision),
-            *control.routes(self, self._control_token),
+            *control.routes(self.faults, lambda: self.requests, self.change_account, self._control_token),
         ]
 
     def _endpoint(self, operations: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:

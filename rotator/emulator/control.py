@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import BaseModel, Field, SecretStr
@@ -60,20 +60,6 @@ class LoggedRequest:
         return shown
 
 
-class Controlled(Protocol):
-    """The parts of an emulator that the control interface reaches."""
-
-    @property
-    def faults(self) -> Faults: ...
-
-    @property
-    def requests(self) -> Sequence[LoggedRequest]: ...
-
-    def change_account(
-        self, api_key: str, *, balance: Decimal | None = None, auto_reload: bool | None = None
-    ) -> Profile: ...
-
-
 # The server listens on loopback only.
 _OWN_NAMES = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
 
@@ -83,8 +69,17 @@ class _AccountChange(BaseModel, extra="forbid", strict=True):
     auto_reload: bool | None = None
 
 
-def routes(emulator: Controlled, token: SecretStr | None) -> list[Route]:
-    """The routes of the interface; without a token it refuses every change."""
+def routes(
+    faults: Faults,
+    requests: Callable[[], Sequence[LoggedRequest]],
+    change_profile: Callable[..., Profile],
+    token: SecretStr | None,
+) -> list[Route]:
+    """The routes of the interface; without a token it refuses every change.
+
+    Args:
+        change_profile: `Emulator.change_account`.
+    """
 
     def changing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
@@ -100,19 +95,19 @@ def routes(emulator: Controlled, token: SecretStr | None) -> list[Route]:
 
     async def change_faults(request: Request) -> Response:
         if request.method == "DELETE":
-            emulator.faults.clear()
+            faults.clear()
             return Response(status_code=204)
         try:
-            emulator.faults.add(*(str(fault) for fault in (await request.json())["faults"]))
+            faults.add(*(str(fault) for fault in (await request.json())["faults"]))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             return _refuse(request, ValidationError("faults", str(error)))
-        return JSONResponse({"faults": [str(fault) for fault in emulator.faults.pending()]}, 201)
+        return JSONResponse({"faults": [str(fault) for fault in faults.pending()]}, 201)
 
     async def change_account(request: Request) -> Response:
         try:
             body = await request.body() if request.method == "PATCH" else b""
             changes = _AccountChange.model_validate_json(body or b"{}")
-            profile = emulator.change_account(
+            profile = change_profile(
                 request.path_params["api_key"], balance=changes.balance, auto_reload=changes.auto_reload
             )
         except pydantic.ValidationError as error:
@@ -123,7 +118,7 @@ def routes(emulator: Controlled, token: SecretStr | None) -> list[Route]:
         return JSONResponse(_represent(profile))
 
     async def show_requests(request: Request) -> Response:  # noqa: ARG001
-        return JSONResponse({"requests": [entry.document() for entry in emulator.requests]})
+        return JSONResponse({"requests": [entry.document() for entry in requests()]})
 
     return [
         Route("/_emulator/faults", changing(change_faults), methods=["POST", "DELETE"], middleware=[_OWN_NAMES]),

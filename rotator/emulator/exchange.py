@@ -44,16 +44,7 @@ _log = structlog.get_logger()
 
 
 class Exchange:
-    """Answers calls, and logs them.
-
-    Args:
-        service: Performs the operations.
-        accounts: Authenticate the callers.
-        faults: The faults to inject.
-        limits: The limits of calls.
-        latency: Delay of every answer.
-        clock: Tells the time, aware UTC.
-    """
+    """Answers calls, and logs them."""
 
     def __init__(
         self, service: Service, accounts: Accounts, faults: Faults, limits: Limits, *, latency: timedelta, clock: Clock
@@ -93,11 +84,11 @@ class Exchange:
             if call.api_key is not None:
                 self._accounts.require_right(login, call.api_key)
             api_key = call.api_key or login
-            fault = self._faults.take_content(call.operation, key=login, account=api_key)
+            fault = self._faults.take(call.operation, key=login, account=api_key, changes_content=True)
             reply = await self._service.perform(call, api_key, fault)
         except ProblemError as problem:
             reply = Reply(refuse(call, problem), call.secret_id)
-        reply.response.headers.update(self._limits.headers_of_answer(budget))
+        reply.response.headers.update(self._limits.headers.of_answer(budget))
         return replace(reply, authenticated_as=login)
 
     def _log_in(self, call: Call) -> str:

@@ -298,23 +298,21 @@ class Faults:
         with self._lock:
             return tuple(pending.fault for pending in self._pending)
 
-    def take(self, operation: Operation, *, key: str | None = None, account: str | None = None) -> Fault | None:
-        """Take one hit of the fault of the exchange that hits this request, if one does.
+    def take(
+        self,
+        operation: Operation,
+        *,
+        key: str | None = None,
+        account: str | None = None,
+        changes_content: bool = False,
+    ) -> Fault | None:
+        """Take one hit of the fault that hits this request, if one does.
 
         Args:
-            operation: The operation asked for.
             key: The key that the request authenticates with.
             account: The account that it is about.
+            changes_content: Whether to take a fault of the content, not one of the exchange.
         """
-        return self._take(operation, key, account, changes_content=False)
-
-    def take_content(self, operation: Operation, *, key: str | None = None, account: str | None = None) -> Fault | None:
-        """Take one hit of the fault of the content that hits this request; arguments as for `take`."""
-        return self._take(operation, key, account, changes_content=True)
-
-    def _take(
-        self, operation: Operation, key: str | None, account: str | None, *, changes_content: bool
-    ) -> Fault | None:
         with self._lock:
             for index, pending in enumerate(self._pending):
                 fault = pending.fault

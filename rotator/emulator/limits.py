@@ -89,8 +89,6 @@ class Limits:
     Args:
         per_second: Calls that a key may make in any second; None for no such limit.
         limit: Calls that it may make in a longer period; None for no such limit.
-        headers: The headers of a refusal.
-        clock: Tells the time, aware UTC.
     """
 
     def __init__(
@@ -98,7 +96,7 @@ class Limits:
     ) -> None:
         self._per_second = per_second
         self._limit = limit
-        self._headers = headers
+        self.headers = headers
         self._clock = clock
         self._lock = threading.Lock()
         self._calls: dict[str, deque[datetime]] = {}
@@ -111,14 +109,10 @@ class Limits:
             calls = self._calls.setdefault(api_key, deque(maxlen=self._per_second or 0))
             if self._per_second is not None and len(calls) == self._per_second and now - calls[0] < _SECOND:
                 budget = Budget(self._per_second, 0, calls[0] + _SECOND)
-                raise RateLimitedError(self._headers.of_refusal(_SECOND, budget))
+                raise RateLimitedError(self.headers.of_refusal(_SECOND, budget))
             budget_left = self._take(api_key, now)
             calls.append(now)
             return budget_left
-
-    def headers_of_answer(self, budget: Budget | None) -> dict[str, str]:
-        """The headers of an answer that leaves this budget."""
-        return self._headers.of_answer(budget)
 
     def headers_of_fault(self, fault: Fault) -> dict[str, str]:
         """The headers that a fault of 429 asks for, or else those that the emulator sends anyway."""
@@ -128,7 +122,7 @@ class Limits:
         calls = USUAL_CALLS if self._limit is None else self._limit.calls
         budget = Budget(calls, 0, self._clock() + ahead)
         if fault.reset_unit is None:
-            return self._headers.of_refusal(ahead, budget)
+            return self.headers.of_refusal(ahead, budget)
         return budget.headers(fault.reset_unit) | ({} if fault.delay is None else retry_after_header(fault.delay))
 
     def _take(self, api_key: str, now: datetime) -> Budget | None:
@@ -139,6 +133,6 @@ class Limits:
             began, count = now, 0
         reset_at = began + self._limit.period
         if count == self._limit.calls:
-            raise RateLimitedError(self._headers.of_refusal(reset_at - now, Budget(count, 0, reset_at)))
+            raise RateLimitedError(self.headers.of_refusal(reset_at - now, Budget(count, 0, reset_at)))
         self._periods[api_key] = (began, count + 1)
         return Budget(self._limit.calls, self._limit.calls - count - 1, reset_at)

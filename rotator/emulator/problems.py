@@ -40,6 +40,7 @@ class ProblemError(RotatorError):
     Attributes:
         status: The status of the answer.
         title: The kind of problem, in the provider's words.
+        detail: The problem in one sentence; "" if it differs from case to case.
         reference: Where the provider explains it; the document's `type`.
         invalid: The offending parameters: name, and what is wrong with it.
         headers: Headers of the answer that describe it.
@@ -47,8 +48,12 @@ class ProblemError(RotatorError):
 
     status: int
     title: ClassVar[str]
+    detail: ClassVar[str] = ""
     reference: ClassVar[str] = f"{_ERRORS}/account"
     invalid: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.detail)
 
     @property
     def label(self) -> str:
@@ -99,24 +104,20 @@ class _CredentialsError(ProblemError):
 class MalformedCredentialsError(_CredentialsError):
     """No credentials, or not in a form that holds a key and a secret."""
 
-    def __init__(self) -> None:
-        super().__init__('Invalid credentials format. Expected: "Authorization: Basic (Base64(UTF-8(apiKey:secret)))"')
+    detail = 'Invalid credentials format. Expected: "Authorization: Basic (Base64(UTF-8(apiKey:secret)))"'
 
 
 class BadCredentialsError(_CredentialsError):
     """An unknown key, or another secret than the key's; the answer does not distinguish them."""
 
-    def __init__(self) -> None:
-        super().__init__("The API key and the API secret do not belong together")
+    detail = "The API key and the API secret do not belong together"
 
 
 class UnprovisionedError(_CredentialsError):
     """The credentials are right, but the key has no access to the product. Revision 1.0.0 has one kind of 401 only."""
 
     title = "Unprovisioned"
-
-    def __init__(self) -> None:
-        super().__init__("You do not have access to the requested product. Check that your API key is whitelisted")
+    detail = "You do not have access to the requested product. Check that your API key is whitelisted"
 
     def reference_in(self, revision: Revision) -> str:  # noqa: ARG002
         return f"{_ERRORS}/#unprovisioned"
@@ -126,27 +127,21 @@ class ForbiddenError(ProblemError):
     """The caller's permissions do not suffice."""
 
     status, title, reference = 403, "Forbidden", f"{_ERRORS}#forbidden"
-
-    def __init__(self) -> None:
-        super().__init__("The permissions of this API key do not allow this operation")
+    detail = "The permissions of this API key do not allow this operation"
 
 
 class BadRequestError(ProblemError):
     """The provider does not understand the request."""
 
     status, title, reference = 400, "Bad Request", f"{_ERRORS}#bad-request"
-
-    def __init__(self) -> None:
-        super().__init__("The request cannot be processed")
+    detail = "The request cannot be processed"
 
 
 class ServerError(ProblemError):
     """The provider itself fails."""
 
     status, title, reference = 500, "Internal Error", f"{_ERRORS}#internal-error"
-
-    def __init__(self) -> None:
-        super().__init__("An error occurred on the server")
+    detail = "An error occurred on the server"
 
 
 class UnknownAccountError(ProblemError):
@@ -203,27 +198,21 @@ class LastSecretError(ProblemError):
     """An account without a secret could never be used again."""
 
     status, title, reference = 403, "Secret Deletion Forbidden", f"{_SECRET_ERRORS}#delete-last-secret"
-
-    def __init__(self) -> None:
-        super().__init__("The account's only secret cannot be revoked")
+    detail = "The account's only secret cannot be revoked"
 
 
 class AutoReloadDisabledError(ProblemError):
     """There is no payment that a top-up could repeat."""
 
     status, title = 401, "Not Auto-Reload Enabled"
-
-    def __init__(self) -> None:
-        super().__init__("Auto-reload is not enabled for this account")
+    detail = "Auto-reload is not enabled for this account"
 
 
 class MissingTransactionError(ProblemError):
     """Which payment a top-up is to repeat was not said. 401 is the only refusal of a top-up that is documented."""
 
     status, title = 401, "TRX Is Required"
-
-    def __init__(self) -> None:
-        super().__init__("The reference of the transaction is required")
+    detail = "The reference of the transaction is required"
 
 
 class InvalidCallbackError(ProblemError):
@@ -257,15 +246,11 @@ class UnknownPathError(ProblemError):
     """Nothing of the API is at this path."""
 
     status, title, reference = 404, "Not Found", f"{_ERRORS}#not-found"
-
-    def __init__(self) -> None:
-        super().__init__("There is nothing at this path")
+    detail = "There is nothing at this path"
 
 
 class UnknownMethodError(ProblemError):
     """The path exists, but not for this method."""
 
     status, title, reference = 405, "Method Not Allowed", f"{_ERRORS}#method-not-allowed"
-
-    def __init__(self) -> None:
-        super().__init__("This path does not take this method")
+    detail = "This path does not take this method"

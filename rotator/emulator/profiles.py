@@ -44,7 +44,6 @@ class Profiles:
     """The profile of every account.
 
     Args:
-        first: How each account starts.
         top_up: Amount that one top-up adds, in euros.
     """
 

@@ -34,7 +34,6 @@ def serve(
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        emulator: The emulator to serve.
         port: Where on 127.0.0.1; 0 for any free port.
         announce: Called with the base URL once connections are taken.
         certfile: Serve TLS with this certificate chain (PEM).

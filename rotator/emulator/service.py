@@ -34,8 +34,6 @@ class Service:
     """The operations, on accounts and their profiles.
 
     Args:
-        accounts: The accounts.
-        profiles: Their balances and settings.
         max_calls_per_second: The limit that the settings show; None for the usual one.
         check_callbacks: Whether a callback must answer before it is accepted.
     """

@@ -4,7 +4,7 @@ from rotator.fleet.account_status import read_status
 from rotator.fleet.account_view import LiveSecret, look, published_credentials, refused
 from rotator.fleet.check import examine
 from rotator.fleet.finding import Finding, State
-from rotator.fleet.fleet import Fleet, log_mistake
+from rotator.fleet.fleet import Fleet, log_internal_error
 from rotator.fleet.manual_secrets import by_hand
 from rotator.fleet.request import Request, Wanted
 from rotator.fleet.sharding import Shard, parse_shard
@@ -21,7 +21,7 @@ __all__ = [
     "Wanted",
     "by_hand",
     "examine",
-    "log_mistake",
+    "log_internal_error",
     "look",
     "parse_shard",
     "published_credentials",

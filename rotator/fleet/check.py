@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
+from rotator.core.protocol.wording import listed
 from rotator.errors import Code, ConfigError, RotatorError
 from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota
 from rotator.fleet.finding import Finding, State
@@ -14,8 +15,6 @@ from rotator.fleet.permissions import PathPermission
 from rotator.fleet.request import Request, Wanted
 from rotator.rotation import Outcome, Preview, RotationError
 from rotator.vault import WrongMount
-
-_NAMES_SHOWN = 5
 
 
 def examine(
@@ -26,8 +25,6 @@ def examine(
     A check is left out if it cannot work because of an earlier failure.
 
     Args:
-        fleet: The configuration and the two servers.
-        accounts: The accounts to check.
         on_account: Called for each account that was checked at the provider.
     """
     yield from check_audit_log(fleet)
@@ -121,10 +118,8 @@ def _accounts(fleet: Fleet, accounts: Sequence[AccountSettings], on_account: Cal
             alike.setdefault(finding, []).append(preview.account)
     worst_last = sorted(alike.items(), key=lambda entry: list(State).index(entry[0].state))
     for finding, names in worst_last:
-        shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
-        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        concerned = f"account {shown}" if len(names) == 1 else f"accounts {shown}{more}"
-        yield replace(finding, what=f"{concerned}: {finding.what}")
+        concerned = "account" if len(names) == 1 else "accounts"
+        yield replace(finding, what=f"{concerned} {listed(sorted(names))}: {finding.what}")
 
 
 def _is_new(preview: Preview) -> bool:

@@ -28,7 +28,7 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
-from rotator.documents.fleet import ring
+from rotator.documents.fleet import announce_changes
 from rotator.documents.published import parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
@@ -46,9 +46,6 @@ class Fleet:
     """The configured accounts and the two servers they live on.
 
     Args:
-        settings: The configuration.
-        provider: The Account API.
-        vault: Vault.
         stop: Set when the process ends; every wait ends then.
     """
 
@@ -67,13 +64,13 @@ class Fleet:
         """The present, aware UTC."""
         return datetime.now(UTC)
 
-    def select(self, names: Sequence[str], *, everything: bool) -> tuple[AccountSettings, ...]:
-        """The enabled accounts meant.
+    def select(self, names: Sequence[str] | None) -> tuple[AccountSettings, ...]:
+        """Return the accounts with these names; without names, every enabled account.
 
         Raises:
-            ConfigError: If a name is unknown, or an account named is not enabled.
+            ConfigError: If a name is unknown, or a named account is not enabled.
         """
-        if everything:
+        if not names:
             return tuple(account for account in self.settings.accounts if account.enabled)
         accounts = tuple(self.settings.account(name) for name in dict.fromkeys(names))
         for account in accounts:
@@ -96,8 +93,6 @@ class Fleet:
         """One run over one account, ready to go.
 
         Args:
-            account: The account.
-            request: The request.
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
@@ -170,8 +165,6 @@ class Fleet:
         of another field replaces no secret.
 
         Args:
-            account: The account.
-            published: The newest version.
             at: The instant, by Vault's clock; None if Vault does not tell its time.
         """
         then = published
@@ -194,7 +187,7 @@ class Fleet:
     def announce(self) -> None:
         """Tell daemons which journals this process changed: they read them within seconds. Failing costs time only."""
         if self._changed:
-            ring(self.vault, self.settings.fleet_path, sorted(self._changed))
+            announce_changes(self.vault, self.settings.fleet_path, sorted(self._changed))
             self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
@@ -281,7 +274,7 @@ class Fleet:
                 name, Result.FAILED, reason=error.code.value, error=str(error), next_command=error.next_command
             )
         except Exception as error:  # noqa: BLE001 - the boundary between accounts
-            where = log_mistake(error)
+            where = log_internal_error(error)
             what = f"An internal error ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
 
@@ -302,7 +295,7 @@ def _deferred_by_window(outcome: Outcome, until: datetime) -> Outcome:
     )
 
 
-def log_mistake(error: Exception) -> str:
+def log_internal_error(error: Exception) -> str:
     """Log an internal error; return the place that raised it.
 
     The text of the exception might contain a secret. Its type and its place are enough to find the cause.

@@ -54,7 +54,7 @@ def require_room(fleet: Fleet, view: View) -> None:
             next_step="Adopt it first",
             next_command=Command.of("adopt", name),
         )
-    if _is_full(fleet, view):
+    if len(view.created) >= limit:
         raise RotatorError(
             f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
             unchanged="Nothing was changed",
@@ -73,11 +73,11 @@ def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> A
     return fleet.audit.acting(entry, required=True)
 
 
-def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up: bool) -> SecretInfo:
+def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, generated: bool) -> SecretInfo:
     """Add a secret outside a rotation. rotator sends the create once, while this instance holds the lease.
 
     Args:
-        made_up: Whether the account's recipe generated the value.
+        generated: Whether the account's recipe generated the value.
 
     Raises:
         RotatorError: If it was not added; LostAnswer if it may have been all the same.
@@ -92,7 +92,7 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, made_up:
     version = fleet.vault.write(path, render_journal(journal), cas=version)
     fleet.note_change(account)
     try:
-        fingerprint = audited_fingerprint(account, value) if made_up else None
+        fingerprint = audited_fingerprint(account, value) if generated else None
         with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
             if not replace(view, journal=journal).situation(policy, fleet.now()).held:  # to note it may take a while
                 raise NotNowError(
@@ -158,10 +158,6 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
             Command.of("rotate-now", name, "--due"),
         )
     return found
-
-
-def _is_full(fleet: Fleet, view: View) -> bool:
-    return len(view.created) >= fleet.settings.account_api.max_secrets
 
 
 def _not_revoked(what: str, next_step: str, next_command: Command) -> RotatorError:

@@ -36,8 +36,6 @@ class Permissions:
     """Compares the permissions of rotator's token with those that accounts need.
 
     Args:
-        settings: The configuration.
-        vault: Vault.
         audit: The audit log, which has to be writable as well.
     """
 
@@ -72,7 +70,6 @@ class Permissions:
         """Return each Vault path that the accounts need, and the permission of the token there.
 
         Args:
-            accounts: The accounts.
             top_ups: Whether to include the paths of automatic top-ups; rotations do not need them.
         """
         wanted: dict[str, frozenset[str]] = {}

@@ -1,26 +1,25 @@
 """Reads balances and tops up accounts.
 
-The document `journal_prefix/NAME/top-ups` contains the times of automatic top-ups. rotator writes it with check-and-set
-before it sends a top-up. So restarts and replicas never exceed the limit: the second writer gets a conflict and sends
-nothing.
+rotator writes the document of the top-ups with check-and-set before it sends one. So restarts and replicas never exceed
+the limit: the second writer gets a conflict and sends nothing.
 """
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr
 
 from rotator.audit import Act, Entry
 from rotator.config import AccountSettings
 from rotator.core import balance
 from rotator.core.balance import Reading, Rules, TopUp, Withheld
 from rotator.core.protocol.documents import expires_soon
-from rotator.documents.published import format_instant
+from rotator.documents.top_ups import StoredTopUp, parse_top_ups, render_top_ups
 from rotator.errors import RotatorError
 from rotator.fleet.account_view import published_credentials, refused
 from rotator.fleet.fleet import Fleet
@@ -31,22 +30,9 @@ from rotator.vault import CasConflict, Document
 _log = structlog.get_logger()
 
 
-class _Entry(BaseModel):
-    at: datetime
-    runner: str
-
-
-class _TopUps(BaseModel):
-    top_ups: list[_Entry] = []
-
-
 @dataclass(frozen=True, slots=True)
 class TopUpService:
-    """Reads balances of a fleet's accounts, and tops them up.
-
-    Args:
-        fleet: The configuration, the provider and Vault.
-    """
+    """Reads balances of a fleet's accounts, and tops them up."""
 
     fleet: Fleet
 
@@ -78,16 +64,16 @@ class TopUpService:
             return withheld
         document = self.fleet.vault.read(path)
         now = self.fleet.now()
-        noted = _noted(document, path, document.read_at or now)
+        noted = parse_top_ups(document, path, document.read_at or now)
         withheld = balance.why_not(reading, rules, [entry.at for entry in noted], now)
         if withheld is not None:
             self._refresh(path, document, now)
             return withheld
         trx, credentials = self._trx(account), published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
-        entries = [entry for entry in noted if entry.at in counted] + [_Entry(at=now, runner=self.fleet.runner)]
+        entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.runner)]
         try:
-            self.fleet.vault.write(path, _TopUps(top_ups=entries).model_dump(mode="json"), cas=document.version)
+            self.fleet.vault.write(path, render_top_ups(entries), cas=document.version)
         except CasConflict:
             return Withheld.ARRIVING  # another replica was faster
         return self._sent(account, lambda: self.fleet.provider.top_up(credentials, trx))
@@ -130,39 +116,3 @@ class TopUpService:
                 next_command=None,
             )
         return register_secret(SecretStr(value.strip()), passing=True)
-
-
-def _noted(document: Document, path: str, now: datetime) -> list[_Entry]:
-    """Return the top-ups that the document contains; none if there is no document.
-
-    Args:
-        document: The document.
-        path: Its path.
-        now: The time, by Vault's clock.
-
-    Raises:
-        RotatorError: If it contains something else, or was deleted while top-ups in it counted for the limit.
-    """
-    is_lost = document.version > 0 and document.data is None
-    counted_until = (document.created or now) + balance.LIMITED_WITHIN
-    if is_lost and now < counted_until:
-        raise RotatorError(
-            f"{path} was deleted. It contained the top-ups of the last day",
-            unchanged="Nothing was topped up",
-            next_step=f"Restore it: vault kv undelete. Otherwise rotator waits until {format_instant(counted_until)}",
-            next_command=None,
-        )
-    try:
-        entries = _TopUps.model_validate(document.data or {}).top_ups
-    except ValidationError:
-        raise RotatorError(
-            f"{path} does not hold what rotator noted of its top-ups",
-            unchanged="Nothing was topped up",
-            next_step="Put its last good version back (vault kv rollback)",
-            next_command=None,
-        ) from None
-    return [entry.model_copy(update={"at": _aware(entry.at)}) for entry in entries]
-
-
-def _aware(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

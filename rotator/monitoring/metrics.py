@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -64,101 +65,76 @@ class Metrics:
         Info("rotator_build", "Version of rotator and of Python; always 1.", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
-        self._rotations = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self._rotations = counter(
             "rotator_rotations",
             "Runs that published a new secret or failed, by result and trigger of the rotation.",
             ["result", "trigger"],
-            registry=registry,
         )
-        self._failures = Counter(
-            "rotator_failures",
-            "Failed runs, by failure code.",
-            ["reason"],
-            registry=registry,
-        )
-        self._revocations = Counter(
+        self._failures = counter("rotator_failures", "Failed runs, by failure code.", ["reason"])
+        self._revocations = counter(
             "rotator_revocations",
             "Secrets that rotator revoked at the provider, by reason: end of the grace period, or compromised.",
             ["reason"],
-            registry=registry,
         )
-        self._deferrals = Counter(
-            "rotator_deferrals",
-            "Deferred runs of accounts that had work to do, by reason.",
-            ["reason"],
-            registry=registry,
+        self._deferrals = counter(
+            "rotator_deferrals", "Deferred runs of accounts that had work to do, by reason.", ["reason"]
         )
-        self._durations = Histogram(
+        self._durations = histogram(
             "rotator_rotation_duration_seconds",
             "Duration of a run that published a new secret, in seconds.",
             buckets=_DURATIONS,
-            registry=registry,
         )
-        self._delays = Histogram(
+        self._delays = histogram(
             "rotator_job_start_delay_seconds",
             "Delay between the scheduled and the actual start of a job, in seconds.",
             buckets=_DELAYS,
-            registry=registry,
         )
-        self._requests = Counter(
+        self._requests = counter(
             "rotator_api_requests",
             "Requests to the provider and to Vault, by operation and HTTP status or error name.",
             ["target", "operation", "code"],
-            registry=registry,
         )
-        self._request_durations = Histogram(
+        self._request_durations = histogram(
             "rotator_api_request_duration_seconds",
             "Duration of a request to the provider or to Vault, in seconds.",
             ["target", "operation"],
             buckets=_REQUEST_DURATIONS,
-            registry=registry,
         )
-        self._conflicts = Counter(
-            "rotator_lease_conflicts",
-            "Writes that Vault refused because another instance changed the document first.",
-            registry=registry,
+        self._conflicts = counter(
+            "rotator_lease_conflicts", "Writes that Vault refused because another instance changed the document first."
         )
-        self._missed = Counter(
-            "rotator_jobs_missed",
-            "Jobs that the scheduler lost or skipped; rotator set each of them again.",
-            registry=registry,
+        self._missed = counter(
+            "rotator_jobs_missed", "Jobs that the scheduler lost or skipped; rotator set each of them again."
         )
-        self._internal_errors = Counter(
-            "rotator_internal_errors",
-            "Jobs that ended with an internal error; rotator set each of them again.",
-            registry=registry,
+        self._internal_errors = counter(
+            "rotator_internal_errors", "Jobs that ended with an internal error; rotator set each of them again."
         )
-        self._planning_failures = Counter(
-            "rotator_planning_failures",
-            "Jobs that could not be set because of an internal error; rotator tries again.",
-            registry=registry,
+        self._planning_failures = counter(
+            "rotator_planning_failures", "Jobs that could not be set because of an internal error; rotator tries again."
         )
-        self._top_ups = Counter(
+        self._top_ups = counter(
             "rotator_top_ups",
             "Automatic top-ups, by result: ok, failed, or unanswered if the top-up might have been carried out.",
             ["result"],
-            registry=registry,
         )
-        self._lost_lines = Counter(
+        self._lost_lines = counter(
             "rotator_audit_lines_lost",
             "Lines of the audit log that could not be written; the ordinary log contains them.",
-            registry=registry,
         )
-        self._reloads = Counter(
+        self._reloads = counter(
             "rotator_config_reloads",
             "Reloads of the configuration, by result: ok, or failed if the previous configuration stays in force.",
             ["result"],
-            registry=registry,
         )
-        self._reload_ok = Gauge(
-            "rotator_config_last_reload_successful",
-            "1 if the last reload of the configuration succeeded, otherwise 0.",
-            registry=registry,
+        self._reload_ok = gauge(
+            "rotator_config_last_reload_successful", "1 if the last reload of the configuration succeeded, otherwise 0."
         )
-        self._reloaded_at = Gauge(
+        self._reloaded_at = gauge(
             "rotator_config_last_reload_success_timestamp_seconds",
             "Time of the last successful reload of the configuration, as Unix time.",
-            registry=registry,
         )
         self._begin_at_zero()
 

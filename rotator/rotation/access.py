@@ -6,28 +6,17 @@ from rotator.core.protocol import Credential
 from rotator.documents.published import parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
 
 class ProviderAccess:
-    """The credentials of an account, and the lists that they fetch.
-
-    Args:
-        state: The account's state, with its own secrets.
-        provider: The Account API.
-    """
+    """The credentials of an account, and the lists that they fetch."""
 
     def __init__(self, state: AccountState, provider: Provider) -> None:
         self._state = state
         self._provider = provider
         self._primary: Credentials | None = None
-
-    def rebound(self, state: AccountState) -> "ProviderAccess":
-        """Return the same for a copy of the state."""
-        copied = ProviderAccess(state, self._provider)
-        copied._primary = self._primary
-        return copied
 
     def credentials(self, using: Credential) -> Credentials:
         """Return what a request authenticates with."""

@@ -41,18 +41,7 @@ class Adoption:
         replace_foreign: str | None = None,
         retire: Set[str] = frozenset(),
     ) -> Outcome:
-        """Publish a value that a person brought, once it has authenticated, and adopt the account.
-
-        Args:
-            secret: The value; None: the published one, of which only the id is not known.
-            secret_id: Its id; needed where the provider lists several.
-            replace_working: Replace a published secret that authenticates, or publish a compromised one again.
-            replace_foreign: The account whose document or journal may be replaced.
-            retire: Other listed ids that will be retired. Here they are only checked.
-
-        Raises:
-            RotatorError: If the value is refused, or its id is not known; nothing was written then.
-        """
+        """Publish the value and adopt the account; see Operator.adopt. The ids to retire are only checked."""
         state = self._state
         self._lease.observe(replace_foreign)
         secret = secret if secret is not None else self._published_value(secret_id)

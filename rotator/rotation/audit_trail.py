@@ -19,23 +19,12 @@ NO_AUDIT = AuditLog(None)
 
 
 class AuditTrail:
-    """Notes the acts of one run.
-
-    Args:
-        log: The audit log.
-        state: The state of the run.
-    """
+    """Notes the acts of one run."""
 
     def __init__(self, log: AuditLog, state: AccountState) -> None:
         self._log = log
         self._state = state
         self._generated: tuple[SecretStr, str | None] | None = None
-
-    def rebound(self, state: AccountState) -> "AuditTrail":
-        """Return the same for a copy of the state."""
-        copied = AuditTrail(self._log, state)
-        copied._generated = self._generated
-        return copied
 
     def entry(self, act: Act, *, journal: Journal | None = None, **known: Any) -> Entry:
         """Return the entry for an act of this run."""
@@ -57,7 +46,6 @@ class AuditTrail:
         Noting might take a while. So the lease is checked last of all.
 
         Args:
-            entry: The act.
             noted: Whether its beginning was noted before.
             unless: Returns true if the act must not be done.
         """

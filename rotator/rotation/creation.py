@@ -11,22 +11,14 @@ from rotator.logs import register_secret
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused, Unauthorized
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 from rotator.rotation.waiting import Waiting
 from rotator.vault import VaultError
 
 
 class Creation:
-    """Creates the candidate of one account.
-
-    Args:
-        state: The state of the run.
-        provider: The Account API.
-        access: The credentials of the request.
-        trail: The audit log.
-        waiting: Tells whether the process stops.
-    """
+    """Creates the candidate of one account."""
 
     def __init__(
         self, state: AccountState, provider: Provider, access: ProviderAccess, trail: AuditTrail, waiting: Waiting
@@ -37,12 +29,6 @@ class Creation:
         self._trail = trail
         self._waiting = waiting
         self._noted = False
-
-    def rebound(self, state: AccountState, access: ProviderAccess, trail: AuditTrail, waiting: Waiting) -> "Creation":
-        """Return the same for a copy of the state."""
-        copied = Creation(state, self._provider, access, trail, waiting)
-        copied._noted = self._noted
-        return copied
 
     def prepare(self, trigger: Trigger) -> None:
         """Generate a candidate and write it into the journal, before the provider knows it.

@@ -18,12 +18,7 @@ UNPROVISIONED_BACKOFF = timedelta(minutes=15)
 
 
 class Ending:
-    """Ends a run.
-
-    Args:
-        state: The state of the run.
-        executor: Tells which secrets the run revoked.
-    """
+    """Ends a run."""
 
     def __init__(self, state: AccountState, executor: Executor) -> None:
         self._state = state

@@ -29,8 +29,6 @@ class OperatorError(RotatorError):
     """A person's command cannot be carried out as it was given.
 
     Args:
-        what: The failure, in one sentence.
-        unchanged: The parts that it left unchanged.
         advice: The purpose of the command; without a command, the reason why none helps.
         next_command: The command that makes progress; None if no command does.
     """

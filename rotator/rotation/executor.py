@@ -33,7 +33,7 @@ from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.creation import Creation
 from rotator.rotation.errors import RotationError
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.publisher import Publisher
 from rotator.rotation.restoration import Restoration
 from rotator.rotation.revocation import Revocation
@@ -42,14 +42,7 @@ from rotator.rotation.waiting import Waiting
 
 
 class Executor:
-    """Performs steps for one account.
-
-    Args:
-        state: The state of the run. Every step adds its findings.
-        provider: The Account API.
-        trail: The audit log.
-        waiting: Waits for a fact.
-    """
+    """Performs steps for one account."""
 
     def __init__(self, state: AccountState, provider: Provider, trail: AuditTrail, waiting: Waiting) -> None:
         self.state = state
@@ -60,15 +53,6 @@ class Executor:
         self._waiting = waiting
         self._creation = Creation(state, provider, self.access, trail, waiting)
         self._revocation = Revocation(state, provider, self.access, trail)
-
-    def rebound(self, state: AccountState, waiting: Waiting) -> "Executor":
-        """Return the same for a copy of the state."""
-        copied = Executor(state, self.provider, self.trail.rebound(state), waiting)
-        copied.access = self.access.rebound(state)
-        copied._creation = self._creation.rebound(state, copied.access, copied.trail, waiting)
-        copied._revocation = Revocation(state, self.provider, copied.access, copied.trail)
-        copied._revocation.done = self._revocation.done
-        return copied
 
     @property
     def revoked(self) -> tuple[str, ...]:

@@ -16,12 +16,7 @@ from rotator.rotation.state import AccountState
 
 
 class Identification:
-    """Finds the id of a value among the listed ids of one account.
-
-    Args:
-        state: The account's state.
-        access: Lists with the value.
-    """
+    """Finds the id of a value among the listed ids of one account."""
 
     def __init__(self, state: AccountState, access: ProviderAccess) -> None:
         self._state = state

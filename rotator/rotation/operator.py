@@ -72,7 +72,7 @@ class Operator:
 
     def _with_retiring(self, ids: frozenset[str]) -> Outcome:
         state = self._state
-        self._end_writes_in_flight("secrets are to be revoked")
+        self._end_writes_in_flight()
         not_before = state.clock() + state.policy.grace
         self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
         state.forget()
@@ -157,13 +157,13 @@ class Operator:
         """
         state = self._state
         if state.seen.published.secret is not None:
-            self._end_writes_in_flight("secrets are to be revoked")
+            self._end_writes_in_flight()
         self._write_retiring(transitions.resolved(state.situation, revoke), revoke)
         state.log.warning("account.resolved", revoke=sorted(revoke))
         state.forget()
         return self._rotation.run()
 
-    def _end_writes_in_flight(self, why: str) -> None:
+    def _end_writes_in_flight(self) -> None:
         """Write the published document again, unchanged: a write that was sent before can no longer be applied."""
         state = self._state
         listing = state.seen.listing
@@ -176,7 +176,7 @@ class Operator:
                 next_command=Command.of("rotate-now", self._name, "--due", "--wait", "5m"),
             )
         state.write_journal(transitions.claimed(state.situation))
-        self._executor.publisher.rewrite(Refresh(why))
+        self._executor.publisher.rewrite(Refresh("secrets are to be revoked"))
         state.learn(listing=listing)
 
     def _write_retiring(self, journal: Journal, ids: frozenset[str]) -> None:

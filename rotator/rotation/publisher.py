@@ -11,12 +11,7 @@ from rotator.rotation.state import AccountState
 
 
 class Publisher:
-    """Writes the published document of one account, and reads it back.
-
-    Args:
-        state: The account's state.
-        trail: The audit log.
-    """
+    """Writes the published document of one account, and reads it back."""
 
     def __init__(self, state: AccountState, trail: AuditTrail) -> None:
         self._state = state

@@ -15,13 +15,7 @@ EARLIER_VERSIONS = 10
 
 
 class Restoration:
-    """Publishes an earlier value of one account.
-
-    Args:
-        state: The account's state.
-        access: Tries the values.
-        publisher: Writes the published document.
-    """
+    """Publishes an earlier value of one account."""
 
     def __init__(self, state: AccountState, access: ProviderAccess, publisher: Publisher) -> None:
         self._state = state

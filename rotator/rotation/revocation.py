@@ -6,18 +6,12 @@ from rotator.errors import Code
 from rotator.provider import LostAnswer, NotSent, RateLimited, Refused
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
-from rotator.rotation.ports import Provider
+from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
 
 class Revocation:
     """Revokes recorded secrets of one account.
-
-    Args:
-        state: The state of the run.
-        provider: The Account API.
-        access: The credentials of the request.
-        trail: The audit log.
 
     Attributes:
         done: The ids that this run revoked.

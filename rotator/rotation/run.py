@@ -1,10 +1,8 @@
 """One run over one account: ask the protocol, do what it says, ask again."""
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Self
 
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
@@ -28,7 +26,7 @@ from rotator.rotation.continuation import continuation
 from rotator.rotation.ending import Ending
 from rotator.rotation.errors import ContentionError, StoppedError
 from rotator.rotation.executor import Executor
-from rotator.rotation.ports import Clock, Provider, Store, Waiter
+from rotator.rotation.interfaces import Clock, Provider, Store, Waiter
 from rotator.rotation.state import AccountState, MakeRequest
 from rotator.rotation.waiting import Waiting, stopped
 from rotator.vault import CasConflict
@@ -43,12 +41,7 @@ class Rotation:
     """One run over one account.
 
     Args:
-        account: The account.
         settings: The whole configuration, for paths and for the primary account.
-        provider: The Account API.
-        store: Vault.
-        policy: The rules and limits of the run.
-        clock: Tells the time, aware UTC.
         wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
             finishes what it can.
         halt: Whether not even that is wanted any more: the run ends before its next step.
@@ -57,7 +50,6 @@ class Rotation:
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
         ask: Makes the request of this run's caller; None: there is no request.
         on_journal: Gets every journal that the run wrote.
-        audit: The audit log.
     """
 
     def __init__(
@@ -86,15 +78,6 @@ class Rotation:
         self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0
         self.conflicts_in_a_row = 0
-
-    def snapshot(self) -> Self:
-        """Return a copy that continues on its own."""
-        copied = copy(self)
-        copied.state = self.state.snapshot()
-        copied.waiting = self.waiting.rebound(copied.state)
-        copied.executor = self.executor.rebound(copied.state, copied.waiting)
-        copied._ending = Ending(copied.state, copied.executor)
-        return copied
 
     @property
     def policy(self) -> Policy:

@@ -1,7 +1,6 @@
 """State of a run: the journal, the published document, and the observations at the provider."""
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,7 +26,7 @@ from rotator.core.protocol import (
 from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import ApiError
-from rotator.rotation.ports import Clock, Store
+from rotator.rotation.interfaces import Clock, Store
 from rotator.vault import Document
 
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
@@ -41,11 +40,6 @@ class AccountState:
     """The two documents of one account, and what the provider said in this run.
 
     Args:
-        account: The account.
-        settings: The whole configuration, for paths and for the primary account.
-        store: Vault.
-        policy: The rules and limits of the run.
-        clock: Tells the time, aware UTC.
         ask: Makes the request of this run's caller, once both documents were read.
         on_journal: Gets every journal that the run wrote.
 
@@ -80,10 +74,6 @@ class AccountState:
         self.seen = Observation(Published())
         self.is_observed = False
         self.references: dict[Failure, str] = {}
-
-    def snapshot(self) -> "AccountState":
-        """Return a copy that changes on its own. Everything that a state contains is immutable."""
-        return copy(self)
 
     @property
     def journal_path(self) -> str:
@@ -242,7 +232,6 @@ class AccountState:
         """Return the document with these values in rotator's fields. Every other field stays.
 
         Args:
-            published: The values.
             base: The other fields, if there is no document now.
         """
         names = self.account.fields

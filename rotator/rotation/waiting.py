@@ -11,7 +11,7 @@ from rotator.documents.published import format_instant
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
 from rotator.rotation.errors import StoppedError
-from rotator.rotation.ports import Waiter
+from rotator.rotation.interfaces import Waiter
 from rotator.rotation.state import AccountState
 
 # Every run waits for a rate limit that ends this soon, a limited number of times.
@@ -37,7 +37,6 @@ class Waiting:
     """How a run waits for its account.
 
     Args:
-        state: The state of the run.
         wait: Waits; returns true if the process stops.
         until: The end of the longest wait for a lease, a deferral or a rate limit.
     """
@@ -49,13 +48,6 @@ class Waiting:
         self._limits = 0
         self._paused: set[Awaited] = set()
         self._logged: set[tuple[Awaited, datetime]] = set()
-
-    def rebound(self, state: AccountState) -> "Waiting":
-        """Return the same for a copy of the state."""
-        copied = Waiting(state, self.wait, self._until)
-        copied._limits = self._limits
-        copied._paused, copied._logged = set(self._paused), set(self._logged)
-        return copied
 
     def for_moment(self, delay: timedelta) -> None:
         """Wait.

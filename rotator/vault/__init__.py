@@ -15,13 +15,12 @@ from rotator.vault.errors import (
 from rotator.vault.kv import Document
 from rotator.vault.system import Health
 from rotator.vault.throttle import Throttle, parse_retry_after
-from rotator.vault.time_limit import LONGEST_READ, LONGEST_THROTTLING, LONGEST_WRITE
+from rotator.vault.time_limit import LONGEST_READ, LONGEST_THROTTLING
 from rotator.vault.vault import Vault
 
 __all__ = [
     "LONGEST_READ",
     "LONGEST_THROTTLING",
-    "LONGEST_WRITE",
     "CasConflict",
     "Document",
     "Health",

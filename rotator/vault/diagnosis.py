@@ -82,8 +82,6 @@ def diagnose(request: str, address: str, failure: ErrorReply | Unanswered | Redi
 
     Args:
         request: Its purpose, as an infinitive: "read secret/data/x".
-        address: The server's address.
-        failure: The error answer, the missing answer or the redirect.
     """
     if isinstance(failure, Unanswered):
         return _unanswered(address, failure)
@@ -155,7 +153,6 @@ def policy_denied(operation: str, api_path: str) -> VaultDenied:
 
     Args:
         operation: "read", "update" or "write".
-        api_path: The path, as policies name it.
     """
     needed = ["create", "update"] if operation == "write" else [operation]
     capabilities = ", ".join(f'"{capability}"' for capability in needed)
@@ -185,12 +182,7 @@ def token_missing(address: str, advice: str) -> VaultUnauthorized:
 
 
 def login_refused(path: str, reason: str) -> VaultUnauthorized:
-    """Return the error of a login that Vault refuses.
-
-    Args:
-        path: The API path of the login.
-        reason: The server's answer.
-    """
+    """Return the error of a login that Vault refuses."""
     return VaultUnauthorized(
         f"Vault refuses rotator's login at {path}: {reason}",
         unchanged="Nothing was written",
@@ -228,9 +220,6 @@ def wrapped() -> VaultDenied:
 
 def refuse_use_limit(token: Mapping[str, Any]) -> None:
     """Refuse a token for a few requests, which would end in the middle of a rotation.
-
-    Args:
-        token: Vault's description of it.
 
     Raises:
         TokenUseLimited: If it is one.

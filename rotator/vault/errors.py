@@ -106,12 +106,7 @@ def is_transient(error: VaultError) -> bool:
 
 
 def for_another_caller(error: VaultError, more: str = "") -> VaultError:
-    """Return the same failure of a login for a thread that waited for it.
-
-    Args:
-        error: The failure.
-        more: Addition to its text.
-    """
+    """Return the same failure of a login for a thread that waited for it."""
     if isinstance(error, VaultUnreachable):
         return VaultUnreachable(error.what + more, maybe_done=False, next_step=error.next_step)
     return VaultUnauthorized(error.what + more, unchanged=error.unchanged, next_step=error.next_step)

@@ -58,10 +58,7 @@ class Documents:
     """Documents of one mount; safe to use from several threads.
 
     Args:
-        session: Sends the requests.
-        mount: The KV version 2 mount.
         timeout: Seconds that a write keeps for reading the document back.
-        monotonic: Returns seconds that only grow.
     """
 
     def __init__(self, session: Session, mount: str, *, timeout: float, monotonic: Callable[[], float]) -> None:

@@ -47,14 +47,7 @@ class _LoginFailure:
 
 
 class Login:
-    """Obtains tokens; for one thread at a time.
-
-    Args:
-        client: Sends the requests.
-        method: How to log in.
-        clock: Returns the time, aware UTC.
-        monotonic: Returns seconds that only grow.
-    """
+    """Obtains tokens; for one thread at a time."""
 
     def __init__(
         self,
@@ -74,7 +67,6 @@ class Login:
         """Return a new token.
 
         Args:
-            limit: The time for it.
             asked_at: Since when the thread waits for it: a login that failed meanwhile is this thread's failure, too.
 
         Raises:

@@ -58,12 +58,6 @@ class LoginMethod(ABC):
     def obtain_token(self, client: Client, credentials: Credentials, limit: TimeLimit, now: datetime) -> Token:
         """Log in.
 
-        Args:
-            client: Sends the request.
-            credentials: Those that `credentials` returned.
-            limit: The time for it.
-            now: The present time.
-
         Raises:
             VaultUnauthorized: If Vault refuses it.
             VaultError: If there is no answer.
@@ -90,11 +84,7 @@ class LoginMethod(ABC):
         return True
 
     def refusal(self, address: str) -> VaultUnauthorized:  # noqa: ARG002 - an agent's is named
-        """Return the error of a token that Vault refuses.
-
-        Args:
-            address: Vault's address.
-        """
+        """Return the error of a token that Vault refuses."""
         return diagnosis.token_refused(self.advice())
 
     def advice(self) -> str:
@@ -164,9 +154,7 @@ class GivenToken(LoginMethod):
         """Return the token with the life that Vault describes.
 
         Args:
-            token: A valid token.
             known: Vault's description; None if the token may not ask, because it lacks the default policy.
-            now: The present time.
 
         Raises:
             TokenUseLimited: If it is good for a few requests only.

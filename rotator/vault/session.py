@@ -29,14 +29,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """A token of one Vault, kept alive; safe to use from several threads.
-
-    Args:
-        client: Sends the requests.
-        method: How to log in.
-        clock: Returns the time, aware UTC.
-        monotonic: Returns seconds that only grow.
-    """
+    """A token of one Vault, kept alive; safe to use from several threads."""
 
     def __init__(
         self,
@@ -77,10 +70,8 @@ class Session:
         """Send a request with a valid token; after a 403 once more with another token, if there is one.
 
         Args:
-            call: Its description.
             capability: The capability that a policy has to contain: "read", "update" or "write".
             api_path: Its path, as policies name it.
-            request: Sends it.
 
         Raises:
             VaultDenied: If Vault refuses the login, the token or the request.

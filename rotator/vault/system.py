@@ -34,12 +34,7 @@ class Health:
 
 
 class System:
-    """Questions about the server, the mount and the token.
-
-    Args:
-        session: Sends the requests.
-        mount: The KV version 2 mount.
-    """
+    """Questions about the server, the mount and the token."""
 
     def __init__(self, session: Session, mount: str) -> None:
         self._session = session

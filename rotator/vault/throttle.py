@@ -33,8 +33,6 @@ class Throttle:
 
     Args:
         on_slowed: Called with the new requests per second, once for each slow-down.
-        monotonic: Tells the time.
-        sleep: Waits.
     """
 
     def __init__(

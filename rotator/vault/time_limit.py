@@ -17,10 +17,6 @@ class TimeLimit:
 
     Waiting because of Vault's rate limit moves the deadline, and has a limit of its own.
 
-    Args:
-        seconds: How long the operation may take.
-        monotonic: Returns seconds that only grow.
-
     Attributes:
         may_wait: Seconds that the operation may still wait because of Vault's rate limit.
     """

@@ -28,7 +28,6 @@ class Vault:
     limits the rate of requests, all threads wait for their turns, an operation for LONGEST_THROTTLING seconds at most.
 
     Args:
-        settings: Where Vault is and how to log in.
         pool_size: How many requests may be under way at once without a connection of their own.
         clock: Returns the time, aware UTC: for the life of the token.
         monotonic: Returns seconds that only grow: for waits and limits.

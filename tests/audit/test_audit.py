@@ -35,7 +35,7 @@ from rotator.provider import LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result
 from testkit.cluster import Cluster
 from testkit.model import World
-from tests.cli.payments import Payments, opened
+from tests.cli.harness import Payments, opened
 from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)

@@ -22,7 +22,7 @@ from rotator.provider import AccountApi
 from rotator.rotation import Result
 from rotator.vault import Vault
 from testkit.cluster import Cluster, Finished, eventually
-from tests.cli.payments import Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, everything, here, opened, payments, said  # noqa: F401
 from tests.provider.test_client import provider, says
 
 TRX = "payment-reference-4711"

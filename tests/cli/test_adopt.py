@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from testkit.cluster import Cluster, Tape, proxied
-from tests.cli.payments import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.harness import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal
 
 LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."

@@ -5,7 +5,7 @@
 from pathlib import Path
 
 from testkit.cluster import Cluster
-from tests.cli.payments import (  # noqa: F401
+from tests.cli.harness import (  # noqa: F401
     CHANGING,
     STANZA,
     Here,

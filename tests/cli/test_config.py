@@ -2,7 +2,7 @@
 
 # ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
 
-from tests.cli.payments import (  # noqa: F401
+from tests.cli.harness import (  # noqa: F401
     CHANGING,
     STANZA,
     Here,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.payments import Here, Payments, a_colourful_fleet, everything, here, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, a_colourful_fleet, everything, here, payments, said  # noqa: F401
 
 
 def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None:

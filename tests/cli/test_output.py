@@ -11,7 +11,7 @@ from rotator.cli.output import print_outcomes
 from rotator.config import Settings
 from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
 from testkit.cluster import Cluster
-from tests.cli.payments import (  # noqa: F401
+from tests.cli.harness import (  # noqa: F401
     CHANGING,
     STANZA,
     Here,

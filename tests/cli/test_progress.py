@@ -13,7 +13,7 @@ import pytest
 from rotator.cli.notices import Notices
 from rotator.cli.progress import Progress
 from testkit.cluster import Cluster
-from tests.cli.payments import Payments, opened, payments  # noqa: F401
+from tests.cli.harness import Payments, opened, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)

@@ -20,7 +20,18 @@ from rotator.emulator import Account, Operation, running
 from rotator.fleet import Fleet
 from rotator.rotation import Outcome
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
-from tests.cli.payments import CHANGING, STANZA, Here, Payments, everything, here, opened, payments, said, token_with  # noqa: F401
+from tests.cli.harness import (  # noqa: F401
+    CHANGING,
+    STANZA,
+    Here,
+    Payments,
+    everything,
+    here,
+    opened,
+    payments,
+    said,
+    token_with,
+)
 
 
 def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.payments import CHANGING, Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
+from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
 
 # These are known to a daemon only: it reads balances, and remembers failures that no journal contains.
 DAEMON_ONLY = {"balance"}

@@ -7,7 +7,7 @@ import pytest
 
 from rotator.emulator import Operation
 from testkit.cluster import PATIENCE, Cluster
-from tests.cli.payments import Payments, opened, payments  # noqa: F401
+from tests.cli.harness import Payments, opened, payments  # noqa: F401
 
 ROTATOR = f"{sys.executable} -m rotator"
 

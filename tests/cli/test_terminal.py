@@ -6,7 +6,7 @@ import pytest
 
 from rotator.cli.terminal import Styled, Table, moment
 from testkit.cluster import Cluster
-from tests.cli.payments import Payments, a_colourful_fleet, payments  # noqa: F401
+from tests.cli.harness import Payments, a_colourful_fleet, payments  # noqa: F401
 from tests.cli.pseudo_terminal import on_terminal, plain
 
 ID = "5f2c1d9e-0000-4000-8000-000000000000"

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.desk import CANARY, Desk
+from tests.config.config_file import CANARY, ConfigFile
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigFile:
     for name in list(os.environ):
         if name.startswith(("ROTATOR_", "VAULT_", "BAO_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("VAULT_TOKEN", CANARY)
     monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path / "config.toml", monkeypatch)
+    return ConfigFile(tmp_path / "config.toml", monkeypatch)

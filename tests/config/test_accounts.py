@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rotator.core.scheduling import Blackout, Schedule, Window
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, B, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, B, ConfigFile, account
 
 
-def test_load_applies_the_documented_defaults(desk: Desk) -> None:
-    settings = desk.load(GOOD)
+def test_load_applies_the_documented_defaults(config_file: ConfigFile) -> None:
+    settings = config_file.load(GOOD)
     first = settings.account("a")
     assert (first.every, first.grace) == (timedelta(days=30), timedelta(hours=24))
     assert (settings.vault.mount, settings.journal_path(first)) == ("secret", "rotator/journal/a")
@@ -20,8 +20,8 @@ def test_load_applies_the_documented_defaults(desk: Desk) -> None:
     assert settings.vault.auth.token.get_secret_value() == CANARY
 
 
-def test_account_overrides_the_defaults(desk: Desk) -> None:
-    settings = desk.load(
+def test_account_overrides_the_defaults(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         VAULT + DEFAULTS + 'every = "7d"\ngrace = "1h"\nfields = {api_secret = "SECRET"}\n' + A
         + account("b", 'grace = "2h"', 'fields = {api_secret = "OTHER"}')
     )  # fmt: skip
@@ -30,8 +30,8 @@ def test_account_overrides_the_defaults(desk: Desk) -> None:
     assert (b.every, b.grace, b.fields.api_secret) == (timedelta(days=7), timedelta(hours=2), "OTHER")
 
 
-def test_account_fields_keep_other_default_names(desk: Desk) -> None:
-    settings = desk.load(
+def test_account_fields_keep_other_default_names(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         VAULT
         + DEFAULTS
         + 'fields = {api_key = "KEY", api_secret = "SECRET"}\n'
@@ -41,10 +41,10 @@ def test_account_fields_keep_other_default_names(desk: Desk) -> None:
     assert (names.api_key, names.api_secret, names.secret_id) == ("KEY", "OWN", "secret_id")
 
 
-def test_account_every_and_cron_replace_each_other(desk: Desk) -> None:
+def test_account_every_and_cron_replace_each_other(config_file: ConfigFile) -> None:
     said = (account("b", 'every = "7d"'), account("c", 'cron = "0 4 * * 6"'), account("d"))
     for default in ('every = "30d"', 'cron = "0 3 1 * *"'):
-        settings = desk.load(VAULT + DEFAULTS + default + "\n" + "".join(said))
+        settings = config_file.load(VAULT + DEFAULTS + default + "\n" + "".join(said))
         b, c, d = (one.schedule for one in settings.accounts)
         assert (b.every, b.cron) == (timedelta(days=7), None)
         assert (c.every, c.cron) == (None, "0 4 * * 6")
@@ -52,8 +52,8 @@ def test_account_every_and_cron_replace_each_other(desk: Desk) -> None:
     assert settings.accounts[2].every is None
 
 
-def test_schedule_parts_are_inherited_or_overridden(desk: Desk) -> None:
-    settings = desk.load(
+def test_schedule_parts_are_inherited_or_overridden(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         VAULT + DEFAULTS + 'cron = "0 3 1 * *"\ntimezone = "Europe/Berlin"\nwindows = ["mon-fri 02:00-05:00"]\n'
         'blackouts = ["12-24/01-02"]\nmax_age = "45d"\njitter = "1h"\n' + A
         + account("b", 'timezone = "America/New_York"', "windows = []", 'blackouts = ["2026-12-24"]', 'max_age = "50d"',
@@ -82,11 +82,13 @@ def test_schedule_parts_are_inherited_or_overridden(desk: Desk) -> None:
         (("jitter = 0",), timedelta()),
     ],
 )
-def test_default_jitter_leaves_room_for_the_grace(desk: Desk, lines: tuple[str, ...], jitter: timedelta) -> None:
-    assert desk.load(VAULT + account("a", *lines)).accounts[0].schedule.jitter == jitter
+def test_default_jitter_leaves_room_for_the_grace(
+    config_file: ConfigFile, lines: tuple[str, ...], jitter: timedelta
+) -> None:
+    assert config_file.load(VAULT + account("a", *lines)).accounts[0].schedule.jitter == jitter
 
 
-def test_equal_accounts_share_one_schedule(desk: Desk) -> None:
+def test_equal_accounts_share_one_schedule(config_file: ConfigFile) -> None:
     text = VAULT + DEFAULTS + 'cron = "0 3 1 * *"\nwindows = ["02:00-05:00"]\n' + A + B + account("c", 'grace = "1h"')
-    a, b, c = (one.schedule for one in desk.load(text).accounts)
+    a, b, c = (one.schedule for one in config_file.load(text).accounts)
     assert a is b is c

@@ -5,51 +5,51 @@ from datetime import timedelta
 
 import pytest
 
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, ConfigFile, account
 
 
-def test_load_names_the_variable_with_wrong_json(desk: Desk) -> None:
+def test_load_names_the_variable_with_wrong_json(config_file: ConfigFile) -> None:
     accounts = json.dumps([{"name": "shop", "api_key": "k", "path": "p", "evry": "1d"}])
-    said = desk.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
+    said = config_file.refusal(GOOD, ROTATOR_ACCOUNTS=accounts)
     assert said == 'ROTATOR_ACCOUNTS: account "shop": unknown key "evry". Did you mean "every"?'
 
 
-def test_load_names_the_key_within_a_section_variable(desk: Desk) -> None:
-    said = desk.refusal(GOOD, ROTATOR_VAULT__AUTH='{"method": "kubernets"}')
+def test_load_names_the_key_within_a_section_variable(config_file: ConfigFile) -> None:
+    said = config_file.refusal(GOOD, ROTATOR_VAULT__AUTH='{"method": "kubernets"}')
     assert said.startswith("ROTATOR_VAULT__AUTH: method: Input should be 'token', ")
 
 
 @pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
-def test_load_reads_a_token_with_a_line_ending(desk: Desk, variable: str) -> None:
-    desk.monkeypatch.delenv("VAULT_TOKEN")
-    token = desk.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
+def test_load_reads_a_token_with_a_line_ending(config_file: ConfigFile, variable: str) -> None:
+    config_file.monkeypatch.delenv("VAULT_TOKEN")
+    token = config_file.load(GOOD, **{variable: f"{CANARY}\r\n"}).vault.auth.token
     assert token is not None
     assert token.get_secret_value() == CANARY
 
 
 @pytest.mark.parametrize("token", [f"{CANARY} x", f"{CANARY}\nx", f" {CANARY}", f'"{CANARY}"', f"\ufeff{CANARY}"])
-def test_load_refuses_a_token_of_several_words(desk: Desk, token: str) -> None:
-    said = desk.refusal(GOOD, VAULT_TOKEN=token)
+def test_load_refuses_a_token_of_several_words(config_file: ConfigFile, token: str) -> None:
+    said = config_file.refusal(GOOD, VAULT_TOKEN=token)
     assert said.startswith("VAULT_TOKEN: must be one word of printable ASCII characters")
 
 
-def test_load_names_the_variable_when_token_is_missing(desk: Desk) -> None:
-    desk.monkeypatch.delenv("VAULT_TOKEN")
-    refusal = desk.refusal(GOOD)
+def test_load_names_the_variable_when_token_is_missing(config_file: ConfigFile) -> None:
+    config_file.monkeypatch.delenv("VAULT_TOKEN")
+    refusal = config_file.refusal(GOOD)
     assert refusal.endswith('method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.')
 
 
-def test_load_ignores_variables_of_a_kubernetes_service(desk: Desk) -> None:
+def test_load_ignores_variables_of_a_kubernetes_service(config_file: ConfigFile) -> None:
     service = {
         "ROTATOR_PORT": "tcp://10.0.0.1:9464",
         "ROTATOR_PORT_9464_TCP_ADDR": "10.0.0.1",
         "ROTATOR_SERVICE_HOST": "x",
     }
-    assert desk.load(GOOD, **service) == desk.load(GOOD)
+    assert config_file.load(GOOD, **service) == config_file.load(GOOD)
 
 
-def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
-    settings = desk.load(
+def test_load_merges_a_section_from_json_and_keys(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         GOOD + "[daemon]\nlease = '3m'\n",
         ROTATOR_DAEMON='{"concurrency": 3, "circuit_breaker": {"failures": 2}}',
         ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
@@ -60,8 +60,8 @@ def test_load_merges_a_section_from_json_and_keys(desk: Desk) -> None:
     assert settings.accounts[0].windows == ("02:00-05:00",)
 
 
-def test_load_prefers_the_key_to_the_section(desk: Desk) -> None:
-    settings = desk.load(
+def test_load_prefers_the_key_to_the_section(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         GOOD,
         ROTATOR_DAEMON__CIRCUIT_BREAKER__WINDOW="7",
         ROTATOR_DAEMON__CIRCUIT_BREAKER='{"window": 9, "failures": 2}',
@@ -69,13 +69,13 @@ def test_load_prefers_the_key_to_the_section(desk: Desk) -> None:
     assert (settings.daemon.circuit_breaker.failures, settings.daemon.circuit_breaker.window) == (2, 7)
 
 
-def test_load_names_vault_variable_beside_a_section(desk: Desk) -> None:
-    refusal = desk.refusal(A, ROTATOR_VAULT='{"mount": "kv"}', VAULT_ADDR=CANARY)
+def test_load_names_vault_variable_beside_a_section(config_file: ConfigFile) -> None:
+    refusal = config_file.refusal(A, ROTATOR_VAULT='{"mount": "kv"}', VAULT_ADDR=CANARY)
     assert refusal.startswith("VAULT_ADDR: is not an address")
 
 
-def test_load_prefers_rotator_variables_to_the_file(desk: Desk) -> None:
-    settings = desk.load(
+def test_load_prefers_rotator_variables_to_the_file(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         GOOD + '[daemon]\nlease = "50s"\nconcurrency = 3\n',
         ROTATOR_VAULT__ADDRESS="https://vault.example:8200",
         ROTATOR_DAEMON__CONCURRENCY="5",
@@ -85,22 +85,22 @@ def test_load_prefers_rotator_variables_to_the_file(desk: Desk) -> None:
     assert (settings.daemon.concurrency, settings.daemon.lease) == (5, timedelta(seconds=50)), "the rest is the file's"
 
 
-def test_default_from_a_variable_reaches_accounts(desk: Desk) -> None:
+def test_default_from_a_variable_reaches_accounts(config_file: ConfigFile) -> None:
     text = VAULT + DEFAULTS + 'every = "7d"\n' + A + account("b", 'every = "9d"')
-    settings = desk.load(text, ROTATOR_DEFAULTS__EVERY="3d")
+    settings = config_file.load(text, ROTATOR_DEFAULTS__EVERY="3d")
     assert [one.every for one in settings.accounts] == [timedelta(days=3), timedelta(days=9)]
 
 
 @pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
-def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> None:
-    desk.monkeypatch.delenv("VAULT_TOKEN")
+def test_load_prefers_vault_variables_to_the_file(config_file: ConfigFile, prefix: str) -> None:
+    config_file.monkeypatch.delenv("VAULT_TOKEN")
     theirs = {f"{prefix}_ADDR": "https://theirs", f"{prefix}_TOKEN": CANARY, f"{prefix}_NAMESPACE": "team"}
-    settings = desk.load(A, **theirs)
+    settings = config_file.load(A, **theirs)
     assert (settings.vault.address, settings.vault.namespace) == ("https://theirs", "team")
     assert settings.vault.auth.token is not None
     assert settings.vault.auth.token.get_secret_value() == CANARY
-    assert desk.load(GOOD).vault.address == "https://theirs", "variables override the file"
-    address = desk.load(GOOD, ROTATOR_VAULT__ADDRESS="https://ours").vault.address
+    assert config_file.load(GOOD).vault.address == "https://theirs", "variables override the file"
+    address = config_file.load(GOOD, ROTATOR_VAULT__ADDRESS="https://ours").vault.address
     assert address == "https://ours", "rotator's own variable overrides the other"
 
 
@@ -114,20 +114,20 @@ def test_load_prefers_vault_variables_to_the_file(desk: Desk, prefix: str) -> No
     ],
     ids=["list", "commas", "VAULT_ADDR", "ROTATOR_VAULT__ADDRESS"],
 )
-def test_load_reads_several_vault_addresses(desk: Desk, text: str, variables: dict[str, str]) -> None:
-    vault = desk.load(text + A, **variables).vault
+def test_load_reads_several_vault_addresses(config_file: ConfigFile, text: str, variables: dict[str, str]) -> None:
+    vault = config_file.load(text + A, **variables).vault
     assert vault.addresses == ("https://a:8200", "https://b:8200")
     assert vault.address == "https://a:8200,https://b:8200"
 
 
-def test_load_prefers_rotators_own_token_variable(desk: Desk) -> None:
-    token = desk.load(GOOD, ROTATOR_VAULT__AUTH__TOKEN="hvs.rotators-own").vault.auth.token
+def test_load_prefers_rotators_own_token_variable(config_file: ConfigFile) -> None:
+    token = config_file.load(GOOD, ROTATOR_VAULT__AUTH__TOKEN="hvs.rotators-own").vault.auth.token
     assert token is not None
     assert token.get_secret_value() == "hvs.rotators-own"
 
 
-def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
-    assert desk.load(A, VAULT_ADDR="", BAO_ADDR="https://bao").vault.address == "https://bao"
+def test_load_ignores_empty_vault_variables(config_file: ConfigFile) -> None:
+    assert config_file.load(A, VAULT_ADDR="", BAO_ADDR="https://bao").vault.address == "https://bao"
 
 
 @pytest.mark.parametrize(
@@ -148,20 +148,21 @@ def test_load_ignores_empty_vault_variables(desk: Desk) -> None:
         ("ROTATOR_DAEMON__CONCURRENCY", "Input should be a valid integer"),
     ],
 )
-def test_load_names_a_wrong_variable_without_value(desk: Desk, variable: str, said: str) -> None:
-    assert desk.refusal(GOOD, **{variable: CANARY}).startswith(f"{variable}: {said}")
+def test_load_names_a_wrong_variable_without_value(config_file: ConfigFile, variable: str, said: str) -> None:
+    assert config_file.refusal(GOOD, **{variable: CANARY}).startswith(f"{variable}: {said}")
 
 
 @pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_VAULT__AUTH", "ROTATOR_ACCOUNTS", "ROTATOR_LOG"])
-def test_load_refuses_a_section_variable_without_json(desk: Desk, variable: str) -> None:
+def test_load_refuses_a_section_variable_without_json(config_file: ConfigFile, variable: str) -> None:
     assert (
-        desk.refusal(GOOD, **{variable: CANARY}) == f"{variable}: a variable for a whole section or list must be JSON."
+        config_file.refusal(GOOD, **{variable: CANARY})
+        == f"{variable}: a variable for a whole section or list must be JSON."
     )
 
 
 @pytest.mark.parametrize("variable", ["ROTATOR_VAULT", "ROTATOR_ACCOUNTS", "ROTATOR_DEFAULTS"])
-def test_load_refuses_null(desk: Desk, variable: str) -> None:
-    assert desk.refusal(GOOD, **{variable: "null"}).startswith(f"{variable}: a variable for a whole section")
+def test_load_refuses_null(config_file: ConfigFile, variable: str) -> None:
+    assert config_file.refusal(GOOD, **{variable: "null"}).startswith(f"{variable}: a variable for a whole section")
 
 
 @pytest.mark.parametrize(
@@ -185,17 +186,17 @@ def test_load_refuses_null(desk: Desk, variable: str) -> None:
         ({"ROTATOR___X": "1"}, 'ROTATOR___X: unknown section "".'),
     ],
 )
-def test_load_refuses_what_it_would_ignore(desk: Desk, variables: dict[str, str], said: str) -> None:
-    assert desk.refusal(GOOD, **variables).startswith(said)
+def test_load_refuses_what_it_would_ignore(config_file: ConfigFile, variables: dict[str, str], said: str) -> None:
+    assert config_file.refusal(GOOD, **variables).startswith(said)
 
 
 @pytest.mark.parametrize("variable", ["VAULT_CACERT", "VAULT_CLIENT_KEY", "ROTATOR_VAULT__AUTH__SECRET_ID_FILE"])
-def test_load_names_no_value_of_a_missing_file(desk: Desk, variable: str) -> None:
+def test_load_names_no_value_of_a_missing_file(config_file: ConfigFile, variable: str) -> None:
     text = VAULT + "[vault.auth]\nmethod = 'approle'\nrole_id = 'r'\n" + A
     others = {
         "ROTATOR_VAULT__AUTH__SECRET_ID": "s",
-        "VAULT_CLIENT_CERT": str(desk.file),
-        "VAULT_CLIENT_KEY": str(desk.file),
+        "VAULT_CLIENT_CERT": str(config_file.file),
+        "VAULT_CLIENT_KEY": str(config_file.file),
     }
-    refusal = desk.refusal(text, **(others | {variable: CANARY * 500}))
+    refusal = config_file.refusal(text, **(others | {variable: CANARY * 500}))
     assert refusal.startswith(f"{variable}: names no file that exists")

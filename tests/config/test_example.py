@@ -13,7 +13,7 @@ from rotator.config import (
     Settings,
     load,
 )
-from tests.config.desk import Desk
+from tests.config.config_file import ConfigFile
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
@@ -44,8 +44,8 @@ def settings_in(text: str) -> set[tuple[str, str]]:
     return {(str(where), str(key)) for where, key in found}
 
 
-def test_example_loads(desk: Desk) -> None:
-    desk.monkeypatch.chdir(EXAMPLE.parent)
+def test_example_loads(config_file: ConfigFile) -> None:
+    config_file.monkeypatch.chdir(EXAMPLE.parent)
     settings = load(EXAMPLE)
     assert settings.accounts
 

@@ -12,61 +12,61 @@ from rotator.config import (
     warn_of_open_files,
 )
 from rotator.errors import ConfigError
-from tests.config.desk import GOOD, VAULT, A, Desk
+from tests.config.config_file import GOOD, VAULT, A, ConfigFile
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_load_reads_text_with_a_byte_order_mark(desk: Desk, encoding: str) -> None:
-    desk.file.write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
-    assert load(desk.file) == desk.load(GOOD)
+def test_load_reads_text_with_a_byte_order_mark(config_file: ConfigFile, encoding: str) -> None:
+    config_file.file.write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
+    assert load(config_file.file) == config_file.load(GOOD)
 
 
-def test_load_refuses_utf16_without_a_byte_order_mark(desk: Desk) -> None:
-    desk.file.write_bytes(GOOD.encode("utf-16-le"))
+def test_load_refuses_utf16_without_a_byte_order_mark(config_file: ConfigFile) -> None:
+    config_file.file.write_bytes(GOOD.encode("utf-16-le"))
     with pytest.raises(ConfigError, match="is not valid TOML"):
-        load(desk.file)
+        load(config_file.file)
 
 
-def test_load_refuses_a_missing_file(desk: Desk) -> None:
+def test_load_refuses_a_missing_file(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(desk.file)
-    assert str(caught.value) == f"{desk.file} cannot be read: No such file or directory."
+        load(config_file.file)
+    assert str(caught.value) == f"{config_file.file} cannot be read: No such file or directory."
     assert caught.value.exit_code == 2
 
 
-def test_load_refuses_a_binary_file(desk: Desk) -> None:
-    desk.file.write_bytes(b"\xff\xfe\x00")
+def test_load_refuses_a_binary_file(config_file: ConfigFile) -> None:
+    config_file.file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not valid TOML"):
-        load(desk.file)
+        load(config_file.file)
 
 
-def test_load_refuses_a_folder(desk: Desk, tmp_path: Path) -> None:
+def test_load_refuses_a_folder(config_file: ConfigFile, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(tmp_path)
 
 
-def test_find_file_prefers_option_then_variable_then_folder(desk: Desk) -> None:
+def test_find_file_prefers_option_then_variable_then_folder(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError, match="There is no configuration") as caught:
         find_file(None)
     assert "config.example.toml" in str(caught.value)
-    desk.file.write_text(GOOD)
-    assert find_file(None).resolve() == desk.file
-    desk.monkeypatch.setenv("ROTATOR_CONFIG", "/elsewhere.toml")
+    config_file.file.write_text(GOOD)
+    assert find_file(None).resolve() == config_file.file
+    config_file.monkeypatch.setenv("ROTATOR_CONFIG", "/elsewhere.toml")
     assert find_file(None) == Path("/elsewhere.toml")
     assert find_file(Path("option.toml")) == Path("option.toml")
 
 
-def test_load_refuses_a_fifo_as_token_file(desk: Desk, tmp_path: Path) -> None:
+def test_load_refuses_a_fifo_as_token_file(config_file: ConfigFile, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token")
     auth = "[vault.auth]\nmethod = 'token_file'\ntoken_file = 'token'\n"
-    assert desk.refusal(VAULT + auth + A) == "token is not a regular file."
+    assert config_file.refusal(VAULT + auth + A) == "token is not a regular file."
 
 
-def test_warn_of_open_files_names_each_file(desk: Desk, tmp_path: Path) -> None:
+def test_warn_of_open_files_names_each_file(config_file: ConfigFile, tmp_path: Path) -> None:
     for name, mode in (("audit", 0o666), ("token", 0o646), ("id", 0o644)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)
     auth = "[vault.auth]\ntoken_file = 'token'\nsecret_id_file = 'id'\n[audit]\nfile = 'audit'\n"
     with structlog.testing.capture_logs() as logs:
-        warn_of_open_files(desk.load(VAULT + auth + A))
+        warn_of_open_files(config_file.load(VAULT + auth + A))
     assert [log["file"] for log in logs] == ["audit", "token", "id"]

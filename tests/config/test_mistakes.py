@@ -6,7 +6,7 @@ import pytest
 
 from rotator.config.mistakes import key_lines
 from rotator.errors import ConfigError
-from tests.config.desk import CANARY, DEFAULTS, GOOD, VAULT, A, B, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, B, ConfigFile, account
 
 MISTAKES = {
     # Accounts among each other.
@@ -357,20 +357,20 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_load_refuses_a_mistake_in_one_line(desk: Desk, mistake: str) -> None:
+def test_load_refuses_a_mistake_in_one_line(config_file: ConfigFile, mistake: str) -> None:
     text, said = MISTAKES[mistake]
-    refusal = desk.refusal(text)
+    refusal = config_file.refusal(text)
     assert refusal.startswith(said), f"{mistake}: {refusal}"
     if said.endswith("."):
         assert refusal == said
 
 
-def test_load_writes_one_line_per_mistake(desk: Desk) -> None:
+def test_load_writes_one_line_per_mistake(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
-        desk.load(VAULT + 'mount = "/x"\n' + A + account("b", "secret_length = 3"))
+        config_file.load(VAULT + 'mount = "/x"\n' + A + account("b", "secret_length = 3"))
     assert [line.split(": ")[:2] for line in str(caught.value).splitlines()] == [
-        [f"{desk.file}:3", "vault.mount"],
-        [f"{desk.file}:8", 'account "b"'],
+        [f"{config_file.file}:3", "vault.mount"],
+        [f"{config_file.file}:8", 'account "b"'],
     ]
 
 
@@ -430,26 +430,26 @@ def test_key_lines_ends_soon_when_values_are_long(lines: int) -> None:
     assert found.get(("windows",)) == (1 if lines == 1 else None)
 
 
-def test_load_names_file_line_and_account(desk: Desk) -> None:
+def test_load_names_file_line_and_account(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
-        desk.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
-    assert str(caught.value) == f'{desk.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'
+        config_file.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
+    assert str(caught.value) == f'{config_file.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'
 
 
-def test_load_accepts_a_lease_of_three_timeouts(desk: Desk) -> None:
-    settings = desk.load(GOOD + '[daemon]\nlease = "30s"\n')
+def test_load_accepts_a_lease_of_three_timeouts(config_file: ConfigFile) -> None:
+    settings = config_file.load(GOOD + '[daemon]\nlease = "30s"\n')
     assert settings.daemon.lease == timedelta(seconds=30)
 
 
-def test_account_names_configured_ones_when_unknown(desk: Desk) -> None:
+def test_account_names_configured_ones_when_unknown(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
-        desk.load(GOOD).account("payments")
+        config_file.load(GOOD).account("payments")
     assert str(caught.value) == 'No account is named "payments"; configured are a, b.'
     assert caught.value.exit_code == 2
 
 
-def test_account_names_some_of_many_when_unknown(desk: Desk) -> None:
-    settings = desk.load(VAULT + "".join(account(f"n{number:02}") for number in range(25)))
+def test_account_names_some_of_many_when_unknown(config_file: ConfigFile) -> None:
+    settings = config_file.load(VAULT + "".join(account(f"n{number:02}") for number in range(25)))
     with pytest.raises(ConfigError, match=r"n09 and 15 more\.$"):
         settings.account("payments")
 
@@ -475,18 +475,18 @@ def test_account_names_some_of_many_when_unknown(desk: Desk) -> None:
     ],
 )
 def test_rule_between_settings_names_line_or_variable(
-    desk: Desk, text: str, environment: dict[str, str], place: str
+    config_file: ConfigFile, text: str, environment: dict[str, str], place: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        desk.load(text, **environment)
-    assert str(caught.value).startswith(f"{desk.file}{place}: " if place.startswith(":") else f"{place}: ")
+        config_file.load(text, **environment)
+    assert str(caught.value).startswith(f"{config_file.file}{place}: " if place.startswith(":") else f"{place}: ")
 
 
-def test_empty_file_lacks_each_required_setting(desk: Desk) -> None:
-    desk.monkeypatch.delenv("VAULT_TOKEN")
+def test_empty_file_lacks_each_required_setting(config_file: ConfigFile) -> None:
+    config_file.monkeypatch.delenv("VAULT_TOKEN")
     with pytest.raises(ConfigError) as caught:
-        desk.load("", VAULT_ADDR="http://127.0.0.1:8200")
+        config_file.load("", VAULT_ADDR="http://127.0.0.1:8200")
     assert str(caught.value).splitlines() == [
-        f'{desk.file}: vault.auth: method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.',
-        f"{desk.file}: accounts: is missing.",
+        f'{config_file.file}: vault.auth: method "token" needs token: set VAULT_TOKEN or ROTATOR_VAULT__AUTH__TOKEN.',
+        f"{config_file.file}: accounts: is missing.",
     ]

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from rotator.config import (
     Settings,
 )
-from tests.config.desk import CANARY, DEFAULTS, VAULT, A, B, Desk, account
+from tests.config.config_file import CANARY, DEFAULTS, VAULT, A, B, ConfigFile, account
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,8 +68,8 @@ def test_schema_describes_every_key() -> None:
         assert [key for key, declared in model["properties"].items() if not declared.get("description")] == []
 
 
-def test_printed_settings_are_readable_without_secrets(desk: Desk) -> None:
-    settings = desk.load(VAULT + DEFAULTS + 'every = "36h30m"\n' + A + B)
+def test_printed_settings_are_readable_without_secrets(config_file: ConfigFile) -> None:
+    settings = config_file.load(VAULT + DEFAULTS + 'every = "36h30m"\n' + A + B)
     dumped = settings.model_dump_json(exclude_none=True)
     assert CANARY not in dumped
     assert CANARY not in repr(settings)
@@ -79,8 +79,8 @@ def test_printed_settings_are_readable_without_secrets(desk: Desk) -> None:
     assert Settings.model_validate(content) == settings
 
 
-def test_printed_schedule_can_be_read_again(desk: Desk) -> None:
-    settings = desk.load(
+def test_printed_schedule_can_be_read_again(config_file: ConfigFile) -> None:
+    settings = config_file.load(
         VAULT + account("a", 'cron = "0 3 1 * *"', 'windows = ["fri-mon 22:00-02:00"]', 'blackouts = ["02-29"]')
     )
     content = json.loads(settings.model_dump_json(exclude_none=True))

@@ -14,17 +14,17 @@ from rotator.core.protocol import Identity, Journal, Learned, Outcome, Request, 
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.facts import (
     BalanceRead,
-    BellRung,
     Due,
     Fact,
     JournalLoaded,
+    JournalsChanged,
     RunEnded,
     SettingsLoaded,
     Tick,
     VaultStateChanged,
 )
 from rotator.daemon.registry import Registry
-from rotator.daemon.work import LoadJournal, ReadBalance, Run, Work
+from rotator.daemon.tasks import LoadJournal, ReadBalance, Run, Task
 from rotator.fleet import Fleet
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, expose
 from rotator.provider import AccountApi
@@ -102,7 +102,7 @@ class Bench:
 
     folder: Path
     now: datetime = NOW
-    submitted: list[Work] = field(default_factory=list)
+    submitted: list[Task] = field(default_factory=list)
     jobs: Jobs = field(default_factory=Jobs)
     metrics: Metrics = field(default_factory=Metrics)
     checks: int = 0
@@ -158,15 +158,15 @@ class Bench:
     def take(self, kind: type[T]) -> list[T]:
         """Return the submitted work of a kind, and remove it from `submitted`."""
         taken: list[T] = []
-        for work in self.submitted:
-            if isinstance(work, kind):
-                taken.append(work)  # noqa: PERF401 - mypy does not narrow within a comprehension
-        self.submitted[:] = [work for work in self.submitted if not isinstance(work, kind)]
+        for task in self.submitted:
+            if isinstance(task, kind):
+                taken.append(task)  # noqa: PERF401 - mypy does not narrow within a comprehension
+        self.submitted[:] = [task for task in self.submitted if not isinstance(task, kind)]
         return taken
 
     def take_one(self, kind: type[T]) -> T:
-        [work] = self.take(kind)
-        return work
+        [task] = self.take(kind)
+        return task
 
     def load(self, **journals: Journal) -> None:
         """Make Vault available, and answer the loads that follow, by account; an empty journal if none is given."""
@@ -175,25 +175,25 @@ class Bench:
 
     def answer_loads(self, **journals: Journal) -> None:
         while loads := self.take(LoadJournal):
-            for work in loads:
-                self.feed(JournalLoaded(work, journals.get(work.target.name, Journal())))
+            for task in loads:
+                self.feed(JournalLoaded(task, journals.get(task.target.name, Journal())))
 
     def advance(self, by: timedelta = timedelta()) -> None:
         """Let time pass, and report the jobs that are due."""
         self.now += by
         self.feed(Tick(), *(Due(name) for name in self.jobs.due(self.now)))
 
-    def end(self, work: Run, outcome: Outcome) -> None:
+    def end(self, task: Run, outcome: Outcome) -> None:
         """End a run."""
-        self.feed(RunEnded(work, outcome, 1.0))
+        self.feed(RunEnded(task, outcome, 1.0))
 
-    def ring(self, *names: str) -> None:
+    def announce_changes(self, *names: str) -> None:
         """Tell that commands changed the journals of these accounts."""
-        self.feed(BellRung(frozenset(f"key{name}" for name in names)))
+        self.feed(JournalsChanged(frozenset(f"key{name}" for name in names)))
 
     def running(self) -> list[str]:
         """Return the accounts whose runs were handed out since the last look."""
-        return [work.target.name for work in self.take(Run)]
+        return [task.target.name for task in self.take(Run)]
 
     def read_balance(self, reading: Reading, within: timedelta) -> Reading:
         """Let time pass until a balance is read, and answer it."""
@@ -202,7 +202,7 @@ class Bench:
             assert self.now < start + within, "no balance was read"
             self.advance(SECOND)
         reading = replace(reading, at=self.now)
-        self.feed(*(BalanceRead(work, reading) for work in works))
+        self.feed(*(BalanceRead(task, reading) for task in works))
         return reading
 
     def record(self, name: str) -> AccountRecord:

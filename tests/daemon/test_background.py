@@ -10,11 +10,11 @@ from rotator.daemon.facts import (
     JournalLoaded,
     ResyncEnded,
     Stopping,
+    TaskBroke,
     TopUpEnded,
     VaultStateChanged,
-    WorkBroke,
 )
-from rotator.daemon.work import LoadJournal, ReadBalance, Resync, TopUpBalance
+from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, TopUpBalance
 from rotator.monitoring import BalanceStatus
 from rotator.vault import VaultSealed
 from tests.daemon.harness import DAY, SECOND, Bench, rotated
@@ -66,7 +66,7 @@ def test_balance_is_read_again_after_an_internal_error(bench: Bench) -> None:
     bench.start("shop", balance={"every": "1s"})
     bench.load(shop=rotated())
     bench.advance(timedelta(minutes=1))
-    bench.feed(WorkBroke(bench.take_one(ReadBalance), "somewhere"))
+    bench.feed(TaskBroke(bench.take_one(ReadBalance), "somewhere"))
     bench.advance(timedelta(seconds=9))
     assert bench.take(ReadBalance) == []
     bench.advance(timedelta(seconds=2))
@@ -77,10 +77,10 @@ def test_balance_and_resync_are_never_in_progress_together(bench: Bench) -> None
     bench.start("a", balance={"every": "1s"}, daemon={"resync_interval": "1s"})
     bench.load(a=rotated())
     bench.advance(MINUTE)
-    resync = bench.take_one(Resync)
+    bench.take_one(Resync)
     bench.advance(MINUTE)
     assert bench.submitted == []
-    bench.feed(ResyncEnded(resync))
+    bench.feed(ResyncEnded())
     assert len(bench.submitted) == 1
 
 
@@ -109,9 +109,9 @@ def test_low_balance_is_topped_up_by_todays_rules(bench: Bench) -> None:
     bench.start("shop", **TOP_UPS)
     bench.load(shop=rotated())
     bench.read_balance(Reading(Decimal(1), True, bench.now), within=MINUTE)
-    work = bench.take_one(TopUpBalance)
-    assert work.rules.top_ups_per_day == 1
-    bench.feed(TopUpEnded(work, TopUp.OK))
+    task = bench.take_one(TopUpBalance)
+    assert task.rules.top_ups_per_day == 1
+    bench.feed(TopUpEnded(task, TopUp.OK))
     assert bench.count("rotator_top_ups_total", result="ok") == 1
 
 

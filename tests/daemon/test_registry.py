@@ -12,22 +12,22 @@ from rotator.core.protocol import Journal, RequestKind, Result
 from rotator.daemon.account_record import SHORTEST_PAUSE, VAULT_RETRIES
 from rotator.daemon.admission import Admission
 from rotator.daemon.facts import (
-    BellRung,
     ClockStepped,
     DocumentSeen,
     Due,
     JournalLoaded,
+    JournalsChanged,
     JournalUnreadable,
     JournalWritten,
     LookFailed,
     ResyncEnded,
     Stopping,
+    TaskBroke,
     Tick,
     VaultStateChanged,
-    WorkBroke,
 )
 from rotator.daemon.registry import LOST_AFTER
-from rotator.daemon.work import LoadJournal, ReadBalance, Resync, Run
+from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, Run
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Wanted
 from rotator.rotation import Outcome
@@ -46,9 +46,9 @@ class Unreadable(RotatorError):
 
 def run_of(bench: Bench, name: str) -> Run:
     """Return the run of an account that was handed out, and leave the others."""
-    [work] = [work for work in bench.submitted if isinstance(work, Run) and work.target.name == name]
-    bench.submitted.remove(work)
-    return work
+    [task] = [task for task in bench.submitted if isinstance(task, Run) and task.target.name == name]
+    bench.submitted.remove(task)
+    return task
 
 
 # --- the start ---------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_start_does_nothing_until_vault_is_available(bench: Bench) -> None:
     assert bench.submitted == []
     assert bench.status.not_ready == "Vault was not asked yet"
     bench.available()
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["a", "b"]
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["a", "b"]
     assert bench.status.not_ready == "2 of 2 journals were not read yet"
 
 
@@ -209,7 +209,7 @@ def test_internal_error_of_a_run_is_retried_later(bench: Bench) -> None:
     bench.advance(SECOND)
     run = bench.take_one(Run)
     assert bench.probe() == "a"
-    bench.feed(WorkBroke(run, "somewhere"))
+    bench.feed(TaskBroke(run, "somewhere"))
     assert bench.account("a").failure is Code.INTERNAL_ERROR
     assert bench.probe() is None
     bench.advance(SECOND)
@@ -221,7 +221,7 @@ def test_internal_error_of_a_run_is_retried_later(bench: Bench) -> None:
 def test_internal_error_of_a_load_is_retried_later(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
-    bench.feed(WorkBroke(bench.take_one(LoadJournal), "somewhere"))
+    bench.feed(TaskBroke(bench.take_one(LoadJournal), "somewhere"))
     assert bench.account("a").failure is Code.INTERNAL_ERROR
     bench.advance(MINUTE)
     assert len(bench.take(LoadJournal)) == 1
@@ -353,29 +353,29 @@ def test_state_of_a_replaced_vault_is_ignored(bench: Bench) -> None:
 # --- commands and other instances --------------------------------------------------------------------------------
 
 
-def test_bell_reads_the_named_journals_again(bench: Bench) -> None:
+def test_change_reloads_the_named_journals(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.load(a=rotated(), b=rotated())
-    bench.ring("a")
+    bench.announce_changes("a")
     bench.feed(JournalLoaded(bench.take_one(LoadJournal), requested(RequestKind.FORCE)))
     bench.advance()
     assert bench.running() == ["a"]
 
 
-def test_bell_for_all_reads_every_journal_again(bench: Bench) -> None:
+def test_change_of_all_reloads_every_journal(bench: Bench) -> None:
     bench.start("a", "b", **CALM)
     bench.load(a=rotated(), b=rotated())
-    bench.feed(BellRung(None))
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["a", "b"]
+    bench.feed(JournalsChanged(None))
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["a", "b"]
 
 
-def test_bell_during_a_run_leads_to_another_run(bench: Bench) -> None:
+def test_change_during_a_run_leads_to_another_run(bench: Bench) -> None:
     """The run may have read the journal before the command changed it."""
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
     run = bench.take_one(Run)
-    bench.ring("a")
+    bench.announce_changes("a")
     assert bench.submitted == [], "not while it runs"
     bench.end(run, ok("a", rotated(), published=True))
     bench.feed(JournalLoaded(bench.take_one(LoadJournal), requested(RequestKind.COMPROMISED)))
@@ -385,21 +385,21 @@ def test_bell_during_a_run_leads_to_another_run(bench: Bench) -> None:
     assert bench.running() == []
 
 
-def test_bell_during_a_load_is_not_missed(bench: Bench) -> None:
+def test_change_during_a_load_is_not_missed(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.available()
     load = bench.take_one(LoadJournal)
-    bench.ring("a")
+    bench.announce_changes("a")
     bench.feed(JournalLoaded(load, rotated()))
     bench.feed(JournalLoaded(bench.take_one(LoadJournal), requested(RequestKind.FORCE)))
     bench.advance()
     assert bench.running() == ["a"]
 
 
-def test_bell_with_an_unreadable_journal_is_not_forgotten(bench: Bench) -> None:
+def test_change_with_an_unreadable_journal_is_not_forgotten(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
-    bench.ring("a")
+    bench.announce_changes("a")
     bench.feed(JournalUnreadable(bench.take_one(LoadJournal), SEALED))
     bench.advance(SECOND)
     bench.feed(JournalUnreadable(bench.take_one(LoadJournal), Unreadable("No journal")))
@@ -409,10 +409,10 @@ def test_bell_with_an_unreadable_journal_is_not_forgotten(bench: Bench) -> None:
     assert bench.account("a").failure is None
 
 
-def test_bell_of_another_deployment_is_ignored(bench: Bench) -> None:
+def test_change_of_another_deployment_is_ignored(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
-    bench.feed(BellRung(frozenset({"another"})))
+    bench.feed(JournalsChanged(frozenset({"another"})))
     assert bench.submitted == []
 
 
@@ -425,14 +425,14 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("learned", ["bell", "resync", "run"])
+@pytest.mark.parametrize("learned", ["change", "resync", "run"])
 def test_change_by_another_instance_is_logged(bench: Bench, learned: str) -> None:
     bench.start("a", daemon={"verify_interval": "1m", "resync_interval": "2m"}, balance={"every": "off"})
     bench.load(a=rotated())
     changed = replace(rotated(), published_version=2)
     with capture_logs() as log:
-        if learned == "bell":
-            bench.ring("a")
+        if learned == "change":
+            bench.announce_changes("a")
             bench.answer_loads(a=changed)
         bench.advance(MINUTE)
         bench.end(bench.take_one(Run), ok("a", rotated() if learned == "resync" else changed))
@@ -447,7 +447,7 @@ def test_change_by_another_instance_is_logged(bench: Bench, learned: str) -> Non
 def test_lease_of_another_instance_is_not_logged(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
-    bench.ring("a")
+    bench.announce_changes("a")
     with capture_logs() as log:
         bench.answer_loads(a=rotated(holder="another", lease_until=NOW + MINUTE))
     assert log == []
@@ -460,7 +460,7 @@ def test_urgent_requests_probe_an_open_breaker_in_turn(bench: Bench) -> None:
     bench.registry.admission.breaker = replace(
         breaker, cause=Cause.PROVIDER, until=NOW + timedelta(hours=1), openings=1
     )
-    bench.ring("a", "b", "c")
+    bench.announce_changes("a", "b", "c")
     kinds = {"a": RequestKind.FORCE, "b": RequestKind.COMPROMISED, "c": RequestKind.MANUAL}
     bench.answer_loads(**{name: requested(kind) for name, kind in kinds.items()})
     bench.advance(SECOND)
@@ -476,7 +476,7 @@ def test_urgent_requests_probe_an_open_breaker_in_turn(bench: Bench) -> None:
     assert bench.running() == ["c"]
 
 
-@pytest.mark.parametrize("learned", ["bell", "resync", "run"])
+@pytest.mark.parametrize("learned", ["change", "resync", "run"])
 def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str) -> None:
     """The rotation is overdue and held by the circuit breaker when a command records the request."""
     bench.start("a", daemon={"verify_interval": "1m", "resync_interval": "2m"}, balance={"every": "off"})
@@ -485,8 +485,8 @@ def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str)
     bench.registry.admission.breaker = replace(breaker, cause=Cause.PROVIDER, until=NOW + hour, openings=1)
     bench.advance(SECOND)
     urgent = replace(requested(RequestKind.FORCE), rotated_at=NOW - 31 * DAY)
-    if learned == "bell":
-        bench.ring("a")
+    if learned == "change":
+        bench.announce_changes("a")
         bench.answer_loads(a=urgent)
     if learned == "run":
         bench.advance(MINUTE)
@@ -506,7 +506,7 @@ def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str)
 def test_manual_requests_alone_keep_min_spacing(bench: Bench) -> None:
     bench.start("a", "b", "c", "d", daemon={"verify_interval": "365d", "resync_interval": "30d", "min_spacing": "1m"})
     bench.load(**{name: rotated() for name in "abcd"})
-    bench.feed(BellRung(None))
+    bench.feed(JournalsChanged(None))
     bench.answer_loads(
         a=requested(RequestKind.MANUAL),
         b=requested(RequestKind.MANUAL),
@@ -538,7 +538,7 @@ def test_document_changed_by_hand_is_tried_at_once(bench: Bench) -> None:
     for _ in range(2):
         bench.advance(MINUTE)
         resync = bench.take_one(Resync)
-        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, expires=False), ResyncEnded(resync))
+        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, expires=False), ResyncEnded())
     bench.advance()
     assert bench.running() == ["a"], "once, however often it is seen"
 
@@ -563,7 +563,7 @@ def test_failed_look_waits_for_its_next_turn(bench: Bench) -> None:
     bench.load(a=rotated())
     bench.advance(MINUTE)
     resync, checks = bench.take_one(Resync), bench.checks
-    bench.feed(LookFailed(resync.looks[0], SEALED), ResyncEnded(resync))
+    bench.feed(LookFailed(resync.looks[0], SEALED), ResyncEnded())
     assert bench.record("a").looked_at == bench.now
     assert bench.checks == checks + 1
 
@@ -575,8 +575,8 @@ def test_lost_job_is_set_again(bench: Bench) -> None:
     bench.jobs.at.clear()
     bench.advance(10 * SECOND + LOST_AFTER / 2)
     assert bench.jobs.at == {}
-    for resync in bench.take(Resync):
-        bench.feed(ResyncEnded(resync))
+    for _ in bench.take(Resync):
+        bench.feed(ResyncEnded())
     bench.advance(LOST_AFTER)
     assert bench.jobs.at["a"] == bench.now + SHORTEST_PAUSE
     assert bench.count("rotator_jobs_missed_total") == 1
@@ -625,7 +625,7 @@ def test_added_account_is_read_and_removed_one_forgotten(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated())
     bench.reload("b", **CALM)
-    assert [work.target.name for work in bench.take(LoadJournal)] == ["b"]
+    assert [task.target.name for task in bench.take(LoadJournal)] == ["b"]
     assert list(bench.registry.records) == ["b"]
     assert bench.jobs.at == {}
 

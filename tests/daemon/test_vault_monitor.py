@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from rotator.config import load
-from rotator.daemon.facts import BellRung, VaultStateChanged
+from rotator.daemon.facts import JournalsChanged, VaultStateChanged
 from rotator.daemon.vault_monitor import VaultMonitor
-from rotator.documents.fleet import ring
+from rotator.documents.fleet import announce_changes
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
 from rotator.monitoring import Metrics
@@ -22,7 +22,7 @@ class Watched:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.facts: list[VaultStateChanged | BellRung] = []
+        self.facts: list[VaultStateChanged | JournalsChanged] = []
         self.stop = threading.Event()
         self.load()
         self.monitor = VaultMonitor(lambda: self.fleet, self.facts.append, Metrics(), self.stop)
@@ -32,14 +32,14 @@ class Watched:
         settings = load(self.cluster.config)
         self.fleet = Fleet(settings, AccountApi(settings.account_api), Vault(settings.vault), self.stop)
 
-    def ring(self, *api_keys: str) -> None:
-        assert ring(self.fleet.vault, self.fleet.settings.fleet_path, api_keys)
+    def announce_changes(self, *api_keys: str) -> None:
+        assert announce_changes(self.fleet.vault, self.fleet.settings.fleet_path, api_keys)
 
-    def bells(self) -> list[frozenset[str] | None]:
+    def changes(self) -> list[frozenset[str] | None]:
         """Ask Vault, and return whose journals changed."""
         self.facts.clear()
         assert self.monitor.check()
-        return [fact.api_keys for fact in self.facts if isinstance(fact, BellRung)]
+        return [fact.api_keys for fact in self.facts if isinstance(fact, JournalsChanged)]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def watched(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 def test_available_vault_is_reported(watched: Watched) -> None:
-    assert watched.bells() == []
+    assert watched.changes() == []
     assert watched.facts == [VaultStateChanged(watched.fleet.vault, None)]
 
 
@@ -62,29 +62,29 @@ def test_missing_mount_is_reported_as_unavailable(watched: Watched) -> None:
 
 
 def test_rings_since_the_last_heartbeat_are_reported(watched: Watched) -> None:
-    watched.ring("keya")
-    assert watched.bells() == [], "journals are read after the first heartbeat"
-    watched.ring("keya")
-    watched.ring("keyb", "keyc")
-    assert watched.bells() == [frozenset({"keya", "keyb", "keyc"})]
-    assert watched.bells() == []
+    watched.announce_changes("keya")
+    assert watched.changes() == [], "journals are read after the first heartbeat"
+    watched.announce_changes("keya")
+    watched.announce_changes("keyb", "keyc")
+    assert watched.changes() == [frozenset({"keya", "keyb", "keyc"})]
+    assert watched.changes() == []
 
 
 def test_more_rings_than_the_document_holds_concern_all(watched: Watched) -> None:
-    assert watched.bells() == []
-    watched.ring(*(f"key{number}" for number in range(60)))
-    assert watched.bells() == [None]
+    assert watched.changes() == []
+    watched.announce_changes(*(f"key{number}" for number in range(60)))
+    assert watched.changes() == [None]
 
 
-def test_bell_of_another_place_is_another_bell(watched: Watched) -> None:
-    watched.ring("keya")
-    watched.ring("keya")
-    assert watched.bells() == []
+def test_changes_of_another_place_are_separate(watched: Watched) -> None:
+    watched.announce_changes("keya")
+    watched.announce_changes("keya")
+    assert watched.changes() == []
     watched.load(journal_prefix="elsewhere")
-    watched.ring("keya")
-    assert watched.bells() == []
-    watched.ring("keya")
-    assert watched.bells() == [frozenset({"keya"})]
+    watched.announce_changes("keya")
+    assert watched.changes() == []
+    watched.announce_changes("keya")
+    assert watched.changes() == [frozenset({"keya"})]
 
 
 def test_monitor_ends_when_the_process_stops(watched: Watched) -> None:

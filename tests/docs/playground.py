@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account
 from testkit.cluster import PATIENCE, Cluster
-from tests.cli.payments import Here
+from tests.cli.harness import Here
 from tests.docs.commands import ROOT
 
 ACCOUNTS = {"main": "abcd1234", "shop": "ef567890", "payments": "0a1b2c3d"}

@@ -12,7 +12,7 @@ import pytest
 from rotator.demo import OpenBao
 from rotator.emulator import Emulator, Profile, running
 from testkit.cluster import Cluster
-from tests.cli.payments import Here, here
+from tests.cli.harness import Here, here
 from tests.docs.commands import ROOT, Command, commands, pages
 from tests.docs.playground import (
     WRAPPED,

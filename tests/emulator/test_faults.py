@@ -96,12 +96,12 @@ def test_list_faults_work_without_a_server() -> None:
     """As the models use them: the history of their own provider, and a fault that is taken."""
     faults = Faults(["list:lag:20s@account=shop", "list:stale@account=other"])
     history = History[str]().add("a", "first").add("b", "second", since=NOON)
-    lag = faults.take_content(Operation.LIST, account="shop")
+    lag = faults.take(Operation.LIST, account="shop", changes_content=True)
     assert list(listed(history, lag, NOON + 19 * SECOND)) == ["a"]
     assert list(listed(history, lag, NOON + 20 * SECOND)) == ["a", "b"]
     assert list(listed(history, None, NOON - SECOND)) == ["a", "b"]
     assert faults.take(Operation.LIST, account="shop") is None, "it is no fault of the exchange"
-    assert faults.take_content(Operation.LIST, account="third") is None
+    assert faults.take(Operation.LIST, account="third", changes_content=True) is None
 
 
 # --- one key ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testkit.cluster import Cluster, WallClock
-from tests.cli.payments import Here, Payments, here, opened, payments  # noqa: F401
+from tests.cli.harness import Here, Payments, here, opened, payments  # noqa: F401
 
 PROVIDER = {"ROTATOR_ACCOUNT_API__API_URL": "http://provider.invalid"}
 

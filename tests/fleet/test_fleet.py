@@ -12,7 +12,7 @@ from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
 from rotator.rotation import Outcome
 from rotator.vault import Vault
-from tests.cli.payments import Here, Payments, here, payments  # noqa: F401
+from tests.cli.harness import Here, Payments, here, payments  # noqa: F401
 
 
 def test_closed_window_names_rotation_outside_of_it(payments: Payments, here: Here) -> None:  # noqa: F811

@@ -35,7 +35,7 @@ from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
-from rotator.rotation.ports import Waiter
+from rotator.rotation.interfaces import Waiter
 from rotator.rotation.waiting import LONGEST_POLL
 from rotator.vault import Document
 from testkit.model import World

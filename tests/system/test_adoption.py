@@ -14,7 +14,7 @@ from testkit.cluster import Cluster, eventually
 from testkit.model import World
 from tests.system.advice import CannotGoError, Reader
 from tests.system.deaths import check_revocations
-from tests.system.shop import ENOUGH, Shop, assert_ok, new_secret, next_command
+from tests.system.harness import ENOUGH, ClusterAccount, assert_ok, new_secret, next_command
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -22,20 +22,20 @@ OLD, NEW = "OldSecret0001", "NewSecret0001"
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
-    made = Shop(cluster).open()
+def shop(cluster: Cluster) -> ClusterAccount:
+    made = ClusterAccount(cluster).open()
     made.configure()
     return made
 
 
-def add_secret(shop: Shop) -> tuple[str, str]:
+def add_secret(shop: ClusterAccount) -> tuple[str, str]:
     """Add a secret in the dashboard; its value and id."""
     value = new_secret()
     shop.cluster.remember(value)
     return value, shop.cluster.emulator.add_secret(shop.api_key, SecretStr(value))
 
 
-def assert_never_named(shop: Shop, text: str, secret_id: str) -> None:
+def assert_never_named(shop: ClusterAccount, text: str, secret_id: str) -> None:
     """Neither the text nor the journal says that the published secret's id can go."""
     assert secret_id not in shop.journal["unknown_ids"]
     for sentence in text.splitlines():
@@ -44,7 +44,7 @@ def assert_never_named(shop: Shop, text: str, secret_id: str) -> None:
             assert "Then revoke it" not in sentence, sentence
 
 
-def test_adopting_a_new_secret_survives_stale_lists(shop: Shop) -> None:
+def test_adopting_a_new_secret_survives_stale_lists(shop: ClusterAccount) -> None:
     """B1: whatever the documented commands are told, the published secret stays."""
     old_id = shop.id_of(shop.first)
     value, new_id = add_secret(shop)
@@ -65,7 +65,7 @@ def test_adopting_a_new_secret_survives_stale_lists(shop: Shop) -> None:
     assert old_id not in shop.live
 
 
-def test_adopt_needs_no_id_when_one_is_listed(shop: Shop) -> None:
+def test_adopt_needs_no_id_when_one_is_listed(shop: ClusterAccount) -> None:
     """With one secret, adoption publishes at once, and a daemon completes the document."""
     with shop.cluster.daemon() as daemon:
         daemon.wait_until_ready()
@@ -86,7 +86,7 @@ def test_lost_create_answer_publishes_no_unknown_id(cluster: Cluster) -> None:
     emulator = Emulator([], max_secrets=3)
     with running(emulator) as url:
         cluster.emulator, cluster.api_url = emulator, url
-        shop = Shop(cluster).open()
+        shop = ClusterAccount(cluster).open()
         shop.configure(sections={"account_api": {"max_secrets": 3}}, grace="0s")
         shop.adopted()
         _, stranger = add_secret(shop)
@@ -110,8 +110,8 @@ def test_lost_create_answer_publishes_no_unknown_id(cluster: Cluster) -> None:
 
 def test_bootstrap_retires_nothing(cluster: Cluster) -> None:
     """B2: a secondary whose path has a typo retired the secret that is in use at the right path."""
-    parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
-    child = Shop(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
+    parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
+    child = ClusterAccount(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
     child.put(child.first)
     others = {"name": parent.name, "api_key": parent.api_key, "path": parent.path}
     child.configure(others, path="apps/chidl", primary=parent.name, grace="0s")

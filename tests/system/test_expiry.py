@@ -6,37 +6,37 @@ from typing import Any
 import pytest
 
 from testkit.cluster import Cluster, eventually
-from tests.system.shop import ENOUGH, Shop, assert_ok
+from tests.system.harness import ENOUGH, ClusterAccount, assert_ok
 
 pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
-    made = Shop(cluster).open()
+def shop(cluster: Cluster) -> ClusterAccount:
+    made = ClusterAccount(cluster).open()
     made.configure()
     return made
 
 
-def expire_after(shop: Shop, life: str, path: str | None = None) -> None:
+def expire_after(shop: ClusterAccount, life: str, path: str | None = None) -> None:
     """Let Vault delete what is written from now on: everywhere, or one document."""
     body = {"delete_version_after": life}
     mount = shop.cluster.mount
     shop.cluster.vault("POST", f"{mount}/config" if path is None else f"{mount}/metadata/{path}", body)
 
 
-def versions(shop: Shop, path: str) -> dict[str, Any]:
+def versions(shop: ClusterAccount, path: str) -> dict[str, Any]:
     answer = shop.cluster.vault("GET", f"{shop.cluster.mount}/metadata/{path}", missing_ok=True)
     found: dict[str, Any] = (answer or {"data": {"versions": {}}})["data"]["versions"]
     return found
 
 
-def delete(shop: Shop, path: str) -> None:
+def delete(shop: ClusterAccount, path: str) -> None:
     """Delete the newest version, as an expiry does."""
     shop.cluster.vault("DELETE", f"{shop.cluster.mount}/data/{path}")
 
 
-def test_daemon_rewrites_documents_before_they_expire(shop: Shop) -> None:
+def test_daemon_rewrites_documents_before_they_expire(shop: ClusterAccount) -> None:
     """B8: they vanished by themselves. The provider is not asked: an outage must not delete a good secret."""
     assert_ok(shop.adopted().rotate())
     before = shop.cluster.document(shop.path)
@@ -59,13 +59,13 @@ def test_daemon_rewrites_documents_before_they_expire(shop: Shop) -> None:
         assert shop.journal["retiring"]
 
 
-def newest_end(shop: Shop, path: str) -> datetime:
+def newest_end(shop: ClusterAccount, path: str) -> datetime:
     """When Vault deletes the newest version of a document."""
     found = versions(shop, path)
     return datetime.fromisoformat(found[max(found, key=int)]["deletion_time"])
 
 
-def test_check_fails_where_documents_expire_too_soon(shop: Shop) -> None:
+def test_check_fails_where_documents_expire_too_soon(shop: ClusterAccount) -> None:
     shop.configure(sections={"daemon": {"resync_interval": "5m"}})
     for life, code in (("1m", 2), ("720h", 0)):
         expire_after(shop, life)
@@ -80,7 +80,7 @@ def test_check_fails_where_documents_expire_too_soon(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("command", ["rotate-now main --compromised", "rotate-now --due"])
-def test_lost_journal_is_reported_and_revokes_nothing(shop: Shop, command: str) -> None:
+def test_lost_journal_is_reported_and_revokes_nothing(shop: ClusterAccount, command: str) -> None:
     """A journal with a version but no data is lost, not new: what was retiring is not known any more."""
     assert_ok(shop.adopted().rotate())
     live = shop.live
@@ -95,7 +95,7 @@ def test_lost_journal_is_reported_and_revokes_nothing(shop: Shop, command: str) 
         assert shop.live == live
 
 
-def test_lost_journal_is_adopted_again(shop: Shop) -> None:
+def test_lost_journal_is_adopted_again(shop: ClusterAccount) -> None:
     assert_ok(shop.adopted().rotate())
     live, own = shop.live, shop.id_of(shop.published)
     delete(shop, f"rotator/journal/{shop.name}")
@@ -109,7 +109,7 @@ def test_lost_journal_is_adopted_again(shop: Shop) -> None:
     assert shop.live == live
 
 
-def test_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
+def test_deleted_document_is_not_called_unpublished(shop: ClusterAccount) -> None:
     """B10: "nothing is published yet" was also said of a deleted document."""
     shop.adopted()
     delete(shop, shop.path)
@@ -123,9 +123,9 @@ def test_deleted_document_is_not_called_unpublished(shop: Shop) -> None:
     assert_ok(shop.rotate("--wait", "20s"))
 
 
-def test_daemon_logs_a_lost_journal_once(shop: Shop) -> None:
+def test_daemon_logs_a_lost_journal_once(shop: ClusterAccount) -> None:
     """B8: the log said "changed by hand" at every look."""
-    marker = Shop(shop.cluster, api_key="markerk1", path="apps/marker", name="marker").open()
+    marker = ClusterAccount(shop.cluster, api_key="markerk1", path="apps/marker", name="marker").open()
     shop.configure({"name": marker.name, "api_key": marker.api_key, "path": marker.path})
     assert_ok(marker.adopted().rotate())
     assert_ok(shop.adopted().rotate())

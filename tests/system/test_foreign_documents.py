@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from testkit.cluster import Cluster
-from tests.system.shop import Shop, assert_ok, new_secret
+from tests.system.harness import ClusterAccount, assert_ok, new_secret
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -15,27 +15,27 @@ FOREIGN = "otherky1"
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
-    made = Shop(cluster).open()
+def shop(cluster: Cluster) -> ClusterAccount:
+    made = ClusterAccount(cluster).open()
     made.configure()
     return made
 
 
 @pytest.fixture
-def foreign(shop: Shop) -> Mapping[str, Any]:
+def foreign(shop: ClusterAccount) -> Mapping[str, Any]:
     """Another account's document at the path of the shop."""
-    other = Shop(shop.cluster, api_key=FOREIGN).open()
+    other = ClusterAccount(shop.cluster, api_key=FOREIGN).open()
     document = {"api_key": FOREIGN, "api_secret": other.first, "owner": "team b"}
     shop.cluster.put(shop.path, document)
     return document
 
 
-def assert_untouched(shop: Shop, foreign: Mapping[str, Any], *, journal: bool = False) -> None:
+def assert_untouched(shop: ClusterAccount, foreign: Mapping[str, Any], *, journal: bool = False) -> None:
     assert shop.cluster.document(shop.path) == foreign
     assert bool(shop.journal) == journal
 
 
-def test_adopt_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[str, Any]) -> None:
+def test_adopt_leaves_a_foreign_document_unchanged(shop: ClusterAccount, foreign: Mapping[str, Any]) -> None:
     """B6: the foreign value was tried with the own key, so that it "does not work", and was overwritten."""
     for options in (["--replace"], ["--replace-foreign", shop.api_key]):
         refused = shop.adopt(shop.first, "--secret-id", shop.id_of(shop.first), *options)
@@ -45,7 +45,9 @@ def test_adopt_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[
 
 
 @pytest.mark.parametrize("command", ["rotate-now main --compromised", "rotate-now --due"])
-def test_run_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[str, Any], command: str) -> None:
+def test_run_leaves_a_foreign_document_unchanged(
+    shop: ClusterAccount, foreign: Mapping[str, Any], command: str
+) -> None:
     failed = shop.run(*command.split(), "--json")
     assert failed.code == 1, failed
     assert failed.json["accounts"][0]["reason"] == "foreign_document"
@@ -53,7 +55,7 @@ def test_run_leaves_a_foreign_document_unchanged(shop: Shop, foreign: Mapping[st
     assert not shop.requests()
 
 
-def test_check_plan_and_status_name_a_foreign_document(shop: Shop, foreign: Mapping[str, Any]) -> None:
+def test_check_plan_and_status_name_a_foreign_document(shop: ClusterAccount, foreign: Mapping[str, Any]) -> None:
     for command in ("check", "plan", "status"):
         said = shop.run(command)
         assert FOREIGN in said.out + said.err, said
@@ -62,7 +64,7 @@ def test_check_plan_and_status_name_a_foreign_document(shop: Shop, foreign: Mapp
     assert_untouched(shop, foreign)
 
 
-def test_replace_foreign_replaces_a_foreign_document(shop: Shop, foreign: Mapping[str, Any]) -> None:
+def test_replace_foreign_replaces_a_foreign_document(shop: ClusterAccount, foreign: Mapping[str, Any]) -> None:
     adopted = shop.adopt(shop.first, "--secret-id", shop.id_of(shop.first), "--replace-foreign", FOREIGN)
     assert_ok(adopted)
     document = shop.cluster.document(shop.path)
@@ -73,9 +75,9 @@ def test_replace_foreign_replaces_a_foreign_document(shop: Shop, foreign: Mappin
 
 def test_secondary_rescues_nothing_over_a_foreign_document(cluster: Cluster) -> None:
     """B6: the value was refused, so a rescue created another one through the primary."""
-    parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
-    other = Shop(cluster, api_key=FOREIGN).open()
-    child = Shop(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
+    parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
+    other = ClusterAccount(cluster, api_key=FOREIGN).open()
+    child = ClusterAccount(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
     parents = {"name": parent.name, "api_key": parent.api_key, "path": parent.path}
     child.configure(parents, primary=parent.name)
     foreign = {"api_key": FOREIGN, "api_secret": other.first}
@@ -88,9 +90,9 @@ def test_secondary_rescues_nothing_over_a_foreign_document(cluster: Cluster) -> 
 
 
 def test_foreign_primary_document_is_no_credential(cluster: Cluster) -> None:
-    parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
-    other = Shop(cluster, api_key=FOREIGN).open()
-    child = Shop(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
+    parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
+    other = ClusterAccount(cluster, api_key=FOREIGN).open()
+    child = ClusterAccount(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
     child.configure({"name": parent.name, "api_key": parent.api_key, "path": parent.path}, primary=parent.name)
     cluster.put(parent.path, {"api_key": FOREIGN, "api_secret": other.first})
     failed = child.rotate()
@@ -101,7 +103,7 @@ def test_foreign_primary_document_is_no_credential(cluster: Cluster) -> None:
     assert not [entry for entry in cluster.emulator.requests if entry.authenticated_as == FOREIGN]
 
 
-def test_absent_api_key_is_not_foreign(shop: Shop) -> None:
+def test_absent_api_key_is_not_foreign(shop: ClusterAccount) -> None:
     shop.cluster.put(shop.path, {"api_secret": shop.first})
     with shop.consumer():
         assert_ok(shop.rotate("--due"))
@@ -112,16 +114,16 @@ def test_absent_api_key_is_not_foreign(shop: Shop) -> None:
 # --- journals ----------------------------------------------------------------------------------------------------
 
 
-def two_deployments(shop: Shop) -> Shop:
+def two_deployments(shop: ClusterAccount) -> ClusterAccount:
     """Another account of the same name, in a deployment with the same journal prefix and another path."""
     assert_ok(shop.adopted().rotate())
-    other = Shop(shop.cluster, api_key=FOREIGN, path="apps/other", name=shop.name).open()
+    other = ClusterAccount(shop.cluster, api_key=FOREIGN, path="apps/other", name=shop.name).open()
     other.put(other.first)
     other.configure()
     return other
 
 
-def test_deployments_with_one_prefix_change_nothing(shop: Shop) -> None:
+def test_deployments_with_one_prefix_change_nothing(shop: ClusterAccount) -> None:
     """B6: a journal of another key is loud, and its ids are never revoked."""
     other = two_deployments(shop)
     journal, document = shop.journal, shop.cluster.document(shop.path)
@@ -142,7 +144,7 @@ def test_deployments_with_one_prefix_change_nothing(shop: Shop) -> None:
     assert list(other.live.values()) == [other.first]
 
 
-def test_replace_foreign_replaces_a_journal_at_rest_only(shop: Shop) -> None:
+def test_replace_foreign_replaces_a_journal_at_rest_only(shop: ClusterAccount) -> None:
     """Not while the other account's rotation is unfinished: its candidate would be lost."""
     other = two_deployments(shop)
     path = f"rotator/journal/{shop.name}"

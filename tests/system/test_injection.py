@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from rotator.errors import RotatorError, visible
 from rotator.logs import configure
 from testkit.cluster import Cluster
-from tests.cli.payments import Here, Payments, here, opened
+from tests.cli.harness import Here, Payments, here, opened
 from tests.logs.test_logging import FORMS, Form
 
-__all__ = ["here"]  # a fixture of tests.cli.payments
+__all__ = ["here"]  # a fixture of tests.cli.harness
 
 FORGED = "2026-11-23T18:05:07.250000Z [info     ] rotation.published"
 SEPARATORS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"]

@@ -14,7 +14,7 @@ from rotator.rotation import Operator, Result
 from testkit.cluster import Cluster
 from testkit.model import World
 from tests.system.deaths import check_revocations, die
-from tests.system.shop import Gate, Shop, assert_ok, kill, writes_to
+from tests.system.harness import ClusterAccount, Gate, assert_ok, kill, writes_to
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -23,7 +23,7 @@ FIRST, OTHER = "FirstSecret001", "OtherSecret001"
 
 def test_interrupted_adoption_never_publishes_a_revoked_secret(cluster: Cluster) -> None:
     """B3: `adopt` of a retiring secret, its write held up, the process killed; another instance revokes what is due."""
-    shop = Shop(cluster).open()
+    shop = ClusterAccount(cluster).open()
     shop.configure()
     retiring = shop.id_of(shop.first)
     assert_ok(shop.adopted().rotate())

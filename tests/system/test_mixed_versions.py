@@ -6,7 +6,7 @@ import pytest
 
 from rotator.emulator import Operation
 from testkit.cluster import Cluster, eventually
-from tests.system.shop import ENOUGH, Shop, assert_ok, new_secret
+from tests.system.harness import ENOUGH, ClusterAccount, assert_ok, new_secret
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -14,13 +14,13 @@ JOURNAL = "rotator/journal/main"
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
-    made = Shop(cluster).open()
+def shop(cluster: Cluster) -> ClusterAccount:
+    made = ClusterAccount(cluster).open()
     made.configure()
     return made.adopted()
 
 
-def test_unknown_fields_survive_rotations(shop: Shop) -> None:
+def test_unknown_fields_survive_rotations(shop: ClusterAccount) -> None:
     """B9: a field that this version does not know was gone after one rotation. It is kept at every level."""
     shop.configure(grace="1h")
     assert_ok(shop.rotate())
@@ -73,7 +73,7 @@ NEWER = [
 ]
 
 
-def test_newer_journal_stops_every_command(shop: Shop) -> None:
+def test_newer_journal_stops_every_command(shop: ClusterAccount) -> None:
     """B9: nothing of the account is written, and nothing is sent to the provider."""
     value = new_secret()
     shop.cluster.remember(value)
@@ -98,8 +98,8 @@ def test_newer_journal_stops_every_command(shop: Shop) -> None:
     assert shop.requests() == asked
 
 
-def test_newer_journal_hides_no_other_account(shop: Shop) -> None:
-    other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
+def test_newer_journal_hides_no_other_account(shop: ClusterAccount) -> None:
+    other = ClusterAccount(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
     shop.configure({"name": other.name, "api_key": other.api_key, "path": other.path})
     other.adopted()
     newer = shop.journal | {"format": 99}
@@ -113,7 +113,7 @@ def test_newer_journal_hides_no_other_account(shop: Shop) -> None:
     assert shop.journal == newer
 
 
-def test_daemon_leaves_a_newer_journal_unchanged(shop: Shop) -> None:
+def test_daemon_leaves_a_newer_journal_unchanged(shop: ClusterAccount) -> None:
     newer = shop.journal | {"format": 99, "rotated_at": "2025-01-01T00:00:00Z"}
     shop.cluster.put(JOURNAL, newer)
     asked = {operation: shop.requests(operation) for operation in Operation}
@@ -132,7 +132,7 @@ def test_daemon_leaves_a_newer_journal_unchanged(shop: Shop) -> None:
     [{"trigger": "telepathy"}, {"current_id": {"id": "x", "learned": "guessed"}}, {"retiring": [{"id": 7}]}],
     ids=lambda strange: next(iter(strange)),
 )
-def test_unreadable_journal_is_left_unchanged(shop: Shop, strange: dict[str, Any]) -> None:
+def test_unreadable_journal_is_left_unchanged(shop: ClusterAccount, strange: dict[str, Any]) -> None:
     """B9: an unknown value was answered with the advice to delete the journal."""
     journal = shop.journal | strange
     shop.cluster.put(JOURNAL, journal)
@@ -147,7 +147,7 @@ def test_unreadable_journal_is_left_unchanged(shop: Shop, strange: dict[str, Any
     assert shop.requests() == asked
 
 
-def test_plain_write_lowers_format_after_a_marked_write(shop: Shop) -> None:
+def test_plain_write_lowers_format_after_a_marked_write(shop: ClusterAccount) -> None:
     """Only the mark of a write in flight restricts others: the next plain write lowers the format."""
     assert_ok(shop.rotate())
     marked = shop.journal

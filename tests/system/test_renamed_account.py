@@ -1,7 +1,7 @@
 """An account that got another name in its grace period, recovered as its runbook says."""
 
 from testkit.cluster import Cluster
-from tests.cli.payments import opened
+from tests.cli.harness import opened
 
 
 def test_renamed_account_is_recovered_as_the_runbook_says(cluster: Cluster) -> None:

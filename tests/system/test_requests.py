@@ -17,7 +17,7 @@ from rotator.rotation import Result
 from testkit.cluster import Cluster, Consumer, Finished, Process, eventually
 from testkit.model import World
 from tests.system.deaths import check_revocations, die
-from tests.system.shop import ENOUGH, Gate, Shop, assert_ok, new_secret, writes_to
+from tests.system.harness import ENOUGH, ClusterAccount, Gate, assert_ok, new_secret, writes_to
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -25,8 +25,8 @@ FIRST = "FirstSecret001"
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
-    made = Shop(cluster).open()
+def shop(cluster: Cluster) -> ClusterAccount:
+    made = ClusterAccount(cluster).open()
     made.configure()
     return made.adopted()
 
@@ -68,7 +68,7 @@ class DistantConsumer(Consumer):
 
 
 @contextmanager
-def provider_process(shop: Shop) -> Iterator[Provider]:
+def provider_process(shop: ClusterAccount) -> Iterator[Provider]:
     """Serve the shop's account from another process, which ends with the block."""
     process = shop.cluster.start("emulator", "--port", "0", "--account", f"{shop.api_key}:{shop.first}")
     assert process.popen.stdout is not None
@@ -84,7 +84,7 @@ def provider_process(shop: Shop) -> Iterator[Provider]:
 @pytest.mark.parametrize("by", ["command", "daemon"])
 def test_compromised_request_outlives_an_unavailable_provider(cluster: Cluster, by: str) -> None:
     """B4: the provider is stopped, `--compromised` fails; once it is back, the leaked secret goes."""
-    shop = Shop(cluster)
+    shop = ClusterAccount(cluster)
     with provider_process(shop) as provider:
         cluster.api_url = provider.url
         cluster.remember(shop.first)
@@ -120,7 +120,7 @@ def _nothing() -> Iterator[None]:
     yield None
 
 
-def _be_patient(shop: Shop, run: Any) -> None:
+def _be_patient(shop: ClusterAccount, run: Any) -> None:
     """Run until the request is done; a scheduled run waits for the next attempt that the journal names."""
 
     def done() -> bool:
@@ -133,7 +133,7 @@ def _be_patient(shop: Shop, run: Any) -> None:
     eventually(done, timeout=ENOUGH, what=lambda: shop.journal)
 
 
-def bring_forward(shop: Shop) -> None:
+def bring_forward(shop: ClusterAccount) -> None:
     """Let the time until the next attempt be over."""
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     shop.cluster.put(f"rotator/journal/{shop.name}", shop.journal | {"next_attempt_at": past})
@@ -142,7 +142,7 @@ def bring_forward(shop: Shop) -> None:
 # --- on real servers ---------------------------------------------------------------------------------------------
 
 
-def test_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> None:
+def test_compromised_request_takes_over_a_waiting_candidate(shop: ClusterAccount) -> None:
     """B4: a scheduled candidate waits; `--compromised` is killed right after it published: no day of grace."""
     leaked = shop.id_of(shop.first)
     shop.configure(verify_timeout="1s")
@@ -169,9 +169,9 @@ def test_compromised_request_takes_over_a_waiting_candidate(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
-def test_daemon_serves_compromised_request_when_breaker_is_open(shop: Shop) -> None:
+def test_daemon_serves_compromised_request_when_breaker_is_open(shop: ClusterAccount) -> None:
     """The brake defers rotations by schedule. A leaked secret does not wait for it."""
-    other = Shop(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
+    other = ClusterAccount(shop.cluster, api_key="otherky1", path="apps/other", name="other").open()
     brake = {"daemon.circuit_breaker": {"failures": 1, "window": 1, "cooldown": "2h"}}
     shop.configure({"name": other.name, "api_key": other.api_key, "path": other.path}, sections=brake)
     other.adopted()
@@ -188,7 +188,7 @@ def test_daemon_serves_compromised_request_when_breaker_is_open(shop: Shop) -> N
     assert other.published == other.first
 
 
-def test_compromised_request_runs_when_a_date_lies_ahead(shop: Shop) -> None:
+def test_compromised_request_runs_when_a_date_lies_ahead(shop: ClusterAccount) -> None:
     """B4: it ended with exit code 3, "clock"."""
     leaked = shop.id_of(shop.first)
     ahead = (datetime.now(UTC) + timedelta(days=3)).isoformat()
@@ -199,7 +199,7 @@ def test_compromised_request_runs_when_a_date_lies_ahead(shop: Shop) -> None:
     assert list(shop.live.values()) == [shop.published]
 
 
-def test_simultaneous_compromised_commands_rotate_once(shop: Shop) -> None:
+def test_simultaneous_compromised_commands_rotate_once(shop: ClusterAccount) -> None:
     """Both mean the secret that was published when they asked: the second asks while the first creates."""
     shop.configure(sections={"account_api": {"timeout": "1m"}, "daemon": {"lease": "5m"}})
     gate = Gate(hold=lambda call: call.startswith("provider POST"))
@@ -218,7 +218,9 @@ def test_simultaneous_compromised_commands_rotate_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("option", [(), ("--compromised",)], ids=["plain", "compromised"])
-def test_command_rotates_nothing_when_rotation_published_meanwhile(shop: Shop, option: tuple[str, ...]) -> None:
+def test_command_rotates_nothing_when_rotation_published_meanwhile(
+    shop: ClusterAccount, option: tuple[str, ...]
+) -> None:
     """It looks only after the leaked secret was replaced. If that one is in its grace period, it is revoked at once."""
     leaked = shop.id_of(shop.first)
     gate = Gate(hold=lambda call: call.startswith("vault "))
@@ -240,7 +242,7 @@ def test_command_rotates_nothing_when_rotation_published_meanwhile(shop: Shop, o
     assert creates == 2
 
 
-def test_edit_after_a_command_is_no_replacement(shop: Shop) -> None:
+def test_edit_after_a_command_is_no_replacement(shop: ClusterAccount) -> None:
     """A version that contains the same secret was written since: the command speaks of the secret."""
     gate = Gate(hold=lambda call: call.startswith("vault "))
     with shop.consumer(), gate.before(shop.cluster) as env:
@@ -255,7 +257,7 @@ def test_edit_after_a_command_is_no_replacement(shop: Shop) -> None:
     assert list(shop.live.values()) == [shop.published]
 
 
-def test_request_under_another_lease_is_carried_out(shop: Shop) -> None:
+def test_request_under_another_lease_is_carried_out(shop: ClusterAccount) -> None:
     leaked = shop.id_of(shop.first)
     until = datetime.now(UTC) + timedelta(minutes=30)
     lease = {"holder": "elsewhere/1/00000000", "lease_until": until.isoformat()}
@@ -272,7 +274,7 @@ def test_request_under_another_lease_is_carried_out(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
-def test_deferred_manual_request_is_withdrawn(shop: Shop) -> None:
+def test_deferred_manual_request_is_withdrawn(shop: ClusterAccount) -> None:
     """The account's own rules defer it: that is said, and nobody is surprised by a rotation later."""
     assert_ok(shop.rotate())
     full = shop.rotate("--json")
@@ -284,7 +286,7 @@ def test_deferred_manual_request_is_withdrawn(shop: Shop) -> None:
     assert shop.published == published
 
 
-def test_request_is_reported_lost_when_not_recorded(shop: Shop) -> None:
+def test_request_is_reported_lost_when_not_recorded(shop: ClusterAccount) -> None:
     before = shop.live
     gate = Gate(refuse=writes_to(f"rotator/journal/{shop.name}"))
     with gate.before(shop.cluster) as env:
@@ -295,7 +297,7 @@ def test_request_is_reported_lost_when_not_recorded(shop: Shop) -> None:
     assert shop.journal["request"] is None
 
 
-def test_edit_of_another_field_is_no_replacement(shop: Shop) -> None:
+def test_edit_of_another_field_is_no_replacement(shop: ClusterAccount) -> None:
     """A request speaks of a secret. It stays when somebody changes another field of the document."""
     shop.cluster.emulator.faults.add("any:503:*")
     assert shop.rotate("--force").code == 1

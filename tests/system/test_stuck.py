@@ -15,7 +15,7 @@ from testkit.cluster import Cluster
 from testkit.model import World
 from tests.system.advice import Reader
 from tests.system.deaths import check_revocations, die
-from tests.system.shop import Gate, Shop, assert_ok, kill, new_secret
+from tests.system.harness import ClusterAccount, Gate, assert_ok, kill, new_secret
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -33,9 +33,9 @@ def no_foreign_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shop(cluster: Cluster) -> Shop:
+def shop(cluster: Cluster) -> ClusterAccount:
     """The published secret's id is certain, and it is the only one."""
-    made = Shop(cluster).open()
+    made = ClusterAccount(cluster).open()
     made.configure(grace="0s")
     assert_ok(made.adopted().rotate())
     made.configure(grace="1h")
@@ -44,7 +44,7 @@ def shop(cluster: Cluster) -> Shop:
 
 
 @pytest.mark.parametrize("how", ["put into Vault", "adopted"])
-def test_account_recovers_when_person_fills_it_beside_candidate(shop: Shop, how: str) -> None:
+def test_account_recovers_when_person_fills_it_beside_candidate(shop: ClusterAccount, how: str) -> None:
     """B5: the run dies after prepare; a person brings a secret of their own, so that the account is full."""
     gate = Gate(hold=lambda call: call.startswith("provider POST"))
     with gate.before(shop.cluster) as env:
@@ -66,7 +66,7 @@ def test_account_recovers_when_person_fills_it_beside_candidate(shop: Shop, how:
     assert shop.published in shop.live.values()
 
 
-def test_account_recovers_when_provider_allows_fewer_secrets(shop: Shop) -> None:
+def test_account_recovers_when_provider_allows_fewer_secrets(shop: ClusterAccount) -> None:
     """B5: `max_secrets = 3`, and the provider allows 2; one of them is rotator's own retiring secret."""
     shop.configure(grace="1h", sections={"account_api": {"max_secrets": 3}})
     assert_ok(shop.rotate())
@@ -76,7 +76,7 @@ def test_account_recovers_when_provider_allows_fewer_secrets(shop: Shop) -> None
     assert shop.published in shop.live.values()
 
 
-def test_account_recovers_when_last_slot_is_taken_first(shop: Shop) -> None:
+def test_account_recovers_when_last_slot_is_taken_first(shop: ClusterAccount) -> None:
     """B5: somebody takes the last slot between the list and the create."""
     taken = ""
 

@@ -7,7 +7,7 @@ import pytest
 
 from rotator.emulator import Operation
 from testkit.cluster import Cluster, Running
-from tests.system.shop import ENOUGH, Gate, Shop, assert_ok
+from tests.system.harness import ENOUGH, ClusterAccount, Gate, assert_ok
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -15,10 +15,10 @@ LONG_AGO = timedelta(days=60)
 
 
 @pytest.fixture
-def shops(cluster: Cluster) -> list[Shop]:
+def shops(cluster: Cluster) -> list[ClusterAccount]:
     """Two accounts whose new secrets never verify, then two healthy ones, for two workers; all adopted."""
     names = ("never0", "never1", "well0", "well1")
-    made = [Shop(cluster, api_key=f"key{name}", path=f"apps/{name}", name=name).open() for name in names]
+    made = [ClusterAccount(cluster, api_key=f"key{name}", path=f"apps/{name}", name=name).open() for name in names]
     configure(made, verify_timeout="5m")
     for shop in made:
         shop.adopted()
@@ -26,7 +26,7 @@ def shops(cluster: Cluster) -> list[Shop]:
     return made
 
 
-def configure(shops: list[Shop], verify_timeout: str) -> None:
+def configure(shops: list[ClusterAccount], verify_timeout: str) -> None:
     first, *others = shops
     entries = [{"name": shop.name, "api_key": shop.api_key, "path": shop.path} for shop in others]
     sections = {
@@ -37,19 +37,21 @@ def configure(shops: list[Shop], verify_timeout: str) -> None:
     first.configure(*entries, sections=sections)
 
 
-def looks_before_create(troubled: Shop, healthy: Shop) -> int:
+def looks_before_create(troubled: ClusterAccount, healthy: ClusterAccount) -> int:
     """Count the refused looks at a candidate until the healthy account's secret was created."""
     requests = [(entry.operation, entry.api_key, entry.status) for entry in troubled.cluster.emulator.requests]
     until = requests.index((Operation.CREATE, healthy.api_key, 201))
     return requests[:until].count((Operation.LIST, troubled.api_key, 401))
 
 
-def knows_age(daemon: Running, shop: Shop) -> bool:
+def knows_age(daemon: Running, shop: ClusterAccount) -> bool:
     """Whether the daemon has read the journal as it is now, and planned the account."""
     return str(daemon.status(shop.name)["rotated_at"])[:19] == str(shop.journal["rotated_at"])[:19]
 
 
-def test_daemon_rotates_healthy_accounts_beside_unverified_candidates(cluster: Cluster, shops: list[Shop]) -> None:
+def test_daemon_rotates_healthy_accounts_beside_unverified_candidates(
+    cluster: Cluster, shops: list[ClusterAccount]
+) -> None:
     """C4: both workers waited for candidates, looking often, while healthy accounts were due."""
     never, well = shops[:2], shops[2:]
     creates = {f"provider POST /accounts/{shop.api_key}/secrets" for shop in never}
@@ -67,7 +69,7 @@ def test_daemon_rotates_healthy_accounts_beside_unverified_candidates(cluster: C
     assert [looks_before_create(troubled, healthy) for troubled in never for healthy in well] == [1] * 4
 
 
-def test_rotate_now_rotates_healthy_accounts_beside_unverified_candidates(shops: list[Shop]) -> None:
+def test_rotate_now_rotates_healthy_accounts_beside_unverified_candidates(shops: list[ClusterAccount]) -> None:
     never, well = shops[:2], shops[2:]
     configure(shops, verify_timeout="1s")
     assert never[0].run("rotate-now", "--all").code == 1

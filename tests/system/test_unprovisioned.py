@@ -8,7 +8,7 @@ import pytest
 
 from rotator.emulator import Emulator, Operation, Revision, running
 from testkit.cluster import Cluster, WallClock, eventually
-from tests.system.shop import ENOUGH, Shop, assert_ok
+from tests.system.harness import ENOUGH, ClusterAccount, assert_ok
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -16,13 +16,13 @@ CHILD = "any:unprovisioned:*@key=childky1"
 
 
 @pytest.fixture
-def child(cluster: Cluster) -> Iterator[Shop]:
+def child(cluster: Cluster) -> Iterator[ClusterAccount]:
     """A secondary and its primary, at a provider of revision 1.0.4."""
     emulator = Emulator([], revision=Revision.V1_0_4)
     with running(emulator) as url:
         cluster.emulator, cluster.api_url = emulator, url
-        parent = Shop(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
-        made = Shop(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
+        parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
+        made = ClusterAccount(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
         parent.put(parent.first)
         made.configure(
             {"name": parent.name, "api_key": parent.api_key, "path": parent.path, "enabled": False},
@@ -32,11 +32,11 @@ def child(cluster: Cluster) -> Iterator[Shop]:
         yield made.adopted()
 
 
-def about_the_child(child: Shop) -> int:
+def about_the_child(child: ClusterAccount) -> int:
     return sum(entry.api_key == child.api_key for entry in child.cluster.emulator.requests)
 
 
-def test_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
+def test_unprovisioned_secondary_is_not_rescued(child: ClusterAccount) -> None:
     """B7: its rotator created a secret through the primary, until both slots were used."""
     published, live = child.cluster.document(child.path), child.live
     child.cluster.emulator.faults.add(CHILD)
@@ -63,7 +63,7 @@ def test_unprovisioned_secondary_is_not_rescued(child: Shop) -> None:
     assert list(child.live.values()) == [child.published], "the compromised request was forgotten"
 
 
-def test_daemon_rarely_asks_for_an_unprovisioned_account(child: Shop, tmp_path: Path) -> None:
+def test_daemon_rarely_asks_for_an_unprovisioned_account(child: ClusterAccount, tmp_path: Path) -> None:
     """B7: 128 requests in six minutes; now a handful. The clock is set, and nobody waits for it."""
     child.cluster.put(f"rotator/journal/{child.name}", child.journal | {"rotated_at": "2026-01-01T00:00:00Z"})
     child.cluster.emulator.faults.add(CHILD)
@@ -88,7 +88,7 @@ def test_daemon_rarely_asks_for_an_unprovisioned_account(child: Shop, tmp_path: 
     ["create:unprovisioned", "revoke:unprovisioned", "list:unprovisioned:*@key=childky1"],
     ids=lambda fault: fault.split(":")[0],
 )
-def test_unprovisioned_answer_during_a_run_is_no_evidence(child: Shop, fault: str) -> None:
+def test_unprovisioned_answer_during_a_run_is_no_evidence(child: ClusterAccount, fault: str) -> None:
     child.configure(
         {"name": "parent", "api_key": "parentk1", "path": "apps/parent", "enabled": False},
         primary="parent",

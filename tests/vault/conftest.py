@@ -7,15 +7,15 @@ import pytest
 from rotator.demo import OpenBao
 from testkit.openbao import Admin, TlsOpenBao, running_tls_openbao
 from testkit.proxy import FaultProxy
-from tests.vault.place import NUMBERS, Place
+from tests.vault.kv_mount import NUMBERS, KvMount
 
 
 @pytest.fixture
-def place(bao: OpenBao) -> Place:
+def place(bao: OpenBao) -> KvMount:
     admin = Admin(bao.address, bao.root_token)
     mount = f"vault{next(NUMBERS)}"
     admin("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
-    return Place(bao, admin, mount)
+    return KvMount(bao, admin, mount)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from rotator.demo import OpenBao
 from rotator.vault import CasConflict, VaultDenied, VaultUnauthorized
-from tests.vault.place import Clock, Place
+from tests.vault.kv_mount import Clock, KvMount
 
 AUTH = {"method": "none"}
 
@@ -74,7 +74,7 @@ def running_agent(bao: OpenBao, token: SecretStr | None) -> Iterator[Agent]:
         server.server_close()
 
 
-def test_session_works_through_an_agent_without_a_token(place: Place) -> None:
+def test_session_works_through_an_agent_without_a_token(place: KvMount) -> None:
     token = place.admin.token(place.everything(), ttl="60s")
     with running_agent(place.bao, token) as agent:
         vault = place.vault(address=agent.address, auth=AUTH)
@@ -93,7 +93,7 @@ def test_session_works_through_an_agent_without_a_token(place: Place) -> None:
         assert all(headers.get("X-Vault-Request") == "true" for headers in agent.received)
 
 
-def test_agent_alone_renews_its_token(place: Place) -> None:
+def test_agent_alone_renews_its_token(place: KvMount) -> None:
     clock = Clock()
     with running_agent(place.bao, place.admin.token(place.everything(), ttl="60s")) as agent:
         vault = place.vault(address=agent.address, auth=AUTH, clock=clock)
@@ -109,7 +109,7 @@ def test_agent_alone_renews_its_token(place: Place) -> None:
 
 @pytest.mark.parametrize("begun", [False, True], ids=["at the start", "later"])
 @pytest.mark.parametrize("token", [None, SecretStr("s.endedtoken000001")], ids=["none", "ended"])
-def test_agent_without_a_valid_token_is_named(place: Place, begun: bool, token: SecretStr | None) -> None:
+def test_agent_without_a_valid_token_is_named(place: KvMount, begun: bool, token: SecretStr | None) -> None:
     with running_agent(place.bao, place.admin.token(place.everything())) as agent:
         vault = place.vault(address=agent.address, auth=AUTH)
         if begun:
@@ -121,7 +121,7 @@ def test_agent_without_a_valid_token_is_named(place: Place, begun: bool, token: 
                 ask()
 
 
-def test_policy_of_the_agents_token_is_named(place: Place) -> None:
+def test_policy_of_the_agents_token_is_named(place: KvMount) -> None:
     token = place.limited(f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
     with running_agent(place.bao, token) as agent:
         vault = place.vault(address=agent.address, auth=AUTH)

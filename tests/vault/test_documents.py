@@ -13,7 +13,7 @@ from rotator.vault import (
     Document,
     VaultDenied,
 )
-from tests.vault.place import CANARY, Place, assert_silent
+from tests.vault.kv_mount import CANARY, KvMount, assert_silent
 
 
 def never_written(document: Document) -> bool:
@@ -21,11 +21,11 @@ def never_written(document: Document) -> bool:
     return document.read_at is not None and replace(document, read_at=None) == Document(version=0, data=None)
 
 
-def test_read_returns_version_0_of_a_missing_document(place: Place) -> None:
+def test_read_returns_version_0_of_a_missing_document(place: KvMount) -> None:
     assert never_written(place.vault().read("apps/shop"))
 
 
-def test_read_returns_json_types_as_written(place: Place) -> None:
+def test_read_returns_json_types_as_written(place: KvMount) -> None:
     vault = place.vault()
     data = {"text": "é", "number": 7, "share": 1.5, "on": True, "none": None, "list": [1, {"a": []}], "deep": {"b": 2}}
     assert vault.write("apps/shop", data, cas=0) == 1
@@ -36,7 +36,7 @@ def test_read_returns_json_types_as_written(place: Place) -> None:
     assert abs(document.created - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_write_reveals_secrets_to_vault_only(place: Place) -> None:
+def test_write_reveals_secrets_to_vault_only(place: KvMount) -> None:
     vault = place.vault()
     data = {"api_secret": SecretStr(CANARY), "deep": [{"secret": SecretStr(CANARY)}]}
     vault.write("apps/shop", data, cas=0)
@@ -45,14 +45,14 @@ def test_write_reveals_secrets_to_vault_only(place: Place) -> None:
     assert CANARY not in repr(document) + str(document) + repr(data)
 
 
-def test_write_refuses_a_value_that_is_not_json(place: Place) -> None:
+def test_write_refuses_a_value_that_is_not_json(place: KvMount) -> None:
     vault = place.vault()
     with pytest.raises(TypeError, match="cannot hold a datetime"):
         vault.write("apps/shop", {"at": datetime.now(UTC)}, cas=0)
     assert vault.read("apps/shop").version == 0
 
 
-def test_read_returns_an_older_version(place: Place) -> None:
+def test_read_returns_an_older_version(place: KvMount) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     vault.write("apps/shop", {"n": 2}, cas=1)
@@ -61,7 +61,7 @@ def test_read_returns_an_older_version(place: Place) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "destroy"])
-def test_write_replaces_a_version_without_data(place: Place, how: str) -> None:
+def test_write_replaces_a_version_without_data(place: KvMount, how: str) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("POST", f"{place.mount}/{how}/apps/shop", {"versions": [1]})
@@ -70,7 +70,7 @@ def test_write_replaces_a_version_without_data(place: Place, how: str) -> None:
     assert vault.write("apps/shop", {"n": 2}, cas=1) == 2
 
 
-def test_read_treats_deleted_metadata_as_never_written(place: Place) -> None:
+def test_read_treats_deleted_metadata_as_never_written(place: KvMount) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("DELETE", vault.metadata_path("apps/shop"))
@@ -78,13 +78,13 @@ def test_read_treats_deleted_metadata_as_never_written(place: Place) -> None:
     assert vault.write("apps/shop", {"n": 2}, cas=0) == 1
 
 
-def test_write_succeeds_when_the_mount_requires_cas(place: Place) -> None:
+def test_write_succeeds_when_the_mount_requires_cas(place: KvMount) -> None:
     place.admin("POST", f"{place.mount}/config", {"cas_required": True})
     assert place.vault().write("apps/shop", {"n": 1}, cas=0) == 1
 
 
 @pytest.mark.parametrize("cas", [0, 1, 3])
-def test_write_over_another_version_is_a_conflict(place: Place, cas: int) -> None:
+def test_write_over_another_version_is_a_conflict(place: KvMount, cas: int) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     vault.write("apps/shop", {"n": 2}, cas=1)
@@ -95,13 +95,13 @@ def test_write_over_another_version_is_a_conflict(place: Place, cas: int) -> Non
     assert (vault.read("apps/shop").version, vault.read("apps/shop").data) == (2, {"n": 2})
 
 
-def test_diagnosis_ignores_server_words_in_a_path(place: Place) -> None:
+def test_diagnosis_ignores_server_words_in_a_path(place: KvMount) -> None:
     token = place.limited(f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
     with pytest.raises(VaultDenied):
         place.vault(auth={"token": token}).write("check-and-set/sealed", {}, cas=0)
 
 
-def test_write_succeeds_for_one_of_two_threads(place: Place) -> None:
+def test_write_succeeds_for_one_of_two_threads(place: KvMount) -> None:
     vault = place.vault()
     for round_ in range(5):
         barrier = threading.Barrier(2)
@@ -120,7 +120,7 @@ def test_write_succeeds_for_one_of_two_threads(place: Place) -> None:
         assert vault.read("apps/shop").data == {"who": winner, "round": round_}
 
 
-def test_keep_versions_limits_versions_if_allowed(place: Place) -> None:
+def test_keep_versions_limits_versions_if_allowed(place: KvMount) -> None:
     vault = place.vault()
     vault.write("few", {"n": 0}, cas=0)
     assert vault.keep_versions("few", 2)

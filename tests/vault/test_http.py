@@ -21,7 +21,7 @@ from rotator.vault import (
 )
 from testkit.openbao import TlsOpenBao
 from testkit.proxy import Action, Answer, Call, FaultProxy
-from tests.vault.place import Place, assert_silent, secure
+from tests.vault.kv_mount import KvMount, assert_silent, secure
 
 
 def test_certificate_of_an_unknown_ca_is_refused(tls: TlsOpenBao) -> None:
@@ -41,7 +41,7 @@ def test_certificate_for_another_name_is_refused(tls: TlsOpenBao) -> None:
         Vault(secure(tls, address=address)).read("apps/shop")
 
 
-def test_tls_to_a_plain_server_is_named(place: Place) -> None:
+def test_tls_to_a_plain_server_is_named(place: KvMount) -> None:
     with pytest.raises(VaultUnreachable, match=r"TLS.*vault\.address|does not answer"):
         place.vault(address=place.bao.address.replace("http:", "https:")).read("apps/shop")
 
@@ -97,7 +97,7 @@ def test_environment_does_not_override_the_settings(
         Vault(secure(tls, ca_cert=tls.other_ca_cert)).read("apps/other")
 
 
-def test_proxy_is_used_except_towards_loopback(place: Place, proxy: FaultProxy) -> None:
+def test_proxy_is_used_except_towards_loopback(place: KvMount, proxy: FaultProxy) -> None:
     seen: list[str] = []
 
     def note(call: Call) -> Action | Answer:
@@ -115,7 +115,7 @@ def test_proxy_is_used_except_towards_loopback(place: Place, proxy: FaultProxy) 
     assert [path.split("?")[0] for path in seen] == ["http://vault.invalid:8200/v1/sys/health"]
 
 
-def test_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultProxy) -> None:
+def test_redirect_to_the_active_server_is_followed(place: KvMount, proxy: FaultProxy) -> None:
     def redirect(call: Call) -> Action | Answer:
         return Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
 
@@ -124,7 +124,7 @@ def test_redirect_to_the_active_server_is_followed(place: Place, proxy: FaultPro
     assert [call.method for call in proxy.calls if "/data/" in call.path] == ["POST"]
 
 
-def test_redirect_to_an_unknown_address_is_refused(place: Place, proxy: FaultProxy) -> None:
+def test_redirect_to_an_unknown_address_is_refused(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: Answer(307, headers=(("Location", f"{place.bao.address}{call.path}"),))
     with (
         stamina.set_testing(True, attempts=1),
@@ -134,7 +134,7 @@ def test_redirect_to_an_unknown_address_is_refused(place: Place, proxy: FaultPro
     assert not caught.value.maybe_done
 
 
-def test_redirect_from_tls_to_plain_text_is_refused(place: Place, tls: TlsOpenBao) -> None:
+def test_redirect_from_tls_to_plain_text_is_refused(place: KvMount, tls: TlsOpenBao) -> None:
     with (
         stamina.set_testing(True, attempts=1),
         tls_redirector(tls, place.bao.address) as address,

@@ -13,17 +13,17 @@ from rotator.vault import (
 )
 from testkit.openbao import Issuer, TlsOpenBao, running_token_reviews
 from testkit.proxy import FaultProxy
-from tests.vault.place import NUMBERS, Clock, Place, assert_silent, secure
+from tests.vault.kv_mount import NUMBERS, Clock, KvMount, assert_silent, secure
 
 
-def test_refused_login_names_its_path_and_settings(place: Place) -> None:
+def test_refused_login_names_its_path_and_settings(place: KvMount) -> None:
     auth = place.approle() | {"secret_id": SecretStr("secret-id-canary")}
     with pytest.raises(VaultDenied, match=f"login at auth/{auth['mount']}/login.*vault.auth") as caught:
         place.vault(auth=auth).read("apps/shop")
     assert_silent(caught.value, "secret-id-canary")
 
 
-def test_token_file_is_read_again_after_a_refusal(place: Place, tmp_path: Path) -> None:
+def test_token_file_is_read_again_after_a_refusal(place: KvMount, tmp_path: Path) -> None:
     policy, file = place.everything(), tmp_path / "token"
     old = place.admin.token(policy)
     file.write_text(old.get_secret_value() + "\n")
@@ -37,7 +37,7 @@ def test_token_file_is_read_again_after_a_refusal(place: Place, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", ["", "two\nwords", "naïve", None], ids=["empty", "two", "accent", "missing"])
-def test_token_file_without_a_token_is_named(place: Place, tmp_path: Path, content: str | None) -> None:
+def test_token_file_without_a_token_is_named(place: KvMount, tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
@@ -46,7 +46,7 @@ def test_token_file_without_a_token_is_named(place: Place, tmp_path: Path, conte
     assert_silent(caught.value, *([content] if content else []))
 
 
-def test_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultProxy) -> None:
+def test_jwt_is_read_at_each_login(place: KvMount, tmp_path: Path, proxy: FaultProxy) -> None:
     issuer, mount, file = Issuer(), f"jwt{next(NUMBERS)}", tmp_path / "jwt"
     place.admin("POST", f"sys/auth/{mount}", {"type": "jwt"})
     place.admin("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [issuer.public_pem]})
@@ -74,7 +74,7 @@ def test_jwt_is_read_at_each_login(place: Place, tmp_path: Path, proxy: FaultPro
     assert_silent(caught.value, stranger)
 
 
-def test_kubernetes_service_account_logs_in(place: Place, tmp_path: Path) -> None:
+def test_kubernetes_service_account_logs_in(place: KvMount, tmp_path: Path) -> None:
     with running_token_reviews() as reviews:
         mount, file = f"kubernetes{next(NUMBERS)}", tmp_path / "token"
         account = {"namespace": "apps", "serviceaccount": {"name": "rotator", "uid": "uid-1"}}

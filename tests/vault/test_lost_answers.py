@@ -16,10 +16,10 @@ from rotator.vault import (
     VaultUnreachable,
 )
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import CANARY, Place, assert_silent, documents, first
+from tests.vault.kv_mount import CANARY, KvMount, assert_silent, documents, first
 
 
-def test_write_is_confirmed_when_its_answer_is_lost(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_its_answer_is_lost(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_AFTER)
     data = {"api_secret": SecretStr(CANARY), "share": 1.0, "long": 12345678901234567890123}
     with capture_logs() as events:
@@ -29,13 +29,13 @@ def test_write_is_confirmed_when_its_answer_is_lost(place: Place, proxy: FaultPr
     assert CANARY not in json.dumps(events)
 
 
-def test_write_is_repeated_when_it_never_arrived(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_repeated_when_it_never_arrived(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_BEFORE, times=2)
     assert place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0) == 1
     assert documents(proxy) == ["POST", "GET", "POST", "GET", "POST"]
 
 
-def test_write_fails_when_every_attempt_is_lost(place: Place, proxy: FaultProxy) -> None:
+def test_write_fails_when_every_attempt_is_lost(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_BEFORE, times=99)
     with pytest.raises(VaultUnreachable) as caught:
         place.vault(address=proxy.address).write("apps/shop", {"api_secret": SecretStr(CANARY)}, cas=0)
@@ -43,7 +43,7 @@ def test_write_fails_when_every_attempt_is_lost(place: Place, proxy: FaultProxy)
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
 
-def test_write_is_confirmed_when_a_proxy_answers_502(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_a_proxy_answers_502(place: KvMount, proxy: FaultProxy) -> None:
     def in_trouble(call: Call, answer: Answer) -> Action | Answer:
         return Answer(502, b"<html>Bad gateway</html>", ()) if call.method == "POST" else FORWARD
 
@@ -52,7 +52,7 @@ def test_write_is_confirmed_when_a_proxy_answers_502(place: Place, proxy: FaultP
     assert documents(proxy) == ["POST", "GET"]
 
 
-def test_write_is_confirmed_when_its_answer_times_out(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_its_answer_times_out(place: KvMount, proxy: FaultProxy) -> None:
     def slow(call: Call, answer: Answer) -> Action | Answer:
         if call.method == "POST":
             time.sleep(2.5)
@@ -62,7 +62,7 @@ def test_write_is_confirmed_when_its_answer_times_out(place: Place, proxy: Fault
     assert place.vault(address=proxy.address, timeout="2s").write("apps/shop", {"n": 1}, cas=0) == 1
 
 
-def test_write_recognizes_itself_when_a_proxy_repeats_it(place: Place, proxy: FaultProxy) -> None:
+def test_write_recognizes_itself_when_a_proxy_repeats_it(place: KvMount, proxy: FaultProxy) -> None:
     """A proxy that repeats a request by itself lets the client see only the second answer."""
 
     def twice(call: Call) -> Action | Answer:
@@ -75,7 +75,7 @@ def test_write_recognizes_itself_when_a_proxy_repeats_it(place: Place, proxy: Fa
     assert place.vault().read("apps/shop").version == 1
 
 
-def test_write_is_a_conflict_when_another_followed_it(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_a_conflict_when_another_followed_it(place: KvMount, proxy: FaultProxy) -> None:
     def meanwhile(call: Call) -> Action | Answer:
         if call.method == "POST":
             place.vault().write("apps/shop", {"n": "theirs"}, cas=0)
@@ -88,7 +88,7 @@ def test_write_is_a_conflict_when_another_followed_it(place: Place, proxy: Fault
     assert place.vault().read("apps/shop").data == {"n": "theirs"}
 
 
-def test_true_and_1_are_not_the_same_document(place: Place, proxy: FaultProxy) -> None:
+def test_true_and_1_are_not_the_same_document(place: KvMount, proxy: FaultProxy) -> None:
     def meanwhile(call: Call) -> Action | Answer:
         if call.method == "POST":
             place.vault().write("apps/shop", {"n": True}, cas=0)
@@ -100,7 +100,7 @@ def test_true_and_1_are_not_the_same_document(place: Place, proxy: FaultProxy) -
         place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0)
 
 
-def test_write_is_uncertain_when_it_is_unreadable(place: Place, proxy: FaultProxy) -> None:
+def test_write_is_uncertain_when_it_is_unreadable(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: DROP_AFTER if "/data/" in call.path else FORWARD
     with (
         stamina.set_testing(True, attempts=1),
@@ -115,14 +115,14 @@ def test_write_is_uncertain_when_it_is_unreadable(place: Place, proxy: FaultProx
     [DROP_BEFORE, DROP_AFTER, *(Answer(status, b'{"errors":["busy"]}') for status in (429, 500, 502, 503))],
     ids=str,
 )
-def test_read_is_repeated_when_it_is_not_answered(place: Place, proxy: FaultProxy, fault: Action | Answer) -> None:
+def test_read_is_repeated_when_it_is_not_answered(place: KvMount, proxy: FaultProxy, fault: Action | Answer) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     proxy.on_request = first("GET", fault)
     assert place.vault(address=proxy.address).read("apps/shop").data == {"n": 1}
     assert documents(proxy) == ["GET", "GET"]
 
 
-def test_read_fails_after_twice_the_timeout(place: Place, proxy: FaultProxy) -> None:
+def test_read_fails_after_twice_the_timeout(place: KvMount, proxy: FaultProxy) -> None:
     def slow(call: Call, answer: Answer) -> Action | Answer:
         if "/data/" in call.path:
             time.sleep(0.8)
@@ -134,13 +134,13 @@ def test_read_fails_after_twice_the_timeout(place: Place, proxy: FaultProxy) -> 
     assert len(documents(proxy)) <= 2
 
 
-def test_read_refuses_a_404_of_another_program(place: Place, proxy: FaultProxy) -> None:
+def test_read_refuses_a_404_of_another_program(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = first("GET", Answer(404, b"<html>Not here</html>", ()), times=9)
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
         place.vault(address=proxy.address).read("apps/shop")
 
 
-def test_answer_of_another_program_is_named_as_such(place: Place, proxy: FaultProxy) -> None:
+def test_answer_of_another_program_is_named_as_such(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = lambda call: Answer(200, b"<html>Welcome</html>", ())
     vault = place.vault(address=proxy.address)
     asks = (lambda: vault.read("apps/shop"), vault.health, vault.check_mount, lambda: vault.capabilities(["a"]))
@@ -150,7 +150,7 @@ def test_answer_of_another_program_is_named_as_such(place: Place, proxy: FaultPr
                 ask()
 
 
-def test_unreachable_server_does_not_reveal_the_token(place: Place) -> None:
+def test_unreachable_server_does_not_reveal_the_token(place: KvMount) -> None:
     with pytest.raises(VaultUnreachable, match="does not answer") as caught:
         place.vault(address=f"http://127.0.0.1:{free_port()}").read("apps/shop")
     assert_silent(caught.value, place.bao.root_token)
@@ -159,7 +159,7 @@ def test_unreachable_server_does_not_reveal_the_token(place: Place) -> None:
 @pytest.mark.parametrize(
     "status", [301, 400, 401, 402, 403, 404, 405, 412, 413, 418, 472, 473, 500, 501, 502, 503, 504]
 )
-def test_every_error_is_a_rotator_error(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_every_error_is_a_rotator_error(place: KvMount, proxy: FaultProxy, status: int) -> None:
     """Whatever the status, nothing of hvac or requests comes out."""
     proxy.on_request = lambda call: Answer(status, b'{"errors":["no"]}')
     vault = place.vault(address=proxy.address)

@@ -7,7 +7,7 @@ import stamina
 
 from rotator.vault import VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Place, documents, paths
+from tests.vault.kv_mount import KvMount, documents, paths
 
 
 def page(status: int) -> Answer:
@@ -15,7 +15,7 @@ def page(status: int) -> Answer:
 
 
 @pytest.fixture
-def proxy(place: Place) -> Iterator[FaultProxy]:
+def proxy(place: KvMount) -> Iterator[FaultProxy]:
     with FaultProxy(place.bao.address).running() as running:
         yield running
 
@@ -25,7 +25,7 @@ def logins(proxy: FaultProxy) -> int:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 502])
-def test_page_does_not_question_the_token(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_page_does_not_question_the_token(place: KvMount, proxy: FaultProxy, status: int) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="1h"))
     vault.read("apps/shop")
     proxy.on_request = lambda call: page(status) if "/data/" in call.path else FORWARD
@@ -38,7 +38,7 @@ def test_page_does_not_question_the_token(place: Place, proxy: FaultProxy, statu
 
 
 @pytest.mark.parametrize("status", [403, 405, 413])
-def test_page_does_not_refuse_the_login(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_page_does_not_refuse_the_login(place: KvMount, proxy: FaultProxy, status: int) -> None:
     """A refused login delays the next one; a page does not."""
     vault = place.vault(address=proxy.address, auth=place.approle())
     proxy.on_request = lambda call: page(status) if call.path.endswith("/login") else FORWARD
@@ -49,7 +49,7 @@ def test_page_does_not_refuse_the_login(place: Place, proxy: FaultProxy, status:
 
 
 @pytest.mark.parametrize("status", [405, 413])
-def test_page_instead_of_a_write_is_certain(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_page_instead_of_a_write_is_certain(place: KvMount, proxy: FaultProxy, status: int) -> None:
     proxy.on_request = lambda call: page(status) if call.method == "POST" else FORWARD
     vault = place.vault(address=proxy.address)
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="Nothing was written"):
@@ -58,7 +58,7 @@ def test_page_instead_of_a_write_is_certain(place: Place, proxy: FaultProxy, sta
     assert place.vault().read("apps/shop").version == 0
 
 
-def test_page_after_a_write_is_resolved(place: Place, proxy: FaultProxy) -> None:
+def test_page_after_a_write_is_resolved(place: KvMount, proxy: FaultProxy) -> None:
     """A filter for answers can give a 403 although Vault carried the write out."""
 
     def filtered(call: Call, answer: Answer) -> Action | Answer:
@@ -69,7 +69,7 @@ def test_page_after_a_write_is_resolved(place: Place, proxy: FaultProxy) -> None
     assert documents(proxy) == ["POST", "GET"]
 
 
-def test_page_at_one_address_uses_the_next(place: Place, proxy: FaultProxy) -> None:
+def test_page_at_one_address_uses_the_next(place: KvMount, proxy: FaultProxy) -> None:
     with FaultProxy(place.bao.address, lambda call: page(405)).running() as blocked:
         vault = place.vault(address=[blocked.address, proxy.address])
         assert vault.write("apps/shop", {"n": 1}, cas=0) == 1

@@ -8,7 +8,7 @@ import stamina
 from rotator.demo import free_port
 from rotator.vault import Vault, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Place, assert_silent
+from tests.vault.kv_mount import KvMount, assert_silent
 
 
 def redirect(status: int, location: str) -> Answer:
@@ -16,13 +16,13 @@ def redirect(status: int, location: str) -> Answer:
 
 
 @pytest.fixture
-def proxy(place: Place) -> Iterator[FaultProxy]:
+def proxy(place: KvMount) -> Iterator[FaultProxy]:
     with FaultProxy(place.bao.address).running() as running:
         yield running
 
 
 @pytest.fixture
-def vault(place: Place, proxy: FaultProxy) -> Vault:
+def vault(place: KvMount, proxy: FaultProxy) -> Vault:
     """A session that has logged in: only documents are redirected from then on."""
     made = place.vault(address=proxy.address)
     made.keep_alive()
@@ -39,7 +39,7 @@ def refusal(ask: Callable[[], object]) -> VaultUnreachable:
     return caught.value
 
 
-def assert_refused(place: Place, vault: Vault, *said: str) -> None:
+def assert_refused(place: KvMount, vault: Vault, *said: str) -> None:
     """Neither a read nor a write is carried out, and each error says why."""
     for ask in (lambda: vault.read("apps/shop"), lambda: vault.write("apps/shop", {"n": 1}, cas=0)):
         error = refusal(ask)
@@ -51,7 +51,7 @@ def assert_refused(place: Place, vault: Vault, *said: str) -> None:
     assert place.vault().read("apps/shop").version == 0
 
 
-def test_redirect_to_another_server_is_refused(place: Place, proxy: FaultProxy, vault: Vault) -> None:
+def test_redirect_to_another_server_is_refused(place: KvMount, proxy: FaultProxy, vault: Vault) -> None:
     other = f"http://127.0.0.1:{free_port()}"
     proxy.on_request = documents(redirect(307, f"{other}/v1/x"))
     said = f"Vault at {proxy.address} redirects to {other} with HTTP 307, which is not in vault.address"
@@ -62,12 +62,12 @@ def test_redirect_to_another_server_is_refused(place: Place, proxy: FaultProxy, 
     "location",
     ["http://::1:8200/v1/x", "http://fd00::1:8200/x", "http://[bad", "ftp://a/b", "http://a:b/", "http://:8200/x"],
 )
-def test_redirect_to_no_url_is_refused(place: Place, proxy: FaultProxy, vault: Vault, location: str) -> None:
+def test_redirect_to_no_url_is_refused(place: KvMount, proxy: FaultProxy, vault: Vault, location: str) -> None:
     proxy.on_request = documents(redirect(307, location))
     assert_refused(place, vault, f"Vault at {proxy.address} redirects with HTTP 307", "Location", "brackets")
 
 
-def test_redirect_loop_is_named(place: Place, proxy: FaultProxy, vault: Vault) -> None:
+def test_redirect_loop_is_named(place: KvMount, proxy: FaultProxy, vault: Vault) -> None:
     proxy.on_request = lambda call: redirect(307, f"{proxy.address}{call.path}") if "/data/" in call.path else FORWARD
     assert_refused(place, vault, f"redirects to {proxy.address} with HTTP 307, again and again", "api_addr")
     assert len([call for call in proxy.calls if "/data/" in call.path]) == 6, "three for each"
@@ -75,7 +75,7 @@ def test_redirect_loop_is_named(place: Place, proxy: FaultProxy, vault: Vault) -
 
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_redirect_that_changes_the_method_is_refused(
-    place: Place, proxy: FaultProxy, vault: Vault, status: int
+    place: KvMount, proxy: FaultProxy, vault: Vault, status: int
 ) -> None:
     proxy.on_request = documents(redirect(status, f"http://user:pass0word@127.0.0.1:{free_port()}/v1/x"))
     error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
@@ -85,7 +85,7 @@ def test_redirect_that_changes_the_method_is_refused(
     assert "pass0word" not in str(error)
 
 
-def test_redirect_of_a_read_is_followed(place: Place, proxy: FaultProxy) -> None:
+def test_redirect_of_a_read_is_followed(place: KvMount, proxy: FaultProxy) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=[proxy.address, place.bao.address])
     proxy.on_request = lambda call: redirect(301, f"{place.bao.address}{call.path}")

@@ -32,7 +32,7 @@ from rotator.vault import (
 from testkit.cluster import PATIENCE, at_best, eventually
 from testkit.openbao import RaftCluster, TlsOpenBao, running_raft
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Clock, Place, Stopwatch, assert_silent, documents, first, paths, secure
+from tests.vault.kv_mount import Clock, KvMount, Stopwatch, assert_silent, documents, first, paths, secure
 
 SEALED = Answer(503, b'{"errors":["Vault is sealed"]}')
 LEADERLESS = Answer(500, b'{"errors":["local node not active but active cluster node not found"]}')
@@ -77,7 +77,7 @@ def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
 # --- several addresses ---------------------------------------------------------------------------------------
 
 
-def test_session_stays_with_the_next_reachable_address(place: Place, second: FaultProxy) -> None:
+def test_session_stays_with_the_next_reachable_address(place: KvMount, second: FaultProxy) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     vault = place.vault(address=f"{dead},{second.address}")
     with capture_logs() as events:
@@ -88,7 +88,7 @@ def test_session_stays_with_the_next_reachable_address(place: Place, second: Fau
     assert vault.health().address == second.address
 
 
-def test_session_survives_the_loss_of_each_address(place: Place, proxy: FaultProxy) -> None:
+def test_session_survives_the_loss_of_each_address(place: KvMount, proxy: FaultProxy) -> None:
     with FaultProxy(place.bao.address).running() as first_one:
         vault = place.vault(address=[first_one.address, proxy.address])
         vault.write("apps/shop", {"n": 1}, cas=0)
@@ -107,7 +107,7 @@ def test_session_survives_the_loss_of_each_address(place: Place, proxy: FaultPro
     ("lost", "at_the_next"), [(DROP_AFTER, ["GET"]), (DROP_BEFORE, ["GET", "POST"])], ids=["answer", "request"]
 )
 def test_lost_write_is_read_at_the_next_address(
-    place: Place, proxy: FaultProxy, second: FaultProxy, lost: Action, at_the_next: list[str]
+    place: KvMount, proxy: FaultProxy, second: FaultProxy, lost: Action, at_the_next: list[str]
 ) -> None:
     proxy.on_request = first("POST", lost)
     vault = place.vault(address=[proxy.address, second.address])
@@ -116,7 +116,7 @@ def test_lost_write_is_read_at_the_next_address(
     assert place.vault().read("apps/shop").version == 1, "it was written once"
 
 
-def test_lagging_standby_does_not_cause_a_conflict(place: Place, proxy: FaultProxy) -> None:
+def test_lagging_standby_does_not_cause_a_conflict(place: KvMount, proxy: FaultProxy) -> None:
     behind = iter([True] * 3)
     nothing_yet = Answer(404, b'{"errors":[]}')
 
@@ -134,7 +134,7 @@ def test_lagging_standby_does_not_cause_a_conflict(place: Place, proxy: FaultPro
 
 @pytest.mark.parametrize("refusal", [SEALED, LEADERLESS], ids=str)
 def test_refused_write_is_sent_to_the_next_address(
-    place: Place, proxy: FaultProxy, second: FaultProxy, refusal: Answer
+    place: KvMount, proxy: FaultProxy, second: FaultProxy, refusal: Answer
 ) -> None:
     proxy.on_request = lambda call: refusal if "/data/" in call.path else FORWARD
     with capture_logs() as events:
@@ -143,14 +143,14 @@ def test_refused_write_is_sent_to_the_next_address(
     assert [event["event"] for event in events] == ["vault.address_changed"]
 
 
-def test_redirect_to_a_dead_leader_uses_next_address(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
+def test_redirect_to_a_dead_leader_uses_next_address(place: KvMount, proxy: FaultProxy, second: FaultProxy) -> None:
     gone = (("Location", f"http://127.0.0.1:{free_port()}/v1/x"),)
     proxy.on_request = lambda call: Answer(307, headers=gone) if "/data/" in call.path else FORWARD
     assert place.vault(address=[proxy.address, second.address]).write("apps/shop", {"n": 1}, cas=0) == 1
     assert documents(second) == ["POST"]
 
 
-def test_sealed_servers_are_all_named_at_once(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
+def test_sealed_servers_are_all_named_at_once(place: KvMount, proxy: FaultProxy, second: FaultProxy) -> None:
     vault = place.vault(address=[proxy.address, second.address])
     vault.read("apps/shop")
     proxy.on_request = second.on_request = always(SEALED)
@@ -178,7 +178,7 @@ def test_each_address_is_verified_separately(tls: TlsOpenBao) -> None:
 # --- logging in ----------------------------------------------------------------------------------------------
 
 
-def test_threads_share_one_login_and_one_replacement(place: Place, proxy: FaultProxy) -> None:
+def test_threads_share_one_login_and_one_replacement(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="1h"))
     reads = [lambda: vault.read("apps/shop").version] * 64
     assert at_once(reads) == [0] * 64
@@ -190,7 +190,7 @@ def test_threads_share_one_login_and_one_replacement(place: Place, proxy: FaultP
     assert sum(path.endswith("lookup-self") for path in paths(proxy)) == 1, "one of them asked what was wrong"
 
 
-def test_threads_that_wait_share_the_failed_login(place: Place, proxy: FaultProxy) -> None:
+def test_threads_that_wait_share_the_failed_login(place: KvMount, proxy: FaultProxy) -> None:
     asking: list[int] = []
 
     def lose_late(call: Call) -> Action:
@@ -212,7 +212,7 @@ def test_threads_that_wait_share_the_failed_login(place: Place, proxy: FaultProx
     assert logins(proxy) <= 4, "not one after the other"
 
 
-def test_wait_for_another_threads_login_is_bounded(place: Place, proxy: FaultProxy) -> None:
+def test_wait_for_another_threads_login_is_bounded(place: KvMount, proxy: FaultProxy) -> None:
     held = threading.Event()
 
     def hold(call: Call) -> Action:
@@ -230,7 +230,7 @@ def test_wait_for_another_threads_login_is_bounded(place: Place, proxy: FaultPro
     assert {type(result) for result in results} == {VaultUnreachable}
 
 
-def test_refused_login_is_repeated_with_backoff(place: Place, proxy: FaultProxy, tmp_path: Path) -> None:
+def test_refused_login_is_repeated_with_backoff(place: KvMount, proxy: FaultProxy, tmp_path: Path) -> None:
     stopwatch = Stopwatch()
     auth, file = place.approle(), tmp_path / "secret-id"
     good = auth.pop("secret_id")
@@ -253,7 +253,7 @@ def test_refused_login_is_repeated_with_backoff(place: Place, proxy: FaultProxy,
     assert vault.read("apps/shop").version == 0, "other credentials are tried at once"
 
 
-def test_session_sends_nothing_until_the_next_login(place: Place, proxy: FaultProxy) -> None:
+def test_session_sends_nothing_until_the_next_login(place: KvMount, proxy: FaultProxy) -> None:
     auth = place.approle()
     vault = place.vault(address=proxy.address, auth=auth, monotonic=Stopwatch())
     vault.read("apps/shop")
@@ -269,7 +269,7 @@ def test_session_sends_nothing_until_the_next_login(place: Place, proxy: FaultPr
     assert len(proxy.calls) == calls
 
 
-def test_token_refused_after_login_delays_the_next_login(place: Place, proxy: FaultProxy) -> None:
+def test_token_refused_after_login_delays_the_next_login(place: KvMount, proxy: FaultProxy) -> None:
     refused = Answer(403, b'{"errors":["permission denied"]}')
     proxy.on_request = lambda call: FORWARD if call.path.endswith("/login") else refused
     vault = place.vault(address=proxy.address, auth=place.approle(), monotonic=Stopwatch())
@@ -279,14 +279,14 @@ def test_token_refused_after_login_delays_the_next_login(place: Place, proxy: Fa
     assert logins(proxy) == 2
 
 
-def test_token_with_a_use_limit_is_refused(place: Place) -> None:
+def test_token_with_a_use_limit_is_refused(place: KvMount) -> None:
     limited = place.admin.token(place.everything(), num_uses=5)
     for auth in (place.approle(token_num_uses=5), {"token": limited}):
         with pytest.raises(VaultDenied, match=r"good for \d requests only.*token_num_uses=0"):
             place.vault(auth=auth).read("apps/shop")
 
 
-def test_child_token_ends_with_its_parent(place: Place) -> None:
+def test_child_token_ends_with_its_parent(place: KvMount) -> None:
     policy = f"maker{place.mount}"
     place.admin.policy(policy, 'path "auth/token/create" { capabilities = ["update", "sudo"] }')
     parent = place.admin.token(policy, place.everything())
@@ -301,7 +301,7 @@ def test_child_token_ends_with_its_parent(place: Place) -> None:
 # --- the token's life ----------------------------------------------------------------------------------------
 
 
-def test_idle_session_outlives_its_tokens(place: Place, proxy: FaultProxy) -> None:
+def test_idle_session_outlives_its_tokens(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="2s", token_max_ttl="4s"))
     end = time.monotonic() + 6.4
     while time.monotonic() < end:
@@ -313,7 +313,7 @@ def test_idle_session_outlives_its_tokens(place: Place, proxy: FaultProxy) -> No
     assert vault.read("apps/shop").version == 0
 
 
-def test_replicas_renew_at_different_times(place: Place) -> None:
+def test_replicas_renew_at_different_times(place: KvMount) -> None:
     auth = place.approle(token_ttl="1000m")
     due: list[int] = []
     for _ in range(8):
@@ -333,7 +333,7 @@ def test_replicas_renew_at_different_times(place: Place) -> None:
     assert len(set(due)) > 2
 
 
-def test_threads_use_the_token_during_its_renewal(place: Place, proxy: FaultProxy) -> None:
+def test_threads_use_the_token_during_its_renewal(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock, timeout="60s")
     vault.read("apps/shop")
@@ -357,7 +357,7 @@ def test_threads_use_the_token_during_its_renewal(place: Place, proxy: FaultProx
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_periodic_token_is_renewed_without_log_lines(place: Place) -> None:
+def test_periodic_token_is_renewed_without_log_lines(place: KvMount) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), period="60m")
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -371,7 +371,7 @@ def test_periodic_token_is_renewed_without_log_lines(place: Place) -> None:
     assert events == []
 
 
-def test_expiring_token_is_logged_once_a_day(place: Place) -> None:
+def test_expiring_token_is_logged_once_a_day(place: KvMount) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="30d", renewable=False)
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -387,7 +387,7 @@ def test_expiring_token_is_logged_once_a_day(place: Place) -> None:
     assert reminders == list(range(reminders[0], 30)), "once a day"
 
 
-def test_expiring_token_is_logged_after_last_renewal(place: Place, proxy: FaultProxy) -> None:
+def test_expiring_token_is_logged_after_last_renewal(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=True)
     vault = place.vault(address=proxy.address, auth={"token": token}, clock=clock)
@@ -407,7 +407,7 @@ def test_expiring_token_is_logged_after_last_renewal(place: Place, proxy: FaultP
     assert token.get_secret_value() not in str(events)
 
 
-def test_keep_alive_replaces_a_revoked_token(place: Place, proxy: FaultProxy) -> None:
+def test_keep_alive_replaces_a_revoked_token(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle())
     vault.keep_alive()
     token = next(call.headers["X-Vault-Token"] for call in proxy.calls if call.path.endswith("lookup-self"))
@@ -416,14 +416,14 @@ def test_keep_alive_replaces_a_revoked_token(place: Place, proxy: FaultProxy) ->
     assert logins(proxy) == 2
 
 
-def test_keep_alive_accepts_a_token_without_default_policy(place: Place) -> None:
+def test_keep_alive_accepts_a_token_without_default_policy(place: KvMount) -> None:
     token = place.admin.token(place.everything(), no_default_policy=True)
     vault = place.vault(auth={"token": token})
     vault.keep_alive()
     assert vault.token_expiry() is None
 
 
-def test_keep_alive_reads_a_changed_token_file(place: Place, tmp_path: Path) -> None:
+def test_keep_alive_reads_a_changed_token_file(place: KvMount, tmp_path: Path) -> None:
     policy, file, clock = place.everything(), tmp_path / "token", Clock()
     file.write_text(place.admin.token(policy, ttl="60m").get_secret_value())
     vault = place.vault(auth={"method": "token_file", "token_file": file}, clock=clock)
@@ -438,7 +438,7 @@ def test_keep_alive_reads_a_changed_token_file(place: Place, tmp_path: Path) -> 
     assert 115 < seconds_left(vault, clock) / 60 <= 120
 
 
-def test_keep_alive_corrects_life_after_clock_step(place: Place, proxy: FaultProxy) -> None:
+def test_keep_alive_corrects_life_after_clock_step(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock)
     vault.keep_alive()
@@ -515,7 +515,7 @@ MISBEHAVIOUR: dict[str, Callable[[socket.socket], object]] = {
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOUR.values(), ids=MISBEHAVIOUR)
-def test_request_ends_in_time_with_any_server(place: Place, misbehave: Callable[[socket.socket], object]) -> None:
+def test_request_ends_in_time_with_any_server(place: KvMount, misbehave: Callable[[socket.socket], object]) -> None:
     with bad_server(misbehave) as address, stamina.set_testing(True, attempts=1):
         vault = place.vault(address=address, timeout="300ms")
 
@@ -527,7 +527,7 @@ def test_request_ends_in_time_with_any_server(place: Place, misbehave: Callable[
         at_best(0.3 + 0.25, ask)
 
 
-def test_last_read_gets_the_remaining_time_only(place: Place) -> None:
+def test_last_read_gets_the_remaining_time_only(place: KvMount) -> None:
     sent: set[int] = set()
 
     def one_byte_late(connection: socket.socket) -> int:
@@ -552,7 +552,7 @@ def raises_unreachable(ask: Callable[[], object], said: str | None = None) -> No
         ask()
 
 
-def test_operations_end_in_the_promised_time(place: Place) -> None:
+def test_operations_end_in_the_promised_time(place: KvMount) -> None:
     with bad_server(_drips_headers) as address:
         vault = place.vault(address=address, timeout="300ms")
         for ask in (lambda: vault.read("a"), lambda: vault.write("a", {}, cas=0), vault.keep_alive):
@@ -560,7 +560,7 @@ def test_operations_end_in_the_promised_time(place: Place) -> None:
             at_best(0.3 * LONGEST_READ + 1.2, partial(raises_unreachable, ask))
 
 
-def test_write_and_read_back_end_in_promised_time(place: Place, proxy: FaultProxy) -> None:
+def test_write_and_read_back_end_in_promised_time(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, timeout="300ms")
     vault.keep_alive()
     with bad_server(_drips_headers) as slow:
@@ -569,7 +569,7 @@ def test_write_and_read_back_end_in_promised_time(place: Place, proxy: FaultProx
         at_best(0.3 * 4 + 1.2, partial(raises_unreachable, lambda: vault.write("a", {}, cas=0), uncertain))
 
 
-def test_read_reconnects_at_once_after_a_close(place: Place, proxy: FaultProxy) -> None:
+def test_read_reconnects_at_once_after_a_close(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     proxy.on_request = first("GET", DROP_BEFORE)
@@ -579,7 +579,7 @@ def test_read_reconnects_at_once_after_a_close(place: Place, proxy: FaultProxy) 
     assert events == [], "it was not put off"
 
 
-def test_on_request_receives_each_operation_and_code(place: Place, proxy: FaultProxy) -> None:
+def test_on_request_receives_each_operation_and_code(place: KvMount, proxy: FaultProxy) -> None:
     told: list[tuple[str, str, float]] = []
     clock = Clock()
     auth = place.approle(token_ttl="60s")
@@ -618,7 +618,7 @@ def test_on_request_receives_each_operation_and_code(place: Place, proxy: FaultP
     assert len(told) == len(proxy.calls), "once each"
 
 
-def test_on_request_receives_not_sent(place: Place) -> None:
+def test_on_request_receives_not_sent(place: KvMount) -> None:
     codes: set[str] = set()
     vault = Vault(
         place.settings(address=f"http://127.0.0.1:{free_port()}"),
@@ -630,7 +630,7 @@ def test_on_request_receives_not_sent(place: Place) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 429, 472, 473, 501, 503])
-def test_health_is_read_at_any_status(place: Place, proxy: FaultProxy, status: int) -> None:
+def test_health_is_read_at_any_status(place: KvMount, proxy: FaultProxy, status: int) -> None:
     body = b'{"version":"1.2","sealed":%s,"standby":true}' % (b"true" if status in (501, 503) else b"false")
     proxy.on_request = always(Answer(status, body))
     health = place.vault(address=proxy.address).health()
@@ -638,7 +638,7 @@ def test_health_is_read_at_any_status(place: Place, proxy: FaultProxy, status: i
     assert health.sealed is (status in (501, 503))
 
 
-def test_health_refuses_a_disaster_recovery_secondary(place: Place, proxy: FaultProxy, second: FaultProxy) -> None:
+def test_health_refuses_a_disaster_recovery_secondary(place: KvMount, proxy: FaultProxy, second: FaultProxy) -> None:
     body = b'{"version":"1.2","sealed":false,"standby":false,"replication_dr_mode":"secondary"}'
     proxy.on_request = always(Answer(472, body))
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="disaster"):

@@ -13,10 +13,10 @@ from rotator.vault import (
 )
 from testkit.openbao import TlsOpenBao
 from testkit.proxy import FaultProxy
-from tests.vault.place import CANARY, NUMBERS, Place, assert_silent, paths, secure
+from tests.vault.kv_mount import CANARY, NUMBERS, KvMount, assert_silent, paths, secure
 
 
-def test_denied_write_names_the_missing_stanza(place: Place) -> None:
+def test_denied_write_names_the_missing_stanza(place: KvMount) -> None:
     token = place.limited(f'path "{place.mount}/data/apps/*" {{ capabilities = ["read"] }}')
     vault = place.vault(auth={"token": token})
     vault.read("apps/shop")
@@ -26,14 +26,14 @@ def test_denied_write_names_the_missing_stanza(place: Place) -> None:
     assert_silent(caught.value, CANARY, token)
 
 
-def test_denied_read_names_the_missing_stanza(place: Place) -> None:
+def test_denied_read_names_the_missing_stanza(place: KvMount) -> None:
     token = place.limited(f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
     with pytest.raises(VaultDenied) as caught:
         place.vault(auth={"token": token}).read("apps/shop")
     assert f'path "{place.mount}/data/apps/shop" {{ capabilities = ["read"] }}' in str(caught.value)
 
 
-def test_capabilities_of_many_paths_take_one_request(place: Place, proxy: FaultProxy) -> None:
+def test_capabilities_of_many_paths_take_one_request(place: KvMount, proxy: FaultProxy) -> None:
     token = place.limited(f'path "{place.mount}/data/a" {{ capabilities = ["create", "read"] }}')
     vault = place.vault(address=proxy.address, auth={"token": token})
     a, b = vault.data_path("a"), vault.metadata_path("b")
@@ -43,7 +43,7 @@ def test_capabilities_of_many_paths_take_one_request(place: Place, proxy: FaultP
     assert place.vault().capabilities([a]) == {a: frozenset({"root"})}
 
 
-def test_check_mount_accepts_kv_2_with_limited_tokens(place: Place) -> None:
+def test_check_mount_accepts_kv_2_with_limited_tokens(place: KvMount) -> None:
     place.vault().check_mount()
     place.vault(
         auth={"token": place.limited(f'path "{place.mount}/data/a" {{ capabilities = ["read"] }}')}
@@ -51,7 +51,7 @@ def test_check_mount_accepts_kv_2_with_limited_tokens(place: Place) -> None:
 
 
 @pytest.mark.parametrize("root", [True, False], ids=["root", "limited"])
-def test_check_mount_names_a_missing_mount(place: Place, root: bool) -> None:
+def test_check_mount_names_a_missing_mount(place: KvMount, root: bool) -> None:
     auth = {"token": place.bao.root_token if root else place.limited('path "x/*" { capabilities = ["read"] }')}
     vault = place.vault(mount="nowhere", auth=auth)
     with pytest.raises(WrongMount, match='no mount "nowhere"') as caught:
@@ -59,7 +59,7 @@ def test_check_mount_names_a_missing_mount(place: Place, root: bool) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_missing_mount_is_not_a_missing_document(place: Place) -> None:
+def test_missing_mount_is_not_a_missing_document(place: KvMount) -> None:
     vault = place.vault(mount="nowhere")
     with pytest.raises(WrongMount, match="no handler for route"):
         vault.read("apps/shop")
@@ -67,7 +67,7 @@ def test_missing_mount_is_not_a_missing_document(place: Place) -> None:
         vault.write("apps/shop", {}, cas=0)
 
 
-def test_check_mount_names_another_kind_of_mount(place: Place) -> None:
+def test_check_mount_names_another_kind_of_mount(place: KvMount) -> None:
     mount = f"one{next(NUMBERS)}"
     place.admin("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
     with pytest.raises(WrongMount, match="KV version 1"):
@@ -78,12 +78,12 @@ def test_check_mount_names_another_kind_of_mount(place: Place) -> None:
         place.vault(mount=f"{place.mount}/below").check_mount()
 
 
-def test_check_mount_names_a_refused_token(place: Place) -> None:
+def test_check_mount_names_a_refused_token(place: KvMount) -> None:
     with pytest.raises(VaultDenied, match="token"):
         place.vault(auth={"token": "s.nosuchtoken0001"}).check_mount()
 
 
-def test_namespace_contains_its_own_documents(place: Place) -> None:
+def test_namespace_contains_its_own_documents(place: KvMount) -> None:
     namespace = f"team{next(NUMBERS)}"
     place.admin("POST", f"sys/namespaces/{namespace}", {})
     place.admin("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, namespace=namespace)
@@ -96,7 +96,7 @@ def test_namespace_contains_its_own_documents(place: Place) -> None:
     assert not inside.health().sealed, "health is the server's, whatever the namespace"
 
 
-def test_missing_namespace_is_not_a_missing_document(place: Place) -> None:
+def test_missing_namespace_is_not_a_missing_document(place: KvMount) -> None:
     with pytest.raises(VaultError) as caught:
         place.vault(namespace="nobody").read("apps/shop")
     assert isinstance(caught.value, (WrongMount, VaultDenied))
@@ -118,6 +118,6 @@ def test_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
     assert vault.write("apps/sealed", {"n": 1}, cas=0) == 1
 
 
-def test_health_contains_version_and_state(place: Place) -> None:
+def test_health_contains_version_and_state(place: KvMount) -> None:
     health = place.vault().health()
     assert (health.version, health.sealed, health.standby) == (place.bao.version, False, False)

@@ -19,7 +19,7 @@ from testkit.cluster import Cluster
 from testkit.openbao import Admin
 from testkit.proxy import DROP_AFTER, FORWARD, Action, Answer, Call, FaultProxy
 from tests.daemon.test_daemon import metric, open_accounts
-from tests.vault.place import Place
+from tests.vault.kv_mount import KvMount
 
 NAMES = [f"n{number}" for number in range(12)]
 
@@ -146,7 +146,7 @@ def test_throttle_refuses_at_once_to_wait_too_long() -> None:
 
 
 @contextmanager
-def behind(place: Place, on_request: Any) -> Iterator[tuple[Vault, FaultProxy]]:
+def behind(place: KvMount, on_request: Any) -> Iterator[tuple[Vault, FaultProxy]]:
     with FaultProxy(place.bao.address, on_request).running() as server:
         yield place.vault(address=server.address, timeout="1s"), server
 
@@ -155,7 +155,7 @@ def is_data(call: Call) -> bool:
     return "/data/" in call.path
 
 
-def test_session_slows_down_to_the_quota(place: Place) -> None:
+def test_session_slows_down_to_the_quota(place: KvMount) -> None:
     """Reads and writes of many threads, at a rate that they exceed by far without waiting."""
     vault = place.vault()
     with quota(place.admin, place.mount, 20), ThreadPoolExecutor(16) as pool, capture_logs() as logs:
@@ -168,7 +168,7 @@ def test_session_slows_down_to_the_quota(place: Place) -> None:
 
 
 @pytest.mark.parametrize("retry_after", [None, "0", "1"])
-def test_limited_write_is_applied_once(place: Place, retry_after: str | None) -> None:
+def test_limited_write_is_applied_once(place: KvMount, retry_after: str | None) -> None:
     limited: list[Call] = []
 
     def refuse(call: Call) -> Action | Answer:
@@ -185,7 +185,7 @@ def test_limited_write_is_applied_once(place: Place, retry_after: str | None) ->
     assert vault.read("once").version == 1
 
 
-def test_limit_that_is_too_long_names_the_setting(place: Place) -> None:
+def test_limit_that_is_too_long_names_the_setting(place: KvMount) -> None:
     with behind(place, lambda call: refusal("3600") if is_data(call) else FORWARD) as (vault, server):
         began = time.monotonic()
         for operation in (lambda: vault.read("x"), lambda: vault.write("x", {"n": 1}, cas=0)):
@@ -197,7 +197,7 @@ def test_limit_that_is_too_long_names_the_setting(place: Place) -> None:
     assert len([call for call in server.calls if is_data(call)]) == 1, "nothing is sent while Vault asks not to"
 
 
-def test_rate_limit_is_no_outage(place: Place) -> None:
+def test_rate_limit_is_no_outage(place: KvMount) -> None:
     """Not for the daemon's look at Vault, whatever is limited, and not for the circuit breaker."""
     with behind(place, lambda call: refusal("3600")) as (vault, _):
         vault.keep_alive()
@@ -205,7 +205,7 @@ def test_rate_limit_is_no_outage(place: Place) -> None:
     assert shared_cause(outcome) is None
 
 
-def test_limited_login_is_no_refused_login(place: Place) -> None:
+def test_limited_login_is_no_refused_login(place: KvMount) -> None:
     auth = place.approle()
     with FaultProxy(place.bao.address, lambda call: refusal("3600")).running() as server:
         vault = place.vault(address=server.address, auth=auth)
@@ -213,7 +213,7 @@ def test_limited_login_is_no_refused_login(place: Place) -> None:
             vault.read("x")
 
 
-def test_health_of_a_standby_is_no_limit(place: Place) -> None:
+def test_health_of_a_standby_is_no_limit(place: KvMount) -> None:
     standby = {"sealed": False, "standby": True, "version": "2.7.2", "initialized": True}
     answer = Answer(429, json.dumps(standby).encode(), (("Content-Type", "application/json"),))
     with behind(place, lambda call: answer if "health" in call.path else FORWARD) as (vault, server):
@@ -224,7 +224,7 @@ def test_health_of_a_standby_is_no_limit(place: Place) -> None:
     assert not [line for line in logs if line["event"] == "vault.rate_limited"]
 
 
-def test_lost_write_stays_uncertain_when_rate_limited(place: Place) -> None:
+def test_lost_write_stays_uncertain_when_rate_limited(place: KvMount) -> None:
     posts: list[Call] = []
 
     def lose_then_limit(call: Call) -> Action | Answer:
@@ -239,7 +239,7 @@ def test_lost_write_stays_uncertain_when_rate_limited(place: Place) -> None:
         vault.write("lost", {"n": 1}, cas=0)
 
 
-def test_threads_wait_for_a_throttled_login(place: Place) -> None:
+def test_threads_wait_for_a_throttled_login(place: KvMount) -> None:
     auth = place.approle()
     logins: list[Call] = []
 

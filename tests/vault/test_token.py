@@ -13,15 +13,15 @@ from rotator.vault import (
     VaultDenied,
 )
 from testkit.proxy import DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Clock, Place, assert_silent, paths
+from tests.vault.kv_mount import Clock, KvMount, assert_silent, paths
 
 
-def test_session_sends_nothing_before_the_first_request(place: Place, proxy: FaultProxy) -> None:
+def test_session_sends_nothing_before_the_first_request(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     assert (paths(proxy), vault.token_expiry()) == ([], None)
 
 
-def test_token_outlives_its_first_life_when_renewable(place: Place) -> None:
+def test_token_outlives_its_first_life_when_renewable(place: KvMount) -> None:
     """The session's clock is ahead of Vault's, so that it renews long before a slow process misses the end."""
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="5s", renewable=True)
@@ -33,7 +33,7 @@ def test_token_outlives_its_first_life_when_renewable(place: Place) -> None:
         time.sleep(0.2)
 
 
-def test_token_is_renewed_at_two_thirds_of_life(place: Place, proxy: FaultProxy) -> None:
+def test_token_is_renewed_at_two_thirds_of_life(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     auth = place.approle(token_ttl="60s", token_max_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth, clock=clock)
@@ -48,7 +48,7 @@ def test_token_is_renewed_at_two_thirds_of_life(place: Place, proxy: FaultProxy)
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_token_near_its_longest_life_is_replaced(place: Place, proxy: FaultProxy) -> None:
+def test_token_near_its_longest_life_is_replaced(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     auth = place.approle(token_ttl="60s", token_max_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth, clock=clock)
@@ -67,7 +67,7 @@ def test_token_near_its_longest_life_is_replaced(place: Place, proxy: FaultProxy
     assert [path.rsplit("/", 1)[1] for path in paths(proxy)[-3:]] == ["renew-self", "login", "shop"]
 
 
-def test_token_is_replaced_when_it_is_not_renewable(place: Place, proxy: FaultProxy) -> None:
+def test_token_is_replaced_when_it_is_not_renewable(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s", token_type="batch"), clock=clock)
     vault.read("apps/shop")
@@ -76,7 +76,7 @@ def test_token_is_replaced_when_it_is_not_renewable(place: Place, proxy: FaultPr
     assert [path.rsplit("/", 1)[1] for path in paths(proxy)] == ["login", "shop", "login", "shop"]
 
 
-def test_token_stays_in_use_when_renewal_is_lost(place: Place, proxy: FaultProxy) -> None:
+def test_token_stays_in_use_when_renewal_is_lost(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s"), clock=clock)
     vault.read("apps/shop")
@@ -93,7 +93,7 @@ def test_token_stays_in_use_when_renewal_is_lost(place: Place, proxy: FaultProxy
     assert vault.token_expiry() == clock.now + timedelta(seconds=60)
 
 
-def test_given_token_is_used_until_it_ends(place: Place) -> None:
+def test_given_token_is_used_until_it_ends(place: KvMount) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=False)
     vault = place.vault(auth={"token": token}, clock=clock)
@@ -109,7 +109,7 @@ def test_given_token_is_used_until_it_ends(place: Place) -> None:
     assert_silent(caught.value, token)
 
 
-def test_token_that_ended_early_is_replaced(place: Place, proxy: FaultProxy) -> None:
+def test_token_that_ended_early_is_replaced(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="4s", token_type="batch"), clock=Clock())
     vault.read("apps/shop")
     time.sleep(4.3)
@@ -118,7 +118,7 @@ def test_token_that_ended_early_is_replaced(place: Place, proxy: FaultProxy) -> 
     assert names == ["login", "shop", "shop", "lookup-self", "login", "shop"]
 
 
-def test_threads_log_in_once_after_a_revocation(place: Place, proxy: FaultProxy) -> None:
+def test_threads_log_in_once_after_a_revocation(place: KvMount, proxy: FaultProxy) -> None:
     auth = place.approle(token_ttl="1h")
     vault = place.vault(address=proxy.address, auth=auth)
     vault.read("apps/shop")
@@ -132,7 +132,7 @@ def test_threads_log_in_once_after_a_revocation(place: Place, proxy: FaultProxy)
     assert None not in sent, "no request went out without a token"
 
 
-def test_token_without_the_default_policy_works(place: Place) -> None:
+def test_token_without_the_default_policy_works(place: KvMount) -> None:
     token = place.admin.token(place.everything(), no_default_policy=True)
     vault = place.vault(auth={"token": token})
     assert vault.write("apps/shop", {"n": 1}, cas=0) == 1
@@ -143,14 +143,14 @@ def test_token_without_the_default_policy_works(place: Place) -> None:
         place.vault(auth={"token": limited}).read("apps/shop")
 
 
-def test_token_that_does_not_exist_is_refused(place: Place) -> None:
+def test_token_that_does_not_exist_is_refused(place: KvMount) -> None:
     token = SecretStr(f"s.{'nosuchtoken' * 2}")
     with pytest.raises(VaultDenied, match="refuses rotator's token") as caught:
         place.vault(auth={"token": token}).read("apps/shop")
     assert_silent(caught.value, token)
 
 
-def test_denied_requests_do_not_repeat_the_login(place: Place, proxy: FaultProxy) -> None:
+def test_denied_requests_do_not_repeat_the_login(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, mount="elsewhere", auth=place.approle(token_ttl="1h"), clock=clock)
     for _ in range(3):

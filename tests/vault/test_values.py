@@ -8,13 +8,13 @@ import stamina
 
 from rotator.vault import VaultDenied, VaultError, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Clock, Place
+from tests.vault.kv_mount import Clock, KvMount
 
 NO_NUMBERS = [b"1e400", b"-1e400", b"NaN", b"1.5", b"true", b"null", b'"1"', b"[]", b"123456789012345678901234567890"]
 
 
 @pytest.fixture
-def proxy(place: Place) -> Iterator[FaultProxy]:
+def proxy(place: KvMount) -> Iterator[FaultProxy]:
     with FaultProxy(place.bao.address).running() as running:
         yield running
 
@@ -33,7 +33,7 @@ def replacing(path: str, name: bytes, value: bytes) -> Callable[[Call, Answer], 
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, b"0", b"-1"])
-def test_version_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_version_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=proxy.address)
     vault.keep_alive()
@@ -45,7 +45,7 @@ def test_version_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> No
 
 
 @pytest.mark.parametrize("value", [b'"soon"', b'"2026-01-01T00:00:00"', b"1", b'""', b'"9999999-01-01T00:00:00Z"'])
-def test_time_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_time_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=proxy.address)
     proxy.on_response = replacing("/data/", b"created_time", value)
@@ -54,7 +54,7 @@ def test_time_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_of_a_given_token_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_life_of_a_given_token_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     vault = place.vault(address=proxy.address)
     proxy.on_response = replacing("lookup-self", b"ttl", value)
     with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
@@ -62,7 +62,7 @@ def test_life_of_a_given_token_is_checked(place: Place, proxy: FaultProxy, value
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_of_a_login_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_life_of_a_login_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle())
     proxy.on_response = replacing("/login", b"lease_duration", value)
     with pytest.raises(VaultDenied, match=r"login at .*no usable token"):
@@ -70,7 +70,7 @@ def test_life_of_a_login_is_checked(place: Place, proxy: FaultProxy, value: byte
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_life_after_a_renewal_is_checked(place: Place, proxy: FaultProxy, value: bytes) -> None:
+def test_life_after_a_renewal_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), ttl="60s", renewable=True)
     vault = place.vault(address=proxy.address, auth={"token": token}, clock=clock)
@@ -81,7 +81,7 @@ def test_life_after_a_renewal_is_checked(place: Place, proxy: FaultProxy, value:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"data":[]}', b'{"data":{"data":{},"metadata":[]}}', b"1", b"\xff"])
-def test_document_of_another_shape_is_unreadable(place: Place, proxy: FaultProxy, body: bytes) -> None:
+def test_document_of_another_shape_is_unreadable(place: KvMount, proxy: FaultProxy, body: bytes) -> None:
     vault = place.vault(address=proxy.address)
     vault.keep_alive()
     proxy.on_request = lambda call: Answer(200, body)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
 from pydantic import SecretStr
@@ -19,6 +20,8 @@ from rotator.rotation import Operator, Outcome, Result, Rotation, creation, stat
 from rotator.vault import Document
 from testkit.model import START, ModelVault
 from tools.explore.states import TICK, Request
+
+T = TypeVar("T")
 
 
 class Suspended(BaseException):
@@ -55,9 +58,26 @@ class Run(Rotation):
             self._adopting = False
         return None
 
+    def snapshot(self) -> Self:
+        """Return a copy that continues on its own."""
+        return _copied(self, {})
+
     def run(self) -> Outcome:
         """Do whatever there is to do; for an adoption that comes later, step by step."""
         return Outcome(self.account.name, Result.OK) if self._adopting else super().run()
+
+
+def _copied(part: T, copies: dict[int, Any]) -> T:
+    """Copy a run with its parts and their collections; the parts share only what is immutable."""
+    if isinstance(part, (dict, set)):
+        return copy(part)
+    if not isinstance(part, Run) and not type(part).__module__.startswith("rotator.rotation."):
+        return part
+    if id(part) not in copies:
+        copies[id(part)] = copied = copy(part)
+        vars(copied).update({name: _copied(value, copies) for name, value in vars(copied).items()})
+    found: T = copies[id(part)]
+    return found
 
 
 class Versions(ModelVault):

@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 
 
-class JobQueue:
+class Scheduler:
     """Reports each account when its job is due. It starts paused: jobs wait until Vault is available.
 
     Args:

@@ -15,12 +15,11 @@ from rotator.fleet import Shard
 from rotator.monitoring import AccountStatus, describe
 
 
-class Records:
+class RecordStore:
     """The records by account name, in the order of the configuration. Used by the registry's thread only.
 
     Args:
         shard: Which part of the fleet belongs to this process; None: all of it.
-        balances: The balances, which are shown with the accounts.
     """
 
     def __init__(self, shard: Shard | None, balances: BalanceMonitor) -> None:
@@ -72,8 +71,6 @@ class Records:
         """Follow the settings that are in force from now on.
 
         Args:
-            settings: The settings.
-            now: The time.
             moved: Whether all documents are at another place now.
 
         Returns:

@@ -3,25 +3,25 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.daemon.work_queue import WorkQueue
+from rotator.daemon.account_queue import AccountQueue
 
 
 def test_take_follows_the_order_of_adding() -> None:
-    queue = WorkQueue(3)
+    queue = AccountQueue(3)
     for name in "bca":
         queue.add(name)
     assert [queue.take() for _ in range(4)] == ["b", "c", "a", None]
 
 
 def test_add_queues_an_account_once() -> None:
-    queue = WorkQueue(3)
+    queue = AccountQueue(3)
     queue.add("a")
     queue.add("a")
     assert [queue.take(), queue.take()] == ["a", None]
 
 
 def test_take_waits_for_a_free_worker() -> None:
-    queue = WorkQueue(1)
+    queue = AccountQueue(1)
     queue.add("a")
     queue.add("b")
     assert [queue.take(), queue.take()] == ["a", None]
@@ -30,7 +30,7 @@ def test_take_waits_for_a_free_worker() -> None:
 
 
 def test_worker_is_wanted_while_accounts_wait() -> None:
-    queue = WorkQueue(1)
+    queue = AccountQueue(1)
     wanted = [queue.is_worker_wanted]
     for step in (lambda: queue.add("a"), queue.take, lambda: queue.add("b"), lambda: queue.done("a"), queue.take):
         step()
@@ -39,7 +39,7 @@ def test_worker_is_wanted_while_accounts_wait() -> None:
 
 
 def test_account_added_during_work_runs_once_more_afterwards() -> None:
-    queue = WorkQueue(2)
+    queue = AccountQueue(2)
     queue.add("a")
     assert queue.take() == "a"
     queue.add("a")
@@ -52,7 +52,7 @@ def test_account_added_during_work_runs_once_more_afterwards() -> None:
 
 
 def test_discard_keeps_work_in_progress() -> None:
-    queue = WorkQueue(2)
+    queue = AccountQueue(2)
     for name in "ab":
         queue.add(name)
     assert queue.take() == "a"
@@ -66,7 +66,7 @@ def test_discard_keeps_work_in_progress() -> None:
 
 @given(st.integers(1, 3), st.lists(st.tuples(st.sampled_from(["add", "take", "done"]), st.sampled_from("abcd"))))
 def test_queue_loses_no_account_and_repeats_none(workers: int, steps: list[tuple[str, str]]) -> None:
-    queue = WorkQueue(workers)
+    queue = AccountQueue(workers)
     running: set[str] = set()
     wanted: set[str] = set()
     for step, name in steps:

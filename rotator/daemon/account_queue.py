@@ -1,7 +1,7 @@
 """Which accounts wait for a worker and which are being worked on."""
 
 
-class WorkQueue:
+class AccountQueue:
     """Accounts in the order in which they were added. None is worked on twice at once.
 
     An account that is added while it is being worked on is queued once more afterwards.

@@ -1,4 +1,4 @@
-"""A KV mount of a test's own, and what the tests of Vault say about requests and errors."""
+"""A KV mount for one test, clocks, and assertions about requests and errors."""
 
 import time
 import traceback
@@ -51,7 +51,7 @@ class Stopwatch:
 
 
 @dataclass
-class Place:
+class KvMount:
     """A KV v2 mount of a test's own, and sessions that work there."""
 
     bao: OpenBao

@@ -1,4 +1,4 @@
-"""A server or a cache that returns the past is neither believed nor taken for a conflict."""
+"""Stale reads of a server or a cache: rotator neither accepts them nor takes them for a conflict."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from rotator.vault import CasConflict, Vault, VaultUnreachable
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.place import Place, Stopwatch, documents
+from tests.vault.kv_mount import KvMount, Stopwatch, documents
 
 PAST = r"returns an older version of apps/shop .* no cache is in front of"
 
@@ -16,7 +16,7 @@ PAST = r"returns an older version of apps/shop .* no cache is in front of"
 class Cache:
     """Answers each read of the newest version as it did when it was told to remember."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: KvMount) -> None:
         self.place = place
         self.remembered: Answer | None = None
         self.recording = self.active = False
@@ -41,17 +41,17 @@ class Cache:
 
 
 @pytest.fixture
-def cache(place: Place) -> Cache:
+def cache(place: KvMount) -> Cache:
     return Cache(place)
 
 
 @pytest.fixture
-def proxy(place: Place, cache: Cache) -> Iterator[FaultProxy]:
+def proxy(place: KvMount, cache: Cache) -> Iterator[FaultProxy]:
     with FaultProxy(place.bao.address, cache.answer, cache.record).running() as running:
         yield running
 
 
-def test_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_read_older_than_a_write_is_refused(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     cache.remember(vault)
@@ -63,7 +63,7 @@ def test_read_older_than_a_write_is_refused(place: Place, cache: Cache, proxy: F
     assert vault.read("apps/shop").version == 2
 
 
-def test_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_read_that_lags_for_a_moment_is_repeated(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     cache.remember(vault)
@@ -74,7 +74,9 @@ def test_read_that_lags_for_a_moment_is_repeated(place: Place, cache: Cache, pro
 
 
 @pytest.mark.parametrize("known", [1, 3])
-def test_old_version_after_a_conflict_is_no_conflict(place: Place, cache: Cache, proxy: FaultProxy, known: int) -> None:
+def test_old_version_after_a_conflict_is_no_conflict(
+    place: KvMount, cache: Cache, proxy: FaultProxy, known: int
+) -> None:
     """Another writer was first, but what is read is the version before, or one long before."""
     other, vault = place.vault(), place.vault(address=proxy.address)
     for n in range(known):
@@ -88,7 +90,7 @@ def test_old_version_after_a_conflict_is_no_conflict(place: Place, cache: Cache,
     assert other.read("apps/shop").data == {"n": 3}
 
 
-def test_document_deleted_and_written_again_is_a_conflict(place: Place) -> None:
+def test_document_deleted_and_written_again_is_a_conflict(place: KvMount) -> None:
     """Its number is lower, too, but it is newer."""
     vault = place.vault()
     for n in range(3):
@@ -100,7 +102,7 @@ def test_document_deleted_and_written_again_is_a_conflict(place: Place) -> None:
     assert vault.read("apps/shop").version == 1
 
 
-def test_deleted_document_is_a_conflict(place: Place) -> None:
+def test_deleted_document_is_a_conflict(place: KvMount) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("DELETE", vault.metadata_path("apps/shop"))
@@ -108,7 +110,7 @@ def test_deleted_document_is_a_conflict(place: Place) -> None:
         vault.write("apps/shop", {"n": 2}, cas=1)
 
 
-def test_restored_snapshot_is_read_after_five_minutes(place: Place, cache: Cache, proxy: FaultProxy) -> None:
+def test_restored_snapshot_is_read_after_five_minutes(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
     stopwatch = Stopwatch()
     vault = place.vault(address=proxy.address, monotonic=stopwatch)
     vault.write("apps/shop", {"n": 1}, cas=0)
@@ -126,7 +128,7 @@ def answered(version: object) -> Answer:
 
 
 @pytest.mark.parametrize("version", [1, 2, 4, "3x", None])
-def test_answer_to_another_write_is_no_success(place: Place, proxy: FaultProxy, version: object) -> None:
+def test_answer_to_another_write_is_no_success(place: KvMount, proxy: FaultProxy, version: object) -> None:
     other, vault = place.vault(), place.vault(address=proxy.address)
     for n in range(2):
         other.write("apps/shop", {"n": n}, cas=n)

@@ -26,7 +26,7 @@ def new_secret() -> str:
 
 
 @dataclass
-class Shop:
+class ClusterAccount:
     """One account of a cluster.
 
     Attributes:
@@ -43,7 +43,7 @@ class Shop:
     path: str = "apps/main"
     name: str = "main"
 
-    def open(self, *, primary: str | None = None) -> "Shop":
+    def open(self, *, primary: str | None = None) -> "ClusterAccount":
         """Open the account at the provider, with its first value."""
         self.cluster.emulator.open_account(Account(self.api_key, SecretStr(self.first)), primary=primary)
         self.cluster.remember(self.first)
@@ -126,7 +126,7 @@ class Shop:
 
         eventually(certain, timeout=ENOUGH, what=lambda: self.journal)
 
-    def adopted(self) -> "Shop":
+    def adopted(self) -> "ClusterAccount":
         """Adopt the account with its first value and the id of that."""
         assert_ok(self.adopt(self.first, "--secret-id", self.id_of(self.first)))
         return self

@@ -1,4 +1,4 @@
-"""The bounded pool of threads that do the registry's work."""
+"""The bounded pool of threads that perform the tasks of the registry."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,22 +7,18 @@ from typing import assert_never
 import structlog
 
 from rotator.daemon.balance_monitor import read_balance, top_up
-from rotator.daemon.facts import Fact, WorkBroke
-from rotator.daemon.journal_loader import load_journal
-from rotator.daemon.reconciler import reconcile
+from rotator.daemon.facts import Fact, TaskBroke
+from rotator.daemon.reconciler import load_journal, reconcile
 from rotator.daemon.resync import resync
-from rotator.daemon.work import LoadJournal, ReadBalance, Resync, Run, TopUpBalance, Work
-from rotator.fleet import log_mistake
+from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, Run, Task, TopUpBalance
+from rotator.fleet import log_internal_error
 from rotator.monitoring import Metrics
 
 
-class Workers:
-    """Does work, and reports how it ended.
+class WorkerPool:
+    """Performs tasks, and reports how each ended.
 
     Args:
-        count: How many threads there are at most.
-        send: Gets the facts.
-        metrics: Counts internal errors.
         may_go_on: Whether a resync looks at one more account.
         worker_is_wanted: Whether an account waits because every worker is busy.
     """
@@ -42,35 +38,35 @@ class Workers:
         self._may_go_on = may_go_on
         self._worker_is_wanted = worker_is_wanted
 
-    def submit(self, work: Work) -> None:
-        """Have work done by a thread."""
-        self._pool.submit(self._do, work)
+    def submit(self, task: Task) -> None:
+        """Have a thread perform a task."""
+        self._pool.submit(self._do, task)
 
     def shut_down(self) -> None:
-        """Accept no more work. Threads end after the work that they are doing."""
+        """Accept no more tasks. Threads end after the task in progress."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _do(self, work: Work) -> None:
-        bound = {} if isinstance(work, Resync) else {"account": work.target.name}
+    def _do(self, task: Task) -> None:
+        bound = {} if isinstance(task, Resync) else {"account": task.target.name}
         with structlog.contextvars.bound_contextvars(**bound):
             try:
-                fact = self._done(work)
+                fact = self._done(task)
             except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
                 self._metrics.job_failed()
-                fact = WorkBroke(work, log_mistake(error))
+                fact = TaskBroke(task, log_internal_error(error))
         self._send(fact)
 
-    def _done(self, work: Work) -> Fact:
-        match work:
+    def _done(self, task: Task) -> Fact:
+        match task:
             case LoadJournal():
-                return load_journal(work)
+                return load_journal(task)
             case Run():
-                return reconcile(work, self._send, self._worker_is_wanted)
+                return reconcile(task, self._send, self._worker_is_wanted)
             case Resync():
-                return resync(work, self._send, may_go_on=self._may_go_on)
+                return resync(task, self._send, may_go_on=self._may_go_on)
             case ReadBalance():
-                return read_balance(work)
+                return read_balance(task)
             case TopUpBalance():
-                return top_up(work)
+                return top_up(task)
             case _:
-                assert_never(work)
+                assert_never(task)

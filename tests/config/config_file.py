@@ -1,4 +1,4 @@
-"""A folder with a configuration in it, and the parts of configurations."""
+"""A configuration file for one test, and the parts of configurations."""
 
 import re
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ GOOD = VAULT + A + B
 
 
 @dataclass
-class Desk:
-    """A folder with a configuration in it, and an environment that says nothing but VAULT_TOKEN."""
+class ConfigFile:
+    """A configuration file, and an environment that contains VAULT_TOKEN only."""
 
     file: Path
     monkeypatch: pytest.MonkeyPatch

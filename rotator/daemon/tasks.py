@@ -1,4 +1,4 @@
-"""The work that the registry hands to the workers."""
+"""The tasks that the registry hands to the workers."""
 
 import threading
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from rotator.fleet import Fleet, Request
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An account as it was configured when the work was handed out.
+    """An account as it was configured when the task was handed out.
 
     Attributes:
         account: The account's settings.
@@ -29,7 +29,7 @@ class Target:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """Which documents the work is about: equal for all configurations that keep them at one place."""
+        """Which documents the task is about: equal for all configurations that keep them at one place."""
         return (*place(self.fleet.settings.vault), self.account.api_key, self.account.path)
 
 
@@ -118,6 +118,6 @@ class TopUpBalance:
     rules: Rules
 
 
-AccountWork: TypeAlias = LoadJournal | Run
-BackgroundWork: TypeAlias = Resync | ReadBalance | TopUpBalance
-Work: TypeAlias = AccountWork | BackgroundWork
+AccountTask: TypeAlias = LoadJournal | Run
+BackgroundTask: TypeAlias = Resync | ReadBalance | TopUpBalance
+Task: TypeAlias = AccountTask | BackgroundTask

@@ -11,13 +11,13 @@ from rotator.daemon.facts import (
     JournalLoaded,
     JournalUnreadable,
     SettingsLoaded,
+    TaskBroke,
     Tick,
     VaultStateChanged,
-    WorkBroke,
 )
 from rotator.daemon.inbox import Inbox
-from rotator.daemon.work import LoadJournal, Target
-from rotator.daemon.workers import Workers
+from rotator.daemon.tasks import LoadJournal, Target
+from rotator.daemon.worker_pool import WorkerPool
 from rotator.emulator import Operation
 from rotator.vault import VaultSealed
 from testkit.cluster import Cluster
@@ -28,31 +28,31 @@ from tests.daemon.test_daemon import open_accounts
 MOST_THREADS = 8
 
 
-def workers(bench: Bench, facts: "SimpleQueue[Fact]") -> Workers:
-    return Workers(1, facts.put, bench.metrics, may_go_on=lambda: True, worker_is_wanted=lambda: False)
+def workers(bench: Bench, facts: "SimpleQueue[Fact]") -> WorkerPool:
+    return WorkerPool(1, facts.put, bench.metrics, may_go_on=lambda: True, worker_is_wanted=lambda: False)
 
 
 def test_work_is_answered_by_a_fact(bench: Bench) -> None:
     bench.start("a", vault={"address": "http://127.0.0.1:1", "timeout": "1s"})
     facts: SimpleQueue[Fact] = SimpleQueue()
-    made, work = workers(bench, facts), LoadJournal(Target(bench.record("a").settings, bench.fleet))
-    made.submit(work)
+    made, task = workers(bench, facts), LoadJournal(Target(bench.record("a").settings, bench.fleet))
+    made.submit(task)
     fact = facts.get(timeout=20)
     made.shut_down()
     assert isinstance(fact, JournalUnreadable)
-    assert fact.work is work
+    assert fact.task is task
 
 
 def test_internal_error_of_work_is_answered_and_counted(bench: Bench) -> None:
     bench.start("a")
     facts: SimpleQueue[Fact] = SimpleQueue()
     made = workers(bench, facts)
-    work = LoadJournal(Target(bench.record("a").settings, None))  # type: ignore[arg-type]
-    made.submit(work)
+    task = LoadJournal(Target(bench.record("a").settings, None))  # type: ignore[arg-type]
+    made.submit(task)
     fact = facts.get(timeout=20)
     made.shut_down()
-    assert isinstance(fact, WorkBroke)
-    assert (fact.work, "journal_loader.py" in fact.place) == (work, True)
+    assert isinstance(fact, TaskBroke)
+    assert (fact.task, "reconciler.py" in fact.place) == (task, True)
     assert bench.count("rotator_internal_errors_total") == 1
 
 

@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from rotator.daemon.job_queue import JobQueue
+from rotator.daemon.scheduler import Scheduler
 
 FAR = datetime.now(UTC) + timedelta(days=1)
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -17,7 +17,7 @@ class Reported:
 
     def __init__(self) -> None:
         self._names: SimpleQueue[str] = SimpleQueue()
-        self.jobs = JobQueue(self._names.put)
+        self.jobs = Scheduler(self._names.put)
 
     def take(self) -> str:
         return self._names.get(timeout=20)
