@@ -177,7 +177,7 @@ def test_failure_and_deferral_name_a_command(state: State, policy: Policy) -> No
         return
     command = step.next_command
     assert command is not None
-    assert command.args[1] == "shop"
+    assert "shop" in command.args
     blanks = [argument for argument in command.args if argument.isupper()]
     assert all(blank in ("ID", "OTHER_ID") for blank in blanks)
 
