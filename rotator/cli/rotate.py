@@ -1,5 +1,7 @@
 """Commands that rotate: rotate-now, plan."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +22,7 @@ from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
+    from rotator.core.protocol import RequestKind
     from rotator.fleet import Fleet, Request
 
 rotate_app = typer.Typer(rich_markup_mode=None)
@@ -79,13 +82,14 @@ def rotate_now(
     from rotator.core.protocol import RequestKind
     from rotator.fleet import Request, Wanted
 
-    with open_fleet(ctx, config) as fleet:
+    kind = RequestKind.FORCE if force else None
+    if compromised:
+        kind = RequestKind.COMPROMISED
+    asked = None if due or cancel or dry_run else RequestKind.MANUAL
+    with _unrecorded(kind or asked), open_fleet(ctx, config) as fleet:
         accounts = fleet.select(names)
         part = None if names else shard_of(fleet.settings, shard)
         accounts = tuple(account for account in accounts if part is None or part.owns(account))
-        kind = RequestKind.FORCE if force else None
-        if compromised:
-            kind = RequestKind.COMPROMISED
         wanted = Wanted.DUE if due else Wanted.NOW
         request = Request(wanted, kind=kind, explicit=bool(names), max_wait=max_wait(fleet, wait))
         if dry_run:
@@ -97,8 +101,21 @@ def rotate_now(
             return
         with showing_progress(ctx, len(accounts), "rotating") as progress:
             outcomes = list(progress.counted(fleet.run(accounts, request)))
-        asked = kind or (None if due else RequestKind.MANUAL)
-        finish(ctx, fleet, outcomes, as_json=as_json, asked=asked)
+        finish(ctx, fleet, outcomes, as_json=as_json, asked=kind or asked)
+
+
+@contextmanager
+def _unrecorded(asked: "RequestKind | None") -> Iterator[None]:
+    """Say that a request is not recorded if Vault cannot be used at all."""
+    from rotator.vault import VaultError
+
+    try:
+        yield
+    except VaultError as error:
+        if asked is not None:
+            not_recorded = "The request is not recorded; run the command again when Vault works"
+            error.unchanged = ". ".join(part.rstrip(".") for part in (error.unchanged, not_recorded) if part)
+        raise
 
 
 @rotate_app.command(

@@ -226,7 +226,7 @@ class Registry:
     def _lose_vault(self, error: RotatorError) -> None:
         if str(error) == self._vault_error or self._runs.stopping:
             return
-        _log.error("vault.unavailable", error=str(error), now="no account is visited until it is back")
+        _log.error("vault.unavailable", error=str(error), now="no run begins until it is back")
         self._vault_trouble, self._vault_error = error.what, str(error)
         self._runs.vault_is_available = False
         self._jobs.pause()
