@@ -74,6 +74,7 @@ class AuditLog:
             raise ConfigError(
                 f"audit.file: {self.file} cannot be opened for writing: {describe_error(error)}",
                 unchanged="Nothing was written anywhere",
+                next_step="Make it writable, or name another file with ROTATOR_AUDIT__FILE",
             ) from None
         if foreign:
             raise ConfigError(
