@@ -159,7 +159,7 @@ def test_readme_leads_from_clone_to_a_rotating_account(tmp_path: Path, origin: P
         assert secret_id.stat().st_mode & 0o777 == 0o600
         assert secret_id.read_text() not in shown
         headers = {"X-Vault-Token": bao.root_token.get_secret_value()}
-        answer = httpx.get(f"{bao.address}/v1/secret/data/nexmo/main", headers=headers)
+        answer = httpx.get(f"{bao.address}/v1/secret/data/nexmo/main", headers=headers, timeout=PATIENCE)
         document = answer.json()["data"]["data"]
         assert document["api_secret"] != FIRST
         assert emulator.authenticates("abcd1234", SecretStr(document["api_secret"]))

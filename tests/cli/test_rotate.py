@@ -79,7 +79,7 @@ def test_sealed_vault_is_named(payments: Payments) -> None:
     with running_openbao() as other:
         payments.cluster.remember(other.root_token.get_secret_value())
         root = {"X-Vault-Token": other.root_token.get_secret_value()}
-        httpx.put(f"{other.address}/v1/sys/seal", headers=root).raise_for_status()
+        httpx.put(f"{other.address}/v1/sys/seal", headers=root, timeout=PATIENCE).raise_for_status()
         env = {"ROTATOR_VAULT__ADDRESS": other.address, "VAULT_TOKEN": other.root_token.get_secret_value()}
         finished = payments.cluster.run("rotate-now", "payments", env=env)
     assert finished.code == 1, finished

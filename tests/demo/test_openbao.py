@@ -11,7 +11,7 @@ import pytest
 from rotator.demo import OpenBao, free_port, running_openbao
 from rotator.demo import openbao as launcher
 from rotator.errors import RotatorError
-from testkit.cluster import eventually
+from testkit.cluster import PATIENCE, eventually
 
 
 def test_root_token_is_in_no_process_arguments(bao: OpenBao) -> None:
@@ -36,7 +36,7 @@ def test_launcher_retries_when_a_port_is_taken(monkeypatch: pytest.MonkeyPatch) 
         with running_openbao() as server:
             assert str(taken.getsockname()[1]) not in server.address
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{server.address}/v1/sys/health", trust_env=False)
+        httpx.get(f"{server.address}/v1/sys/health", trust_env=False, timeout=PATIENCE)
 
 
 def test_launched_server_ends_with_its_killed_parent() -> None:
@@ -47,7 +47,7 @@ def test_launched_server_ends_with_its_killed_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     address = parent.stdout.readline().strip()
-    assert httpx.get(f"{address}/v1/sys/health", trust_env=False).status_code == 200
+    assert httpx.get(f"{address}/v1/sys/health", trust_env=False, timeout=PATIENCE).status_code == 200
     parent.kill()
     parent.communicate()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testkit.cluster import eventually
+from testkit.cluster import PATIENCE, eventually
 from testkit.monitoring import MONITORING, SCRAPING, Rule, rules
 from tests.monitoring.test_metrics import free_port
 
@@ -102,12 +102,15 @@ def test_real_alertmanager_routes_and_inhibits(tmp_path: Path) -> None:
 
 def is_ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/-/ready", trust_env=False).status_code == httpx.codes.OK
+        return (
+            httpx.get(f"http://127.0.0.1:{port}/-/ready", trust_env=False, timeout=PATIENCE).status_code
+            == httpx.codes.OK
+        )
     except httpx.TransportError:
         return False
 
 
 def post(port: int, name: str, severity: str, **labels: str) -> None:
     alert = {"labels": {"alertname": name, "severity": severity, "job": "rotator"} | labels}
-    answer = httpx.post(f"http://127.0.0.1:{port}/api/v2/alerts", json=[alert], trust_env=False)
+    answer = httpx.post(f"http://127.0.0.1:{port}/api/v2/alerts", json=[alert], trust_env=False, timeout=PATIENCE)
     assert answer.status_code == httpx.codes.OK, answer.text

@@ -179,7 +179,7 @@ def answers(port: int, api_key: str, secret: str) -> bool:
     """Whether the provider takes this secret."""
     try:
         url = f"http://127.0.0.1:{port}/accounts/{api_key}/secrets"
-        return httpx.get(url, auth=(api_key, secret), trust_env=False).is_success
+        return httpx.get(url, auth=(api_key, secret), trust_env=False, timeout=PATIENCE).is_success
     except httpx.TransportError:
         return False
 

@@ -132,7 +132,7 @@ class Playground:
             input=self.cluster.bao.root_token.get_secret_value(),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=5 * PATIENCE,  # it can install rotator
             check=False,
         )
         return done.returncode, f"{text}\n{done.stdout}\n{done.stderr}"
@@ -245,7 +245,7 @@ def with_refused_secret(playground: Playground) -> None:
     added = generate(Recipe()).get_secret_value()
     emulator.add_secret(api_key, SecretStr(added))
     url = f"{playground.cluster.api_url}/accounts/{api_key}/secrets/{published}"
-    httpx.delete(url, auth=(api_key, added)).raise_for_status()
+    httpx.delete(url, auth=(api_key, added), timeout=PATIENCE).raise_for_status()
 
 
 def with_rotated_audit_log(playground: Playground) -> None:

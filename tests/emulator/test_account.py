@@ -469,7 +469,9 @@ def test_command_passes_options_to_the_emulator() -> None:
             assert server.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
             assert found is not None
-            with httpx.Client(base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False) as client:
+            with httpx.Client(
+                base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False, timeout=PATIENCE
+            ) as client:
                 assert client.post(TOP_UP, data={"trx": "1"}).status_code == 200
                 assert client.get(BALANCE).json() == {"value": 3.75, "autoReload": True}
                 assert client.post(SETTINGS).json()["max-calls-per-second"] == 4

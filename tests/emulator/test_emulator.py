@@ -291,7 +291,7 @@ def test_invalid_value_is_named_when_account_is_full() -> None:
 def test_undocumented_form_of_credentials_is_refused(headers: list[tuple[str, str]]) -> None:
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     with world() as w:
-        response = httpx.get(f"{w.url}{PATH}", headers=encoded, verify=NO_TRUST, trust_env=False)
+        response = httpx.get(f"{w.url}{PATH}", headers=encoded, verify=NO_TRUST, trust_env=False, timeout=PATIENCE)
         body = problem(response, 401, "Unauthorized")
         assert "format" in body["detail"]
         assert response.headers["www-authenticate"] == "Basic"
@@ -548,7 +548,12 @@ def test_control_token_beyond_ascii_is_accepted_in_utf_8(token: str) -> None:
     with world(control_token=SecretStr(token)) as w:
         for sent, status in ((token, 204), (token[:-1], 401)):
             headers = [(b"Authorization", b"Bearer " + sent.encode())]
-            assert httpx.delete(f"{w.url}/_emulator/faults", headers=headers, trust_env=False).status_code == status
+            assert (
+                httpx.delete(
+                    f"{w.url}/_emulator/faults", headers=headers, trust_env=False, timeout=PATIENCE
+                ).status_code
+                == status
+            )
 
 
 def test_emulator_without_control_token_refuses_every_change() -> None:
@@ -760,7 +765,7 @@ def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
         assert w.url.startswith("https://127.0.0.1:")
         assert w.client.get(PATH).status_code == 200
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-            httpx.get(w.url, verify=NO_TRUST, trust_env=False)
+            httpx.get(w.url, verify=NO_TRUST, trust_env=False, timeout=PATIENCE)
 
 
 def test_start_errors_are_raised_to_the_caller(tmp_path: Path) -> None:
@@ -787,11 +792,11 @@ def test_server_restarts_at_once_during_requests(caplog: pytest.LogCaptureFixtur
         with pytest.raises(httpx.RemoteProtocolError):
             answer.result()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, verify=NO_TRUST, trust_env=False)
+        httpx.get(url, verify=NO_TRUST, trust_env=False, timeout=PATIENCE)
     assert [record.message for record in caplog.records if record.name == "uvicorn.error"] == []
     with running(emulator, port=int(url.rpartition(":")[2])) as again:
         assert again == url
-        assert httpx.get(url, verify=NO_TRUST, trust_env=False).status_code == 404
+        assert httpx.get(url, verify=NO_TRUST, trust_env=False, timeout=PATIENCE).status_code == 404
 
 
 def test_hundred_starts_and_stops_are_quick() -> None:
@@ -837,7 +842,7 @@ def test_serve_announces_its_url_until_interrupted() -> None:
     try:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
-        response = httpx.get(url + PATH, auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False)
+        response = httpx.get(url + PATH, auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False, timeout=PATIENCE)
         assert response.status_code == 200
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)

@@ -13,6 +13,7 @@ import pytest
 
 from rotator.emulator import Profile
 from rotator.emulator.revisions import Revision
+from testkit.cluster import PATIENCE
 from tests.emulator.test_account import BALANCE, LOGIN, MO, RICH, SETTINGS, TOP_UP, ask
 from tests.emulator.test_emulator import CONTROL_TOKEN, KEY, NEW, NO_TRUST, PATH, SECRET, world
 
@@ -142,7 +143,9 @@ def test_command_serves_a_revision_and_a_limit() -> None:
             assert server.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
             assert found is not None
-            with httpx.Client(base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False) as client:
+            with httpx.Client(
+                base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False, timeout=PATIENCE
+            ) as client:
                 assert [client.get(BALANCE).headers["x-ratelimit-remaining"] for _ in range(2)] == ["1", "0"]
                 refused = client.get(BALANCE)
                 document(refused, 429)
@@ -172,7 +175,9 @@ def test_command_takes_or_prints_the_control_token(
                 token = server.stdout.readline().rsplit(" ", 1)[1].strip()
             for sent, status in [("Wrong12345", 401), (token, 204)]:
                 headers = {"Authorization": f"Bearer {sent}"}
-                changed = httpx.delete(f"{url}/_emulator/faults", headers=headers, verify=NO_TRUST, trust_env=False)
+                changed = httpx.delete(
+                    f"{url}/_emulator/faults", headers=headers, verify=NO_TRUST, trust_env=False, timeout=PATIENCE
+                )
                 assert changed.status_code == status
         finally:
             server.send_signal(signal.SIGINT)

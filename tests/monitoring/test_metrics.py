@@ -31,6 +31,7 @@ from rotator.monitoring import (
 from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
 from rotator.web import App, serving
+from testkit.cluster import PATIENCE
 from tests.monitoring.scraping import (
     HEALTHY,
     IN_GRACE,
@@ -237,7 +238,7 @@ def prometheus(target: str, folder: Path) -> Iterator[httpx.Client]:
     assert binary, "prometheus is needed: apt-get install prometheus"
     job = {"job_name": "rotator", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
     (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))  # JSON is YAML too
-    with httpx.Client() as probe, open(folder / "log", "w", encoding="utf-8") as log:
+    with httpx.Client(timeout=PATIENCE) as probe, open(folder / "log", "w", encoding="utf-8") as log:
         port = free_port()
         command = [
             binary,

@@ -22,6 +22,7 @@ from vonage_http_client.http_client import HttpClient, HttpClientOptions
 from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
 from rotator.provider import AccountApi, AutoReloadDisabled, Credentials, Refused
+from testkit.cluster import PATIENCE
 from tests.emulator.test_emulator import issue
 
 KEY, SECRET, NEW = "abcd1234", "Secret12345", "Another67890"
@@ -134,7 +135,10 @@ def test_form_sent_as_json_is_refused(authority: trustme.CA, tmp_path: Path) -> 
 def test_older_clients_authenticate_by_query_or_form(kind: str) -> None:
     login = f"api_key={KEY}&api_secret={SECRET}".encode()
     emulator = made(profile=Profile(auto_reload=True))
-    with running(emulator) as url, httpx.Client(base_url=url, headers={"Content-Type": kind}, trust_env=False) as raw:
+    with (
+        running(emulator) as url,
+        httpx.Client(base_url=url, headers={"Content-Type": kind}, trust_env=False, timeout=PATIENCE) as raw,
+    ):
         assert raw.get(f"/account/get-balance?{login.decode()}").json() == {"value": 10.0, "autoReload": True}
         assert raw.post(f"/account/top-up?{login.decode()}", content=b"trx=8ef2447e").status_code == 200
         assert raw.post("/account/top-up", content=login + b"&trx=8ef2447e").status_code == 200

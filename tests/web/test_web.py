@@ -84,7 +84,7 @@ def served(status: FleetStatus = CALM, listen: str = "127.0.0.1:0", limits: Limi
     made = Served(status)
     with (
         serving(app(made.tell), listen, limits) as made.address,
-        httpx.Client(base_url=f"http://{made.address}", trust_env=False) as made.client,
+        httpx.Client(base_url=f"http://{made.address}", trust_env=False, timeout=PATIENCE) as made.client,
     ):
         yield made
 
@@ -222,8 +222,11 @@ def test_answer_is_reused_for_its_period() -> None:
     with serving(App(counted, Metrics(), reuse=timedelta(hours=1)), "127.0.0.1:0") as address:
         for _ in range(5):
             for accept in ("*/*", "application/openmetrics-text"):
-                assert httpx.get(f"http://{address}/metrics", headers={"Accept": accept}).status_code == 200
-            assert httpx.get(f"http://{address}/api/status").status_code == 200
+                assert (
+                    httpx.get(f"http://{address}/metrics", headers={"Accept": accept}, timeout=PATIENCE).status_code
+                    == 200
+                )
+            assert httpx.get(f"http://{address}/api/status", timeout=PATIENCE).status_code == 200
     assert len(calls) == 3  # two formats, and the status
 
 
@@ -379,7 +382,7 @@ def test_unknown_hosts_are_refused_except_for_health(host: str, allowed: bool) -
     named = App(lambda: CALM, Metrics(), allowed_hosts=lambda: ["rotator.ops.svc", "*.shards.svc"])
     with (
         serving(named, "127.0.0.1:0") as address,
-        httpx.Client(base_url=f"http://{address}", trust_env=False) as client,
+        httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=PATIENCE) as client,
     ):
         for path in ("/", "/metrics", "/api/status", "/nowhere"):
             answer = client.get(path, headers={"Host": host})
@@ -543,7 +546,7 @@ def test_server_listens_on_and_reports_its_address(listen: str, begins: str, rea
         port = int(server.address.removeprefix(begins))
         assert port > 0
         for host in reached_at:
-            assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False).status_code == 200
+            assert httpx.get(f"http://{host}:{port}/healthz", trust_env=False, timeout=PATIENCE).status_code == 200
 
 
 def test_port_alone_is_ipv4_when_ipv6_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
