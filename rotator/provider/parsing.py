@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from defusedxml import ElementTree
 from pydantic import SecretBytes
 
 from rotator.logs import MASK, foreign
@@ -80,6 +79,8 @@ def _json(reply: Reply) -> Any:
 
 
 def _xml(content: bytes) -> str | dict[str, str]:
+    from defusedxml import ElementTree  # only the operations on the account itself answer in XML
+
     root = ElementTree.fromstring(content)
     if len(root) == 0:
         return (root.text or "").strip()
