@@ -56,6 +56,7 @@ class Connection:
 
     def receive_head(self, until: float) -> h11.Response:
         """Return the head of the response; see `receive`."""
+        self._messages.receive_data(self._stream.read(until))
         while not isinstance(event := self.receive(until), h11.Response):
             pass  # an interim response, such as 103
         return event
