@@ -518,12 +518,12 @@ def test_errors_logs_and_counts_mask_echoed_secrets(
     rest_auth: str, answer: Answer, operation: Operation, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     counted: list[object] = []
+    logging.getLogger("httpx").debug("a line of a library")
     with (
         provider(answer) as server,
         client(server, rest_auth=rest_auth, on_request=lambda *what: counted.append(what)) as api,
         pytest.raises(ApiError) as caught,
     ):
-        logging.getLogger("httpx").debug("a line of a library")
         operation(api, Credentials(KEY, SecretStr(AWKWARD)))
     shown = "\n".join([everything_about(caught.value), everything_logged.text, repr(counted)])
     assert "a line of a library" in shown, "the log is not what it seems"
