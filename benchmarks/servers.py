@@ -83,8 +83,11 @@ class Servers:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a contender finds: the servers' certificate and Vault's token, no proxy, no other configuration."""
-        mine = ("VAULT_", "BAO_", "ROTATOR_")
+        """What a contender finds: the servers' certificate and Vault's token, no proxy, no other configuration.
+
+        rotator's modules are compiled, as those of an installed package are.
+        """
+        mine = ("VAULT_", "BAO_", "ROTATOR_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
         kept = {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
         kept |= {"VAULT_ADDR": self.vault, "VAULT_TOKEN": self.token.get_secret_value()}

@@ -4,10 +4,10 @@ import os
 import sys
 import warnings
 
-# structlog would import these for tracebacks with colors. The progress on a terminal needs them later.
-_OF_RICH = ("rich.console", "rich.pretty", "rich.traceback")
-# requests, below hvac, would import a detector of text encodings; httpx its command line, with the lexers; httpcore
-# HTTP/2.
+# structlog would import rich for tracebacks with colors, httpx click for its command line, httpcore anyio for asyncio.
+# The progress on a terminal and the emulator need them later.
+_LATER = ("rich.console", "rich.pretty", "rich.traceback", "click", "anyio")
+# requests, below hvac, would import a detector of text encodings; httpx lexers for its command line; httpcore HTTP/2.
 _NEVER = ("chardet", "charset_normalizer", "pygments.lexers", "h2")
 
 
@@ -16,13 +16,13 @@ def omit_optional_imports() -> None:
 
     pydantic searches the metadata of every installed package for plugins, and would show them the settings.
     """
-    sys.modules.update(dict.fromkeys((*_OF_RICH, *_NEVER)))  # type: ignore[arg-type] # None marks a missing module
+    sys.modules.update(dict.fromkeys((*_LATER, *_NEVER)))  # type: ignore[arg-type] # None marks a missing module
     warnings.filterwarnings("ignore", message="Unable to find acceptable character detection dependency")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
-def allow_rich() -> None:
-    """Let the parts of rich be imported again."""
-    for name in _OF_RICH:
+def allow_optional_imports() -> None:
+    """Let the parts that some commands need be imported again."""
+    for name in _LATER:
         if name in sys.modules and sys.modules[name] is None:
             del sys.modules[name]

@@ -17,7 +17,7 @@ import typer
 from rotator.cli.terminal import echo
 from rotator.cli.verbosity import invocation
 from rotator.errors import visible
-from rotator.imports import allow_rich
+from rotator.imports import allow_optional_imports
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -106,7 +106,7 @@ class Progress(logging.Handler):
             if not sys.stderr.isatty():
                 yield
                 return
-            allow_rich()
+            allow_optional_imports()
             from rich.console import Console
             from rich.live import Live
 

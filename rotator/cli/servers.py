@@ -14,6 +14,7 @@ import typer
 from rotator.cli.options import ConfigOption, JsonOption, ShardOption, parsed, shard_of
 from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError
+from rotator.imports import allow_optional_imports
 
 if TYPE_CHECKING:
     from threading import Event
@@ -93,6 +94,7 @@ def emulator(
     ] = None,
 ) -> None:
     """Serve an emulated Account API on the loopback interface, for tests without the internet."""
+    allow_optional_imports()
     from rotator.config import parse_duration
     from rotator.core.generator import Recipe, generate
     from rotator.emulator import (
@@ -144,6 +146,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Start an OpenBao and an emulated Account API on this machine, and rotate three accounts there."""
+    allow_optional_imports()
     import threading
 
     from rotator.cli.demo_output import print_connection, print_result, print_scene, print_servers, result_json

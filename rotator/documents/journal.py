@@ -193,8 +193,8 @@ def _spread(value: Any) -> Any:
         return sorted(rendered) if all(isinstance(one, str) for one in rendered) else rendered
     if not isinstance(value, dict):
         return value
-    unknown = value.get(_UNKNOWN)
-    known = {key: _spread(one) for key, one in value.items() if key != _UNKNOWN}
+    known = {key: _spread(one) if isinstance(one, (list, dict)) else one for key, one in value.items()}
+    unknown = known.pop(_UNKNOWN, None)
     if _PENDING_FIELDS.items() <= known.items():  # of an id that is certain, they say nothing
         known = {key: one for key, one in known.items() if key not in _PENDING_FIELDS}
     return {**json.loads(unknown), **known} if unknown else known

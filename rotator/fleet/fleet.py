@@ -7,10 +7,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import structlog
@@ -198,9 +199,13 @@ class Fleet:
         later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
         waiting: list[tuple[datetime, AccountSettings]] = []
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
+            ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
 
             def submit(account: AccountSettings, request: Request) -> Future[Outcome]:
-                return pool.submit(self._unless_stopped, account.name, partial(self._run, account, request, is_full))
+                job = partial(self._run, account, request, is_full)
+                future = pool.submit(self._unless_stopped, account.name, job)
+                future.add_done_callback(ended.put)
+                return future
 
             def is_full() -> bool:
                 return len(running) > self.settings.daemon.concurrency
@@ -214,13 +219,15 @@ class Fleet:
                 if not running:
                     self.stop.wait((min(at for at, _ in waiting) - self.now()).total_seconds())
                     continue
-                ended, _ = wait(running, timeout=1 if waiting else None, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    account, outcome = running.pop(future), future.result()
-                    if outcome.resume_at is not None and not self.stop.is_set():
-                        waiting.append((outcome.resume_at, account))
-                    else:
-                        yield outcome
+                try:
+                    future = ended.get(timeout=1 if waiting else None)
+                except Empty:
+                    continue
+                account, outcome = running.pop(future), future.result()
+                if outcome.resume_at is not None and not self.stop.is_set():
+                    waiting.append((outcome.resume_at, account))
+                else:
+                    yield outcome
 
     def preview(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Preview | Outcome]:
         """Look at what a run would do; an outcome in place of a preview tells why an account cannot be looked at."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -175,8 +176,9 @@ class FleetStatus:
     configuration_error: str | None = None
 
 
-_ACCOUNT = TypeAdapter(AccountStatus)
-_FLEET = TypeAdapter(FleetStatus)
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def state(account: AccountStatus, at: datetime) -> State:
@@ -203,12 +205,12 @@ def account_report(account: AccountStatus, at: datetime) -> dict[str, Any]:
     Two sources can differ for the same account. Only a daemon knows `balance`, and failures that the journal does not
     contain, such as those of Vault. Only a command reads the published document for `published`.
     """
-    return _reported(_ACCOUNT.dump_python(account), account, at)
+    return _reported(_adapter(AccountStatus).dump_python(account), account, at)
 
 
 def fleet_report(status: FleetStatus) -> dict[str, Any]:
     """Return the fleet as `/api/status` shows it: the attributes of `FleetStatus`, and a report of each account."""
-    report: dict[str, Any] = _FLEET.dump_python(status)
+    report: dict[str, Any] = _adapter(FleetStatus).dump_python(status)
     for row, account in zip(report["accounts"], status.accounts, strict=True):
         _reported(row, account, status.at)
     return report

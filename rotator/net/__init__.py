@@ -3,8 +3,9 @@
 from rotator.net.addresses import Origin
 from rotator.net.proxies import Proxy, find_proxy
 from rotator.net.repeat import repeat
+from rotator.net.stream import Deadline
 from rotator.net.tls import Tls
-from rotator.net.transport import Deadline, Response, TooLong, Transport, Unanswered
+from rotator.net.transport import Response, TooLong, Transport, Unanswered
 
 __all__ = [
     "Deadline",

@@ -1,40 +1,37 @@
 """The HTTP transport of both clients: one request, in bounded time.
 
 A server that drips bytes never exceeds a limit for each read. So a request has one deadline, and every connection
-attempt, handshake, read and write gets no more than the rest of its time. httpcore passes the timeouts of a request to
-the network backend unchanged. The backend here gets instants of the monotonic clock in their place.
+attempt, handshake, read and write gets no more than the rest of its time.
 
 The name look-up of the system cannot be cut short. If the time is up after it, the request is not sent. Inside a tunnel
-through an `https` proxy httpcore does TLS itself, with a limit for each read.
+through an `https` proxy, TLS has a limit for each read.
 """
 
-import socket
-import ssl
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
+import h11
 import httpcore
 
 from rotator.net.addresses import Origin
-from rotator.net.proxies import Proxy, find_proxy
+from rotator.net.connection import Connection, open_tunnel, proxy_headers
+from rotator.net.proxies import find_proxy
+from rotator.net.stream import Deadline, Stream
 from rotator.net.tls import Tls
 
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
 _CONNECT_SHARE, _CONNECT_LEAST = 0.2, 1.0
-# A piece of this size fits into the buffer of a socket that accepts data again: no piece waits twice.
-_WRITE_SIZE = 16 * 1024
 _FAILURES = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
-    httpcore.ProtocolError,
     httpcore.ProxyError,
+    h11.ProtocolError,
     OSError,  # a certificate file that cannot be read
     ValueError,  # a number in a header that is too long for Python
 )
@@ -95,25 +92,6 @@ class TooLong(Unanswered):
         super().__init__("the answer is too long", sent=True, headers=headers)
 
 
-class Deadline(float):
-    """The instant, by the monotonic clock, at which a request ends.
-
-    Attributes:
-        sent: Whether any byte of the request was sent. After the deadline none is.
-    """
-
-    sent = False
-
-    @classmethod
-    def after(cls, seconds: float) -> "Deadline":
-        """Return the deadline of a request that can take this long."""
-        return cls(time.monotonic() + seconds)
-
-    def left(self) -> float:
-        """Return the seconds that are left; not negative."""
-        return max(0.0, self - time.monotonic())
-
-
 class Transport:
     """Connections to one server; safe to use from several threads.
 
@@ -133,20 +111,21 @@ class Transport:
 
     def __init__(self, origin: Origin, tls: Tls | None, *, kept: int, keep_for: timedelta, max_content: int) -> None:
         self.proxy = find_proxy(origin)
-        self._origin = httpcore.Origin(origin.scheme.encode(), origin.url_host.encode(), origin.port)
-        self._host = [("Host", origin.location)]
+        self._origin = origin
+        self._tls = tls if origin.scheme == "https" else None
+        # The certificate of a proxy is of an authority that the environment or the system trusts.
+        self._proxy_tls = Tls() if self.proxy is not None and self.proxy.origin.scheme == "https" else None
+        self._headers = [("Host", origin.location)]
+        self._address = ""
+        if self.proxy is not None and self._tls is None:  # it forwards requests
+            self._headers += proxy_headers(self.proxy)
+            self._address = str(origin)
         self._max_content = max_content
         self._kept = kept
-        self._idle: deque[httpcore.ConnectionInterface] = deque()
+        self._keep_for = keep_for.total_seconds()
+        self._idle: deque[Connection] = deque()
         self._closed = False
         weakref.finalize(self, _close, self._idle)
-        backend = _Backend(tls)
-        self._factory = httpcore.ConnectionPool(
-            ssl_context=backend.placeholder,
-            proxy=None if self.proxy is None else _proxy(self.proxy),
-            keepalive_expiry=keep_for.total_seconds(),
-            network_backend=backend,
-        )
 
     def send(
         self, method: str, target: str, deadline: Deadline, headers: Mapping[str, str], content: bytes = b""
@@ -166,27 +145,22 @@ class Transport:
         """
         length = [("Content-Length", str(len(content)))] if content or method == "POST" else []
         received: dict[str, str] = {}
+        connection: Connection | None = None
         problem: Exception
-        connection = self._take()
         try:
-            request = httpcore.Request(
-                method,
-                httpcore.URL(scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port, target=target),
-                headers=[*self._host, *headers.items(), *length],
-                content=content,
-                extensions={"timeout": _timeouts(deadline)},
+            request = h11.Request(
+                method=method, target=self._address + target, headers=[*self._headers, *headers.items(), *length]
             )
-            response = connection.handle_request(request)
-            try:
-                _check(response)
-                received |= _headers(response)
-                return Response(response.status, received, self._read(response, received))
-            finally:
-                response.close()
+            connection = self._take() or self._connect(deadline)
+            connection.send(request, content, deadline)
+            head = connection.receive_head(deadline)
+            received |= _headers(head)
+            return Response(head.status_code, received, self._read(connection, deadline, received))
         except _FAILURES as error:
             problem = error
         finally:
-            self._release(connection)
+            if connection is not None:
+                self._release(connection)
         raise self._unanswered(problem, deadline, received)
 
     def close(self) -> None:
@@ -194,8 +168,8 @@ class Transport:
         self._closed = True
         _close(self._idle)
 
-    def _take(self) -> httpcore.ConnectionInterface:
-        """The connection that was used last, if it can be used again; else a new one."""
+    def _take(self) -> Connection | None:
+        """The connection that was used last, if it can be used again."""
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -204,10 +178,26 @@ class Transport:
             if not connection.has_expired():
                 return connection
             connection.close()
-        return self._factory.create_connection(self._origin)
+        return None
 
-    def _release(self, connection: httpcore.ConnectionInterface) -> None:
-        if not connection.is_available() or self._closed:
+    def _connect(self, deadline: Deadline) -> Connection:
+        until = min(deadline, time.monotonic() + max(_CONNECT_SHARE * deadline.left(), _CONNECT_LEAST))
+        proxy, first = self.proxy, self._origin if self.proxy is None else self.proxy.origin
+        stream = Stream(first.host, first.port, until)
+        try:
+            if self._proxy_tls is not None:
+                stream.start_tls(self._proxy_tls.context(), first.host, until)
+            if self._tls is not None:
+                if proxy is not None:
+                    open_tunnel(stream, self._origin, proxy, float(deadline))  # the request itself is not sent yet
+                stream.start_tls(self._tls.context(), self._tls.server_name or self._origin.host, until)
+        except BaseException:
+            stream.close()
+            raise
+        return Connection(stream, self._keep_for)
+
+    def _release(self, connection: Connection) -> None:
+        if self._closed or not connection.can_be_kept():
             connection.close()
             return
         with suppress(IndexError):  # there is none left
@@ -215,10 +205,10 @@ class Transport:
                 self._idle.popleft().close()
         self._idle.append(connection)
 
-    def _read(self, response: httpcore.Response, headers: Mapping[str, str]) -> bytes:
+    def _read(self, connection: Connection, deadline: Deadline, headers: Mapping[str, str]) -> bytes:
         content = bytearray()
-        for chunk in response.iter_stream():
-            content += chunk
+        while isinstance(event := connection.receive(deadline), h11.Data):
+            content += event.data
             if len(content) > self._max_content:
                 raise TooLong(headers)
         return bytes(content)
@@ -229,7 +219,7 @@ class Transport:
             kind += f", through the proxy {self.proxy.origin}"
         # Other errors repeat text of a server or a proxy.
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
-        cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | httpcore.RemoteProtocolError)
+        cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | h11.RemoteProtocolError)
         return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers)
 
 
@@ -237,7 +227,7 @@ def _event(error: Exception) -> str:
     """Return what happened, in a few words without foreign text."""
     match error:
         case httpcore.ProxyError():
-            return f"the proxy answered {str(error)[:3]}"
+            return f"the proxy answered {error}"
         case httpcore.ConnectTimeout():
             return "no connection within the time limit"
         case httpcore.TimeoutException() | TimeoutError():
@@ -246,150 +236,21 @@ def _event(error: Exception) -> str:
             return "no connection"
         case httpcore.ReadError() | httpcore.WriteError():
             return "the connection broke off"
-        case httpcore.RemoteProtocolError():
+        case h11.RemoteProtocolError():
             return "the answer is incomplete, or is not HTTP"
-        case httpcore.LocalProtocolError():
+        case h11.LocalProtocolError():
             return "the request is not valid HTTP"
     return "a network error"
 
 
-class _Backend(httpcore.NetworkBackend):
-    """Connects within the time of a request, one address of a name after the other.
-
-    Attributes:
-        placeholder: Stands for the context that `tls` makes for each connection, because its files can change.
-    """
-
-    def __init__(self, tls: Tls | None) -> None:
-        self.tls = tls
-        self.placeholder = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._backend = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        try:
-            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(str(error)) from None
-        problem: Exception = httpcore.ConnectError("the name has no address")
-        for number, (*_, address) in enumerate(found):
-            left = _left(timeout, httpcore.ConnectTimeout) / (len(found) - number)
-            try:
-                stream = self._backend.connect_tcp(str(address[0]), port, left, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                problem = error
-            else:
-                return _Stream(stream, self)
-        raise problem
-
-
-class _Stream(httpcore.NetworkStream):
-    """A connection whose operations keep to the deadline of the request.
-
-    httpcore writes the head and the body of a request separately. They are sent together, before the first read.
-
-    Attributes:
-        has_answered: Whether the server sent anything after the last byte that was written.
-    """
-
-    def __init__(self, stream: httpcore.NetworkStream, backend: _Backend) -> None:
-        self._stream, self._backend = stream, backend
-        self._unsent = b""
-        self.has_answered = False
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        # A server can answer and close the connection before it received everything.
-        with suppress(httpcore.WriteError):
-            self._send(timeout)
-        data = self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-        self.has_answered = True
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the signature is the library's
-        self.has_answered = False
-        self._unsent += buffer
-
-    def _send(self, timeout: float | None) -> None:
-        buffer, self._unsent = self._unsent, b""
-        for start in range(0, len(buffer), _WRITE_SIZE):
-            left = _left(timeout, httpcore.WriteTimeout)
-            # The request for a tunnel is for the proxy.
-            if isinstance(timeout, Deadline) and not buffer.startswith(b"CONNECT "):
-                timeout.sent = True
-            self._stream.write(buffer[start : start + _WRITE_SIZE], left)
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        tls, name = self._backend.tls, (server_hostname or "").strip("[]")
-        try:
-            if tls is not None and ssl_context is self._backend.placeholder:  # not the context for the proxy
-                ssl_context, name = tls.context(), tls.server_name or name
-            stream = self._stream.start_tls(ssl_context, name, _left(timeout, httpcore.ConnectTimeout))
-        except BaseException:
-            self.close()
-            raise
-        return _Stream(stream, self._backend)
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _close(connections: deque[httpcore.ConnectionInterface]) -> None:
+def _close(connections: deque[Connection]) -> None:
     while connections:
         connections.pop().close()
 
 
-def _proxy(proxy: Proxy) -> httpcore.Proxy:
-    origin = proxy.origin
-    url = httpcore.URL(scheme=origin.scheme, host=origin.url_host, port=origin.port, target="/")
-    # Its certificate is of an authority that the environment or the system trusts.
-    return httpcore.Proxy(url, proxy.credentials, ssl_context=Tls().context() if origin.scheme == "https" else None)
-
-
-def _timeouts(deadline: Deadline) -> dict[str, float]:
-    left = deadline.left()
-    connect = min(deadline, time.monotonic() + max(_CONNECT_SHARE * left, _CONNECT_LEAST))
-    return {"connect": connect, "read": deadline, "write": deadline}
-
-
-def _left(until: float | None, error: type[httpcore.TimeoutException]) -> float:
-    """Seconds until an instant.
-
-    Raises:
-        httpcore.TimeoutException: If none are left.
-    """
-    left = (until or 0.0) - time.monotonic()
-    if left <= 0:
-        raise error("the time is up")
-    return left
-
-
-def _check(response: httpcore.Response) -> None:
-    """Check that this is the response to the request, and no rest of the one before.
-
-    A server can send more than the length that it announces. The rest would be read as the next response.
-
-    Raises:
-        httpcore.RemoteProtocolError: If it is not.
-    """
-    stream = response.extensions["network_stream"]
-    if not (isinstance(stream, _Stream) and stream.has_answered):
-        raise httpcore.RemoteProtocolError("this is not the response to the request")
-
-
-def _headers(response: httpcore.Response) -> dict[str, str]:
+def _headers(response: h11.Response) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
+    for raw_name, raw_value in response.headers.raw_items():
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers

@@ -5,7 +5,6 @@ client does not follow redirects, so no credential reaches another host. It does
 account cannot make the secret of another account look valid.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -101,8 +100,6 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         if settings.rest_url != settings.api_url:
             self._rest = connect("account_api.rest_url", settings.rest_url)
         if settings.rest_auth == "query":
-            # Its debug lines show where a redirect leads to, which may repeat the whole URL.
-            logging.getLogger("httpcore.http11").setLevel(logging.INFO)
             _log.warning("provider.secrets_in_urls", host=self._rest.name, setting="account_api.rest_auth")
 
     def __exit__(

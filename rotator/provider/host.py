@@ -32,8 +32,8 @@ KEPT = timedelta(seconds=2)
 
 _MAX_BODY = 1 << 20
 _MAX_TARGET = 1 << 16
-# httpx would act on these: keep cookies of one account for the next, prepare the redirected request.
-_IGNORED = ("set-cookie", "location")
+# The transport sends its own, by the address and the body.
+_OF_TRANSPORT = (b"host", b"content-length")
 _log = structlog.get_logger()
 
 
@@ -75,10 +75,9 @@ class Host:
         self._path = urlsplit(url).path
         self._timeout = settings.timeout.total_seconds()
         self._in_query = settings.rest_auth == "query"
-        self._transport = Transport(
-            origin, _tls(settings, origin), kept=connections, keep_for=kept, max_content=_MAX_BODY
+        self._transport = _HttpxTransport(
+            Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept, max_content=_MAX_BODY)
         )
-        self._client = httpx.Client(transport=_HttpxTransport(self._transport), trust_env=False)
         if origin.in_plain_text:
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
@@ -115,7 +114,7 @@ class Host:
         deadline = Deadline.after(self._timeout)
         call.register()
         try:
-            hidden, request = call.in_the_clear(), self._request(call, deadline)
+            request = self._request(call, deadline)
         except UnicodeEncodeError:  # its text would show the value
             return NotSent(f"{call} was not sent: a value of it, or the secret, holds characters that are not Unicode")
         if len(request.extensions["target"]) > _MAX_TARGET:
@@ -125,11 +124,12 @@ class Host:
         if refusal is not None:
             return refusal
         try:
-            response = self._client.send(request, stream=True)
+            response = self._transport.handle_request(request)
         except Unanswered as error:
-            return self._unanswered(call, error, Reply.of(0, error.headers, b"", hidden).request_id)
-        reply = Reply.of(response.status_code, response.headers, b"".join(response.iter_raw()), hidden)
-        if is_encoded(response.headers.get("content-encoding")):
+            return self._unanswered(call, error, Reply.of(0, error.headers, b"", call.in_the_clear).request_id)
+        headers = dict(response.headers.items())
+        reply = Reply.of(response.status_code, headers, b"".join(response.iter_raw()), call.in_the_clear)
+        if is_encoded(headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",
                 next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {self.setting}",
@@ -177,7 +177,7 @@ class Host:
 
 
 class _HttpxTransport(httpx.BaseTransport):
-    """Carries the requests of an httpx client.
+    """Carries requests of httpx.
 
     Their extensions are `deadline` and `target`: path and query as they are sent.
     """
@@ -192,18 +192,21 @@ class _HttpxTransport(httpx.BaseTransport):
             Unanswered: If there is no complete response.
         """
         # As they were spelled: `items` would give the names in lower case.
-        fields = ((name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw)
-        headers = {name: value for name, value in fields if name.lower() not in ("host", "content-length")}
+        headers = {
+            name.decode("ascii"): value.decode("ascii")
+            for name, value in request.headers.raw
+            if name.lower() not in _OF_TRANSPORT
+        }
         response = self._transport.send(
             request.method, request.extensions["target"], request.extensions["deadline"], headers, request.read()
         )
         # Bytes, as they came: httpx would encode texts in ASCII.
-        kept = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in response.headers.items()
-            if name not in _IGNORED
-        ]
-        return httpx.Response(response.status, headers=kept, stream=httpx.ByteStream(response.content))
+        received = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+        return httpx.Response(response.status, headers=received, stream=httpx.ByteStream(response.content))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
 
 
 def _tls(settings: AccountApiSettings, origin: Origin) -> Tls | None:

@@ -1,12 +1,11 @@
 """An answer's bytes as a document: JSON or XML, with limits."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from defusedxml import ElementTree
 from pydantic import SecretBytes
 
 from rotator.logs import MASK, foreign
@@ -38,17 +37,20 @@ class Reply:
         return media_type(self.headers.get("content-type"))
 
     @classmethod
-    def of(cls, status: int, headers: Mapping[str, str], content: bytes, hidden: Sequence[str]) -> "Reply":
+    def of(
+        cls, status: int, headers: Mapping[str, str], content: bytes, hidden: Callable[[], Sequence[str]]
+    ) -> "Reply":
         """Keep what is needed of a response.
 
         Args:
             status: The HTTP status.
             headers: By their names in lower case.
             content: The body.
-            hidden: Values of the request that no text of the answer may show.
+            hidden: Returns the values of the request that no text of the answer may show.
         """
+        request_id = headers.get("x-request-id")
         kept = {name: headers[name] for name in ("content-type", *HEADERS) if name in headers}
-        return cls(status, kept, SecretBytes(content), reference(headers.get("x-request-id"), hidden))
+        return cls(status, kept, SecretBytes(content), reference(request_id, hidden()) if request_id else "")
 
 
 def document(reply: Reply) -> dict[str, Any]:
@@ -80,6 +82,8 @@ def _json(reply: Reply) -> Any:
 
 
 def _xml(content: bytes) -> str | dict[str, str]:
+    from defusedxml import ElementTree  # only the operations on the account itself answer in XML
+
     root = ElementTree.fromstring(content)
     if len(root) == 0:
         return (root.text or "").strip()

@@ -221,7 +221,8 @@ class AccountState:
         first = self.journal_version == 0
         self.journal_version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
         self.know(journal)
-        self.learn(journal_lost=False, journal_expires_at=None)
+        if self.seen.journal_lost or self.seen.journal_expires_at is not None:
+            self.learn(journal_lost=False, journal_expires_at=None)
         if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
             self.learn(request=None)
         self._on_journal(journal)
