@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from rotator.config import Settings
 
-_VERBOSE_HELP = "Show the log; -vv shows debug messages."
+_VERBOSE_HELP = "Show the log; -vv shows each request, too."
 _QUIET_HELP = "Print failures only."
 VerboseOption = Annotated[int, typer.Option("--verbose", "-v", count=True, help=_VERBOSE_HELP, show_default=False)]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET_HELP)]

@@ -17,6 +17,7 @@ from datetime import timedelta
 
 import h11
 import httpcore
+import structlog
 
 from rotator.net.addresses import Origin
 from rotator.net.connection import Connection, open_tunnel, proxy_headers
@@ -27,6 +28,7 @@ from rotator.net.tls import Tls
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
 _CONNECT_SHARE, _CONNECT_LEAST = 0.2, 1.0
+_log = structlog.get_logger()
 _FAILURES = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -147,6 +149,7 @@ class Transport:
         received: dict[str, str] = {}
         connection: Connection | None = None
         problem: Exception
+        began_at = time.monotonic()
         try:
             request = h11.Request(
                 method=method, target=self._address + target, headers=[*self._headers, *headers.items(), *length]
@@ -155,18 +158,33 @@ class Transport:
             connection.send(request, content, deadline)
             head = connection.receive_head(deadline)
             received |= _headers(head)
-            return Response(head.status_code, received, self._read(connection, deadline, received))
+            response = Response(head.status_code, received, self._read(connection, deadline, received))
         except _FAILURES as error:
             problem = error
+        else:
+            self._log_request(method, target, began_at, response.status)
+            return response
         finally:
             if connection is not None:
                 self._release(connection)
+        self._log_request(method, target, began_at, None)
         raise self._unanswered(problem, deadline, received)
 
     def close(self) -> None:
         """Close the idle connections; the others when their requests end."""
         self._closed = True
         _close(self._idle)
+
+    def _log_request(self, method: str, target: str, began_at: float, status: int | None) -> None:
+        """Log a request without its query, which can contain a secret."""
+        _log.debug(
+            "http.request",
+            method=method,
+            server=self._origin.location,
+            path=target.partition("?")[0],
+            status=status,
+            duration_seconds=round(time.monotonic() - began_at, 3),
+        )
 
     def _take(self) -> Connection | None:
         """The connection that was used last, if it can be used again."""

@@ -148,10 +148,10 @@ def test_verbose_shows_the_log(payments: Payments) -> None:  # noqa: F811
     code, shown = on_terminal(payments.cluster, "rotate-now", "payments", "-v")
     assert code == 0, shown
     assert "rotation.published" in shown
-    assert "connect_tcp" not in shown
+    assert "http.request" not in shown
     code, shown = on_terminal(payments.cluster, "-vv", "rotate-now", "payments")
     assert code == 0, shown
-    assert "connect_tcp" in shown
+    assert "http.request" in shown
 
 
 def test_quiet_prints_failures_only(payments: Payments, tmp_path: Path) -> None:  # noqa: F811
