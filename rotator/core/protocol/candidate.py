@@ -14,6 +14,7 @@ from rotator.core.protocol.steps import (
     Event,
     Fail,
     Failure,
+    List,
     Prepare,
     Publish,
     Reason,
@@ -141,16 +142,19 @@ def _create(case: Situation) -> Step:
             Command.of("rotate-now", policy.account),
             "Send the same secret again",
         )
+    using = seen.via or Credential.PUBLISHED
     late = case.late_create_until
-    if late is not None and late > case.now and len(case.listed) + 1 < policy.max_secrets:
-        # With room to spare, a create that lands late would not be refused.
-        return Rest(
-            Reason.LATE_CREATE,
-            late,
-            "an earlier create might still be carried out",
-            Command.of("rotate-now", policy.account, "--wait", "5m"),
-        )
-    return Create(seen.via or Credential.PUBLISHED)
+    if late is None or late <= case.listed_at or len(case.listed) + 1 >= policy.max_secrets:
+        return Create(using)
+    # With room to spare, a create that lands late would not be refused. Only a list from after that shows it.
+    if late <= case.now:
+        return List(using)
+    return Rest(
+        Reason.LATE_CREATE,
+        late,
+        "an earlier create might still be carried out",
+        Command.of("rotate-now", policy.account, "--wait", "5m"),
+    )
 
 
 def _refused(case: Situation, said: str) -> Fail:

@@ -153,6 +153,17 @@ def test_late_create_is_awaited_where_there_is_room(late: Any, max_secrets: int,
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
 
 
+@pytest.mark.parametrize("via", [Credential.PUBLISHED, Credential.PRIMARY])
+def test_late_create_is_looked_for_in_a_newer_list(via: Credential) -> None:
+    """A list that was fetched before a create landed does not show it, however late its answer comes."""
+    journal = replace(PREPARED, create_until=NOW)
+    older = waits(listing=listing("a", via=via, fetched_at=NOW - MOMENT))
+    assert step_of(journal, older, max_secrets=3) == List(via)
+    assert step_of(journal, older, max_secrets=2) == Create(via)
+    newer = replace(older, listing=listing("a", via=via, fetched_at=NOW))
+    assert step_of(journal, newer, max_secrets=3) == Create(via)
+
+
 # --- refused -----------------------------------------------------------------------------------------------------
 
 
