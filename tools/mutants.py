@@ -5,7 +5,7 @@ python -m tools.mutants [--quick] [WORD…]
 A mutant is one module of the protocol with one expression changed. The tests of the protocol run against it, in a
 process of its own, up to the first test that fails. If no test fails, the mutant survives: either a test is missing, or
 the mutant does the same as the original. tools/equivalent.txt lists those with the reason. The exit code is 1 if
-another mutant survives, or if a listed one does not.
+another mutant survives, if a listed one does not, or if a line of the list names no mutant.
 
 build/mutants.jsonl contains the verdicts, and the next run continues from there. If a module changes, its verdicts
 are dropped; if the tests change, survivors are tried again. With words, only mutants whose name contains one of them
@@ -394,15 +394,17 @@ def main(words: list[str]) -> int:
     if known[UNCHANGED].killed_by:
         print(f"The tests fail on the protocol as it is: {known[UNCHANGED].killed_by}")
         return 2
-    return _judge([known[mutant.name] for mutant in every])
+    return _judge([known[mutant.name] for mutant in every], complete=not words)
 
 
-def _judge(verdicts: list[Verdict]) -> int:
+def _judge(verdicts: list[Verdict], *, complete: bool) -> int:
     explained = {line for line in EQUIVALENT.read_text().splitlines() if line and not line.startswith(("#", " "))}
     survivors = {verdict.mutant for verdict in verdicts if verdict.killed_by is None}
     killed = {verdict.mutant for verdict in verdicts if verdict.killed_by is not None}
     wrong = [f"survived: {name}" for name in sorted(survivors - explained)]
     wrong += [f"does not survive: {name}" for name in sorted(killed & explained)]
+    if complete:
+        wrong += [f"explained, but there is no such mutant: {name}" for name in sorted(explained - survivors - killed)]
     print(*wrong, sep="\n")
     print(f"{len(killed)} killed, {len(survivors)} survived, {len(survivors & explained)} of them explained")
     return 1 if wrong else 0

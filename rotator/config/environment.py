@@ -34,7 +34,7 @@ _VAULT_VARIABLES: dict[str, tuple[str, ...]] = {
     "TOKEN": ("vault", "auth", "token"),
     "SKIP_VERIFY": _VERIFY,
 }
-_YES = ("1", "t", "true")
+_YES, _NO = ("1", "t", "true"), ("0", "f", "false")
 # Other variables that begin with ROTATOR_ are allowed, such as a variable that trx_env names.
 _ALMOST_EQUAL = 0.9
 
@@ -79,7 +79,7 @@ def read_environment(model: type[BaseModel]) -> Environment:
     values: dict[str, Any] = {}
     for key, name in of_vault.items():
         value = os.environ[name]
-        values = merged(values, _nested(key, value.lower() not in _YES if key == _VERIFY else value))
+        values = merged(values, _nested(key, not _is_true(name, value) if key == _VERIFY else value))
     own_values = _Variables(model)() | _unknown_sections(own, model)
     variables: dict[Key, str] = dict(of_vault.items())
     for key in _places(own_values):
@@ -105,6 +105,17 @@ class _Variables(EnvSettingsSource):
         except (ValueError, RecursionError):
             return value
         return value if decoded is None else decoded  # the library would ignore null
+
+
+def _is_true(name: str, value: str) -> bool:
+    """Read a truth value as the command `vault` does.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if value.lower() not in _YES + _NO:
+        raise ConfigError(f"{name}: must be true or false")
+    return value.lower() in _YES
 
 
 def _vault_variables() -> dict[tuple[str, ...], str]:

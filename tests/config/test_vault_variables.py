@@ -64,6 +64,13 @@ def test_skip_verify_overrides_the_file(
     assert load(file).vault.verify is verify
 
 
+@pytest.mark.parametrize("variable", ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"])
+def test_skip_verify_without_truth_value_is_refused(variable: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "maybe")
+    with pytest.raises(ConfigError, match=rf"^{variable}: must be true or false\.$"):
+        load(file)
+
+
 def test_missing_ca_path_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_CAPATH", "/no/such/folder")
     with pytest.raises(ConfigError, match=r"^VAULT_CAPATH: names no directory that exists\.$"):
