@@ -1,5 +1,6 @@
 """The transport's use of the system's sockets."""
 
+import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -35,7 +36,7 @@ def test_transport_sends_head_and_body_together(monkeypatch: pytest.MonkeyPatch)
     assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces] == [b"the body"]
 
 
-def test_log_of_a_request_lacks_its_query() -> None:
+def test_log_of_a_request_lacks_its_query(caplog: pytest.LogCaptureFixture) -> None:
     """Some URLs of the provider contain the secret."""
 
     def answer() -> None:
@@ -48,6 +49,7 @@ def test_log_of_a_request_lacks_its_query() -> None:
         server.submit(answer)
         origin = Origin("http", "127.0.0.1", listener.getsockname()[1])
         transport = Transport(origin, None, kept=0, keep_for=timedelta(), max_content=1024)
+        caplog.set_level(logging.DEBUG)
         with closing(transport), capture_logs() as logged:
             transport.send("GET", "/balance?api_secret=Hidden0001", Deadline.after(30), {})
             listener.close()
