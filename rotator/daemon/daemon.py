@@ -45,6 +45,8 @@ TICK = timedelta(seconds=1)
 # A clock that differs this much from the expected time was set, or the machine was suspended.
 CLOCK_STEP = timedelta(seconds=5)
 
+# A process starts with late garbage collections (rotator.__main__). A daemon collects before garbage takes much memory.
+_GARBAGE = 10_000
 _log = structlog.get_logger()
 
 
@@ -131,6 +133,7 @@ class Daemon:
                 listen=address,
             )
             self._jobs.start()
+            gc.set_threshold(_GARBAGE)
             threads = [
                 threading.Thread(target=self._inbox.run, name="registry"),
                 threading.Thread(target=self._vault_monitor.run, name="vault monitor"),
