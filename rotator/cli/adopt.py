@@ -99,7 +99,6 @@ def adopt(
         raise ConfigError("--all takes the values from --secret-dir, and no option for one account")
     from functools import partial
 
-    from rotator.cli.output import adoption
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator
 
@@ -117,7 +116,7 @@ def adopt(
             retire=frozenset(retire or ()),
         )
         outcome = _without_room(outcome)
-        done[account.name] = adoption(outcome, before)
+        done[account.name] = _result_of(outcome, before)
         return outcome
 
     values: dict[str, SecretStr | None]
@@ -142,6 +141,23 @@ def adopt(
         # The error of an only account is the error of the command.
         outcomes = for_all(ctx, fleet, accounts, guarded if len(accounts) > 1 else bring, "adopting")
         finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
+
+
+def _result_of(outcome: "Outcome", before: int) -> str:
+    """Return what an adoption did.
+
+    Args:
+        outcome: How the run after it ended.
+        before: The version of the published document before.
+    """
+    from rotator.rotation import Result
+
+    version = outcome.journal.published_version if outcome.journal else 0
+    if outcome.result is not Result.OK or not version:
+        return ""
+    if version > before:
+        return f"adopted, version {version} published"
+    return f"adopted, version {version} contained this secret already: it needed no adoption"
 
 
 def _without_room(outcome: "Outcome") -> "Outcome":

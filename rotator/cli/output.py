@@ -158,21 +158,6 @@ def _recorded(outcome: Outcome, asked: RequestKind) -> str:
     return f"The request is not recorded. Run the command again{after}"
 
 
-def adoption(outcome: Outcome, before: int) -> str:
-    """Return what an adoption did.
-
-    Args:
-        outcome: How the run after it ended.
-        before: The version of the published document before.
-    """
-    version = outcome.journal.published_version if outcome.journal else 0
-    if outcome.result is not Result.OK or not version:
-        return ""
-    if version > before:
-        return f"adopted, version {version} published"
-    return f"adopted, version {version} contained this secret already: it needed no adoption"
-
-
 def _print_identity(outcome: Outcome) -> None:
     """Print which id an adoption took for the published secret's own, and how rotator knows."""
     journal = outcome.journal
