@@ -118,6 +118,7 @@ def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
     unknown = seen(published=published(version=2, secret=None))
     assert step_of(dead, unknown).until == NOW + WINDOW
     assert event_of(step_of(RETIRING, unknown)) is Event.CLAIMED
+    assert event_of(step_of(replace(dead, lease_until=None), unknown)) is Event.CLAIMED
     endless = replace(dead, lease_until=NOW + timedelta(days=1))
     assert case_of(endless, deleted_after(POLICY.lease)).late_revocation_until == NOW + WINDOW
 
