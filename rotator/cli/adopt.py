@@ -170,7 +170,7 @@ def _without_room(outcome: "Outcome") -> "Outcome":
     journal = outcome.journal
     if outcome.result is not Result.DEFERRED or outcome.reason != Reason.FULL or journal is None:
         return outcome
-    if journal.request is not None:
+    if journal.request is not None or journal.candidate is not None:
         return outcome
     return replace(outcome, result=Result.OK, error=f"the earlier request to rotate is withdrawn: {outcome.error}")
 

@@ -64,10 +64,12 @@ class Connection:
     def can_be_kept(self) -> bool:
         """Whether the response is complete and the connection stays open; it is idle from now on.
 
-        A server can send more than the length that it announces. The rest would be read as the next response.
+        A server can send more than the length that it announces, or end its side. The rest would be read as the next
+        response.
         """
         messages = self._messages
-        if messages.our_state is not h11.DONE or messages.their_state is not h11.DONE or messages.trailing_data[0]:
+        is_complete = messages.our_state is h11.DONE and messages.their_state is h11.DONE
+        if not is_complete or messages.trailing_data != (b"", False):
             return False
         messages.start_next_cycle()
         self._expires_at = time.monotonic() + self._keep_for

@@ -218,7 +218,9 @@ class Transport:
         return Connection(stream, self._keep_for)
 
     def _release(self, connection: Connection) -> None:
-        if self._closed or not connection.can_be_kept():
+        # Nothing tells whether there is something to read within the TLS of a proxy's TLS.
+        is_opaque = self._tls is not None and self._proxy_tls is not None
+        if self._closed or is_opaque or not connection.can_be_kept():
             connection.close()
             return
         with suppress(IndexError):  # there is none left

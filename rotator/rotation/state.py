@@ -128,6 +128,9 @@ class AccountState:
             began_at = self.situation.shared_now
             created_at = began_at if self.journal.candidate is not None else None
             self.learn(create_lost_at=created_at, revoke_lost_at=began_at)
+        if not begins and before.published.secret is not None and published.secret is None:
+            # Deleted during this run, which did not look for that before it acquired the lease.
+            self.learn(revoke_lost_at=self.situation.shared_now)
         if self._ask is not None:
             ask, self._ask = self._ask, None
             self.learn(request=ask(stored.journal, published, stored.read_at))

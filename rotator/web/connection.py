@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
         self._has_ended = False  # whether the client has sent its last byte; it might still read
         self._knows_interim_responses = False
         self._task: asyncio.Task[None] | None = None
+        self._is_rendering = False  # nothing of the answer is sent yet
         self._rest = memoryview(b"")
         self._paused_since: float | None = None
         self.takes_long_answer = False
@@ -208,7 +209,7 @@ class Connection(asyncio.Protocol):
         So an interim response tells the two apart while an answer is rendered (RFC 9110, section 15.2).
         """
         self._has_ended = True
-        if self._task is not None and self._knows_interim_responses:
+        if self._is_rendering and self._knows_interim_responses:
             self._transport.write(_CONTINUE)
         return self._is_answering or bool(self._early)
 
@@ -281,6 +282,7 @@ class Connection(asyncio.Protocol):
         if isinstance(response, Response):
             self._send(response, request)
         else:
+            self._is_rendering = True
             self._task = self._loop.create_task(self._answer_later(response, request))
 
     async def _answer_later(self, response: Awaitable[Response], request: Request) -> None:
@@ -298,6 +300,7 @@ class Connection(asyncio.Protocol):
     # --- one answer -----------------------------------------------------------------------------------------------
 
     def _send(self, response: Response, request: Request | None = None) -> None:
+        self._is_rendering = False
         if self._transport.is_closing():
             return
         is_head = request is not None and request.method == "HEAD"
@@ -326,7 +329,8 @@ class Connection(asyncio.Protocol):
 
     def _send_rest(self) -> None:
         """Send the next piece when the client has taken the previous ones; then read the next request."""
-        if not self._is_answering or self._paused_since is not None or self._transport.is_closing():
+        waits = self._is_rendering or self._paused_since is not None
+        if not self._is_answering or waits or self._transport.is_closing():
             return
         if self._rest:
             piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]

@@ -369,6 +369,22 @@ def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool
     assert outcome.reason == "not_adopted" if lands else world.consumer_works()
 
 
+def test_document_deleted_under_the_lease_waits_too() -> None:
+    """The dead holder's DELETE can still be on its way when another run has acquired the lease."""
+    world = answered(grace=timedelta(hours=1))
+    rotate(world)
+    world.clock.wait(timedelta(hours=2))
+    world.provider.fault = "late"
+    run_until(world.rotation(), Revoke, then_perform=True)
+    world.clock.wait(timedelta(minutes=2))  # its lease ends
+    run = world.rotation()
+    run_until(run, Revoke, then_perform=False)
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    run.state.forget()
+    assert run.run().reason == "late_revocation"
+    assert world.published is None
+
+
 def test_late_create_is_reported_and_not_revoked() -> None:
     world = adopted(grace=timedelta())
     rotate(world)

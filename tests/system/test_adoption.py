@@ -108,6 +108,24 @@ def test_lost_create_answer_publishes_no_unknown_id(cluster: Cluster) -> None:
         assert stranger in shop.live
 
 
+def test_adoption_beside_unfinished_rotation_is_deferred(cluster: Cluster) -> None:
+    """The account has no room for the candidate that waits: that is not done, and no request is withdrawn."""
+    emulator = Emulator([], max_secrets=3)
+    with running(emulator) as url:
+        cluster.emulator, cluster.api_url = emulator, url
+        shop = ClusterAccount(cluster).open()
+        shop.configure(sections={"account_api": {"max_secrets": 3}})
+        shop.adopted()
+        assert_ok(shop.rotate())
+        emulator.faults.add("create:503:*")
+        assert shop.rotate().code == 1
+        shop.configure(sections={"account_api": {"max_secrets": 2}})
+        adopted = shop.run("adopt", shop.name, "--secret-stdin", text=f"{shop.published}\n")
+    assert adopted.code == 3, adopted.out
+    assert "withdrawn" not in adopted.out
+    assert "candidate" in shop.journal
+
+
 def test_bootstrap_retires_nothing(cluster: Cluster) -> None:
     """B2: a secondary whose path has a typo retired the secret that is in use at the right path."""
     parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()

@@ -276,6 +276,22 @@ def test_client_that_closed_its_sending_side_is_answered() -> None:
     assert answers.endswith(b'{"status":"alive"}')
 
 
+def test_half_closed_client_gets_an_unbroken_body() -> None:
+    """It closes its sending side while it takes a long answer, in which an interim response would be foreign bytes."""
+    body = b"x" * (8 << 20)
+
+    async def answer() -> Response:
+        await asyncio.sleep(0)
+        return Response(200, {"Content-Type": "text/plain"}, body)
+
+    with serving(lambda _: answer(), "127.0.0.1:0") as address, closing(connect(address)) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = client.recv(1000)
+        client.shutdown(socket.SHUT_WR)
+        received += all_of(client)
+    assert received.partition(b"\r\n\r\n")[2] == body
+
+
 def test_old_client_gets_no_interim_response() -> None:
     slow = Slow()
     with serving(app(slow.tell), "127.0.0.1:0") as address, closing(connect(address)) as client:
