@@ -113,7 +113,7 @@ def _unrecorded(asked: "RequestKind | None") -> Iterator[None]:
         yield
     except VaultError as error:
         if asked is not None:
-            not_recorded = "The request is not recorded; run the command again when Vault works"
+            not_recorded = "The request is not recorded, so repeat the command afterwards"
             error.unchanged = ". ".join(part.rstrip(".") for part in (error.unchanged, not_recorded) if part)
         raise
 

@@ -84,7 +84,7 @@ def test_sealed_vault_is_named(payments: Payments) -> None:
         finished = payments.cluster.run("rotate-now", "payments", env=env)
     assert finished.code == 1, finished
     assert said(finished).startswith(
-        f"Vault at {other.address} is sealed. Nothing was written. The request is not recorded; run the command again "
+        f"Vault at {other.address} is sealed. Nothing was written. The request is not recorded, so repeat the command "
     )
     assert not payments.cluster.emulator.requests
 
