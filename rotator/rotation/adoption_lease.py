@@ -62,7 +62,8 @@ class AdoptionLease:
     def acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
         """Acquire the lease, and mark the write if the value might be a retiring secret's.
 
-        A revocation that was sent before is over only when the provider cannot carry it out any more.
+        A revocation that was sent before is over only when the provider cannot carry it out any more. If another
+        instance changed the account during that wait, it might have sent one: the wait begins again.
 
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
@@ -78,6 +79,7 @@ class AdoptionLease:
                         advice=f"Try again after {format_instant(until)}",
                         next_command=self.adopt_again(secret_id, replace_foreign),
                     )
+                waited = False
                 self.observe(replace_foreign)
                 continue
             may_be_retiring = self._may_be_retiring()
@@ -87,6 +89,7 @@ class AdoptionLease:
                     transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
                 )
             except CasConflict:
+                waited = False
                 conflicts += 1
                 self.observe(replace_foreign)
                 continue
@@ -96,8 +99,9 @@ class AdoptionLease:
             detail = "a revocation might be under way"
             self._rotation.waiting.log("adoption.waiting", "late_revocation", state.clock() + delay, detail)
             self._rotation.waiting.for_moment(delay)
-            waited = True
-            if state.forget_if_moved():
+            waited = not state.forget_if_moved()
+            if not waited:
+                conflicts += 1
                 self.observe(replace_foreign)
         raise ContentionError(
             f"Other instances acquired the lease of {self._name} again and again",

@@ -242,6 +242,35 @@ def test_adopt_with_wrong_id_awaits_late_revocation() -> None:
     assert world.consumer_works()
 
 
+def test_adopt_waits_again_after_another_instance() -> None:
+    """While the adoption waits, its lease ends, and another instance sends a revocation and dies."""
+    world = watched()
+    own = world.provider.add("shopkey", OLD)
+    world.publish(OLD)
+    world.identify()
+    assert world.rotation(fresh_after=world.clock()).run().published
+    world.clock.wait(2 * DAY)
+    rotation = world.rotation()
+    waits_seen = [0]
+
+    def waits(delay: timedelta) -> bool:
+        if delay >= world.provider.settle:
+            waits_seen[0] += 1
+            if waits_seen[0] == 1:
+                world.clock.wait(timedelta(minutes=3))
+                run_until(world.rotation(), Revoke, then_perform=False)  # its request is under way
+                world.clock.wait(timedelta(minutes=3))
+            elif own in world.live:
+                world.provider.remove("shopkey", own)
+        return world.clock.wait(delay)
+
+    rotation.waiting.wait = waits
+    with pytest.raises(RotatorError, match="refuses this secret"):
+        Operator(rotation).adopt(SecretStr(OLD), own, replace_working=True)
+    assert waits_seen[0] == 2
+    assert world.consumer_works()
+
+
 @pytest.mark.parametrize("way_out", ["resolve", "remove"])
 def test_replaced_secret_keeps_grace_after_wrong_id(way_out: str) -> None:
     """`rotate-now` leads out of the doubt. The grace period of the replaced secret's own entry is long over."""
