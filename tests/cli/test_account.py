@@ -1,7 +1,5 @@
 """`rotator account`: the whole Account API by hand, against a real OpenBao and the emulator."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import os
 import pty
 import re
@@ -22,7 +20,7 @@ from rotator.provider import AccountApi
 from rotator.rotation import Result
 from rotator.vault import Vault
 from testkit.cluster import Cluster, Finished, eventually
-from tests.cli.harness import Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, everything, opened, said
 from tests.provider.test_client import provider, says
 
 TRX = "payment-reference-4711"

@@ -1,7 +1,5 @@
 """adopt and resolve: values from safe places, and only what a person names."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import re
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from testkit.cluster import Cluster, Tape, proxied
-from tests.cli.harness import CHANGING, Here, Payments, everything, here, opened, payments, said  # noqa: F401
+from tests.cli.harness import CHANGING, Here, Payments, everything, opened, said
 from tests.cli.pseudo_terminal import on_terminal
 
 LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."

@@ -1,7 +1,5 @@
 """The command line itself: mistakes, help, version, exit codes."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import importlib.metadata
 import re
 import resource
@@ -11,7 +9,7 @@ import pytest
 import typer.main
 
 from rotator.cli.app import app
-from tests.cli.harness import Here, Payments, commands, everything, here, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, commands, everything, said
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,14 @@
 """`rotator check` names what a rotation lacks, and changes nothing."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 from pathlib import Path
 
 from testkit.cluster import Cluster
-from tests.cli.harness import (  # noqa: F401
-    CHANGING,
+from tests.cli.harness import (
     STANZA,
     Here,
     Payments,
-    a_colourful_fleet,
-    assert_table,
-    commands,
     everything,
-    here,
     opened,
-    payments,
     token_with,
 )
 

@@ -1,21 +1,6 @@
 """`rotator config` shows the configuration and its schema."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
-from tests.cli.harness import (  # noqa: F401
-    CHANGING,
-    STANZA,
-    Here,
-    Payments,
-    a_colourful_fleet,
-    assert_table,
-    commands,
-    everything,
-    here,
-    opened,
-    payments,
-    token_with,
-)
+from tests.cli.harness import Here, Payments
 
 
 def test_config_show_masks_secrets(payments: Payments, here: Here) -> None:

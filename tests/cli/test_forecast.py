@@ -1,14 +1,12 @@
 """forecast: from the journals and the schedules alone."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import re
 from datetime import datetime, timedelta
 
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.harness import Here, Payments, a_colourful_fleet, everything, here, payments, said  # noqa: F401
+from tests.cli.harness import Here, Payments, a_colourful_fleet, everything, said
 
 
 def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None:

@@ -1,7 +1,5 @@
 """The tables of commands and their JSON report the same."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -11,19 +9,13 @@ from rotator.cli.output import print_outcomes
 from rotator.config import Settings
 from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
 from testkit.cluster import Cluster
-from tests.cli.harness import (  # noqa: F401
-    CHANGING,
-    STANZA,
+from tests.cli.harness import (
     Here,
     Payments,
     a_colourful_fleet,
     assert_table,
-    commands,
     everything,
-    here,
     opened,
-    payments,
-    token_with,
 )
 
 SETTINGS = Settings.model_validate(

@@ -13,7 +13,7 @@ import pytest
 from rotator.cli.notices import Notices
 from rotator.cli.progress import Progress
 from testkit.cluster import Cluster
-from tests.cli.harness import Payments, opened, payments  # noqa: F401
+from tests.cli.harness import Payments, opened
 from tests.cli.pseudo_terminal import on_terminal, plain
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_wait_says_its_reason_and_remaining_time(event: str, capsys: pytest.Capt
     assert capsys.readouterr().err == "payments: waits, because host/1/x holds the lease (1 min 30 s left)\n"
 
 
-def test_rotation_on_a_terminal_prints_only_its_result(payments: Payments) -> None:  # noqa: F811
+def test_rotation_on_a_terminal_prints_only_its_result(payments: Payments) -> None:
     audit = payments.cluster.folder / "audit.jsonl"
     code, shown = on_terminal(payments.cluster, "rotate-now", "payments", ROTATOR_AUDIT__FILE=str(audit))
     assert code == 0, shown
@@ -91,7 +91,7 @@ def test_many_accounts_show_one_bar(cluster: Cluster) -> None:
         assert command == "check" or all(len(line) <= 80 for line in lines)
 
 
-def test_refused_secret_shows_why_rotator_waits(payments: Payments) -> None:  # noqa: F811
+def test_refused_secret_shows_why_rotator_waits(payments: Payments) -> None:
     cluster = payments.cluster
     cluster.configure([payments.entry()], account_api={"consistency_window": "3s"})
     cluster.remember("Wrong0Secret9Value")
@@ -123,7 +123,7 @@ def test_class_names_are_known() -> None:
         pytest.param({}, "any:503:*", id="503"),
     ],
 )
-def test_failure_on_a_terminal_names_no_class(payments: Payments, environment: dict[str, str], fault: str) -> None:  # noqa: F811
+def test_failure_on_a_terminal_names_no_class(payments: Payments, environment: dict[str, str], fault: str) -> None:
     """Neither the result nor, with -v, the log."""
     cluster = payments.cluster
     cluster.configure([payments.entry(verify_timeout="2s")], account_api={"timeout": "1s"}, daemon={"concurrency": 1})
@@ -135,7 +135,7 @@ def test_failure_on_a_terminal_names_no_class(payments: Payments, environment: d
 
 
 @pytest.mark.parametrize("server", ["VAULT__ADDRESS", "ACCOUNT_API__API_URL"])
-def test_failed_tls_on_a_terminal_names_no_class(payments: Payments, server: str) -> None:  # noqa: F811
+def test_failed_tls_on_a_terminal_names_no_class(payments: Payments, server: str) -> None:
     cluster = payments.cluster
     address = (cluster.bao.address if server.startswith("VAULT") else cluster.api_url).replace("http:", "https:")
     code, shown = on_terminal(cluster, "rotate-now", "payments", **{f"ROTATOR_{server}": address})  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def test_failed_tls_on_a_terminal_names_no_class(payments: Payments, server: str
     assert not CLASS_NAME.search(plain(shown)), shown
 
 
-def test_verbose_shows_the_log(payments: Payments) -> None:  # noqa: F811
+def test_verbose_shows_the_log(payments: Payments) -> None:
     code, shown = on_terminal(payments.cluster, "rotate-now", "payments", "-v")
     assert code == 0, shown
     assert "rotation.published" in shown
@@ -154,7 +154,7 @@ def test_verbose_shows_the_log(payments: Payments) -> None:  # noqa: F811
     assert "http.request" in shown
 
 
-def test_quiet_prints_failures_only(payments: Payments, tmp_path: Path) -> None:  # noqa: F811
+def test_quiet_prints_failures_only(payments: Payments, tmp_path: Path) -> None:
     assert on_terminal(payments.cluster, "rotate-now", "payments", "-q") == (0, "")
     payments.cluster.emulator.faults.add("any:503:*")
     code, shown = on_terminal(payments.cluster, "rotate-now", "payments", "--quiet")
@@ -162,14 +162,14 @@ def test_quiet_prints_failures_only(payments: Payments, tmp_path: Path) -> None:
     assert shown.startswith("\x1b[31mpayments\x1b[0m: ")
 
 
-def test_pipe_gets_the_log_only_as_json(payments: Payments) -> None:  # noqa: F811
+def test_pipe_gets_the_log_only_as_json(payments: Payments) -> None:
     assert '"event"' in payments.cluster.run("rotate-now", "payments").err
     payments.cluster.configure([payments.entry()], log={"format": "console"})
     assert payments.cluster.run("rotate-now", "payments").err == ""
     assert "rotation.published" in payments.cluster.run("rotate-now", "payments", "-v").err
 
 
-def test_open_files_are_warned_of_in_a_sentence(payments: Payments) -> None:  # noqa: F811
+def test_open_files_are_warned_of_in_a_sentence(payments: Payments) -> None:
     cluster = payments.cluster
     file = cluster.folder / "audit.jsonl"
     file.touch()
@@ -197,7 +197,7 @@ def test_lost_audit_line_is_reported_in_a_sentence() -> None:
     )
 
 
-def test_audit_hashes_reach_every_output_but_a_terminal(payments: Payments) -> None:  # noqa: F811
+def test_audit_hashes_reach_every_output_but_a_terminal(payments: Payments) -> None:
     cluster = payments.cluster
     file = cluster.folder / "audit.jsonl"
     cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console", "level": "error"})

@@ -1,7 +1,5 @@
 """rotate-now and plan: what they do, refuse and print."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import json
 import re
 import signal
@@ -20,18 +18,7 @@ from rotator.emulator import Account, Operation, running
 from rotator.fleet import Fleet
 from rotator.rotation import Outcome
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
-from tests.cli.harness import (  # noqa: F401
-    CHANGING,
-    STANZA,
-    Here,
-    Payments,
-    everything,
-    here,
-    opened,
-    payments,
-    said,
-    token_with,
-)
+from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
 
 
 def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:

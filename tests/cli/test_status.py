@@ -1,14 +1,12 @@
 """`rotator status` and the daemon's /api/status are one model."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, here, opened, payments  # noqa: F401
+from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, opened
 
 # These are known to a daemon only: it reads balances, and remembers failures that no journal contains.
 DAEMON_ONLY = {"balance"}

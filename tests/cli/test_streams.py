@@ -7,7 +7,7 @@ import pytest
 
 from rotator.emulator import Operation
 from testkit.cluster import PATIENCE, Cluster
-from tests.cli.harness import Payments, opened, payments  # noqa: F401
+from tests.cli.harness import Payments, opened
 
 ROTATOR = f"{sys.executable} -m rotator"
 
@@ -38,13 +38,13 @@ def assert_rotated(account: Payments) -> None:
     "redirection",
     ["2>&-", ">&-", "2>/dev/full", ">/dev/full 2>/dev/full", "<&- >&- 2>&-", "| true; exit ${PIPESTATUS[0]}"],
 )
-def test_rotation_succeeds_when_a_stream_is_broken(payments: Payments, redirection: str) -> None:  # noqa: F811
+def test_rotation_succeeds_when_a_stream_is_broken(payments: Payments, redirection: str) -> None:
     done = shell(payments.cluster, f"rotator rotate-now payments {redirection}")
     assert done.returncode == 0, done
     assert_rotated(payments)
 
 
-def test_full_disk_under_the_output_is_reported(payments: Payments) -> None:  # noqa: F811
+def test_full_disk_under_the_output_is_reported(payments: Payments) -> None:
     done = shell(payments.cluster, "rotator rotate-now payments --json >/dev/full")
     assert done.returncode == 0, done
     assert_rotated(payments)
@@ -61,7 +61,7 @@ def test_failed_account_exits_1_when_output_is_broken(cluster: Cluster, redirect
 
 
 @pytest.mark.parametrize("command", ["--help", "config show", "status --json", "nonsense"])
-def test_exit_code_is_the_same_when_nothing_reads(payments: Payments, command: str) -> None:  # noqa: F811
+def test_exit_code_is_the_same_when_nothing_reads(payments: Payments, command: str) -> None:
     plain = shell(payments.cluster, f"rotator {command} >/dev/null")
     assert shell(payments.cluster, f"rotator {command} | true; exit ${{PIPESTATUS[0]}}").returncode == plain.returncode
     assert shell(payments.cluster, f"rotator {command} >&- 2>&-").returncode == plain.returncode

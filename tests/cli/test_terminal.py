@@ -6,7 +6,7 @@ import pytest
 
 from rotator.cli.terminal import Styled, Table, moment
 from testkit.cluster import Cluster
-from tests.cli.harness import Payments, a_colourful_fleet, payments  # noqa: F401
+from tests.cli.harness import Payments, a_colourful_fleet
 from tests.cli.pseudo_terminal import on_terminal, plain
 
 ID = "5f2c1d9e-0000-4000-8000-000000000000"
@@ -63,7 +63,7 @@ def test_table_aligns_wide_and_colored_cells(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("columns", ["0", "20", "nonsense"])
-def test_status_ignores_columns_in_a_pipe(payments: Payments, columns: str) -> None:  # noqa: F811
+def test_status_ignores_columns_in_a_pipe(payments: Payments, columns: str) -> None:
     finished = payments.cluster.run("status", env={"COLUMNS": columns})
     assert finished.code == 0, finished
     assert [line.split()[0] for line in finished.out.splitlines()] == ["account", "payments"]
@@ -78,7 +78,7 @@ def test_status_cuts_no_name_on_a_terminal(cluster: Cluster) -> None:
     assert [name for name in fleet if name not in lines] == []
 
 
-def test_secrets_fit_on_a_terminal(payments: Payments) -> None:  # noqa: F811
+def test_secrets_fit_on_a_terminal(payments: Payments) -> None:
     assert payments.cluster.run("rotate-now", "payments").code == 0
     code, shown = on_terminal(payments.cluster, "account", "secrets", "list")
     assert code == 0, shown
@@ -87,7 +87,7 @@ def test_secrets_fit_on_a_terminal(payments: Payments) -> None:  # noqa: F811
     assert any(payments.live[0] in line for line in lines), shown
 
 
-def test_terminal_of_no_width_shows_everything(payments: Payments) -> None:  # noqa: F811
+def test_terminal_of_no_width_shows_everything(payments: Payments) -> None:
     code, shown = on_terminal(payments.cluster, "status", columns=0, COLUMNS="0")
     assert code == 0, shown
     assert "payments" in plain(shown)

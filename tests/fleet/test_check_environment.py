@@ -1,7 +1,5 @@
 """`rotator check` looks at proxies, the clock and quotas, too."""
 
-# ruff: noqa: F811 - fixtures are asked for by the names under which they were imported
-
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testkit.cluster import Cluster, WallClock
-from tests.cli.harness import Here, Payments, here, opened, payments  # noqa: F401
+from tests.cli.harness import Here, Payments, opened
 
 PROVIDER = {"ROTATOR_ACCOUNT_API__API_URL": "http://provider.invalid"}
 

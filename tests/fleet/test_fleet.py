@@ -12,10 +12,10 @@ from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
 from rotator.rotation import Outcome
 from rotator.vault import Vault
-from tests.cli.harness import Here, Payments, here, payments  # noqa: F401
+from tests.cli.harness import Here, Payments
 
 
-def test_closed_window_names_rotation_outside_of_it(payments: Payments, here: Here) -> None:  # noqa: F811
+def test_closed_window_names_rotation_outside_of_it(payments: Payments, here: Here) -> None:
     in_three_days = datetime.now(UTC) + timedelta(days=3)
     window = f"{in_three_days:%a} 00:00-23:59".lower()
     begun = here("rotate-now", "payments")
