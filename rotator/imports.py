@@ -1,8 +1,11 @@
-"""Optional parts of libraries that rotator does not use: to import them takes a third of the CPU of a short command."""
+"""Imports that a short command does without: they would take a third of its CPU."""
 
 import os
 import sys
 import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
 
 # structlog would import rich for tracebacks with colors, httpx click for its command line, httpcore anyio for asyncio.
 # The progress on a terminal and the emulator need them later.
@@ -26,3 +29,19 @@ def allow_optional_imports() -> None:
     for name in _LATER:
         if name in sys.modules and sys.modules[name] is None:
             del sys.modules[name]
+
+
+def import_on_use(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a package's `__getattr__`, which imports a module when one of its names is used for the first time.
+
+    Args:
+        package: Name of the package.
+        modules: The module of each name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{modules[name]}"), name)
+
+    return get

@@ -39,9 +39,8 @@ class VaultMonitor:
         self._metrics = metrics
         self._stop = stop
         self._nudge = threading.Event()
-        self._fleet_document: tuple[Vault, str, int] | None = (
-            None  # whose, where, and its sequence number when last read
-        )
+        # Whose it is, where, and its sequence number when it was last read.
+        self._fleet_document: tuple[Vault, str, int] | None = None
 
     def check_soon(self) -> None:
         """Ask Vault now, because a request failed or the process ends."""

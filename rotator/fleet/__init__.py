@@ -1,10 +1,10 @@
 """Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rotator.fleet.fleet import Fleet, log_internal_error
 from rotator.fleet.request import Request, Wanted
+from rotator.imports import import_on_use
 
 if TYPE_CHECKING:
     from rotator.fleet.account_status import read_status
@@ -34,24 +34,21 @@ __all__ = [
     "refused",
 ]
 
-_MODULES = {
-    "Finding": "finding",
-    "LiveSecret": "account_view",
-    "Shard": "sharding",
-    "State": "finding",
-    "TopUpService": "top_ups",
-    "by_hand": "manual_secrets",
-    "examine": "check",
-    "look": "account_view",
-    "parse_shard": "sharding",
-    "published_credentials": "account_view",
-    "read_status": "account_status",
-    "refused": "account_view",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a module when its name is used: most commands need none of these, and start without them."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Most commands need none of these, and start without them.
+__getattr__ = import_on_use(
+    __name__,
+    {
+        "Finding": "finding",
+        "LiveSecret": "account_view",
+        "Shard": "sharding",
+        "State": "finding",
+        "TopUpService": "top_ups",
+        "by_hand": "manual_secrets",
+        "examine": "check",
+        "look": "account_view",
+        "parse_shard": "sharding",
+        "published_credentials": "account_view",
+        "read_status": "account_status",
+        "refused": "account_view",
+    },
+)

@@ -1,8 +1,8 @@
 """Metrics and status: counters of the process, and the status of each account for people and Prometheus."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rotator.imports import import_on_use
 from rotator.monitoring.status import (
     OVERDUE_AFTER,
     AccountStatus,
@@ -49,11 +49,9 @@ __all__ = [
     "state",
 ]
 
-_EXPOSITION = ("Format", "content_type", "expose", "requested_format")
-
-
-def __getattr__(name: str) -> Any:
-    """Import the metrics when they are used: commands show the status only, and start without their library."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'exposition' if name in _EXPOSITION else 'metrics'}"), name)
+# Commands show the status only, and start without the library of the metrics.
+__getattr__ = import_on_use(
+    __name__,
+    dict.fromkeys(("Format", "content_type", "expose", "requested_format"), "exposition")
+    | dict.fromkeys(("CIRCUIT_BREAKER", "PROVIDER_SLOW", "VAULT_UNAVAILABLE", "Metrics"), "metrics"),
+)

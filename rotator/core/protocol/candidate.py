@@ -23,7 +23,7 @@ from rotator.core.protocol.steps import (
     Revoke,
     Step,
 )
-from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
 
 
 def commit(case: Situation) -> Step | None:
@@ -52,7 +52,7 @@ def wait_for_candidate(case: Situation) -> Step:
         Reason.VERIFYING,
         case.next_look,
         "the new secret does not authenticate yet",
-        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+        waiting_run(case.policy.account),
         journal=transitions.verifying(case, since),
         resumes=True,
     )
@@ -153,7 +153,7 @@ def _create(case: Situation) -> Step:
         Reason.LATE_CREATE,
         late,
         "an earlier create might still be carried out",
-        Command.of("rotate-now", policy.account, "--wait", "5m"),
+        waiting_run(policy.account),
     )
 
 

@@ -30,6 +30,7 @@ from rotator.core.protocol.steps import (
     Step,
     TryEarlier,
 )
+from rotator.core.protocol.wording import waiting_run
 
 
 def decide(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Step:
@@ -91,7 +92,7 @@ def _await_late_revocation(case: Situation) -> Step | None:
         Reason.LATE_REVOCATION,
         until,
         "the newest version of the published document is deleted, and an earlier revocation might still be carried out",
-        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+        waiting_run(case.policy.account),
     )
 
 

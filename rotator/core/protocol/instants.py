@@ -122,10 +122,8 @@ class Instants:
         fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
         if self.seen.create_lost_at is not None:
             fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
-        if journal.candidate is not None and journal.holder not in (None, policy.runner):
-            # The lease holder might have sent one until its lease ended.
-            lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
-            fences.append(None if lease_until is None else lease_until + policy.window)
+        if journal.candidate is not None:
+            fences.append(self._lease_holders_until)
         return max((fence for fence in fences if fence is not None), default=None)
 
     @property
@@ -134,17 +132,24 @@ class Instants:
 
         A run sends one under its lease, and writes the journal before it and, unless it dies, after it.
         """
-        journal, policy, written_at = self.journal, self.policy, self.seen.journal_at
-        if not journal.retiring and journal.publishing is None:
+        if not self.journal.retiring and self.journal.publishing is None:
             return None
-        longest = policy.request_timeout + policy.window
-        fences = [None if written_at is None else written_at + longest]
-        if journal.holder not in (None, policy.runner):
-            lease_until = believed(journal.lease_until, policy.lease, written_at, self.shared_now)
-            fences.append(None if lease_until is None else lease_until + policy.window)
-        if self.seen.revoke_lost_at is not None:
-            fences.append(self.seen.revoke_lost_at + longest)
+        longest = self.policy.request_timeout + self.policy.window
+        sent = (at for at in (self.seen.journal_at, self.seen.revoke_lost_at) if at is not None)
+        fences = [self._lease_holders_until, *(at + longest for at in sent)]
         return self.local(max((fence for fence in fences if fence is not None), default=None))
+
+    @property
+    def _lease_holders_until(self) -> datetime | None:
+        """Until when a request of another instance that has the lease might be carried out; None if no other has it.
+
+        It might have sent one until its lease ended.
+        """
+        journal, policy = self.journal, self.policy
+        if journal.holder in (None, policy.runner):
+            return None
+        lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
+        return None if lease_until is None else lease_until + policy.window
 
     # --- ids ---------------------------------------------------------------------------------------------------------
 

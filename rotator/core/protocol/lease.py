@@ -7,6 +7,7 @@ from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import RequestKind
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
+from rotator.core.protocol.wording import waiting_run
 
 # The longest backoff: a rate limit can ask for it.
 LONGEST_BACKOFF = timedelta(days=1)
@@ -45,7 +46,7 @@ def wait_for_lease(case: Situation) -> Step | None:
         Reason.LEASED,
         until,
         f"{case.journal.holder} holds the lease",
-        Command.of("rotate-now", case.policy.account, "--wait", "5m"),
+        waiting_run(case.policy.account),
     )
 
 

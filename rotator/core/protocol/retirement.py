@@ -9,7 +9,7 @@ from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
-from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
 
 
 def settle(case: Situation) -> Step | None:
@@ -83,7 +83,7 @@ def wait_for_room(case: Situation) -> Step:
     until, account = _next(case, case.journal.retiring), case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
     if case.forced:  # a grace period is not what it waits for
-        command = Command.of("rotate-now", account, "--wait", "5m")
+        command = waiting_run(account)
     else:
         command, detail = Command.of("rotate-now", account, "--force"), f"{detail}; --force does not wait for that"
     return Rest(Reason.FULL, until if until > case.now else None, detail, command)
@@ -100,7 +100,7 @@ def no_room(case: Situation, secret: str) -> Step:
     if revoked:
         until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
         detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
-        command = Command.of("rotate-now", account, "--wait", "5m")
+        command = waiting_run(account)
         return Rest(Reason.FULL, until if until > case.now else None, detail, command)
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
     added = full_of_added(case, what)

@@ -1,6 +1,8 @@
-"""Ids and numbers as messages show them."""
+"""Parts of messages that several rules use."""
 
 from collections.abc import Iterable, Set
+
+from rotator.core.failures import Command
 
 # A message names this many ids at most, and counts the others. A provider can list thousands.
 MAX_NAMED = 5
@@ -26,3 +28,8 @@ def count_of(ids: Set[str]) -> str:
 
 MOVE_FIRST = "If consumers use such a secret, move them to the published secret first. Then revoke it"
 """Advice about a secret that is not rotator's, before the command that revokes it."""
+
+
+def waiting_run(account: str) -> Command:
+    """Return the command that waits for the end of a deferral, and then continues."""
+    return Command.of("rotate-now", account, "--wait", "5m")
