@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
@@ -32,7 +33,6 @@ from rotator.provider import (
     Unauthorized,
     Unprovisioned,
 )
-from testkit.logs import capture_events
 from tests.net.wire import in_turn, reset
 from tests.provider import test_client as wire
 from tests.provider.test_client import (
@@ -581,7 +581,7 @@ def test_secret_operations_use_basic_only() -> None:
 
 
 def test_client_warns_once_of_secrets_in_urls() -> None:
-    with capture_events() as lines, provider(says(200, BALANCE)) as server:
+    with capture_logs() as lines, provider(says(200, BALANCE)) as server:
         with client(server, rest_auth="query", verify=True) as api:
             balance(api)
             balance(api)
@@ -592,7 +592,7 @@ def test_client_warns_once_of_secrets_in_urls() -> None:
 
 
 def test_client_warns_of_plain_text() -> None:
-    with capture_events() as lines:
+    with capture_logs() as lines:
         AccountApi(AccountApiSettings(api_url="http://192.0.2.1", rest_url="https://192.0.2.1")).close()
     assert [(line["event"], line["log_level"]) for line in lines] == [("provider.in_plain_text", "warning")]
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.demo import OpenBao
 from rotator.vault import CasConflict, VaultDenied, VaultUnauthorized
-from testkit.logs import capture_events
 from tests.vault.kv_mount import Clock, KvMount
 
 AUTH = {"method": "none"}
@@ -97,7 +97,7 @@ def test_agent_alone_renews_its_token(place: KvMount) -> None:
     clock = Clock()
     with running_agent(place.bao, place.admin.token(place.everything(), ttl="60s")) as agent:
         vault = place.vault(address=agent.address, auth=AUTH, clock=clock)
-        with capture_events() as events:
+        with capture_logs() as events:
             for _ in range(5):
                 vault.keep_alive()
                 clock.advance(seconds=timedelta(minutes=10).total_seconds())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import stamina
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.config import VaultAuth, VaultSettings
 from rotator.vault import (
@@ -18,7 +19,6 @@ from rotator.vault import (
     VaultUnreachable,
     VaultUntrusted,
 )
-from testkit.logs import capture_events
 from testkit.openbao import TlsOpenBao
 from testkit.proxy import Action, Answer, Call, FaultProxy
 from tests.vault.kv_mount import KvMount, assert_silent, secure
@@ -27,7 +27,7 @@ from tests.vault.kv_mount import KvMount, assert_silent, secure
 def test_certificate_of_an_unknown_ca_is_refused(tls: TlsOpenBao) -> None:
     for ca_cert in (tls.other_ca_cert, None):
         with (
-            capture_events() as events,
+            capture_logs() as events,
             pytest.raises(VaultUntrusted, match=rf"{tls.bao.address}.*vault\.ca_cert") as caught,
         ):
             Vault(secure(tls, ca_cert=ca_cert)).read("apps/shop")
@@ -55,7 +55,7 @@ def test_ca_file_that_cannot_be_read_is_named(tls: TlsOpenBao, tmp_path: Path) -
 
 
 def test_verification_that_is_off_is_logged(tls: TlsOpenBao) -> None:
-    with capture_events() as events:
+    with capture_logs() as events:
         vault = Vault(secure(tls, ca_cert=tls.other_ca_cert, verify=False))
     assert [(event["event"], event["log_level"]) for event in events] == [("vault.tls_verification_off", "warning")]
     assert not vault.health().sealed
@@ -71,7 +71,7 @@ def test_verification_that_is_off_is_logged(tls: TlsOpenBao) -> None:
     ],
 )
 def test_plain_text_traffic_is_logged(address: str, said: list[str]) -> None:
-    with capture_events() as events:
+    with capture_logs() as events:
         Vault(VaultSettings(address=address, auth=VaultAuth(token=SecretStr("model-token-0001"))))
     assert [event["event"] for event in events] == said
 

@@ -6,6 +6,7 @@ import time
 import pytest
 import stamina
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.demo import free_port
 from rotator.errors import RotatorError
@@ -14,7 +15,6 @@ from rotator.vault import (
     VaultError,
     VaultUnreachable,
 )
-from testkit.logs import capture_events
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
 from tests.vault.kv_mount import CANARY, KvMount, assert_silent, documents, first
 
@@ -22,7 +22,7 @@ from tests.vault.kv_mount import CANARY, KvMount, assert_silent, documents, firs
 def test_write_is_confirmed_when_its_answer_is_lost(place: KvMount, proxy: FaultProxy) -> None:
     proxy.on_request = first("POST", DROP_AFTER)
     data = {"api_secret": SecretStr(CANARY), "share": 1.0, "long": 12345678901234567890123}
-    with capture_events() as events:
+    with capture_logs() as events:
         assert place.vault(address=proxy.address).write("apps/shop", data, cas=0) == 1
     assert documents(proxy) == ["POST", "GET"]
     assert place.vault().read("apps/shop").version == 1, "it was written once"

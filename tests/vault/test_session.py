@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import stamina
+from structlog.testing import capture_logs
 
 from rotator.config import VaultSettings
 from rotator.demo import OpenBao, free_port
@@ -29,7 +30,6 @@ from rotator.vault import (
     VaultUntrusted,
 )
 from testkit.cluster import PATIENCE, at_best, eventually
-from testkit.logs import capture_events
 from testkit.openbao import RaftCluster, TlsOpenBao, running_raft
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
 from tests.vault.kv_mount import Clock, KvMount, Stopwatch, assert_silent, documents, first, paths, secure
@@ -80,7 +80,7 @@ def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
 def test_session_stays_with_the_next_reachable_address(place: KvMount, second: FaultProxy) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     vault = place.vault(address=f"{dead},{second.address}")
-    with capture_events() as events:
+    with capture_logs() as events:
         for number in range(3):
             assert vault.write("apps/shop", {"n": number}, cas=number) == number + 1
             assert vault.read("apps/shop").data == {"n": number}
@@ -137,7 +137,7 @@ def test_refused_write_is_sent_to_the_next_address(
     place: KvMount, proxy: FaultProxy, second: FaultProxy, refusal: Answer
 ) -> None:
     proxy.on_request = lambda call: refusal if "/data/" in call.path else FORWARD
-    with capture_events() as events:
+    with capture_logs() as events:
         assert place.vault(address=[proxy.address, second.address]).write("apps/shop", {"n": 1}, cas=0) == 1
     assert (documents(proxy), documents(second)) == (["POST"], ["POST"])
     assert [event["event"] for event in events] == ["vault.address_changed"]
@@ -157,7 +157,7 @@ def test_sealed_servers_are_all_named_at_once(place: KvMount, proxy: FaultProxy,
     for ask in (lambda: vault.read("a"), lambda: vault.write("a", {}, cas=0), vault.health, vault.keep_alive):
         asked = len(proxy.calls), len(second.calls)
         with (
-            capture_events() as events,
+            capture_logs() as events,
             pytest.raises(VaultSealed, match=f"{proxy.address} is sealed.*Unseal it") as caught,
         ):
             ask()
@@ -361,7 +361,7 @@ def test_periodic_token_is_renewed_without_log_lines(place: KvMount) -> None:
     clock = Clock()
     token = place.admin.token(place.everything(), period="60m")
     vault = place.vault(auth={"token": token}, clock=clock)
-    with capture_events() as events:
+    with capture_logs() as events:
         for _ in range(5):
             vault.keep_alive()
             assert seconds_left(vault, clock) > 50 * 60
@@ -378,7 +378,7 @@ def test_expiring_token_is_logged_once_a_day(place: KvMount) -> None:
     vault.read("apps/shop")
     reminders = []
     for day in range(30):
-        with capture_events() as events:
+        with capture_logs() as events:
             for _ in range(10):
                 vault.read("apps/shop")
         reminders += [day for event in events if event["event"] == "vault.token_expiring"]
@@ -399,7 +399,7 @@ def test_expiring_token_is_logged_after_last_renewal(place: KvMount, proxy: Faul
 
     proxy.on_response = little
     clock.advance(seconds=41)
-    with capture_events() as events:
+    with capture_logs() as events:
         vault.read("apps/shop")
         vault.read("apps/shop")
     assert [event["event"] for event in events] == ["vault.token_expiring"]
@@ -573,7 +573,7 @@ def test_read_reconnects_at_once_after_a_close(place: KvMount, proxy: FaultProxy
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)
     proxy.on_request = first("GET", DROP_BEFORE)
-    with capture_events() as events:
+    with capture_logs() as events:
         assert vault.read("apps/shop").data == {"n": 1}
     assert documents(proxy) == ["POST", "GET", "GET"]
     assert events == [], "it was not put off"

@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.vault import (
     Vault,
@@ -10,7 +11,6 @@ from rotator.vault import (
     VaultSealed,
     WrongMount,
 )
-from testkit.logs import capture_events
 from testkit.openbao import TlsOpenBao
 from testkit.proxy import FaultProxy
 from tests.vault.kv_mount import CANARY, NUMBERS, KvMount, assert_silent, paths, secure
@@ -108,7 +108,7 @@ def test_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
     tls.seal()
     try:
         assert vault.health().sealed
-        with capture_events() as events, pytest.raises(VaultSealed, match="sealed"):
+        with capture_logs() as events, pytest.raises(VaultSealed, match="sealed"):
             vault.read("apps/shop")
         assert events == [], "it was tried again"
         with pytest.raises(VaultSealed, match="sealed"):

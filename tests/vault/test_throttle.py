@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.core.circuit_breaker import shared_cause
 from rotator.core.failures import Code
 from rotator.rotation import Outcome, Result
 from rotator.vault import LONGEST_THROTTLING, Throttle, Vault, VaultRateLimited, VaultUnreachable, parse_retry_after
 from testkit.cluster import Cluster
-from testkit.logs import capture_events
 from testkit.openbao import Admin
 from testkit.proxy import DROP_AFTER, FORWARD, Action, Answer, Call, FaultProxy
 from tests.daemon.test_daemon import metric, open_accounts
@@ -158,7 +158,7 @@ def is_data(call: Call) -> bool:
 def test_session_slows_down_to_the_quota(place: KvMount) -> None:
     """Reads and writes of many threads, at a rate that they exceed by far without waiting."""
     vault = place.vault()
-    with quota(place.admin, place.mount, 20), ThreadPoolExecutor(16) as pool, capture_events() as logs:
+    with quota(place.admin, place.mount, 20), ThreadPoolExecutor(16) as pool, capture_logs() as logs:
         began = time.monotonic()
         done = [pool.submit(vault.write, f"many/{number}", {"n": number}, 0) for number in range(60)]
         wait(done)
@@ -219,7 +219,7 @@ def test_health_of_a_standby_is_no_limit(place: KvMount) -> None:
     with behind(place, lambda call: answer if "health" in call.path else FORWARD) as (vault, server):
         assert vault.health().standby
         assert len(server.calls) == 1
-        with capture_events() as logs:
+        with capture_logs() as logs:
             assert vault.read("x").version == 0
     assert not [line for line in logs if line["event"] == "vault.rate_limited"]
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.vault import (
     VaultDenied,
 )
-from testkit.logs import capture_events
 from testkit.proxy import DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
 from tests.vault.kv_mount import Clock, KvMount, assert_silent, paths
 
@@ -99,7 +99,7 @@ def test_given_token_is_used_until_it_ends(place: KvMount) -> None:
     vault = place.vault(auth={"token": token}, clock=clock)
     vault.read("apps/shop")
     clock.advance(seconds=50)
-    with capture_events() as events:
+    with capture_logs() as events:
         vault.read("apps/shop")
         vault.read("apps/shop")
     assert [event["event"] for event in events] == ["vault.token_expiring"]
