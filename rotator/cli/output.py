@@ -64,22 +64,25 @@ def outcomes_json(outcomes: Sequence[Outcome], settings: Settings, now: datetime
         "revoked": sum(len(outcome.revoked) for outcome in outcomes),
         **{result.value: counts[result] for result in Result},
         "accounts": [
-            {
-                "account": outcome.account,
-                "result": outcome.result.value,
-                "state": _state(settings, outcome.account, journal, now),
-                "rotated": outcome.published,
-                "revoked": list(outcome.revoked),
-                "reason": outcome.reason,
-                "until": outcome.until,
-                "error": masked(outcome.error),
-                "next_command": list(outcome.next_command.args) if outcome.next_command else None,
-                "request": request_json(journal.request) if journal else None,
-                "rotation_id": outcome.rotation_id,
-            }
-            for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
-            for journal in [_own_journal(outcome)]
+            _outcome_json(outcome, settings, now) for outcome in sorted(outcomes, key=lambda outcome: outcome.account)
         ],
+    }
+
+
+def _outcome_json(outcome: Outcome, settings: Settings, now: datetime) -> dict[str, Any]:
+    journal = _own_journal(outcome)
+    return {
+        "account": outcome.account,
+        "result": outcome.result.value,
+        "state": _state(settings, outcome.account, journal, now),
+        "rotated": outcome.published,
+        "revoked": list(outcome.revoked),
+        "reason": outcome.reason,
+        "until": outcome.until,
+        "error": masked(outcome.error),
+        "next_command": list(outcome.next_command.args) if outcome.next_command else None,
+        "request": request_json(journal.request) if journal else None,
+        "rotation_id": outcome.rotation_id,
     }
 
 
