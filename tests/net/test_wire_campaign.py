@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trustme
 
+from rotator.net import Deadline, Origin, Tls, Transport
 from testkit.cluster import PATIENCE
 from tests.net.wire import (
     ANSWERED,
@@ -514,6 +515,24 @@ def test_proxy_can_be_reached_by_tls(
         through(monkeypatch, proxy.port, "https")
         assert ends_at_leisure(opened, target, ca_cert=ca_cert).status == 200
         assert len(proxy.requests) == 1
+
+
+def test_connection_within_proxys_tls_is_not_kept(
+    authority: trustme.CA, ca_cert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells whether data waits there, such as a second answer."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_cert))
+    with (
+        server(says(200), serves(authority, "far.invalid")) as far,
+        server(tunnel(lambda: far.port), serves(authority)) as proxy,
+    ):
+        through(monkeypatch, proxy.port, "https")
+        origin = Origin.of("https://far.invalid")
+        transport = Transport(origin, Tls(), kept=1, keep_for=timedelta(minutes=1), max_content=1024)
+        with closing(transport):
+            for _ in range(2):
+                assert transport.send("GET", "/", Deadline.after(PATIENCE), {}).status == 200
+        assert proxy.connections == 2
 
 
 TUNNELS: dict[str, Answer] = {
