@@ -1,6 +1,7 @@
 """A server that answers byte by byte, and both clients behind one face: parts of the wire campaign."""
 
 import os
+import select
 import socket
 import ssl
 import struct
@@ -303,19 +304,22 @@ def tunnel(target: Callable[[], int]) -> Answer:
     def answer(connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", target()), PATIENCE) as other:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(other, connection), daemon=True)
-            back.start()
             _pump(connection, other)
-            back.join(PATIENCE)
 
     return answer
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    """Pass on what each side sends until both have ended, in one thread: OpenSSL's connections allow no more."""
+    sinks = {one: other, other: one}
     with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        while sinks:
+            kept = [source for source in sinks if isinstance(source, ssl.SSLSocket) and source.pending()]
+            for source in kept or select.select(list(sinks), [], [], PATIENCE)[0]:
+                if data := source.recv(65536):
+                    sinks[source].sendall(data)
+                else:
+                    sinks.pop(source).shutdown(socket.SHUT_WR)
 
 
 @contextmanager
