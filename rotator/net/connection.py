@@ -1,18 +1,31 @@
-"""HTTP/1.1 on one connection, request after request. h11 writes the requests and reads the responses."""
+"""HTTP/1.1 on one connection, request after request. llhttp, by httptools, reads the responses."""
 
+import re
 import time
 from base64 import b64encode
+from collections.abc import Iterable
 from contextlib import suppress
 
-import h11
 import httpcore
+import httptools
 
 from rotator.net.addresses import Origin
 from rotator.net.proxies import Proxy
 from rotator.net.stream import Stream
 
-# The longest head of a response in bytes.
+# As many bytes in a row can be headers, trailers or sizes of chunks.
 _LONGEST_HEAD = 100 * 1024
+_TARGET, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[!-9;-~]+: [ -~]*")
+_SUCCESS = range(200, 300)
+Headers = Iterable[tuple[str, str]]
+
+
+class InvalidRequest(ValueError):
+    """A request contains a character that HTTP does not allow there. Nothing was sent."""
+
+
+class InvalidResponse(Exception):
+    """A response is incomplete, or is not HTTP."""
 
 
 class Connection:
@@ -27,39 +40,44 @@ class Connection:
         self._stream = stream
         self._keep_for = keep_for
         self._expires_at = 0.0
-        self._messages = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        self._response = _Response()
 
-    def send(self, request: h11.Request, content: bytes, until: float) -> None:
+    def send(self, method: str, target: str, headers: Headers, content: bytes, until: float) -> None:
         """Send a request, head and body together.
 
         Raises:
-            h11.LocalProtocolError: If it is not valid HTTP.
+            InvalidRequest: If it is not valid HTTP.
             httpcore.WriteTimeout: If the time is up.
         """
-        events = [request, h11.Data(content), h11.EndOfMessage()] if content else [request, h11.EndOfMessage()]
-        data = b"".join(self._messages.send(event) or b"" for event in events)
+        lines = [f"{name}: {value}" for name, value in headers]
+        if not (_TARGET.fullmatch(target) and all(map(_HEADER.fullmatch, lines))):
+            raise InvalidRequest
+        head = "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", ""))
+        self._response.begin()
         # A server can answer and close the connection before it received everything.
         with suppress(httpcore.WriteError):
-            self._stream.write(data, until)
+            self._stream.write(head.encode() + content, until)
 
-    def receive(self, until: float) -> object:
-        """Return the next event of the response.
+    def receive_head(self, until: float) -> tuple[int, dict[str, str]]:
+        """Return status and headers of the response; the names are in lower case.
 
         Raises:
-            h11.RemoteProtocolError: If the response is incomplete, or is not HTTP.
+            InvalidResponse: If they are incomplete, or not HTTP.
             httpcore.ReadError: If the connection broke off.
             httpcore.ReadTimeout: If the time is up.
         """
-        while (event := self._messages.next_event()) is h11.NEED_DATA:
-            self._messages.receive_data(self._stream.read(until))
-        return event
+        response = self._response
+        while not response.has_head:
+            response.feed(self._stream.read(until))
+        return response.status, response.headers
 
-    def receive_head(self, until: float) -> h11.Response:
-        """Return the head of the response; see `receive`."""
-        self._messages.receive_data(self._stream.read(until))
-        while not isinstance(event := self.receive(until), h11.Response):
-            pass  # an interim response, such as 103
-        return event
+    def receive(self, until: float) -> bytes:
+        """Return the next part of the body; nothing at its end. See `receive_head` for the errors."""
+        response = self._response
+        while not (response.content or response.is_complete):
+            response.feed(self._stream.read(until))
+        content, response.content = response.content, b""
+        return content
 
     def can_be_kept(self) -> bool:
         """Whether the response is complete and the connection stays open; it is idle from now on.
@@ -67,13 +85,8 @@ class Connection:
         A server can send more than the length that it announces, or end its side. The rest would be read as the next
         response.
         """
-        messages = self._messages
-        is_complete = messages.our_state is h11.DONE and messages.their_state is h11.DONE
-        if not is_complete or messages.trailing_data != (b"", False):
-            return False
-        messages.start_next_cycle()
         self._expires_at = time.monotonic() + self._keep_for
-        return True
+        return self._response.is_complete and self._response.keeps_connection
 
     def has_expired(self) -> bool:
         """Whether it was idle for too long, or the server ended it meanwhile."""
@@ -84,6 +97,80 @@ class Connection:
         self._stream.close()
 
 
+class _Response:
+    """The response to the latest request, as it is received. The methods on_… are httptools' protocol.
+
+    Attributes:
+        content: The part of the body that was not returned yet.
+        keeps_connection: Whether the connection stays open after it, and nothing follows.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)  # chunks win over a length, says RFC 9112
+        self.begin()
+
+    def begin(self) -> None:
+        """Expect the next response."""
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.content = b""
+        self.has_head = self.is_complete = self.keeps_connection = False
+        self._overhead = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take what the server sent; nothing if it ended its side.
+
+        Raises:
+            InvalidResponse: If that is not HTTP, or the response is incomplete.
+        """
+        if not data:
+            self._end()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self.is_complete:
+                raise InvalidResponse from None
+            self.keeps_connection = False  # something follows it
+        self._overhead = 0 if self.content else self._overhead + len(data)
+        if self._overhead > _LONGEST_HEAD:
+            raise InvalidResponse
+
+    def _end(self) -> None:
+        has_length = "content-length" in self.headers or "transfer-encoding" in self.headers
+        if not self.has_head or has_length:
+            raise InvalidResponse
+        self.is_complete = True
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            raise InvalidResponse
+
+    def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
+        if self.has_head:  # a trailer
+            return
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < _SUCCESS.start:  # interim, such as 103
+            self.headers.clear()
+            return
+        is_readable = self.headers.get("transfer-encoding", "chunked").lower() == "chunked"
+        if not is_readable or not self._parser.get_http_version().startswith("1."):
+            raise InvalidResponse
+        self.has_head = True
+
+    def on_body(self, content: bytes) -> None:
+        self.content += content
+
+    def on_message_complete(self) -> None:
+        self.is_complete = self.has_head
+        self.keeps_connection = self._parser.should_keep_alive()
+
+
 def open_tunnel(stream: Stream, target: Origin, proxy: Proxy, until: float) -> None:
     """Have a proxy connect to a server.
 
@@ -92,9 +179,9 @@ def open_tunnel(stream: Stream, target: Origin, proxy: Proxy, until: float) -> N
     """
     headers = [("Host", target.location), ("Accept", "*/*"), *proxy_headers(proxy)]
     connection = Connection(stream, 0)
-    connection.send(h11.Request(method="CONNECT", target=target.location, headers=headers), b"", until)
-    status = connection.receive_head(until).status_code
-    if not 200 <= status < 300:  # noqa: PLR2004
+    connection.send("CONNECT", target.location, headers, b"", until)
+    status, _ = connection.receive_head(until)
+    if status not in _SUCCESS:
         raise httpcore.ProxyError(str(status))
 
 

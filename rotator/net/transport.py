@@ -16,12 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import h11
 import httpcore
 import structlog
 
 from rotator.net.addresses import Origin
-from rotator.net.connection import Connection, open_tunnel, proxy_headers
+from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
 from rotator.net.proxies import find_proxy
 from rotator.net.stream import Deadline, Stream
 from rotator.net.tls import Tls
@@ -34,9 +33,9 @@ _FAILURES = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
     httpcore.ProxyError,
-    h11.ProtocolError,
+    InvalidResponse,
     OSError,  # a certificate file that cannot be read
-    ValueError,  # a number in a header that is too long for Python
+    ValueError,  # InvalidRequest, or a name that TLS does not accept
 )
 
 
@@ -152,14 +151,12 @@ class Transport:
         problem: Exception
         began_at = time.monotonic()
         try:
-            request = h11.Request(
-                method=method, target=self._address + target, headers=[*self._headers, *headers.items(), *length]
-            )
             connection = self._take() or self._connect(deadline)
-            connection.send(request, content, deadline)
-            head = connection.receive_head(deadline)
-            received |= _headers(head)
-            response = Response(head.status_code, received, self._read(connection, deadline, received))
+            connection.send(
+                method, self._address + target, (*self._headers, *headers.items(), *length), content, deadline
+            )
+            status, received = connection.receive_head(deadline)
+            response = Response(status, received, self._read(connection, deadline, received))
         except _FAILURES as error:
             problem = error
         else:
@@ -230,8 +227,8 @@ class Transport:
 
     def _read(self, connection: Connection, deadline: Deadline, headers: Mapping[str, str]) -> bytes:
         content = bytearray()
-        while isinstance(event := connection.receive(deadline), h11.Data):
-            content += event.data
+        while part := connection.receive(deadline):
+            content += part
             if len(content) > self._max_content:
                 raise TooLong(headers)
         return bytes(content)
@@ -242,7 +239,7 @@ class Transport:
             kind += f", through the proxy {self.proxy.origin}"
         # Other errors repeat text of a server or a proxy.
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
-        cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | h11.RemoteProtocolError)
+        cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | InvalidResponse)
         return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers)
 
 
@@ -259,9 +256,9 @@ def _event(error: Exception) -> str:
             return "no connection"
         case httpcore.ReadError() | httpcore.WriteError():
             return "the connection broke off"
-        case h11.RemoteProtocolError():
+        case InvalidResponse():
             return "the answer is incomplete, or is not HTTP"
-        case h11.LocalProtocolError():
+        case InvalidRequest():
             return "the request is not valid HTTP"
     return "a network error"
 
@@ -269,11 +266,3 @@ def _event(error: Exception) -> str:
 def _close(connections: deque[Connection]) -> None:
     while connections:
         connections.pop().close()
-
-
-def _headers(response: h11.Response) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers.raw_items():
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
