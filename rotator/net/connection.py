@@ -88,9 +88,15 @@ class Connection:
         self._expires_at = time.monotonic() + self._keep_for
         return self._response.is_complete and self._response.keeps_connection
 
+    @property
     def has_expired(self) -> bool:
-        """Whether it was idle for too long, or the server ended it meanwhile."""
-        return time.monotonic() > self._expires_at or self._stream.is_readable
+        """Whether it was idle for too long."""
+        return time.monotonic() > self._expires_at
+
+    @property
+    def can_be_used(self) -> bool:
+        """Whether it can carry a request: it has not expired, and the server neither sent more nor ended it."""
+        return not (self.has_expired or self._stream.is_readable)
 
     def close(self) -> None:
         """End the connection."""

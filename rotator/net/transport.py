@@ -193,7 +193,7 @@ class Transport:
                 connection = self._idle.pop()
             except IndexError:  # another thread has taken it
                 break
-            if not connection.has_expired():
+            if connection.can_be_used:
                 return connection
             connection.close()
         return None
@@ -221,7 +221,7 @@ class Transport:
             connection.close()
             return
         with suppress(IndexError):  # there is none left
-            while len(self._idle) >= self._kept or self._idle[0].has_expired():
+            while len(self._idle) >= self._kept or self._idle[0].has_expired:
                 self._idle.popleft().close()
         self._idle.append(connection)
 
