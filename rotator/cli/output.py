@@ -158,7 +158,9 @@ def _recorded(outcome: Outcome, asked: RequestKind) -> str:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
-    return f"The request is not recorded. Run the command again{after}"
+    # Vault can have applied a write whose answer was lost.
+    recorded = "might not be" if outcome.code is Code.VAULT_UNREACHABLE else "is not"
+    return f"The request {recorded} recorded. Run the command again{after}"
 
 
 def _print_identity(outcome: Outcome) -> None:

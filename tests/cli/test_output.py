@@ -98,6 +98,15 @@ def test_weaker_recorded_request_is_not_this_one(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
+def test_request_might_be_recorded_when_vault_did_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """The journal was perhaps written: nothing tells until Vault answers again."""
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    failed = Outcome("shop", Result.FAILED, reason="vault_unreachable", journal=Journal())
+    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
+    end = "The request might not be recorded. Run the command again"
+    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+
+
 def test_request_that_a_person_holds_up_says_so(cluster: Cluster, here: Here) -> None:
     """No daemon carries a request out before the person has decided."""
     a_colourful_fleet(cluster)

@@ -292,7 +292,7 @@ def test_request_is_reported_lost_when_not_recorded(shop: ClusterAccount) -> Non
     with gate.before(shop.cluster) as env:
         failed = shop.rotate("--compromised", env=env)
     assert failed.code == 1, failed
-    assert "not recorded" in failed.out, failed.out
+    assert "The request might not be recorded. Run the command again" in failed.out, failed.out
     assert shop.live == before
     assert shop.journal["request"] is None
 
