@@ -123,13 +123,20 @@ class Operator:
         candidate that does not authenticate in time is among them: it can be given up.
 
         Raises:
-            RotatorError: If the account cannot be read, if it fails for another reason, or if one of the ids might be
-                the published secret's.
+            RotatorError: If the account cannot be read or written, if it fails for another reason, or if one of the ids
+                might be the published secret's.
         """
         step = look(self._rotation)
         if isinstance(step, (Record, Refresh)):
-            self._rotation.run()
+            outcome = self._rotation.run()
             step = look(self._rotation)
+            if isinstance(step, (Record, Refresh)):
+                raise OperatorError(
+                    f"A document has to be written before unknown secrets are known. {outcome.error or ''}".rstrip(),
+                    unchanged="",
+                    advice="",
+                    next_command=None,
+                )
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(

@@ -37,7 +37,7 @@ from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, U
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.interfaces import Waiter
 from rotator.rotation.waiting import LONGEST_POLL
-from rotator.vault import Document
+from rotator.vault import Document, VaultDenied
 from testkit.model import World
 
 FIRST = "FirstSecret001"
@@ -821,6 +821,21 @@ def test_resolve_refuses_the_published_secret() -> None:
     outcome = rotation.resolve(frozenset({world.journal.current_id}))
     assert outcome.revoked == ()
     assert world.consumer_works()
+
+
+def test_unknown_secrets_are_not_told_when_the_journal_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vault can refuse writes and allow reads: an empty answer would say that nothing is unknown."""
+    world = answered()
+    world.provider.add("shopkey", "HumanSecret001")
+    rotate(world)
+    world.publish(world.published or "", secret_id=None)
+
+    def refuse(*_args: object, **_options: object) -> int:
+        raise VaultDenied("Vault denies the write", next_step="Add it to the policy")
+
+    monkeypatch.setattr(world.vault, "write", refuse)
+    with pytest.raises(RotatorError, match=r"before unknown secrets are known\. Vault denies the write"):
+        Operator(world.rotation()).unknown()
 
 
 def test_secret_in_the_free_slot_is_not_revoked() -> None:
