@@ -40,6 +40,7 @@ class Connection:
         self._stream = stream
         self._keep_for = keep_for
         self._expires_at = 0.0
+        self._is_last_request = False
         self._response = _Response()
 
     def send(self, method: str, target: str, headers: Headers, content: bytes, until: float) -> None:
@@ -53,6 +54,7 @@ class Connection:
         if not (_TARGET.fullmatch(target) and all(map(_HEADER.fullmatch, lines))):
             raise InvalidRequest
         head = "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", ""))
+        self._is_last_request = "connection: close" in map(str.lower, lines)
         self._response.begin()
         # A server can answer and close the connection before it received everything.
         with suppress(httpcore.WriteError):
@@ -80,13 +82,14 @@ class Connection:
         return content
 
     def can_be_kept(self) -> bool:
-        """Whether the response is complete and the connection stays open; it is idle from now on.
+        """Whether the response is complete and both sides keep the connection open; it is idle from now on.
 
         A server can send more than the length that it announces, or end its side. The rest would be read as the next
         response.
         """
         self._expires_at = time.monotonic() + self._keep_for
-        return self._response.is_complete and self._response.keeps_connection
+        is_open = self._response.keeps_connection and not self._is_last_request
+        return is_open and self._response.is_complete
 
     @property
     def has_expired(self) -> bool:

@@ -20,6 +20,7 @@ import httpcore
 import structlog
 
 from rotator.net.addresses import Origin
+from rotator.net.answers import MAX_CONTENT
 from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
 from rotator.net.proxies import find_proxy
 from rotator.net.stream import Deadline, Stream
@@ -102,7 +103,6 @@ class Transport:
         tls: How to verify the server; None for `http`.
         kept: Number of idle connections to keep.
         keep_for: How long to keep an idle connection.
-        max_content: Longest body to accept, in bytes.
 
     Attributes:
         proxy: The proxy on the way; None if there is none.
@@ -111,7 +111,7 @@ class Transport:
         ConfigError: If the environment names a proxy that cannot be used.
     """
 
-    def __init__(self, origin: Origin, tls: Tls | None, *, kept: int, keep_for: timedelta, max_content: int) -> None:
+    def __init__(self, origin: Origin, tls: Tls | None, *, kept: int, keep_for: timedelta) -> None:
         self.proxy = find_proxy(origin)
         self._origin = origin
         self._tls = tls if origin.scheme == "https" else None
@@ -122,7 +122,6 @@ class Transport:
         if self.proxy is not None and self._tls is None:  # it forwards requests
             self._headers += proxy_headers(self.proxy)
             self._address = str(origin)
-        self._max_content = max_content
         self._kept = kept
         self._keep_for = keep_for.total_seconds()
         self._idle: deque[Connection] = deque()
@@ -229,7 +228,7 @@ class Transport:
         content = bytearray()
         while part := connection.receive(deadline):
             content += part
-            if len(content) > self._max_content:
+            if len(content) > MAX_CONTENT:
                 raise TooLong(headers)
         return bytes(content)
 

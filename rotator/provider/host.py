@@ -30,7 +30,6 @@ WORST_CASE = 1.5
 # sent into that moment is a lost answer: servers keep theirs for longer than this, proxies for a minute.
 KEPT = timedelta(seconds=2)
 
-_MAX_BODY = 1 << 20
 _MAX_TARGET = 1 << 16
 # The transport sends its own, by the address and the body.
 _OF_TRANSPORT = (b"host", b"content-length")
@@ -75,9 +74,7 @@ class Host:
         self._path = urlsplit(url).path
         self._timeout = settings.timeout.total_seconds()
         self._in_query = settings.rest_auth == "query"
-        self._transport = _HttpxTransport(
-            Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept, max_content=_MAX_BODY)
-        )
+        self._transport = _HttpxTransport(Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept))
         if origin.in_plain_text:
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:

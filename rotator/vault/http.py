@@ -26,7 +26,6 @@ OnRequest = Callable[[str, str, float], None]
 """Called for each request with the operation, the HTTP status or `not_sent` or `no_answer`, and the seconds it took."""
 
 # The servers keep no document above 1 MiB by default. A token's capabilities at 500 paths take 0.2 MiB.
-_MAX_BODY = 4 << 20
 _KEPT = timedelta(minutes=1)
 _MAX_REDIRECTS = 3
 _KEEP_METHOD = (307, 308)
@@ -94,8 +93,7 @@ class Http:
         self._servers = {address: (Origin.of(address), urlsplit(address).path) for address in settings.addresses}
         tls = _tls(settings) if settings.address.startswith("https:") else None
         self._transports = {
-            origin: Transport(origin, tls, kept=pool_size, keep_for=_KEPT, max_content=_MAX_BODY)
-            for origin, _ in self._servers.values()
+            origin: Transport(origin, tls, kept=pool_size, keep_for=_KEPT) for origin, _ in self._servers.values()
         }
         # Per thread: the index and date of the last answer. The next request sends the index, also to another server.
         self._seen = threading.local()

@@ -8,8 +8,6 @@ from rotator.logs import foreign
 from rotator.net.answers import JSON, described, parse_json
 from rotator.vault.http import Answer
 
-# A document, or an answer about the rights at 500 paths, contains fewer values.
-_MOST_VALUES = 100_000
 # How many of an answer's errors are kept.
 _MOST_ERRORS = 5
 
@@ -77,7 +75,7 @@ def _errors(body: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        answer = parse_json(content, _MOST_VALUES)
+        answer = parse_json(content)
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -69,6 +69,13 @@ def test_connection_is_kept_after_a_complete_answer(pieces: tuple[bytes, ...], k
     assert connection.can_be_kept() is kept
 
 
+def test_connection_is_not_kept_after_a_request_to_close_it() -> None:
+    connection = Connection(cast("Stream", Received(LENGTH)), keep_for=60)
+    connection.send("POST", "/", [("Connection", "close")], b"", until=0)
+    assert whole(connection) == b"ok"
+    assert not connection.can_be_kept()
+
+
 def test_connection_is_not_kept_before_the_end_of_the_body() -> None:
     connection = sent(HEAD + b"Content-Length: 3\r\n\r\nok")
     connection.receive_head(0)

@@ -30,7 +30,7 @@ def test_transport_sends_head_and_body_together(monkeypatch: pytest.MonkeyPatch)
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as server:
         server.submit(answer)
         origin = Origin("http", "127.0.0.1", listener.getsockname()[1])
-        transport = Transport(origin, None, kept=1, keep_for=timedelta(seconds=2), max_content=1024)
+        transport = Transport(origin, None, kept=1, keep_for=timedelta(seconds=2))
         with closing(transport):
             assert transport.send("POST", "/", Deadline.after(30), {}, b"the body").status == 204
     assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces] == [b"the body"]
@@ -48,7 +48,7 @@ def test_log_of_a_request_lacks_its_query(caplog: pytest.LogCaptureFixture) -> N
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as server:
         server.submit(answer)
         origin = Origin("http", "127.0.0.1", listener.getsockname()[1])
-        transport = Transport(origin, None, kept=0, keep_for=timedelta(), max_content=1024)
+        transport = Transport(origin, None, kept=0, keep_for=timedelta())
         caplog.set_level(logging.DEBUG)
         with closing(transport), capture_logs() as logged:
             transport.send("GET", "/balance?api_secret=Hidden0001", Deadline.after(30), {})

@@ -160,6 +160,7 @@ BROKEN: dict[str, Answer] = {
     "SSH": raw(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
     "a TLS record": raw(b"\x15\x03\x01\x00\x02\x02\x46"),
     "HTTP 0.9": raw(BODY),
+    "a control character in a header": raw(OK + b"A: \x07\r\n\r\n" + BODY),
     "a status of two digits": raw(b"HTTP/1.1 20 X\r\n\r\n"),
     "an endless header": raw(OK + b"A: " + b"x" * 300_000 + b"\r\n\r\n" + BODY),
     "endless headers": raw(OK + b"A: x\r\n" * 50_000 + b"\r\n" + BODY),
@@ -528,7 +529,7 @@ def test_connection_within_proxys_tls_is_not_kept(
     ):
         through(monkeypatch, proxy.port, "https")
         origin = Origin.of("https://far.invalid")
-        transport = Transport(origin, Tls(), kept=1, keep_for=timedelta(minutes=1), max_content=1024)
+        transport = Transport(origin, Tls(), kept=1, keep_for=timedelta(minutes=1))
         with closing(transport):
             for _ in range(2):
                 assert transport.send("GET", "/", Deadline.after(PATIENCE), {}).status == 200

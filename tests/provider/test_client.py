@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import stamina
@@ -480,7 +481,7 @@ def test_errors_without_ids_do_not_mention_them() -> None:
 
 def test_ids_are_cleaned_masked_and_short() -> None:
     error = failure(
-        says(400, {"instance": f"\x1b[31m{NEW}" + "i" * 1000}, f"X-Request-Id: \x07{OLD} {BASIC}{'r' * 1000}\r\n")
+        says(400, {"instance": f"\x1b[31m{NEW}" + "i" * 1000}, f"X-Request-Id: {OLD} {BASIC}{'r' * 1000}\r\n")
     )
     assert error.request_id.startswith("******** ********==rrr")
     assert error.instance.startswith("[31m********iii")
@@ -696,6 +697,16 @@ def test_request_beyond_the_kept_connections_opens_another() -> None:
         assert [one.result().id for one in both] == [ID, ID]
 
 
+def test_list_of_many_secrets_is_read() -> None:
+    """An account with 14,000 secrets is ambiguous, not a provider that gives no answer."""
+    path = "/accounts/abcd1234/secrets"
+    ids = [str(UUID(int=number)) for number in range(14_000)]
+    secrets = [INFO | {"_links": {"self": {"href": f"{path}/{id_}"}}, "id": id_} for id_ in ids]
+    body = {"_links": {"self": {"href": path}}, "_embedded": {"secrets": secrets}}
+    with provider(says(200, body)) as server, client(server) as api:
+        assert [info.id for info in api.list_secrets(AUTH, "abcd1234")] == ids
+
+
 LOST: dict[str, Answer] = {
     "the connection is closed": lambda connection: connection.close(),
     "the connection is reset": reset,
@@ -705,7 +716,7 @@ LOST: dict[str, Answer] = {
     "it is not HTTP": raw(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
     "the encoding is not what it says": says(201, INFO, "Content-Encoding: gzip\r\n"),
     "the headers are endless": raw(b"HTTP/1.1 201 X\r\n" + b"A: " + b"x" * 300_000),
-    "the body is huge": raw(b"HTTP/1.1 201 X\r\n\r\n" + b" " * (2 << 20) + json.dumps(INFO).encode()),
+    "the body is huge": raw(b"HTTP/1.1 201 X\r\n\r\n" + b" " * (5 << 20) + json.dumps(INFO).encode()),
     "500": says(500, {"title": "Oops"}),
     "502": says(502, b"<html>Bad gateway</html>"),
     "599": says(599),
