@@ -41,4 +41,4 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     """
     from rotator.logs import logging
 
-    logging.configure(level, form, stream)
+    logging.configure(level, form, stream, unfiltered=UNFILTERED)

@@ -16,17 +16,17 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from rotator.logs import UNFILTERED
 from rotator.logs.redaction import escape_control, redact
 
 
-def configure(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> None:
+def configure(level: str, form: Literal["json", "console"], stream: TextIO | None, *, unfiltered: str) -> None:
     """Send every logger of the process through one chain, and mask secrets in the tracebacks of internal errors.
 
     Args:
         level: The lowest level that is written: debug, info, warning, error or critical.
         form: One JSON object a line, or text for people.
         stream: Where to; standard error if not given.
+        unfiltered: Name of the logger whose events are written at any level.
     """
     out = stream or sys.stderr
     shared: list[Any] = [
@@ -47,7 +47,7 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger(UNFILTERED).setLevel(logging.INFO)
+    logging.getLogger(unfiltered).setLevel(logging.INFO)
     # These loggers write a line per request or job, which is useful only for debugging.
     for noisy in ("apscheduler", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
