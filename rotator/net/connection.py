@@ -173,8 +173,10 @@ class _Response:
         self.content += content
 
     def on_message_complete(self) -> None:
-        self.is_complete = self.has_head
-        self.keeps_connection = self._parser.should_keep_alive()
+        self.is_complete = self.has_head  # else it was an interim response
+        # llhttp keeps a connection of HTTP/1.0 that the server closes, if the server also says that it keeps it.
+        is_current = self._parser.get_http_version() == "1.1"
+        self.keeps_connection = self.is_complete and is_current and self._parser.should_keep_alive()
 
 
 def open_tunnel(stream: Stream, target: Origin, proxy: Proxy, until: float) -> None:

@@ -60,6 +60,8 @@ def whole(connection: Connection) -> bytes:
         ((b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",), False),
         # TLS can end while TCP stays open, so that nothing tells the end of the connection.
         ((HEAD + b"\r\nok", b""), False),
+        ((b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + b"\r\nok", b""), False),
+        ((b"HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\nContent-Length: 2\r\n\r\nok",), False),
     ],
 )
 def test_connection_is_kept_after_a_complete_answer(pieces: tuple[bytes, ...], kept: bool) -> None:
