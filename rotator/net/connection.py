@@ -16,7 +16,7 @@ from rotator.net.stream import Stream
 # As many bytes in a row can be headers, trailers or sizes of chunks.
 _LONGEST_HEAD = 100 * 1024
 _TARGET, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[!-9;-~]+: [ -~]*")
-_SUCCESS = range(200, 300)
+_INTERIM, _SUCCESS = range(100, 200), range(200, 300)
 Headers = Iterable[tuple[str, str]]
 
 
@@ -161,15 +161,18 @@ class _Response:
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        if self.status < _SUCCESS.start:  # interim, such as 103
+        if self.status in _INTERIM:  # such as 103: the response follows
             self.headers.clear()
             return
         is_readable = self.headers.get("transfer-encoding", "chunked").lower() == "chunked"
-        if not is_readable or not self._parser.get_http_version().startswith("1."):
+        is_http = self.status >= _SUCCESS.start and self._parser.get_http_version().startswith("1.")
+        if not (is_http and is_readable):
             raise InvalidResponse
         self.has_head = True
 
     def on_body(self, content: bytes) -> None:
+        if not self.has_head:  # an interim response has no body
+            raise InvalidResponse
         self.content += content
 
     def on_message_complete(self) -> None:

@@ -102,6 +102,9 @@ def test_headers_of_one_name_are_joined() -> None:
     "piece",
     [
         b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 X\r\n\r\n" + LENGTH,
+        b"HTTP/1.1 104 X\r\nContent-Length: 2\r\n\r\nno" + LENGTH,
+        b"HTTP/1.1 104 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n" + LENGTH,
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
