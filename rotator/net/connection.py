@@ -113,7 +113,8 @@ class _Response:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)  # chunks win over a length, says RFC 9112
+        # Chunks win over a length, says RFC 9112. Some load balancers fill up the sizes of chunks with spaces.
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_spaces_after_chunk_size=True)
         self.begin()
 
     def begin(self) -> None:
@@ -156,7 +157,7 @@ class _Response:
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         if self.has_head:  # a trailer
             return
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
         self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
 
     def on_headers_complete(self) -> None:

@@ -98,6 +98,13 @@ def test_headers_of_one_name_are_joined() -> None:
     assert sent(HEAD + b"A: 1\r\na: 2\r\nB:\r\n\r\n").receive_head(0) == (200, {"a": "1, 2", "b": ""})
 
 
+def test_spaces_around_values_and_after_chunk_sizes_are_ignored() -> None:
+    connection = sent(HEAD + b"A: \t1 \t\r\nTransfer-Encoding: chunked \r\n\r\n2  \r\nok\r\n0 \r\n\r\n")
+    assert connection.receive_head(0) == (200, {"a": "1", "transfer-encoding": "chunked"})
+    assert content(connection) == b"ok"
+    assert connection.can_be_kept()
+
+
 @pytest.mark.parametrize(
     "piece",
     [
