@@ -40,6 +40,7 @@ class Connection:
         self._stream = stream
         self._keep_for = keep_for
         self._expires_at = 0.0
+        self._ends = False  # after the response, says the request
         self._response = _Response()
 
     def send(self, method: str, target: str, headers: Headers, content: bytes, until: float) -> None:
@@ -53,6 +54,7 @@ class Connection:
         if not (_TARGET.fullmatch(target) and all(map(_HEADER.fullmatch, lines))):
             raise InvalidRequest
         head = "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", ""))
+        self._ends = "connection: close" in map(str.lower, lines)
         self._response.begin()
         # A server can answer and close the connection before it received everything.
         with suppress(httpcore.WriteError):
@@ -86,7 +88,7 @@ class Connection:
         response.
         """
         self._expires_at = time.monotonic() + self._keep_for
-        return self._response.is_complete and self._response.keeps_connection
+        return self._response.is_complete and self._response.keeps_connection and not self._ends
 
     @property
     def has_expired(self) -> bool:

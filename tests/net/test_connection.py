@@ -78,6 +78,15 @@ def test_connection_is_not_kept_before_the_end_of_the_body() -> None:
     assert not connection.can_be_kept()
 
 
+@pytest.mark.parametrize("header", [("Connection", "close"), ("connection", "Close")])
+def test_connection_is_not_kept_when_the_request_ends_it(header: tuple[str, str]) -> None:
+    """A server closes it after its answer, and need not say so."""
+    connection = Connection(cast("Stream", Received(LENGTH)), keep_for=60)
+    connection.send("POST", "/", [("Host", "a"), header], b"", until=0)
+    assert whole(connection) == b"ok"
+    assert not connection.can_be_kept()
+
+
 def test_each_response_on_a_connection_has_its_own_headers() -> None:
     connection = sent(HEAD + b"A: 1\r\nContent-Length: 2\r\n\r\nok", HEAD + b"B: 2\r\nContent-Length: 0\r\n\r\n")
     assert connection.receive_head(0) == (200, {"a": "1", "content-length": "2"})
