@@ -138,10 +138,13 @@ class _Response:
             return
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.keeps_connection = False  # something follows it
+            cause = error.__context__  # raised by a method below, or by the handler of a signal meanwhile
+            if cause is not None and not isinstance(cause, Exception):
+                raise cause from None
             if not self.is_complete:
                 raise InvalidResponse from None
-            self.keeps_connection = False  # something follows it
         self._overhead = 0 if self.content else self._overhead + len(data)
         if self._overhead > _LONGEST_HEAD:
             raise InvalidResponse

@@ -1,6 +1,8 @@
 """Requests and responses on one connection, and when it can be used for the next request."""
 
+import sys
 from collections import deque
+from types import FrameType
 from typing import cast
 
 import pytest
@@ -147,6 +149,24 @@ def test_endless_headers_trailers_and_chunk_sizes_are_refused(start: bytes) -> N
 def test_body_that_ends_early_is_refused(end: bytes) -> None:
     with pytest.raises(InvalidResponse):
         whole(sent(HEAD + end, b""))
+
+
+@pytest.mark.parametrize("callback", ["on_header", "on_headers_complete", "on_body", "on_message_complete"])
+def test_interrupt_while_a_response_is_read_is_raised(callback: str) -> None:
+    """A second Ctrl-C ends a command at once. It must not become a lost answer."""
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == callback:
+            raise KeyboardInterrupt
+
+    connection, before = sent(LENGTH), sys.getprofile()
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            connection.receive_head(0)
+    finally:
+        sys.setprofile(before)
+    assert not connection.can_be_kept()
 
 
 def test_request_is_sent_as_one_message() -> None:
