@@ -16,7 +16,7 @@ from rotator.net.stream import Stream
 # As many bytes in a row can be headers, trailers or sizes of chunks.
 _LONGEST_HEAD = 100 * 1024
 _TARGET, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[!-9;-~]+: [ -~]*")
-_SUCCESS = range(200, 300)
+_INTERIM, _SUCCESS = range(100, 200), range(200, 300)
 Headers = Iterable[tuple[str, str]]
 
 
@@ -40,7 +40,7 @@ class Connection:
         self._stream = stream
         self._keep_for = keep_for
         self._expires_at = 0.0
-        self._is_last_request = False
+        self._ends = False  # after the response, says the request
         self._response = _Response()
 
     def send(self, method: str, target: str, headers: Headers, content: bytes, until: float) -> None:
@@ -54,7 +54,7 @@ class Connection:
         if not (_TARGET.fullmatch(target) and all(map(_HEADER.fullmatch, lines))):
             raise InvalidRequest
         head = "\r\n".join((f"{method} {target} HTTP/1.1", *lines, "", ""))
-        self._is_last_request = "connection: close" in map(str.lower, lines)
+        self._ends = "connection: close" in map(str.lower, lines)
         self._response.begin()
         # A server can answer and close the connection before it received everything.
         with suppress(httpcore.WriteError):
@@ -88,8 +88,7 @@ class Connection:
         response.
         """
         self._expires_at = time.monotonic() + self._keep_for
-        is_open = self._response.keeps_connection and not self._is_last_request
-        return is_open and self._response.is_complete
+        return self._response.is_complete and self._response.keeps_connection and not self._ends
 
     @property
     def has_expired(self) -> bool:
@@ -116,7 +115,11 @@ class _Response:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)  # chunks win over a length, says RFC 9112
+        self._parser.set_dangerous_leniencies(
+            lenient_chunked_length=True,  # chunks win over a length, says RFC 9112
+            lenient_spaces_after_chunk_size=True,  # some load balancers fill up sizes with them
+            lenient_optional_cr_before_lf=True,  # small proxies end lines with LF only
+        )
         self.begin()
 
     def begin(self) -> None:
@@ -138,10 +141,13 @@ class _Response:
             return
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.keeps_connection = False  # something follows it
+            cause = error.__context__  # raised by a method below, or by the handler of a signal meanwhile
+            if cause is not None and not isinstance(cause, Exception):
+                raise cause from None
             if not self.is_complete:
                 raise InvalidResponse from None
-            self.keeps_connection = False  # something follows it
         self._overhead = 0 if self.content else self._overhead + len(data)
         if self._overhead > _LONGEST_HEAD:
             raise InvalidResponse
@@ -159,25 +165,30 @@ class _Response:
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         if self.has_head:  # a trailer
             return
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
         self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        if self.status < _SUCCESS.start:  # interim, such as 103
+        if self.status in _INTERIM:  # such as 103: the response follows
             self.headers.clear()
             return
         is_readable = self.headers.get("transfer-encoding", "chunked").lower() == "chunked"
-        if not is_readable or not self._parser.get_http_version().startswith("1."):
+        is_http = self.status >= _SUCCESS.start and self._parser.get_http_version().startswith("1.")
+        if not (is_http and is_readable):
             raise InvalidResponse
         self.has_head = True
 
     def on_body(self, content: bytes) -> None:
+        if not self.has_head:  # an interim response has no body
+            raise InvalidResponse
         self.content += content
 
     def on_message_complete(self) -> None:
-        self.is_complete = self.has_head
-        self.keeps_connection = self._parser.should_keep_alive()
+        self.is_complete = self.has_head  # else it was an interim response
+        # llhttp keeps a connection of HTTP/1.0 that the server closes, if the server also says that it keeps it.
+        is_current = self._parser.get_http_version() == "1.1"
+        self.keeps_connection = self.is_complete and is_current and self._parser.should_keep_alive()
 
 
 def open_tunnel(stream: Stream, target: Origin, proxy: Proxy, until: float) -> None:

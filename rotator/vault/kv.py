@@ -90,9 +90,10 @@ class Documents:
                 with limit.reserving(self._timeout):  # for reading it back
                     written = self._write(path, data, cas, limit)
             except VaultUnreachable as error:
-                if lost is None and not error.maybe_done:
+                if error.maybe_done:
+                    lost = error
+                elif lost is None:
                     raise
-                lost = error
             except VaultError:
                 if lost is None:
                     raise
@@ -100,7 +101,7 @@ class Documents:
             else:
                 if written is not None:
                     return self._written.remember(path, written)
-                return self._own_version(path, data, cas, limit, self._latest(path, limit))
+                return self._own_version(path, data, cas, limit, self._read_back(path, limit))
             current = self._read_back(path, limit)
             if current.version != cas:
                 return self._own_version(path, data, cas, limit, current)
@@ -173,9 +174,9 @@ class Documents:
             if current.version != cas:
                 break
             time.sleep(_READ_PAUSE)  # it was changed: the server that answers lags behind
-            current = self._latest(path, limit)
+            current = self._read_back(path, limit)
         if current.version > cas + 1:
-            current = self._read(path, cas + 1, limit)  # another writer has continued from there
+            current = self._read_back(path, limit, cas + 1)  # another writer has continued from there
         if current.version == cas + 1 and _is_same(current.data, data):
             _log.info("vault.write_confirmed", path=path, version=current.version)
             return self._written.remember(path, current)
@@ -190,7 +191,7 @@ class Documents:
         """
         if not 0 < current.version < cas or current.created is None:
             return False
-        base = self._read(path, cas, limit)
+        base = self._read_back(path, limit, cas)
         return base.created is not None and current.created < base.created
 
     def _latest(self, path: str, limit: TimeLimit) -> Document:
@@ -213,13 +214,18 @@ class Documents:
             next_step=f"Make sure that no cache is in front of {self._client.address}",
         )
 
-    def _read_back(self, path: str, limit: TimeLimit) -> Document:
+    def _read_back(self, path: str, limit: TimeLimit, version: int | None = None) -> Document:
+        """Return a version of a document after a write that might have been applied.
+
+        Raises:
+            VaultUnreachable: If it cannot be read. The error of the read itself can say that nothing was written.
+        """
         try:
-            return self._latest(path, limit)
+            return self._latest(path, limit) if version is None else self._read(path, version, limit)
         except VaultError as error:
             what, next_step = error.what, error.next_step
         raise VaultUnreachable(
-            f"There was no answer to a write to {path}, and now it cannot be read: {what}",
+            f"A write to {path} might have been applied, and now the document cannot be read: {what}",
             unchanged=_UNCERTAIN,
             next_step=next_step,
         )

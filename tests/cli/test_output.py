@@ -98,10 +98,13 @@ def test_weaker_recorded_request_is_not_this_one(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
-def test_request_might_be_recorded_when_vault_did_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """The journal was perhaps written: nothing tells until Vault answers again."""
+@pytest.mark.parametrize(("reason", "journal"), [("vault_unreachable", Journal()), ("internal_error", None)])
+def test_request_might_be_recorded_when_journal_is_unknown(
+    capsys: pytest.CaptureFixture[str], reason: str, journal: Journal | None
+) -> None:
+    """The journal was perhaps written: nothing tells until it is read again."""
     at = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    failed = Outcome("shop", Result.FAILED, reason="vault_unreachable", journal=Journal())
+    failed = Outcome("shop", Result.FAILED, reason=reason, journal=journal)
     print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
     end = "The request might not be recorded. Run the command again"
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"

@@ -1,6 +1,8 @@
 """Requests and responses on one connection, and when it can be used for the next request."""
 
+import sys
 from collections import deque
+from types import FrameType
 from typing import cast
 
 import pytest
@@ -60,6 +62,8 @@ def whole(connection: Connection) -> bytes:
         ((b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",), False),
         # TLS can end while TCP stays open, so that nothing tells the end of the connection.
         ((HEAD + b"\r\nok", b""), False),
+        ((b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD + b"\r\nok", b""), False),
+        ((b"HTTP/1.0 200 OK\r\nConnection: keep-alive, close\r\nContent-Length: 2\r\n\r\nok",), False),
     ],
 )
 def test_connection_is_kept_after_a_complete_answer(pieces: tuple[bytes, ...], kept: bool) -> None:
@@ -69,17 +73,19 @@ def test_connection_is_kept_after_a_complete_answer(pieces: tuple[bytes, ...], k
     assert connection.can_be_kept() is kept
 
 
-def test_connection_is_not_kept_after_a_request_to_close_it() -> None:
-    connection = Connection(cast("Stream", Received(LENGTH)), keep_for=60)
-    connection.send("POST", "/", [("Connection", "close")], b"", until=0)
-    assert whole(connection) == b"ok"
-    assert not connection.can_be_kept()
-
-
 def test_connection_is_not_kept_before_the_end_of_the_body() -> None:
     connection = sent(HEAD + b"Content-Length: 3\r\n\r\nok")
     connection.receive_head(0)
     assert connection.receive(0) == b"ok"
+    assert not connection.can_be_kept()
+
+
+@pytest.mark.parametrize("header", [("Connection", "close"), ("connection", "Close")])
+def test_connection_is_not_kept_when_the_request_ends_it(header: tuple[str, str]) -> None:
+    """A server closes it after its answer, and need not say so."""
+    connection = Connection(cast("Stream", Received(LENGTH)), keep_for=60)
+    connection.send("POST", "/", [("Host", "a"), header], b"", until=0)
+    assert whole(connection) == b"ok"
     assert not connection.can_be_kept()
 
 
@@ -99,14 +105,30 @@ def test_headers_of_interim_responses_and_trailers_do_not_count() -> None:
     assert connection.receive_head(0) == (200, {"transfer-encoding": "chunked"})
 
 
+def test_lines_can_end_with_lf_only() -> None:
+    connection = sent(b"HTTP/1.1 200 OK\nA: 1\nContent-Length: 2\n\nok")
+    assert connection.receive_head(0) == (200, {"a": "1", "content-length": "2"})
+    assert content(connection) == b"ok"
+
+
 def test_headers_of_one_name_are_joined() -> None:
     assert sent(HEAD + b"A: 1\r\na: 2\r\nB:\r\n\r\n").receive_head(0) == (200, {"a": "1, 2", "b": ""})
+
+
+def test_spaces_around_values_and_after_chunk_sizes_are_ignored() -> None:
+    connection = sent(HEAD + b"A: \t1 \t\r\nTransfer-Encoding: chunked \r\n\r\n2  \r\nok\r\n0 \r\n\r\n")
+    assert connection.receive_head(0) == (200, {"a": "1", "transfer-encoding": "chunked"})
+    assert content(connection) == b"ok"
+    assert connection.can_be_kept()
 
 
 @pytest.mark.parametrize(
     "piece",
     [
         b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 X\r\n\r\n" + LENGTH,
+        b"HTTP/1.1 104 X\r\nContent-Length: 2\r\n\r\nno" + LENGTH,
+        b"HTTP/1.1 104 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n" + LENGTH,
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
@@ -133,6 +155,24 @@ def test_endless_headers_trailers_and_chunk_sizes_are_refused(start: bytes) -> N
 def test_body_that_ends_early_is_refused(end: bytes) -> None:
     with pytest.raises(InvalidResponse):
         whole(sent(HEAD + end, b""))
+
+
+@pytest.mark.parametrize("callback", ["on_header", "on_headers_complete", "on_body", "on_message_complete"])
+def test_interrupt_while_a_response_is_read_is_raised(callback: str) -> None:
+    """A second Ctrl-C ends a command at once. It must not become a lost answer."""
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == callback:
+            raise KeyboardInterrupt
+
+    connection, before = sent(LENGTH), sys.getprofile()
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            connection.receive_head(0)
+    finally:
+        sys.setprofile(before)
+    assert not connection.can_be_kept()
 
 
 def test_request_is_sent_as_one_message() -> None:

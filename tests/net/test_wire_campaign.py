@@ -39,6 +39,7 @@ from tests.net.wire import (
     full_backlog,
     hang,
     in_turn,
+    provider,
     raw,
     reset,
     says,
@@ -232,6 +233,14 @@ def test_connection_is_not_reused_when_server_ended_it(opened: Opened) -> None:
     ):
         assert [client.read().status for _ in range(3)] == [200, 200, 200]
         assert ending.connections == 3
+
+
+def test_connection_is_not_reused_after_a_create() -> None:
+    """Another server than the one that created a secret must confirm it, even if a proxy keeps the connection open."""
+    with server(in_turn(says(201), says(200))) as good, provider(good.address, timeout=PATIENCE) as client:
+        assert client.write().outcome is ANSWERED
+        assert client.read().status == 200
+        assert good.connections == 2
 
 
 def test_connection_is_not_reused_when_closed_while_idle(opened: Opened) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from rotator.demo import free_port
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.vault import (
     CasConflict,
     VaultError,
@@ -17,6 +17,8 @@ from rotator.vault import (
 )
 from testkit.proxy import DROP_AFTER, DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
 from tests.vault.kv_mount import CANARY, KvMount, assert_silent, documents, first
+
+SEALED = Answer(503, b'{"errors":["Vault is sealed"]}', (("Content-Type", "application/json"),))
 
 
 def test_write_is_confirmed_when_its_answer_is_lost(place: KvMount, proxy: FaultProxy) -> None:
@@ -72,6 +74,33 @@ def test_write_recognizes_itself_when_a_proxy_repeats_it(place: KvMount, proxy: 
 
     proxy.on_request = twice
     assert place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0) == 1
+    assert place.vault().read("apps/shop").version == 1
+
+
+def test_lost_write_stays_uncertain_when_vault_is_sealed(place: KvMount, proxy: FaultProxy) -> None:
+    """The next attempts were not carried out, and say nothing of the first."""
+    answers = iter([DROP_BEFORE])
+    proxy.on_request = lambda call: next(answers, SEALED) if call.method == "POST" else FORWARD
+    with pytest.raises(VaultUnreachable, match="next run finds out") as caught:
+        place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0)
+    assert documents(proxy).count("POST") == 3
+    assert caught.value.maybe_done
+    assert caught.value.code is Code.VAULT_UNREACHABLE
+
+
+def test_conflict_with_itself_stays_uncertain_when_unreadable(place: KvMount, proxy: FaultProxy) -> None:
+    """The write that a proxy repeated was applied: the error must not say that nothing was written."""
+
+    def twice(call: Call) -> Action | Answer:
+        if call.method == "POST":
+            proxy.ask(call)
+        return SEALED if call.method == "GET" and "/data/" in call.path else FORWARD
+
+    proxy.on_request = twice
+    with pytest.raises(VaultUnreachable, match="next run finds out") as caught:
+        place.vault(address=proxy.address).write("apps/shop", {"n": 1}, cas=0)
+    assert "Nothing was written" not in str(caught.value)
+    assert caught.value.maybe_done
     assert place.vault().read("apps/shop").version == 1
 
 
