@@ -234,7 +234,7 @@ def resolve(
     """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
     from rotator.core.protocol.wording import listed
     from rotator.fleet import Request, Wanted
-    from rotator.rotation import Operator
+    from rotator.rotation import NONE_REVOKED, Operator
 
     with open_fleet(ctx, config) as fleet:
         accounts = fleet.select([name])
@@ -245,13 +245,13 @@ def resolve(
         if strangers:
             raise ConfigError(
                 f"{strangers[0]} is not among the unknown secrets of {name}: {listed(unknown) or 'none'}",
-                unchanged="Nothing was changed",
+                unchanged=NONE_REVOKED,
                 next_step="To see the secrets and their state",
                 next_command=Command.of("account", "secrets", "list", name),
             )
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:
-            raise RotatorError(f"You chose no secret of {name}", unchanged="Nothing was changed", next_command=None)
+            raise RotatorError(f"You chose no secret of {name}", unchanged=NONE_REVOKED, next_command=None)
         outcome = operator.resolve(chosen) if chosen else fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)).run()
         finish(ctx, fleet, [outcome], as_json=as_json)
 
@@ -261,11 +261,12 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
         return frozenset()
     if not sys.stdin.isatty():
         from rotator.core.protocol.wording import MAX_NAMED
+        from rotator.rotation import NONE_REVOKED
 
         options = [arg for id_ in list(unknown)[:MAX_NAMED] for arg in ("--revoke", id_)]
         raise ConfigError(
             "There is no terminal to ask on",
-            unchanged="Nothing was changed",
+            unchanged=NONE_REVOKED,
             next_step="Name the secrets that you do not need",
             next_command=Command.of("resolve", name, *options),
         )

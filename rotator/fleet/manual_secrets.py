@@ -23,7 +23,7 @@ from rotator.errors import Code, Command, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
-from rotator.rotation import Operator, Outcome, audited_fingerprint
+from rotator.rotation import NONE_REVOKED, Operator, Outcome, audited_fingerprint
 from rotator.vault import CasConflict, VaultError
 
 _log = structlog.get_logger()
@@ -184,7 +184,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
         if secret_id not in operator.unknown():
             raise NotNowError(
                 f"{secret_id} is no longer unknown to rotator: {account.name} has changed meanwhile",
-                unchanged="Nothing was revoked",
+                unchanged=NONE_REVOKED,
                 next_step="To see the secrets and their state",
                 next_command=_list_of(account.name),
             )

@@ -2,12 +2,13 @@
 
 from rotator.core.protocol import Outcome, Result
 from rotator.rotation.audit_trail import audited_fingerprint
-from rotator.rotation.errors import RotationError, StoppedError
+from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
 from rotator.rotation.run import Rotation
 
 __all__ = [
+    "NONE_REVOKED",
     "Operator",
     "Outcome",
     "Preview",

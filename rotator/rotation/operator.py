@@ -23,7 +23,7 @@ from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
-from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
+from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.preview import look
 from rotator.rotation.run import Rotation
 from rotator.vault import CasConflict
@@ -133,7 +133,7 @@ class Operator:
             if isinstance(step, (Record, Refresh)):
                 raise OperatorError(
                     f"A document has to be written before unknown secrets are known. {outcome.error or ''}".rstrip(),
-                    unchanged="",
+                    unchanged=NONE_REVOKED,
                     advice="",
                     next_command=None,
                 )
@@ -141,7 +141,7 @@ class Operator:
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(
                 f"A write to {self._rotation.account.path} was interrupted and might still be applied",
-                unchanged="Nothing was changed",
+                unchanged=NONE_REVOKED,
                 advice="End it first",
                 next_command=Command.of("rotate-now", self._name, "--due"),
             )
@@ -152,7 +152,7 @@ class Operator:
             ids = case.resolvable
             if ids and not case.in_doubt and step.failure in (Failure.AMBIGUOUS, Failure.FULL):
                 return {id_: created[id_] for id_ in sorted(ids)}
-            raise RotationError(step, unchanged="Nothing was changed")
+            raise RotationError(step, unchanged=NONE_REVOKED)
         return {id_: case.seen.created[id_] for id_ in sorted(case.added - {case.seen.published.secret_id})}
 
     def resolve(self, revoke: frozenset[str]) -> Outcome:

@@ -10,7 +10,7 @@ from testkit.cluster import Cluster, Tape, proxied
 from tests.cli.harness import CHANGING, Here, Payments, everything, opened, said
 from tests.cli.pseudo_terminal import on_terminal
 
-LOOK = "Nothing was changed. To see the secrets and their state: rotator account secrets list payments."
+LOOK = "No unknown secret was revoked. To see the secrets and their state: rotator account secrets list payments."
 
 
 def test_adopted_value_is_never_among_the_arguments(cluster: Cluster) -> None:
