@@ -37,6 +37,7 @@ class Scenario:
         propagation: How long a new secret takes until it works.
         lag: How old a list can be.
         crashes: How often each instance dies; another one takes its place each time.
+        survivors: How many instances, counted from the last one, never die.
         again: How often each process runs again after a run that failed.
         faults: How many answers are lost, slow or wrong, or requests carried out late, in total.
         answers: Which wrong answers of the provider are among the faults.
@@ -60,6 +61,7 @@ class Scenario:
     propagation: timedelta = timedelta()
     lag: timedelta = timedelta()
     crashes: int = 1
+    survivors: int = 0
     again: int = 0
     faults: int = 1
     answers: tuple[str, ...] = ()

@@ -120,7 +120,8 @@ class Explorer:
         ever = {version["api_secret"] for version in state.published}
         self._most_values = len(ever) + scenario.rotations
         for at, name in enumerate("ab"[: scenario.runners]):
-            state = self._with_new_runner(state, at, name, scenario.crashes, scenario.again, first=True)
+            crashes = scenario.crashes if at < scenario.runners - scenario.survivors else 0
+            state = self._with_new_runner(state, at, name, crashes, scenario.again, first=True)
         return state
 
     def _with_new_runner(
