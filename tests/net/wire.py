@@ -315,7 +315,10 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
     with suppress(OSError):
         while sinks:
             kept = [source for source in sinks if isinstance(source, ssl.SSLSocket) and source.pending()]
-            for source in kept or select.select(list(sinks), [], [], PATIENCE)[0]:
+            ready = kept or select.select(list(sinks), [], [], PATIENCE)[0]
+            if not ready:
+                return
+            for source in ready:
                 if data := source.recv(65536):
                     sinks[source].sendall(data)
                 else:
