@@ -1,11 +1,12 @@
-"""Breaks the protocol in every small way there is, one at a time, and sees whether the tests notice.
+"""Breaks the pure core in every small way there is, one at a time, and sees whether the tests notice.
 
 python -m tools.mutants [--quick] [WORD…]
 
-A mutant is one module of the protocol with one expression changed. The tests of the protocol run against it, in a
-process of its own, up to the first test that fails. If no test fails, the mutant survives: either a test is missing, or
-the mutant does the same as the original. tools/equivalent.txt lists those with the reason. The exit code is 1 if
-another mutant survives, if a listed one does not, or if a line of the list names no mutant.
+A mutant is one module of rotator/core with one expression changed. The tests of its folder run against it, in a
+process of its own, up to the first test that fails; for a module of the protocol, all tests do. If no test fails, the
+mutant survives: either a test is missing, or the mutant does the same as the original. tools/equivalent.txt lists those
+with the reason. The exit code is 1 if another mutant survives, if a listed one does not, or if a line of the list names
+no mutant.
 
 build/mutants.jsonl contains the verdicts, and the next run continues from there. If a module changes, its verdicts
 are dropped; if the tests change, survivors are tried again. With words, only mutants whose name contains one of them
@@ -33,7 +34,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [ROOT / "rotator/core/backoff.py", *sorted((ROOT / "rotator/core/protocol").rglob("[a-z]*.py"))]
+CORE = ROOT / "rotator/core"
+SOURCES = sorted(CORE.rglob("[a-z]*.py"))
 # The quickest first: those with properties come after the others.
 UNIT_TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: "@given" in path.read_text())
 QUICK_TESTS = [path for path in UNIT_TESTS if "@given" not in path.read_text()]
@@ -43,7 +45,8 @@ EQUIVALENT = ROOT / "tools/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"
 AT_ONCE = 2
 CONTEXT = 40  # characters before and after a change, where it is told
-LONGEST = 180  # seconds of computing; a mutant that goes round in circles is noticed, too
+# Seconds of computing, for all tests and for those of one folder: a mutant that runs forever is killed as well.
+LONGEST, LONGEST_OF_FOLDER = 180, 40
 UNCHANGED = "unchanged"
 # The examples that hypothesis tries are the same each time. One test is about what it tries, not about the protocol.
 OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "--hypothesis-profile=mutants", "--tb=no"]
@@ -274,16 +277,20 @@ class Campaign:
 
     def _in_child(self, mutant: Mutant, session: pytest.Session) -> None:
         """Run the tests against the mutant up to the first that fails; never returns."""
-        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
+        longest = LONGEST if _needs_all_tests(mutant) else LONGEST_OF_FOLDER
+        resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         try:
-            transplant(mutant)
+            if mutant.name == UNCHANGED:
+                for path in SOURCES:
+                    transplant(Mutant(UNCHANGED, path, path.read_text()))
+            else:
+                transplant(mutant)
         except Exception as error:  # noqa: BLE001 - whatever keeps the module from being imported kills the mutant
             self._end(1, f"{type(error).__name__} at import")
-        # The tests of the module itself come first: most mutants do not survive them.
-        items = sorted(session.items, key=lambda item: not item.path.stem.startswith(f"test_{mutant.path.stem}"))
+        items = _tests_of(mutant, session.items)
         for at, item in enumerate(items):
             following = items[at + 1] if at + 1 < len(items) else None
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -292,6 +299,27 @@ class Campaign:
     def _end(self, status: int, said: str) -> None:
         os.write(self._to, said.encode())
         os._exit(status)
+
+
+def _needs_all_tests(mutant: Mutant) -> bool:
+    return mutant.name == UNCHANGED or CORE / "protocol" in mutant.path.parents
+
+
+def _tests_of(mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
+    """Select the tests of a module's folder, and all of them for the protocol.
+
+    The tests of the module itself come first, those without properties before the others: most mutants do not survive
+    them.
+    """
+    if not _needs_all_tests(mutant):
+        folder = ROOT / "tests" / mutant.path.parent.relative_to(ROOT / "rotator")
+        items = [item for item in items if item.path.parent == folder]
+
+    def late(item: pytest.Item) -> tuple[bool, bool]:
+        of_another = not item.path.stem.startswith(f"test_{mutant.path.stem}")
+        return of_another, isinstance(item, pytest.Function) and hasattr(item.obj, "hypothesis")
+
+    return sorted(items, key=late)
 
 
 def transplant(mutant: Mutant) -> None:
@@ -306,6 +334,9 @@ def transplant(mutant: Mutant) -> None:
                 _replace_everywhere(name, old, _ours(module, new))
         elif isinstance(new, types.FunctionType):
             _transplant_function(module, old, new)
+        elif hasattr(new, "cache_clear"):
+            _transplant_function(module, old.__wrapped__, new.__wrapped__)
+            old.cache_clear()
         elif isinstance(new, type):
             _transplant_class(module, old, new)
 
@@ -317,6 +348,8 @@ def _transplant_function(module: types.ModuleType, old: Any, new: types.Function
 
 
 def _transplant_class(module: types.ModuleType, old: type, new: type) -> None:
+    if issubclass(new, Enum):
+        _transplant_members(module, old, new)
     for name, member in vars(new).items():
         mine = vars(old).get(name)
         if isinstance(member, property) and isinstance(mine, property):
@@ -324,12 +357,19 @@ def _transplant_class(module: types.ModuleType, old: type, new: type) -> None:
         elif isinstance(member, classmethod) and isinstance(mine, classmethod):
             mine.__func__.__code__ = member.__func__.__code__
         elif isinstance(member, types.FunctionType) and isinstance(mine, types.FunctionType):
-            if name == "__init__":
-                mine.__defaults__ = _ours(module, member.__defaults__)
-            elif name == "__repr__":
+            if name == "__repr__":
                 setattr(old, name, member)
-            elif name == "__str__" or not name.startswith("__"):
+            elif member.__code__.co_filename == module.__file__:  # dataclasses writes the others
                 mine.__code__ = member.__code__
+            elif name == "__init__":
+                mine.__defaults__ = _ours(module, member.__defaults__)
+
+
+def _transplant_members(module: types.ModuleType, old: type, new: type[Enum]) -> None:
+    for member in new:
+        for name, value in vars(member).items():
+            if isinstance(value, Enum):
+                setattr(getattr(old, member.name), name, _ours(module, value))
 
 
 def _replace_everywhere(name: str, old: object, new: object) -> None:
@@ -342,6 +382,8 @@ def _ours(module: types.ModuleType, value: Any) -> Any:
     """The original's function, class or member of the same name: everything else compares with that one."""
     if isinstance(value, tuple):
         return tuple(_ours(module, each) for each in value)
+    if isinstance(value, dict):
+        return {_ours(module, key): _ours(module, each) for key, each in value.items()}
     if getattr(value, "__module__", None) != module.__name__:
         return value
     if isinstance(value, Enum):
@@ -392,7 +434,7 @@ def main(words: list[str]) -> int:
 
         pytest.main([*OPTIONS, *map(str, used)], plugins=[Campaign([unchanged, *todo], note)])
     if known[UNCHANGED].killed_by:
-        print(f"The tests fail on the protocol as it is: {known[UNCHANGED].killed_by}")
+        print(f"The tests fail on the core as it is: {known[UNCHANGED].killed_by}")
         return 2
     return _judge([known[mutant.name] for mutant in every], complete=not words)
 

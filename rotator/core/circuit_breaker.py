@@ -83,7 +83,7 @@ class CircuitBreaker:
 
     def allows_urgent_start(self, account: str) -> bool:
         """Return whether a rotation that a person requested urgently may start, also before the cooldown ends."""
-        return not self.is_open or self._has_room(account)
+        return self._has_room(account)
 
     def with_probe(self, account: str) -> "CircuitBreaker":
         """Return the breaker after this account's rotation started: it is the probe if the breaker is open."""
@@ -101,11 +101,10 @@ class CircuitBreaker:
             return after
         others = tuple(entry for entry in after.recent if entry[0] != outcome.account)
         after = replace(after, recent=(*others, (outcome.account, cause))[-self.window :])
-        if not after.is_open:
+        if after.until is None:
             alike = sum(entry[1] is cause for entry in after.recent)
             return after._opened(cause, now) if cause is not None and alike >= self.failures else after
-        cooldown_is_over = after.until is not None and now >= after.until
-        if not cooldown_is_over:
+        if now < after.until:
             return after  # an urgent rotation: it neither closes the breaker early nor lengthens the cooldown
         if cause is not None:
             return after._opened(cause, now) if self.probe == outcome.account else after
@@ -126,5 +125,6 @@ class CircuitBreaker:
         return self.probe in (None, account)
 
     def _opened(self, cause: Cause, now: datetime) -> "CircuitBreaker":
-        cooldown = min(self.cooldown * 2 ** min(self.openings, 16), self._longest_cooldown)
-        return replace(self, cause=cause, until=now + cooldown, openings=self.openings + 1, probe=None)
+        # A millisecond doubled 23 times is longer than the longest cooldown; without this limit, it could overflow.
+        cooldown = min(self.cooldown * 2 ** min(self.openings, 23), self._longest_cooldown)
+        return replace(self, cause=cause, until=now + cooldown, openings=self.openings + 1)

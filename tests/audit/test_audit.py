@@ -28,7 +28,6 @@ from rotator import audit
 from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
 from rotator.audit.entry import person
 from rotator.audit.file import lock_file
-from rotator.core.generator import Recipe
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
 from rotator.provider import LostAnswer, Unauthorized
@@ -497,14 +496,6 @@ def test_log_with_truncated_first_line_can_continue(file: Path) -> None:
     AuditLog(file).check()
     written(file, 1)
     assert verify([file]).problem is None
-
-
-@pytest.mark.parametrize(
-    ("recipe", "bits"),
-    [(Recipe(), 148.8), (Recipe(length=22), 131.0), (Recipe(length=8), 47.2), (Recipe(8, "aA1"), 12.5)],
-)
-def test_strength_of_a_value_is_computed(recipe: Recipe, bits: float) -> None:
-    assert round(recipe.entropy, 1) == bits
 
 
 # --- rotations ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from rotator.core import balance
-from rotator.core.balance import ARRIVES_WITHIN, LIMITED_WITHIN, BalanceState, News, Reading, Rules, Withheld
+from rotator.core.balance import LIMITED_WITHIN, BalanceState, News, Reading, Rules, Withheld
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,6 +21,18 @@ def test_begin_spreads_first_readings_over_a_minute() -> None:
     assert all(timedelta() <= look < timedelta(minutes=1) for look in looks)
     assert len({look // timedelta(seconds=1) for look in looks}) > 40
     assert BalanceState.begin("account-1", timedelta(seconds=1), NOW).next_at < NOW + timedelta(seconds=1)
+
+
+def test_reading_times_follow_from_the_account_alone() -> None:
+    """The readings of a fleet are spread, and neither a restart nor an upgrade moves them."""
+
+    def own(account: str) -> timedelta:
+        return BalanceState(NOW).record_reading(account, LOW, RULES)[0].next_at - NOW
+
+    own_times = [own(f"account-{number}") for number in range(200)]
+    assert len({time // timedelta(minutes=1) for time in own_times}) > 50
+    assert own("shop") == timedelta(seconds=1183.682107)
+    assert own("alerts") == timedelta(seconds=2671.061757)
 
 
 def test_record_reading_keeps_the_instant_within_the_period() -> None:
@@ -80,6 +92,7 @@ def test_why_not_limits_top_ups_per_day() -> None:
 def test_why_not_withholds_when_forbidden_or_enough() -> None:
     assert balance.why_not(LOW, replace(RULES, top_ups_per_day=0), [], NOW) is Withheld.NEVER
     assert balance.why_not(ENOUGH, RULES, [], NOW) is Withheld.NEVER
+    assert balance.why_not(LOW, Rules(HOUR, Decimal(5)), [], NOW) is Withheld.NEVER, "rotator spends nothing unasked"
 
 
 def test_why_not_withholds_without_auto_reload() -> None:
@@ -88,7 +101,7 @@ def test_why_not_withholds_without_auto_reload() -> None:
 
 
 def test_why_not_waits_until_the_last_payment_arrives() -> None:
-    last = NOW - ARRIVES_WITHIN
+    last = NOW - timedelta(minutes=10)
     assert balance.why_not(LOW, RULES, [last + timedelta(seconds=1)], NOW) is Withheld.ARRIVING
     assert balance.why_not(LOW, RULES, [last], NOW) is None
     stale = replace(LOW, at=NOW - HOUR)  # read before the last payment

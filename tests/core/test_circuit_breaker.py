@@ -1,5 +1,6 @@
 """The circuit breaker: when it opens, which rotations it allows, when it closes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -59,7 +60,16 @@ def test_repeated_failures_of_one_account_count_once() -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    ["ambiguous", "not_adopted", "full", "vault_denied", "journal_unreadable", "rate_limited", "internal_error"],
+    [
+        "ambiguous",
+        "not_adopted",
+        "full",
+        "vault_denied",
+        "journal_unreadable",
+        "rate_limited",
+        "vault_rate_limited",
+        "internal_error",
+    ],
 )
 def test_account_specific_failures_never_open_the_breaker(reason: str) -> None:
     assert after(*(failed(name, reason) for name in "abcdefgh")) == CLOSED
@@ -75,6 +85,7 @@ def test_account_specific_failures_never_open_the_breaker(reason: str) -> None:
         ("vault_error", Cause.VAULT),
         ("credentials", Cause.CREDENTIALS),
         ("forbidden", Cause.CREDENTIALS),
+        ("invalid_request", Cause.NEW_SECRETS),
         ("refused", Cause.NEW_SECRETS),
         ("unverified", Cause.NEW_SECRETS),
     ],
@@ -118,12 +129,35 @@ def test_failed_probe_doubles_the_cooldown_within_the_longest() -> None:
         assert breaker.probe is None
 
 
+def test_shortest_cooldown_grows_to_the_longest() -> None:
+    breaker, now = (
+        after(*(failed(name) for name in "abc"), breaker=replace(CLOSED, cooldown=timedelta(milliseconds=1))),
+        NOW,
+    )
+    for _ in range(30):
+        now += LONGEST_COOLDOWN
+        breaker = after(failed("x"), breaker=breaker.with_probe("x"), now=now)
+    assert breaker.until == now + LONGEST_COOLDOWN
+
+
 def test_probe_without_a_result_makes_room_for_another() -> None:
     later = NOW + COOLDOWN
     for outcome in (Outcome("x", Result.DEFERRED, reason="leased"), failed("x", "ambiguous")):
         breaker = after(outcome, breaker=opened().with_probe("x"), now=later)
         assert breaker.is_open
         assert breaker.allows_start("y", later)
+
+
+def test_closed_breaker_has_no_probe() -> None:
+    assert CLOSED.with_probe("x") == CLOSED
+
+
+def test_other_runs_leave_the_probe_and_cooldown_alone() -> None:
+    """Runs that began before the breaker opened can end after the cooldown, as can runs that only revoke."""
+    breaker, later = opened().with_probe("x"), NOW + COOLDOWN
+    assert breaker.without_probe("y") == breaker
+    after_failure = after(failed("y"), breaker=breaker, now=later)
+    assert (after_failure.until, after_failure.openings, after_failure.probe) == (later, 1, "x")
 
 
 def test_success_during_the_cooldown_does_not_close_breaker() -> None:

@@ -24,6 +24,17 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(draw(st.integers(MIN_LENGTH, MAX_LENGTH)), "".join(sorted(more | set(kinds))))
 
 
+@given(st.text(alphabet=PRINTABLE, max_size=30))
+def test_is_compliant_follows_the_rules_of_the_provider(value: str) -> None:
+    expected = (
+        8 <= len(value) <= 25
+        and any(c in string.ascii_lowercase for c in value)
+        and any(c in string.ascii_uppercase for c in value)
+        and any(c in string.digits for c in value)
+    )
+    assert is_compliant(SecretStr(value)) is expected
+
+
 @given(recipes())
 def test_secret_complies_and_uses_only_the_alphabet(recipe: Recipe) -> None:
     secret = generate(recipe)
@@ -34,17 +45,6 @@ def test_secret_complies_and_uses_only_the_alphabet(recipe: Recipe) -> None:
 
 def test_default_recipe_has_the_longest_length() -> None:
     assert len(generate(Recipe())) == MAX_LENGTH
-
-
-@given(st.text(alphabet=PRINTABLE, max_size=30))
-def test_is_compliant_follows_the_rules_of_the_provider(value: str) -> None:
-    expected = (
-        8 <= len(value) <= 25
-        and any(c in string.ascii_lowercase for c in value)
-        and any(c in string.ascii_uppercase for c in value)
-        and any(c in string.digits for c in value)
-    )
-    assert is_compliant(SecretStr(value)) is expected
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,19 @@ def test_is_compliant_follows_the_rules_of_the_provider(value: str) -> None:
 def test_recipe_is_refused_when_secrets_might_not_comply(length: int, alphabet: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe(length, alphabet)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "bits"),
+    [(Recipe(), 148.8), (Recipe(length=22), 131.0), (Recipe(length=8), 47.2), (Recipe(8, "aA1"), 12.5)],
+)
+def test_entropy_of_a_recipe_is_in_bits(recipe: Recipe, bits: float) -> None:
+    assert round(recipe.entropy, 1) == bits
+
+
+def test_entropy_counts_only_compliant_strings() -> None:
+    compliant = [s for s in itertools.product("aA1-", repeat=8) if {"a", "A", "1"} <= set(s)]
+    assert Recipe(8, "aA1-").entropy == math.log2(len(compliant))
 
 
 def chi_square(draw: Callable[[], str], samples: int) -> float:
