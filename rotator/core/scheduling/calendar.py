@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 # Windows and blackouts leave an opening at least this often, unless there is a max_age.
 LONGEST_CLOSED = timedelta(days=400)
 # Weekdays and leap years come in every combination within 28 years, and then again.
-CYCLE_BEGIN, CYCLE_END = datetime(2001, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)
+CYCLE_BEGIN, CYCLE = date(2001, 1, 1), timedelta(weeks=1461)
 
 WINDOW_PATTERN = (
     r"(?:(?P<days>(?:{day})(?:-(?:{day}))?(?:,(?:{day})(?:-(?:{day}))?)*) +)?"
@@ -122,8 +122,6 @@ def instant_of(day: date, minutes: int, zone: ZoneInfo) -> datetime:
     """
     wall = datetime.combine(day, time()) + timedelta(minutes=minutes)
     at = wall.replace(tzinfo=zone).astimezone(UTC)
-    if at.astimezone(zone).replace(tzinfo=None) == wall:
-        return at
     early = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
     while at - early > timedelta(seconds=1):
         middle = early + (at - early) // timedelta(seconds=2) * timedelta(seconds=1)
@@ -143,8 +141,8 @@ def check_openings(windows: tuple[Window, ...], blackouts: tuple[Blackout, ...])
     """
     longest = LONGEST_CLOSED.days
     yearly = tuple(blackout for blackout in blackouts if not blackout.dated)
-    closed = 0
-    for ordinal in range(CYCLE_BEGIN.toordinal(), CYCLE_END.toordinal()) if yearly else ():
+    closed, first = 0, CYCLE_BEGIN.toordinal()
+    for ordinal in range(first, first + CYCLE.days + longest) if yearly else ():
         closed = 0 if open_minutes(date.fromordinal(ordinal), windows, yearly) else closed + 1
         if closed > longest:
             break

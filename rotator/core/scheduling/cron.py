@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from rotator.core.scheduling.calendar import CYCLE_BEGIN
+from rotator.core.scheduling.calendar import CYCLE, CYCLE_BEGIN
 
-_TWO_CYCLES_END = datetime(2057, 1, 1, tzinfo=UTC)
+_BEGIN = datetime.combine(CYCLE_BEGIN, time())
 # The number of days of an expression whose gaps are compared; an expression with more days shows every gap in these.
 _CRON_DAYS = 1000
 
@@ -36,7 +36,7 @@ def cron_gaps(cron: str) -> Gaps:
         raise ValueError('is not five fields such as "0 3 1 * *": minute, hour, day, month, weekday')
     try:
         days = _day_gaps(" ".join(fields[2:]))
-        times = list(_fires(f"{fields[0]} {fields[1]} * * *", CYCLE_BEGIN, CYCLE_BEGIN + timedelta(days=1)))
+        times = list(_fires(f"{fields[0]} {fields[1]} * * *", _BEGIN, _BEGIN + timedelta(days=1)))
     except CronSimError as error:
         raise ValueError(f"is not a cron line: {str(error).lower()}") from None
     over_night = times[-1] - times[0]
@@ -64,7 +64,7 @@ def _fires(cron: str, begin: datetime, end: datetime) -> Iterator[datetime]:
 @lru_cache(maxsize=1024)
 def _day_gaps(fields: str) -> Gaps:
     """Return the gaps between the days of an expression; most expressions of a fleet share their days."""
-    days = list(islice(_fires(f"0 0 {fields}", CYCLE_BEGIN, _TWO_CYCLES_END), _CRON_DAYS))
+    days = list(islice(_fires(f"0 0 {fields}", _BEGIN, _BEGIN + 2 * CYCLE), _CRON_DAYS))
     if not days:
         raise ValueError("is not a cron line: no day is ever meant")
     apart = [after - before for before, after in pairwise(days)]

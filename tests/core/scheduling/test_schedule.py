@@ -405,6 +405,8 @@ def test_wrong_blackout_is_refused(text: str, said: str) -> None:
         ("22:00-02:00", "2026-11-20T01:59", "2026-11-20T01:59"),
         ("fri 22:00-02:00", "2026-11-21T01:00", "2026-11-21T01:00"),  # Saturday's morning is part of Friday's window
         ("fri 22:00-02:00", "2026-11-20T01:00", "2026-11-20T22:00"),  # and Friday's is not
+        ("fri 22:00-02:00", "2026-11-21T02:00", "2026-11-27T22:00"),
+        ("sun 22:00-02:00", "2026-11-23T01:00", "2026-11-23T01:00"),
         ("sat,sun 00:00-24:00", "2026-11-22T23:59:59", "2026-11-22T23:59:59"),
         ("01:00-02:00", "2026-12-31T12:00", "2027-01-01T01:00"),
         # On 29 March the clock goes from 02:00 to 03:00 in Berlin.
@@ -510,6 +512,11 @@ def test_schedule_refuses_parts_that_contradict() -> None:
         (["sun 02:00-05:00"], ["12-26/12-24"]),  # 25 December is not always a Sunday
         ([], ["2026-01-01/2027-02-05"]),  # 401 days
         (["mon 02:00-05:00"], ["2026-01-01/2027-01-31", "02-01/02-14"]),
+        # 400 days until Friday, and a Friday's window that does not reach into Saturday.
+        (["fri 02:00-05:00"], ["2026-01-02/2027-02-05"]),
+        (["fri 22:00-24:00"], ["2026-01-02/2027-02-05"]),
+        # From 1 December 2027 to 11 January 2029, and once more only 28 years later.
+        (["mon,wed,thu,sat,sun 02:00-05:00"], ["01-12/11-30", "12-02/01-10"]),
         ([], ["2026-06-01/2026-12-31", "2027-01-01/2027-12-31"]),
     ],
 )
@@ -524,6 +531,7 @@ def test_schedule_is_refused_without_opening_for_400_days(windows: list[str], bl
         ([], ["01-02/12-31"]),
         ([], ["2026-01-01/2027-02-04"]),  # 400 days
         (["sun 02:00-05:00"], ["01-09/12-31"]),
+        (["fri 22:00-02:00"], ["2026-01-02/2027-02-05"]),  # into the Saturday after 400 days
         (["mon 02:00-05:00"], ["2026-01-01/2027-01-15", "02-01/02-14"]),
         ([], ["2026-06-01/2026-12-31", "2028-01-01/2028-12-31"]),
     ],
