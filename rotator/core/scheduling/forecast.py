@@ -78,7 +78,7 @@ class Forecast:
     now: datetime
     until: datetime
     events: tuple[Event, ...]
-    cut: bool = False
+    cut: bool
 
 
 @dataclass(slots=True)
@@ -164,9 +164,8 @@ class _State:
         return self.member.schedule.due(self.member.name, self.rotated_at, now).at
 
     def room_at(self, at: datetime, max_secrets: int) -> datetime:
-        """When it has room for one more secret."""
-        live = sorted(gone for gone in self.revocations if gone > at)
-        return at if len(live) + 1 < max_secrets else live[len(live) + 1 - max_secrets]
+        """Return when it has room for one more secret: at `at` or earlier if it has room then."""
+        return at if len(self.revocations) + 1 < max_secrets else sorted(self.revocations)[1 - max_secrets]
 
     def rotate(self, at: datetime) -> None:
         self.rotated_at = at
@@ -179,7 +178,7 @@ def loads(forecast: Forecast, zone: ZoneInfo, *, monthly: bool = False) -> list[
     for hour, calls in hours(forecast, zone).items():
         local = hour.astimezone(zone)
         load = found.setdefault(
-            _first(local, monthly=monthly), Load(_first(local, monthly=monthly), 0, 0, hour, 0, [0] * 24)
+            _first(local, monthly=monthly), Load(_first(local, monthly=monthly), 0, 0, hour, calls, [0] * 24)
         )
         load.by_hour[local.hour] = max(load.by_hour[local.hour], calls)
         if calls > load.calls:

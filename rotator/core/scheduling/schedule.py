@@ -131,8 +131,8 @@ class Schedule:
             return start
         first = start.astimezone(self.timezone).toordinal()
         # Twice the longest time that __post_init__ accepts, and a year for a day that a change to DST cuts out.
-        days = min(3 * LONGEST_CLOSED.days, (limit - start).days + 2)
-        for ordinal in range(first, first + max(days, 1)):
+        last = min(limit, start + 3 * LONGEST_CLOSED).astimezone(self.timezone).toordinal()
+        for ordinal in range(first, last + 1):
             day = date.fromordinal(ordinal)
             for begin, end in open_minutes(day, self.windows, self.blackouts):
                 opening = max(start, instant_of(day, begin, self.timezone))

@@ -23,6 +23,7 @@ from rotator.core.scheduling import (
     Member,
     Schedule,
     Window,
+    busiest_account,
     foresee,
     hours,
     loads,
@@ -63,6 +64,7 @@ def test_forecast_repeats_each_rotation_and_its_revocation() -> None:
         (50 * DAY, "shop", "rotate"),
         (51 * DAY, "shop", "revoke"),
     ]
+    assert not any(event.overridden for event in ahead([member("shop", 10 * DAY)], 60 * DAY).events)
 
 
 def test_forecast_revokes_retiring_secrets_when_their_time_comes() -> None:
@@ -94,6 +96,13 @@ def test_full_account_waits_without_delaying_others() -> None:
     assert told(ahead(fleet, 2 * HOUR, spacing=MINUTE, max_secrets=3))[0] == (NOTHING, "full", "rotate")
 
 
+def test_account_rotates_when_its_oldest_secrets_are_revoked() -> None:
+    often = replace(MONTHLY, every=12 * HOUR)
+    for max_secrets, expected in ((2, [30, 54]), (3, [0, 24, 36, 48]), (4, [0, 12, 24, 36, 48])):
+        forecast = ahead([member("shop", DAY, often, 30 * HOUR)], 55 * HOUR, max_secrets=max_secrets)
+        assert [at // HOUR for at, _, kind in told(forecast) if kind == "rotate"] == expected
+
+
 def test_account_without_a_slot_waits_for_next_window() -> None:
     fleet = [member(f"a{number}", 40 * DAY, NIGHTLY) for number in range(4)]
     rotations = [event for event in ahead(fleet, 3 * DAY, spacing=2 * MINUTE).events if event.kind is Kind.ROTATE]
@@ -122,6 +131,13 @@ def test_forecast_is_cut_when_it_is_too_long(monkeypatch: pytest.MonkeyPatch) ->
     assert part.until < whole.until
     assert part.events == tuple(event for event in whole.events if event.at < part.until)
     assert sum(event.kind is Kind.ROTATE for event in part.events) == 5
+
+
+def test_forecast_is_whole_when_the_limit_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation at its very end is not part of a forecast."""
+    monkeypatch.setattr(module, "MAX_TURNS", 2)
+    assert not ahead([member("a", 10 * DAY)], 80 * DAY).cut
+    assert not ahead([member("a", 10 * DAY), member("b", 5 * DAY), member("c", NOTHING)], 30 * DAY).cut
 
 
 def test_forecast_of_frequent_rotations_is_bounded(
@@ -221,7 +237,7 @@ def test_forecast_counts_the_calls_of_a_real_rotation() -> None:
 def happening(*times: tuple[str, Kind], zone: ZoneInfo = BERLIN) -> Forecast:
     instants = [(datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC), kind) for text, kind in times]
     events = tuple(Event(instant, "shop", kind) for instant, kind in instants)
-    return Forecast(events[0].at, events[-1].at + SECOND, events)
+    return Forecast(events[0].at, events[-1].at + SECOND, events, cut=False)
 
 
 def test_loads_count_days_in_the_time_zone() -> None:
@@ -241,14 +257,36 @@ def test_loads_count_days_in_the_time_zone() -> None:
     assert month.by_hour == [3, *[0] * 22, 5], "the day that has the most in that hour"
 
 
+def test_busiest_hour_is_the_first_with_most_calls() -> None:
+    rotations = [(f"2026-11-23T{hour:02}:00", Kind.ROTATE) for hour in (9, 9, 12, 12, 15)]
+    (load,) = loads(happening(*rotations), BERLIN)
+    assert (load.busiest.astimezone(BERLIN).hour, load.calls) == (9, 6)
+
+
+def test_busiest_account_is_by_the_hour() -> None:
+    """The provider's limit is one for each key."""
+
+    def event(account: str, minute: int, second: float, kind: Kind) -> Event:
+        return Event(NOW + minute * MINUTE + second * SECOND, account, kind)
+
+    events = (
+        *(event(account, 59, 59, Kind.ROTATE) for account in ("a", "zoo")),
+        event("shop", 0, 0, Kind.REVOKE),
+        event("shop", 59, 59.999999, Kind.ROTATE),
+        event("shop", 60, 0, Kind.REVOKE),
+    )
+    assert busiest_account(Forecast(NOW, NOW + DAY, events, cut=False)) == ("shop", NOW, 5)
+    assert busiest_account(Forecast(NOW, NOW + DAY, (), cut=False)) is None
+
+
 def test_repeated_hour_counts_as_two_hours() -> None:
     begin = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 in Berlin, and again an hour later
     events = tuple(Event(begin + number * HOUR, "shop", Kind.ROTATE) for number in range(2))
-    assert list(hours(Forecast(begin, begin + DAY, events), BERLIN).values()) == [3, 3]
+    assert list(hours(Forecast(begin, begin + DAY, events, cut=False), BERLIN).values()) == [3, 3]
 
 
 def test_hours_begin_on_clock_in_half_hour_zones() -> None:
-    forecast = happening(("2026-11-23T10:15", Kind.ROTATE), zone=ZoneInfo("Asia/Kolkata"))
+    forecast = happening(("2026-11-23T10:15:30.000001", Kind.ROTATE), zone=ZoneInfo("Asia/Kolkata"))
     (hour,) = hours(forecast, ZoneInfo("Asia/Kolkata"))
     assert hour == datetime(2026, 11, 23, 4, 30, tzinfo=UTC)
 

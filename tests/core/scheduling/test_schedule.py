@@ -225,6 +225,13 @@ def test_jitter_of_an_account_varies_by_a_quarter() -> None:
     assert 0.24 < spread < 0.25
 
 
+def test_jitter_is_the_same_in_every_version() -> None:
+    """Else an upgrade would move each rotation that is planned."""
+    schedule = Schedule(30 * DAY, None, BERLIN, jitter=6 * HOUR)
+    rotated_at = at("2026-01-01T00:00")
+    assert due(schedule, rotated_at) == datetime(2026, 1, 30, 19, 43, 20, 155737, UTC)
+
+
 def test_due_is_the_same_for_every_hash_seed() -> None:
     script = (
         "from datetime import UTC, datetime, timedelta; from zoneinfo import ZoneInfo\n"
@@ -468,6 +475,12 @@ def test_max_age_beyond_the_next_opening_changes_nothing() -> None:
 def test_due_uses_a_window_opening_before_max_age() -> None:
     schedule = every(30 * DAY, BERLIN, "02:00-05:00", max_age=30 * DAY + 4 * HOUR)
     assert due(schedule, at("2026-05-01T23:00")) == at("2026-06-01T02:00")
+
+
+def test_due_uses_a_window_after_a_short_day() -> None:
+    """From Saturday 23:30 to Monday 00:15 it is less than a day, because Sunday has 23 hours."""
+    schedule = every(30 * DAY, BERLIN, "mon 00:00-01:00", max_age=30 * DAY + 23 * HOUR + 45 * MINUTE)
+    assert due(schedule, at("2026-03-28T23:30") - 30 * DAY) == at("2026-03-30T00:00")
 
 
 def test_max_age_overrides_cron_when_day_is_longer() -> None:
