@@ -253,9 +253,12 @@ class Campaign:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         session.config.pluginmanager.unregister(name="terminalreporter")
         running: dict[int, tuple[Mutant, int, float]] = {}
-        waiting = iter(self._wanted)
+        waiting, at_once = (
+            iter(self._wanted),
+            1,
+        )  # the first is the original: if a test fails with it, no verdict counts
         while True:
-            while len(running) < AT_ONCE and (mutant := next(waiting, None)):
+            while len(running) < at_once and (mutant := next(waiting, None)):
                 out, self._to = os.pipe()
                 child = os.fork()
                 if not child:
@@ -270,6 +273,9 @@ class Campaign:
             os.close(out)
             killed_by = (told or f"signal {os.WTERMSIG(status)}") if status else None
             self._note(Verdict(mutant.name, killed_by, round(time.monotonic() - began, 1)))
+            if mutant.name == UNCHANGED and killed_by:
+                return True
+            at_once = AT_ONCE
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

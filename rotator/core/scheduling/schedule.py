@@ -89,7 +89,8 @@ class Schedule:
         start = max(self._ideal(account, rotated_at), now)
         if not self.windows and not self.blackouts and self.cron is None:
             return Due(start, overridden=False)  # max_age is no shorter than every
-        limit = _NEVER if self.max_age is None else rotated_at + self.max_age
+        # Twice the longest time that __post_init__ accepts, and a year for a day that a change to DST cuts out.
+        limit = start + 3 * LONGEST_CLOSED if self.max_age is None else rotated_at + self.max_age
         opening = self._opening(start, limit)
         if opening <= limit:
             return Due(opening, overridden=False)
@@ -130,8 +131,7 @@ class Schedule:
         if not self.windows and not self.blackouts:
             return start
         first = start.astimezone(self.timezone).toordinal()
-        # Twice the longest time that __post_init__ accepts, and a year for a day that a change to DST cuts out.
-        last = min(limit, start + 3 * LONGEST_CLOSED).astimezone(self.timezone).toordinal()
+        last = limit.astimezone(self.timezone).toordinal()
         for ordinal in range(first, last + 1):
             day = date.fromordinal(ordinal)
             for begin, end in open_minutes(day, self.windows, self.blackouts):

@@ -431,6 +431,14 @@ def test_due_is_within_a_window(window: str, now: str, expected: str) -> None:
     assert due(every(HOUR, BERLIN, window), at(now) - 2 * DAY, at(now)) == at(expected)
 
 
+@pytest.mark.parametrize("minute", range(60))
+def test_window_that_begins_in_a_gap_opens_after_it(minute: int) -> None:
+    """On 29 March the clock goes from 02:00 to 03:00 in Berlin."""
+    schedule = every(HOUR, BERLIN, f"02:{minute:02}-04:00")
+    now = at("2026-03-29T00:00")
+    assert due(schedule, now - DAY, now) == at("2026-03-29T03:00")
+
+
 def test_window_is_an_hour_longer_around_repeated_hour() -> None:
     schedule = every(HOUR, BERLIN, "02:00-05:00")
     second = at("2026-10-25T02:30", fold=1)
@@ -475,6 +483,11 @@ def test_max_age_beyond_the_next_opening_changes_nothing() -> None:
 def test_due_uses_a_window_opening_before_max_age() -> None:
     schedule = every(30 * DAY, BERLIN, "02:00-05:00", max_age=30 * DAY + 4 * HOUR)
     assert due(schedule, at("2026-05-01T23:00")) == at("2026-06-01T02:00")
+
+
+def test_due_is_after_a_blackout_of_years_before_max_age() -> None:
+    schedule = every(30 * DAY, BERLIN, blackouts=["2027-01-01/2030-12-31"], max_age=2000 * DAY)
+    assert due(schedule, at("2026-12-15T12:00")) == at("2031-01-01T00:00")
 
 
 def test_due_uses_a_window_after_a_short_day() -> None:
@@ -546,6 +559,7 @@ def test_schedule_is_refused_without_opening_for_400_days(windows: list[str], bl
         (["sun 02:00-05:00"], ["01-09/12-31"]),
         (["fri 22:00-02:00"], ["2026-01-02/2027-02-05"]),  # into the Saturday after 400 days
         (["mon 02:00-05:00"], ["2026-01-01/2027-01-15", "02-01/02-14"]),
+        (["tue-sun 02:00-05:00"], ["01-01/02-04", "02-06/12-30"]),  # 400 days from 1 January 2001 on
         ([], ["2026-06-01/2026-12-31", "2028-01-01/2028-12-31"]),
     ],
 )
