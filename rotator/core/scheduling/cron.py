@@ -12,8 +12,8 @@ from cronsim import CronSim, CronSimError
 from rotator.core.scheduling.calendar import CYCLE, CYCLE_BEGIN
 
 _BEGIN = datetime.combine(CYCLE_BEGIN, time())
-# The number of days of an expression whose gaps are compared; an expression with more days shows every gap in these.
-_CRON_DAYS = 1000
+# The number of days of an expression whose gaps are compared. Even if it means each day, they contain a leap day.
+_CRON_DAYS = 1500
 
 
 @dataclass(frozen=True, slots=True)

@@ -298,6 +298,7 @@ def test_daily_cron_is_due_at_next_first_occurrence(minutes: int, zone: ZoneInfo
         ("0 0,23 * * *", HOUR, 23 * HOUR),
         ("1,59 0,23 * * *", 2 * MINUTE, 22 * HOUR + 2 * MINUTE),
         ("0 0 1,29 2,3 *", DAY, 309 * DAY),
+        ("0 0 * 1,3-12 *", DAY, 30 * DAY),  # over the February of a leap year
         ("0 0 29 2 *", 1461 * DAY, 1461 * DAY),
         ("0 0 29 2 */7", 28 * 365 * DAY + 7 * DAY, 28 * 365 * DAY + 7 * DAY),  # only if it is a Sunday
     ],
