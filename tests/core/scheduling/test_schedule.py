@@ -230,6 +230,8 @@ def test_jitter_is_the_same_in_every_version() -> None:
     schedule = Schedule(30 * DAY, None, BERLIN, jitter=6 * HOUR)
     rotated_at = at("2026-01-01T00:00")
     assert due(schedule, rotated_at) == datetime(2026, 1, 30, 19, 43, 20, 155737, UTC)
+    monthly = Schedule(None, "0 3 1 * *", BERLIN, jitter=6 * HOUR)
+    assert due(monthly, rotated_at) == datetime(2026, 1, 1, 5, 16, 39, 844263, UTC)
 
 
 def test_due_is_the_same_for_every_hash_seed() -> None:
