@@ -24,6 +24,11 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return Recipe(draw(st.integers(MIN_LENGTH, MAX_LENGTH)), "".join(sorted(more | set(kinds))))
 
 
+@pytest.mark.parametrize(("length", "compliant"), [(7, False), (8, True), (25, True), (26, False)])
+def test_is_compliant_limits_the_length(length: int, compliant: bool) -> None:
+    assert is_compliant(SecretStr("aB1".ljust(length, "x"))) is compliant
+
+
 @given(st.text(alphabet=PRINTABLE, max_size=30))
 def test_is_compliant_follows_the_rules_of_the_provider(value: str) -> None:
     expected = (
