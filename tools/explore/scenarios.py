@@ -138,6 +138,17 @@ LATE_WRITES = (
         slowest=TICK,
     ),
     Scenario(
+        "two runners, an adoption of a dying instance, at once",
+        start="replaced",
+        scheduled=False,
+        adopts=FIRST,
+        adopts_id="id-001",
+        grace=4 * TICK,
+        survivors=1,
+        faults=0,
+        slowest=AT_ONCE,
+    ),
+    Scenario(
         "two runners, an adoption of a dying instance, within a tick",
         start="replaced",
         scheduled=False,
