@@ -344,9 +344,9 @@ def test_suspended_daemon_fires_the_alert_of_late_jobs(cluster: Cluster, tmp_pat
 
 
 def suspend_again_and_again(clock: WallClock, over: threading.Event) -> None:
-    """A quarter of an hour passes in which the process does not run, every two seconds."""
+    """A quarter of an hour passes in which the process does not run, every second."""
     slept = timedelta()
-    while not over.wait(2):
+    while not over.wait(1):
         slept += timedelta(minutes=15)
         clock.set(slept)
 
