@@ -253,10 +253,8 @@ class Campaign:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         session.config.pluginmanager.unregister(name="terminalreporter")
         running: dict[int, tuple[Mutant, int, float]] = {}
-        waiting, at_once = (
-            iter(self._wanted),
-            1,
-        )  # the first is the original: if a test fails with it, no verdict counts
+        waiting = iter(self._wanted)
+        at_once = 1  # the first is the original: if a test fails with it, no verdict counts
         while True:
             while len(running) < at_once and (mutant := next(waiting, None)):
                 out, self._to = os.pipe()

@@ -1,5 +1,6 @@
 """What `make model` searches."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from rotator.core.protocol import RequestKind
@@ -77,6 +78,24 @@ IDENTITY = (
     Scenario("lists that lack an id, a rotation", runners=1, answers=("lacks",), slowest=TICK),
 )
 
+ADOPTION_OF_TWO = Scenario(
+    "two runners, an interrupted adoption, within a tick",
+    start="replaced",
+    scheduled=False,
+    adopts=FIRST,
+    adopts_id="id-001",
+    grace=4 * TICK,
+    faults=0,
+    slowest=TICK,
+)
+REQUEST_OF_TWO = Scenario(
+    "two runners, a compromised request under another's lease, within a tick",
+    requests=(None, RequestKind.COMPROMISED),
+    grace=2 * TICK,
+    faults=0,
+    slowest=TICK,
+)
+
 # Writes that are applied late.
 LATE_WRITES = (
     Scenario(
@@ -137,38 +156,11 @@ LATE_WRITES = (
         needs_person=True,
         slowest=TICK,
     ),
-    Scenario(
-        "two runners, an adoption of a dying instance, at once",
-        start="replaced",
-        scheduled=False,
-        adopts=FIRST,
-        adopts_id="id-001",
-        grace=4 * TICK,
-        survivors=1,
-        faults=0,
-        slowest=AT_ONCE,
+    replace(
+        ADOPTION_OF_TWO, name="two runners, an adoption of a dying instance, at once", survivors=1, slowest=AT_ONCE
     ),
-    Scenario(
-        "two runners, an adoption of a dying instance, within a tick",
-        start="replaced",
-        scheduled=False,
-        adopts=FIRST,
-        adopts_id="id-001",
-        grace=4 * TICK,
-        survivors=1,
-        faults=0,
-        slowest=TICK,
-    ),
-    Scenario(
-        "two runners, an interrupted adoption, within a tick",
-        start="replaced",
-        scheduled=False,
-        adopts=FIRST,
-        adopts_id="id-001",
-        grace=4 * TICK,
-        faults=0,
-        slowest=TICK,
-    ),
+    replace(ADOPTION_OF_TWO, name="two runners, an adoption of a dying instance, within a tick", survivors=1),
+    ADOPTION_OF_TWO,
     Scenario(
         "the published secret is refused, a person adopts the previous one",
         start="refused",
@@ -194,41 +186,27 @@ REQUESTS = (
         grace=4 * TICK,
         slowest=TICK,
     ),
-    Scenario(
-        "two runners, a compromised request under another's lease, no crash, within a tick",
-        requests=(None, RequestKind.COMPROMISED),
-        grace=2 * TICK,
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under another's lease, no crash, within a tick",
         crashes=0,
-        faults=0,
-        slowest=TICK,
     ),
-    Scenario(
-        "two runners, a compromised request under a dying instance's lease, at once",
-        requests=(None, RequestKind.COMPROMISED),
-        grace=2 * TICK,
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under a dying instance's lease, at once",
         survivors=1,
-        faults=0,
         slowest=AT_ONCE,
     ),
-    Scenario(
-        "two runners, a compromised request under a dying instance's lease, within a tick",
-        requests=(None, RequestKind.COMPROMISED),
-        grace=2 * TICK,
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under a dying instance's lease, within a tick",
         survivors=1,
-        faults=0,
-        slowest=TICK,
     ),
-    Scenario(
-        "two runners, a compromised request under another's lease, within a tick",
-        requests=(None, RequestKind.COMPROMISED),
-        grace=2 * TICK,
-        faults=0,
-        slowest=TICK,
-    ),
-    Scenario(
-        "two runners, a compromised request under another's lease, at once",
-        requests=(None, RequestKind.COMPROMISED),
-        grace=2 * TICK,
+    REQUEST_OF_TWO,
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under another's lease, at once",
+        faults=1,
         slowest=AT_ONCE,
     ),
     Scenario(
