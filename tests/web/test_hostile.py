@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import cycle
 
-import httpx
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -175,10 +174,16 @@ def test_request_after_a_long_answer_is_answered() -> None:
 
 
 class Crowd:
-    """Clients that send a request a byte at a time, and come back when they are thrown out."""
+    """Clients that send a request a byte at a time, and come back when they are thrown out.
+
+    Attributes:
+        turn: Held while one of them does something. Another client sends its request under it, so that no busy machine
+            suspends that one in between for as long as the crowd needs to take its place.
+    """
 
     def __init__(self, address: str, size: int) -> None:
         self._address, self._size, self._over = address, size, threading.Event()
+        self.turn = threading.Lock()
         self.evicted = 0
 
     @contextmanager
@@ -197,20 +202,25 @@ class Crowd:
             for number in cycle(range(self._size)):
                 if self._over.wait(0.001):
                     return
-                try:
-                    members[number].send(b"G")
-                except OSError:
-                    self.evicted += 1
-                    members[number].close()
-                    members[number] = stack.enter_context(closing(connect(self._address)))
+                with self.turn:
+                    try:
+                        members[number].send(b"G")
+                    except OSError:
+                        self.evicted += 1
+                        members[number].close()
+                        members[number] = stack.enter_context(closing(connect(self._address)))
 
 
 def test_slow_clients_do_not_stop_other_answers() -> None:
-    with no_complaint(), served(limits=Limits(connections=16)) as server, Crowd(server.address, 64).there() as crowd:
-        for path in ["/healthz", "/metrics", "/readyz", "/api/status"] * 10:
-            asked = httpx.get(f"http://{server.address}{path}", timeout=PATIENCE, trust_env=False)
-            assert asked.status_code == 200
+    """More places than the server accepts clients before it reads the first one's request."""
+    with no_complaint(), served(limits=Limits(connections=64)) as server, Crowd(server.address, 256).there() as crowd:
         eventually(lambda: crowd.evicted > 0)
+        for path in [b"/healthz", b"/metrics", b"/readyz", b"/api/status"] * 10:
+            with crowd.turn:
+                connection = connect(server.address)
+                connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with closing(connection):
+                assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_connection_being_answered_is_kept_when_others_idle() -> None:
