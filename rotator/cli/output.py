@@ -158,8 +158,7 @@ def _recorded(outcome: Outcome, asked: RequestKind) -> str:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
-    # Vault can have applied a write whose answer was lost. After an internal error the journal is not known.
-    is_unknown = outcome.code in (Code.VAULT_UNREACHABLE, Code.INTERNAL_ERROR)
+    is_unknown = outcome.journal_is_unknown or outcome.code is Code.INTERNAL_ERROR
     recorded = "might not be" if is_unknown else "is not"
     return f"The request {recorded} recorded. Run the command again{after}"
 

@@ -103,6 +103,7 @@ class Ending:
             rotation_id=state.journal.rotation_id,
             trigger=state.journal.trigger,
             journal=state.journal if state.journal_read else None,
+            journal_is_unknown=state.write_is_unknown,
         )
 
     def _park(self, error: RotatorError) -> None:

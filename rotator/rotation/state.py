@@ -27,7 +27,7 @@ from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
-from rotator.vault import Document
+from rotator.vault import Document, VaultUnreachable
 
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
 JOURNAL_VERSIONS = 3
@@ -44,6 +44,7 @@ class AccountState:
         on_journal: Gets every journal that the run wrote.
 
     Attributes:
+        write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
             the end of a sentence. The provider's support asks for them.
     """
@@ -70,6 +71,7 @@ class AccountState:
         self.journal = Journal()
         self.journal_version = 0
         self.journal_read = False
+        self.write_is_unknown = False
         self.document = Document(version=0, data=None)
         self.seen = Observation(Published())
         self.is_observed = False
@@ -222,7 +224,13 @@ class AccountState:
             VaultError: If it was not written, or that is not known.
         """
         first = self.journal_version == 0
-        self.journal_version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
+        try:
+            version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
+        except VaultUnreachable as error:
+            self.write_is_unknown = self.write_is_unknown or error.maybe_done
+            raise
+        self.journal_version = version
+        self.write_is_unknown = False  # an earlier write over the version before cannot be applied any more
         self.know(journal)
         if self.seen.journal_lost or self.seen.journal_expires_at is not None:
             self.learn(journal_lost=False, journal_expires_at=None)

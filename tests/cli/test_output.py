@@ -98,15 +98,25 @@ def test_weaker_recorded_request_is_not_this_one(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
-@pytest.mark.parametrize(("reason", "journal"), [("vault_unreachable", Journal()), ("internal_error", None)])
+@pytest.mark.parametrize(
+    ("failed", "recorded"),
+    [
+        (Outcome("shop", Result.FAILED, reason="internal_error"), "might not be"),
+        (Outcome("shop", Result.FAILED, reason="vault_unreachable", journal=Journal()), "is not"),
+        (
+            Outcome("shop", Result.FAILED, reason="lost_answer", journal=Journal(), journal_is_unknown=True),
+            "might not be",
+        ),
+    ],
+)
 def test_request_might_be_recorded_when_journal_is_unknown(
-    capsys: pytest.CaptureFixture[str], reason: str, journal: Journal | None
+    capsys: pytest.CaptureFixture[str], failed: Outcome, recorded: str
 ) -> None:
-    """The journal was perhaps written: nothing tells until it is read again."""
-    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    failed = Outcome("shop", Result.FAILED, reason=reason, journal=journal)
-    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
-    end = "The request might not be recorded. Run the command again"
+    """Whatever the run failed for: if a write was not answered, nothing tells until the journal is read again."""
+    print_outcomes(
+        [failed], SETTINGS, datetime(2026, 11, 26, 12, tzinfo=UTC), asked=RequestKind.COMPROMISED, adopted={}
+    )
+    end = f"The request {recorded} recorded. Run the command again"
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 

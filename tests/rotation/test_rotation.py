@@ -32,7 +32,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.documents.journal import render_journal
-from rotator.errors import RotatorError
+from rotator.errors import Blame, RotatorError
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.interfaces import Waiter
@@ -1342,6 +1342,32 @@ def test_refused_published_secret_is_tried_for_consistency_window() -> None:
     assert asked[-1] - asked[0] < world.provider.settle
     assert_settled(world, outcome)
     assert world.published == new
+
+
+@pytest.mark.parametrize(("fault", "is_unknown"), [(None, False), ("lost-before", True), ("lost-after", True)])
+def test_outcome_tells_whether_a_write_at_the_end_is_unknown(fault: str | None, *, is_unknown: bool) -> None:
+    """The provider fails, and so does Vault, which was to record the request and the failure."""
+    world = answered()
+
+    def fail(_: Credentials) -> None:
+        world.vault.fault = fault
+        raise LostAnswer("no answer")
+
+    world.provider.on_request = fail
+    outcome = world.rotation(fresh_after=world.clock() + timedelta(seconds=1), compromised=True).run()
+    assert outcome.blame is Blame.PROVIDER
+    assert outcome.journal_is_unknown == is_unknown
+
+
+def test_later_write_of_the_journal_ends_doubt() -> None:
+    """An earlier write replaces a version that is no longer the newest."""
+    world = answered()
+    rotation = world.rotation(fresh_after=world.clock() + timedelta(seconds=1), compromised=True)
+    world.vault.fault = "lost-before"
+    rotation.step()
+    assert rotation.state.write_is_unknown
+    assert rotation.run().result is Result.OK
+    assert not rotation.state.write_is_unknown
 
 
 def test_compromised_secret_is_not_restored_when_nothing_authenticates() -> None:

@@ -32,6 +32,7 @@ class Outcome:
         trigger: Why the rotation in hand, or the last one, began.
         conflicts: How often another instance was ahead with a write.
         journal: The journal as this run left it; None if it could not be read.
+        journal_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it.
     """
 
     account: str
@@ -48,6 +49,7 @@ class Outcome:
     trigger: Trigger | None = None
     conflicts: int = 0
     journal: Journal | None = None
+    journal_is_unknown: bool = False
 
     @property
     def code(self) -> Code | None:
