@@ -303,7 +303,7 @@ class Key:
                 if request.args[0] == self.scale.paths[0]:
                     if value.version == len(self.now_.journal):
                         return 0
-                    return self.journal(parsed(self.now_.journal[value.version - 1]))
+                    return self.journal(Journal() if value.data is None else parsed(value.data))
                 return value.version, value.data is None
             case SecretInfo():
                 return value.id

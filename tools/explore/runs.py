@@ -1,5 +1,6 @@
 """The real interpreter, stopped right before each request that it sends."""
 
+import marshal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from copy import copy
@@ -18,7 +19,7 @@ from rotator.errors import RotatorError
 from rotator.provider import Balance, Credentials, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation, creation, state
 from rotator.vault import Document
-from testkit.model import START, ModelVault
+from testkit.model import START, Clock, ModelVault
 from tools.explore.states import TICK, Request
 
 T = TypeVar("T")
@@ -71,11 +72,12 @@ def _copied(part: T, copies: dict[int, Any]) -> T:
     """Copy a run with its parts and their collections; the parts share only what is immutable."""
     if isinstance(part, (dict, set)):
         return copy(part)
-    if not isinstance(part, Run) and not type(part).__module__.startswith("rotator.rotation."):
+    kind = type(part)
+    if kind is not Run and not kind.__module__.startswith("rotator.rotation."):
         return part
     if id(part) not in copies:
-        copies[id(part)] = copied = copy(part)
-        vars(copied).update({name: _copied(value, copies) for name, value in vars(copied).items()})
+        copies[id(part)] = copied = kind.__new__(kind)
+        vars(copied).update({name: _copied(value, copies) for name, value in vars(part).items()})
     found: T = copies[id(part)]
     return found
 
@@ -83,10 +85,21 @@ def _copied(part: T, copies: dict[int, Any]) -> T:
 class Versions(ModelVault):
     """A Vault whose versions tell one from another by their numbers alone."""
 
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__(clock or Clock())
+        self._equal: dict[bytes, dict[str, Any]] = {}
+
     def peek(self, path: str, version: int | None = None) -> Document:
         """What stands there. It is not copied: nobody changes it, and equal journals are parsed once."""
         document = super().peek(path, version)
         return document if document.data is None else replace(document, data=self.versions[path][document.version - 1])
+
+    def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
+        """Write a version. Equal ones are one object, by whose id what was computed before is found."""
+        version = super().write(path, data, cas)
+        versions = self.versions[path]
+        versions[-1] = self._equal.setdefault(marshal.dumps(versions[-1], 2), versions[-1])
+        return version
 
     def _created(self, version: dict[str, Any]) -> datetime:
         return START

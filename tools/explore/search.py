@@ -24,6 +24,8 @@ from tools.explore.states import Action, Request, Scenario, State
 from tools.explore.worlds import Explorer
 
 AT_ONCE = 2
+# Every how many levels of depth a search says how far it is.
+_REPORTED = 10
 
 
 @dataclass
@@ -108,6 +110,8 @@ def _breadth_first(explorer: Explorer, found: Search, most: int) -> None:
             return
         level = following
         found.depth += bool(level)
+        if found.depth % _REPORTED == 0:
+            sys.stderr.write(f"{found.scenario.name}: depth {found.depth}, {found.states:,} states so far\n")
     found.complete = True
 
 

@@ -3,6 +3,7 @@
 import itertools
 import marshal
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -14,9 +15,10 @@ from rotator.core.protocol import Request as Asked
 from rotator.errors import Code, RotatorError
 from rotator.provider import Credentials, LostAnswer, Refused, SecretInfo, Unauthorized
 from rotator.rotation import Outcome, Result
-from rotator.vault import VaultUnreachable
+from rotator.vault import Document, VaultUnreachable
 from testkit.model import START, Clock, ModelProvider, World
 from tools.explore.keys import Key, Scale
+from tools.explore.recent import Recent
 from tools.explore.runs import Desk, Run, Silence, Suspended, Versions, parsed, plain
 from tools.explore.starts import begin
 from tools.explore.states import (
@@ -60,6 +62,13 @@ FOR_A_PERSON = (
 )
 _PROVIDER = ("list_secrets", "create_secret", "revoke_secret")
 _SILENCE: Any = Silence()
+_NO_VAULT, _LOST_ANSWER = VaultUnreachable("no answer"), LostAnswer("no answer")
+_RECENT = 100_000
+
+Continuation = tuple[Runner, int]
+"""A run at its next request or its end, and how many values were chosen until then."""
+WorldKey = tuple[bytes, tuple[str, ...]]
+"""The key of what is not a runner's, and the values that it numbers."""
 
 
 class Unprovisioned(Refused):
@@ -84,6 +93,10 @@ class Explorer:
         self.longest = max(REQUEST_TIMEOUT + WINDOW, self.verify_timeout, scenario.lag)
         self.exceptions: set[bytes] = set()
         self._judged: set[bytes] = set()
+        # Keys contain ids of objects, and each entry the objects themselves: while it is there, no other has the id.
+        self._continuations: Recent[tuple[Continuation, Any]] = Recent(_RECENT)
+        self._world_keys: Recent[tuple[WorldKey, Any]] = Recent(_RECENT)
+        self._runner_keys: Recent[tuple[bytes, Runner]] = Recent(_RECENT)
         # The value that is published at the start; also, if the provider refuses it then.
         self.first = ""
         self.refused: str | None = None
@@ -93,6 +106,11 @@ class Explorer:
     def quiet(self) -> int:
         """How many different worlds the runners have left behind."""
         return len(self._judged)
+
+    @property
+    def scale(self) -> Scale:
+        """What keys need to know."""
+        return Scale(self.paths, self.began_at, self.longest)
 
     # --- where it begins -----------------------------------------------------------------------------------------
 
@@ -306,16 +324,14 @@ class Explorer:
         if what != "carry out" and not what.startswith("list, "):
             state = state._replace(faults=state.faults - 1)
         state, answer = self._answered(state, what, request)
-        runner = runner._replace(told=(*runner.told, answer))
         if what == "answer slowly":
-            return _with_runner(state, at, runner._replace(pending=None, answered_at=state.now))
-        return self._go_on(state, at, runner)
+            told = (*runner.told, answer)
+            return _with_runner(state, at, runner._replace(told=told, pending=None, answered_at=state.now))
+        return self._go_on(state, at, runner, answer)
 
     def _answered(self, state: State, what: str, request: Request) -> tuple[State, Answer]:
         """What the run is told, and what was done."""
-        lost: RotatorError = VaultUnreachable("no answer")
-        if request.name in _PROVIDER:
-            lost = LostAnswer("no answer")
+        lost = _LOST_ANSWER if request.name in _PROVIDER else _NO_VAULT
         if what == "request under way, answer lost":
             return self._send_off(state, request), Answer(request, error=lost)
         if what == "lose the request":
@@ -333,10 +349,24 @@ class Explorer:
             answer = answer._replace(value=tuple(info for info in answer.value if info.id != what[6:]))
         return state, answer
 
-    def _go_on(self, state: State, at: int, runner: Runner) -> State:
-        """The run goes on with what it was told, up to its next request or its end."""
+    def _go_on(self, state: State, at: int, runner: Runner, answer: Answer | None = None) -> State:
+        """The run goes on with what it was told, up to its next request or its end.
+
+        What follows is looked up if the same run got the same answer before: in most states one instance is where it
+        was, and only the other one has moved.
+        """
+
+        def go_on() -> tuple[Continuation, Any]:
+            told = runner if answer is None else runner._replace(told=(*runner.told, answer))
+            return self._continued(told, state.now, state.chosen), (runner, answer)
+
+        key = id(runner), _same(answer), state.now, state.chosen
+        (follows, chosen), _ = self._continuations.get(key, go_on)
+        return _with_runner(state._replace(chosen=chosen), at, follows)
+
+    def _continued(self, runner: Runner, now: datetime, chosen: int) -> Continuation:
         desk = self.desk
-        desk.told, desk.at, desk.now, desk.chosen = list(runner.told), 0, state.now, state.chosen
+        desk.told, desk.at, desk.now, desk.chosen = list(runner.told), 0, now, chosen
         before, outcome, pending = runner.rotation, None, None
         try:
             while outcome is None:
@@ -350,22 +380,20 @@ class Explorer:
             for told in runner.told:
                 if isinstance(told, Answer) and told.error is not None:
                     told.error.__traceback__ = told.error.__context__ = None
-        state = state._replace(chosen=desk.chosen)
-        if outcome is not None:
-            return self._ended(state, at, runner._replace(rotation=before, told=(), step=None, pending=None), outcome)
-        runner = runner._replace(rotation=before, told=tuple(desk.told), step=rotation.at_hand, pending=pending)
-        return _with_runner(state, at, runner)
+        runner = runner._replace(rotation=before, pending=pending)
+        if outcome is None:
+            return runner._replace(told=tuple(desk.told), step=rotation.at_hand), desk.chosen
+        return self._ended(runner._replace(told=(), step=None), outcome, now), desk.chosen
 
-    def _ended(self, state: State, at: int, runner: Runner, outcome: Outcome) -> State:
+    def _ended(self, runner: Runner, outcome: Outcome, now: datetime) -> Runner:
         """The run has ended; another one of the same process follows if it is to continue, or failed."""
-        at_ = _continues_at(outcome)
-        if at_ is None and outcome.result is Result.FAILED and runner.again:
-            at_, runner = state.now, runner._replace(again=runner.again - 1)
-        if at_ is None:
-            return _with_runner(state, at, runner._replace(outcome=outcome))
-        late = -((state.now - at_) // TICK)
-        until = state.now + max(late, 0) * TICK
-        return _with_runner(state, at, runner._replace(pending=Request("resume", (until,), state.now)))
+        at = _continues_at(outcome)
+        if at is None and outcome.result is Result.FAILED and runner.again:
+            at, runner = now, runner._replace(again=runner.again - 1)
+        if at is None:
+            return runner._replace(outcome=outcome)
+        late = -((now - at) // TICK)
+        return runner._replace(pending=Request("resume", (now + max(late, 0) * TICK,), now))
 
     # --- the servers ---------------------------------------------------------------------------------------------
 
@@ -575,13 +603,42 @@ class Explorer:
 
     def key(self, state: State) -> bytes:
         """Equal for two states from which the same can happen: it knows no absolute time, no history, no names."""
-        scale = Scale(self.paths, self.began_at, self.longest)
-        world = Key(scale, state)
-        seen = world.state()
-        runners = sorted(
-            marshal.dumps(Key(scale, state, runner, dict(world.names)).runner(), 2) for runner in state.runners
-        )
-        return blake2b(marshal.dumps((seen, runners), 2), digest_size=16).digest()
+        active = tuple(runner.name for runner in state.runners if runner.outcome is None)
+        world, names = self._world_key(state, active)
+        runners = sorted(self._runner_key(state, runner, active, names) for runner in state.runners)
+        return blake2b(b"".join((world, *runners)), digest_size=16).digest()
+
+    def _world_key(self, state: State, active: tuple[str, ...]) -> WorldKey:
+        journal = state.journal[-1] if state.journal else None
+
+        def compute() -> tuple[WorldKey, Any]:
+            world = Key(self.scale, state)
+            return (marshal.dumps(world.state(), 2), tuple(world.names)), (journal, state.published, state.flights)
+
+        facts = state._replace(runners=(), flights=(), journal=(), published=(), chosen=0)
+        flights = tuple((id(flight.request), flight.until) for flight in state.flights)
+        key = facts, active, id(journal), len(state.journal), tuple(map(id, state.published)), flights
+        return self._world_keys.get(key, compute)[0]
+
+    def _runner_key(self, state: State, runner: Runner, active: tuple[str, ...], names: tuple[str, ...]) -> bytes:
+        def compute() -> tuple[bytes, Runner]:
+            key = Key(self.scale, state, runner, {name: number for number, name in enumerate(names)})
+            return marshal.dumps(key.runner(), 2), runner
+
+        holder = state.journal[-1].get("holder") if state.journal else None
+        key = id(runner), state.now, len(state.journal), holder, active, names
+        return self._runner_keys.get(key, compute)[0]
+
+
+def _same(answer: Answer | None) -> Any:
+    """Equal for two answers to one request that tell a run the same."""
+    if answer is None:
+        return None
+    if answer.error is not None:
+        return type(answer.error), str(answer.error)
+    if isinstance(answer.value, Document):
+        return id(answer.value.data), replace(answer.value, data=None)
+    return answer.value
 
 
 def _continues_at(outcome: Outcome) -> datetime | None:
