@@ -44,6 +44,8 @@ def configure(level: str, form: Literal["json", "console"], stream: TextIO | Non
     handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=_renderers(form, colors=out.isatty())))
     sys.excepthook = _print_masked
     threading.excepthook = lambda failed: _print_masked(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    # No line shows them, so that no record has to find them out (Python's logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

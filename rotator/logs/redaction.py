@@ -117,6 +117,7 @@ class Redactor:
         found = [
             reading.original(*span)
             for reading in _readings(text)
+            if self._may_contain(_searched(reading.text))
             for span in (*self._values_in(reading), *self._words_in(reading))
         ]
         pieces, rest = [], 0
@@ -130,8 +131,6 @@ class Redactor:
         """Where registered values stand, split or cut ones among them."""
         tight = reading.without(_SPLITTER_OR_SPACE)
         data = _encoded(tight.text)
-        if not self._may_contain(data):
-            return
         whole = len(data) == len(tight.text)
         for start, end in self._spans(data, cut_at=len(_encoded(tight.text.rstrip(_CLOSERS)))):
             span = (start, end) if whole else (_characters(data, start), _characters(data, end))
@@ -140,12 +139,8 @@ class Redactor:
     def _words_in(self, reading: "_Reading") -> Iterator[tuple[int, int]]:
         """Where words stand that are base64 of text with a registered value."""
         folded = reading.without(_SPLITTER)
-        words = list(_BASE64.finditer(folded.text))
-        # One search in all words together can only find too much. In most texts it finds nothing.
-        if not self._may_contain(b"".join(data for word in words for data in _decoded(word[0]))):
-            return
         last = len(folded.text.rstrip(_CLOSERS))
-        for word in words:
+        for word in _BASE64.finditer(folded.text):
             if any(self._in_bytes(data, cut=word.end() >= last) for data in _decoded(word[0])):
                 yield folded.within_parent(*word.span())
 
@@ -243,6 +238,20 @@ def _readings(text: str) -> list[_Reading]:
             break
         found += level
     return found
+
+
+def _searched(text: str) -> bytes:
+    """Return all bytes of a text in which a value can stand: its own, and those of its words as base64.
+
+    The words are decoded as one. Each of them begins at each of the four offsets then, and what stands between two
+    words can only look like a value, not hide one. Most texts contain nothing like it, and no more is searched then.
+    """
+    if text.isascii() and text.isprintable():  # nearly every text: a space is its only splitter
+        folded, visible = text, text.replace(" ", "").encode()
+    else:
+        folded, visible = _SPLITTER.sub("", text), _encoded(_SPLITTER_OR_SPACE.sub("", text))
+    words = "".join(_BASE64.findall(folded)).replace("=", "")
+    return b"".join((visible, *_decoded(words)))
 
 
 def _decodings(reading: _Reading) -> Iterator[_Reading]:

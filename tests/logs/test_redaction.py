@@ -56,6 +56,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "base64 of JSON": lambda value: encoded(json.dumps({"data": {"api_secret": value}})),
     "base64 in lines": lambda value: base64.encodebytes(f"{'x' * 40}{value}{'x' * 40}".encode()).decode(),
     "base64 in percent-encoding": lambda value: quote(encoded(value), safe=""),
+    "base64 split by an invisible letter": lambda value: "\u3164".join(encoded(value)),
+    "base64 between other base64": lambda value: f"{encoded('x' * 8)} {encoded(value)},{encoded('x' * 10)}",
     "percent-encoding": lambda value: quote(value, safe=""),
     "percent-encoding without slashes": quote,
     "percent-encoding of a form": quote_plus,
