@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import rotator
@@ -18,6 +20,9 @@ from rotator.__main__ import main
 
 _ROOT = Path(rotator.__file__).parent
 _FORKS = multiprocessing.get_context("forkserver")
+# Each start also looks for processes that have ended, and an exit code can be read only once: a thread that reads it
+# beside another one gets 255.
+_TURN = threading.Lock()
 _FORKS.set_forkserver_preload(
     [
         ".".join(("rotator", *file.relative_to(_ROOT).with_suffix("").parts)).removesuffix(".__init__")
@@ -46,7 +51,8 @@ class Command:
             given.write_text(text)
         files = [os.devnull if text is None else str(given), *map(str, self._written)]
         self._process = _FORKS.Process(target=_run, args=(list(args), dict(environment), str(folder), files))
-        self._process.start()
+        with _TURN:
+            self._process.start()
 
     @property
     def pid(self) -> int:
@@ -60,15 +66,18 @@ class Command:
         Raises:
             TimeoutError: If it takes longer. It is killed then.
         """
-        self._process.join(timeout)
-        code = self._process.exitcode
-        if code is None:
+        has_ended = bool(wait([self._process.sentinel], timeout))
+        if not has_ended:
             self._process.kill()
+            wait([self._process.sentinel])
+        with _TURN:
             self._process.join()
-        self._process.close()
+            code = self._process.exitcode
+            self._process.close()
+        assert code is not None
         out, err = (file.read_text() for file in self._written)
         self._created.cleanup()
-        if code is None:
+        if not has_ended:
             raise TimeoutError(f"the command takes longer than {timeout} s: {out} {err}")
         return code, out, err
 

@@ -62,14 +62,17 @@ class Inbox:
                 continue
             try:
                 self._registry.handle(fact, self._clock())
-                if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
-                    self._see()
             except Exception as error:  # noqa: BLE001 - an internal error about one fact must not end the daemon
                 log_internal_error(error)
+            if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
+                self._see()
 
     def _see(self) -> None:
         self._seen_at = time.monotonic()
-        self._snapshot = self._registry.snapshot(self._clock())
+        try:
+            self._snapshot = self._registry.snapshot(self._clock())
+        except Exception as error:  # noqa: BLE001 - the same
+            log_internal_error(error)
 
     def _next(self) -> Fact | threading.Event | None:
         at = self._registry.next_at()

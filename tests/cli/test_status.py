@@ -64,7 +64,7 @@ def test_daemon_shows_a_command_before_its_resync(payments: Payments, here: Here
         assert here("rotate-now", "payments", "--compromised").code == 0
         daemon.wait_for("account.changed_elsewhere", account="payments")
         (told,) = here("status", "--json").json["accounts"]
-        assert daemon.status("payments")["secret_id"] == told["secret_id"]
+        daemon.eventually(lambda: daemon.status("payments")["secret_id"] == told["secret_id"])
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class Explorer:
         self.refused = None if self._works(state, state.value) else state.value
         ever = {version["api_secret"] for version in state.published}
         self._most_values = len(ever) + scenario.rotations
-        for at, name in enumerate("ab"[: scenario.runners]):
+        for at, name in enumerate("abc"[: scenario.runners]):
             crashes = scenario.crashes if at < scenario.runners - scenario.survivors else 0
             state = self._with_new_runner(state, at, name, crashes, scenario.again, first=True)
         return state
