@@ -87,6 +87,15 @@ HELD_UP = Scenario(
             faults=0,
             slowest=AT_ONCE,
         ),
+        Scenario(
+            "three compromised requests",
+            runners=3,
+            scheduled=False,
+            requests=(RequestKind.COMPROMISED,) * 3,
+            crashes=0,
+            faults=0,
+            slowest=AT_ONCE,
+        ),
     ],
     ids=lambda scenario: scenario.name,
 )

@@ -217,6 +217,15 @@ REQUESTS = (
         crashes=0,
         slowest=TICK,
     ),
+    Scenario(
+        "three runners, three compromised requests, at once",
+        runners=3,
+        scheduled=False,
+        requests=(RequestKind.COMPROMISED,) * 3,
+        faults=0,
+        crashes=0,
+        slowest=AT_ONCE,
+    ),
 )
 
 # Nobody gets stuck; evidence.

@@ -24,8 +24,8 @@ from tools.explore.states import Action, Request, Scenario, State
 from tools.explore.worlds import Explorer
 
 AT_ONCE = 2
-# Every how many levels of depth a search says how far it is.
-_REPORTED = 10
+# Every how many states a search says how far it is.
+_REPORTED = 100_000
 
 
 @dataclass
@@ -105,13 +105,14 @@ def _breadth_first(explorer: Explorer, found: Search, most: int) -> None:
                     found.trace = tuple(_trace(explorer, start, [*_path(came_from, key), action]))
                     return
                 following.append((into, reached))
+        reported = found.states // _REPORTED
         found.states = len(came_from)
+        if found.states // _REPORTED > reported:
+            sys.stderr.write(f"{found.scenario.name}: {found.states:,} states, depth {found.depth} so far\n")
         if len(came_from) >= most:
             return
         level = following
         found.depth += bool(level)
-        if found.depth % _REPORTED == 0:
-            sys.stderr.write(f"{found.scenario.name}: depth {found.depth}, {found.states:,} states so far\n")
     found.complete = True
 
 

@@ -26,7 +26,7 @@ class Scenario:
 
     Attributes:
         start: Where it begins: a name in tools/explore/starts.py.
-        runners: How many instances work on the account.
+        runners: How many instances work on the account: three at most.
         rotations: One: the first instance does it, the other has nothing to do. Two: each begins one of its own.
         scheduled: Whether a rotation is due by the schedule.
         requests: What the callers of the instances ask for, in order. The one after a crash asks nothing.
