@@ -157,6 +157,9 @@ LATE_WRITES = (
         slowest=TICK,
     ),
     replace(
+        ADOPTION_OF_TWO, name="two runners, an adoption of a dying command, within a tick", survivors=1, replaced=False
+    ),
+    replace(
         ADOPTION_OF_TWO, name="two runners, an adoption of a dying instance, at once", survivors=1, slowest=AT_ONCE
     ),
     replace(ADOPTION_OF_TWO, name="two runners, an adoption of a dying instance, within a tick", survivors=1),
@@ -190,6 +193,12 @@ REQUESTS = (
         REQUEST_OF_TWO,
         name="two runners, a compromised request under another's lease, no crash, within a tick",
         crashes=0,
+    ),
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under a dying command's lease, within a tick",
+        survivors=1,
+        replaced=False,
     ),
     replace(
         REQUEST_OF_TWO,

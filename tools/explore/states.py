@@ -36,7 +36,8 @@ class Scenario:
         max_secrets: How many secrets the account can have.
         propagation: How long a new secret takes until it works.
         lag: How old a list can be.
-        crashes: How often each instance dies; another one takes its place each time.
+        crashes: How often each instance dies.
+        replaced: Whether another instance takes the place of one that dies. Nobody starts a command again.
         survivors: How many instances, counted from the last one, never die.
         again: How often each process runs again after a run that failed.
         faults: How many answers are lost, slow or wrong, or requests carried out late, in total.
@@ -61,6 +62,7 @@ class Scenario:
     propagation: timedelta = timedelta()
     lag: timedelta = timedelta()
     crashes: int = 1
+    replaced: bool = True
     survivors: int = 0
     again: int = 0
     faults: int = 1

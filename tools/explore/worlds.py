@@ -64,6 +64,7 @@ _PROVIDER = ("list_secrets", "create_secret", "revoke_secret")
 _SILENCE: Any = Silence()
 _NO_VAULT, _LOST_ANSWER = VaultUnreachable("no answer"), LostAnswer("no answer")
 _RECENT = 100_000
+_KILLED = Outcome("shop", Result.FAILED)
 
 Continuation = tuple[Runner, int]
 """A run at its next request or its end, and how many values were chosen until then."""
@@ -317,6 +318,8 @@ class Explorer:
         if what.startswith("crash"):
             if what != "crash" and request is not None:
                 state = self._send_off(state, request)
+            if not self.scenario.replaced:
+                return _with_runner(state, at, runner._replace(pending=None, told=(), outcome=_KILLED))
             return self._with_new_runner(state, at, runner.name + "'", runner.crashes - 1, runner.again)
         assert request is not None
         if request.name == "resume":
