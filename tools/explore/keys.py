@@ -6,8 +6,10 @@ world's values have numbers that both runners share: a value that only a runner 
 """
 
 import marshal
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -23,19 +25,28 @@ from rotator.core.protocol import (
     Observation,
     Pause,
     Publish,
+    Published,
     Record,
     Refresh,
     Request,
     Rest,
     Retiring,
     Revoke,
+    Situation,
     Step,
 )
-from rotator.provider import SecretInfo
+from rotator.documents.journal import StoredJournal as Stored
+from rotator.provider import Credentials, SecretInfo
 from rotator.vault import Document
 from tools.explore.runs import parsed
-from tools.explore.states import TICK, WINDOW, Runner, State
+from tools.explore.states import TICK, WINDOW, Halted, Runner, State
 from tools.explore.states import Request as Sent
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT")
+# No deadline of a run is this far away, in ticks, unless it is as good as never.
+_FAR = 50
+# What is the same in all of a run, or is looked at elsewhere: settings, and the run itself with its parts.
+_SAME_ALWAYS = ("rotator.audit.", "rotator.config.", "rotator.rotation.", "tools.explore.")
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,13 @@ class Scale:
         paths: Of the journal and of the published document.
         began_at: From when on a secret is young enough.
         longest: After this, no rule looks at how long ago something was.
+        slowest: How long a run takes at most from its look at the clock to its request.
     """
 
     paths: tuple[str, str]
     began_at: datetime
     longest: timedelta
+    slowest: timedelta
 
 
 @lru_cache(maxsize=100_000)
@@ -98,7 +111,8 @@ class Key:
         if runner.outcome is not None:
             return True
         holder = state.journal[-1].get("holder") if state.journal else None
-        rotation, seen = runner.rotation, runner.rotation.state.seen
+        rotation = runner.rotation if runner.halted is None else runner.halted.rotation
+        seen = rotation.state.seen
         waits_until = runner.pending.args[0] if runner.pending and runner.pending.name in ("wait", "resume") else None
         # What a run knows after it has looked at everything again.
         always = (
@@ -123,12 +137,16 @@ class Key:
             return runner.crashes, runner.again, self.at(waits_until), holder == runner.name
         if isinstance(runner.step, Rest) and waits_until is not None:
             return always
-        pending = None if runner.pending is None else self.request(runner.pending)
+        pending = None if runner.pending is None else (self.request(runner.pending), self.patience(runner.pending))
+        if runner.halted is not None:
+            answer = None if pending is not None else self.told(runner.told[-1])
+            return always, self.halted(runner.halted), answer, pending
         # Of what else a run does, all that depends on its looks at the clock stands in the step and the requests.
-        timed = isinstance(runner.step, Create | Revoke | Pause | Publish) or rotation.adopts is not None
+        timed = isinstance(runner.step, Create | Revoke | Pause | Publish)
         told = tuple(self.told(told) for told in runner.told if timed or not isinstance(told, datetime))
         if not rotation.state.is_observed:
-            return always, self.step(runner.step), told, pending  # the step began with a look at everything
+            # The step began with a look at everything.
+            return always, self.step(runner.step), told, pending, self.skew_at_look(runner.told)
         return (
             always,
             self.step(runner.step),
@@ -139,6 +157,73 @@ class Key:
             self.journal(rotation.state.journal),
             self.seen(seen),
         )
+
+    def halted(self, halted: Halted) -> Any:
+        """Return what the rest of a step depends on."""
+        state = halted.rotation.state
+        return (
+            state.is_observed,
+            state.journal_version == len(self.now_.journal),
+            state.document.version,
+            self.journal(state.journal),
+            self.seen(state.seen),
+            tuple((name, at, self.any(values)) for name, at, values in halted.frames),
+        )
+
+    def any(self, value: Any) -> Any:
+        """Return what matters of a local variable.
+
+        Raises:
+            TypeError: If nothing is known about its type.
+        """
+        match value:
+            case None | bool() | int():
+                return value
+            case Enum():
+                return value.value
+            case str():
+                if _INSTANT.match(value):
+                    return self.any(datetime.fromisoformat(value))
+                return self.name("rotation", value) if value.startswith("rotation-") else value
+            case SecretStr():
+                return self.value(value)
+            case datetime():
+                ticks = (value - self.now_.now) // TICK
+                return max(min(ticks, _FAR), -(self.scale.longest // TICK))
+            case timedelta():
+                return value // timedelta(milliseconds=1)
+            case dict():
+                return sorted((str(name), marshal.dumps(self.any(of), 2)) for name, of in value.items())
+            case set() | frozenset():
+                return sorted(marshal.dumps(self.any(of), 2) for of in value)
+            case tuple() | list():
+                return tuple(map(self.any, value))
+            case Journal():
+                return self.journal(value)
+            case Identity():
+                return self.identity(value)
+            case Observation():
+                return self.seen(value)
+            case Situation():
+                return self.seen(value.seen), self.journal(value.journal), self.any(value.now)
+            case Published():
+                return self.value(value.secret), value.version, value.secret_id, self.due(value.rotated_at)
+            case Document():
+                if value.data is not None and "phase" in value.data:
+                    return self.journal(parsed(value.data))
+                return value.version, value.data is None
+            case Stored():
+                newest = value.version == len(self.now_.journal)
+                return newest, self.journal(value.journal), value.is_lost, self.any(value.read_at)
+            case SecretInfo():
+                return value.id, self.due(value.created_at)
+            case Credentials():
+                return self.value(value.api_secret)
+            case Exception():
+                return type(value).__name__
+        if type(value).__module__.startswith(_SAME_ALWAYS):
+            return None
+        raise TypeError(f"a local variable is of type {type(value)}")
 
     # --- instants, values, names ---------------------------------------------------------------------------------
 
@@ -256,6 +341,7 @@ class Key:
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),
             (seen.revokes, ordered(seen.revoked), ordered(seen.absent)),
             seen.rewritten_over,
+            self.skew(seen.journal_read_at, seen.observed_at),
         )
 
     def listing(self, listing: Listing | None) -> Any:
@@ -312,6 +398,23 @@ class Key:
             case int() if request.name == "write" and request.args[0] == self.scale.paths[0]:
                 return value == len(self.now_.journal)
         return value
+
+    def skew(self, read_at: datetime | None, observed_at: datetime | None) -> int | None:
+        """Return how far behind its own clock a run takes Vault's to be: time can pass between its two readings."""
+        if read_at is None or observed_at is None:
+            return None
+        return min(observed_at - read_at, self.scale.longest) // TICK
+
+    def skew_at_look(self, told: tuple[Any, ...]) -> int | None:
+        """Return the same for a run that has read the journal, and perhaps its clock, since its step began."""
+        reads = (answer.value.read_at for answer in told if isinstance(getattr(answer, "value", None), Document))
+        looks = (look for look in told if isinstance(look, datetime))
+        return self.skew(next(reads, None), next(looks, self.now_.now))
+
+    def patience(self, request: Sent) -> int | None:
+        """Return for how many ticks a request can still wait until it is sent; None: for any time."""
+        left = (request.decided_at + self.scale.slowest - self.now_.now) // TICK
+        return None if left > _FAR else max(left, 0)
 
     def request(self, request: Sent) -> Any:
         """Return what a request is about."""

@@ -1,17 +1,20 @@
 """The real interpreter, stopped right before each request that it sends."""
 
+import inspect
 import marshal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
 from pydantic import SecretStr
 
+import rotator
 from rotator.core.protocol import Journal, Step
 from rotator.documents import journal as documents
 from rotator.documents import published
@@ -23,6 +26,7 @@ from testkit.model import START, Clock, ModelVault
 from tools.explore.states import TICK, Request
 
 T = TypeVar("T")
+_ROTATOR = Path(rotator.__file__).parent
 
 
 class Suspended(BaseException):
@@ -114,6 +118,8 @@ class Desk:
         self.now = START
         self.chosen = 0
         self.pending: Request | None = None
+        self.looks_at_frames = False
+        self.frames: tuple[tuple[str, int, dict[str, Any]], ...] = ()
 
     def patched(self) -> AbstractContextManager[Any]:
         """New values and names come from here meanwhile."""
@@ -133,6 +139,7 @@ class Desk:
         if not self._again():
             looks = (told for told in reversed(self.told) if isinstance(told, datetime))
             self.pending = Request(name, args, next(looks, self.now))
+            self.frames = _frames() if self.looks_at_frames else ()
             raise Suspended
         answer = self.told[self.at - 1]
         if answer.error is not None:
@@ -188,6 +195,16 @@ class Desk:
 
     def keep_versions(self, path: str, count: int) -> bool:
         return False
+
+
+def _frames() -> tuple[tuple[str, int, dict[str, Any]], ...]:
+    """Return the functions of rotator that are being executed."""
+    found, frame = [], inspect.currentframe()
+    while frame is not None:
+        if Path(frame.f_code.co_filename).is_relative_to(_ROTATOR):
+            found.append((frame.f_code.co_qualname, frame.f_lasti, dict(frame.f_locals)))
+        frame = frame.f_back
+    return tuple(found)
 
 
 class Silence:

@@ -97,6 +97,18 @@ class Flight(NamedTuple):
     until: datetime | None
 
 
+class Halted(NamedTuple):
+    """The middle of a step: all that the rest of it depends on.
+
+    Attributes:
+        rotation: The run as it is there. Only to be looked at: it is not continued.
+        frames: The functions that are being executed, innermost first: name, instruction, local variables.
+    """
+
+    rotation: "Run"
+    frames: tuple[tuple[str, int, dict[str, Any]], ...]
+
+
 class Runner(NamedTuple):
     """One run in the middle of its work.
 
@@ -106,6 +118,7 @@ class Runner(NamedTuple):
         step: What it is doing; None while it looks at Vault.
         pending: The request that it is about to send; None if it has ended, or was answered and has not gone on yet.
         answered_at: When it was answered, in that case.
+        halted: Where it stands in an adoption, which is one step; None in every other step.
     """
 
     name: str
@@ -117,6 +130,7 @@ class Runner(NamedTuple):
     pending: Request | None = None
     answered_at: datetime | None = None
     outcome: Outcome | None = None
+    halted: Halted | None = None
 
 
 class State(NamedTuple):

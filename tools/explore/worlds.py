@@ -40,6 +40,7 @@ from tools.explore.states import (
     Answer,
     Broken,
     Flight,
+    Halted,
     Request,
     Runner,
     Scenario,
@@ -111,7 +112,7 @@ class Explorer:
     @property
     def scale(self) -> Scale:
         """What keys need to know."""
-        return Scale(self.paths, self.began_at, self.longest)
+        return Scale(self.paths, self.began_at, self.longest, self.scenario.slowest)
 
     # --- where it begins -----------------------------------------------------------------------------------------
 
@@ -370,20 +371,22 @@ class Explorer:
     def _continued(self, runner: Runner, now: datetime, chosen: int) -> Continuation:
         desk = self.desk
         desk.told, desk.at, desk.now, desk.chosen = list(runner.told), 0, now, chosen
-        before, outcome, pending = runner.rotation, None, None
+        before, outcome, pending, halted = runner.rotation, None, None, None
         try:
             while outcome is None:
                 rotation = before.snapshot()
                 rotation.at_hand = None
+                desk.looks_at_frames = before.adopts is not None
                 outcome = rotation.step()
                 before, desk.told, desk.at = rotation, [], 0
         except Suspended:
             pending = desk.pending
+            halted = Halted(rotation, desk.frames) if desk.looks_at_frames else None
         finally:
             for told in runner.told:
                 if isinstance(told, Answer) and told.error is not None:
                     told.error.__traceback__ = told.error.__context__ = None
-        runner = runner._replace(rotation=before, pending=pending)
+        runner = runner._replace(rotation=before, pending=pending, halted=halted)
         if outcome is None:
             return runner._replace(told=tuple(desk.told), step=rotation.at_hand), desk.chosen
         return self._ended(runner._replace(told=(), step=None), outcome, now), desk.chosen
