@@ -58,12 +58,14 @@ class Scale:
         began_at: From when on a secret is young enough.
         longest: After this, no rule looks at how long ago something was.
         slowest: How long a run takes at most from its look at the clock to its request.
+        skew: How far apart two runs can believe Vault's clock to be.
     """
 
     paths: tuple[str, str]
     began_at: datetime
     longest: timedelta
     slowest: timedelta
+    skew: timedelta
 
 
 @lru_cache(maxsize=100_000)
@@ -235,6 +237,10 @@ class Key:
         """In ticks before now; what is long past is the same."""
         return None if instant is None else max((instant - self.now_.now) // TICK, -(self.scale.longest // TICK))
 
+    def shared(self, instant: datetime | None) -> int | None:
+        """In ticks from now; a run can believe that what is just past is still ahead."""
+        return None if instant is None else max((instant - self.now_.now) // TICK, -(self.scale.skew // TICK))
+
     def due(self, instant: datetime | None) -> bool:
         """Whether a secret of that instant is due to be replaced."""
         return instant is not None and instant < self.scale.began_at
@@ -277,12 +283,12 @@ class Key:
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),
             ordered(journal.ids_before),
-            self.at(journal.create_until),
+            self.shared(journal.create_until),
             mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
             tuple(self.retiring(entry) for entry in journal.retiring),
             tuple(sorted((gone.id, self.since(gone.at) or 0) for gone in recent)),
             self.holder(journal.holder),
-            self.at(journal.lease_until),
+            self.shared(journal.lease_until),
             (bool(journal.attempts), bool(journal.last_error), bool(journal.ambiguity)),
             ordered(journal.unknown_ids),
             strangers and (ordered(strangers.ids), self.since(strangers.seen_at)),
@@ -298,7 +304,7 @@ class Key:
             ordered(identity.beside),
             ordered(identity.foreign_ids),
             identity.looks,
-            self.at(identity.next_look),
+            self.shared(identity.next_look),
             identity.restarts,
         )
 
@@ -341,6 +347,7 @@ class Key:
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),
             (seen.revokes, ordered(seen.revoked), ordered(seen.absent)),
             seen.rewritten_over,
+            self.skew(seen.journal_asked_at, seen.journal_read_at),
             self.skew(seen.journal_read_at, seen.observed_at),
         )
 
@@ -405,11 +412,16 @@ class Key:
             return None
         return min(observed_at - read_at, self.scale.longest) // TICK
 
-    def skew_at_look(self, told: tuple[Any, ...]) -> int | None:
-        """Return the same for a run that has read the journal, and perhaps its clock, since its step began."""
+    def skew_at_look(self, told: tuple[Any, ...]) -> Any:
+        """Return the same for a run that began its step with a look at everything, of which it was told so much."""
+        asked_at, observed_at, *_ = (
+            *(look for look in told if isinstance(look, datetime)),
+            self.now_.now,
+            self.now_.now,
+        )
         reads = (answer.value.read_at for answer in told if isinstance(getattr(answer, "value", None), Document))
-        looks = (look for look in told if isinstance(look, datetime))
-        return self.skew(next(reads, None), next(looks, self.now_.now))
+        read_at = next(reads, self.now_.now)
+        return self.skew(asked_at, read_at), self.skew(read_at, observed_at)
 
     def patience(self, request: Sent) -> int | None:
         """Return for how many ticks a request can still wait until it is sent; None: for any time."""

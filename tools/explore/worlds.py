@@ -112,7 +112,8 @@ class Explorer:
     @property
     def scale(self) -> Scale:
         """What keys need to know."""
-        return Scale(self.paths, self.began_at, self.longest, self.scenario.slowest)
+        skew = self.longest if self.scenario.faults else min(self.scenario.slowest, self.longest)
+        return Scale(self.paths, self.began_at, self.longest, self.scenario.slowest, skew)
 
     # --- where it begins -----------------------------------------------------------------------------------------
 
