@@ -52,7 +52,7 @@ class AuditTrail:
         if not noted:
             self._log.note(entry, audit.Result.STARTED)
         state = self._state
-        may = not unless() and has_lease(state.journal, state.policy, state.situation.shared_now)
+        may = not unless() and has_lease(state.journal, state.policy, state.situation.latest_now)
         if not may:
             self._log.note(entry, audit.Result.FAILED)
         return may

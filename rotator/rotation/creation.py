@@ -78,7 +78,7 @@ class Creation:
         noted, self._noted = self._noted, False
         if not trail.begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
-        sent_at = state.situation.shared_now
+        sent_at = state.situation.latest_now
         state.learn(
             creates=state.seen.creates + 1,
             create_refused=None,

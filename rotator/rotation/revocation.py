@@ -37,7 +37,7 @@ class Revocation:
         if not self._trail.begins(entry, unless=state.forget_if_republished):
             return
         state.learn(listing=None)
-        sent_at = state.situation.shared_now
+        sent_at = state.situation.latest_now
         try:
             with self._trail.acting(entry):
                 self._provider.revoke_secret(self._access.credentials(step.using), state.account.api_key, step.id)

@@ -102,6 +102,7 @@ class AccountState:
         acquired before every step that changes anything. One thread reads both: only within a thread does the Vault
         session keep a lagging standby from answering with less than was read before.
         """
+        asked_at = self.clock()
         stored = load_journal(self.store.read(self.journal_path))
         self.document = self.store.read(self.account.path)
         self.journal_version = stored.version
@@ -114,6 +115,7 @@ class AccountState:
             published,
             journal_at=stored.written_at,
             journal_read_at=stored.read_at,
+            journal_asked_at=asked_at,
             observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
@@ -127,12 +129,12 @@ class AccountState:
         )
         if begins and self.journal.holder == self.policy.runner:
             # An earlier run of this process could not say how it ended.
-            began_at = self.situation.shared_now
+            began_at = self.situation.latest_now
             created_at = began_at if self.journal.candidate is not None else None
             self.learn(create_lost_at=created_at, revoke_lost_at=began_at)
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
-            self.learn(revoke_lost_at=self.situation.shared_now)
+            self.learn(revoke_lost_at=self.situation.latest_now)
         if self._ask is not None:
             ask, self._ask = self._ask, None
             self.learn(request=ask(stored.journal, published, stored.read_at))

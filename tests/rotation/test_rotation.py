@@ -1344,6 +1344,24 @@ def test_refused_published_secret_is_tried_for_consistency_window() -> None:
     assert world.published == new
 
 
+def test_late_create_is_awaited_for_long_enough_when_vault_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run reads Vault's clock with the journal, and then waits for the published document."""
+    world = answered()
+    read, slow = world.vault.read, [timedelta(seconds=20)]
+
+    def slowly(path: str, version: int | None = None) -> Document:
+        if path == world.account.path and slow:
+            world.clock.wait(slow.pop())
+        return read(path, version)
+
+    monkeypatch.setattr(world.vault, "read", slowly)
+    world.provider.fault = "late"
+    rotate(world)
+    (late,) = world.provider.late
+    assert world.journal.create_until is not None
+    assert world.journal.create_until >= late.until
+
+
 @pytest.mark.parametrize(("fault", "is_unknown"), [(None, False), ("lost-before", True), ("lost-after", True)])
 def test_outcome_tells_whether_a_write_at_the_end_is_unknown(fault: str | None, *, is_unknown: bool) -> None:
     """The provider fails, and so does Vault, which was to record the request and the failure."""

@@ -32,7 +32,10 @@ class Instants:
 
     @property
     def vault_now(self) -> datetime | None:
-        """The time by Vault's clock; None if Vault did not say. This instance's clock only measures the run."""
+        """The time by Vault's clock, or an earlier one; None if Vault did not say.
+
+        This instance's clock only measures the run, from the moment when both documents had been read.
+        """
         read_at, observed_at = self.seen.journal_read_at, self.seen.observed_at
         if read_at is None:
             return None
@@ -46,6 +49,19 @@ class Instants:
         could then create a second secret at the same time.
         """
         return self.now if self.vault_now is None else self.vault_now
+
+    @property
+    def latest_now(self) -> datetime:
+        """The shared time or a later one, measured from before the journal was read.
+
+        How long Vault took to answer is not known apart. So whatever another instance is to believe for long enough (a
+        lease, a create that might land late) goes by the later time, as does the question whether this instance's own
+        lease is over. Whether another instance's is over goes by `shared_now`.
+        """
+        read_at, asked_at = self.seen.journal_read_at, self.seen.journal_asked_at
+        if read_at is None or asked_at is None:
+            return self.shared_now
+        return max(read_at + (self.now - asked_at), self.shared_now)
 
     def local(self, at: datetime | None) -> datetime | None:
         """Return an instant of the time that all instances share in this instance's clock."""
@@ -96,7 +112,7 @@ class Instants:
     @property
     def held(self) -> bool:
         """Whether this instance holds the lease, with time for one more request."""
-        return has_lease(self.journal, self.policy, self.shared_now)
+        return has_lease(self.journal, self.policy, self.latest_now)
 
     @property
     def leased_until(self) -> datetime | None:
@@ -107,7 +123,7 @@ class Instants:
     @property
     def lease_until(self) -> datetime:
         """When a lease expires that this instance acquires now, in the time that all instances share."""
-        return self.shared_now + self.policy.lease
+        return self.latest_now + self.policy.lease
 
     @property
     def late_create_until(self) -> datetime | None:
@@ -182,7 +198,7 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
     in between.
 
     Args:
-        now: The time that all instances share, `Situation.shared_now`.
+        now: The time that all instances share or a later one, `Situation.latest_now`.
     """
     return (
         journal.holder == policy.runner

@@ -57,7 +57,8 @@ class Observation:
         published: As last read; always read after the journal, so that it is never older.
         journal_at: When Vault stored the journal that was read, by Vault's clock.
         journal_read_at: When it was read, by Vault's clock; None if Vault did not say.
-        observed_at: When it was read, by this instance's clock.
+        journal_asked_at: When the request to read it was sent, by this instance's clock.
+        observed_at: When both documents had been read, by this instance's clock.
         journal_expires_at: When Vault deletes that version by itself; None: never.
         journal_lost: The journal has a version, but no data: it was deleted.
         request: The request of this run's caller, until a journal write contains it.
@@ -91,6 +92,7 @@ class Observation:
     published: Published
     journal_at: datetime | None = None
     journal_read_at: datetime | None = None
+    journal_asked_at: datetime | None = None
     observed_at: datetime | None = None
     journal_expires_at: datetime | None = None
     journal_lost: bool = False

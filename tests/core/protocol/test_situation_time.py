@@ -44,6 +44,7 @@ from tests.core.protocol.situations import (
     seen,
 )
 
+MINUTE = timedelta(minutes=1)
 MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
 CANDIDATE, LISTED = Awaited.CANDIDATE, Awaited.LISTED
 
@@ -110,6 +111,36 @@ def test_vaults_time_passes_while_the_run_lasts(facts: dict[str, Any], expected:
     assert case_of(AT_REST, seen(**facts)).vault_now == expected
     waited = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY, "observed_at": NOW - 9 * SECOND}
     assert case_of(AT_REST, seen(**waited)).not_before(NOW, WINDOW) == NOW + 20 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("facts", "latest"),
+    [
+        ({}, NOW),
+        ({"journal_asked_at": NOW - MINUTE, "observed_at": NOW}, NOW),
+        ({"journal_read_at": YESTERDAY, "observed_at": NOW - SECOND}, YESTERDAY + SECOND),
+        (
+            {"journal_read_at": YESTERDAY, "journal_asked_at": NOW - MINUTE, "observed_at": NOW - SECOND},
+            YESTERDAY + MINUTE,
+        ),
+        ({"journal_read_at": YESTERDAY, "journal_asked_at": LATER, "observed_at": NOW - SECOND}, YESTERDAY + SECOND),
+    ],
+    ids=["nothing is known", "Vault is silent", "not measured", "Vault is slow", "the clock was set back"],
+)
+def test_latest_time_counts_from_before_the_journal_was_read(facts: dict[str, Any], latest: datetime) -> None:
+    """Vault read its clock at some moment between the request and the end of the look."""
+    case = case_of(AT_REST, seen(**facts))
+    assert case.latest_now == latest
+    assert case.lease_until == latest + POLICY.lease
+    assert transitions.late_create(case).create_until == latest + POLICY.request_timeout + POLICY.window
+
+
+def test_own_lease_is_over_when_it_can_be_for_others() -> None:
+    facts = {"journal_read_at": NOW - MINUTE, "journal_asked_at": NOW - MINUTE, "observed_at": NOW}
+    left = POLICY.request_timeout + 2 * SECOND
+    journal = replace(AT_REST, holder=POLICY.runner, lease_until=NOW + left)
+    assert case_of(journal, seen(**facts)).held
+    assert not case_of(journal, seen(**facts | {"journal_asked_at": NOW - MINUTE - 2 * SECOND})).held
 
 
 def test_missing_id_is_gone_a_window_later() -> None:
