@@ -192,40 +192,41 @@ class Fleet:
             self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
-        """Run accounts, some at a time. A run that waits for its candidate ends, and another one continues later.
-
-        So new secrets that do not verify yet occupy no worker.
-        """
+        """Run accounts, some at a time. A run that waits for its candidate ends; a later one needs a worker again."""
         later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
-        waiting: list[tuple[datetime, AccountSettings]] = []
+        waiting: dict[str, tuple[datetime, Outcome]] = {}  # by account: when its next run begins, how the last ended
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
             ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
 
-            def submit(account: AccountSettings, request: Request) -> Future[Outcome]:
-                job = partial(self._run, account, request, is_full)
-                future = pool.submit(self._unless_stopped, account.name, job)
+            def submit(account: AccountSettings, request: Request, before: Outcome | None = None) -> Future[Outcome]:
+                guard = partial(self._unless_stopped, account.name) if before is None else partial(self._after, before)
+                future = pool.submit(guard, partial(self._run, account, request, is_full))
                 future.add_done_callback(ended.put)
                 return future
 
             def is_full() -> bool:
                 return len(running) > self.settings.daemon.concurrency
 
-            running: dict[Future[Outcome], AccountSettings] = {}
-            running |= {submit(account, request): account for account in accounts}
+            running: set[Future[Outcome]] = set()
+            running |= {submit(account, request) for account in accounts}
             while running or waiting:
-                due = [account for at, account in waiting if at <= self.now() or self.stop.is_set()]
-                waiting = [entry for entry in waiting if entry[1] not in due]
-                running |= {submit(account, later): account for account in due}
+                if self.stop.is_set():  # an account that waits stays as its last run left it
+                    yield from (before for _, before in waiting.values())
+                    waiting.clear()
+                for name in [name for name, (at, _) in waiting.items() if at <= self.now()]:
+                    running.add(submit(self.settings.account(name), later, waiting.pop(name)[1]))
                 if not running:
-                    self.stop.wait((min(at for at, _ in waiting) - self.now()).total_seconds())
+                    first = min((at for at, _ in waiting.values()), default=self.now())
+                    self.stop.wait((first - self.now()).total_seconds())
                     continue
                 try:
                     future = ended.get(timeout=1 if waiting else None)
                 except Empty:
                     continue
-                account, outcome = running.pop(future), future.result()
-                if outcome.resume_at is not None and not self.stop.is_set():
-                    waiting.append((outcome.resume_at, account))
+                running.remove(future)
+                outcome = future.result()
+                if outcome.resume_at is not None:
+                    waiting[outcome.account] = outcome.resume_at, outcome
                 else:
                     yield outcome
 
@@ -240,6 +241,13 @@ class Fleet:
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
             for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()
+
+    def _after(self, before: Outcome, job: Callable[[], Outcome]) -> Outcome:
+        """Continue what an earlier run of the same command began; return its outcome if the process stops."""
+        outcome = before if self.stop.is_set() else self.guarded(before.account, job)
+        if outcome.journal is not None:
+            return outcome
+        return replace(outcome, journal=before.journal, journal_is_unknown=before.journal_is_unknown)
 
     def _run(self, account: AccountSettings, request: Request, worker_is_wanted: Callable[[], bool]) -> Outcome:
         outcome = self.rotation(account, request, worker_is_wanted=worker_is_wanted).run()

@@ -1,17 +1,22 @@
 """The commands that deferrals and failures of a fleet name."""
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rotator.config import load
-from rotator.core.protocol import Command
+from rotator.config import AccountSettings, load
+from rotator.core.protocol import Command, Journal, RequestKind, Target
+from rotator.core.protocol import Request as StoredRequest
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
-from rotator.rotation import Outcome
+from rotator.rotation import Outcome, Result
 from rotator.vault import Vault
+from testkit.cluster import eventually
 from tests.cli.harness import Here, Payments
 
 
@@ -43,20 +48,106 @@ def test_failed_job_contains_the_command_it_names() -> None:
     assert failed.error == "The provider does not answer. To see whether it works now: rotator check."
 
 
-def test_run_that_never_began_names_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The process stops before the run: nothing is asked, and nothing changes."""
+CONFIG = """
+[vault]
+address = "http://127.0.0.1:1"
+
+[daemon]
+concurrency = 1
+
+[[accounts]]
+name = "a"
+api_key = "abcd1234"
+path = "apps/a"
+
+[[accounts]]
+name = "b"
+api_key = "bcde2345"
+path = "apps/b"
+"""
+RECORDED = Journal(
+    request=StoredRequest(RequestKind.COMPROMISED, Target(), datetime(2026, 11, 26, tzinfo=UTC), "me", "r")
+)
+Run = Callable[[Callable[[], bool]], Outcome]
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fleet:
+    """A fleet whose runs are given by the test."""
     monkeypatch.setenv("VAULT_TOKEN", "token")
     config = tmp_path / "config.toml"
-    config.write_text(
-        '[vault]\naddress = "http://127.0.0.1:1"\n'
-        '[[accounts]]\nname = "payments"\napi_key = "abcd1234"\npath = "apps/payments"\n'
+    config.write_text(CONFIG)
+    settings = load(config)
+    return Fleet(settings, AccountApi(settings.account_api), Vault(settings.vault), threading.Event())
+
+
+def outcomes_of(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, **runs: list[Run]) -> dict[str, Outcome]:
+    """How a command ends whose runs over each account are these, one after the other."""
+
+    def rotation(account: AccountSettings, _: Request, *, worker_is_wanted: Callable[[], bool]) -> object:
+        run = runs[account.name].pop(0)
+        return SimpleNamespace(run=lambda: run(worker_is_wanted))
+
+    monkeypatch.setattr(fleet, "rotation", rotation)
+    outcomes = list(fleet.run([fleet.settings.account(name) for name in runs], Request(Wanted.NOW)))
+    assert len(outcomes) == len(runs)
+    return {outcome.account: outcome for outcome in outcomes}
+
+
+def deferred(account: str, *, journal_is_unknown: bool = False) -> Outcome:
+    """How a run ends whose candidate does not authenticate yet."""
+    return Outcome(
+        account,
+        Result.DEFERRED,
+        reason="verifying",
+        resume_at=datetime.now(UTC),
+        journal=RECORDED,
+        journal_is_unknown=journal_is_unknown,
     )
-    settings, stop = load(config), threading.Event()
-    fleet = Fleet(settings, AccountApi(settings.account_api), Vault(settings.vault), stop)
-    stop.set()
-    (outcome,) = fleet.run(settings.accounts, Request(Wanted.NOW))
-    assert (outcome.reason, outcome.next_command) == ("stopped", Command.of("status", "payments"))
+
+
+@pytest.mark.parametrize("is_unknown", [False, True])
+def test_run_that_reads_nothing_ends_with_the_journal_of_the_one_before(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, is_unknown: bool
+) -> None:
+    """Vault fails between two runs of a command. The first one recorded the request, or might have."""
+    failed = Outcome("a", Result.FAILED, reason="vault_unreachable")
+    first = deferred("a", journal_is_unknown=is_unknown)
+    ended = outcomes_of(fleet, monkeypatch, a=[lambda _: first, lambda _: failed])["a"]
+    assert ended == replace(failed, journal=RECORDED, journal_is_unknown=is_unknown)
+
+
+def test_account_that_waits_when_the_process_stops_ends_as_its_last_run(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run created a secret, and so "nothing was changed" would be false."""
+    first = deferred("a")
+
+    def stop_meanwhile(worker_is_wanted: Callable[[], bool]) -> Outcome:
+        eventually(worker_is_wanted)
+        fleet.stop.set()
+        return Outcome("b", Result.OK)
+
+    assert outcomes_of(fleet, monkeypatch, a=[lambda _: first], b=[stop_meanwhile])["a"] == first
+
+
+def test_account_that_waits_is_not_waited_for_when_the_process_stops(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replace(deferred("a"), resume_at=datetime.now(UTC) + timedelta(hours=1))
+
+    def stop(_: Callable[[], bool]) -> Outcome:
+        fleet.stop.set()
+        return first
+
+    assert outcomes_of(fleet, monkeypatch, a=[stop])["a"] == first
+
+
+def test_run_that_never_began_names_status(fleet: Fleet) -> None:
+    """The process stops before the run: nothing is asked, and nothing changes."""
+    fleet.stop.set()
+    (outcome,) = fleet.run(fleet.settings.accounts[:1], Request(Wanted.NOW))
+    assert (outcome.reason, outcome.next_command) == ("stopped", Command.of("status", "a"))
     assert outcome.error == (
-        "the process stopped before the run began. Nothing was changed. "
-        "To see what is unfinished: rotator status payments."
+        "the process stopped before the run began. Nothing was changed. To see what is unfinished: rotator status a."
     )
