@@ -51,7 +51,7 @@ class Inbox:
         self._registry = registry
         for fact in facts:
             registry.handle(fact, self._clock())
-        self._see()
+        self._snapshot = registry.snapshot(self._clock())
 
     def run(self) -> None:
         """Hand over facts until the inbox is closed; for a thread."""

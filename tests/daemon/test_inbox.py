@@ -58,12 +58,17 @@ def test_snapshot_is_renewed_after_internal_error() -> None:
         eventually(lambda: cast("Any", inbox.snapshot) == 1)
 
 
-@pytest.mark.parametrize("registry", [Faulty(fails_at=1), Faulty(cannot_show=1)], ids=["fact", "snapshot"])
-def test_internal_error_does_not_end_the_thread(registry: Faulty) -> None:
-    with capture_logs() as logs, running(registry) as inbox:
+@pytest.mark.parametrize("fails", ["fails_at", "cannot_show"])
+def test_internal_error_does_not_end_the_thread(fails: str) -> None:
+    with capture_logs() as logs, running(Faulty(**{fails: 1})) as inbox:
         inbox.send(Tick())
         inbox.wait()
         inbox.send(Tick())
         inbox.wait()
         assert cast("Any", inbox.snapshot) == 2
     assert {(entry["event"], entry["error"]) for entry in logs} == {("internal_error", "LookupError")}
+
+
+def test_first_snapshot_that_fails_ends_the_start() -> None:
+    with pytest.raises(LookupError):
+        Inbox(lambda: NOW).attach(cast("Any", Faulty(cannot_show=0)))

@@ -640,9 +640,9 @@ class Explorer:
 def _same(answer: Answer | None) -> Any:
     """Equal for two answers to one request that tell a run the same."""
     if answer is None:
-        return None
+        return "no answer"
     if answer.error is not None:
-        return type(answer.error), str(answer.error)
+        return type(answer.error), answer.error.what
     if isinstance(answer.value, Document):
         return id(answer.value.data), replace(answer.value, data=None)
     return answer.value
