@@ -414,6 +414,8 @@ class Key:
 
     def skew_at_look(self, told: tuple[Any, ...]) -> Any:
         """Return the same for a run that began its step with a look at everything, of which it was told so much."""
+        if not self.scale.skew:
+            return None
         asked_at, observed_at, *_ = (
             *(look for look in told if isinstance(look, datetime)),
             self.now_.now,

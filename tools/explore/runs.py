@@ -89,13 +89,16 @@ def _copied(part: T, copies: dict[int, Any]) -> T:
 class Versions(ModelVault):
     """A Vault whose versions tell one from another by their numbers alone."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, tells_time: bool = True) -> None:
         super().__init__(clock or Clock())
+        self._tells_time = tells_time
         self._equal: dict[bytes, dict[str, Any]] = {}
 
     def peek(self, path: str, version: int | None = None) -> Document:
         """What stands there. It is not copied: nobody changes it, and equal journals are parsed once."""
         document = super().peek(path, version)
+        if not self._tells_time:
+            document = replace(document, read_at=None)
         return document if document.data is None else replace(document, data=self.versions[path][document.version - 1])
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:

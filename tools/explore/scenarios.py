@@ -157,6 +157,13 @@ LATE_WRITES = (
         slowest=TICK,
     ),
     replace(
+        ADOPTION_OF_TWO,
+        name="two runners, an adoption of a dying command, by their own clocks, within a tick",
+        survivors=1,
+        replaced=False,
+        vault_tells_time=False,
+    ),
+    replace(
         ADOPTION_OF_TWO, name="two runners, an adoption of a dying command, within a tick", survivors=1, replaced=False
     ),
     replace(
@@ -188,6 +195,19 @@ REQUESTS = (
         requests=(RequestKind.COMPROMISED,),
         grace=4 * TICK,
         slowest=TICK,
+    ),
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under another's lease, no crash, by their own clocks, within a tick",
+        crashes=0,
+        vault_tells_time=False,
+    ),
+    replace(
+        REQUEST_OF_TWO,
+        name="two runners, a compromised request under a dying command's lease, by their own clocks, within a tick",
+        survivors=1,
+        replaced=False,
+        vault_tells_time=False,
     ),
     replace(
         REQUEST_OF_TWO,

@@ -46,6 +46,7 @@ class Scenario:
         hand: What the person does.
         needs_person: Whether the account can need a person in the end.
         unchanged: Nothing of the account may be changed.
+        vault_tells_time: Whether Vault says when it answered. If not, the instances' own clocks decide, which agree.
         slowest: How long a run takes at most from its look at the clock to its request, other than by a fault.
     """
 
@@ -71,6 +72,7 @@ class Scenario:
     hand: tuple[str, ...] = (ADD, REVOKE, PUBLISH)
     needs_person: bool = False
     unchanged: bool = False
+    vault_tells_time: bool = True
     slowest: timedelta = FOREVER
 
 

@@ -4,7 +4,7 @@ import itertools
 import marshal
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -87,7 +87,7 @@ class Explorer:
         self.desk = Desk()
         self.clock = Clock()
         self.provider = ModelProvider(self.clock, scenario.max_secrets, REQUEST_TIMEOUT, WINDOW)
-        self.vault = Versions(self.clock)
+        self.vault = Versions(self.clock, tells_time=scenario.vault_tells_time)
         self.world = World(grace=scenario.grace, max_secrets=scenario.max_secrets)
         self.paths = (self.world.settings.journal_path(self.world.account), self.world.account.path)
         self.began_at = START
@@ -113,6 +113,8 @@ class Explorer:
     def scale(self) -> Scale:
         """What keys need to know."""
         skew = self.longest if self.scenario.faults else min(self.scenario.slowest, self.longest)
+        if not self.scenario.vault_tells_time:
+            skew = timedelta()
         return Scale(self.paths, self.began_at, self.longest, self.scenario.slowest, skew)
 
     # --- where it begins -----------------------------------------------------------------------------------------
