@@ -149,7 +149,7 @@ def test_search_finds_takeover_that_forgets_a_create(monkeypatch: pytest.MonkeyP
         return replace(case.journal, holder=case.policy.runner, lease_until=lease_until)
 
     monkeypatch.setattr(transitions, "claimed", claimed)
-    assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0, slowest=3 * TICK))
+    assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0, slowest=TICK))
 
 
 def test_search_finds_second_candidate_after_a_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
