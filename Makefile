@@ -71,7 +71,7 @@ test-fast: $(READY)  ## tests that need no server and no root, with few random e
 provider: $(READY)  ## hold the emulator to the provider's own description: SPEC=path/to/account.yml
 	$(BIN)/python -m tools.schemathesis_provider $(SPEC)
 
-model: $(READY)  ## every course of events with two runners and a crash each: minutes
+model: $(READY)  ## every course of events with two runners and a crash each: hours
 	$(BIN)/python -m tools.explore
 
 histories: $(READY)  ## random histories of two instances, faults and a person: HISTORIES=number for more or fewer, SEED=number

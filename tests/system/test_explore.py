@@ -1,6 +1,6 @@
 """The search finds nothing wrong with the protocol, and finds what is wrong with protocols that are worse.
 
-The whole search takes minutes and is `make model`; here are its small scenarios and a part of the large ones.
+The whole search takes hours and is `make model`; here are its small scenarios and a part of the large ones.
 """
 
 import importlib
