@@ -192,7 +192,7 @@ class Fleet:
             self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
-        """Run accounts, some at a time. A run that waits for its candidate ends; a later one needs a worker again."""
+        """Run accounts, some at a time. One that waits for its candidate needs no worker: a later run continues it."""
         later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
         waiting: dict[str, tuple[datetime, Outcome]] = {}  # by account: when its next run begins, how the last ended
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:

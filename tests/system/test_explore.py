@@ -34,7 +34,7 @@ from rotator.provider import SecretInfo
 from rotator.rotation import audit_trail, revocation
 from rotator.rotation.access import ProviderAccess
 from testkit.model import ModelVault
-from tools.explore.scenarios import AT_ONCE
+from tools.explore.scenarios import AT_ONCE, THREE_REQUESTS
 from tools.explore.search import search
 from tools.explore.states import DELETE, SECOND, TICK, WINDOW, Scenario
 
@@ -87,15 +87,7 @@ HELD_UP = Scenario(
             faults=0,
             slowest=AT_ONCE,
         ),
-        Scenario(
-            "three compromised requests",
-            runners=3,
-            scheduled=False,
-            requests=(RequestKind.COMPROMISED,) * 3,
-            crashes=0,
-            faults=0,
-            slowest=AT_ONCE,
-        ),
+        THREE_REQUESTS,
     ],
     ids=lambda scenario: scenario.name,
 )

@@ -1,14 +1,13 @@
 """Which states the search takes for the same: none from which something different can happen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import RequestKind
-from tools.explore.scenarios import AT_ONCE
-from tools.explore.search import search
-from tools.explore.states import FIRST, FOREVER, TICK, Scenario
+from tools.explore.scenarios import ADOPTION_OF_TWO
+from tools.explore.states import FOREVER, TICK, Scenario
 from tools.explore.worlds import Explorer
 
 PASSES = ("a tick passes", 0)
@@ -38,20 +37,17 @@ def test_time_that_a_request_can_still_wait_counts() -> None:
     assert key_after([GOES_ON, GOES_ON, PASSES], FOREVER) == key_after([GOES_ON, GOES_ON], FOREVER)
 
 
-def test_adoption_is_the_same_whatever_led_to_where_it_stands() -> None:
-    """It is one step: what it was told since it began is longer than what it still needs."""
-    scenario = Scenario(
-        "an adoption",
-        start="replaced",
-        runners=2,
-        scheduled=False,
-        adopts=FIRST,
-        adopts_id="id-001",
-        requests=(None, RequestKind.MANUAL),
-        crashes=0,
-        faults=0,
-        slowest=AT_ONCE,
-    )
-    found = search(scenario)
-    assert found.complete, found.told()
-    assert found.states < 20_000
+def test_middle_of_an_adoption_is_what_the_rest_of_it_depends_on() -> None:
+    """An adoption is one step. All that it was told since it began is longer than what it still needs."""
+    explorer = Explorer(replace(ADOPTION_OF_TWO, runners=1))
+    with explorer.desk.patched():
+        state = explorer.start()
+        for _ in range(3):
+            state = explorer.after(state, GOES_ON)
+        (runner,) = state.runners
+        assert runner.halted is not None
+        (name, at, values), *outer = runner.halted.frames
+        elsewhere = runner.halted._replace(frames=((name, at + 2, values), *outer))
+        same = state._replace(runners=(runner._replace(told=()),))
+        other = state._replace(runners=(runner._replace(halted=elsewhere),))
+        assert explorer.key(same) == explorer.key(state) != explorer.key(other)

@@ -190,8 +190,7 @@ class Key:
             case SecretStr():
                 return self.value(value)
             case datetime():
-                ticks = (value - self.now_.now) // TICK
-                return max(min(ticks, _FAR), -(self.scale.longest // TICK))
+                return self.since(min(value, self.now_.now + _FAR * TICK))
             case timedelta():
                 return value // timedelta(milliseconds=1)
             case dict():
@@ -231,15 +230,19 @@ class Key:
 
     def at(self, instant: datetime | None) -> int | None:
         """In ticks from now; everything past is the same."""
-        return None if instant is None else max((instant - self.now_.now) // TICK, 0)
+        return self.ticks(instant, past=timedelta())
 
     def since(self, instant: datetime | None) -> int | None:
         """In ticks before now; what is long past is the same."""
-        return None if instant is None else max((instant - self.now_.now) // TICK, -(self.scale.longest // TICK))
+        return self.ticks(instant, past=self.scale.longest)
 
     def shared(self, instant: datetime | None) -> int | None:
         """In ticks from now; a run can believe that what is just past is still ahead."""
-        return None if instant is None else max((instant - self.now_.now) // TICK, -(self.scale.skew // TICK))
+        return self.ticks(instant, past=self.scale.skew)
+
+    def ticks(self, instant: datetime | None, *, past: timedelta) -> int | None:
+        """In ticks from now; everything that is past for at least so long is the same."""
+        return None if instant is None else max((instant - self.now_.now) // TICK, -(past // TICK))
 
     def due(self, instant: datetime | None) -> bool:
         """Whether a secret of that instant is due to be replaced."""

@@ -95,6 +95,15 @@ REQUEST_OF_TWO = Scenario(
     faults=0,
     slowest=TICK,
 )
+THREE_REQUESTS = Scenario(
+    "three runners, three compromised requests, at once",
+    runners=3,
+    scheduled=False,
+    requests=(RequestKind.COMPROMISED,) * 3,
+    faults=0,
+    crashes=0,
+    slowest=AT_ONCE,
+)
 
 # Writes that are applied late.
 LATE_WRITES = (
@@ -246,15 +255,7 @@ REQUESTS = (
         crashes=0,
         slowest=TICK,
     ),
-    Scenario(
-        "three runners, three compromised requests, at once",
-        runners=3,
-        scheduled=False,
-        requests=(RequestKind.COMPROMISED,) * 3,
-        faults=0,
-        crashes=0,
-        slowest=AT_ONCE,
-    ),
+    THREE_REQUESTS,
 )
 
 # Nobody gets stuck; evidence.
