@@ -12,6 +12,8 @@ from rotator.fleet import log_internal_error
 
 # How old the snapshot gets while facts come faster than the registry takes them in.
 _STALE = 0.1
+# How long a registry whose internal error can repeat by itself is left alone, unless it gets facts.
+_PAUSE = 10.0
 # How long `wait` waits for a registry that does not answer.
 _PATIENCE = 5.0
 
@@ -24,6 +26,7 @@ class Inbox:
         self._facts: SimpleQueue[Fact | threading.Event | None] = SimpleQueue()
         self._snapshot: Snapshot | None = None
         self._seen_at = 0.0  # when the snapshot was made, by the monotonic clock
+        self._pause = 0.0  # the shortest wait for the next tick
 
     def send(self, fact: Fact) -> None:
         """Hand over a fact; from any thread, without waiting."""
@@ -62,8 +65,10 @@ class Inbox:
                 continue
             try:
                 self._registry.handle(fact, self._clock())
+                self._pause = 0.0
             except Exception as error:  # noqa: BLE001 - an internal error about one fact must not end the daemon
                 log_internal_error(error)
+                self._pause = _PAUSE
             if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
                 self._see()
 
@@ -75,9 +80,16 @@ class Inbox:
             log_internal_error(error)
 
     def _next(self) -> Fact | threading.Event | None:
-        at = self._registry.next_at()
-        timeout = None if at is None else max(0.0, (at - self._clock()).total_seconds())
         try:
-            return self._facts.get(timeout=timeout)
+            return self._facts.get(timeout=self._seconds_to_tick())
         except Empty:
             return Tick()
+
+    def _seconds_to_tick(self) -> float | None:
+        """Return after how long without a fact the registry is told of the time; None if it waits for facts only."""
+        try:
+            at = self._registry.next_at()
+        except Exception as error:  # noqa: BLE001 - the same
+            log_internal_error(error)
+            return _PAUSE
+        return None if at is None else max(self._pause, (at - self._clock()).total_seconds())

@@ -86,8 +86,6 @@ class Login:
             self._record_refusal(error, fingerprint)
             raise
         except VaultUnreachable as error:
-            error.maybe_done = False  # the request that needs the token
-            error.unchanged = "Nothing was written"
             self._failure = replace(failure or _LoginFailure(error, 0.0), error=error, at=self._monotonic())
             raise
         self._failure = None

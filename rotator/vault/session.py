@@ -77,19 +77,23 @@ class Session:
             VaultDenied: If Vault refuses the login, the token or the request.
             VaultError: If there is no usable answer.
         """
-        token = self._token(call.limit)
+        with _nothing_written():
+            token = self._token(call.limit)
         try:
             return self.client.send(call, request, token.value)
         except Forbidden:
             pass
-        other, works = self._other_token(token, call.limit)
+        with _nothing_written():
+            other, works = self._other_token(token, call.limit)
         if other is not None:
             try:
                 return self.client.send(call, request, other.value)
             except Forbidden:
+                pass
+            with _nothing_written():
                 works = is_valid(self.client, other, call.limit)
-            if not works:
-                self._distrust(other, call.limit)
+                if not works:
+                    self._distrust(other, call.limit)
         if works:
             raise diagnosis.policy_denied(capability, api_path)
         raise self._method.refusal(self.client.address)
@@ -231,6 +235,16 @@ class Session:
         with self._exclusively(limit):
             if self._current is token:
                 self._current = corrected
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """For requests about the token, whose failure says nothing of the caller's: that was not sent, or was refused."""
+    try:
+        yield
+    except VaultUnreachable as error:
+        error.maybe_done, error.unchanged = False, "Nothing was written"
+        raise
 
 
 def _text(at: datetime | None) -> str | None:

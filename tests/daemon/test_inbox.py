@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -17,19 +17,30 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 class Faulty:
-    """A registry that fails at one of its facts, or at one of its snapshots."""
+    """A registry that fails at one of its facts, or at one of its snapshots.
 
-    def __init__(self, *, fails_at: int | None = None, cannot_show: int | None = None) -> None:
-        self.handled = 0
-        self._fails_at, self._cannot_show = fails_at, cannot_show
+    Attributes:
+        handled: How many facts it got.
+        asked: How often it was asked for its next instant.
+        wants: That instant.
+    """
+
+    def __init__(
+        self, *, fails_at: int | None = None, cannot_show: int | None = None, wants: datetime | Exception | None = None
+    ) -> None:
+        self.handled = self.asked = 0
+        self._fails_at, self._cannot_show, self.wants = fails_at, cannot_show, wants
 
     def handle(self, _fact: object, _now: datetime) -> None:
         self.handled += 1
         if self.handled == self._fails_at:
             raise LookupError("a mistake")
 
-    def next_at(self) -> None:
-        return None
+    def next_at(self) -> datetime | None:
+        self.asked += 1
+        if isinstance(self.wants, Exception):
+            raise self.wants
+        return self.wants
 
     def snapshot(self, _now: datetime) -> int:
         if self.handled == self._cannot_show:
@@ -58,14 +69,36 @@ def test_snapshot_is_renewed_after_internal_error() -> None:
         eventually(lambda: cast("Any", inbox.snapshot) == 1)
 
 
-@pytest.mark.parametrize("fails", ["fails_at", "cannot_show"])
-def test_internal_error_does_not_end_the_thread(fails: str) -> None:
-    with capture_logs() as logs, running(Faulty(**{fails: 1})) as inbox:
+@pytest.mark.parametrize("registry", [Faulty(fails_at=1), Faulty(cannot_show=1)], ids=["fact", "snapshot"])
+def test_internal_error_does_not_end_the_thread(registry: Faulty) -> None:
+    with capture_logs() as logs, running(registry) as inbox:
         inbox.send(Tick())
         inbox.wait()
         inbox.send(Tick())
         inbox.wait()
         assert cast("Any", inbox.snapshot) == 2
+    assert {(entry["event"], entry["error"]) for entry in logs} == {("internal_error", "LookupError")}
+
+
+def test_error_that_repeats_does_not_occupy_the_thread() -> None:
+    """Its next instant stays past if the error came before the registry set another one."""
+    registry = Faulty(fails_at=1, wants=NOW - timedelta(hours=1))
+    with running(registry) as inbox:
+        eventually(lambda: registry.asked == 2)
+        assert registry.handled == 1
+        registry.wants = None
+        inbox.send(Tick())
+        inbox.wait()
+        assert registry.handled == 2
+
+
+def test_error_about_the_next_instant_does_not_end_the_thread() -> None:
+    registry = Faulty(wants=LookupError("a mistake"))
+    with capture_logs() as logs, running(registry) as inbox:
+        eventually(lambda: registry.asked == 1)
+        inbox.send(Tick())
+        inbox.wait()
+        assert (registry.handled, registry.asked) == (1, 3)
     assert {(entry["event"], entry["error"]) for entry in logs} == {("internal_error", "LookupError")}
 
 

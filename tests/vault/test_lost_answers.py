@@ -45,6 +45,20 @@ def test_write_fails_when_every_attempt_is_lost(place: KvMount, proxy: FaultProx
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
 
+def test_refused_write_is_not_done_when_its_token_lookup_is_lost(place: KvMount, proxy: FaultProxy) -> None:
+    token = place.limited(f'path "{place.mount}/*" {{ capabilities = ["read"] }}')
+    vault = place.vault(address=proxy.address, auth={"token": token}, timeout="1s")
+    vault.read("apps/shop")
+
+    def unanswered(call: Call) -> Action | Answer:
+        return DROP_AFTER if call.path.endswith("lookup-self") else FORWARD
+
+    proxy.on_request = unanswered
+    with pytest.raises(VaultUnreachable) as caught:
+        vault.write("apps/shop", {"n": 1}, cas=0)
+    assert (caught.value.maybe_done, caught.value.unchanged) == (False, "Nothing was written")
+
+
 def test_write_is_confirmed_when_a_proxy_answers_502(place: KvMount, proxy: FaultProxy) -> None:
     def in_trouble(call: Call, answer: Answer) -> Action | Answer:
         return Answer(502, b"<html>Bad gateway</html>", ()) if call.method == "POST" else FORWARD
