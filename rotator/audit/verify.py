@@ -96,7 +96,8 @@ class _Chain:
 
     def follow(self, line: _ReadLine, rest: Iterator[_ReadLine]) -> str | None:
         """Take the next line and return its problem, if it has one."""
-        truncated, fields = self._truncated, line.fields
+        truncated = self._truncated
+        fields = line.fields
         if fields is None:
             self._truncated = truncated or line
             return f"{truncated.place} was changed" if truncated else None
@@ -109,7 +110,9 @@ class _Chain:
             self._notes.append(f"{truncated.place} was truncated during its write, as the next line says")
         if "lost" in fields:
             self._notes.append(f"lines that could not be written before {line.place}, as it says: {fields['lost']}")
-        self._last, self._truncated, self._lines = fields, None, self._lines + 1
+        self._last = fields
+        self._truncated = None
+        self._lines += 1
         return None
 
     def _wrong_start(self, fields: dict[str, Any]) -> str | None:
@@ -145,7 +148,9 @@ def _truncated_hash(fields: dict[str, Any]) -> Any:
 
 def _break(last: dict[str, Any], fields: dict[str, Any], rest: Iterator[_ReadLine]) -> str | None:
     """Return why a line does not follow from the previous line; None if it does."""
-    seq, prev, expected = fields["seq"], fields["prev"], last["seq"] + 1
+    seq = fields["seq"]
+    prev = fields["prev"]
+    expected = last["seq"] + 1
     if prev == last["hash"] and seq == expected:
         return None
     if prev is None:

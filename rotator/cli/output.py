@@ -216,7 +216,8 @@ def _state(settings: Settings, name: str, journal: Journal | None, now: datetime
 
 
 def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
-    step, journal = preview.step, preview.journal
+    step = preview.step
+    journal = preview.journal
     match step:
         case Prepare():
             when = "at once" if step.trigger is Trigger.COMPROMISED else "later"

@@ -109,7 +109,8 @@ def emulator(
         serve,
     )
 
-    given, new = _control_token(control_token_file), generate(Recipe())
+    given = _control_token(control_token_file)
+    new = generate(Recipe())
     try:
         server = Emulator(
             parsed("--account", parse_account, account),

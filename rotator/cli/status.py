@@ -34,7 +34,8 @@ def status(
     with open_fleet(ctx, config) as fleet:
         chosen = [fleet.settings.account(name) for name in names or []] or list(fleet.settings.accounts)
         found = for_all(ctx, fleet, chosen, partial(read_status, fleet))
-        statuses, now = [status for status, _ in found], fleet.now()
+        statuses = [status for status, _ in found]
+        now = fleet.now()
         if as_json:
             print_json({"at": now, "version": __version__, "accounts": [account_report(one, now) for one in statuses]})
         else:
@@ -59,7 +60,8 @@ def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:
         if account.last_error:
             echo(Styled(account.name, "red", bold=True), ": ", visible(account.last_error))
         if account.request:
-            asked, at = account.request, f"{account.request.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            asked = account.request
+            at = f"{account.request.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
             what = visible(f"{account.name}: {asked.by} requested a rotation ({asked.kind}) at {at}")
             echo(f"{what}. To withdraw it: rotator rotate-now {account.name} --cancel")
 

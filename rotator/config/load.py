@@ -107,7 +107,8 @@ def _refuse_secrets(path: Path, content: dict[str, Any]) -> None:
 
 def _required_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """The files and the directory that must exist, by their keys."""
-    vault, api = settings.vault, settings.account_api
+    vault = settings.vault
+    api = settings.account_api
     files = {
         "vault.ca_cert": vault.ca_cert,
         "vault.ca_path": vault.ca_path,

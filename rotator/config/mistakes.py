@@ -102,7 +102,8 @@ def _own(problems: Iterable[ErrorDetails]) -> Iterator[ErrorDetails]:
     """Without mistakes that follow from others."""
     reported: set[tuple[Key, str]] = set()
     for index, problem in enumerate(problems):
-        key, message = problem["loc"], problem["msg"]
+        key = problem["loc"]
+        message = problem["msg"]
         if key == ("accounts",) and problem["type"] == "too_short" and index:
             continue  # only because each of them is wrong
         if key[:1] == ("accounts",) and (key[2:], message) in reported:

@@ -66,7 +66,9 @@ class Settings(Section):
     def _inherit_defaults(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        defaults, balance, accounts = values.get("defaults"), values.get("balance"), values.get("accounts")
+        defaults = values.get("defaults")
+        balance = values.get("balance")
+        accounts = values.get("accounts")
         if not isinstance(accounts, list):
             return values
         if isinstance(defaults, dict):

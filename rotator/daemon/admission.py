@@ -82,7 +82,8 @@ class Admission:
         An urgent request waits only for the probe of an open circuit breaker: never for other accounts, for slow
         candidates or for `min_spacing`.
         """
-        now, due = seen.now, timing.due(record, seen.now)
+        now = seen.now
+        due = timing.due(record, seen.now)
         is_due = due is not None and due.at <= now
         if not is_due and record.requested is None:
             return Decision(replace(record, start=Start()))
@@ -119,7 +120,8 @@ class Admission:
         Returns:
             Whether the slots that accounts have are void.
         """
-        before, self._settings = self._settings.daemon, settings
+        before = self._settings.daemon
+        self._settings = settings
         if settings.daemon.circuit_breaker != before.circuit_breaker:
             self.breaker = circuit_breaker(settings)
         if settings.daemon.min_spacing == before.min_spacing:
@@ -134,7 +136,8 @@ class Admission:
 
     def after_run(self, outcome: Outcome, now: datetime) -> None:
         """Take in how a run ended, and log a change of the circuit breaker."""
-        before, self.breaker = self.breaker, self.breaker.after(outcome, now)
+        before = self.breaker
+        self.breaker = self.breaker.after(outcome, now)
         if self.breaker.cause is not None and self.breaker.until != before.until:
             _log.error("circuit_breaker.opened", why=self.breaker.cause.value, error=describe_breaker(self.breaker))
         if self.breaker.cause is None and before.cause is not None:
@@ -176,7 +179,8 @@ def _comes_first(secondary: AccountRecord, primary: AccountRecord, seen: Situati
     now = seen.now
     if not secondary.settings.enabled:
         return False
-    due, journal = timing.due(secondary, now), secondary.journal or Journal()
+    due = timing.due(secondary, now)
+    journal = secondary.journal or Journal()
     primary_due = first_due(primary.settings, primary.journal or Journal())
     if due is not None and due.at > now:
         return False

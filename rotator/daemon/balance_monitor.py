@@ -55,7 +55,8 @@ class BalanceMonitor:
     def load_settings(self, fleet: Fleet, records: Mapping[str, AccountRecord], now: datetime) -> None:
         """Follow the settings that are in force from now on: each balance is read within one interval from now."""
         self._fleet = fleet
-        every, known = fleet.settings.balance.every or LATER, self._watched
+        every = fleet.settings.balance.every or LATER
+        known = self._watched
         self._watched = {}
         for name, record in records.items():
             watched = known.get(name)
@@ -87,7 +88,8 @@ class BalanceMonitor:
             return None
         while self._queue[0][0] <= now:
             name = self._queue[0][1]
-            record, next_at = records[name], self._watched[name].state.next_at
+            record = records[name]
+            next_at = self._watched[name].state.next_at
             if not (record.settings.enabled and record.is_adopted):
                 heapq.heapreplace(self._queue, (now + LATER, name))
             elif next_at > now:
@@ -100,7 +102,8 @@ class BalanceMonitor:
     def after_reading(self, fact: BalanceRead, record: AccountRecord | None, now: datetime) -> TopUpBalance | None:
         """Take in a balance, and return the top-up that is due. Today's settings decide, not those of the reading."""
         self._pause(now)
-        name, rules = fact.task.target.name, self._rules(fact.task.target, record)
+        name = fact.task.target.name
+        rules = self._rules(fact.task.target, record)
         if rules is None or record is None:
             return None
         if isinstance(fact.result, RotatorError):
@@ -119,7 +122,9 @@ class BalanceMonitor:
     def after_top_up(self, fact: TopUpEnded, record: AccountRecord | None, now: datetime) -> None:
         """Take in how a top-up ended."""
         self._pause(now)
-        name, result, rules = fact.task.target.name, fact.result, self._rules(fact.task.target, record)
+        name = fact.task.target.name
+        result = fact.result
+        rules = self._rules(fact.task.target, record)
         if isinstance(result, TopUp):
             self._metrics.topped_up(result)
         if rules is None:

@@ -204,7 +204,8 @@ class Daemon:
         self._inbox.close()
         for thread in threads:
             thread.join(max(0.0, started + limit - time.monotonic()))
-        seconds, left = round(time.monotonic() - started, 1), self._inbox.snapshot
+        seconds = round(time.monotonic() - started, 1)
+        left = self._inbox.snapshot
         if left.is_idle and not any(thread.is_alive() for thread in threads):
             _log.info("daemon.stopped", seconds=seconds)
             return

@@ -16,7 +16,8 @@ def reconcile(task: Run, send: Callable[[JournalWritten], None], worker_is_wante
         send: Gets every journal that the run wrote, so that its progress is visible.
         worker_is_wanted: Whether another account waits for a worker: the run then ends instead of waiting.
     """
-    target, control = task.target, task.control
+    target = task.target
+    control = task.control
     rotation = target.fleet.rotation(
         target.account,
         task.request,

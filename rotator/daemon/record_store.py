@@ -77,9 +77,13 @@ class RecordStore:
             The accounts that belonged to this process until now.
         """
         mine = [account for account in settings.accounts if self._shard is None or self._shard.owns(account)]
-        before, statuses = self._records, self._statuses
-        self._records, self._statuses, self._secondaries = {}, {}, defaultdict(list)
-        self._unread, self._verifying = set(), set()
+        before = self._records
+        statuses = self._statuses
+        self._records = {}
+        self._statuses = {}
+        self._secondaries = defaultdict(list)
+        self._unread = set()
+        self._verifying = set()
         self.enabled = sum(account.enabled for account in mine)
         for account in mine:
             if account.primary is not None:

@@ -168,7 +168,8 @@ class Registry:
 
     def snapshot(self, now: datetime) -> Snapshot:
         """Return the registry as it is now."""
-        unread, statuses = self._records.unread, self._records.statuses
+        unread = self._records.unread
+        statuses = self._records.statuses
         not_ready = self._vault_trouble or self._planner.trouble(self._records.enabled)
         if not_ready is None and unread:
             not_ready = f"{unread} of {len(statuses)} journals were not read yet"
@@ -193,7 +194,8 @@ class Registry:
         )
 
     def _load_settings(self, fleet: Fleet, now: datetime) -> None:
-        before, self._fleet = self._fleet.settings, fleet
+        before = self._fleet.settings
+        self._fleet = fleet
         slots_are_void = self.admission.load_settings(fleet.settings, now)
         moved = place(before.vault) != place(fleet.settings.vault)
         gone = self._records.load_settings(fleet.settings, now, moved=moved)
@@ -227,7 +229,8 @@ class Registry:
         if str(error) == self._vault_error or self._runs.stopping:
             return
         _log.error("vault.unavailable", error=str(error), now="no run begins until it is back")
-        self._vault_trouble, self._vault_error = error.what, str(error)
+        self._vault_trouble = error.what
+        self._vault_error = str(error)
         self._runs.vault_is_available = False
         self._jobs.pause()
 
@@ -288,7 +291,8 @@ class Registry:
             self._runs.plan(record.name, now)
 
     def _miss_document(self, fact: LookFailed, now: datetime) -> None:
-        record, error = self._seen(fact), fact.error
+        record = self._seen(fact)
+        error = fact.error
         if error.blame is Blame.VAULT:
             self._check_vault()
         if record is not None:

@@ -50,7 +50,8 @@ class Configuration:
         A file that is still being written, or is replaced by another one, is not the same at two looks. It does not
         count yet.
         """
-        before, self._seen = self._seen, _signature(self._path)
+        before = self._seen
+        self._seen = _signature(self._path)
         return self._seen == before and self._seen != self._signature
 
     def reload(self) -> Fleet | None:
@@ -64,7 +65,8 @@ class Configuration:
             settings = load(self._path)
             audit.at(settings.audit.file).check()
             logs.configure(settings.log.level, settings.log.format)
-            provider, vault = self.fleet.provider, self.fleet.vault
+            provider = self.fleet.provider
+            vault = self.fleet.vault
             if settings.account_api != self.settings.account_api:
                 provider = self._provider(settings)
             if settings.vault != self.settings.vault:
@@ -75,7 +77,8 @@ class Configuration:
             self._metrics.reloaded(ok=False)
             return None
         self.error = None
-        before, runner = self.settings, self.fleet.runner
+        before = self.settings
+        runner = self.fleet.runner
         # Runs in progress end with the connections and settings that they started with.
         self.fleet = self._fleet(settings, provider, vault)
         self.fleet.runner = runner

@@ -41,7 +41,8 @@ def resync(
 
 def look(task: Look) -> DocumentSeen | LookFailed:
     """Read an account's documents."""
-    account, fleet = task.target.account, task.target.fleet
+    account = task.target.account
+    fleet = task.target.fleet
     try:
         # In this order what another instance publishes meanwhile is in the journal by then, or on its way.
         document = fleet.vault.read(account.path)
@@ -59,7 +60,8 @@ def look(task: Look) -> DocumentSeen | LookFailed:
 
 def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> AccountRecord:
     """Return the record after a look. A document that was changed by hand is tried at the provider at once."""
-    document, journal = seen.document, seen.journal
+    document = seen.document
+    journal = seen.journal
     found = document.version, document.created
     recorded = is_recorded(journal, Published(document.version, document.created))
     by_hand = journal.candidate is None and not recorded and found != record.document

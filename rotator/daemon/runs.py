@@ -187,7 +187,8 @@ class Runs:
             self._records.put(record.loaded(fact.journal, now))
 
     def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
-        record, error = self.current(fact.task.target), fact.error
+        record = self.current(fact.task.target)
+        error = fact.error
         if record is None:
             return
         record = replace(record, reload=record.journal is not None)
@@ -206,7 +207,8 @@ class Runs:
             self._records.show(record)
 
     def _end_run(self, fact: RunEnded, now: datetime) -> None:
-        target, outcome = fact.task.target, fact.outcome
+        target = fact.task.target
+        outcome = fact.outcome
         record = self._records.get(target.name)
         deferred = self._deferred(record, outcome.blame, now) if record is not None else None
         if deferred is not None:

@@ -88,7 +88,8 @@ class VaultMonitor:
         except RotatorError as error:
             _log.info("fleet.read_failed", error=str(error))
             return None
-        before, self._fleet_document = self._fleet_document, (fleet.vault, path, document.sequence)
+        before = self._fleet_document
+        self._fleet_document = (fleet.vault, path, document.sequence)
         if before is None or before[:2] != (fleet.vault, path) or before[2] == document.sequence:
             return None
         return JournalsChanged(document.changed_since(before[2]))

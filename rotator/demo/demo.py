@@ -110,7 +110,8 @@ class Consumer:
 
     def _consume(self) -> None:
         settings = self.stage.fleet.settings
-        vault, api = Vault(settings.vault), AccountApi(settings.account_api)
+        vault = Vault(settings.vault)
+        api = AccountApi(settings.account_api)
         while not self._stop.wait(0.02):
             for account in settings.accounts:
                 published = parse_published(vault.read(account.path), account.fields)
@@ -172,7 +173,8 @@ def play(stage: Stage, announce: Callable[[Scene], None]) -> DemoResult:
     Raises:
         RotatorError: If an account could not be rotated.
     """
-    fleet, settings = stage.fleet, stage.fleet.settings
+    fleet = stage.fleet
+    settings = stage.fleet.settings
     consumer = Consumer(stage)
     consumer.start()
     try:
@@ -196,7 +198,8 @@ def play(stage: Stage, announce: Callable[[Scene], None]) -> DemoResult:
 
 def _look(stage: Stage) -> tuple[tuple[DemoAccount, ...], int]:
     """The accounts at the end, and how many of their published secrets the provider accepts."""
-    accounts, verified = [], 0
+    accounts = []
+    verified = 0
     for account in stage.fleet.settings.accounts:
         published = parse_published(stage.fleet.vault.read(account.path), account.fields)
         live = stage.emulator.live(account.api_key)

@@ -59,7 +59,9 @@ class FleetDocument:
 def parse_fleet(document: Document) -> FleetDocument:
     """Return what the document contains; an empty one if it contains anything else."""
     data = document.data or {}
-    sequence, all_since, changes = data.get("sequence"), data.get("all_since"), data.get("changes")
+    sequence = data.get("sequence")
+    all_since = data.get("all_since")
+    changes = data.get("changes")
     if not isinstance(sequence, int) or not isinstance(all_since, int) or not isinstance(changes, list):
         return FleetDocument()
     pairs = [(change.get("api_key"), change.get("sequence")) for change in changes if isinstance(change, dict)]

@@ -16,7 +16,8 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 def parse_published(document: Document, names: Fields) -> Published:
     """Return rotator's fields of a published document; a field of the wrong type counts as missing."""
     data = document.data or {}
-    secret, secret_id = data.get(names.api_secret), data.get(names.secret_id)
+    secret = data.get(names.api_secret)
+    secret_id = data.get(names.secret_id)
     api_key = data.get(names.api_key)
     return Published(
         version=document.version,

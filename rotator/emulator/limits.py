@@ -130,7 +130,8 @@ class Limits:
             return None
         began, count = self._periods.get(api_key, (now, 0))
         if now - began >= self._limit.period:
-            began, count = now, 0
+            began = now
+            count = 0
         reset_at = began + self._limit.period
         if count == self._limit.calls:
             raise RateLimitedError(self.headers.of_refusal(reset_at - now, Budget(count, 0, reset_at)))

@@ -86,7 +86,9 @@ class ProblemError(RotatorError):
 
 
 class _CredentialsError(ProblemError):
-    status, title, reference = 401, "Unauthorized", f"{_ERRORS}#unauthorized"
+    status = 401
+    title = "Unauthorized"
+    reference = f"{_ERRORS}#unauthorized"
 
     @property
     def label(self) -> str:
@@ -126,28 +128,36 @@ class UnprovisionedError(_CredentialsError):
 class ForbiddenError(ProblemError):
     """The caller's permissions do not suffice."""
 
-    status, title, reference = 403, "Forbidden", f"{_ERRORS}#forbidden"
+    status = 403
+    title = "Forbidden"
+    reference = f"{_ERRORS}#forbidden"
     detail = "The permissions of this API key do not allow this operation"
 
 
 class BadRequestError(ProblemError):
     """The provider does not understand the request."""
 
-    status, title, reference = 400, "Bad Request", f"{_ERRORS}#bad-request"
+    status = 400
+    title = "Bad Request"
+    reference = f"{_ERRORS}#bad-request"
     detail = "The request cannot be processed"
 
 
 class ServerError(ProblemError):
     """The provider itself fails."""
 
-    status, title, reference = 500, "Internal Error", f"{_ERRORS}#internal-error"
+    status = 500
+    title = "Internal Error"
+    reference = f"{_ERRORS}#internal-error"
     detail = "An error occurred on the server"
 
 
 class UnknownAccountError(ProblemError):
     """No such key. A key that the caller has no right to looks the same, so that keys cannot be probed for."""
 
-    status, title, reference = 404, "Invalid API Key", f"{_ERRORS}#invalid-api-key"
+    status = 404
+    title = "Invalid API Key"
+    reference = f"{_ERRORS}#invalid-api-key"
 
     def __init__(self, api_key: str) -> None:
         super().__init__(f"API key '{api_key}' not found")
@@ -156,7 +166,9 @@ class UnknownAccountError(ProblemError):
 class UnknownSecretError(ProblemError):
     """No secret of this id in the account."""
 
-    status, title, reference = 404, "Invalid ID", f"{_ERRORS}#invalid-id"
+    status = 404
+    title = "Invalid ID"
+    reference = f"{_ERRORS}#invalid-id"
 
     def __init__(self, secret_id: str) -> None:
         super().__init__(f"ID '{secret_id}' could not be found")
@@ -165,7 +177,9 @@ class UnknownSecretError(ProblemError):
 class ValidationError(ProblemError):
     """The body is not what the operation needs."""
 
-    status, title, reference = 400, "Bad Request", f"{_SECRET_ERRORS}#validation"
+    status = 400
+    title = "Bad Request"
+    reference = f"{_SECRET_ERRORS}#validation"
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"Parameter '{name}' is invalid")
@@ -187,7 +201,8 @@ class InvalidSecretError(ValidationError):
 class TooManySecretsError(ProblemError):
     """The account is full."""
 
-    title, reference = "Secret Addition Forbidden", f"{_SECRET_ERRORS}#add-excess-secret"
+    title = "Secret Addition Forbidden"
+    reference = f"{_SECRET_ERRORS}#add-excess-secret"
 
     def __init__(self, max_secrets: int, status: int) -> None:
         super().__init__(f"The account has as many secrets as it may have, which is {max_secrets}")
@@ -197,28 +212,33 @@ class TooManySecretsError(ProblemError):
 class LastSecretError(ProblemError):
     """An account without a secret could never be used again."""
 
-    status, title, reference = 403, "Secret Deletion Forbidden", f"{_SECRET_ERRORS}#delete-last-secret"
+    status = 403
+    title = "Secret Deletion Forbidden"
+    reference = f"{_SECRET_ERRORS}#delete-last-secret"
     detail = "The account's only secret cannot be revoked"
 
 
 class AutoReloadDisabledError(ProblemError):
     """There is no payment that a top-up could repeat."""
 
-    status, title = 401, "Not Auto-Reload Enabled"
+    status = 401
+    title = "Not Auto-Reload Enabled"
     detail = "Auto-reload is not enabled for this account"
 
 
 class MissingTransactionError(ProblemError):
     """Which payment a top-up is to repeat was not said. 401 is the only refusal of a top-up that is documented."""
 
-    status, title = 401, "TRX Is Required"
+    status = 401
+    title = "TRX Is Required"
     detail = "The reference of the transaction is required"
 
 
 class InvalidCallbackError(ProblemError):
     """A callback that is no URL, or does not answer."""
 
-    status, title = 420, "Invalid Callback URL"
+    status = 420
+    title = "Invalid Callback URL"
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -231,7 +251,9 @@ class InvalidCallbackError(ProblemError):
 class RateLimitedError(ProblemError):
     """Too many requests; the headers of the answer may say when to come back."""
 
-    status, title, reference = 429, "Rate Limit Hit", f"{_ERRORS}#throttled"
+    status = 429
+    title = "Rate Limit Hit"
+    reference = f"{_ERRORS}#throttled"
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__("Too many requests, retry later")
@@ -245,12 +267,16 @@ class RateLimitedError(ProblemError):
 class UnknownPathError(ProblemError):
     """Nothing of the API is at this path."""
 
-    status, title, reference = 404, "Not Found", f"{_ERRORS}#not-found"
+    status = 404
+    title = "Not Found"
+    reference = f"{_ERRORS}#not-found"
     detail = "There is nothing at this path"
 
 
 class UnknownMethodError(ProblemError):
     """The path exists, but not for this method."""
 
-    status, title, reference = 405, "Method Not Allowed", f"{_ERRORS}#method-not-allowed"
+    status = 405
+    title = "Method Not Allowed"
+    reference = f"{_ERRORS}#method-not-allowed"
     detail = "This path does not take this method"

@@ -29,7 +29,9 @@ from rotator.emulator.problems import ProblemError, ValidationError
 from rotator.emulator.revisions import Revision
 
 _FORM = "application/x-www-form-urlencoded"
-_JSON, _XML, _PROBLEM = "application/json", "application/xml", "application/problem+json"
+_JSON = "application/json"
+_XML = "application/xml"
+_PROBLEM = "application/problem+json"
 _MOST_FIELDS = 100
 _ROOTS = {
     Operation.BALANCE: "accountBalance",

@@ -184,7 +184,8 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     document = fleet.vault.read(fleet.settings.journal_path(account))
     looked_at = fleet.now()
     stored = load_journal(document)
-    journal, published = stored.journal, parse_published(fleet.vault.read(account.path), account.fields)
+    journal = stored.journal
+    published = parse_published(fleet.vault.read(account.path), account.fields)
     _require_own_documents(fleet, account, stored, published)
     credentials = _credentials(account, published)
     with refused(account):

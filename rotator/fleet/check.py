@@ -99,7 +99,8 @@ def _expiry(fleet: Fleet, preview: Preview) -> Iterator[Finding]:
     ]
     if not spans:
         return
-    life, resync = min(spans), fleet.settings.daemon.resync_interval
+    life = min(spans)
+    resync = fleet.settings.daemon.resync_interval
     what = f"Vault deletes its documents {format_duration(life)} after each write"
     if life / 2 < _SAFE_RESYNCS * resync:
         limit = format_duration(2 * _SAFE_RESYNCS * resync)

@@ -45,7 +45,9 @@ def require_room(fleet: Fleet, view: View) -> None:
     Raises:
         RotatorError: Why not.
     """
-    name, journal, limit = view.account.name, view.journal, fleet.settings.account_api.max_secrets
+    name = view.account.name
+    journal = view.journal
+    limit = fleet.settings.account_api.max_secrets
     _require_rest(fleet, view)
     if journal.current is None:
         raise RotatorError(
@@ -85,8 +87,10 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, generate
     view = look(fleet, account)
     require_room(fleet, view)
     credentials = view.credentials
-    policy, settings = fleet.policy(account, NO_REQUEST), fleet.settings
-    path, version = settings.journal_path(account), view.journal_version
+    policy = fleet.policy(account, NO_REQUEST)
+    settings = fleet.settings
+    path = settings.journal_path(account)
+    version = view.journal_version
     journal = transitions.claimed(view.situation(policy, fleet.now()))
     # If this succeeds, no other instance has changed the account since it was read.
     version = fleet.vault.write(path, render_journal(journal), cas=version)
@@ -207,7 +211,8 @@ def _require_rest(fleet: Fleet, view: View) -> None:
         NotNowError: If another instance holds the lease.
         RotatorError: If a rotation is unfinished.
     """
-    name, journal = view.account.name, view.journal
+    name = view.account.name
+    journal = view.journal
     policy = fleet.policy(view.account, NO_REQUEST)
     until = view.situation(policy, fleet.now()).leased_until
     if until is not None:

@@ -69,7 +69,8 @@ class TopUpService:
         if withheld is not None:
             self._refresh(path, document, now)
             return withheld
-        trx, credentials = self._trx(account), published_credentials(self.fleet, account)
+        trx = self._trx(account)
+        credentials = published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
         entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.runner)]
         try:

@@ -120,7 +120,8 @@ class Redactor:
             if self._may_contain(_searched(reading.text))
             for span in (*self._values_in(reading), *self._words_in(reading))
         ]
-        pieces, rest = [], 0
+        pieces = []
+        rest = 0
         for start, end in sorted(found):
             if start >= rest:
                 pieces += [text[rest:start], MASK]
@@ -149,7 +150,8 @@ class Redactor:
 
     def _may_contain(self, data: bytes) -> bool:
         """Whether any eight bytes of it are the beginning of a registered value."""
-        known, view = self._beginnings.keys(), memoryview(data)
+        known = self._beginnings.keys()
+        view = memoryview(data)
         for offset in range(_SHORTEST):
             whole = (len(data) - offset) // _SHORTEST * _SHORTEST
             if whole > 0 and not known.isdisjoint(view[offset : offset + whole].cast("Q")):
@@ -247,9 +249,11 @@ def _searched(text: str) -> bytes:
     words can only look like a value, not hide one. Most texts contain nothing like it, and no more is searched then.
     """
     if text.isascii() and text.isprintable():  # nearly every text: a space is its only splitter
-        folded, visible = text, text.replace(" ", "").encode()
+        folded = text
+        visible = text.replace(" ", "").encode()
     else:
-        folded, visible = _SPLITTER.sub("", text), _encoded(_SPLITTER_OR_SPACE.sub("", text))
+        folded = _SPLITTER.sub("", text)
+        visible = _encoded(_SPLITTER_OR_SPACE.sub("", text))
     words = "".join(_BASE64.findall(folded)).replace("=", "")
     return b"".join((visible, *_decoded(words)))
 
@@ -338,7 +342,8 @@ def register_proxies() -> None:
     for url in getproxies().values():
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            user, password = parts.username or "", parts.password or ""
+            user = parts.username or ""
+            password = parts.password or ""
         except ValueError:
             continue
         for value in {password, unquote(password), f"{user}:{password}", f"{unquote(user)}:{unquote(password)}"}:

@@ -15,7 +15,8 @@ from rotator.net.stream import Stream
 
 # As many bytes in a row can be headers, trailers or sizes of chunks.
 _LONGEST_HEAD = 100 * 1024
-_TARGET, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[!-9;-~]+: [ -~]*")
+_TARGET = re.compile(r"[!-~]+")
+_HEADER = re.compile(r"[!-9;-~]+: [ -~]*")
 _INTERIM, _SUCCESS = range(100, 200), range(200, 300)
 Headers = Iterable[tuple[str, str]]
 
@@ -78,7 +79,8 @@ class Connection:
         response = self._response
         while not (response.content or response.is_complete):
             response.feed(self._stream.read(until))
-        content, response.content = response.content, b""
+        content = response.content
+        response.content = b""
         return content
 
     def can_be_kept(self) -> bool:
@@ -165,7 +167,8 @@ class _Response:
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
         if self.has_head:  # a trailer
             return
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.decode("latin-1").strip(" \t")
         self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
 
     def on_headers_complete(self) -> None:

@@ -43,7 +43,8 @@ class Tls:
         self.server_name = server_name
         self._verify = verify
         self._client = (client_cert, client_key)
-        self._ca_file, self._ca_path = ca_file, ca_path
+        self._ca_file = ca_file
+        self._ca_path = ca_path
         if verify and not (ca_file or ca_path):
             self._ca_file, self._ca_path = _store()
         self._made: tuple[object, ssl.SSLContext] | None = None

@@ -29,7 +29,8 @@ from rotator.net.tls import Tls
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
 _CONNECT_SHARE, _CONNECT_LEAST = 0.2, 1.0
-_log, _root = structlog.get_logger(), logging.getLogger()
+_log = structlog.get_logger()
+_root = logging.getLogger()
 _FAILURES = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -79,7 +80,10 @@ class Unanswered(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(kind)
-        self.kind, self.reason, self.sent, self.cut = kind, reason, sent, cut
+        self.kind = kind
+        self.reason = reason
+        self.sent = sent
+        self.cut = cut
         self.headers = headers or {}
 
     @property
@@ -199,7 +203,8 @@ class Transport:
 
     def _connect(self, deadline: Deadline) -> Connection:
         until = min(deadline, time.monotonic() + max(_CONNECT_SHARE * deadline.left(), _CONNECT_LEAST))
-        proxy, first = self.proxy, self._origin if self.proxy is None else self.proxy.origin
+        proxy = self.proxy
+        first = self._origin if self.proxy is None else self.proxy.origin
         stream = Stream(first.host, first.port, until)
         try:
             if self._proxy_tls is not None:

@@ -106,7 +106,8 @@ class Adoption:
             RotatorError: Then.
         """
         state = self._state
-        published, foreign = state.seen.published, refuse_foreign(state.situation) is not None
+        published = state.seen.published
+        foreign = refuse_foreign(state.situation) is not None
         compromised = state.journal.compromised_ids
         if replace_working:
             return
@@ -133,8 +134,10 @@ class Adoption:
         if secret is None:
             return False
         state = self._state
-        waiting, is_logged = self._rotation.waiting, False
-        ends, delay = state.clock() + state.policy.window, timedelta(milliseconds=200)
+        waiting = self._rotation.waiting
+        is_logged = False
+        ends = state.clock() + state.policy.window
+        delay = timedelta(milliseconds=200)
         while self._executor.access.list_with(secret) is None:
             left = ends - state.clock()
             if left <= timedelta():

@@ -52,7 +52,8 @@ class AdoptionLease:
         """Return the failure of a document that belongs to an account which the person did not name."""
         case = self._state.situation
         own = ids_of(self._rotation.account.api_key, replace_foreign)
-        published, journal = case.seen.published, case.stored
+        published = case.seen.published
+        journal = case.stored
         if published.api_key in own:
             case = replace(case, seen=replace(case.seen, published=replace(published, api_key=None)))
         if journal.api_key in own:
@@ -68,7 +69,9 @@ class AdoptionLease:
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
         """
-        state, waited, conflicts = self._state, False, 0
+        state = self._state
+        waited = False
+        conflicts = 0
         while conflicts < MAX_CLAIMS:
             until = state.situation.leased_until
             if until is not None:

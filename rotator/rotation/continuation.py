@@ -17,7 +17,8 @@ def continuation(state: AccountState) -> Command:
     the backoff. It never begins a rotation without a request: once a new secret is published, only what is due is
     left.
     """
-    name, asked = state.account.name, state.seen.request
+    name = state.account.name
+    asked = state.seen.request
     if asked is not None and not state.seen.rotated:
         return Command.of("rotate-now", name, *_OPTIONS[asked.kind])
     if state.journal.candidate is not None and not state.new_secret_is_published:

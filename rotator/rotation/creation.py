@@ -72,10 +72,13 @@ class Creation:
             RateLimited: If the provider limits the requests of this key.
             Unprovisioned: If the account has no access to the product.
         """
-        state, trail = self._state, self._trail
-        candidate, auth = state.secret_of(Credential.CANDIDATE), self._access.credentials(using)
+        state = self._state
+        trail = self._trail
+        candidate = state.secret_of(Credential.CANDIDATE)
+        auth = self._access.credentials(using)
         entry = trail.entry(Act.CREATE, fingerprint=trail.fingerprint(candidate))
-        noted, self._noted = self._noted, False
+        noted = self._noted
+        self._noted = False
         if not trail.begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
         sent_at = state.situation.latest_now

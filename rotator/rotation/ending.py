@@ -26,7 +26,8 @@ class Ending:
 
     def rested(self, rest: Rest) -> Outcome:
         """End a run that has nothing to do at the moment."""
-        state, reason = self._state, rest.reason
+        state = self._state
+        reason = rest.reason
         if rest.journal is not None:
             self._write_if_possible(rest.journal)
         elif reason is Reason.FULL and state.journal.request is not None:

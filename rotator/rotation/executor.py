@@ -108,7 +108,8 @@ class Executor:
         state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}, fetched_at))
 
     def _publish(self, secret_id: str | None) -> None:
-        state, listing = self.state, self.state.seen.listing
+        state = self.state
+        listing = self.state.seen.listing
         candidate = state.journal.candidate
         if candidate is None or listing is None or listing.via is not Credential.CANDIDATE:
             raise AssertionError("only a candidate that authenticates is published")

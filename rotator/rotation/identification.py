@@ -49,7 +49,8 @@ class Identification:
         Raises:
             RotatorError: If several ids are possible, or the given one belongs to another value.
         """
-        state, ids = self._state, frozenset(info.id for info in infos)
+        state = self._state
+        ids = frozenset(info.id for info in infos)
         foreign = frozenset(self._ids_of_others(secret))
         if secret_id is not None:
             proven = self._answered_id() if state.seen.published.secret == secret else None
@@ -117,8 +118,10 @@ class Identification:
 
         An id that a person named for another value does not count: they might have been wrong.
         """
-        state, account = self._state, self._state.account
-        current, newest = state.journal.current, state.document.version
+        state = self._state
+        account = self._state.account
+        current = state.journal.current
+        newest = state.document.version
         ids = set(ids_of(self._answered_id() if state.seen.published.secret != secret else None))
         owners: dict[str, SecretStr] = {}
         for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):

@@ -44,7 +44,8 @@ class Publisher:
         """Write the published document again, unchanged but for the id that it is to name."""
         state = self._state
         recorded = is_recorded(state.journal, state.seen.published)
-        over, data = state.document.version if recorded else None, dict(state.document.data or {})
+        over = state.document.version if recorded else None
+        data = dict(state.document.data or {})
         if step.secret_id is not None:
             data[state.account.fields.secret_id] = step.secret_id
         version = state.write_published(data)

@@ -35,7 +35,8 @@ class Restoration:
         ]
         # A change by hand can leave the previous id: the oldest version tells its value.
         owners = {earlier.secret_id: earlier.secret for _, _, earlier in versions if earlier.secret is not None}
-        tried, ids = {state.seen.published.secret, None}, set[str]()
+        tried = {state.seen.published.secret, None}
+        ids = set[str]()
         for version, document, earlier in versions:
             ids |= ids_of(earlier.secret_id)
             foreign = earlier.api_key not in (None, state.account.api_key)

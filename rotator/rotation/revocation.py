@@ -62,7 +62,9 @@ class Revocation:
 
 def refuse_if_unsafe(step: Revoke, state: AccountState) -> None:
     """Check I2 to I4 and I9 once more, where a mistake would cost a consumer its secret."""
-    listing, journal, id_ = state.seen.listing, state.journal, step.id
+    listing = state.seen.listing
+    journal = state.journal
+    id_ = step.id
     safe = (
         listing is not None
         and listing.via is step.using

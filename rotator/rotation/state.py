@@ -136,7 +136,8 @@ class AccountState:
             # Deleted during this run, which did not look for that before it acquired the lease.
             self.learn(revoke_lost_at=self.situation.latest_now)
         if self._ask is not None:
-            ask, self._ask = self._ask, None
+            ask = self._ask
+            self._ask = None
             self.learn(request=ask(stored.journal, published, stored.read_at))
         self.is_observed = True
 
@@ -175,7 +176,8 @@ class AccountState:
 
     def read_recorded(self) -> None:
         """Read the version of the published document that the journal speaks of."""
-        recorded, version = None, self.journal.published_version
+        recorded = None
+        version = self.journal.published_version
         if version:
             then = parse_published(self.store.read(self.account.path, version), self.account.fields)
             known = is_recorded(self.journal, then)

@@ -65,7 +65,8 @@ class Waiting:
             StoppedError: If the process stops.
         """
         state = self._state
-        now, awaited = state.clock(), pause.awaited
+        now = state.clock()
+        awaited = pause.awaited
         # A clock that was set back must not make it wait longer.
         since = min(state.seen.waiting_since.get(awaited, now), now)
         self._log_pause(pause, since, now)
@@ -94,7 +95,8 @@ class Waiting:
             Whether the lease has expired or the journal has changed; false if this run may not wait for longer, or the
             process is to stop.
         """
-        state, pause = self._state, SHORTEST_POLL
+        state = self._state
+        pause = SHORTEST_POLL
         if state.clock() < min(until, self._until):
             self.log("rotation.waiting", Reason.LEASED.value, until, f"{state.journal.holder} holds the lease")
         while (now := state.clock()) < until:
@@ -152,11 +154,14 @@ class Waiting:
 
     def _log_pause(self, pause: Pause, since: datetime, now: datetime) -> None:
         """Log a wait for a fact once it lasts for more than a moment."""
-        case, awaited = self._state.situation, pause.awaited
+        case = self._state.situation
+        awaited = pause.awaited
         if awaited is Awaited.LOOK:  # each look is a wait of its own
-            lasts, until = pause.delay, now + pause.delay
+            lasts = pause.delay
+            until = now + pause.delay
         else:
-            lasts, until = now + pause.delay - since, (case.since(awaited) or since) + case.max_wait(awaited)
+            lasts = now + pause.delay - since
+            until = (case.since(awaited) or since) + case.max_wait(awaited)
         if lasts >= WORTH_A_LINE and (awaited, until) not in self._logged:
             self._logged.add((awaited, until))
             self.log("rotation.waiting", awaited.value, until, _AWAITED[awaited])

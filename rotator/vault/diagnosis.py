@@ -25,7 +25,11 @@ from rotator.vault.errors import (
 from rotator.vault.http import RedirectReason, RedirectRefused, Unanswered
 from rotator.vault.reply import ErrorReply, Reply
 
-_BAD_REQUEST, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _TOO_MANY_REQUESTS = 400, 403, 404, 408, 429
+_BAD_REQUEST = 400
+_FORBIDDEN = 403
+_NOT_FOUND = 404
+_TIMEOUT = 408
+_TOO_MANY_REQUESTS = 429
 # The server that answers has not yet seen what the client has seen: Vault's "required index state not present".
 _BEHIND = 412
 _UNAVAILABLE = 503

@@ -70,7 +70,9 @@ class RedirectRefused(Exception):
 
     def __init__(self, reason: RedirectReason, status: int, target: str = "") -> None:
         super().__init__(reason.value)
-        self.reason, self.status, self.target = reason, status, target
+        self.reason = reason
+        self.status = status
+        self.target = target
 
 
 class Http:
@@ -193,7 +195,8 @@ class Http:
         """
         try:
             joined = urljoin(url, location)
-            origin, parts = Origin.of(joined), urlsplit(joined)
+            origin = Origin.of(joined)
+            parts = urlsplit(joined)
         except ValueError:
             raise RedirectRefused(RedirectReason.NOT_A_URL, status) from None
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

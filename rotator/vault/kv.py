@@ -26,7 +26,8 @@ from rotator.vault.time_limit import LONGEST_READ, LONGEST_WRITE, TimeLimit
 
 _WRITE_ATTEMPTS = 3
 # How often a document is read until it is as new as it has to be, and the seconds between two reads.
-_READS, _READ_PAUSE = 10, 0.1
+_READS = 10
+_READ_PAUSE = 0.1
 # Seconds for which a document must not be older than this session's own write. After a restored snapshot it can be.
 _WRITES_REMEMBERED = 300.0
 _MOST_REMEMBERED = 10_000
@@ -140,7 +141,8 @@ class Documents:
 
     def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
         """Return the new version, or None if the document is not at the version that was given."""
-        api_path, secret = self.data_path(path), _reveal(data)
+        api_path = self.data_path(path)
+        secret = _reveal(data)
         call = Call("write", f"write {api_path}", limit, repeatable=False)
 
         def request(wire: Wire) -> Any:
@@ -223,7 +225,8 @@ class Documents:
         try:
             return self._latest(path, limit) if version is None else self._read(path, version, limit)
         except VaultError as error:
-            what, next_step = error.what, error.next_step
+            what = error.what
+            next_step = error.next_step
         raise VaultUnreachable(
             f"A write to {path} might have been applied, and now the document cannot be read: {what}",
             unchanged=_UNCERTAIN,
@@ -297,7 +300,8 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
         ValueError: If there is none; or a TypeError or KeyError.
     """
     _refuse_wrapped(body)
-    metadata, data = body["data"]["metadata"], body["data"]["data"]
+    metadata = body["data"]["metadata"]
+    data = body["data"]["data"]
     version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past

@@ -74,7 +74,8 @@ class Login:
             VaultUnreachable: If there is no answer.
         """
         credentials = self._method.credentials()
-        fingerprint, failure = _fingerprint(credentials), self._failure
+        fingerprint = _fingerprint(credentials)
+        failure = self._failure
         if failure is not None and failure.at >= asked_at:
             raise for_another_caller(failure.error)
         remaining = failure.remaining(fingerprint, self._monotonic()) if failure else 0.0

@@ -101,7 +101,8 @@ class Session:
     # --- the token to use ------------------------------------------------------------------------------------
 
     def _token(self, limit: TimeLimit) -> Token:
-        token, now = self._current, self._clock()
+        token = self._current
+        now = self._clock()
         if token is not None:
             if token.renew_at is None or now < token.renew_at:
                 return token
@@ -165,7 +166,8 @@ class Session:
 
     def _replacement(self, token: Token, limit: TimeLimit, asked_at: float) -> Token:
         """Return the token to use when one is due for renewal: the same one, as long as there is no better one."""
-        now, reusable = self._clock(), self._method.reusable
+        now = self._clock()
+        reusable = self._method.reusable
         try:
             if not reusable and self._method.has_another(token):
                 return self._login.obtain_token(limit, asked_at)
@@ -243,7 +245,8 @@ def _nothing_written() -> Iterator[None]:
     try:
         yield
     except VaultUnreachable as error:
-        error.maybe_done, error.unchanged = False, "Nothing was written"
+        error.maybe_done = False
+        error.unchanged = "Nothing was written"
         raise
 
 

@@ -114,7 +114,9 @@ class System:
         Raises:
             KeyError: If the description cannot be read; or a TypeError or AttributeError.
         """
-        kind, version, path = mount["type"], (mount["options"] or {}).get("version"), mount["path"].rstrip("/")
+        kind = mount["type"]
+        version = (mount["options"] or {}).get("version")
+        path = mount["path"].rstrip("/")
         if kind == "kv" and version == "2" and path == self._mount:
             return None
         found = f'of type "{foreign(str(kind))}"'

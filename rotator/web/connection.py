@@ -233,7 +233,8 @@ class Connection(asyncio.Protocol):
         """Read the bytes that came, in their order, unless a request is being answered."""
         if self._is_answering or self._transport.is_closing() or not self._early:
             return
-        data, self._early = self._early, b""
+        data = self._early
+        self._early = b""
         self._parser.receive_data(data)
         try:
             event = self._parser.next_event()
@@ -258,7 +259,8 @@ class Connection(asyncio.Protocol):
     def _request_of(self, event: h11.Request) -> Request:
         headers: dict[str, str] = {}
         for raw_name, raw_value in event.headers:
-            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            name = raw_name.decode("ascii")
+            value = raw_value.decode("latin-1")
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         tokens = headers.get("connection", "").lower().replace(" ", "").split(",")
         self._knows_interim_responses = event.http_version == b"1.1"
@@ -311,7 +313,8 @@ class Connection(asyncio.Protocol):
                 response = _NO_GZIP
         self._closes = self._closes or response.closes or self._connections.is_stopping
         self._rest = memoryview(b"" if is_head else response.body)
-        first, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+        first = self._rest[:_PIECE]
+        self._rest = self._rest[_PIECE:]
         self._transport.write(b"".join((self._head(response), first)))
         self._send_rest()
 
@@ -333,7 +336,8 @@ class Connection(asyncio.Protocol):
         if not self._is_answering or waits or self._transport.is_closing():
             return
         if self._rest:
-            piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+            piece = self._rest[:_PIECE]
+            self._rest = self._rest[_PIECE:]
             self._transport.write(piece)
             if self._paused_since is None:  # otherwise `resume_writing` continues
                 self._loop.call_soon(self._send_rest)  # a long answer keeps no other client waiting

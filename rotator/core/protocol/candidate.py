@@ -125,7 +125,8 @@ def _make_room_through_primary(case: Situation) -> Step | None:
 
 def _create(case: Situation) -> Step:
     """The candidate is not live and no new id is listed: send the same value, unless that was refused."""
-    seen, policy = case.seen, case.policy
+    seen = case.seen
+    policy = case.policy
     if seen.value_refused and seen.values < MAX_VALUES:
         return Prepare(case.journal.trigger or policy.trigger)
     room = make_room(case) if case.crowded and not seen.value_refused else None

@@ -97,7 +97,8 @@ def _await_late_revocation(case: Situation) -> Step | None:
 
 
 def _out_of_reach(case: Situation) -> Fail:
-    account, seen = case.policy.account, case.seen
+    account = case.policy.account
+    seen = case.seen
     primary = ", and it refuses the primary account's credentials" if Credential.PRIMARY in seen.refused else ""
     adopt = Command.of("adopt", account)
     if seen.published.secret is not None:
@@ -124,7 +125,8 @@ def _out_of_reach(case: Situation) -> Fail:
 
 def correct_date(case: Situation) -> Step | None:
     """No secret is younger than the document that contains it. A date of a clock that was ahead is corrected."""
-    rotated_at, written_at = case.journal.rotated_at, case.seen.published.written_at
+    rotated_at = case.journal.rotated_at
+    written_at = case.seen.published.written_at
     latest = case.now + CLOCK_TOLERANCE
     if rotated_at is None or written_at is None or rotated_at <= latest or written_at > latest:
         return None  # if Vault agrees with the journal, it is this clock that is wrong
@@ -144,7 +146,8 @@ def begin(case: Situation) -> Step | None:
 
 def done(case: Situation) -> Step | None:
     """The last recorded secret was just revoked with the published one: there is no more to look at."""
-    seen, journal = case.seen, case.journal
+    seen = case.seen
+    journal = case.journal
     works = seen.published.secret is not None and Credential.PUBLISHED not in seen.refused
     nothing_left = journal.candidate is None and not journal.retiring and not case.wanted
     if seen.listing is None and seen.revoked and works and nothing_left:
@@ -154,7 +157,8 @@ def done(case: Situation) -> Step | None:
 
 def clear(case: Situation) -> Step | None:
     """Nothing is wrong: forget the last failure and a request that is done, and release a lease that was not needed."""
-    journal, at_rest = case.journal, transitions.recovered(case)
+    journal = case.journal
+    at_rest = transitions.recovered(case)
     if journal.strangers and case.in_doubt:
         return None  # the lists have lacked an unknown id for a moment only
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers

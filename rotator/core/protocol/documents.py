@@ -10,8 +10,10 @@ from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, R
 
 def refuse_foreign(case: Situation) -> Fail | None:
     """Leave a document alone that names another account."""
-    account, api_key = case.policy.account, case.policy.api_key
-    published, journal = case.seen.published.api_key, case.stored.api_key
+    account = case.policy.account
+    api_key = case.policy.api_key
+    published = case.seen.published.api_key
+    journal = case.stored.api_key
     if api_key is None:
         return None
     if published is not None and published != api_key:
@@ -45,7 +47,8 @@ def refuse_lost_journal(case: Situation) -> Fail | None:
 
 def refresh(case: Situation) -> Step | None:
     """Rewrite a document before Vault deletes it by itself. The provider is not asked: it might be unavailable."""
-    seen, now = case.seen, case.vault_now or case.now
+    seen = case.seen
+    now = case.vault_now or case.now
     if expires_soon(seen.journal_at, seen.journal_expires_at, now):
         return Record(Event.REFRESHED, case.journal)
     published = seen.published
@@ -70,7 +73,8 @@ def end_late_write(case: Situation) -> Step | None:
     document has a newer version. This takes several writes if the document was deleted with its history.
     A version without a value stays, and so does the mark: `undelete` would keep the version's number.
     """
-    mark, published = case.journal.publishing, case.seen.published
+    mark = case.journal.publishing
+    published = case.seen.published
     if mark is None or case.seen.identified is not None:
         return None
     if published.version > mark.over_version:
@@ -88,7 +92,8 @@ def follow_rewrite(case: Situation) -> Step | None:
 
 def complete(case: Situation) -> Step | None:
     """Write the id into a published document of rotator's that was published before the id was certain."""
-    published, id_ = case.seen.published, case.journal.current_id
+    published = case.seen.published
+    id_ = case.journal.current_id
     if id_ is None or case.in_doubt:
         return None
     if case.journal.candidate is not None or case.journal.publishing is not None:

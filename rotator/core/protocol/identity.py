@@ -24,7 +24,8 @@ from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
 
 def recognize(case: Situation) -> Step | None:
     """Take over a published document that the journal does not speak of: a new one, or one changed by hand."""
-    journal, seen = case.journal, case.seen
+    journal = case.journal
+    seen = case.seen
     if seen.via is not Credential.PUBLISHED:
         return None
     recorded = is_recorded(journal, seen.published)
@@ -53,7 +54,8 @@ def _says_nothing_new(known: Identity | None, identified: Identity) -> bool:
 
 def _take_over(case: Situation) -> Step:
     """Begin to eliminate the id of a published value that another writer published."""
-    journal, seen = case.journal, case.seen
+    journal = case.journal
+    seen = case.seen
     current = journal.current
     replaced = current is not None and seen.recorded is not None
     foreign = ids_of(current.id if replaced and current is not None and current.is_answered else None)
@@ -193,7 +195,8 @@ def name_unknown(case: Situation) -> Step | None:
     if case.in_doubt or not case.unknown:
         return None
     what = f"the account holds {count_of(case.unknown)} that rotator did not create: {names_of(case.unknown)}"
-    account, current = case.policy.account, case.journal.current_id
+    account = case.policy.account
+    current = case.journal.current_id
     if case.unknown == {case.seen.published.secret_id}:
         # `resolve` spares the id that the published document names. An edit by hand might have left it there.
         command = Command.of("adopt", account, "--secret-id", current or "ID")

@@ -132,7 +132,8 @@ class Ids(Instants):
 
         None of them can be the published secret's. Beside a candidate, an id that was listed before it is unknown, too.
         """
-        current, named = self.journal.current, ids_of(self.seen.published.secret_id)
+        current = self.journal.current
+        named = ids_of(self.seen.published.secret_id)
         if current is None or self.in_doubt:
             return self.added - named
         own = self.pool_of(current) if current.is_pending else ids_of(current.id)

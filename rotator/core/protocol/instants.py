@@ -36,7 +36,8 @@ class Instants:
 
         This instance's clock only measures the run, from the moment when both documents had been read.
         """
-        read_at, observed_at = self.seen.journal_read_at, self.seen.observed_at
+        read_at = self.seen.journal_read_at
+        observed_at = self.seen.observed_at
         if read_at is None:
             return None
         return read_at + (timedelta() if observed_at is None else max(self.now - observed_at, timedelta()))
@@ -58,7 +59,8 @@ class Instants:
         lease, a create that might land late) goes by the later time, as does the question whether this instance's own
         lease is over. Whether another instance's is over goes by `shared_now`.
         """
-        read_at, asked_at = self.seen.journal_read_at, self.seen.journal_asked_at
+        read_at = self.seen.journal_read_at
+        asked_at = self.seen.journal_asked_at
         if read_at is None or asked_at is None:
             return self.shared_now
         return max(read_at + (self.now - asked_at), self.shared_now)
@@ -90,7 +92,8 @@ class Instants:
 
         Another instance can have written the journal by a clock that is hours away from this one's.
         """
-        written_at, vault_now = self.seen.journal_at, self.vault_now
+        written_at = self.seen.journal_at
+        vault_now = self.vault_now
         if written_at is None or vault_now is None:
             return at
         left = span - (vault_now - written_at) - CLOCK_RESOLUTION
@@ -133,7 +136,8 @@ class Instants:
     @property
     def create_until(self) -> datetime | None:
         """The same in the time that all instances share, for the journal."""
-        journal, policy = self.journal, self.policy
+        journal = self.journal
+        policy = self.policy
         longest = policy.lease + policy.request_timeout + policy.window
         fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
         if self.seen.create_lost_at is not None:
@@ -161,7 +165,8 @@ class Instants:
 
         It might have sent one until its lease ended.
         """
-        journal, policy = self.journal, self.policy
+        journal = self.journal
+        policy = self.policy
         if journal.holder in (None, policy.runner):
             return None
         lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)

@@ -315,7 +315,8 @@ class Journal:
 
         They include an id in the mark, and an id whose entry was dropped because lists put it in doubt.
         """
-        marked, request = self.publishing.entry if self.publishing is not None else None, self.request
+        marked = self.publishing.entry if self.publishing is not None else None
+        request = self.request
         ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
         if request is None or request.kind is not RequestKind.COMPROMISED or request.of.id == self.current_id:
             return ids

@@ -49,7 +49,8 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     secret is recorded already. A compromised request makes every recorded secret due and compromised, also if it is too
     late. An urgent request shortens the backoff of earlier failures, and of those it counts one.
     """
-    asked, known = seen.request, journal.request
+    asked = seen.request
+    known = journal.request
     if asked is None:
         return journal
     if not is_published(asked.of, journal, seen.published):

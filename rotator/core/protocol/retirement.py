@@ -80,12 +80,14 @@ def revoke_due(case: Situation) -> Step | None:
 
 def wait_for_room(case: Situation) -> Step:
     """The account is full because of secrets that rotator recorded: wait for the first of them."""
-    until, account = _next(case, case.journal.retiring), case.policy.account
+    until = _next(case, case.journal.retiring)
+    account = case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
     if case.forced:  # a grace period is not what it waits for
         command = waiting_run(account)
     else:
-        command, detail = Command.of("rotate-now", account, "--force"), f"{detail}; --force does not wait for that"
+        command = Command.of("rotate-now", account, "--force")
+        detail = f"{detail}; --force does not wait for that"
     return Rest(Reason.FULL, until if until > case.now else None, detail, command)
 
 
@@ -96,7 +98,8 @@ def no_room(case: Situation, secret: str) -> Step:
         case: The situation.
         secret: The secret that has no room, for the message.
     """
-    account, revoked = case.policy.account, case.listed & case.gone
+    account = case.policy.account
+    revoked = case.listed & case.gone
     if revoked:
         until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
         detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
@@ -127,12 +130,14 @@ def full_of_added(case: Situation, what: str) -> Fail | None:
 
 def rest(case: Situation) -> Rest:
     """Nothing to do now; until when."""
-    entries, current = case.journal.retiring, case.journal.current
+    entries = case.journal.retiring
+    current = case.journal.current
     if not entries:
         if current is not None and current.is_pending:
             return Rest(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
         return Rest(Reason.IDLE, None, "nothing is due")
-    until, ids = _next(case, entries), names_of(case.journal.retiring_ids)
+    until = _next(case, entries)
+    ids = names_of(case.journal.retiring_ids)
     list_is_older = case.listed_at < until  # a list that was fetched later decides
     if until <= case.now and not (list_is_older and case.policy.revoke):
         command = Command.of("rotate-now", case.policy.account, "--due")

@@ -56,7 +56,8 @@ class Situation(Ids):
         """Whether a rotation is to begin, if nothing prevents it."""
         if self.requested:
             return True
-        due_at, rotated_at = self.policy.due_at, self.journal.rotated_at
+        due_at = self.policy.due_at
+        rotated_at = self.journal.rotated_at
         if due_at is None or self.seen.rotated:
             return False
         return rotated_at is None or due_at(rotated_at) <= self.now
@@ -109,7 +110,8 @@ class Situation(Ids):
 
     def since(self, awaited: Awaited) -> datetime | None:
         """Return since when something is awaited, in this run or an earlier one."""
-        here, verification = self.seen.waiting_since.get(awaited), self.journal.verification
+        here = self.seen.waiting_since.get(awaited)
+        verification = self.journal.verification
         if awaited is not Awaited.CANDIDATE or verification is None or self.seen.creates:
             return here
         of_this = verification.rotation_id == self.journal.rotation_id and verification.since <= self.shared_now

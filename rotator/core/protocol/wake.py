@@ -19,7 +19,9 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         window: The consistency window.
         now: The time.
     """
-    current, verification, request = journal.current, journal.verification, journal.request
+    current = journal.current
+    verification = journal.verification
+    request = journal.request
     wishes = [_wish_of(journal, entry, window, now) for entry in journal.retiring]
     if journal.candidate is not None:
         if verification is not None and verification.rotation_id == journal.rotation_id:

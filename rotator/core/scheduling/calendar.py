@@ -141,7 +141,8 @@ def check_openings(windows: tuple[Window, ...], blackouts: tuple[Blackout, ...])
     """
     longest = LONGEST_CLOSED.days
     yearly = tuple(blackout for blackout in blackouts if not blackout.dated)
-    closed, first = 0, CYCLE_BEGIN.toordinal()
+    closed = 0
+    first = CYCLE_BEGIN.toordinal()
     for ordinal in range(first, first + CYCLE.days + longest) if yearly else ():
         closed = 0 if open_minutes(date.fromordinal(ordinal), windows, yearly) else closed + 1
         if closed > longest:

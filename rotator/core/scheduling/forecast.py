@@ -182,7 +182,8 @@ def loads(forecast: Forecast, zone: ZoneInfo, *, monthly: bool = False) -> list[
         )
         load.by_hour[local.hour] = max(load.by_hour[local.hour], calls)
         if calls > load.calls:
-            load.busiest, load.calls = hour, calls
+            load.busiest = hour
+            load.calls = calls
     for event in forecast.events:
         load = found[_first(event.at.astimezone(zone), monthly=monthly)]
         load.rotations += event.kind is Kind.ROTATE

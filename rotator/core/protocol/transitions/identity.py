@@ -36,7 +36,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         identity: The published secret's id, or what is known of it.
         retire_previous: Whether the current id belongs to another value, so that it was replaced.
     """
-    old, asked = case.journal.current, case.journal.request
+    old = case.journal.current
+    asked = case.journal.request
     journal = without_mark(caught_up(case), case)
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
@@ -61,7 +62,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
 
 def with_grace(case: Situation) -> tuple[Retiring, ...]:
     """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
-    current, end = case.journal.current, case.now + case.policy.grace
+    current = case.journal.current
+    end = case.now + case.policy.grace
     if current is None:
         rivals = frozenset[str]()
     elif current.is_pending:

@@ -29,7 +29,8 @@ def marked(case: Situation, id_: str | None) -> Journal:
         id_: The value's id, if it is known. Its retiring entry moves into the mark. The entry of an earlier mark is
             retiring again then; otherwise it stays in the mark.
     """
-    journal, before = claimed(case), case.journal.publishing
+    journal = claimed(case)
+    before = case.journal.publishing
     if before is not None:
         journal = _with_returned_entry(journal, before)
     if id_ not in journal.retiring_ids:

@@ -60,7 +60,8 @@ def committed(case: Situation) -> Journal:
     If the previous secret's id is not certain, it is eliminated again before it is revoked. If the lists disagree, it
     does not stay retiring: it becomes unknown, and a person decides.
     """
-    published, identity = case.seen.published, _candidate_identity(case)
+    published = case.seen.published
+    identity = _candidate_identity(case)
     entries = {entry.id: entry for entry in with_grace(case) if entry.id != case.candidate_id}
     old = _retiring_previous(case)
     if old is not None:
