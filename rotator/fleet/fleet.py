@@ -7,11 +7,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import structlog
@@ -34,6 +33,7 @@ from rotator.documents.published import parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
 from rotator.fleet.request import Request, Wanted
+from rotator.fleet.wave import Wave, waves
 from rotator.provider import WORST_CASE, AccountApi
 from rotator.rotation import Outcome, Preview, Result, Rotation, StoppedError, preview
 from rotator.rotation.state import MakeRequest
@@ -145,7 +145,8 @@ class Fleet:
         age = timedelta(seconds=time.monotonic() - request.made_at)
 
         def ask(journal: Journal, published: Published, read_at: datetime | None) -> StoredRequest | None:
-            now, rotated_at = self.now(), journal.rotated_at
+            now = self.now()
+            rotated_at = journal.rotated_at
             if request.wanted is Wanted.DUE and rotated_at is not None:
                 due = account.schedule.due(account.name, rotated_at, now)
                 if due.at > now:
@@ -192,43 +193,15 @@ class Fleet:
             self._changed.clear()
 
     def _run_wave(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:
-        """Run accounts, some at a time. One that waits for its candidate needs no worker: a later run continues it."""
         later = replace(request, wanted=Wanted.NOTHING_NEW, kind=None)
-        waiting: dict[str, tuple[datetime, Outcome]] = {}  # by account: when its next run begins, how the last ended
-        with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
-            ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
 
-            def submit(account: AccountSettings, request: Request, before: Outcome | None = None) -> Future[Outcome]:
-                guard = partial(self._unless_stopped, account.name) if before is None else partial(self._after, before)
-                future = pool.submit(guard, partial(self._run, account, request, is_full))
-                future.add_done_callback(ended.put)
-                return future
+        def run(name: str, before: Outcome | None, worker_is_wanted: Callable[[], bool]) -> Outcome:
+            asked = request if before is None else later
+            job = partial(self._run, self.settings.account(name), asked, worker_is_wanted)
+            return self._unless_stopped(name, job) if before is None else self._after(before, job)
 
-            def is_full() -> bool:
-                return len(running) > self.settings.daemon.concurrency
-
-            running: set[Future[Outcome]] = set()
-            running |= {submit(account, request) for account in accounts}
-            while running or waiting:
-                if self.stop.is_set():  # an account that waits stays as its last run left it
-                    yield from (before for _, before in waiting.values())
-                    waiting.clear()
-                for name in [name for name, (at, _) in waiting.items() if at <= self.now()]:
-                    running.add(submit(self.settings.account(name), later, waiting.pop(name)[1]))
-                if not running:
-                    first = min((at for at, _ in waiting.values()), default=self.now())
-                    self.stop.wait((first - self.now()).total_seconds())
-                    continue
-                try:
-                    future = ended.get(timeout=1 if waiting else None)
-                except Empty:
-                    continue
-                running.remove(future)
-                outcome = future.result()
-                if outcome.resume_at is not None:
-                    waiting[outcome.account] = outcome.resume_at, outcome
-                else:
-                    yield outcome
+        wave = Wave(run, concurrency=self.settings.daemon.concurrency, stop=self.stop, clock=self.now)
+        return wave.outcomes(account.name for account in accounts)
 
     def preview(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Preview | Outcome]:
         """Look at what a run would do; an outcome in place of a preview tells why an account cannot be looked at."""
@@ -261,7 +234,8 @@ class Fleet:
 
     def closed_until(self, account: AccountSettings, rotated_at: datetime) -> datetime | None:
         """When the rotation may begin that is due now, but for windows and blackouts; None if nothing is due."""
-        now, schedule = self.now(), account.schedule
+        now = self.now()
+        schedule = account.schedule
         at_any_time = replace(schedule, windows=(), blackouts=())
         opening = schedule.due(account.name, rotated_at, now).at
         return opening if at_any_time.due(account.name, rotated_at, now).at <= now < opening else None
@@ -318,11 +292,3 @@ def log_internal_error(error: Exception) -> str:
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
     return frames[-1]
-
-
-def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:
-    """Return the accounts in waves. A secondary might need its primary's secret, so primaries come last."""
-    primaries = {account.primary for account in accounts}
-    first = [account for account in accounts if account.name not in primaries]
-    second = [account for account in accounts if account.name in primaries]
-    return [wave for wave in (first, second) if wave]
