@@ -72,8 +72,9 @@ def describe(error: ValidationError, source: Source) -> list[str]:
         else:
             where = [_source_of(problem, source, line_numbers), _place(key, source)]
         if problem["type"] == "extra_forbidden":
-            exact = variable[0] if variable is not None and variable[1][: len(key)] == key else None
-            where[1] = "" if exact else _place(key[:-1], source, below=variable[1] if variable else ())
+            name, below = variable if variable is not None else ("", ())
+            exact = name if name and below[: len(key)] == key else None
+            where[1] = "" if exact else _place(key[:-1], source, below=below)
             message = _unknown(key, source.model, exact)
         else:
             message = _message(problem, in_variable=variable is not None)

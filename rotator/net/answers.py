@@ -35,8 +35,9 @@ def described(kind: str, size: int) -> str:
     """A body in words that contain nothing of it."""
     if not size:
         return "without content"
-    named = kind if kind in _NAMED else "another media type" if kind else "no media type"
-    return f"with {size} bytes of {named}"
+    if not kind:
+        return f"with {size} bytes of no media type"
+    return f"with {size} bytes of {kind if kind in _NAMED else 'another media type'}"
 
 
 def parse_date(header: str | None) -> datetime | None:

@@ -38,8 +38,10 @@ def find_proxy(target: Origin) -> Proxy | None:
     url = proxies.get(variable, "")
     if not url or target.is_loopback or _is_exempt(target, proxies.get("no", "")):
         return None
-    scheme = url.partition("://")[0].lower() if "://" in url else "http"
-    proxy = None if scheme in _SOCKS else _parse(url if "://" in url else f"http://{url}")
+    if "://" not in url:
+        url = f"http://{url}"
+    scheme = url.partition("://")[0].lower()
+    proxy = None if scheme in _SOCKS else _parse(url)
     if proxy is None:  # raised here, where no exception contains the URL with its password
         kind = "a SOCKS proxy, which rotator does not support" if scheme in _SOCKS else "not the URL of an HTTP proxy"
         raise ConfigError(
