@@ -71,6 +71,7 @@ class Creation:
         Raises:
             RateLimited: If the provider limits the requests of this key.
             Unprovisioned: If the account has no access to the product.
+            VaultError: If the id of the candidate's earlier create cannot be removed from the journal.
         """
         state = self._state
         trail = self._trail
@@ -79,6 +80,8 @@ class Creation:
         entry = trail.entry(Act.CREATE, fingerprint=trail.fingerprint(candidate))
         noted = self._noted
         self._noted = False
+        if state.journal.candidate_id is not None:
+            state.write_journal(transitions.sent_again(state.situation))
         if not trail.begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
         sent_at = state.situation.latest_now

@@ -593,6 +593,34 @@ def test_candidate_is_kept_when_it_never_authenticates() -> None:
     assert world.published == candidate
 
 
+def test_candidate_that_is_created_again_has_another_id() -> None:
+    world = answered()
+    world.provider.propagation = timedelta(minutes=6)
+    assert world.rotation(fresh_after=world.clock()).run().reason == "verifying"
+    world.provider.remove("shopkey", world.journal.candidate_id.id)
+    world.provider.propagation = timedelta()
+    world.provider.fault = "lost-after"
+    for _ in range(14):
+        world.rotation().run()
+        world.clock.wait(timedelta(seconds=31))
+    assert world.live[world.journal.current_id] == world.published
+    assert world.journal.unknown_ids == frozenset()
+
+
+def test_candidate_published_by_hand_has_not_the_previous_id() -> None:
+    """The document names the previous secret's id still."""
+    world = answered()
+    previous = world.journal.current_id
+    world.provider.fault = "lost-after"
+    world.provider.propagation = timedelta(minutes=6)
+    world.rotation(fresh_after=world.clock()).run()
+    world.publish(world.journal.candidate.get_secret_value())
+    world.provider.propagation = timedelta()
+    world.rotation().run()
+    assert world.journal.candidate is None
+    assert world.journal.current_id != previous
+
+
 def test_refused_value_is_replaced() -> None:
     world = adopted()
     world.provider.fault = "refuse-value"
@@ -1014,6 +1042,19 @@ def test_primary_account_bootstraps_secondary_without_published_secret() -> None
     world.clock.wait(timedelta(hours=30))
     assert world.rotation().run().reason == "ambiguous"
     assert "InitialSecret1" in world.live.values(), "what rotator did not publish is nobody's to revoke unasked"
+
+
+def test_bootstrap_at_another_path_revokes_nothing() -> None:
+    """Consumers read the previous secret at the path that the configuration had before."""
+    world = answered(secondary=True)
+    in_use = world.published
+    del world.vault.versions["apps/shop"]
+    assert world.rotation().run().reason == "ambiguous"
+    world.clock.wait(2 * DAY)
+    world.rotation().run()
+    assert world.consumer_works()
+    assert world.published != in_use
+    assert in_use in world.live.values()
 
 
 def test_full_unknown_secondary_asks_for_adoption() -> None:

@@ -28,12 +28,14 @@ class Ids(Instants):
     def candidate_id(self) -> str | None:
         """The id that the provider answered to the create of the candidate in hand.
 
-        Only an answered id is published together with a candidate. So the published document is a record of it, too.
+        Only an answered id is published together with a candidate. So the published document is a record of it, too,
+        unless a person published the candidate over a document that names an earlier id.
         """
         for answered in (self.seen.answered, self.journal.candidate_id):
             if answered is not None and answered.rotation_id == self.journal.rotation_id:
                 return answered.id
-        return self.seen.published.secret_id if self.candidate_published else None
+        published_id = self.seen.published.secret_id
+        return published_id if self.candidate_published and published_id not in self.journal.ids_before else None
 
     # --- the list ----------------------------------------------------------------------------------------------------
 

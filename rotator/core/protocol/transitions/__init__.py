@@ -23,7 +23,7 @@ from rotator.core.protocol.transitions.retirement import (
     retiring_now,
     settled,
 )
-from rotator.core.protocol.transitions.rotation import committed, prepared, verifying
+from rotator.core.protocol.transitions.rotation import committed, prepared, sent_again, verifying
 
 __all__ = [
     "LOOKS",
@@ -51,6 +51,7 @@ __all__ = [
     "rested",
     "retired_by_hand",
     "retiring_now",
+    "sent_again",
     "settled",
     "unleased",
     "unmarked",

@@ -48,6 +48,14 @@ def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotatio
     )
 
 
+def sent_again(case: Situation) -> Journal:
+    """With no id for the candidate: the one that was answered is not listed any more, and its next create gets another.
+
+    It is written before that create, whose answer can be lost.
+    """
+    return replace(case.journal, candidate_id=None)
+
+
 def _ids_known(case: Situation) -> frozenset[str]:
     """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
     current = case.journal.current
@@ -90,10 +98,14 @@ def committed(case: Situation) -> Journal:
 def _retiring_previous(case: Situation) -> Retiring | None:
     """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
 
-    If a person named its id, and it can be a retiring one as well, it becomes unknown. `with_grace` keeps the other.
+    If a person named its id, and it can be a retiring one as well, it becomes unknown. `with_grace` keeps the other. It
+    becomes unknown, too, if nothing was published where the journal speaks of it: with another path or field in the
+    configuration, consumers can read it at the earlier place.
     """
     old = case.journal.current
     if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
+        return None
+    if case.journal.trigger is Trigger.BOOTSTRAP:
         return None
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
