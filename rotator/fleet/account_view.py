@@ -65,6 +65,7 @@ class View:
         journal_version: That document's version; 0 if there is none.
         journal_at: When Vault stored it.
         read_at: When it was read, by Vault's clock; None if Vault did not say.
+        asked_at: When the request to read it was sent, by this instance's clock.
         looked_at: When it was read, by this instance's clock.
         published: The published document.
         current_id: The id of the published secret; None if it is ambiguous.
@@ -77,6 +78,7 @@ class View:
     journal_version: int
     journal_at: datetime | None
     read_at: datetime | None
+    asked_at: datetime
     looked_at: datetime
     published: Published
     current_id: str | None
@@ -89,6 +91,7 @@ class View:
             self.published,
             journal_at=self.journal_at,
             journal_read_at=self.read_at,
+            journal_asked_at=self.asked_at,
             observed_at=self.looked_at,
             listing=Listing(Credential.PUBLISHED, self.created),
         )
@@ -181,6 +184,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     Raises:
         RotatorError: If one of them cannot be had.
     """
+    asked_at = fleet.now()
     document = fleet.vault.read(fleet.settings.journal_path(account))
     looked_at = fleet.now()
     stored = load_journal(document)
@@ -198,6 +202,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         journal_version=document.version,
         journal_at=document.created,
         read_at=document.read_at,
+        asked_at=asked_at,
         looked_at=looked_at,
         published=published,
         current_id=current_id,

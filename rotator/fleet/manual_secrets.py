@@ -91,9 +91,10 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, generate
     settings = fleet.settings
     path = settings.journal_path(account)
     version = view.journal_version
-    journal = transitions.claimed(view.situation(policy, fleet.now()))
+    case = view.situation(policy, fleet.now())
+    journal = transitions.claimed(case)
     # If this succeeds, no other instance has changed the account since it was read.
-    version = fleet.vault.write(path, render_journal(journal), cas=version)
+    version = fleet.vault.write(path, render_journal(transitions.creating_by_hand(case)), cas=version)
     fleet.note_change(account)
     try:
         fingerprint = audited_fingerprint(account, value) if generated else None

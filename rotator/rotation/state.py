@@ -238,6 +238,9 @@ class AccountState:
         self.know(journal)
         if self.seen.journal_lost or self.seen.journal_expires_at is not None:
             self.learn(journal_lost=False, journal_expires_at=None)
+        vault_now = self.situation.vault_now
+        if self.seen.journal_at is not None and vault_now is not None and self.seen.journal_at > vault_now:
+            self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
         if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
             self.learn(request=None)
         self._on_journal(journal)

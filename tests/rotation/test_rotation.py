@@ -1651,14 +1651,28 @@ def test_paused_process_publishes_nothing_when_its_lease_expired() -> None:
     assert world.published == FIRST
 
 
-def test_backoff_of_wrong_clock_is_ignored() -> None:
+@pytest.mark.parametrize("ahead", [365 * DAY, timedelta(hours=20)])
+def test_backoff_does_not_depend_on_the_clock_of_the_instance(ahead: timedelta) -> None:
     world = adopted()
-    world.ahead = 365 * DAY
+    world.ahead = ahead
     world.provider.add("shopkey", "HumanSecret001")
     assert rotate(world).result is Result.FAILED
     world.ahead = timedelta()
     world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == "HumanSecret001"))
+    assert world.rotation(explicit=False).run().reason == "backoff"
+    world.clock.wait(2 * backoff("shop", 1))
     assert world.rotation(explicit=False).run().result is Result.OK
+
+
+def test_lease_from_a_vault_whose_clock_was_ahead_ends() -> None:
+    world = adopted()
+    right = world.vault.clock
+    world.vault.clock = lambda: right() + 40 * DAY  # type: ignore[assignment]
+    run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=False)
+    world.vault.clock = right
+    assert world.rotation().run().reason == "leased"
+    world.clock.wait(timedelta(minutes=3))
+    assert world.rotation().run().published
 
 
 # --- looking without touching --------------------------------------------------------------------------------

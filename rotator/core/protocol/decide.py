@@ -174,6 +174,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     documents.refuse_foreign,  # another account's document is left alone
     documents.refuse_lost_journal,  # a deleted journal is not a new one
     lease.record_request,  # an urgent request outlives this process
+    documents.correct_storage_time,  # Vault's clock was ahead
     lease.wait_for_lease,  # another instance works on the account
     documents.refresh,  # Vault would delete a document by itself
     lease.wait_for_backoff,  # the last run failed a moment ago

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from rotator.core.protocol import transitions
+from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
@@ -43,6 +44,18 @@ def refuse_lost_journal(case: Situation) -> Fail | None:
         Command.of("adopt", case.policy.account),
         "Restore it: vault kv undelete. If that is impossible, begin again with the secret in use",
     )
+
+
+def correct_storage_time(case: Situation) -> Step | None:
+    """Rewrite a journal that Vault stored in the future, because its clock was ahead.
+
+    How long a lease or a late create of the journal is to be believed depends on when it was stored.
+    """
+    written_at = case.seen.journal_at
+    vault_now = case.vault_now
+    if written_at is None or vault_now is None or written_at <= vault_now + CLOCK_TOLERANCE:
+        return None
+    return Record(Event.REFRESHED, case.journal)
 
 
 def refresh(case: Situation) -> Step | None:

@@ -52,7 +52,7 @@ def wait_for_lease(case: Situation) -> Step | None:
 
 def wait_for_backoff(case: Situation) -> Step | None:
     """After a failure, wait before the next attempt, unless a person names the account."""
-    at = case.journal.next_attempt_at
+    at = case.local(case.journal.next_attempt_at)
     if at is None or case.policy.explicit or case.journal.holder == case.policy.runner:
         return None
     if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:

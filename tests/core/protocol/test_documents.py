@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    CLOCK_TOLERANCE,
     Event,
     Failure,
     Journal,
@@ -16,6 +17,7 @@ from rotator.core.protocol import (
     Publishing,
     ReadRecorded,
     Reason,
+    Record,
     Refresh,
     RequestKind,
     Retiring,
@@ -23,6 +25,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import (
     complete,
+    correct_storage_time,
     end_late_write,
     expires_soon,
     follow_rewrite,
@@ -167,6 +170,20 @@ def test_vaults_clock_decides_about_a_refresh() -> None:
 )
 def test_document_is_not_refreshed_otherwise(journal: Journal, document: Published) -> None:
     assert refresh(case_of(journal, seen(published=document))) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"journal_at": NOW + CLOCK_TOLERANCE + MOMENT, "journal_read_at": NOW}, Record(Event.REFRESHED, HELD)),
+        ({"journal_at": NOW + CLOCK_TOLERANCE, "journal_read_at": NOW}, None),
+        ({"journal_at": LATER}, None),
+        ({"journal_read_at": NOW}, None),
+    ],
+    ids=["in the future", "a little later", "Vault is silent", "no journal"],
+)
+def test_journal_stored_in_the_future_is_rewritten(facts: dict[str, Any], expected: Record | None) -> None:
+    assert correct_storage_time(case_of(HELD, seen(**facts))) == expected
 
 
 def test_refresh_comes_before_backoff_and_after_leases() -> None:

@@ -16,6 +16,7 @@ from rotator.core.protocol.transitions.lease import claimed, released, unleased,
 from rotator.core.protocol.transitions.publishing import caught_up, marked, unmarked, with_rewrite, without_mark
 from rotator.core.protocol.transitions.retirement import (
     created_by_hand,
+    creating_by_hand,
     late_create,
     missed,
     resolved,
@@ -33,6 +34,7 @@ __all__ = [
     "committed",
     "counted",
     "created_by_hand",
+    "creating_by_hand",
     "failed",
     "identified",
     "late_create",

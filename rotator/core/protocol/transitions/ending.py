@@ -73,7 +73,7 @@ def failed(
     return replace(
         parked,
         attempts=attempts,
-        next_attempt_at=now + max(delay, not_before),
+        next_attempt_at=case.shared(now + max(delay, not_before)),
         last_error=error,
         failure=failure,
         ambiguity=error if ambiguous else parked.ambiguity,
@@ -109,7 +109,7 @@ def _unknown_ids(case: Situation) -> frozenset[str]:
 
 def limited(case: Situation, until: datetime) -> Journal:
     """Without the lease, because the provider limits the requests of the key. That is no failure."""
-    return replace(released(case), next_attempt_at=until)
+    return replace(released(case), next_attempt_at=case.shared(until))
 
 
 def rested(case: Situation) -> Journal:

@@ -96,6 +96,15 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)
 
 
+def creating_by_hand(case: Situation) -> Journal:
+    """With the lease for a create that a person asked for, which might be carried out until a window after its end.
+
+    It is written before the create is sent: nothing else tells other instances of it.
+    """
+    until = case.lease_until + case.policy.window
+    return replace(claimed(case), create_until=max(until, case.create_until or until))
+
+
 def created_by_hand(case: Situation, id_: str) -> Journal:
     """With an id that the provider answered to a create which a person asked for: it is not the published secret's.
 
