@@ -112,7 +112,33 @@ def test_api_key_is_kept_when_none_is_expected() -> None:
     assert transitions.released(case_of(replace(AT_REST, api_key=None), seen())).api_key == "key1"
 
 
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        (None, NOW + POLICY.lease + WINDOW),
+        (NOW + POLICY.lease, NOW + POLICY.lease + WINDOW),
+        (NOW + POLICY.lease + 2 * WINDOW, NOW + POLICY.lease + 2 * WINDOW),
+    ],
+)
+def test_create_of_a_person_is_noted_before_it_is_sent(earlier: datetime | None, expected: datetime) -> None:
+    """It is sent under the lease, so that it is carried out at most a window after its end."""
+    journal = transitions.creating_by_hand(case_of(replace(AT_REST, create_until=earlier), seen()))
+    assert (journal.holder, journal.lease_until, journal.create_until) == ("me", NOW + POLICY.lease, expected)
+
+
 # --- a rotation --------------------------------------------------------------------------------------------------
+
+
+def test_candidate_that_is_sent_again_has_no_id() -> None:
+    before = replace(PREPARED, candidate_id=Answered("rotation-1", "c"))
+    assert transitions.sent_again(case_of(before, seen())) == PREPARED
+
+
+@pytest.mark.parametrize(
+    ("trigger", "retiring"), [(Trigger.BOOTSTRAP, set()), (Trigger.RESCUE, {"a"}), (Trigger.SCHEDULE, {"a"})]
+)
+def test_previous_secret_retires_unless_nothing_was_published(trigger: Trigger, retiring: set[str]) -> None:
+    assert committed(replace(PREPARED, trigger=trigger)).retiring_ids == retiring
 
 
 @pytest.mark.parametrize(
