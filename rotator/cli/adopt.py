@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rotator.cli.changes import unchanged_on_failure
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -236,7 +237,7 @@ def resolve(
     from rotator.fleet import Request, Wanted
     from rotator.rotation import NONE_REVOKED, Operator
 
-    with open_fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet, unchanged_on_failure(NONE_REVOKED):
         accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
