@@ -233,11 +233,16 @@ def _doubtful(view: View, case: Situation) -> frozenset[str]:
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:
     if published.secret is None:
+        step = "Bring the secret in use"
+        command = Command.of("adopt", account.name)
+        if account.primary is not None:
+            step = f"Its primary account {account.primary} can create the first one"
+            command = Command.of("rotate-now", account.name)
         raise RotatorError(
             f"Nothing is published for {account.name} at {account.path}",
             unchanged="Nothing was changed",
-            next_step="Bring the secret in use",
-            next_command=Command.of("adopt", account.name),
+            next_step=step,
+            next_command=command,
         )
     return Credentials(account.api_key, published.secret)
 
