@@ -67,9 +67,14 @@ def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:
 
 def _details(account: "AccountStatus") -> str:
     """Return what needs attention about an account, in a few words."""
+    from rotator.core.protocol import Learned
+
     if account.last_error:
         times = "once" if account.attempts == 1 else f"{account.attempts} times"
         return f"failed {times}, see below" if account.attempts else "see below"
     if not account.published:
         return "nothing published"
-    return f"requested: {account.request.kind}" if account.request else ""
+    notes = [f"requested: {account.request.kind}"] if account.request else []
+    if account.secret_id_learned == Learned.PENDING and (account.retiring or account.live_secrets > 1):
+        notes.append("later lists tell which id is the published secret's")
+    return "; ".join(notes)
