@@ -154,7 +154,9 @@ def _result_of(outcome: "Outcome", before: int) -> str:
     from rotator.rotation import Result
 
     version = outcome.journal.published_version if outcome.journal else 0
-    if outcome.result is not Result.OK or not version:
+    if outcome.result is not Result.OK:
+        return f"version {version} published, {(outcome.reason or '').replace('_', ' ')}" if version > before else ""
+    if not version:
         return ""
     if version > before:
         return f"adopted, version {version} published"
