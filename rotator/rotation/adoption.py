@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from datetime import timedelta
+from functools import partial
 
 from pydantic import SecretStr
 
@@ -30,6 +31,7 @@ class Adoption:
         self._executor = rotation.executor
         self._name = rotation.account.name
         self._lease = AdoptionLease(rotation)
+        self._replacing = self._lease.again
         self._identification = Identification(rotation.state, rotation.executor.access)
 
     def adopt(
@@ -42,13 +44,9 @@ class Adoption:
         retire: Set[str] = frozenset(),
     ) -> Outcome:
         """Publish the value and adopt the account; see Operator.adopt. The ids to retire are only checked."""
-        self._lease.again = _command(
-            self._name,
-            secret_id,
-            replace_working=replace_working,
-            replace_foreign=replace_foreign,
-            retire=retire,
-        )
+        command = partial(_command, self._name, secret_id, replace_foreign=replace_foreign, retire=retire)
+        self._lease.again = command(replace_working=replace_working)
+        self._replacing = command(replace_working=True)
         try:
             self._bring(
                 secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
@@ -147,14 +145,14 @@ class Adoption:
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,
                 advice="To publish it all the same, add --replace",
-                next_command=Command.of(*self._lease.again.args, "--replace"),
+                next_command=self._replacing,
             )
         if published.secret not in (None, secret) and not foreign and self._works(published.secret):
             raise OperatorError(
                 f"{self._rotation.account.path} already contains another secret, which authenticates",
                 unchanged=NOTHING_WRITTEN,
                 advice="To replace it all the same, add --replace",
-                next_command=Command.of(*self._lease.again.args, "--replace"),
+                next_command=self._replacing,
             )
 
     def _works(self, secret: SecretStr | None) -> bool:

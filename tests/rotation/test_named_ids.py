@@ -484,3 +484,12 @@ def test_vault_failure_after_publishing_says_that_it_published() -> None:
     outcome = rotation.run()
     assert outcome.published
     assert "Vault is sealed. Nothing was revoked, and the new secret is published and works." in (outcome.error or "")
+
+
+def test_advice_to_replace_keeps_the_options_given() -> None:
+    world, old, new = two_secrets()
+    adopt(world, OLD, old, retire=frozenset({new}))
+    with pytest.raises(RotatorError, match="already contains another secret") as raised:
+        adopt(world, NEW, new, retire=frozenset({old}))
+    expected = Command.of("adopt", "shop", "--secret-id", new, "--replace", "--retire", old)
+    assert raised.value.next_command == expected
