@@ -2,7 +2,6 @@
 
 from collections.abc import Set
 from datetime import timedelta
-from functools import partial
 
 from pydantic import SecretStr
 
@@ -44,9 +43,7 @@ class Adoption:
         retire: Set[str] = frozenset(),
     ) -> Outcome:
         """Publish the value and adopt the account; see Operator.adopt. The ids to retire are only checked."""
-        command = partial(_command, self._name, secret_id, replace_foreign=replace_foreign, retire=retire)
-        self._lease.again = command(replace_working=replace_working)
-        self._replacing = command(replace_working=True)
+        self._name_commands(_options(secret_id, replace_foreign, retire), replace_working=replace_working)
         try:
             self._bring(
                 secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
@@ -56,6 +53,11 @@ class Adoption:
             error.advise(Advice("To try again", self._lease.again))
             raise
         return self._rotation.run()
+
+    def _name_commands(self, given: tuple[str, ...], *, replace_working: bool) -> None:
+        """Name the commands that repeat this adoption: as it is, and with --replace."""
+        self._replacing = Command.of("adopt", self._name, "--replace", *given)
+        self._lease.again = self._replacing if replace_working else Command.of("adopt", self._name, *given)
 
     def _bring(
         self,
@@ -205,17 +207,13 @@ class Adoption:
         return identity
 
 
-def _command(
-    name: str, secret_id: str | None, *, replace_working: bool, replace_foreign: str | None, retire: Set[str]
-) -> Command:
-    """Return the command that repeats an adoption; it asks for the value."""
+def _options(secret_id: str | None, replace_foreign: str | None, retire: Set[str]) -> tuple[str, ...]:
+    """Return the options that an adoption was given, to repeat it."""
     options: list[str] = []
     if secret_id is not None:
         options += ["--secret-id", secret_id]
-    if replace_working:
-        options += ["--replace"]
     if replace_foreign is not None:
         options += ["--replace-foreign", replace_foreign]
     for id_ in sorted(retire):
         options += ["--retire", id_]
-    return Command.of("adopt", name, *options)
+    return tuple(options)

@@ -455,7 +455,7 @@ def test_unreachable_provider_leads_to_the_same_adoption() -> None:
         Operator(rotation).adopt(SecretStr(NEW), new, retire=frozenset({old}), replace_working=True)
     assert str(raised.value) == (
         "the provider cannot be reached. Nothing was written. To try again: "
-        f"rotator adopt shop --secret-id {new} --replace --retire {old}."
+        f"rotator adopt shop --replace --secret-id {new} --retire {old}."
     )
 
 
@@ -491,5 +491,5 @@ def test_advice_to_replace_keeps_the_options_given() -> None:
     adopt(world, OLD, old, retire=frozenset({new}))
     with pytest.raises(RotatorError, match="already contains another secret") as raised:
         adopt(world, NEW, new, retire=frozenset({old}))
-    expected = Command.of("adopt", "shop", "--secret-id", new, "--replace", "--retire", old)
+    expected = Command.of("adopt", "shop", "--replace", "--secret-id", new, "--retire", old)
     assert raised.value.next_command == expected
