@@ -1,13 +1,13 @@
 """`rotator account`: the provider's whole Account API by hand."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rotator.cli.account_secrets import secrets_app
+from rotator.cli.changes import explained
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -22,7 +22,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command
+from rotator.errors import Advice, Command
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -102,7 +102,7 @@ def top_up(
     require_asking(yes=yes)
     from rotator.audit import Act
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import by_hand, published_credentials
+    from rotator.fleet import asking, by_hand, published_credentials
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name])
@@ -111,12 +111,18 @@ def top_up(
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
         ask(f"Top up {name} ({account.api_key})? This costs money.", yes=yes)
         credentials = published_credentials(fleet, account)
+        look = Command.of("account", "balance", name)
         with (
-            _explained(
+            explained(
                 unknown=f"Whether {name} was topped up is not known",
-                look=Command.of("account", "balance", name),
+                look=look,
                 unchanged=f"{name} was not topped up",
+                correct=Advice(
+                    "Give the reference of the payment with which auto-reload was enabled",
+                    Command.of("account", "top-up", name),
+                ),
             ),
+            asking(account, look),
             by_hand(fleet, account, Act.TOP_UP),
         ):
             fleet.provider.top_up(credentials, trx)
@@ -172,7 +178,7 @@ def settings(
 
     from rotator.audit import Act
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import by_hand, published_credentials, refused
+    from rotator.fleet import asking, by_hand, published_credentials
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name])
@@ -181,16 +187,19 @@ def settings(
         for question in questions:
             ask(f"{name}: {question}?", yes=yes)
         credentials = published_credentials(fleet, account)
+        look = Command.of("account", "settings", name)
         with ExitStack() as stack:
-            stack.enter_context(refused(account))
             if questions:
                 stack.enter_context(
-                    _explained(
+                    explained(
                         unknown=f"Whether the settings of {name} were changed is not known",
-                        look=Command.of("account", "settings", name),
+                        look=look,
                         unchanged=f"The settings of {name} were not changed",
+                        correct=Advice("Correct the URL: it must answer with 200. To see the settings", look),
                     )
                 )
+            stack.enter_context(asking(account, look))
+            if questions:
                 stack.enter_context(by_hand(fleet, account, Act.CALLBACKS))
             found = fleet.provider.change_settings(
                 credentials,
@@ -203,20 +212,3 @@ def settings(
         (key.replace("_", " "), "not reported" if value is None else str(value) or "-") for key, value in row.items()
     ]
     print_rows(row, ("setting", "value"), cells, as_json=as_json)
-
-
-@contextmanager
-def _explained(*, unknown: str, look: Command, unchanged: str) -> Iterator[None]:
-    """Say of a change that failed whether it was made."""
-    from rotator.provider import LostAnswer, Refused
-
-    try:
-        yield
-    except LostAnswer as error:
-        error.unchanged = unknown
-        error.next_step = "Look before you try again"
-        error.own_command = look
-        raise
-    except Refused as error:
-        error.unchanged = unchanged
-        raise

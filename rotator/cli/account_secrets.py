@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rotator.cli.changes import explained, unchanged_on_failure
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -23,7 +24,7 @@ from rotator.cli.options import (
     require_one_source,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command, ConfigError, RotatorError, visible
+from rotator.errors import Advice, Command, ConfigError, RotatorError, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,14 +86,14 @@ def show(
 ) -> None:
     """Show when a secret was created, and its state. The provider does not return values."""
     from rotator.cli.terminal import print_rows
-    from rotator.fleet import look, refused
+    from rotator.fleet import asking, look
     from rotator.provider import NotFound
 
     with open_fleet(ctx, config) as fleet:
         (account,) = fleet.select([name])
         view = look(fleet, account)
         try:
-            with refused(account):
+            with asking(account, Command.of("account", "secrets", "list", name)):
                 info = fleet.provider.get_secret(view.credentials, account.api_key, secret_id)
         except NotFound as error:
             raise RotatorError(
@@ -143,7 +144,7 @@ def create(
     from rotator.fleet import look, manual_secrets
     from rotator.logs import register_secret
 
-    with open_fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet, unchanged_on_failure("Nothing was added"):
         (account,) = fleet.select([name])
         manual_secrets.require_room(fleet, look(fleet, account))
         if out is not None:
@@ -189,7 +190,7 @@ def revoke(
     from rotator.fleet import look, manual_secrets
     from rotator.rotation import Result
 
-    with open_fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet, unchanged_on_failure("Nothing was revoked"):
         (account,) = fleet.select([name])
         found = manual_secrets.require_revocable(fleet, look(fleet, account), secret_id)
         fleet.permissions.preflight([account])
@@ -229,11 +230,14 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
         except OSError as error:
             raise ConfigError(f"{out} cannot be written: {error.strerror}") from None
     try:
-        return manual_secrets.create(fleet, account, value, generated=out is not None)
-    except LostAnswer as error:
-        error.unchanged = "Whether the secret was added is not known" + (f"; its value is in {out}" if out else "")
-        error.next_step = "Look before you try again"
-        error.own_command = Command.of("account", "secrets", "list", account.name)
+        with explained(
+            unknown="Whether the secret was added is not known" + (f"; its value is in {out}" if out else ""),
+            look=Command.of("account", "secrets", "list", account.name),
+            unchanged="Nothing was added",
+            correct=Advice("Bring another value", Command.of("account", "secrets", "create", account.name)),
+        ):
+            return manual_secrets.create(fleet, account, value, generated=out is not None)
+    except LostAnswer:
         raise
     except RotatorError:
         if out is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rotator.cli.changes import unchanged_on_failure
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -153,7 +154,9 @@ def _result_of(outcome: "Outcome", before: int) -> str:
     from rotator.rotation import Result
 
     version = outcome.journal.published_version if outcome.journal else 0
-    if outcome.result is not Result.OK or not version:
+    if outcome.result is not Result.OK:
+        return f"version {version} published, {(outcome.reason or '').replace('_', ' ')}" if version > before else ""
+    if not version:
         return ""
     if version > before:
         return f"adopted, version {version} published"
@@ -236,7 +239,7 @@ def resolve(
     from rotator.fleet import Request, Wanted
     from rotator.rotation import NONE_REVOKED, Operator
 
-    with open_fleet(ctx, config) as fleet:
+    with open_fleet(ctx, config) as fleet, unchanged_on_failure(NONE_REVOKED):
         accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))

@@ -153,7 +153,9 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
         secret = read_secret_file(file)
         warn_of_permissions(file, readable=True)
     elif variable is not None:
-        secret = one_line(os.environ.get(variable, ""), variable)
+        if variable not in os.environ:
+            raise ConfigError(f"The environment variable {variable} is not set")
+        secret = one_line(os.environ[variable], variable)
     elif stdin:
         secret = one_line(sys.stdin.readline(MAX_SECRET_BYTES + 2), "Standard input")
     elif sys.stdin.isatty():

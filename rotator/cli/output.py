@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from rotator.cli.terminal import Styled, Table, age, echo, moment, relative
+from rotator.cli.terminal import Styled, Table, age, echo, moment, print_sentences, relative
 from rotator.config import Settings
 from rotator.core.protocol import (
     Create,
@@ -43,7 +43,6 @@ _COLORS = {
     State.AMBIGUOUS: "red",
 }
 
-_NAMES_SHOWN = 5
 # Only a person can run them: they name an id, bring a secret, or decide about a stranger's.
 _COMMANDS_OF_PERSONS = frozenset({"adopt", "resolve", "account"})
 
@@ -124,20 +123,10 @@ def print_outcomes(
     shown = [outcome for outcome in outcomes if not quiet or outcome.result is Result.FAILED]
     for result in (Result.OK, Result.DEFERRED, Result.FAILED):
         errors = [(outcome.account, outcome.error) for outcome in shown if outcome.result is result and outcome.error]
-        _print_sentences(errors, _COLORS[result])
+        print_sentences(errors, _COLORS[result])
     if asked is not None:
         unfinished = [outcome for outcome in shown if outcome.result is not Result.OK]
-        _print_sentences((outcome.account, _recorded(outcome, asked)) for outcome in unfinished)
-
-
-def _print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = None) -> None:
-    """Print sentences about accounts. Accounts with the same sentence share a line."""
-    alike: dict[str, list[str]] = {}
-    for account, sentence in sentences:
-        alike.setdefault(masked(sentence) or "", []).append(account)
-    for sentence, accounts in alike.items():
-        more = f" and {len(accounts) - _NAMES_SHOWN} more" if len(accounts) > _NAMES_SHOWN else ""
-        echo(Styled(", ".join(sorted(accounts)[:_NAMES_SHOWN]) + more, color), ": ", visible(sentence))
+        print_sentences((outcome.account, _recorded(outcome, asked)) for outcome in unfinished)
 
 
 def _own_journal(outcome: Outcome) -> Journal | None:
@@ -191,8 +180,10 @@ def print_previews(previews: Sequence[Preview | Outcome], settings: Settings, no
     for preview in previews:
         row = preview_json(preview, settings, now)
         since = age(row["rotated_at"], now)
-        table.rows.append((preview.account, styled(row["state"]), since, visible(f"{row['step']}: {row['why']}")))
+        why = "see below" if isinstance(preview, Outcome) else row["why"]
+        table.rows.append((preview.account, styled(row["state"]), since, visible(f"{row['step']}: {why}")))
     table.print()
+    print_sentences((one.account, one.error or "") for one in previews if isinstance(one, Outcome))
 
 
 def preview_json(preview: Preview | Outcome, settings: Settings, now: datetime) -> dict[str, Any]:

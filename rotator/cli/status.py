@@ -47,7 +47,7 @@ def status(
 def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:
     """Print the table, then failures and requests as sentences."""
     from rotator.cli.output import styled
-    from rotator.cli.terminal import Styled, Table, age, echo, relative
+    from rotator.cli.terminal import Table, age, echo, print_sentences, relative
     from rotator.monitoring import state
 
     table = Table(("account", "state", "age", "due", "revokes", "details"), prose="details")
@@ -56,9 +56,8 @@ def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:
         row = (account.name, styled(state(account, now)), age(account.rotated_at, now), relative(account.due_at, now))
         table.rows.append((*row, retiring, _details(account)))
     table.print()
+    print_sentences([(account.name, account.last_error) for account in accounts if account.last_error], "red")
     for account in accounts:
-        if account.last_error:
-            echo(Styled(account.name, "red", bold=True), ": ", visible(account.last_error))
         if account.request:
             asked = account.request
             at = f"{account.request.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -68,9 +67,14 @@ def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:
 
 def _details(account: "AccountStatus") -> str:
     """Return what needs attention about an account, in a few words."""
+    from rotator.core.protocol import Learned
+
     if account.last_error:
         times = "once" if account.attempts == 1 else f"{account.attempts} times"
         return f"failed {times}, see below" if account.attempts else "see below"
     if not account.published:
         return "nothing published"
-    return f"requested: {account.request.kind}" if account.request else ""
+    notes = [f"requested: {account.request.kind}"] if account.request else []
+    if account.secret_id_learned == Learned.PENDING and (account.retiring or account.live_secrets > 1):
+        notes.append("later lists tell which id is the published secret's")
+    return "; ".join(notes)

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,9 @@ import typer
 from rich.cells import cell_len
 
 from rotator.config import format_duration
+from rotator.core.protocol.wording import listed
 from rotator.errors import visible
+from rotator.monitoring import masked
 
 _GAP = "  "
 # An id of the provider fits into it.
@@ -163,10 +165,19 @@ def print_rows(value: dict[str, Any], columns: Sequence[str], rows: Sequence[Seq
 def print_failures(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     """Print the error of each row that has one, and end the command with exit code 1 then."""
     failed = [row for row in rows if row["error"]]
-    for row in [] if as_json else failed:
-        typer.echo(f"{row['account']}: {row['error']}")
+    if not as_json:
+        print_sentences((row["account"], row["error"]) for row in failed)
     if failed:
         raise typer.Exit(1)
+
+
+def print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = None) -> None:
+    """Print sentences about accounts. Accounts with the same sentence share a line."""
+    alike: dict[str, list[str]] = {}
+    for account, sentence in sentences:
+        alike.setdefault(masked(sentence) or "", []).append(account)
+    for sentence, accounts in alike.items():
+        echo(Styled(listed(sorted(accounts)), color), ": ", visible(sentence))
 
 
 def in_minutes(at: datetime | None) -> str:

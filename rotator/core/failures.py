@@ -94,7 +94,7 @@ class Code(StrEnum):
     UNPROVISIONED = "unprovisioned", Blame.ACCOUNT, CHECK  # a 401 that says nothing about the secret
     FORBIDDEN = "forbidden", Blame.CREDENTIALS, CHECK
     NOT_FOUND = "not_found", Blame.CREDENTIALS, CHECK
-    INVALID_REQUEST = "invalid_request", Blame.PROVIDER, CHECK
+    INVALID_REQUEST = "invalid_request", Blame.PROVIDER, OWN
     AUTO_RELOAD_DISABLED = "auto_reload_disabled", Blame.ACCOUNT, OWN
     RATE_LIMITED = "rate_limited", Blame.ACCOUNT, CHECK  # of one key; the client watches for one of the host
     # Vault.

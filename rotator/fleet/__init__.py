@@ -8,7 +8,7 @@ from rotator.imports import import_on_use
 
 if TYPE_CHECKING:
     from rotator.fleet.account_status import read_status
-    from rotator.fleet.account_view import LiveSecret, look, published_credentials, refused
+    from rotator.fleet.account_view import LiveSecret, asking, look, published_credentials
     from rotator.fleet.check import examine
     from rotator.fleet.finding import Finding, State
     from rotator.fleet.manual_secrets import by_hand
@@ -24,6 +24,7 @@ __all__ = [
     "State",
     "TopUpService",
     "Wanted",
+    "asking",
     "by_hand",
     "examine",
     "log_internal_error",
@@ -31,7 +32,6 @@ __all__ = [
     "parse_shard",
     "published_credentials",
     "read_status",
-    "refused",
 ]
 
 # Most commands need none of these, and start without them.
@@ -43,12 +43,12 @@ __getattr__ = import_on_use(
         "Shard": "sharding",
         "State": "finding",
         "TopUpService": "top_ups",
+        "asking": "account_view",
         "by_hand": "manual_secrets",
         "examine": "check",
         "look": "account_view",
         "parse_shard": "sharding",
         "published_credentials": "account_view",
         "read_status": "account_status",
-        "refused": "account_view",
     },
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from rotator.config import AccountSettings
+from rotator.core.failures import CHECK
 from rotator.core.protocol import (
     Credential,
     Fail,
@@ -21,10 +22,10 @@ from rotator.core.protocol import (
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.journal import StoredJournal, load_journal
 from rotator.documents.published import parse_published
-from rotator.errors import Command, RotatorError
+from rotator.errors import Advice, Command, RotatorError
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted
-from rotator.provider import Credentials, Unauthorized
+from rotator.provider import ApiError, Credentials, Unauthorized
 from rotator.rotation import RotationError
 
 # The request of a command that asks for no rotation.
@@ -165,8 +166,13 @@ def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: Store
 
 
 @contextmanager
-def refused(account: AccountSettings) -> Iterator[None]:
-    """Say of a 401 whose secret it was that the provider refuses."""
+def asking(account: AccountSettings, again: Command) -> Iterator[None]:
+    """Say of a 401 whose secret the provider refuses, and of other failures how to see whether it works now.
+
+    Args:
+        account: The account whose published secret authenticates the request.
+        again: The command that sends such a request to the same host, and changes nothing.
+    """
     try:
         yield
     except Unauthorized as error:
@@ -176,6 +182,10 @@ def refused(account: AccountSettings) -> Iterator[None]:
             next_step="Find out why",
             next_command=Command.of("check", account.name),
         ) from None
+    except ApiError as error:
+        if error.code.advice is CHECK:
+            error.advise(Advice(CHECK.purpose, again))
+        raise
 
 
 def look(fleet: Fleet, account: AccountSettings) -> View:
@@ -192,7 +202,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     published = parse_published(fleet.vault.read(account.path), account.fields)
     _require_own_documents(fleet, account, stored, published)
     credentials = _credentials(account, published)
-    with refused(account):
+    with asking(account, list_of(account.name)):
         infos = fleet.provider.list_secrets(credentials, account.api_key)
     created = {info.id: info.created_at for info in infos}
     current_id = _current_id(fleet, account, journal, published, frozenset(created))
@@ -211,6 +221,11 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     return replace(view, doubtful=_doubtful(view, view.situation(fleet.policy(account, NO_REQUEST), fleet.now())))
 
 
+def list_of(name: str) -> Command:
+    """Return the command that shows the secrets of an account and their state."""
+    return Command.of("account", "secrets", "list", name)
+
+
 def _doubtful(view: View, case: Situation) -> frozenset[str]:
     """Return the listed ids that can be the published secret's, if that is not certain."""
     if view.current_id is None:
@@ -223,11 +238,16 @@ def _doubtful(view: View, case: Situation) -> frozenset[str]:
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:
     if published.secret is None:
+        step = "Bring the secret in use"
+        command = Command.of("adopt", account.name)
+        if account.primary is not None:
+            step = f"Its primary account {account.primary} can create the first one"
+            command = Command.of("rotate-now", account.name)
         raise RotatorError(
             f"Nothing is published for {account.name} at {account.path}",
             unchanged="Nothing was changed",
-            next_step="Bring the secret in use",
-            next_command=Command.of("adopt", account.name),
+            next_step=step,
+            next_command=command,
         )
     return Credentials(account.api_key, published.secret)
 

@@ -142,6 +142,9 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         what = "the published document is deleted; the next run publishes an earlier version if one works. "
         what += "To restore it yourself: vault kv undelete"
         yield Finding(State.FAILED, what, 1)
+    elif preview.seen.via is Credential.PRIMARY:
+        what = "nothing is published yet. Its primary account can create one. Run for each: rotator rotate-now NAME"
+        yield Finding(State.TO_DO, what)
     elif preview.seen.listing is not None:
         yield from _expiry(fleet, preview)
         count = len(preview.seen.listing.created)

@@ -20,7 +20,7 @@ from rotator.core.protocol.identity import way_out
 from rotator.core.protocol.wording import names_of
 from rotator.documents.journal import render_journal
 from rotator.errors import Code, Command, RotatorError
-from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, look, refused
+from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, list_of, look
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
 from rotator.rotation import NONE_REVOKED, Operator, Outcome, audited_fingerprint
@@ -61,7 +61,7 @@ def require_room(fleet: Fleet, view: View) -> None:
             f"{name} has {len(view.created)} of {limit} secrets: there is no room for another",
             unchanged="Nothing was changed",
             next_step="To see the secrets and their state",
-            next_command=_list_of(name),
+            next_command=list_of(name),
         )
 
 
@@ -98,13 +98,16 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, generate
     fleet.note_change(account)
     try:
         fingerprint = audited_fingerprint(account, value) if generated else None
-        with refused(account), by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found:
+        with (
+            asking(account, list_of(account.name)),
+            by_hand(fleet, account, Act.CREATE, fingerprint=fingerprint) as found,
+        ):
             if not replace(view, journal=journal).situation(policy, fleet.now()).held:  # to note it may take a while
                 raise NotNowError(
                     f"The lease of {account.name} ended before the secret could be added",
                     unchanged="Nothing was added",
                     next_step="To see the secrets before you try again",
-                    next_command=_list_of(account.name),
+                    next_command=list_of(account.name),
                 )
             info = fleet.provider.create_secret(credentials, account.api_key, value)
             found.secret_id = info.id
@@ -139,7 +142,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     name = view.account.name
     found = {secret.id: secret for secret in view.secrets}.get(secret_id)
     if found is None:
-        raise _not_revoked(f"The provider lists no {secret_id} for {name}", "See what it lists", _list_of(name))
+        raise _not_revoked(f"The provider lists no {secret_id} for {name}", "See what it lists", list_of(name))
     _require_rest(fleet, view)
     if len(view.created) == 1:
         raise _not_revoked(f"{secret_id} is the last secret of {name}", "Replace it", Command.of("rotate-now", name))
@@ -169,10 +172,6 @@ def _not_revoked(what: str, next_step: str, next_command: Command) -> RotatorErr
     return RotatorError(what, unchanged="Nothing was revoked", next_step=next_step, next_command=next_command)
 
 
-def _list_of(name: str) -> Command:
-    return Command.of("account", "secrets", "list", name)
-
-
 def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     """Record that a secret may go at once, then have the ordinary rules revoke it.
 
@@ -191,7 +190,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
                 f"{secret_id} is no longer unknown to rotator: {account.name} has changed meanwhile",
                 unchanged=NONE_REVOKED,
                 next_step="To see the secrets and their state",
-                next_command=_list_of(account.name),
+                next_command=list_of(account.name),
             )
         return operator.resolve(frozenset({secret_id}))
     now = fleet.now()

@@ -20,14 +20,19 @@ from rotator.core import balance
 from rotator.core.balance import Reading, Rules, TopUp, Withheld
 from rotator.core.protocol.documents import expires_soon
 from rotator.documents.top_ups import StoredTopUp, parse_top_ups, render_top_ups
-from rotator.errors import RotatorError
-from rotator.fleet.account_view import published_credentials, refused
+from rotator.errors import Command, RotatorError
+from rotator.fleet.account_view import asking, published_credentials
 from rotator.fleet.fleet import Fleet
 from rotator.logs import register_secret
 from rotator.provider import LostAnswer
 from rotator.vault import CasConflict, Document
 
 _log = structlog.get_logger()
+
+
+def balance_of(name: str) -> Command:
+    """Return the command that shows the balance of an account."""
+    return Command.of("account", "balance", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class TopUpService:
         """
         credentials = published_credentials(self.fleet, account)
         at = self.fleet.now()
-        with refused(account):
+        with asking(account, balance_of(account.name)):
             found = self.fleet.provider.get_balance(credentials)
         return Reading(found.euros, found.auto_reload, at)
 
@@ -89,7 +94,7 @@ class TopUpService:
     def _sent(self, account: AccountSettings, send: Callable[[], None]) -> TopUp:
         entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
         try:
-            with self.fleet.audit.acting(entry, required=True):
+            with asking(account, balance_of(account.name)), self.fleet.audit.acting(entry, required=True):
                 send()
         except LostAnswer as error:
             _log.error("balance.top_up_unanswered", account=account.name, error=str(error))

@@ -8,10 +8,10 @@ from pydantic import SecretStr
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.core.protocol.wording import names_of
-from rotator.errors import RotatorError
-from rotator.provider import SecretInfo
+from rotator.errors import Advice, RotatorError
+from rotator.provider import ApiError, SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
-from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError
+from rotator.rotation.errors import NOTHING_PUBLISHED, NOTHING_WRITTEN, ContentionError, OperatorError
 from rotator.rotation.identification import Identification
 from rotator.rotation.run import Rotation
 from rotator.rotation.waiting import WORTH_A_LINE
@@ -30,6 +30,7 @@ class Adoption:
         self._executor = rotation.executor
         self._name = rotation.account.name
         self._lease = AdoptionLease(rotation)
+        self._replacing = self._lease.again
         self._identification = Identification(rotation.state, rotation.executor.access)
 
     def adopt(
@@ -42,9 +43,35 @@ class Adoption:
         retire: Set[str] = frozenset(),
     ) -> Outcome:
         """Publish the value and adopt the account; see Operator.adopt. The ids to retire are only checked."""
+        self._name_commands(_options(secret_id, replace_foreign, retire), replace_working=replace_working)
+        try:
+            self._bring(
+                secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
+            )
+        except ApiError as error:  # so far, the provider was only asked for lists
+            error.unchanged = error.unchanged or NOTHING_WRITTEN
+            error.advise(Advice("To try again", self._lease.again))
+            raise
+        return self._rotation.run()
+
+    def _name_commands(self, given: tuple[str, ...], *, replace_working: bool) -> None:
+        """Name the commands that repeat this adoption: as it is, and with --replace."""
+        self._replacing = Command.of("adopt", self._name, "--replace", *given)
+        self._lease.again = self._replacing if replace_working else Command.of("adopt", self._name, *given)
+
+    def _bring(
+        self,
+        secret: SecretStr | None,
+        secret_id: str | None,
+        *,
+        replace_working: bool,
+        replace_foreign: str | None,
+        retire: Set[str],
+    ) -> None:
+        """Publish the value, unless it is published already, and let the run know its identity."""
         state = self._state
         self._lease.observe(replace_foreign)
-        secret = secret if secret is not None else self._published_value(secret_id)
+        secret = secret if secret is not None else self._published_value()
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identification.identity(secret, secret_id, infos)
@@ -58,13 +85,14 @@ class Adoption:
                 identity = self._publish(
                     secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign
                 )
-            except RotatorError:
+            except RotatorError as error:
                 self._rotation.release()
+                if not error.maybe_done:
+                    error.unchanged = NOTHING_PUBLISHED
                 raise
         state.learn(identified=identity, journal_lost=False)
-        return self._rotation.run()
 
-    def _published_value(self, secret_id: str | None) -> SecretStr:
+    def _published_value(self) -> SecretStr:
         """Return the value that the published document contains.
 
         Raises:
@@ -77,7 +105,7 @@ class Adoption:
             f"Nothing is published for {self._name} whose value rotator could take",
             unchanged=NOTHING_WRITTEN,
             advice="Bring the value with a --secret option",
-            next_command=self._lease.adopt_again(secret_id, None),
+            next_command=self._lease.again,
         )
 
     def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
@@ -119,14 +147,14 @@ class Adoption:
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,
                 advice="To publish it all the same, add --replace",
-                next_command=Command.of("adopt", self._name, "--replace"),
+                next_command=self._replacing,
             )
         if published.secret not in (None, secret) and not foreign and self._works(published.secret):
             raise OperatorError(
                 f"{self._rotation.account.path} already contains another secret, which authenticates",
                 unchanged=NOTHING_WRITTEN,
                 advice="To replace it all the same, add --replace",
-                next_command=Command.of("adopt", self._name, "--replace"),
+                next_command=self._replacing,
             )
 
     def _works(self, secret: SecretStr | None) -> bool:
@@ -173,7 +201,19 @@ class Adoption:
                 f"The lease of {self._name} ended before the secret was published",
                 unchanged=NOTHING_WRITTEN,
                 next_step="Try again",
-                next_command=self._lease.adopt_again(secret_id, replace_foreign),
+                next_command=self._lease.again,
             )
         state.learn(replaced=replaced)
         return identity
+
+
+def _options(secret_id: str | None, replace_foreign: str | None, retire: Set[str]) -> tuple[str, ...]:
+    """Return the options that an adoption was given, to repeat it."""
+    options: list[str] = []
+    if secret_id is not None:
+        options += ["--secret-id", secret_id]
+    if replace_foreign is not None:
+        options += ["--replace-foreign", replace_foreign]
+    for id_ in sorted(retire):
+        options += ["--retire", id_]
+    return tuple(options)

@@ -18,12 +18,16 @@ class AdoptionLease:
 
     Args:
         rotation: A run over the account that begins no rotation of its own.
+
+    Attributes:
+        again: The command that repeats this adoption; it asks for the value.
     """
 
     def __init__(self, rotation: Rotation) -> None:
         self._rotation = rotation
         self._state = rotation.state
         self._name = rotation.account.name
+        self.again = Command.of("adopt", self._name)
 
     def observe(self, replace_foreign: str | None) -> None:
         """Read the account. Refuse another account's document or journal, unless a person named that account.
@@ -80,7 +84,7 @@ class AdoptionLease:
                         f"{state.journal.holder} holds the lease of {self._name}",
                         unchanged=NOTHING_WRITTEN,
                         advice=f"Try again after {format_instant(until)}",
-                        next_command=self.adopt_again(secret_id, replace_foreign),
+                        next_command=self.again,
                     )
                 waited = False
                 self.observe(replace_foreign)
@@ -110,13 +114,8 @@ class AdoptionLease:
             f"Other instances acquired the lease of {self._name} again and again",
             unchanged=NOTHING_WRITTEN,
             next_step="Try again",
-            next_command=self.adopt_again(secret_id, replace_foreign),
+            next_command=self.again,
         )
-
-    def adopt_again(self, secret_id: str | None, replace_foreign: str | None) -> Command:
-        """Return the command that repeats this adoption; it asks for the value."""
-        options = (("--secret-id", secret_id), ("--replace-foreign", replace_foreign))
-        return Command.of("adopt", self._name, *(arg for option in options if option[1] for arg in option if arg))
 
     def _may_be_retiring(self) -> bool:
         """Return whether the value can be a retiring secret's. The id that a person named does not tell."""

@@ -49,6 +49,7 @@ class Ending:
     def stopped(self, error: StoppedError) -> Outcome:
         """End a run that the end of the process cuts short."""
         self.release()
+        error.unchanged = self._executor.unchanged()
         return self._outcome(Result.DEFERRED, Reason.STOPPED.value, error=error)
 
     def rate_limited(self, limited: RateLimited, delay: timedelta) -> Outcome:
@@ -70,6 +71,7 @@ class Ending:
         advice = advice_for(error.code, state)
         if advice is not None:
             error.advise(advice)
+        self._executor.account_for(error)
         self._park(error)
         state.log.error("rotation.failed", error=str(error))
         return self._outcome(Result.FAILED, error.code.value, until=state.journal.next_attempt_at, error=error)

@@ -4,6 +4,8 @@ from rotator.core.protocol import Command, Fail
 from rotator.errors import Code, RotatorError
 
 NOTHING_WRITTEN = "Nothing was written"
+# Once an adoption has acquired the lease, it has written the journal.
+NOTHING_PUBLISHED = "Nothing was published"
 # `resolve` can carry out an ordinary run before it knows the unknown secrets.
 NONE_REVOKED = "No unknown secret was revoked"
 

@@ -28,6 +28,7 @@ from rotator.core.protocol import (
     Step,
     TryEarlier,
 )
+from rotator.errors import RotatorError
 from rotator.provider import Unauthorized
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
@@ -140,10 +141,22 @@ class Executor:
             reference = self.state.references.get(fail.failure, "")
             raise RotationError(fail, unchanged=self.unchanged(), reference=reference)
 
+    def account_for(self, error: RotatorError) -> None:
+        """Let an error of this run, which knows its own request only, say what the run changed before.
+
+        An error whose request might have been carried out says itself what is not known.
+        """
+        is_changed = self.state.seen.creates or self.publisher.version is not None or self.revoked
+        if is_changed and not error.maybe_done:
+            error.unchanged = self.unchanged()
+
     def unchanged(self) -> str:
         """Return what this run left unchanged, as a sentence."""
+        works = "" if Credential.PUBLISHED in self.state.seen.refused else " and works"
         if self.state.new_secret_is_published:
-            published = "the new secret is published and works"
+            published = f"the new secret is published{works}"
+        elif self.publisher.version is not None:
+            published = f"version {self.publisher.version} is published{works}"
         elif self.state.seen.published.secret is not None:
             published = "the published secret stays"
         else:

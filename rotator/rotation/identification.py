@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
 from rotator.core.protocol.limits import stored_ids
-from rotator.core.protocol.wording import listed
+from rotator.core.protocol.wording import NAME_BOTH, listed, naming
 from rotator.documents.published import format_instant, parse_published
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
@@ -38,8 +38,8 @@ class Identification:
             raise OperatorError(
                 f"The provider does not list {secret_id} for {self._name}; it lists {known}",
                 unchanged=NOTHING_WRITTEN,
-                advice="Name the id of this value",
-                next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+                advice=NAME_BOTH if len(infos) > 1 else "Name the id of this value",
+                next_command=naming(self._name, {info.id for info in infos}),
             )
         return infos
 
@@ -65,8 +65,8 @@ class Identification:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
-                    advice="Name the id of this value",
-                    next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+                    advice=NAME_BOTH,
+                    next_command=naming(self._name, ids),
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & ids
@@ -78,8 +78,8 @@ class Identification:
             raise OperatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
                 unchanged=NOTHING_WRITTEN,
-                advice="Name its id",
-                next_command=Command.of("adopt", self._name, "--secret-id", "ID"),
+                advice=NAME_BOTH,
+                next_command=naming(self._name, pool),
             )
         case = state.situation
         return replace(

@@ -21,6 +21,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant
+from rotator.errors import RotatorError
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
 from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
@@ -68,7 +69,13 @@ class Operator:
         outcome = Adoption(self._rotation).adopt(
             secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
         )
-        return self._with_retiring(frozenset(retire)) if retire else outcome
+        if not retire:
+            return outcome
+        try:
+            return self._with_retiring(frozenset(retire))
+        except RotatorError as error:
+            self._executor.account_for(error)
+            raise
 
     def _with_retiring(self, ids: frozenset[str]) -> Outcome:
         state = self._state

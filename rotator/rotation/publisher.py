@@ -11,9 +11,14 @@ from rotator.rotation.state import AccountState
 
 
 class Publisher:
-    """Writes the published document of one account, and reads it back."""
+    """Writes the published document of one account, and reads it back.
+
+    Attributes:
+        version: The version with another secret that this run published last; None if it published none.
+    """
 
     def __init__(self, state: AccountState, trail: AuditTrail) -> None:
+        self.version: int | None = None
         self._state = state
         self._trail = trail
 
@@ -32,12 +37,15 @@ class Publisher:
         with self._trail.acting(entry) as found:
             version = found.version = state.write_published(data)
         if state.document.version == version and state.seen.published.secret != published.secret:
-            raise RotatorError(
+            error = RotatorError(
                 f"Vault returned something else than what was just written to {state.account.path}",
-                unchanged="Nothing was revoked",
+                unchanged="Whether consumers read the new version is not known",
                 next_step="Find out what else writes there. Then continue",
                 next_command=Command.of("rotate-now", state.account.name, "--due"),
             )
+            error.maybe_done = True
+            raise error
+        self.version = version
         return True
 
     def rewrite(self, step: Refresh) -> None:

@@ -169,10 +169,8 @@ class Waiting:
 
 def stopped(state: AccountState) -> StoppedError:
     """Return the error of a run that the end of the process cuts short."""
-    published = "The new secret is published" if state.new_secret_is_published else "The published secret is unchanged"
     return StoppedError(
         f"The process stopped before the run over {state.account.name} was complete",
-        unchanged=published,
         next_step="To continue",
         next_command=continuation(state),
     )

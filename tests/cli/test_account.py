@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from rotator.config import load
 from rotator.core.generator import Recipe, generate
+from rotator.demo import free_port
 from rotator.emulator import Operation
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi
@@ -216,7 +217,50 @@ def test_unanswered_settings_change_says_where_to_look(adopted: Payments, here: 
 def test_refused_settings_change_says_that_nothing_changed(adopted: Payments, here: Here) -> None:
     line = said(here("account", "settings", "payments", "--mo-callback-url", "nowhere", "--yes"))
     assert "420" in line
-    assert "The settings of payments were not changed" in line
+    assert "The settings of payments were not changed. Correct the URL" in line
+    assert line.endswith("To see the settings: rotator account settings payments.")
+
+
+def test_refused_transaction_leads_to_another_one(adopted: Payments, here: Here) -> None:
+    adopted.cluster.emulator.change_account(adopted.api_key, auto_reload=True)
+    with provider(says(401, {"error-code": "401", "error-code-label": "trx does not match"})) as rest:
+        adopted.cluster.configure([adopted.entry()], account_api={"rest_url": rest.url})
+        line = said(here("account", "top-up", "payments", "--trx-env", "MY_TRX", "--yes", MY_TRX=TRX))
+    assert "payments was not topped up. Give the reference of the payment" in line
+    assert line.endswith(": rotator account top-up payments.")
+
+
+@pytest.mark.parametrize(
+    ("command", "unchanged", "again"),
+    [
+        ("balance payments", "", "account balance payments"),
+        ("settings payments", "", "account settings payments"),
+        ("top-up payments --trx-env MY_TRX --yes", "payments was not topped up", "account balance payments"),
+        (
+            "settings payments --mo-callback-url https://example.com/in --yes",
+            "The settings of payments were not changed",
+            "account settings payments",
+        ),
+        ("secrets list payments", "", "account secrets list payments"),
+        ("secrets create payments --out new --yes", "Nothing was added", "account secrets list payments"),
+        (f"secrets revoke payments {NOBODY} --yes", "Nothing was revoked", "account secrets list payments"),
+    ],
+)
+def test_unreachable_provider_leads_to_a_command_that_shows_it(
+    adopted: Payments, here: Here, command: str, unchanged: str, again: str
+) -> None:
+    """`check` tries one of the two hosts, and that only with an adopted account."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    adopted.cluster.configure([adopted.entry()], account_api={"api_url": nowhere, "rest_url": nowhere})
+    before = everything(adopted.cluster)
+    finished = here("account", *command.split(), MY_TRX=TRX)
+    assert finished.code == 1, finished
+    line = finished.out + finished.err
+    assert "cannot be reached" in line
+    assert unchanged in line
+    assert f"To see whether it works now: rotator {again}." in line
+    assert everything(adopted.cluster) == before
+    assert here(*again.split()).code == 1
 
 
 # --- asking first --------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from rotator.demo import free_port
 from testkit.cluster import Cluster, Tape, proxied
 from tests.cli.harness import CHANGING, Here, Payments, everything, opened, said
 from tests.cli.pseudo_terminal import on_terminal
@@ -132,7 +133,8 @@ def test_id_is_named_without_pasting_the_published_value(payments: Payments, her
     cluster.remember("Other0Other1Other2")
     ambiguous = here("rotate-now", "payments", "--due")
     assert ambiguous.code == 1, ambiguous
-    assert "rotator takes the value from Vault: rotator adopt payments --secret-id ID." in ambiguous.out
+    assert "rotator takes the value from Vault. " in ambiguous.out
+    assert ": rotator adopt payments --secret-id ID --retire OTHER_ID." in ambiguous.out
     args = ("adopt", "payments", "--secret-id", published, "--retire", other)
     if terminal:
         code, shown = on_terminal(cluster, *args, prompt="(empty: the published one): ")
@@ -195,3 +197,49 @@ def test_unknown_secret_stops_the_account_until_resolved(payments: Payments, her
     assert len(payments.live) == 1
     assert (cluster.journal("payments")["phase"], cluster.journal("payments")["request"]) == ("idle", None)
     payments.assert_works()
+
+
+def test_first_error_of_two_secrets_leads_to_success(cluster: Cluster, here: Here) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry(grace="1h")])
+    (own,) = new.live
+    other = cluster.emulator.add_secret(new.api_key, SecretStr("Other0Other1Other2"))
+    cluster.remember("Other0Other1Other2")
+    value = {"MINE": new.first.get_secret_value()}
+    before = everything(cluster)
+    refused = said(here("adopt", "payments", "--secret-env", "MINE", **value))
+    assert "The provider lists 2 secrets" in refused
+    assert everything(cluster) == before
+    command = refused.partition("after the grace period: rotator ")[2].removesuffix(".")
+    args = command.replace("OTHER_ID", other).replace(" ID", f" {own}").split()
+    adopted = here(*args, "--secret-env", "MINE", **value)
+    assert adopted.code == 0, adopted
+    assert cluster.document(new.path)["api_secret"] == new.first.get_secret_value()
+    assert [entry["id"] for entry in cluster.journal("payments")["retiring"]] == [other]
+
+
+def test_ambiguous_adoption_reports_the_version_it_published(cluster: Cluster, here: Here) -> None:
+    """It said that the published secret stays, where there had been none."""
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()])
+    (own,) = new.live
+    cluster.emulator.add_secret(new.api_key, SecretStr("Other0Other1Other2"))
+    cluster.remember("Other0Other1Other2")
+    args = ("adopt", "payments", "--secret-env", "MINE", "--secret-id", own)
+    failed = here(*args, MINE=new.first.get_secret_value())
+    assert failed.code == 1, failed
+    assert "version 1 published, ambiguous" in failed.out
+    assert "Nothing was revoked, and version 1 is published and works. " in failed.out
+    again = here(*args, MINE=new.first.get_secret_value())
+    assert "Nothing was revoked, and the published secret stays. " in again.out
+
+
+def test_unreachable_provider_leads_to_the_same_command(cluster: Cluster, here: Here) -> None:
+    new = opened(cluster, published=False)
+    cluster.configure([new.entry()], account_api={"api_url": f"http://127.0.0.1:{free_port()}"})
+    before = everything(cluster)
+    line = said(here("adopt", "payments", "--secret-env", "MINE", MINE=new.first.get_secret_value()))
+    assert "cannot be reached" in line
+    assert " Nothing was written. " in line
+    assert line.endswith(" To try again: rotator adopt payments.")
+    assert everything(cluster) == before

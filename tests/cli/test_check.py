@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rotator.core.generator import Recipe, generate
+from rotator.emulator import Account
 from testkit.cluster import Cluster
 from tests.cli.harness import (
     STANZA,
@@ -35,6 +37,25 @@ def test_check_lists_new_accounts_as_to_do(cluster: Cluster, here: Here) -> None
     assert finished.out.splitlines()[-1] == "6 ok, 0 notes, 1 to do, 0 failed"
     assert f"policy for {cluster.mount}/data/apps/* (8 paths)" in finished.out
     assert here("check", "--strict").code == 1
+
+
+def test_secondary_is_led_to_its_primary_account(cluster: Cluster, here: Here) -> None:
+    """It needs no adoption: its first run creates a secret through the primary account."""
+    boss = opened(cluster, "boss", "boss0001")
+    child = Payments(cluster, generate(Recipe()), "child", "child001", "apps/child")
+    cluster.emulator.open_account(Account("child001", child.first), primary="boss0001")
+    cluster.configure([boss.entry(), child.entry(primary="boss")])
+    checked = here("check")
+    assert checked.code == 0, checked
+    assert "ok    account boss: the provider accepts the published secret, 1 live" in checked.out
+    assert "to do account child: nothing is published yet. Its primary account can create one. " in checked.out
+    assert "Run for each: rotator rotate-now NAME\n" in checked.out
+    for command in ("secrets list", "balance", "settings"):
+        shown = here("account", *command.split(), "child")
+        text = shown.out + shown.err
+        assert "Its primary account boss can create the first one: rotator rotate-now child." in text, shown
+    here("rotate-now", "child")
+    child.assert_works()
 
 
 def test_check_fails_when_a_published_document_is_lost(payments: Payments, here: Here) -> None:

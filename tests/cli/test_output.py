@@ -8,6 +8,7 @@ import pytest
 from rotator.cli.output import print_outcomes
 from rotator.config import Settings
 from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
+from rotator.demo import free_port
 from testkit.cluster import Cluster
 from tests.cli.harness import (
     Here,
@@ -154,3 +155,14 @@ def test_plan_of_compromised_secret_revokes_at_once(payments: Payments, here: He
     here("rotate-now", "payments")
     planned = here("rotate-now", "payments", "--compromised", "--dry-run")
     assert "revoke the old one at once (compromised)" in planned.out, planned
+
+
+@pytest.mark.parametrize("command", ["plan", "account balance", "account secrets list"])
+def test_failure_of_vault_is_one_line(cluster: Cluster, here: Here, command: str) -> None:
+    """A fleet of a thousand accounts said it a thousand times."""
+    accounts = [opened(cluster, f"a{number}", f"key{number}") for number in range(7)]
+    cluster.configure([account.entry() for account in accounts], vault={"address": f"http://127.0.0.1:{free_port()}"})
+    failed = here(*command.split())
+    assert failed.code == 1, failed
+    (line,) = [line for line in failed.out.splitlines() if "Vault" in line]
+    assert line.startswith("a0, a1, a2, a3, a4 and 2 more: Vault at http://127.0.0.1:")

@@ -121,3 +121,20 @@ def test_status_shows_a_request_until_it_is_withdrawn(payments: Payments, here: 
     assert here("rotate-now", "payments", "--cancel").out == "payments: no request is recorded\n"
     assert "requested" not in here("status").out
     assert not [request for request in payments.cluster.emulator.requests if request.operation in CHANGING]
+
+
+def test_status_says_that_an_id_is_in_doubt(payments: Payments, here: Here) -> None:
+    """The answer to the create was lost, so lists must tell which of the two secrets is the published one."""
+    cluster = payments.cluster
+    assert here("rotate-now", "payments").code == 0
+    cluster.configure([payments.entry(grace="1h")])
+    cluster.emulator.faults.add("create:drop-after")
+    assert here("rotate-now", "payments").code == 0
+    secrets = here("account", "secrets", "list", "--json").json["accounts"][0]["secrets"]
+    assert [secret["is"] for secret in secrets] == ["in doubt", "in doubt"]
+    awaited = "later lists tell which id is the published secret's"
+    shown = here("status", "payments")
+    assert shown.out.splitlines()[1].endswith(awaited), shown
+    assert here("status", "--json").json["accounts"][0]["secret_id_learned"] == "pending"
+    payments.identify()
+    assert awaited not in here("status", "payments").out

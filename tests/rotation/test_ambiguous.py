@@ -43,12 +43,13 @@ def test_unknown_secret_in_use_is_moved_first() -> None:
 def test_renamed_account_names_the_id_of_its_document() -> None:
     world, published, previous = renamed()
     outcome = world.rotation().run()
-    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
     assert outcome.error == (
         f"the published secret authenticates, but one of several ids is its own: {previous}, {published}. "
         "Nothing was revoked, and the published secret stays. "
         f"The published document names {published}, which is right unless a person changed the value there. "
-        "Name its id; rotator takes the value from Vault: rotator adopt shop --secret-id ID."
+        "rotator takes the value from Vault. Name its id, and the other secret to revoke after the grace period: "
+        "rotator adopt shop --secret-id ID --retire OTHER_ID."
     )
 
 
@@ -69,12 +70,14 @@ def test_adoption_asks_for_a_value_that_vault_lacks(foreign: bool) -> None:
     world = World()
     id_ = world.provider.add("shopkey", FIRST)
     options: dict[str, Any] = {}
+    again = ["adopt", "shop", "--secret-id", id_]
     if foreign:
         world.vault.versions["apps/shop"] = [{"api_key": "otherkey", "api_secret": "Other0000001"}]
         options = {"replace_foreign": "otherkey"}
+        again += ["--replace-foreign", "otherkey"]
     with pytest.raises(RotatorError, match="whose value rotator could take") as raised:
         Operator(world.rotation()).adopt(None, id_, **options)
-    assert raised.value.next_command == Command.of("adopt", "shop", "--secret-id", id_)
+    assert raised.value.next_command == Command.of(*again)
     assert world.settings.journal_path(world.account) not in world.vault.versions
 
 

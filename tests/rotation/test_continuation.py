@@ -164,8 +164,8 @@ def test_stopped_run_repeats_its_request() -> None:
     outcome = rotation.run()
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "stopped")
     assert outcome.error == (
-        "The process stopped before the run over shop was complete. The published secret is unchanged. "
-        "To continue: rotator rotate-now shop."
+        "The process stopped before the run over shop was complete. "
+        "Nothing was revoked, and the published secret stays. To continue: rotator rotate-now shop."
     )
     assert_names(outcome, "To continue", Command.of("rotate-now", "shop"))
 

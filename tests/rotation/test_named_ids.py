@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Learned, Revoke, transitions
+from rotator.core.protocol import Command, Learned, Publish, Revoke, Step, transitions
 from rotator.errors import RotatorError
+from rotator.provider import NotSent
 from rotator.rotation import Operator, Outcome, Result
-from rotator.vault import CasConflict
+from rotator.rotation.waiting import stopped
+from rotator.vault import CasConflict, VaultDenied, VaultSealed
 from testkit.model import World
 from tests.rotation.test_rotation import rotate, run_until
+from tests.system.advice import Reader
 
 OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"
 DAY = timedelta(days=1)
@@ -379,3 +382,114 @@ def test_resolve_offers_unknown_id_while_own_is_pending() -> None:
     assert operator.unknown().keys() == {old, new}
     assert operator.resolve(frozenset({old, new})).result is Result.OK
     assert list(world.live.values()) == [world.published]
+
+
+# --- messages -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_first_error_of_adoption_names_what_succeeds(count: int) -> None:
+    """It named the id alone, which published the value and failed again, however often it was repeated."""
+    world, _, new = two_secrets(max_secrets=count)
+    for number in range(count - 2):
+        world.provider.add("shopkey", f"MoreSecret0000{number}")
+    reader = Reader(world, {"ID": new, "VALUE": NEW})
+    refused = reader.run("adopt", "shop")
+    assert not refused.ok
+    assert f"The provider lists {count} secrets" in refused.text
+    assert "Nothing was written." in refused.text
+    assert refused.next_command is not None
+    assert refused.next_command.count("OTHER_ID") == count - 1
+    assert reader.run(*refused.next_command).ok, reader
+    assert world.published == NEW
+    assert world.journal.retiring_ids == set(world.live) - {new}
+
+
+def test_ambiguous_adoption_says_that_it_published() -> None:
+    world, _, new = two_secrets()
+    outcome = adopt(world, NEW, new)
+    assert outcome.reason == "ambiguous"
+    assert "Nothing was revoked, and version 1 is published and works. " in (outcome.error or "")
+    again = world.rotation().run()
+    assert "Nothing was revoked, and the published secret stays. " in (again.error or ""), "it published nothing"
+
+
+def test_stopped_adoption_says_that_it_published() -> None:
+    world, _, new = two_secrets()
+    rotation = world.rotation()
+
+    def stop() -> Step:
+        raise stopped(rotation.state)
+
+    rotation.decide = stop  # type: ignore[method-assign]
+    outcome = Operator(rotation).adopt(SecretStr(NEW), new)
+    assert outcome.reason == "stopped"
+    assert "Nothing was revoked, and version 1 is published and works. " in (outcome.error or "")
+
+
+def test_adoption_that_publishes_nothing_says_so() -> None:
+    """It has written the journal: the lease, and for a foreign journal a new one."""
+    world, _, new = two_secrets()
+    rotation = world.rotation()
+
+    def refuse(*_: object) -> None:
+        raise VaultDenied("the policy lacks a path", unchanged="Nothing was written there")
+
+    rotation.state.write_published = refuse  # type: ignore[method-assign, assignment]
+    with pytest.raises(VaultDenied, match=r"the policy lacks a path\. Nothing was published\."):
+        Operator(rotation).adopt(SecretStr(NEW), new)
+    assert world.journal.holder is None
+    assert "apps/shop" not in world.vault.versions
+
+
+def test_unreachable_provider_leads_to_the_same_adoption() -> None:
+    """`check` does not try the provider before an account is adopted."""
+    world, old, new = two_secrets()
+    rotation = world.rotation()
+
+    def unreachable(*_: object) -> None:
+        raise NotSent("the provider cannot be reached")
+
+    rotation.executor.provider.list_secrets = unreachable  # type: ignore[method-assign, assignment]
+    with pytest.raises(NotSent) as raised:
+        Operator(rotation).adopt(SecretStr(NEW), new, retire=frozenset({old}), replace_working=True)
+    assert str(raised.value) == (
+        "the provider cannot be reached. Nothing was written. To try again: "
+        f"rotator adopt shop --replace --secret-id {new} --retire {old}."
+    )
+
+
+def test_restored_secret_is_named_in_a_later_failure() -> None:
+    world, _, new = two_secrets()
+    adopt(world, NEW, new)
+    world.publish("NeverWorked001")
+    outcome = world.rotation().run()
+    assert world.published == NEW
+    assert outcome.reason == "ambiguous"
+    assert "Nothing was revoked, and version 3 is published and works. " in (outcome.error or "")
+
+
+def test_vault_failure_after_publishing_says_that_it_published() -> None:
+    """Vault refuses one write; the run published before, and its message says so."""
+    world, old, new = two_secrets(max_secrets=3)
+    adopt(world, NEW, new, retire={old})
+    world.clock.wait(timedelta(minutes=1))
+    rotation = world.rotation(fresh_after=world.clock())
+    run_until(rotation, Publish, then_perform=True)
+
+    def refuse(*_: object) -> None:
+        raise VaultSealed("Vault is sealed", maybe_done=False)
+
+    rotation.state.write_journal = refuse  # type: ignore[method-assign, assignment]
+    outcome = rotation.run()
+    assert outcome.published
+    assert "Vault is sealed. Nothing was revoked, and the new secret is published and works." in (outcome.error or "")
+
+
+def test_advice_to_replace_keeps_the_options_given() -> None:
+    world, old, new = two_secrets()
+    adopt(world, OLD, old, retire=frozenset({new}))
+    with pytest.raises(RotatorError, match="already contains another secret") as raised:
+        adopt(world, NEW, new, retire=frozenset({old}))
+    expected = Command.of("adopt", "shop", "--replace", "--secret-id", new, "--retire", old)
+    assert raised.value.next_command == expected

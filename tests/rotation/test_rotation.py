@@ -1567,7 +1567,7 @@ def test_adopt_is_refused_while_another_instance_revokes() -> None:
     world, new = in_overlap()
     runner = world.rotation()
     run_until(runner, Revoke, then_perform=False)
-    with pytest.raises(RotatorError, match=r"holds the lease of shop\. Nothing was written"):
+    with pytest.raises(RotatorError, match=r"holds the lease of shop\. Nothing was published"):
         adopt_first(world)
     runner.perform(runner.decide())
     assert world.published == new
@@ -2046,7 +2046,7 @@ def test_rewritten_version_with_recorded_number_has_no_id() -> None:
     written_again_by_hand(world, "ByHand000001")
     outcome = world.rotation().run()
     assert world.journal.publishing is None
-    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
     assert own not in world.journal.unknown_ids
     name_id(world, own)
     assert world.journal.current_id == own
@@ -2219,7 +2219,8 @@ def test_unknown_secret_named_by_edit_can_be_resolved() -> None:
     own = world.provider.add("shopkey", "ByHand000001")
     world.rotation().run()
     world.publish("ByHand000001")
-    assert world.rotation().run().next_command == Command.of("adopt", "shop", "--secret-id", "ID")
+    naming = Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+    assert world.rotation().run().next_command == naming
     assert name_id(world, own).reason == "ambiguous"
     Operator(world.rotation()).adopt(SecretStr("ByHand000001"), own, retire={left})
     assert_settled(world, world.rotation(patience=DAY).run())

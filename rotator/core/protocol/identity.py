@@ -19,7 +19,7 @@ from rotator.core.protocol.steps import (
     Record,
     Step,
 )
-from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of
+from rotator.core.protocol.wording import MOVE_FIRST, NAME_BOTH, count_of, names_of, naming
 
 
 def recognize(case: Situation) -> Step | None:
@@ -69,8 +69,8 @@ def _take_over(case: Situation) -> Step:
         return Fail(
             Failure.AMBIGUOUS,
             f"the published secret authenticates, but one of several ids is its own: {names_of(pool)}",
-            Command.of("adopt", case.policy.account, "--secret-id", "ID"),
-            f"{_renamed(named, pool)}Name its id; rotator takes the value from Vault",
+            naming(case.policy.account, pool),
+            f"{_renamed(named, pool)}rotator takes the value from Vault. {NAME_BOTH}",
         )
     guess = next(iter(pool), None)
     identity = transitions.pending(case, foreign_ids=foreign, guess=guess)

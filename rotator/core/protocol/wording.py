@@ -30,6 +30,19 @@ MOVE_FIRST = "If consumers use such a secret, move them to the published secret 
 """Advice about a secret that is not rotator's, before the command that revokes it."""
 
 
+NAME_BOTH = "Name its id, and the other secret to revoke after the grace period"
+"""Advice about a secret whose id is one of several, before the command that `naming` returns."""
+
+
+def naming(account: str, possible: Set[str]) -> Command:
+    """Return the adoption that names which of the possible ids is the published secret's.
+
+    To name that id alone would not tell what the other ids are.
+    """
+    others = min(len(possible) - 1, MAX_NAMED)
+    return Command.of("adopt", account, "--secret-id", "ID", *("--retire", "OTHER_ID") * others)
+
+
 def waiting_run(account: str) -> Command:
     """Return the command that waits for the end of a deferral, and then continues."""
     return Command.of("rotate-now", account, "--wait", "5m")

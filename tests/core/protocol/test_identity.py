@@ -80,7 +80,7 @@ def test_first_secret_among_several_needs_its_id() -> None:
     step = step_of(Journal(), seen("a", "b"))
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.what == "the published secret authenticates, but one of several ids is its own: a, b"
-    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
     assert step.advice
 
 
@@ -89,7 +89,8 @@ def test_ambiguity_names_a_possible_id_of_the_document(secret_id: str | None, po
     """An edit of the value by hand can leave the previous secret's id in the document."""
     step = step_of(Journal(), seen("a", "b", published=published(version=2, secret_id=secret_id)))
     hint = "The published document names b, which is right unless a person changed the value there. "
-    assert step.advice == f"{hint if possible else ''}Name its id; rotator takes the value from Vault"
+    advice = "rotator takes the value from Vault. Name its id, and the other secret to revoke after the grace period"
+    assert step.advice == (hint if possible else "") + advice
 
 
 @pytest.mark.parametrize(("version", "secret_id", "taken"), [(1, "b", True), (2, "b", False), (1, "x", False)])
