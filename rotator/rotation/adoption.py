@@ -89,6 +89,7 @@ class Adoption:
                 self._rotation.release()
                 if not error.maybe_done:
                     error.unchanged = NOTHING_PUBLISHED
+                self._executor.account_for(error)
                 raise
         state.learn(identified=identity, journal_lost=False)
 

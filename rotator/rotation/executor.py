@@ -116,10 +116,15 @@ class Executor:
             raise AssertionError("only a candidate that authenticates is published")
         published = Published(secret=candidate, secret_id=secret_id, rotated_at=state.clock())
         trigger = state.journal.trigger
-        if not self.publisher.publish(published, trigger=trigger.value if trigger else None):
+        before = self.publisher.version
+        try:
+            is_published = self.publisher.publish(published, trigger=trigger.value if trigger else None)
+        finally:  # also if it cannot be read back
+            state.learn(rotated=state.seen.rotated or self.publisher.version != before)
+        if not is_published:
             return  # the lease ended since the decision: another instance might have abandoned the candidate
         # The candidate fetched this list a moment ago. It is the published secret now.
-        state.learn(rotated=True, listing=replace(listing, via=Credential.PUBLISHED))
+        state.learn(listing=replace(listing, via=Credential.PUBLISHED))
         state.log.info("rotation.published", secret_id=secret_id, version=state.document.version)
 
     def _record(self, step: Record) -> None:

@@ -35,8 +35,9 @@ class Publisher:
         if not self._trail.begins(entry):
             return False
         with self._trail.acting(entry) as found:
-            version = found.version = state.write_published(data)
-        if state.document.version == version and state.seen.published.secret != published.secret:
+            found.version = self.version = state.write_published(data)
+        state.read_published()
+        if state.document.version == self.version and state.seen.published.secret != published.secret:
             error = RotatorError(
                 f"Vault returned something else than what was just written to {state.account.path}",
                 unchanged="Whether consumers read the new version is not known",
@@ -45,7 +46,6 @@ class Publisher:
             )
             error.maybe_done = True
             raise error
-        self.version = version
         return True
 
     def rewrite(self, step: Refresh) -> None:
@@ -57,5 +57,6 @@ class Publisher:
         if step.secret_id is not None:
             data[state.account.fields.secret_id] = step.secret_id
         version = state.write_published(data)
+        state.read_published()
         state.log.info("published.rewritten", version=version, reason=step.why)
         state.learn(rewritten_over=over)

@@ -259,16 +259,22 @@ class AccountState:
         return data | {names.secret_id: published.secret_id, names.rotated_at: format_instant(published.rotated_at)}
 
     def write_published(self, data: Mapping[str, Any]) -> int:
-        """Write the published document over the version that was read, and read it back; the version that was written.
+        """Write the published document over the version that was read; return the version that was written.
 
         Raises:
             VaultError: If it was not written, or that is not known.
         """
-        version = self.store.write(self.account.path, data, cas=self.document.version)
+        return self.store.write(self.account.path, data, cas=self.document.version)
+
+    def read_published(self) -> None:
+        """Read back the published document that this run wrote.
+
+        Raises:
+            VaultError: If there is no usable answer.
+        """
         self.document = self.store.read(self.account.path)
         refused = self.seen.refused - {Credential.PUBLISHED}
         self.learn(published=parse_published(self.document, self.account.fields), listing=None, refused=refused)
-        return version
 
     def secret_of(self, using: Credential) -> SecretStr:
         """Return the account's own secret to authenticate with."""

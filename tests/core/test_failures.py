@@ -11,6 +11,7 @@ DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 # These name no command of their own: the failure's message does, or says why there is none.
 OWN = {
+    Code.INVALID_REQUEST,
     "not_adopted",
     "credentials",
     "ambiguous",

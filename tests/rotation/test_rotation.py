@@ -1,5 +1,6 @@
 """Every row of the crash table and every corner case as a sentence: the real interpreter in a model world."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,7 +38,7 @@ from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, U
 from rotator.rotation import Operator, Outcome, Result, Rotation, preview
 from rotator.rotation.interfaces import Waiter
 from rotator.rotation.waiting import LONGEST_POLL
-from rotator.vault import Document, VaultDenied
+from rotator.vault import Document, VaultDenied, VaultSealed
 from testkit.model import World
 
 FIRST = "FirstSecret001"
@@ -1087,6 +1088,38 @@ def test_error_names_a_primary_without_published_secret() -> None:
 
 
 # --- adopt ---------------------------------------------------------------------------------------------------
+
+
+def sealed_after_publish(world: World) -> None:
+    """Vault is sealed as soon as it has written the published document."""
+    write = world.vault.write
+
+    def sealed(*_: Any, **__: Any) -> Any:
+        raise VaultSealed("Vault is sealed", maybe_done=False)
+
+    def writes(path: str, data: Mapping[str, Any], cas: int) -> int:
+        version = write(path, data, cas)
+        if path == "apps/shop":
+            world.vault.read = world.vault.write = sealed  # type: ignore[method-assign]
+        return version
+
+    world.vault.write = writes  # type: ignore[method-assign]
+
+
+def test_run_says_that_it_published_when_vault_is_sealed_then() -> None:
+    world = adopted()
+    sealed_after_publish(world)
+    outcome = rotate(world)
+    assert (outcome.result, outcome.published) == (Result.FAILED, True)
+    assert "Nothing was revoked, and the new secret is published and works" in str(outcome.error)
+
+
+def test_adopt_says_that_it_published_when_vault_is_sealed_then() -> None:
+    world = World()
+    world.provider.add("shopkey", FIRST)
+    sealed_after_publish(world)
+    with pytest.raises(RotatorError, match="Nothing was revoked, and version 1 is published and works"):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), None)
 
 
 def test_adopt_publishes_a_value_that_authenticates() -> None:
