@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rotator.config.types import Duration, PositiveDuration, Section
+from rotator.config.types import Duration, PositiveDuration, Section, ShardText
 
 
 class CircuitBreakerSettings(Section):
@@ -75,11 +75,10 @@ class DaemonSettings(Section):
         timedelta(hours=24),
         description="`rotator run`: how often each published secret is verified at the provider, rotations aside.",
     )
-    shard: str | None = Field(
+    shard: ShardText | None = Field(
         None,
-        pattern=r"^([0-9]+|auto)/[1-9][0-9]*$",
-        description='Which part of the fleet is this process\'s: "0/4", or "auto/4" by its place in a StatefulSet or '
-        "Indexed Job.",
+        description='The shard of this process: "0/4", or "auto/4" for the ordinal of a StatefulSet or the completion '
+        "index of an Indexed Job.",
     )
     shutdown_timeout: PositiveDuration = Field(
         timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
@@ -89,7 +88,8 @@ class DaemonSettings(Section):
     )
     lease: PositiveDuration = Field(
         timedelta(minutes=2),
-        description="How long a runner has an account to itself before another may take over.",
+        description="How long the lease of an account lasts, so that one instance at a time manages it. At least three "
+        "times account_api.timeout.",
     )
 
     @property

@@ -633,7 +633,7 @@ def test_cron_shards_rotate_the_whole_fleet(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("run", "--shard", "4/4"), "There is no shard 4 of 4"),
+        (("run", "--shard", "4/4"), 'The shard "4/4" is not one of 4 shards: they are counted from 0'),
         (("run", "--shard", "some"), 'The shard "some" is not of the form 0/4 or auto/4'),
         (("rotate-now", "n0", "--shard", "0/2"), "--shard is for --all and --due"),
     ],
