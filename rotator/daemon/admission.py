@@ -139,9 +139,9 @@ class Admission:
         before = self.breaker
         self.breaker = self.breaker.after(outcome, now)
         if self.breaker.cause is not None and self.breaker.until != before.until:
-            _log.error("circuit_breaker.opened", why=self.breaker.cause.value, error=describe_breaker(self.breaker))
+            _log.error("circuit_breaker.opened", reason=self.breaker.cause.value, error=describe_breaker(self.breaker))
         if self.breaker.cause is None and before.cause is not None:
-            _log.info("circuit_breaker.closed", why=before.cause.value)
+            _log.info("circuit_breaker.closed", reason=before.cause.value)
 
     def without_result(self, account: str) -> None:
         """Take in that a run ended and shows nothing about other accounts."""

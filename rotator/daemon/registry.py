@@ -252,7 +252,7 @@ class Registry:
 
     def _follow_clock(self, fact: ClockStepped, now: datetime) -> None:
         """Let nothing wait for a time that the clock had reached before."""
-        _log.warning("clock.stepped", seconds=round(fact.step.total_seconds()))
+        _log.warning("clock.stepped", step_seconds=round(fact.step.total_seconds()))
         self.admission.after_clock_step(now)
         self._planner.after_clock_step(now)
         self._background.load_settings(self._fleet.settings, now)
@@ -305,7 +305,7 @@ class Registry:
             self._check_vault()
         if record is not None:
             self._records.put(replace(record, looked_at=now))
-            _log.warning("sweep.failed", account=record.name, error=str(error))
+            _log.warning("resync.failed", account=record.name, error=str(error))
 
     def _seen(self, fact: DocumentSeen | LookFailed) -> AccountRecord | None:
         """Return the record that a look is about; None if a run or a reload knows better."""

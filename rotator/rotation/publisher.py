@@ -49,5 +49,5 @@ class Publisher:
         if step.secret_id is not None:
             data[state.account.fields.secret_id] = step.secret_id
         version = state.write_published(data)
-        state.log.info("published.rewritten", version=version, reason=step.why)
+        state.log.info("published.rewritten", kv_version=version, detail=step.why)
         state.learn(rewritten_over=over)

@@ -451,7 +451,7 @@ def test_circuit_breaker_opens_and_closes_after_a_probe(cluster: Cluster) -> Non
         cluster.age(name, DAY)
     clock = WallClock(cluster.folder)
     with cluster.daemon(env=clock.environment) as daemon:
-        engaged = daemon.wait_for("circuit_breaker.opened", why="provider")
+        engaged = daemon.wait_for("circuit_breaker.opened", reason="provider")
         assert "3 of the last 3 accounts failed" in engaged["error"]
         time.sleep(1)  # each of the others is overdue
         assert len(daemon.find("rotation.prepared")) == 3
