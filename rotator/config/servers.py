@@ -30,7 +30,9 @@ class VaultAuth(Section):
     role: str | None = Field(None, description="The role to log in as (kubernetes, jwt; optional for cert).")
     role_id: str | None = Field(None, description="AppRole: the role id.")
     secret_id_file: Path | None = Field(None, description="AppRole: a file that holds the secret id.")
-    token_file: Path | None = Field(None, description="token_file: a file that holds the token, read anew at need.")
+    token_file: Path | None = Field(
+        None, description="token_file: a file with the token; rotator reads a changed file again."
+    )
     jwt_file: Path | None = Field(None, description="jwt, kubernetes: the file with the JWT, read at each login.")
     token: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__TOKEN.")
     secret_id: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__SECRET_ID.")
@@ -140,7 +142,7 @@ class AccountApiSettings(Section):
         "valid secret, not list a new one.",
     )
     max_calls_per_second: float = Field(
-        10, gt=0, le=10_000, description="How many requests this process sends to a host of the provider at most."
+        10, gt=0, le=10_000, description="The most requests a second that this process sends to a host of the provider."
     )
     max_secrets: int = Field(2, ge=2, le=100, description="How many secrets an account may have.")
     ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")

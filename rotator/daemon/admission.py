@@ -162,11 +162,11 @@ def describe_breaker(breaker: CircuitBreaker) -> str | None:
     if breaker.cause is None or breaker.until is None:
         return None
     alike = sum(entry[1] is breaker.cause for entry in breaker.recent)
-    revoked = "" if breaker.allows_revocations else ", and nothing is revoked"
+    revoked = "" if breaker.allows_revocations else ", and rotator revokes nothing"
     return (
         f"{alike} of the last {len(breaker.recent)} accounts failed for a reason of one kind ({breaker.cause.value}): "
-        f"no new rotation begins before {breaker.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that one account is "
-        "tried; if that goes well, all go on"
+        f"no new rotation begins before {breaker.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that, one account makes "
+        "a test rotation. If it succeeds, new rotations start again"
     )
 
 
