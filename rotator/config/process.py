@@ -2,12 +2,11 @@
 
 import ipaddress
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rotator.config.types import Duration, PositiveDuration, Section, ShardText
+from rotator.config.types import Duration, FileName, PositiveDuration, Section, ShardText
 
 
 class CircuitBreakerSettings(Section):
@@ -110,6 +109,6 @@ class LogSettings(Section):
 class AuditSettings(Section):
     """The audit log of actions at the provider and in Vault, with reason, instance and person."""
 
-    file: Path | None = Field(
+    file: FileName | None = Field(
         None, description="The file of the audit log, on a disk of this machine. Not set: no audit log."
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -173,6 +174,14 @@ def _vault_path(text: str) -> str:
     return text
 
 
+def _not_empty(value: object) -> object:
+    """An empty path would stand for the working directory."""
+    if value == "":
+        raise ValueError("is empty: name a file, or remove the key or the variable")
+    return value
+
+
+FileName = Annotated[Path, BeforeValidator(_not_empty)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),

@@ -85,6 +85,11 @@ MISTAKES = {
         VAULT + A + '[daemon]\nshard = "four"\n',
         "daemon.shard: is not of the form 0/4 or auto/4.",
     ),
+    "an audit log without a name": (
+        VAULT + A + '[audit]\nfile = ""\n',
+        "audit.file: is empty: name a file, or remove the key or the variable.",
+    ),
+    "a CA without a name": (VAULT + 'ca_cert = ""\n' + A, "vault.ca_cert: is empty: name a file, or remove the key"),
     # Schedules.
     "an interval and a cron line": (
         VAULT + A + account("b", 'every = "1d"', 'cron = "0 3 * * *"'),
