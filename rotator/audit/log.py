@@ -137,8 +137,10 @@ class AuditLog:
             return
         # A writer of the file can rebuild its whole chain. The hash in the ordinary log shows that, so no log level
         # filters it.
-        about = {name: value for name, value in fields.items() if name != "event"}
-        _anchor.info("audit.noted", audit=line.hash, seq=line.seq, act=entry.act.value, **about)
+        about = {name: value for name, value in fields.items() if name not in ("event", "version")}
+        _anchor.info(
+            "audit.recorded", audit=line.hash, seq=line.seq, act=entry.act.value, kv_version=entry.version, **about
+        )
 
     def _append(self, file: Path, fields: dict[str, Any]) -> Line:
         # While lines are being lost, no further one waits.

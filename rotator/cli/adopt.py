@@ -179,7 +179,9 @@ def _without_room(outcome: "Outcome") -> "Outcome":
 
 
 def _require_names(name: str | None, *, everything: bool, secret_dir: Path | None) -> None:
-    if (name is not None) == everything:
+    if name is not None and everything:
+        raise ConfigError("--all and a name exclude each other: give one of the two")
+    if name is None and not everything:
         raise ConfigError("Say which accounts: a name, or --all with --secret-dir")
     if everything and secret_dir is None:
         raise ConfigError("--all needs --secret-dir: a directory with one file for each account")

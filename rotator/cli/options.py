@@ -66,7 +66,16 @@ NamesArgument = Annotated[
         show_default=False,
     ),
 ]
-
+# For commands that show disabled accounts, too.
+AnyNamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=complete_names,
+        help="Names of accounts. Default: every account, disabled ones included.",
+        show_default=False,
+    ),
+]
 ShardOption = Annotated[
     str | None,
     typer.Option(

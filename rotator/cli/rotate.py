@@ -70,7 +70,9 @@ def rotate_now(
     rotator finishes an unfinished rotation first. It records the request in the account's journal. If this command
     fails or is killed, a running daemon or the next `rotate-now --due` continues.
     """
-    if bool(names) + everything + (due and not names) != 1:
+    if everything and (names or due):
+        raise ConfigError(f"--all and {'names' if names else '--due'} exclude each other: give one of the two")
+    if not (names or everything or due):
         raise ConfigError("Say which accounts: names, --all, or --due for what is due")
     if names and shard:
         raise ConfigError("--shard is for --all and --due: a name says which account by itself")

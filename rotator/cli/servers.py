@@ -61,7 +61,9 @@ def emulator(
     latency: Annotated[str, typer.Option(metavar="DURATION", help="Delay of every answer.")] = "0",
     propagation: Annotated[str, typer.Option(metavar="DURATION", help="Time until a new secret authenticates.")] = "0",
     max_secrets: Annotated[int, typer.Option(min=1, help="Maximum number of secrets of an account.")] = 2,
-    too_many_status: Annotated[int, typer.Option(help="HTTP status of a create in a full account, 400 or 403.")] = 400,
+    too_many_status: Annotated[
+        Literal["400", "403"], typer.Option(help="HTTP status of a create in a full account.")
+    ] = "400",
     balance: Annotated[str, typer.Option(metavar="EUROS", help="Balance of every account at the start.")] = "10",
     top_up: Annotated[str, typer.Option(metavar="EUROS", help="Amount of one top-up.")] = "10",
     auto_reload: Annotated[bool, typer.Option("--auto-reload", help="Enable auto-reload for every account.")] = False,
@@ -117,7 +119,7 @@ def emulator(
             primaries=parsed("--primary", parse_primary, primary or []),
             faults=parsed("--fault", parse_fault, fault or []),
             max_secrets=max_secrets,
-            too_many_status=403 if too_many_status == 403 else 400,  # noqa: PLR2004
+            too_many_status=403 if too_many_status == "403" else 400,
             propagation=parsed("--propagation", parse_duration, [propagation])[0],
             latency=parsed("--latency", parse_duration, [latency])[0],
             profile=Profile(parsed("--balance", parse_euros, [balance])[0], auto_reload),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rotator import __version__
-from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, for_all, open_fleet
+from rotator.cli.options import AnyNamesArgument, ConfigOption, JsonOption, for_all, open_fleet
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import visible
 
@@ -24,9 +24,9 @@ status_app = typer.Typer(rich_markup_mode=None)
     epilog="Examples: `rotator status`, `rotator status payments --json`.",
 )
 def status(
-    ctx: typer.Context, names: NamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
+    ctx: typer.Context, names: AnyNamesArgument = None, as_json: JsonOption = False, config: ConfigOption = None
 ) -> None:
-    """Show the state of each account, from its documents in Vault. Without names, disabled accounts are included."""
+    """Show the state of each account, from its documents in Vault."""
     from rotator.cli.terminal import print_json
     from rotator.fleet import read_status
     from rotator.monitoring import account_report

@@ -6,7 +6,7 @@ from rotator.config.load import find_file, load, warn_of_open_files
 from rotator.config.secret_file import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
 from rotator.config.servers import AccountApiSettings, VaultAuth, VaultSettings
 from rotator.config.settings import Settings
-from rotator.config.types import format_duration, in_plain_text, parse_duration
+from rotator.config.types import format_duration, in_plain_text, parse_duration, read_shard
 
 __all__ = [
     "MAX_SECRET_BYTES",
@@ -25,6 +25,7 @@ __all__ = [
     "one_line",
     "parse_duration",
     "read_secret_file",
+    "read_shard",
     "warn_of_open_files",
     "warn_of_permissions",
 ]

@@ -57,7 +57,7 @@ def _schedule(
 
 
 class Fields(Section):
-    """The names under which the published document holds its values; other fields are left alone."""
+    """The names under which the published document holds its values. rotator does not change other fields."""
 
     api_key: str = Field("api_key", min_length=1, description="Name of the field with the API key.")
     api_secret: str = Field("api_secret", min_length=1, description="Name of the field with the secret.")
@@ -85,18 +85,20 @@ class Defaults(Section):
     """Defaults of all accounts; an account can override each of them."""
 
     every: PositiveDuration | None = Field(
-        None, description="How old a secret may get; 30d if neither this nor cron is set."
+        None, description="The age at which rotator replaces a secret; 30d if neither this nor cron is set."
     )
     cron: Cron | None = Field(
         None,
-        description="Instead of every: when secrets are replaced, as minute, hour, day, month, weekday by timezone.",
+        description="In place of every: when rotator replaces secrets: minute, hour, day, month, weekday by timezone.",
         examples=["0 3 1 * *"],
     )
     timezone: Zone = Field("UTC", description="Time zone of cron, windows and blackouts (IANA name).")
     windows: tuple[WindowText, ...] = Field((), description="When rotations may begin; none: at any time.")
-    blackouts: tuple[BlackoutText, ...] = Field((), description="Days on which they may not, first and last included.")
+    blackouts: tuple[BlackoutText, ...] = Field(
+        (), description="Days on which rotations may not begin, first and last included."
+    )
     max_age: PositiveDuration | None = Field(
-        None, description="At this age a secret is replaced in spite of windows and blackouts."
+        None, description="At this age, rotator replaces a secret in spite of windows and blackouts."
     )
     jitter: Duration | None = Field(
         None,
@@ -104,14 +106,14 @@ class Defaults(Section):
         "with every, a tenth of what every is longer than grace, 6h at most; with cron, nothing.",
     )
     grace: Duration = Field(
-        timedelta(hours=24), description="How long the secret before the published one keeps working."
+        timedelta(hours=24), description="The grace period: how long a previous secret keeps working."
     )
     verify_timeout: PositiveDuration = Field(
-        timedelta(minutes=5), description="How long a new secret may take until it authenticates."
+        timedelta(minutes=5), description="The time limit until a candidate authenticates."
     )
     verify_balance: bool = Field(
         False,
-        description="Whether a new secret has to read the balance, too, on the other host, before it is published.",
+        description="Whether a candidate must also read the balance, on the other host, before rotator publishes it.",
     )
     secret_length: int = Field(MAX_LENGTH, description="Length of new secrets, 8 to 25.")
     secret_alphabet: str = Field(DEFAULT_ALPHABET, description="Characters of new secrets.")
@@ -170,7 +172,7 @@ class TopUpSettings(Section):
     The reference (`trx`) is as good as money: it comes from Vault or from the environment, never from a file.
     """
 
-    per_day: int = Field(0, ge=0, le=100, description="How many top-ups in any 24 hours at most; 0: never any.")
+    per_day: int = Field(0, ge=0, le=100, description="The most top-ups in any 24 hours; 0: none.")
     trx_path: VaultPath | None = Field(
         None, description="The document with the payment's reference, below vault.mount; not one that consumers read."
     )

@@ -90,7 +90,7 @@ def read_environment(model: type[BaseModel]) -> Environment:
 
 
 class _Variables(EnvSettingsSource):
-    """The values of ROTATOR_*. What should be JSON and is not stays a text, which the check of the whole refuses."""
+    """The values of ROTATOR_*. Invalid JSON stays a text, which the check of all settings refuses."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         # The library reads the model's fields only. A BaseSettings would take some keys of a file for its own options.

@@ -86,7 +86,8 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        next_step = "Name the configuration file: --config FILE, or ROTATOR_CONFIG"
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", next_step=next_step) from None
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return raw.decode(encoding)

@@ -2,19 +2,18 @@
 
 import ipaddress
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rotator.config.types import Duration, PositiveDuration, Section
+from rotator.config.types import Duration, FileName, PositiveDuration, Section, ShardText
 
 
 class CircuitBreakerSettings(Section):
     """The daemon starts no new rotation if `failures` of the last `window` accounts failed for one kind of reason."""
 
-    failures: int = Field(5, ge=1, le=1000, description="How many accounts must fail for one kind of reason.")
-    window: int = Field(10, ge=1, le=1000, description="Of how many accounts that were tried last.")
+    failures: int = Field(5, ge=1, le=1000, description="The number of failed accounts that opens the circuit breaker.")
+    window: int = Field(10, ge=1, le=1000, description="The number of accounts, the last ones, that are counted.")
     cooldown: PositiveDuration = Field(
         timedelta(minutes=10),
         description="How long the circuit breaker stays open. Doubled each time the test rotation fails.",
@@ -63,33 +62,35 @@ class DaemonSettings(Section):
         description="More names like those in allowed_hosts: those of the Kubernetes Service, which the chart sets by "
         "ROTATOR_DAEMON__SERVICE_NAMES.",
     )
-    concurrency: int = Field(8, ge=1, le=256, description="How many accounts are worked on at once.")
+    concurrency: int = Field(
+        8, ge=1, le=256, description="The number of accounts that rotator works on at the same time."
+    )
     min_spacing: Duration = Field(
         timedelta(seconds=1), description="`rotator run`: the shortest time between the beginnings of two rotations."
     )
     resync_interval: PositiveDuration = Field(
         timedelta(minutes=5),
-        description="`rotator run`: time between two readings of what other instances changed in Vault.",
+        description="`rotator run`: the interval between two readings of documents that other instances can change.",
     )
     verify_interval: PositiveDuration = Field(
         timedelta(hours=24),
-        description="`rotator run`: how often each published secret is verified at the provider, rotations aside.",
+        description="`rotator run`: the interval between two verifications of a published secret.",
     )
-    shard: str | None = Field(
+    shard: ShardText | None = Field(
         None,
-        pattern=r"^([0-9]+|auto)/[1-9][0-9]*$",
-        description='Which part of the fleet is this process\'s: "0/4", or "auto/4" by its place in a StatefulSet or '
-        "Indexed Job.",
+        description='The shard of this process: "0/4", or "auto/4" for the ordinal of a StatefulSet or the completion '
+        "index of an Indexed Job.",
     )
     shutdown_timeout: PositiveDuration = Field(
-        timedelta(seconds=25), description="`rotator run`: how long it takes to end at most."
+        timedelta(seconds=25), description="`rotator run`: the time limit of a stop."
     )
     circuit_breaker: CircuitBreakerSettings = Field(
         default_factory=CircuitBreakerSettings, description="When the daemon starts no new rotation."
     )
     lease: PositiveDuration = Field(
         timedelta(minutes=2),
-        description="How long a runner has an account to itself before another may take over.",
+        description="How long the lease of an account lasts, so that one instance at a time manages it. At least three "
+        "times account_api.timeout.",
     )
 
     @property
@@ -108,6 +109,6 @@ class LogSettings(Section):
 class AuditSettings(Section):
     """The audit log of actions at the provider and in Vault, with reason, instance and person."""
 
-    file: Path | None = Field(
-        None, description="The file that it is appended to, on a disk of the machine's own; none if unset."
+    file: FileName | None = Field(
+        None, description="The file of the audit log, on a disk of this machine. Not set: no audit log."
     )

@@ -2,12 +2,20 @@
 
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
-from rotator.config.types import Address, Duration, PlacedError, PositiveDuration, Section, VaultPath, read_url
+from rotator.config.types import (
+    Address,
+    Duration,
+    FileName,
+    PlacedError,
+    PositiveDuration,
+    Section,
+    VaultPath,
+    read_url,
+)
 
 
 def _one_word(secret: SecretStr) -> SecretStr:
@@ -29,9 +37,11 @@ class VaultAuth(Section):
     mount: VaultPath | None = Field(None, description="Where the auth method is mounted; its own name if unset.")
     role: str | None = Field(None, description="The role to log in as (kubernetes, jwt; optional for cert).")
     role_id: str | None = Field(None, description="AppRole: the role id.")
-    secret_id_file: Path | None = Field(None, description="AppRole: a file that holds the secret id.")
-    token_file: Path | None = Field(None, description="token_file: a file that holds the token, read anew at need.")
-    jwt_file: Path | None = Field(None, description="jwt, kubernetes: the file with the JWT, read at each login.")
+    secret_id_file: FileName | None = Field(None, description="AppRole: a file that holds the secret id.")
+    token_file: FileName | None = Field(
+        None, description="token_file: a file with the token; rotator reads a changed file again."
+    )
+    jwt_file: FileName | None = Field(None, description="jwt, kubernetes: the file with the JWT, read at each login.")
     token: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__TOKEN.")
     secret_id: Token | None = Field(None, description="Environment only: ROTATOR_VAULT__AUTH__SECRET_ID.")
 
@@ -96,16 +106,16 @@ class VaultSettings(Section):
     )
     mount: VaultPath = Field("secret", description="The KV v2 mount that holds every document.")
     journal_prefix: VaultPath = Field("rotator/journal", description="Where rotator keeps its own journals.")
-    ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
-    ca_path: Path | None = Field(
+    ca_cert: FileName | None = Field(None, description="A PEM file with the CA of the server's certificate.")
+    ca_path: FileName | None = Field(
         None,
         description="A directory with the only CAs to trust, as `openssl rehash` names its files; without ca_cert.",
     )
     tls_server_name: str | None = Field(
         None, description="The name that the server's certificate must contain, in place of the host of the address."
     )
-    client_cert: Path | None = Field(None, description="A PEM file with rotator's own certificate.")
-    client_key: Path | None = Field(None, description="The PEM file with its key.")
+    client_cert: FileName | None = Field(None, description="A PEM file with rotator's own certificate.")
+    client_key: FileName | None = Field(None, description="The PEM file with its key.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="How long one request may take.")
     # Checked like a section of the file: the default method needs a token.
@@ -140,8 +150,8 @@ class AccountApiSettings(Section):
         "valid secret, not list a new one.",
     )
     max_calls_per_second: float = Field(
-        10, gt=0, le=10_000, description="How many requests this process sends to a host of the provider at most."
+        10, gt=0, le=10_000, description="The most requests a second that this process sends to a host of the provider."
     )
     max_secrets: int = Field(2, ge=2, le=100, description="How many secrets an account may have.")
-    ca_cert: Path | None = Field(None, description="A PEM file with the CA of the server's certificate.")
+    ca_cert: FileName | None = Field(None, description="A PEM file with the CA of the server's certificate.")
     verify: bool = Field(True, description="Whether to verify the server's certificate. Leave it on.")

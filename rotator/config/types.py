@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from rotator.core.scheduling import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, 
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
 DURATION_PATTERN = "(?:[0-9]+(?:d|h|ms|m|s))+"
+SHARD_PATTERN = "^([0-9]+|auto)/([1-9][0-9]*)$"
 _DURATION_PART = re.compile(r"([0-9]+)(d|h|ms|m|s)")
 
 
@@ -74,6 +76,22 @@ def _positive(duration: timedelta) -> timedelta:
     if not duration:
         raise ValueError("has to be longer than zero")
     return duration
+
+
+def read_shard(text: str) -> tuple[int | None, int]:
+    """Read "0/4" as the index and the number of shards; the index of "auto/4" is None.
+
+    Raises:
+        ValueError: If it is anything else, or the index is not below the number.
+    """
+    found = re.fullmatch(SHARD_PATTERN, text, re.ASCII)
+    if not found:
+        raise ValueError("is not of the form 0/4 or auto/4")
+    index = None if found[1] == "auto" else int(found[1])
+    count = int(found[2])
+    if index is not None and index >= count:
+        raise ValueError(f"is not one of {count} shards: they are counted from 0")
+    return index, count
 
 
 def _zone(text: str) -> str:
@@ -156,6 +174,14 @@ def _vault_path(text: str) -> str:
     return text
 
 
+def _not_empty(value: object) -> object:
+    """An empty path would stand for the working directory."""
+    if value == "":
+        raise ValueError("is empty: name a file, or remove the key or the variable")
+    return value
+
+
+FileName = Annotated[Path, BeforeValidator(_not_empty)]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -174,6 +200,11 @@ BlackoutText = Annotated[
     str,
     AfterValidator(_read_by(Blackout.parse)),
     WithJsonSchema({"type": "string", "pattern": _schema_pattern(BLACKOUT_PATTERN), "examples": ["12-24/01-02"]}),
+]
+ShardText = Annotated[
+    str,
+    AfterValidator(_read_by(read_shard)),
+    WithJsonSchema({"type": "string", "pattern": SHARD_PATTERN, "examples": ["0/4", "auto/4"]}),
 ]
 Address = Annotated[str, AfterValidator(read_url)]
 VaultPath = Annotated[str, AfterValidator(_vault_path)]

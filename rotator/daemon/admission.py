@@ -139,9 +139,9 @@ class Admission:
         before = self.breaker
         self.breaker = self.breaker.after(outcome, now)
         if self.breaker.cause is not None and self.breaker.until != before.until:
-            _log.error("circuit_breaker.opened", why=self.breaker.cause.value, error=describe_breaker(self.breaker))
+            _log.error("circuit_breaker.opened", reason=self.breaker.cause.value, error=describe_breaker(self.breaker))
         if self.breaker.cause is None and before.cause is not None:
-            _log.info("circuit_breaker.closed", why=before.cause.value)
+            _log.info("circuit_breaker.closed", reason=before.cause.value)
 
     def without_result(self, account: str) -> None:
         """Take in that a run ended and shows nothing about other accounts."""
@@ -162,11 +162,11 @@ def describe_breaker(breaker: CircuitBreaker) -> str | None:
     if breaker.cause is None or breaker.until is None:
         return None
     alike = sum(entry[1] is breaker.cause for entry in breaker.recent)
-    revoked = "" if breaker.allows_revocations else ", and nothing is revoked"
+    revoked = "" if breaker.allows_revocations else ", and rotator revokes nothing"
     return (
         f"{alike} of the last {len(breaker.recent)} accounts failed for a reason of one kind ({breaker.cause.value}): "
-        f"no new rotation begins before {breaker.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that one account is "
-        "tried; if that goes well, all go on"
+        f"no new rotation begins before {breaker.until:%Y-%m-%d %H:%M:%S} UTC{revoked}. After that, one account makes "
+        "a test rotation. If it succeeds, new rotations start again"
     )
 
 

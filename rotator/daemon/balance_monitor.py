@@ -113,7 +113,7 @@ class BalanceMonitor:
         self._set_state(name, state)
         if news is not None:
             level = logging.WARNING if news is News.LOW else logging.INFO
-            _log.log(level, news.value, account=name, euros=str(fact.result.euros), low=str(rules.low))
+            _log.log(level, news.value, account=name, euros=str(fact.result.euros), threshold=str(rules.low))
         if rules.top_ups_per_day and balance.is_low(fact.result, rules.low):
             return TopUpBalance(Target(record.settings, self._fleet), fact.result, rules)
         self._withhold(name, None)

@@ -127,8 +127,8 @@ class Daemon:
             _log.info(
                 "daemon.started",
                 version=__version__,
-                runner=self._configuration.fleet.runner,
-                accounts=len(self.status().accounts),
+                instance=self._configuration.fleet.runner,
+                account_count=len(self.status().accounts),
                 shard=str(self._shard) if self._shard else "all",
                 listen=address,
             )
@@ -175,7 +175,7 @@ class Daemon:
         self._is_announced = True
         gc.freeze()  # the records stay: a collection that visits all of them would stop every thread for a moment
         self._systemd.ready()
-        _log.info("daemon.ready", seconds=round((self.now() - self._started_at).total_seconds(), 1))
+        _log.info("daemon.ready", duration_seconds=round((self.now() - self._started_at).total_seconds(), 1))
 
     def _reload(self) -> None:
         fleet = self._configuration.reload()
@@ -184,7 +184,7 @@ class Daemon:
         self._inbox.send(SettingsLoaded(fleet))
         self._vault_monitor.check_soon()
         self._inbox.wait()
-        _log.info("config.reloaded", accounts=len(self.status().accounts))
+        _log.info("config.reloaded", account_count=len(self.status().accounts))
 
     def _shut_down(self, signals: Signals, threads: list[threading.Thread]) -> None:
         """Start nothing and wait for nothing, but finish what is in progress; after half of the time not even that."""
@@ -204,12 +204,17 @@ class Daemon:
         self._inbox.close()
         for thread in threads:
             thread.join(max(0.0, started + limit - time.monotonic()))
-        seconds = round(time.monotonic() - started, 1)
+        duration_seconds = round(time.monotonic() - started, 1)
         left = self._inbox.snapshot
         if left.is_idle and not any(thread.is_alive() for thread in threads):
-            _log.info("daemon.stopped", seconds=seconds)
+            _log.info("daemon.stopped", duration_seconds=duration_seconds)
             return
         # A request that hangs keeps its thread, and the interpreter would wait for that. Nothing is lost: the next run
         # continues from the journal.
-        _log.warning("daemon.stop_timeout", seconds=seconds, accounts=left.running[:NAMES])
+        _log.warning(
+            "daemon.stop_timeout",
+            duration_seconds=duration_seconds,
+            account_count=len(left.running),
+            accounts=left.running[:NAMES],
+        )
         os._exit(0)

@@ -12,7 +12,7 @@ from rotator.fleet import log_internal_error
 
 # How old the snapshot gets while facts come faster than the registry takes them in.
 _STALE = 0.1
-# How long a registry whose internal error can repeat by itself is left alone, unless it gets facts.
+# The pause after an internal error that can repeat by itself, unless a fact arrives.
 _PAUSE = 10.0
 # How long `wait` waits for a registry that does not answer.
 _PATIENCE = 5.0
@@ -86,7 +86,7 @@ class Inbox:
             return Tick()
 
     def _seconds_to_tick(self) -> float | None:
-        """Return after how long without a fact the registry is told of the time; None if it waits for facts only."""
+        """Return the wait for a fact after which the registry gets a `Tick`; None if it waits for facts only."""
         try:
             at = self._registry.next_at()
         except Exception as error:  # noqa: BLE001 - the same

@@ -41,7 +41,7 @@ from rotator.daemon.record_store import RecordStore
 from rotator.daemon.resync import after_look, log_other_instance
 from rotator.daemon.runs import Runs
 from rotator.daemon.tasks import LoadJournal, Run, Task, place
-from rotator.errors import Blame, RotatorError
+from rotator.errors import Blame, Code, RotatorError
 from rotator.fleet import Fleet, Shard
 from rotator.monitoring import FleetStatus, Metrics
 
@@ -106,7 +106,7 @@ class Registry:
             fleet, self._records, self._planner, submit, metrics=metrics, check_vault=check_vault, now=now
         )
         self._vault_trouble: str | None = "Vault was not asked yet"
-        self._vault_error: str | None = None
+        self._logged: set[Code] = set()
         self._available_since = now
 
     @property
@@ -195,6 +195,8 @@ class Registry:
 
     def _load_settings(self, fleet: Fleet, now: datetime) -> None:
         before = self._fleet.settings
+        if fleet.vault is not self._fleet.vault:
+            self._logged.clear()
         self._fleet = fleet
         slots_are_void = self.admission.load_settings(fleet.settings, now)
         moved = place(before.vault) != place(fleet.settings.vault)
@@ -219,18 +221,24 @@ class Registry:
             self._lose_vault(fact.error)
         elif not self._runs.vault_is_available:
             _log.info("vault.available")
-            self._vault_trouble = self._vault_error = None
+            self._vault_trouble = None
+            self._logged.clear()
             self._runs.vault_is_available = True
             self._available_since = now
             self._resume_deferred(now)
             self._jobs.resume()
 
     def _lose_vault(self, error: RotatorError) -> None:
-        if str(error) == self._vault_error or self._runs.stopping:
+        """Start no run until Vault is available. An outage is logged once for each kind of failure.
+
+        Texts do not tell failures apart: they contain countdowns, and name the addresses of Vault in any order.
+        """
+        if self._runs.stopping:
             return
-        _log.error("vault.unavailable", error=str(error), now="no run begins until it is back")
+        if error.code not in self._logged:
+            _log.error("vault.unavailable", error=str(error))
+            self._logged.add(error.code)
         self._vault_trouble = error.what
-        self._vault_error = str(error)
         self._runs.vault_is_available = False
         self._jobs.pause()
 
@@ -244,7 +252,7 @@ class Registry:
 
     def _follow_clock(self, fact: ClockStepped, now: datetime) -> None:
         """Let nothing wait for a time that the clock had reached before."""
-        _log.warning("clock.stepped", seconds=round(fact.step.total_seconds()))
+        _log.warning("clock.stepped", step_seconds=round(fact.step.total_seconds()))
         self.admission.after_clock_step(now)
         self._planner.after_clock_step(now)
         self._background.load_settings(self._fleet.settings, now)
@@ -297,7 +305,7 @@ class Registry:
             self._check_vault()
         if record is not None:
             self._records.put(replace(record, looked_at=now))
-            _log.warning("sweep.failed", account=record.name, error=str(error))
+            _log.warning("resync.failed", account=record.name, error=str(error))
 
     def _seen(self, fact: DocumentSeen | LookFailed) -> AccountRecord | None:
         """Return the record that a look is about; None if a run or a reload knows better."""

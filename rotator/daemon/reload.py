@@ -73,7 +73,8 @@ class Configuration:
                 vault = self._vault(settings)
         except ConfigError as error:
             self.error = "; ".join(str(error).splitlines())
-            _log.error("config.reload_failed", error=self.error, unchanged="The previous configuration stays in force")
+            next_step = "Correct the file. The previous configuration stays in force"
+            _log.error("config.reload_failed", error=self.error, next_step=next_step)
             self._metrics.reloaded(ok=False)
             return None
         self.error = None
@@ -108,10 +109,12 @@ class Configuration:
 
 def _log_changes(before: Settings, after: Settings) -> None:
     for change in changes(before, after):
-        names = {"accounts": change.accounts[:NAMES], "count": len(change.accounts)} if change.accounts else {}
+        names: dict[str, object] = {}
+        if change.accounts:
+            names = {"accounts": change.accounts[:NAMES], "account_count": len(change.accounts)}
         _log.info("config.changed", setting=change.setting, old=change.old, new=change.new, **names)
         if change.setting in _FIXED:
-            _log.warning("config.needs_restart", setting=change.setting, now="until then it is as it was")
+            _log.warning("config.needs_restart", setting=change.setting, next_step="Restart the daemon")
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:

@@ -67,7 +67,7 @@ def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> Acco
     by_hand = journal.candidate is None and not recorded and found != record.document
     record = replace(record, document=found, expires=record.expires or seen.expires)
     if by_hand:
-        _log.warning("account.changed_by_hand", account=record.name, version=document.version)
+        _log.warning("account.changed_by_hand", account=record.name, kv_version=document.version)
         record = replace(record, tried_at=LONG_AGO, retry=record.retry.without_error())
     return record.seen(journal, now)
 

@@ -284,5 +284,5 @@ def _after_outcome(
 
 def _log_override(record: AccountRecord) -> None:
     max_age = format_duration(record.settings.schedule.max_age or timedelta())
-    error = f"No window was open before the secret's max_age ({max_age})"
-    _log.warning("schedule.overridden", account=record.name, error=error)
+    detail = f"No window was open before the secret's max_age ({max_age})"
+    _log.warning("schedule.overridden", account=record.name, detail=detail)

@@ -8,7 +8,7 @@ import structlog
 
 from rotator.daemon.facts import JournalsChanged, VaultStateChanged
 from rotator.documents.fleet import parse_fleet
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet, log_internal_error
 from rotator.monitoring import Metrics
 from rotator.vault import Vault
@@ -41,6 +41,7 @@ class VaultMonitor:
         self._nudge = threading.Event()
         # Whose it is, where, and its sequence number when it was last read.
         self._fleet_document: tuple[Vault, str, int] | None = None
+        self._read_failure: Code | None = None
 
     def check_soon(self) -> None:
         """Ask Vault now, because a request failed or the process ends."""
@@ -86,8 +87,11 @@ class VaultMonitor:
         try:
             document = parse_fleet(fleet.vault.read(path))
         except RotatorError as error:
-            _log.info("fleet.read_failed", error=str(error))
+            if error.code is not self._read_failure:
+                _log.info("fleet.read_failed", error=str(error))
+            self._read_failure = error.code
             return None
+        self._read_failure = None
         before = self._fleet_document
         self._fleet_document = (fleet.vault, path, document.sequence)
         if before is None or before[:2] != (fleet.vault, path) or before[2] == document.sequence:

@@ -7,6 +7,7 @@ requests under way, where uvicorn would wait for its clients.
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,8 +41,8 @@ def serve(
         keyfile: Its private key, unless that is in `certfile` as well.
 
     Raises:
-        OSError: The port is taken, or a file cannot be read or is not what it should be (ssl.SSLError).
-        ValueError: A key without a certificate.
+        OSError: If the port is taken.
+        ValueError: If there is a key without a certificate, or a file is not what it should be.
     """
     server = _Server(emulator, port, certfile, keyfile)
     announce(server.url)
@@ -79,8 +80,7 @@ class _Server(uvicorn.Server):
     """A server that listens from the start, can be told to stop by any thread, and does not linger."""
 
     def __init__(self, emulator: Emulator, port: int, certfile: Path | None, keyfile: Path | None) -> None:
-        if keyfile is not None and certfile is None:
-            raise ValueError("a key needs its certificate")
+        _check_certificate(certfile, keyfile)
         config = uvicorn.Config(
             _abandonable(emulator.app),
             http=_Protocol,
@@ -135,6 +135,28 @@ class _Server(uvicorn.Server):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_certificate(certfile: Path | None, keyfile: Path | None) -> None:
+    """Refuse files that cannot serve TLS: the library's errors name none of them.
+
+    Raises:
+        ValueError: If a file cannot be read, holds no PEM of its kind, or does not belong to the other one.
+    """
+    if certfile is None:
+        if keyfile is not None:
+            raise ValueError(f"The key {keyfile} needs its certificate")
+        return
+    for file in filter(None, (certfile, keyfile)):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except ssl.SSLError:
+        pair = f"{certfile} and {keyfile} are no" if keyfile else f"{certfile} is no"
+        raise ValueError(f"{pair} certificate with its key (PEM)") from None
 
 
 def _abandonable(app: ASGIApp) -> ASGIApp:

@@ -8,7 +8,7 @@ from rotator.config import AccountSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
 from rotator.core.protocol.wording import listed
 from rotator.errors import Code, ConfigError, RotatorError
-from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota
+from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota, check_shard
 from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.permissions import PathPermission
@@ -20,7 +20,7 @@ from rotator.vault import WrongMount
 def examine(
     fleet: Fleet, accounts: Sequence[AccountSettings], *, on_account: Callable[[], None] = lambda: None
 ) -> Iterator[Finding]:
-    """Try the audit log, proxies, Vault, the login, the mount, the policy, the clock, and each account at the provider.
+    """Try the audit log, the shard, proxies, Vault, the login, the mount, the policy, the clock, and each account.
 
     A check is left out if it cannot work because of an earlier failure.
 
@@ -28,6 +28,7 @@ def examine(
         on_account: Called for each account that was checked at the provider.
     """
     yield from check_audit_log(fleet)
+    yield from check_shard(fleet)
     yield from check_proxies(fleet)
     try:
         health = fleet.vault.health()

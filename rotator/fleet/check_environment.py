@@ -1,4 +1,4 @@
-"""What surrounds a run: the audit log's disk, proxies, the clock, and Vault's quotas."""
+"""The surroundings of a run: the disk of the audit log, the shard, proxies, the clock, and Vault's quotas."""
 
 import shutil
 import socket
@@ -10,6 +10,7 @@ from rotator.core.protocol import CLOCK_RESOLUTION, CLOCK_TOLERANCE
 from rotator.errors import ConfigError, RotatorError
 from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
+from rotator.fleet.sharding import parse_shard
 from rotator.net import Origin, Proxy, find_proxy
 
 # Each rotation appends some lines of less than a kilobyte to the audit log.
@@ -38,6 +39,21 @@ def check_audit_log(fleet: Fleet) -> Iterator[Finding]:
         yield Finding(State.FAILED, what, ConfigError.exit_code)
         return
     yield Finding(State.OK, f"the audit log {file} can be written")
+
+
+def check_shard(fleet: Fleet) -> Iterator[Finding]:
+    """Check that this process finds its shard, if the configuration names one."""
+    text = fleet.settings.daemon.shard
+    if text is None:
+        return
+    try:
+        shard = parse_shard(text)
+    except RotatorError as error:
+        yield Finding.of(error)
+        return
+    accounts = fleet.settings.accounts
+    owned = sum(shard.owns(account) for account in accounts)
+    yield Finding(State.OK, f"shard {shard} manages {owned} of {len(accounts)} accounts")
 
 
 def check_proxies(fleet: Fleet) -> Iterator[Finding]:

@@ -290,5 +290,5 @@ def log_internal_error(error: Exception) -> str:
     The text of the exception might contain a secret. Its type and its place are enough to find the cause.
     """
     frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, at=frames[-3:])
+    _log.error(Code.INTERNAL_ERROR.value, error=type(error).__name__, frames=frames[-3:])
     return frames[-1]

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from rotator.config import AccountSettings
+from rotator.config import AccountSettings, read_shard
 from rotator.errors import ConfigError
 
 
@@ -36,23 +36,25 @@ def parse_shard(text: str) -> Shard:
     Raises:
         ConfigError: If it is anything else, or the index is not below the count.
     """
-    found = re.fullmatch(r"([0-9]+|auto)/([1-9][0-9]*)", text, re.ASCII)
-    if not found:
-        raise ConfigError(f'The shard "{text}" is not of the form 0/4 or auto/4')
-    index = detected() if found[1] == "auto" else int(found[1])
-    if index >= int(found[2]):
+    try:
+        index, count = read_shard(text)
+    except ValueError as error:
+        raise ConfigError(f'The shard "{text}" {error}') from None
+    if index is None:
+        index = detected()
+    if index >= count:
         raise ConfigError(
-            f"There is no shard {index} of {found[2]}: they are counted from 0",
+            f"There is no shard {index} of {count}: they are counted from 0",
             next_step="Make the number of shards that of the replicas",
         )
-    return Shard(index, int(found[2]))
+    return Shard(index, count)
 
 
 def detected() -> int:
-    """This process's place among its like: an Indexed Job's completion index, or a StatefulSet's ordinal.
+    """Return the completion index of an Indexed Job, or the ordinal of a StatefulSet.
 
     Raises:
-        ConfigError: If it has none.
+        ConfigError: If this process has neither.
     """
     # Kubernetes sets the variable in an Indexed Job's containers, and names a StatefulSet's pods NAME-ORDINAL.
     index = os.environ.get("JOB_COMPLETION_INDEX") or os.environ.get("HOSTNAME") or socket.gethostname()
@@ -61,7 +63,7 @@ def detected() -> int:
         raise ConfigError(
             f'The shard is "auto", but there is no JOB_COMPLETION_INDEX, and the host name "{index}" does not end with '
             "a StatefulSet's ordinal",
-            next_step="Say it: --shard 0/4",
+            next_step="Name it: --shard 0/4",
         )
     return int(found[1])
 

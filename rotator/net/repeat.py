@@ -57,8 +57,11 @@ def repeat(
 
 
 def _log_retry(details: "RetryDetails") -> None:
-    """Log that a request is sent again. The library's own event shows classes and addresses of objects."""
-    _log.warning(
+    """Log that a request is sent again. The library's own event shows classes and addresses of objects.
+
+    During an outage of Vault, the daemon repeats requests all the time: above debug, that would flood the log.
+    """
+    _log.debug(
         "request.retried",
         error=str(details.caused_by),
         attempt=details.retry_num,

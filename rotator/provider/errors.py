@@ -27,7 +27,7 @@ from rotator.net.answers import JSON, PROBLEM, XML, described
 from rotator.provider.parsing import Reply, clean, document, reference, text_field
 from rotator.provider.rate_limiter import requested_wait
 
-STATUS_PAGE = "If it goes on, look at the provider's status page"
+STATUS_PAGE = "If the failure continues, read the provider's status page"
 DONE = "200"
 """The `error-code` of a success."""
 _NO_ACCESS = "Ask the provider to give this API key access to the Account API; the secret need not be wrong"

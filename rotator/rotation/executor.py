@@ -125,7 +125,7 @@ class Executor:
             return  # the lease ended since the decision: another instance might have abandoned the candidate
         # The candidate fetched this list a moment ago. It is the published secret now.
         state.learn(listing=replace(listing, via=Credential.PUBLISHED))
-        state.log.info("rotation.published", secret_id=secret_id, version=state.document.version)
+        state.log.info("rotation.published", secret_id=secret_id, kv_version=state.document.version)
 
     def _record(self, step: Record) -> None:
         state = self.state

@@ -58,5 +58,5 @@ class Publisher:
             data[state.account.fields.secret_id] = step.secret_id
         version = state.write_published(data)
         state.read_published()
-        state.log.info("published.rewritten", version=version, reason=step.why)
+        state.log.info("published.rewritten", kv_version=version, detail=step.why)
         state.learn(rewritten_over=over)

@@ -50,10 +50,10 @@ class Restoration:
             if earlier.secret_id not in listed or owners[earlier.secret_id] != earlier.secret:
                 earlier = replace(earlier, secret_id=None)  # noqa: PLW2901 - without the id that is not its own
             if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
-                state.log.warning("account.not_restored", from_version=version, detail="it might be compromised")
+                state.log.warning("account.not_restored", kv_version=version, detail="it might be compromised")
                 continue
             if self._restore(earlier, document.data):
-                state.log.warning("account.restored", from_version=version, secret_id=earlier.secret_id)
+                state.log.warning("account.restored", kv_version=version, secret_id=earlier.secret_id)
             return
         state.learn(earlier_tried=True, earlier_ids=frozenset(ids))
 

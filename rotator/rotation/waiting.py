@@ -144,7 +144,7 @@ class Waiting:
         state.forget_if_moved()
 
     def deferral(self, limited: RateLimited) -> timedelta:
-        """Return how long an account with a rate limit is left alone."""
+        """Return how long the runs of an account with a rate limit are deferred."""
         delay = limited.retry_after or timedelta()
         return delay if self._limits < MAX_LIMITS else max(delay, backoff(self._state.account.name, 1))
 

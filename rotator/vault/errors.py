@@ -13,7 +13,12 @@ VaultError
 └── CasConflict             another writer changed the document first
 """
 
+from copy import copy
+from typing import TypeVar
+
 from rotator.errors import Code, RotatorError
+
+E = TypeVar("E", bound="VaultError")
 
 
 class VaultError(RotatorError):
@@ -105,8 +110,15 @@ def is_transient(error: VaultError) -> bool:
     return isinstance(error, VaultUnreachable) and not isinstance(error, (VaultSealed, VaultUntrusted))
 
 
-def for_another_caller(error: VaultError, more: str = "") -> VaultError:
-    """Return the same failure of a login for a thread that waited for it."""
-    if isinstance(error, VaultUnreachable):
-        return VaultUnreachable(error.what + more, maybe_done=False, next_step=error.next_step)
-    return VaultUnauthorized(error.what + more, unchanged=error.unchanged, next_step=error.next_step)
+def for_another_caller(error: E, more: str = "") -> E:
+    """Return the same failure of a login, of the same kind, for a thread that waited for it.
+
+    Args:
+        more: Added to the failure's text.
+    """
+    another = copy(error)
+    another.what += more
+    if isinstance(another, VaultUnreachable):
+        another.maybe_done = False
+        another.unchanged = another.unchanged or "Nothing was written"
+    return another

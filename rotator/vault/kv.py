@@ -180,7 +180,7 @@ class Documents:
         if current.version > cas + 1:
             current = self._read_back(path, limit, cas + 1)  # another writer has continued from there
         if current.version == cas + 1 and _is_same(current.data, data):
-            _log.info("vault.write_confirmed", path=path, version=current.version)
+            _log.info("vault.write_confirmed", path=path, kv_version=current.version)
             return self._written.remember(path, current)
         if current.version == cas or self._precedes(path, current, cas, limit):
             raise self._of_the_past(path)

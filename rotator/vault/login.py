@@ -99,7 +99,7 @@ class Login:
     def _record_refusal(self, error: VaultError, credentials: int) -> None:
         now = self._monotonic()
         failure = (self._failure or _LoginFailure(error, now)).after_refusal(error, credentials, now)
-        _log.warning("vault.login_refused", error=error.what, next_in_seconds=failure.pause)
+        _log.warning("vault.login_refused", error=error.what, wait_seconds=failure.pause)
         self._failure = failure
 
 

@@ -49,7 +49,7 @@ class LoginMethod(ABC):
 
     @abstractmethod
     def credentials(self) -> Credentials:
-        """Return what a login sends; files are read anew each time, because they are rotated.
+        """Return what a login sends; it reads files each time, because they are rotated.
 
         Raises:
             VaultUnauthorized: If they cannot be read.

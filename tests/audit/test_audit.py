@@ -119,8 +119,8 @@ def test_hash_is_in_the_ordinary_log(file: Path) -> None:
     with capture_logs() as logs:
         written(file, 2)
     assert [(line["event"], line["seq"], line["act"]) for line in logs] == [
-        ("audit.noted", 1, "create"),
-        ("audit.noted", 2, "create"),
+        ("audit.recorded", 1, "create"),
+        ("audit.recorded", 2, "create"),
     ]
     assert [line["audit"] for line in logs] == [line["hash"] for line in fields(file)]
 
@@ -734,7 +734,7 @@ def test_log_leads_from_leaked_value_to_its_rotation(cluster: Cluster, payments:
     lines = fields(file)
     assert {line["actor"]["sudo_user"] for line in lines} == {"alice"}
     logged = [json.loads(line) for line in rotated.err.splitlines()]
-    assert [line["audit"] for line in logged if line["event"] == "audit.noted"] == [line["hash"] for line in lines]
+    assert [line["audit"] for line in logged if line["event"] == "audit.recorded"] == [line["hash"] for line in lines]
 
     leaked = cluster.document(payments.path)["api_secret"]
     asked = cluster.run("audit", "fingerprint", payments.api_key, "--secret-stdin", text=leaked + "\n")

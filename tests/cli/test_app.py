@@ -17,8 +17,8 @@ from tests.cli.harness import Here, Payments, commands, everything, said
     [
         ("rotate-now nobody", 'No account is named "nobody"; configured are payments.'),
         ("rotate-now", "Say which accounts: names, --all, or --due for what is due."),
-        ("rotate-now payments --all", "Say which accounts: names, --all, or --due for what is due."),
-        ("rotate-now --all --due", "Say which accounts: names, --all, or --due for what is due."),
+        ("rotate-now payments --all", "--all and names exclude each other: give one of the two."),
+        ("rotate-now --all --due", "--all and --due exclude each other: give one of the two."),
         ("rotate-now --due --compromised", "--due and --compromised exclude each other"),
         ("rotate-now payments --cancel --force", "--cancel excludes --due, --force, --compromised and --dry-run"),
         ("rotate-now payments --wait soon", "--wait is not a duration"),
@@ -31,7 +31,7 @@ from tests.cli.harness import Here, Payments, commands, everything, said
         ("adopt payments --secret-env NOT_SET_AT_ALL", "The environment variable NOT_SET_AT_ALL is not set."),
         ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read: No such file or directory."),
         ("adopt", "Say which accounts: a name, or --all with --secret-dir."),
-        ("adopt payments --all", "Say which accounts: a name, or --all with --secret-dir."),
+        ("adopt payments --all", "--all and a name exclude each other: give one of the two."),
         ("adopt --all", "--all needs --secret-dir: a directory with one file for each account."),
         ("adopt --all --secret-dir /no/such/folder", "/no/such/folder cannot be read: No such file or directory."),
         ("adopt payments --secret-file /dev/zero", "/dev/zero is not a regular file."),
@@ -39,6 +39,12 @@ from tests.cli.harness import Here, Payments, commands, everything, said
         ("--config /no/such/file status", "/no/such/file cannot be read: No such file or directory."),
         ("emulator --account nonsense", "--account is not KEY:SECRET"),
         ("emulator --account abcd1234:Secret12345 --latency soon", "--latency is not a duration"),
+        (
+            "emulator --account abcd1234:Secret12345 --tls-key /a.pem",
+            "The key /a.pem needs its certificate",
+        ),
+        ("emulator --account abcd1234:Secret12345 --tls-cert /no.pem", "/no.pem cannot be read: No such file or dir"),
+        ("emulator --account abcd1234:Secret12345 --tls-cert /dev/null", "/dev/null is no certificate with its key"),
     ],
 )
 def test_wrong_command_line_is_one_line(
@@ -53,7 +59,16 @@ def test_wrong_command_line_is_one_line(
     assert not payments.cluster.emulator.requests, "the provider was asked before the command line was understood"
 
 
-@pytest.mark.parametrize("args", ["rotate-now --no-such-option", "resolve", "no-such-command", "emulator"])
+def test_status_help_names_one_default(here: Here) -> None:
+    shown = " ".join(here("status", "--help").out.split())
+    assert "every account, disabled ones included" in shown
+    assert "enabled account" not in shown
+
+
+NO_STATUS = "emulator --account abcd1234:Secret12345 --too-many-status 500"
+
+
+@pytest.mark.parametrize("args", ["rotate-now --no-such-option", "resolve", "no-such-command", "emulator", NO_STATUS])
 def test_incomplete_command_line_prints_usage(payments: Payments, here: Here, args: str) -> None:
     finished = here(*args.split())
     assert finished.code == 2, finished

@@ -203,8 +203,8 @@ def test_audit_hashes_reach_every_output_but_a_terminal(payments: Payments) -> N
     cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console", "level": "error"})
     code, shown = on_terminal(cluster, "rotate-now", "payments")
     assert code == 0, shown
-    assert "audit.noted" not in shown
+    assert "audit.recorded" not in shown
     logged = [cluster.run("rotate-now", "payments", "--force", *options).err for options in ([], ["-q"])]
     written = [json.loads(line)["hash"] for line in file.read_text().splitlines()]
-    assert re.findall(r"audit\.noted .*? audit=([0-9a-f]{64}) ", "".join(logged)) == written[-12:]
+    assert re.findall(r"audit\.recorded .*? audit=([0-9a-f]{64}) ", "".join(logged)) == written[-12:]
     assert all(len(lines.splitlines()) == 6 for lines in logged)

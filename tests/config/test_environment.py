@@ -19,6 +19,12 @@ def test_load_names_the_key_within_a_section_variable(config_file: ConfigFile) -
     assert said.startswith("ROTATOR_VAULT__AUTH: method: Input should be 'token', ")
 
 
+@pytest.mark.parametrize("variable", ["ROTATOR_AUDIT__FILE", "ROTATOR_VAULT__CA_CERT"])
+def test_load_refuses_an_empty_file_name(config_file: ConfigFile, variable: str) -> None:
+    said = config_file.refusal(GOOD, **{variable: ""})
+    assert said == f"{variable}: is empty: name a file, or remove the key or the variable."
+
+
 @pytest.mark.parametrize("variable", ["VAULT_TOKEN", "BAO_TOKEN", "ROTATOR_VAULT__AUTH__TOKEN"])
 def test_load_reads_a_token_with_a_line_ending(config_file: ConfigFile, variable: str) -> None:
     config_file.monkeypatch.delenv("VAULT_TOKEN")

@@ -30,7 +30,8 @@ def test_load_refuses_utf16_without_a_byte_order_mark(config_file: ConfigFile) -
 def test_load_refuses_a_missing_file(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
         load(config_file.file)
-    assert str(caught.value) == f"{config_file.file} cannot be read: No such file or directory."
+    next_step = "Name the configuration file: --config FILE, or ROTATOR_CONFIG."
+    assert str(caught.value) == f"{config_file.file} cannot be read: No such file or directory. {next_step}"
     assert caught.value.exit_code == 2
 
 

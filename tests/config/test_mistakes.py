@@ -77,6 +77,19 @@ MISTAKES = {
         VAULT + DEFAULTS + 'every = "monthly"\n' + A + B,
         'defaults.every: is not a duration such as "30d", "24h", "90s" or "500ms".',
     ),
+    "a shard beyond the last one": (
+        VAULT + A + '[daemon]\nshard = "4/4"\n',
+        "daemon.shard: is not one of 4 shards: they are counted from 0.",
+    ),
+    "a shard that is none": (
+        VAULT + A + '[daemon]\nshard = "four"\n',
+        "daemon.shard: is not of the form 0/4 or auto/4.",
+    ),
+    "an audit log without a name": (
+        VAULT + A + '[audit]\nfile = ""\n',
+        "audit.file: is empty: name a file, or remove the key or the variable.",
+    ),
+    "a CA without a name": (VAULT + 'ca_cert = ""\n' + A, "vault.ca_cert: is empty: name a file, or remove the key"),
     # Schedules.
     "an interval and a cron line": (
         VAULT + A + account("b", 'every = "1d"', 'cron = "0 3 * * *"'),

@@ -37,7 +37,7 @@ def read(cluster: Cluster) -> int:
 
 def test_daemon_tops_up_once_and_shows_balances(shop: Cluster) -> None:
     with shop.daemon() as daemon:
-        daemon.wait_for("balance.low", account="shop", euros="1.0", low="5.00")
+        daemon.wait_for("balance.low", account="shop", euros="1.0", threshold="5.00")
         daemon.wait_for("balance.topped_up", account="shop")
         daemon.wait_for("balance.recovered", account="shop")
         daemon.eventually(lambda: metric(daemon, "rotator_account_balance_euros") == 11)

@@ -451,7 +451,7 @@ def test_circuit_breaker_opens_and_closes_after_a_probe(cluster: Cluster) -> Non
         cluster.age(name, DAY)
     clock = WallClock(cluster.folder)
     with cluster.daemon(env=clock.environment) as daemon:
-        engaged = daemon.wait_for("circuit_breaker.opened", why="provider")
+        engaged = daemon.wait_for("circuit_breaker.opened", reason="provider")
         assert "3 of the last 3 accounts failed" in engaged["error"]
         time.sleep(1)  # each of the others is overdue
         assert len(daemon.find("rotation.prepared")) == 3
@@ -633,7 +633,7 @@ def test_cron_shards_rotate_the_whole_fleet(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("run", "--shard", "4/4"), "There is no shard 4 of 4"),
+        (("run", "--shard", "4/4"), 'The shard "4/4" is not one of 4 shards: they are counted from 0'),
         (("run", "--shard", "some"), 'The shard "some" is not of the form 0/4 or auto/4'),
         (("rotate-now", "n0", "--shard", "0/2"), "--shard is for --all and --due"),
     ],

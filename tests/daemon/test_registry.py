@@ -31,7 +31,7 @@ from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, Run
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Wanted
 from rotator.rotation import Outcome
-from rotator.vault import Document, Vault, VaultSealed
+from rotator.vault import Document, Vault, VaultSealed, VaultUnauthorized
 from tests.daemon.harness import DAY, NOW, SECOND, Bench, failed, ok, requested, rotated
 
 MINUTE = timedelta(minutes=1)
@@ -278,6 +278,24 @@ def test_unavailable_vault_starts_nothing_and_says_why(bench: Bench) -> None:
     assert bench.status.ready
     bench.advance()
     assert bench.running() == ["a"]
+
+
+def test_outage_is_logged_once_per_kind_of_failure(bench: Bench) -> None:
+    """The texts differ: countdowns, and the addresses of a cluster in another order."""
+    bench.start("a", **CALM)
+    with capture_logs() as logs:
+        for seconds in (8, 7, 6):
+            refused = VaultUnauthorized(f"Vault refuses the login (the next login is tried in {seconds} s)")
+            bench.feed(VaultStateChanged(bench.fleet.vault, refused), VaultStateChanged(bench.fleet.vault, SEALED))
+    assert [str(line["error"])[:20] for line in logs] == ["Vault refuses the lo", "Vault is sealed. Not"]
+    assert bench.status.not_ready == "Vault is sealed"
+    bench.available()
+    with capture_logs() as logs:
+        bench.feed(VaultStateChanged(bench.fleet.vault, SEALED))
+        other = Vault(bench.fleet.settings.vault)
+        bench.reload("a", vault_session=other, **CALM)
+        bench.feed(VaultStateChanged(other, SEALED))
+    assert [line["event"] for line in logs] == ["vault.unavailable"] * 2, "a later outage, and another Vault"
 
 
 def test_account_due_before_an_outage_runs_afterwards(bench: Bench) -> None:

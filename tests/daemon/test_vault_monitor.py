@@ -3,10 +3,13 @@
 import threading
 
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from rotator.config import load
 from rotator.daemon.facts import JournalsChanged, VaultStateChanged
-from rotator.daemon.vault_monitor import VaultMonitor
+from rotator.daemon.registry import Registry
+from rotator.daemon.vault_monitor import HEARTBEAT_UNAVAILABLE, VaultMonitor
 from rotator.documents.fleet import announce_changes
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
@@ -14,7 +17,9 @@ from rotator.monitoring import Metrics
 from rotator.provider import AccountApi
 from rotator.vault import Vault
 from testkit.cluster import Cluster
+from tests.daemon.harness import Bench
 from tests.daemon.test_daemon import open_accounts
+from tests.vault.kv_mount import KvMount, Stopwatch
 
 
 class Watched:
@@ -59,6 +64,54 @@ def test_missing_mount_is_reported_as_unavailable(watched: Watched) -> None:
     [fact] = watched.facts
     assert isinstance(fact, VaultStateChanged)
     assert isinstance(fact.error, RotatorError)
+
+
+def events_of(watched: Watched, bench: Bench, stopwatch: Stopwatch, *, heartbeats: int = 90) -> list[str]:
+    """Let heartbeats pass without Vault, and return the events that the daemon logs, refused logins aside."""
+    bench.fleet = watched.fleet
+    bench.registry = Registry(
+        watched.fleet, bench.jobs, bench.submitted.append, bench.metrics, lambda: None, now=bench.now
+    )
+    with capture_logs() as logs:
+        for _ in range(heartbeats):
+            stopwatch.advance(HEARTBEAT_UNAVAILABLE.total_seconds())
+            watched.facts.clear()
+            watched.monitor.check()
+            bench.feed(*watched.facts)
+    return [line["event"] for line in logs if line["log_level"] != "debug" and line["event"] != "vault.login_refused"]
+
+
+def test_outage_is_one_line_when_token_is_refused(
+    watched: Watched, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "wrong")
+    stopwatch = Stopwatch()
+    watched.load()
+    watched.fleet.vault = Vault(load(watched.cluster.config).vault, monotonic=stopwatch)
+    assert events_of(watched, bench, stopwatch) == ["vault.unavailable"]
+
+
+def test_outage_is_one_line_when_login_is_refused(watched: Watched, bench: Bench, place: KvMount) -> None:
+    stopwatch = Stopwatch()
+    auth = place.approle() | {"secret_id": SecretStr("wrong-8f3a01c2")}
+    watched.fleet.vault = place.vault(auth=auth, monotonic=stopwatch)
+    assert events_of(watched, bench, stopwatch) == ["vault.unavailable"]
+
+
+def test_outage_is_one_line_when_servers_do_not_answer(watched: Watched, bench: Bench, place: KvMount) -> None:
+    stopwatch = Stopwatch()
+    watched.fleet.vault = place.vault(address=["http://127.0.0.1:9", "http://127.0.0.1:7"], monotonic=stopwatch)
+    assert events_of(watched, bench, stopwatch, heartbeats=2) == ["vault.unavailable"]
+
+
+def test_unreadable_fleet_document_is_logged_once(watched: Watched, place: KvMount) -> None:
+    token = place.limited(f'path "{watched.cluster.mount}/data/apps/*" {{ capabilities = ["read"] }}')
+    settings = load(watched.cluster.config).vault
+    watched.fleet.vault = Vault(settings.model_copy(update={"auth": settings.auth.model_copy(update={"token": token})}))
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert watched.changes() == []
+    assert [line["event"] for line in logs] == ["fleet.read_failed"]
 
 
 def test_rings_since_the_last_heartbeat_are_reported(watched: Watched) -> None:

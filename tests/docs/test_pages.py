@@ -8,6 +8,10 @@ import pytest
 from tests.docs.commands import ROOT, pages
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
+FILES = {path.name for folder in ("rotator", "tests", "tools", "deploy") for path in (ROOT / folder).rglob("*.*")}
+TESTS = {
+    test for path in (ROOT / "tests").rglob("test_*.py") for test in re.findall(r"def (test_\w+)\(", path.read_text())
+}
 TASKS = (
     "the wait before a retry",
     "a login method of Vault",
@@ -38,6 +42,21 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_bare_names_are_files_and_tests(page: Path) -> None:
+    """A name without its folder, which no link and no path would show to be wrong."""
+    text = page.read_text()
+    named = re.findall(r"\b(test_\w+\.py)\b|`(\w+\.(?:py|sh|hcl))`", text)
+    assert [name for name in {file or other for file, other in named} if name not in FILES] == []
+    assert [name for name in set(re.findall(r"`(test_\w+)`", text)) if name not in TESTS] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    paths = re.findall(r"`((?:tests|testkit|tools|benchmarks|deploy|docs)/[\w./-]*)[`:]", page.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_readme_links_to_every_page() -> None:

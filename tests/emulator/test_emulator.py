@@ -771,7 +771,13 @@ def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
 def test_start_errors_are_raised_to_the_caller(tmp_path: Path) -> None:
     emulator = Emulator([Account(KEY, SecretStr(SECRET))])
     files = issue(trustme.CA(), tmp_path)
-    with pytest.raises(ssl.SSLError), running(emulator, certfile=files["keyfile"]):
+    key = files["keyfile"]
+    with pytest.raises(ValueError, match=r"key\.pem is no certificate with its key"), running(emulator, certfile=key):
+        pass
+    with (
+        pytest.raises(ValueError, match=r"gone\.pem cannot be read"),
+        running(emulator, certfile=tmp_path / "gone.pem"),
+    ):
         pass
     with pytest.raises(ValueError, match="certificate"), running(emulator, keyfile=files["keyfile"]):
         pass

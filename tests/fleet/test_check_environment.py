@@ -33,6 +33,21 @@ def test_check_refuses_a_socks_proxy(payments: Payments, here: Here) -> None:
     assert "SOCKS proxy" in finished.out + finished.err
 
 
+@pytest.mark.parametrize("hostname", ["laptop", "rotator-4"])
+def test_check_fails_when_no_run_has_a_shard(payments: Payments, here: Here, hostname: str) -> None:
+    payments.cluster.configure([payments.entry()], daemon={"shard": "auto/4"})
+    outside = here("check", HOSTNAME=hostname)
+    run = here("rotate-now", "--due", HOSTNAME=hostname)
+    assert (outside.code, run.code) == (2, 2)
+    reason = run.err.removeprefix("rotator: ").splitlines()[0]
+    assert f"FAIL  {reason}" in outside.out.splitlines()
+
+
+def test_check_names_the_shard_and_its_accounts(payments: Payments, here: Here) -> None:
+    payments.cluster.configure([payments.entry()], daemon={"shard": "auto/1"})
+    assert "ok    shard 0/1 manages 1 of 1 accounts" in here("check", HOSTNAME="rotator-0").out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("offset", "code", "line"),
     [

@@ -78,7 +78,7 @@ def test_auto_shard_has_the_index_of_kubernetes(
 @pytest.mark.parametrize(
     ("text", "hostname", "message"),
     [
-        ("4/4", "", "There is no shard 4 of 4: they are counted from 0"),
+        ("4/4", "", "is not one of 4 shards: they are counted from 0"),
         ("auto/4", "rotator-4", "There is no shard 4 of 4"),
         ("auto/4", "rotator-5d9c7b-x7k2p", "does not end with a StatefulSet's ordinal"),
         ("1/0", "", "not of the form 0/4 or auto/4"),

@@ -278,7 +278,7 @@ def test_error_shows_no_secret_of_another_account(scene: Scene) -> None:
         said = json.dumps({"errors": [f"1 error occurred: not {other}"]}).encode()
         scene.echo = lambda call: Answer(400, said, JSON)
         scene.at_vault = lambda call: "/data/apps/b" in call.path
-        error = daemon.wait_for("sweep.failed", account="b")["error"]
+        error = daemon.wait_for("resync.failed", account="b")["error"]
         scene.pages(daemon, "while b fails")
     assert "not ********" in error
     scene.shown["the daemon's log"] = "\n".join(map(json.dumps, daemon.events))

@@ -171,7 +171,7 @@ def clear(case: Situation) -> Step | None:
 
 
 RULES: tuple[Callable[[Situation], Step | None], ...] = (
-    documents.refuse_foreign,  # another account's document is left alone
+    documents.refuse_foreign,  # another account's document stays as it is
     documents.refuse_lost_journal,  # a deleted journal is not a new one
     lease.record_request,  # an urgent request outlives this process
     documents.correct_storage_time,  # Vault's clock was ahead
