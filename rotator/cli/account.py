@@ -14,13 +14,13 @@ from rotator.cli.options import (
     NameArgument,
     NamesArgument,
     YesOption,
-    ask,
+    begin_change,
     each,
     open_fleet,
     read_secret,
-    require_asking,
     require_one_source,
 )
+from rotator.cli.prompts import ask, require_asking
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import Command
 
@@ -111,10 +111,12 @@ def top_up(
         trx = read_secret(prompt, "--trx", stdin=trx_stdin, file=trx_file, variable=trx_env)
         ask(f"Top up {name} ({account.api_key})? This costs money.", yes=yes)
         credentials = published_credentials(fleet, account)
+        look = Command.of("account", "balance", name)
+        begin_change(ctx, look)
         with (
             _explained(
                 unknown=f"Whether {name} was topped up is not known",
-                look=Command.of("account", "balance", name),
+                look=look,
                 unchanged=f"{name} was not topped up",
             ),
             by_hand(fleet, account, Act.TOP_UP),
@@ -184,10 +186,12 @@ def settings(
         with ExitStack() as stack:
             stack.enter_context(refused(account))
             if questions:
+                look = Command.of("account", "settings", name)
+                begin_change(ctx, look)
                 stack.enter_context(
                     _explained(
                         unknown=f"Whether the settings of {name} were changed is not known",
-                        look=Command.of("account", "settings", name),
+                        look=look,
                         unchanged=f"The settings of {name} were not changed",
                     )
                 )
