@@ -4,7 +4,7 @@ import os
 import pty
 import subprocess
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 # They would change what a terminal shows.
@@ -17,8 +17,19 @@ def of_terminal(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | {"TERM": "xterm-256color"}
 
 
+def press_enter(process: "subprocess.Popen[bytes]", terminal: int) -> None:
+    """Answer a prompt with an empty line."""
+    os.write(terminal, b"\n")
+
+
 def run_on_terminal(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], columns: int = 80, prompt: str = ""
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    columns: int = 80,
+    prompt: str = "",
+    answer: Callable[["subprocess.Popen[bytes]", int], None] = press_enter,
 ) -> tuple[int, str]:
     """Run a program on a terminal of its own.
 
@@ -27,7 +38,8 @@ def run_on_terminal(
         folder: Its working directory.
         environment: Its variables.
         columns: The width of the terminal.
-        prompt: The end of a prompt that is answered with Enter.
+        prompt: The end of a prompt.
+        answer: Answers the prompt; it receives the process and the descriptor of the terminal.
 
     Returns:
         Its exit code and everything that it showed, colors included.
@@ -54,6 +66,8 @@ def run_on_terminal(
             break
         shown += piece
         if prompt and shown.decode(errors="ignore").endswith(prompt):
-            os.write(leader, b"\n")
+            answer(process, leader)
+    echoes = bool(termios.tcgetattr(leader)[3] & termios.ECHO)
     os.close(leader)
+    assert echoes, "the program left a terminal that shows no input"
     return process.wait(), shown.decode().replace("\r\n", "\n")

@@ -14,13 +14,13 @@ from rotator.cli.options import (
     NameArgument,
     NamesArgument,
     YesOption,
-    ask,
+    begin_change,
     each,
     open_fleet,
     read_secret,
-    require_asking,
     require_one_source,
 )
+from rotator.cli.prompts import ask, require_asking
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import Advice, Command
 
@@ -112,6 +112,7 @@ def top_up(
         ask(f"Top up {name} ({account.api_key})? This costs money.", yes=yes)
         credentials = published_credentials(fleet, account)
         look = Command.of("account", "balance", name)
+        begin_change(ctx, look)
         with (
             explained(
                 unknown=f"Whether {name} was topped up is not known",
@@ -190,6 +191,7 @@ def settings(
         look = Command.of("account", "settings", name)
         with ExitStack() as stack:
             if questions:
+                begin_change(ctx, look)
                 stack.enter_context(
                     explained(
                         unknown=f"Whether the settings of {name} were changed is not known",

@@ -16,13 +16,13 @@ from rotator.cli.options import (
     SecretFileOption,
     SecretStdinOption,
     YesOption,
-    ask,
+    begin_change,
     each,
     open_fleet,
     read_secret,
-    require_asking,
     require_one_source,
 )
+from rotator.cli.prompts import ask, require_asking
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import Advice, Command, ConfigError, RotatorError, visible
 
@@ -156,6 +156,7 @@ def create(
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")
         fleet.permissions.preflight([account])
         ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it fills the account.", yes=yes)
+        begin_change(ctx, Command.of("account", "secrets", "list", name))
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     print_rows(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
@@ -196,6 +197,7 @@ def revoke(
         fleet.permissions.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
         ask(f"{name}: revoke {secret_id}, {created}? Consumers that use it stop working.", yes=yes)
+        begin_change(ctx, Command.of("account", "secrets", "list", name))
         outcome = manual_secrets.revoke(fleet, account, secret_id)
     journal = outcome.journal
     settled = outcome.result is Result.OK and journal is not None and secret_id not in journal.retiring_ids

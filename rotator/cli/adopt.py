@@ -14,6 +14,7 @@ from rotator.cli.options import (
     SecretEnvOption,
     SecretFileOption,
     SecretStdinOption,
+    begin_change,
     complete_names,
     finish,
     for_all,
@@ -22,6 +23,7 @@ from rotator.cli.options import (
     read_secret,
     require_one_source,
 )
+from rotator.cli.prompts import confirm, read_hidden
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import Command, ConfigError, RotatorError
 
@@ -137,8 +139,9 @@ def adopt(
         fleet.permissions.preflight(accounts)
 
         def guarded(account: "AccountSettings") -> "Outcome":
-            return fleet.guarded(account.name, partial(bring, account))
+            return fleet.unless_stopped(account.name, partial(bring, account))
 
+        begin_change(ctx, Command.of("status", *([name] if name else [])))
         # The error of an only account is the error of the command.
         outcomes = for_all(ctx, fleet, accounts, guarded if len(accounts) > 1 else bring, "adopting")
         finish(ctx, fleet, outcomes, as_json=as_json, adopted=done)
@@ -189,13 +192,11 @@ def _require_names(name: str | None, *, everything: bool, secret_dir: Path | Non
 
 def _value_or_published(prompt: str) -> "SecretStr | None":
     """Return a value that the user types; None, without a terminal too: the published one."""
-    from getpass import getpass
-
     from pydantic import SecretStr
 
     from rotator.logs import register_secret
 
-    typed = getpass(f"{prompt} (empty: the published one): ") if sys.stdin.isatty() else ""
+    typed = read_hidden(f"{prompt} (empty: the published one)") if sys.stdin.isatty() else ""
     return register_secret(SecretStr(typed)) if typed.strip() else None
 
 
@@ -239,13 +240,21 @@ def resolve(
     """Decide about unknown secrets of an account. rotator revokes only the secrets that you name."""
     from rotator.core.protocol.wording import listed
     from rotator.fleet import Request, Wanted
-    from rotator.rotation import NONE_REVOKED, Operator
+    from rotator.rotation import NONE_REVOKED, Operator, StoppedError
 
     with open_fleet(ctx, config) as fleet, unchanged_on_failure(NONE_REVOKED):
         accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
+        begin_change(ctx, Command.of("account", "secrets", "list", name))
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
         unknown = operator.unknown()
+        if fleet.stop.is_set():
+            raise StoppedError(
+                f"The process stopped before it asked about the unknown secrets of {name}",
+                unchanged=NONE_REVOKED,
+                next_step="Start again",
+                next_command=Command.of("resolve", name),
+            )
         strangers = sorted(set(revoke or []) - unknown.keys())
         if strangers:
             raise ConfigError(
@@ -264,9 +273,10 @@ def resolve(
 def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     if not unknown:
         return frozenset()
+    from rotator.rotation import NONE_REVOKED
+
     if not sys.stdin.isatty():
         from rotator.core.protocol.wording import MAX_NAMED
-        from rotator.rotation import NONE_REVOKED
 
         options = [arg for id_ in list(unknown)[:MAX_NAMED] for arg in ("--revoke", id_)]
         raise ConfigError(
@@ -278,6 +288,6 @@ def _ask_which(name: str, unknown: dict[str, Any]) -> frozenset[str]:
     chosen = [
         id_
         for id_, created in unknown.items()
-        if typer.confirm(f"{name}: revoke {id_}, created {created:%Y-%m-%d %H:%M} UTC?")
+        if confirm(f"{name}: revoke {id_}, created {created:%Y-%m-%d %H:%M} UTC?", unchanged=NONE_REVOKED)
     ]
     return frozenset(chosen)

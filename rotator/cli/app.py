@@ -11,6 +11,7 @@ from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
 from rotator.cli.check import check_app
 from rotator.cli.config import config_app
+from rotator.cli.failure import report
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
 from rotator.cli.options import ConfigOption
@@ -18,13 +19,14 @@ from rotator.cli.rotate import rotate_app
 from rotator.cli.servers import servers_app
 from rotator.cli.status import status_app
 from rotator.cli.streams import StandardStreams
-from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption
+from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption, invocation
 from rotator.errors import RotatorError
 
 app = typer.Typer(
     name="rotator",
     help="Rotate the API secrets of Nexmo/Vonage accounts and publish them in Vault.",
-    epilog="Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred.",
+    epilog="Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred, "
+    "130 ended by Ctrl-C, 143 by SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,16 +42,30 @@ app.add_typer(audit_app, name="audit")
 def main() -> NoReturn:
     """The entry point: errors that rotator foresaw are one line and an exit code."""
     streams = StandardStreams()
+    call = Invocation()
     try:
-        app(prog_name="rotator", standalone_mode=True)
-    except RotatorError as error:
-        for line in str(error).split("\n"):
-            print(f"rotator: {line}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
+        code = _run(call)
     finally:
-        streams.finish()
+        lost = streams.finish()
         gc.freeze()  # nor at the end: the process is about to be gone
-    sys.exit(0)
+    if lost is not None:
+        result = "The exit code says how the accounts are" if call.signals.is_changing else "The output is incomplete"
+        print(f"rotator: Standard output cannot be written: {lost.strerror}. {result}.", file=sys.stderr)  # noqa: T201
+        if not call.signals.is_changing:
+            code = code or 1
+    sys.exit(code)
+
+
+def _run(call: Invocation) -> int:
+    """Run the command; return its exit code."""
+    try:
+        app(prog_name="rotator", standalone_mode=True, obj=call)
+    except RotatorError as error:
+        report(error, as_json=call.as_json)
+        return error.exit_code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
 def _version(value: bool) -> None:
@@ -71,4 +87,7 @@ def _root(
     ] = False,
 ) -> None:
     harden()
-    ctx.obj = Invocation(config, verbose, quiet)
+    call = invocation(ctx)
+    call.config = config
+    call.verbose = verbose
+    call.quiet = quiet

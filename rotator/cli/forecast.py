@@ -6,7 +6,7 @@ import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, for_all, open_fleet, parsed
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command, ConfigError
+from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -64,14 +64,7 @@ def _look(fleet: "Fleet", account: "AccountSettings") -> "Member | str":
     from rotator.core.protocol import Phase
     from rotator.core.scheduling import Member
     from rotator.documents.journal import JournalError, parse_journal
-    from rotator.rotation import StoppedError
 
-    if fleet.stop.is_set():
-        raise StoppedError(
-            "The process stopped before every journal was read",
-            next_step="Start again",
-            next_command=Command.of("forecast"),
-        )
     try:
         journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))
     except JournalError as error:

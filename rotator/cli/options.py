@@ -1,8 +1,6 @@
 """Shared parts of all commands: options, the fleet, reading a secret."""
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rotator.cli.prompts import read_hidden
 from rotator.cli.verbosity import invocation
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
     from rotator.rotation import Outcome
 
 T = TypeVar("T")
+
+
+def _note_json(ctx: typer.Context, value: bool) -> bool:
+    invocation(ctx).as_json = value
+    return value
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -44,7 +48,10 @@ ConfigOption = Annotated[
         "--config", "-c", help="Configuration file. Default: ROTATOR_CONFIG, ./config.toml.", show_default=False
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", callback=_note_json, help="Print one JSON object on standard output, also for a failure."),
+]
 SecretStdinOption = Annotated[bool, typer.Option("--secret-stdin", help="Read the value from standard input.")]
 SecretFileOption = Annotated[
     Path | None,
@@ -100,31 +107,38 @@ def settings_of(ctx: typer.Context, config: Path | None) -> "Settings":
 
 @contextmanager
 def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
-    """The fleet as configured; Ctrl-C and SIGTERM end it at the next safe point, a second one at once."""
+    """The fleet as configured. Ctrl-C and SIGTERM end the command at once, until it calls `begin_change`."""
     settings = settings_of(ctx, config)
     from rotator.config import warn_of_open_files
     from rotator.fleet import Fleet
     from rotator.provider import AccountApi
+    from rotator.rotation import StoppedError
     from rotator.vault import Vault
 
-    invocation(ctx).configure_logs(settings)
+    call = invocation(ctx)
+    call.configure_logs(settings)
     warn_of_open_files(settings)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is the library's
-        if stop.is_set():
-            sys.exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    signals = call.signals
+    signals.install(as_json=call.as_json)
     with AccountApi(settings.account_api, connections=settings.daemon.concurrency) as api:
-        fleet = Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), stop)
+        fleet = Fleet(settings, api, Vault(settings.vault, pool_size=settings.daemon.concurrency), signals.stop)
         try:
             yield fleet
+        except StoppedError as error:
+            if signals.received is not None:
+                error.exit_code = 128 + signals.received
+            raise
         finally:
-            if not isinstance(sys.exception(), SystemExit):  # after a second signal, nothing waits for Vault
-                fleet.announce()
+            fleet.announce()
+
+
+def begin_change(ctx: typer.Context, look: Command) -> None:
+    """Let the command end only between two steps from now on. A second signal still ends it at once.
+
+    Args:
+        look: The command that shows what a step did whose outcome is not known.
+    """
+    invocation(ctx).signals.begin_change(look)
 
 
 def require_one_source(option: str, *, stdin: bool, file: Path | None, variable: str | None) -> None:
@@ -151,7 +165,6 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
         ConfigError: If there is no value.
     """
     import os
-    from getpass import getpass
 
     from pydantic import SecretStr
 
@@ -168,7 +181,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
     elif stdin:
         secret = one_line(sys.stdin.readline(MAX_SECRET_BYTES + 2), "Standard input")
     elif sys.stdin.isatty():
-        secret = getpass(f"{prompt}: ")
+        secret = read_hidden(prompt)
     else:
         raise ConfigError(f"There is no terminal to ask on: use {option}-stdin, {option}-file or {option}-env")
     if not secret.strip():
@@ -227,19 +240,6 @@ def for_all(
         ThreadPoolExecutor(fleet.settings.daemon.concurrency, thread_name_prefix="account") as pool,
     ):
         return list(progress.counted(pool.map(do, accounts)))
-
-
-def require_asking(*, yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
-        raise ConfigError("There is no terminal to ask on: if you mean it, add --yes")
-
-
-def ask(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    typer.echo(f"{question} [y/N]: ", nl=False, err=True)  # standard output may be a program's
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise RotatorError("Nothing was changed", next_command=None)
 
 
 def max_wait(fleet: "Fleet", wait: str | None = None) -> "timedelta":

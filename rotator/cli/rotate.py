@@ -11,6 +11,7 @@ from rotator.cli.options import (
     JsonOption,
     NamesArgument,
     ShardOption,
+    begin_change,
     complete_names,
     finish,
     max_wait,
@@ -18,7 +19,7 @@ from rotator.cli.options import (
     shard_of,
 )
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import ConfigError
+from rotator.errors import Command, ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
@@ -98,6 +99,7 @@ def rotate_now(
             _plan(ctx, fleet, accounts, request, as_json=as_json)
             return
         fleet.permissions.preflight(accounts)
+        begin_change(ctx, Command.of("status", *(names or [])))
         if cancel:
             _cancel(fleet, accounts, as_json=as_json)
             return
@@ -169,11 +171,15 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
     from rotator.cli.output import request_json
     from rotator.cli.terminal import print_json
     from rotator.fleet import Request, Wanted
-    from rotator.rotation import Operator
+    from rotator.rotation import Operator, StoppedError
 
-    withdrawn = {
-        account.name: Operator(fleet.rotation(account, Request(Wanted.NOTHING_NEW))).cancel() for account in accounts
-    }
+    withdrawn = {}
+    for account in accounts:
+        if fleet.stop.is_set():
+            raise StoppedError(
+                "The process stopped before every request was withdrawn", next_step="Start again", next_command=None
+            )
+        withdrawn[account.name] = Operator(fleet.rotation(account, Request(Wanted.NOTHING_NEW))).cancel()
     if as_json:
         rows = [{"account": name, "withdrawn": request_json(request)} for name, request in withdrawn.items()]
         print_json({"accounts": rows})

@@ -1,9 +1,7 @@
 """Commands that serve: run, emulator, demo."""
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -12,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rotator.cli.options import ConfigOption, JsonOption, ShardOption, parsed, shard_of
+from rotator.cli.signals import signals_handled_by
 from rotator.cli.verbosity import invocation
 from rotator.errors import ConfigError
 from rotator.imports import allow_optional_imports
+from rotator.startup_signals import end_guard
 
 if TYPE_CHECKING:
-    from threading import Event
-
     from pydantic import SecretStr
 
 servers_app = typer.Typer(rich_markup_mode=None)
@@ -132,6 +130,7 @@ def emulator(
             revision=Revision(revision),
             control_token=given or new,
         )
+        end_guard()  # the server handles signals itself
         announce = partial(_announce, new_token=None if given else new)
         serve(server, port=port, announce=announce, certfile=tls_cert, keyfile=tls_key)
     except ValueError as error:
@@ -157,7 +156,12 @@ def demo(
     from rotator.demo import play, running_stage
 
     stop = threading.Event()
-    with _interrupted_by_signals(stop):
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the library's
+        stop.set()
+        raise KeyboardInterrupt
+
+    with signals_handled_by(on_signal):
         try:
             with running_stage(stop) as stage:
                 print_servers(stage, to_stderr=as_json)
@@ -173,20 +177,6 @@ def demo(
             typer.echo("interrupted; everything is cleaned up", err=as_json)
             raise typer.Exit(130) from None
     raise typer.Exit(0 if result.succeeded else 1)
-
-
-@contextmanager
-def _interrupted_by_signals(stop: "Event") -> Iterator[None]:
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is the library's
-        stop.set()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _control_token(file: Path | None) -> "SecretStr | None":

@@ -1,7 +1,7 @@
 """Standard streams that cannot end a command.
 
-The exit code of a command says how the accounts are. A closed pipe, a full disk or a closed descriptor under its output
-must neither change the exit code nor interrupt the work.
+The exit code of a command that changes accounts says how they are. A closed pipe, a full disk or a closed descriptor
+under its output must neither change that exit code nor interrupt the work.
 """
 
 import contextlib
@@ -61,19 +61,14 @@ class StandardStreams:
             )
             setattr(sys, name, text)
 
-    def finish(self) -> None:
-        """Write what is buffered. Say on standard error if output on a disk was lost."""
+    def finish(self) -> OSError | None:
+        """Write what is buffered. Return why standard output was lost; None if it was not."""
         for name in self._outputs:
             getattr(sys, name).flush()
         output = self._outputs.get("stdout")
         if output is None or output.error is None or output.error.errno == errno.EPIPE:
-            return  # the reader of a closed pipe had enough
-        print(  # noqa: T201
-            f"rotator: Standard output cannot be written: {output.error.strerror}. "
-            "The exit code says how the accounts are.",
-            file=sys.stderr,
-        )
-        sys.stderr.flush()
+            return None  # the reader of a closed pipe had enough
+        return output.error
 
 
 def _open_missing() -> None:

@@ -1,7 +1,7 @@
 """Verbosity of a command: sentences by default, the log with -v, or failures only with -q."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.main
 from typer.core import TyperCommand
+
+from rotator.cli.signals import CommandSignals
 
 if TYPE_CHECKING:
     from rotator.config import Settings
@@ -27,13 +29,17 @@ class Invocation:
         config: The configuration file; None: the usual places.
         verbose: The number of -v.
         quiet: Whether to print failures only.
+        as_json: Whether a program reads the standard output.
         writes_log: Whether the log goes to standard error.
+        signals: The signals that the command receives.
     """
 
     config: Path | None = None
     verbose: int = 0
     quiet: bool = False
+    as_json: bool = False
     writes_log: bool = False
+    signals: CommandSignals = field(default_factory=CommandSignals)
 
     @property
     def shows_progress(self) -> bool:

@@ -198,7 +198,7 @@ class Fleet:
         def run(name: str, before: Outcome | None, worker_is_wanted: Callable[[], bool]) -> Outcome:
             asked = request if before is None else later
             job = partial(self._run, self.settings.account(name), asked, worker_is_wanted)
-            return self._unless_stopped(name, job) if before is None else self._after(before, job)
+            return self.unless_stopped(name, job) if before is None else self._after(before, job)
 
         wave = Wave(run, concurrency=self.settings.daemon.concurrency, stop=self.stop, clock=self.now)
         return wave.outcomes(account.name for account in accounts)
@@ -212,7 +212,7 @@ class Fleet:
     def _spread(self, work: Mapping[str, Callable[[], T]]) -> Iterator[T | Outcome]:
         """Do it all, some at a time. An internal error ends the account it happened to, not the others."""
         with ThreadPoolExecutor(self.settings.daemon.concurrency, thread_name_prefix="account") as pool:
-            for future in as_completed([pool.submit(self._unless_stopped, name, job) for name, job in work.items()]):
+            for future in as_completed([pool.submit(self.unless_stopped, name, job) for name, job in work.items()]):
                 yield future.result()
 
     def _after(self, before: Outcome, job: Callable[[], Outcome]) -> Outcome:
@@ -240,7 +240,8 @@ class Fleet:
         opening = schedule.due(account.name, rotated_at, now).at
         return opening if at_any_time.due(account.name, rotated_at, now).at <= now < opening else None
 
-    def _unless_stopped(self, name: str, job: Callable[[], T]) -> T | Outcome:
+    def unless_stopped(self, name: str, job: Callable[[], T]) -> T | Outcome:
+        """Do a job for an account as `guarded` does; once the process stops, return a deferral in its place."""
         if self.stop.is_set():
             error = StoppedError(
                 "the process stopped before the run began",

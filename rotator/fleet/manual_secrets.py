@@ -23,7 +23,7 @@ from rotator.errors import Code, Command, RotatorError
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, list_of, look
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
-from rotator.rotation import NONE_REVOKED, Operator, Outcome, audited_fingerprint
+from rotator.rotation import NONE_REVOKED, Operator, Outcome, StoppedError, audited_fingerprint
 from rotator.vault import CasConflict, VaultError
 
 _log = structlog.get_logger()
@@ -69,8 +69,13 @@ def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> A
     """Note a manual act on the account in the audit log.
 
     Raises:
+        StoppedError: If the process stops; the act must not be done then.
         AuditError: If that is impossible; the act must not be done then.
     """
+    if fleet.stop.is_set():
+        raise StoppedError(
+            f"The process stopped before it changed {account.name}", unchanged="Nothing was changed", next_command=None
+        )
     entry = Entry(act, account.name, account.api_key, fleet.runner, trigger="manual", **known)
     return fleet.audit.acting(entry, required=True)
 

@@ -297,7 +297,8 @@ def on_a_terminal(cluster: Cluster, *args: str, answers: list[str]) -> Finished:
 def test_change_is_not_made_when_declined(adopted: Payments) -> None:
     args = ["account", "settings", "payments", "--mo-callback-url", "https://example.com/in", "--json"]
     declined = on_a_terminal(adopted.cluster, *args, answers=["n"])
-    assert (declined.code, declined.out) == (1, "")
+    assert declined.code == 1
+    assert declined.json == {"error": "Nothing was changed.", "reason": "other", "next_command": None}
     assert "payments: send inbound messages to https://example.com/in?" in declined.err
     assert adopted.cluster.emulator.profile(adopted.api_key).mo_callback_url == ""
     agreed = on_a_terminal(adopted.cluster, *args, answers=["y"])

@@ -39,15 +39,6 @@ def test_forecast_reads_the_journals_alone(cluster: Cluster, here: Here) -> None
     assert everything(cluster) == before
 
 
-def test_forecast_ends_when_the_process_stops(payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "rotator.fleet.fleet.Fleet.select", lambda self, *_, **__: self.stop.set() or self.settings.accounts
-    )
-    finished = here("forecast", "--until", "40d")
-    assert finished.code == 1, finished
-    assert said(finished) == "The process stopped before every journal was read. Start again: rotator forecast."
-
-
 def test_forecast_omits_an_account_with_unreadable_journal(payments: Payments, here: Here) -> None:
     payments.cluster.put("rotator/journal/payments", {"rotated_at": "yesterday"})
     plan = here("forecast", "--until", "40d", "--json")

@@ -4,19 +4,15 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import pytest
 import trustme
 
 from rotator.core.generator import Recipe, generate
 from rotator.demo import running_openbao
 from rotator.emulator import Account, Operation, running
-from rotator.fleet import Fleet
-from rotator.rotation import Outcome
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
 
@@ -274,26 +270,6 @@ def interrupt(process: Process) -> Finished:
     popen.stderr.close()
     process.cluster.outputs += [out, log]
     return Finished(process.args, code, out, log)
-
-
-@pytest.mark.parametrize("signals", [1, 2])
-@pytest.mark.usefixtures("payments")
-def test_second_ctrl_c_announces_no_change(here: Here, monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
-    """Vault might be the reason why the first one has not ended the command yet."""
-    announcements: list[Fleet] = []
-
-    def run(*_: object) -> Iterator[Outcome]:
-        for _signal in range(signals):
-            signal.raise_signal(signal.SIGINT)
-        return iter(())
-
-    def announce(fleet: Fleet) -> None:
-        announcements.append(fleet)
-
-    monkeypatch.setattr(Fleet, "run", run)
-    monkeypatch.setattr(Fleet, "announce", announce)
-    finished = here("rotate-now", "payments")
-    assert (finished.code == 128 + signal.SIGINT, len(announcements)) == (signals == 2, 2 - signals), finished
 
 
 def test_ctrl_c_ends_the_wait_for_grace(payments: Payments) -> None:

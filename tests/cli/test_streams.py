@@ -54,6 +54,37 @@ def test_full_disk_under_the_output_is_reported(payments: Payments) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "--version",
+        "config schema",
+        "config show",
+        "status",
+        "status --json",
+        "plan",
+        "rotate-now payments --dry-run",
+        "check --json",
+        "forecast",
+        "account balance",
+        "account settings payments",
+        "account secrets list",
+    ],
+)
+def test_command_that_only_prints_exits_1_when_output_is_lost(payments: Payments, command: str) -> None:
+    assert shell(payments.cluster, f"rotator {command} >/dev/null").returncode == 0
+    done = shell(payments.cluster, f"rotator {command} >/dev/full")
+    assert done.returncode == 1, done
+    last = done.stderr.splitlines()[-1]
+    assert last == ("rotator: Standard output cannot be written: No space left on device. The output is incomplete.")
+
+
+def test_lost_output_changes_no_other_exit_code(payments: Payments) -> None:
+    done = shell(payments.cluster, "rotator status nobody --json >/dev/full")
+    assert done.returncode == 2, done
+
+
 @pytest.mark.parametrize("redirection", [">/dev/full", "2>&-", "| true; exit ${PIPESTATUS[0]}"])
 def test_failed_account_exits_1_when_output_is_broken(cluster: Cluster, redirection: str) -> None:
     cluster.configure([opened(cluster, published=False).entry()])
