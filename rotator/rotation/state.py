@@ -139,6 +139,7 @@ class AccountState:
             ask = self._ask
             self._ask = None
             self.learn(request=ask(stored.journal, published, stored.read_at))
+        self._drop_spent_request()
         self.is_observed = True
 
     def clock_was_set_back(self) -> bool:
@@ -219,6 +220,11 @@ class AccountState:
             waiting_since.pop(Awaited.PUBLISHED, None)
         self.learn(listing=listing, refused=self.seen.refused - {listing.via}, waiting_since=waiting_since)
 
+    def _drop_spent_request(self) -> None:
+        """Apply a request that came too late once only: this run might replace another secret later."""
+        if requests.is_spent(self.seen, self.journal, self.clock()):
+            self.learn(request=None)
+
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write_journal(self, journal: Journal) -> None:
@@ -240,6 +246,7 @@ class AccountState:
             self.learn(journal_lost=False, journal_expires_at=None)
         if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
             self.learn(request=None)
+        self._drop_spent_request()
         self._on_journal(journal)
         if first and not self.store.keep_versions(self.journal_path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=self.journal_path)

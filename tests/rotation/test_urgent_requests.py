@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import wake_at
+from rotator.core.protocol import Create, Request, RequestKind, Target, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
 from rotator.provider import Credentials, Unauthorized
+from rotator.rotation import Outcome, Rotation
+from rotator.rotation.interfaces import Waiter
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, answered
+from tests.rotation.test_rotation import FIRST, answered, rotate, run_until
 from tests.system.advice import Reader
 
 MOMENT = timedelta(microseconds=1)
@@ -146,3 +148,67 @@ def test_urgent_request_is_retried_soon_after_many_refusals() -> None:
     assert world.journal.attempts > URGENT_REFUSALS
     world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
     assert world.journal.next_attempt_at - world.clock() <= URGENT_BACKOFF
+
+
+def too_late(world: World, leaked_id: str | None) -> Request:
+    """Return the request of a command for a secret that was replaced before the command read the account."""
+    return Request(RequestKind.COMPROMISED, Target(id=leaked_id), world.clock(), "somebody", "request-late")
+
+
+def replaced_long_ago() -> tuple[World, str]:
+    """Return a world whose first secret is gone, with its id; the second one did not leak."""
+    world = World(grace=timedelta(hours=6))
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.identify()
+    leaked_id = world.journal.current_id
+    assert leaked_id is not None
+    rotate(world)
+    world.clock.wait(timedelta(hours=7))
+    world.rotation().run()
+    return world, leaked_id
+
+
+def assert_grace_is_kept(world: World, outcome: Outcome, secret_id: str) -> None:
+    [entry] = world.journal.retiring
+    assert (entry.id, entry.compromised, outcome.revoked) == (secret_id, False, ())
+    assert entry.not_before > world.clock()
+    assert world.journal.request is None
+
+
+def test_late_compromised_request_spares_the_candidates_predecessor() -> None:
+    """The run that found nothing to revoke publishes a waiting candidate: the secret that this replaces did not leak."""
+    world, leaked_id = replaced_long_ago()
+    second = world.journal.current_id
+    world.provider.propagation = timedelta(seconds=40)
+    world.rotation(fresh_after=world.clock()).run()
+    assert world.journal.candidate is not None
+    world.clock.wait(timedelta(seconds=45))
+    outcome = world.rotation(asked=too_late(world, leaked_id)).run()
+    assert outcome.published
+    assert_grace_is_kept(world, outcome, second)
+
+
+def test_late_compromised_request_spares_what_another_instance_replaces() -> None:
+    """The command waits for a lease. Its holder replaces a secret that did not leak."""
+    world, leaked_id = replaced_long_ago()
+    second = world.journal.current_id
+    holder = world.rotation(fresh_after=world.clock())
+    run_until(holder, Create, then_perform=False)
+    command = world.rotation(asked=too_late(world, leaked_id), patience=timedelta(minutes=3))
+    command.waiting.wait = interrupted_once(world, holder)
+    outcome = command.run()
+    assert not outcome.published
+    assert_grace_is_kept(world, outcome, second)
+
+
+def interrupted_once(world: World, other: Rotation) -> Waiter:
+    """Return the waiter of a run during whose first wait another run ends."""
+    left = [other]
+
+    def wait(delay: timedelta) -> bool:
+        if left:
+            left.pop().run()
+        return world.clock.wait(delay)
+
+    return wait

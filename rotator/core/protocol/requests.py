@@ -82,6 +82,17 @@ def _requested_too_late(asked: Request, journal: Journal, now: datetime) -> Jour
     return _with_compromised_entries(journal, now)
 
 
+def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
+    """Return whether the caller's request came too late, and the journal contains all that follows from it.
+
+    A compromised request concerns the secrets that are retiring then, and none that is replaced later.
+    """
+    asked = seen.request
+    if asked is None or is_published(asked.of, journal, seen.published) or is_of_current(asked, journal):
+        return False
+    return requested(seen, journal, now) == journal
+
+
 def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
     """When an account with an urgent request is tried again. The provider's own limits stay."""
     at = journal.next_attempt_at

@@ -125,6 +125,27 @@ def test_stronger_request_replaces_a_weaker_one(known: object, asked: object) ->
     assert found == (again if asked.kind.strength > known.kind.strength else known)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("of", "known", "retiring", "spent"),
+    [
+        (Target(id="a"), None, (), True),
+        (Target(id="a"), None, (Retiring("a", NOW, compromised=True),), True),
+        (Target(id="a"), None, (Retiring("a", LATER),), False),
+        (Target(id="b"), COMPROMISED, (), False),
+        (OF_VERSION, COMPROMISED, (), False),
+    ],
+    ids=["gone", "recorded", "to be recorded", "published", "replacement not recorded"],
+)
+def test_late_request_is_spent_once_recorded(
+    of: Target, known: Request | None, retiring: tuple[Retiring, ...], spent: bool
+) -> None:
+    """A secret that is replaced later keeps its grace period. One whose replacement is not recorded yet does not."""
+    journal = replace(AT_REST, request=known, retiring=retiring)
+    asked = seen(request=request(RequestKind.COMPROMISED, of), published=published(version=2))
+    assert requests.is_spent(asked, journal, NOW) is spent
+    assert not requests.is_spent(seen(published=published(version=2)), journal, NOW)
+
+
 def test_request_replaces_one_for_another_secret() -> None:
     journal = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(id="a")))
     assert requests.requested(seen(request=MANUAL), journal, NOW).request == MANUAL
