@@ -26,12 +26,9 @@ class Ending:
 
     def rested(self, rest: Rest) -> Outcome:
         """End a run that has nothing to do at the moment."""
-        state = self._state
         reason = rest.reason
         if rest.journal is not None:
-            self._write_if_possible(rest.journal)
-        elif reason is Reason.FULL and state.journal.request is not None:
-            self._write_if_changed(transitions.rested(state.situation))
+            self._write_if_changed(rest.journal)
         else:
             self.release()
         if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):

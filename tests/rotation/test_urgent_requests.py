@@ -6,7 +6,7 @@ import pytest
 
 from rotator.core.protocol import Create, Request, RequestKind, Target, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
-from rotator.provider import Credentials, Unauthorized
+from rotator.provider import Credentials, SecretInfo, Unauthorized
 from rotator.rotation import Outcome, Rotation
 from rotator.rotation.interfaces import Waiter
 from testkit.model import World
@@ -177,7 +177,7 @@ def assert_grace_is_kept(world: World, outcome: Outcome, secret_id: str) -> None
 
 
 def test_late_compromised_request_spares_the_candidates_predecessor() -> None:
-    """The run that found nothing to revoke publishes a waiting candidate: the secret that this replaces did not leak."""
+    """The run finds nothing to revoke and publishes a waiting candidate. The secret that this replaces did not leak."""
     world, leaked_id = replaced_long_ago()
     second = world.journal.current_id
     world.provider.propagation = timedelta(seconds=40)
@@ -212,3 +212,48 @@ def interrupted_once(world: World, other: Rotation) -> Waiter:
         return world.clock.wait(delay)
 
     return wait
+
+
+def test_circuit_breaker_withdraws_no_manual_request() -> None:
+    """No grace period is in the way: a daemon may revoke nothing while its circuit breaker is open."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=61))
+    replaced = world.published
+    outcome = world.rotation(fresh_after=world.clock(), revoke=False).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind is RequestKind.MANUAL
+    assert world.rotation(explicit=False).run().published
+    assert world.published != replaced
+
+
+def test_grace_period_withdraws_a_manual_request() -> None:
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    rest = world.rotation(fresh_after=world.clock()).run()
+    assert (rest.reason, world.journal.request) == ("full", None)
+
+
+def test_lagging_list_withdraws_no_manual_request() -> None:
+    """The list shows a revoked id for a moment: the account has room."""
+    world = answered()
+    world.provider.settle = timedelta(minutes=3)
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    world.clock.wait(timedelta(seconds=2))
+    revoked = world.journal.gone[-1]
+    replaced = world.published
+    list_secrets = world.provider.list_secrets
+    shown_until = world.clock() + timedelta(minutes=1)
+
+    def lagging(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = list_secrets(auth, api_key)
+        return (*infos, SecretInfo(revoked.id, revoked.at)) if world.clock() < shown_until else infos
+
+    world.provider.list_secrets = lagging  # type: ignore[method-assign]
+    outcome = world.rotation(fresh_after=world.clock()).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind is RequestKind.MANUAL
+    world.clock.now = shown_until
+    assert world.rotation(explicit=False).run().published
+    assert world.published != replaced

@@ -88,6 +88,13 @@ class Situation(Ids):
         """
         return self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
 
+    @property
+    def full_by_grace(self) -> bool:
+        """Whether nothing but grace periods keeps the account full: that is a rule of the account's own."""
+        in_the_way = [entry for entry in self.journal.retiring if entry.id in self.listed]
+        really_full = len(self.listed - self.gone) >= self.policy.max_secrets
+        return really_full and bool(in_the_way) and all(self.grace_over(entry) > self.now for entry in in_the_way)
+
     def may_retire(self, entry: Retiring) -> datetime:
         """Return from when on a recorded secret may be revoked.
 
