@@ -7,7 +7,7 @@ from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
 from rotator.provider import RateLimited
-from rotator.rotation.continuation import advice_for, continuation
+from rotator.rotation.continuation import advice_for, continuation, repetition
 from rotator.rotation.errors import StoppedError
 from rotator.rotation.executor import Executor
 from rotator.rotation.state import AccountState
@@ -32,6 +32,8 @@ class Ending:
         else:
             self.release()
         if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
+            if self._state.request_is_withdrawn:
+                return self._withdrawn()
             return self._outcome(Result.OK, reason.value, until=rest.until)
         purpose = "To continue" if rest.next_command is not None else ""
         error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
@@ -42,6 +44,17 @@ class Ending:
             error=error,
             resume_at=rest.until if rest.resumes else None,
         )
+
+    def _withdrawn(self) -> Outcome:
+        """End the run of a command whose recorded request disappeared before it was carried out."""
+        state = self._state
+        asked = state.recorded_request
+        error = RotatorError(
+            "another instance or `rotate-now --cancel` withdrew the request; the secret is not replaced",
+            next_step="To repeat the request",
+            next_command=repetition(state.account.name, asked) if asked is not None else None,
+        )
+        return self._outcome(Result.DEFERRED, Reason.WITHDRAWN.value, error=error)
 
     def stopped(self, error: StoppedError) -> Outcome:
         """End a run that the end of the process cuts short."""

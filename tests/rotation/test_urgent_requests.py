@@ -1,13 +1,14 @@
 """Urgent requests beside pending ids: no run delays the lists that make the ids certain."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import Create, Request, RequestKind, Target, wake_at
+from rotator.core.protocol import Create, Request, RequestKind, Target, transitions, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
 from rotator.provider import Credentials, SecretInfo, Unauthorized
-from rotator.rotation import Outcome, Rotation
+from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, answered, rotate, run_until
@@ -256,4 +257,55 @@ def test_lagging_list_withdraws_no_manual_request() -> None:
     assert world.journal.request.kind is RequestKind.MANUAL
     world.clock.now = shown_until
     assert world.rotation(explicit=False).run().published
+    assert world.published != replaced
+
+
+def while_leased(world: World, event: Callable[[World], object], **kind: bool) -> Outcome:
+    """Return how a command ends that records its request under a lease; something happens before the lease ends."""
+    holder = world.rotation(explicit=False)
+    holder.state.observe()
+    holder.state.write_journal(transitions.claimed(holder.state.situation))
+    command = world.rotation(fresh_after=world.clock() + MOMENT, patience=timedelta(minutes=3), **kind)
+    wait = command.waiting.wait
+    events = [event]
+
+    def waits(delay: timedelta) -> bool:
+        if events:
+            assert world.journal.request is not None
+            events.pop()(world)
+            holder.run()
+        return wait(delay)
+
+    command.waiting.wait = waits
+    return command.run()
+
+
+def test_request_that_lease_holder_withdraws_is_deferred() -> None:
+    """The account is full until a grace period ends: the holder withdraws the request, the command says so."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    outcome = while_leased(world, lambda _: None)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "withdrawn")
+    assert outcome.next_command is not None
+    assert outcome.next_command.args == ("rotate-now", "shop")
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_request_that_person_cancels_is_deferred(kind: str) -> None:
+    world = answered()
+    replaced = world.published
+    outcome = while_leased(world, lambda world: Operator(world.rotation()).cancel(), **{kind: True})
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "withdrawn")
+    assert outcome.next_command is not None
+    assert outcome.next_command.args == ("rotate-now", "shop", f"--{kind}")
+    assert world.published == replaced
+
+
+@pytest.mark.parametrize("kind", [{}, {"force": True}, {"compromised": True}], ids=["manual", "force", "compromised"])
+def test_request_that_lease_holder_carries_out_is_done(kind: dict[str, bool]) -> None:
+    world = answered()
+    replaced = world.published
+    outcome = while_leased(world, lambda _: None, **kind)
+    assert outcome.result is Result.OK
     assert world.published != replaced
