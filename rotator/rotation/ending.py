@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import Journal, Outcome, Reason, Rest, Result, transitions
+from rotator.core.protocol import Journal, Outcome, Reason, Request, Rest, Result, transitions
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
@@ -32,8 +32,9 @@ class Ending:
         else:
             self.release()
         if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
-            if self._state.request_is_withdrawn:
-                return self._withdrawn()
+            withdrawn = self._withdrawn_request()
+            if withdrawn is not None:
+                return self._withdrawn(withdrawn)
             return self._outcome(Result.OK, reason.value, until=rest.until)
         purpose = "To continue" if rest.next_command is not None else ""
         error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
@@ -45,14 +46,20 @@ class Ending:
             resume_at=rest.until if rest.resumes else None,
         )
 
-    def _withdrawn(self) -> Outcome:
-        """End the run of a command whose recorded request disappeared before it was carried out."""
+    def _withdrawn_request(self) -> Request | None:
+        """Return the caller's request if the journal lost it although its secret is still published."""
         state = self._state
-        asked = state.recorded_request
+        if state.recorded is None or state.journal.request is not None or state.seen.rotated:
+            return None
+        request, to_replace = state.recorded
+        return request if state.seen.published.secret == to_replace else None
+
+    def _withdrawn(self, request: Request) -> Outcome:
+        """End the run of a command whose recorded request disappeared before it was carried out."""
         error = RotatorError(
             "another instance or `rotate-now --cancel` withdrew the request; the secret is not replaced",
             next_step="To repeat the request",
-            next_command=repetition(state.account.name, asked) if asked is not None else None,
+            next_command=repetition(self._state.account.name, request),
         )
         return self._outcome(Result.DEFERRED, Reason.WITHDRAWN.value, error=error)
 

@@ -47,7 +47,7 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
             the end of a sentence. The provider's support asks for them.
-        recorded_request: The request of this run's caller to replace the published secret, once a journal contained it.
+        recorded: The request of this run's caller, once a journal contained it, and the secret that it is to replace.
     """
 
     def __init__(
@@ -77,8 +77,7 @@ class AccountState:
         self.seen = Observation(Published())
         self.is_observed = False
         self.references: dict[Failure, str] = {}
-        self.recorded_request: Request | None = None
-        self._to_be_replaced: SecretStr | None = None
+        self.recorded: tuple[Request, SecretStr | None] | None = None
 
     @property
     def journal_path(self) -> str:
@@ -94,13 +93,6 @@ class AccountState:
     def new_secret_is_published(self) -> bool:
         """Whether this run published the new secret, or an earlier run did and did not record it."""
         return self.seen.rotated or self.situation.candidate_published
-
-    @property
-    def request_is_withdrawn(self) -> bool:
-        """Whether the journal lost the caller's request although its secret is published still."""
-        if self.recorded_request is None or self.journal.request is not None or self.seen.rotated:
-            return False
-        return self.seen.published.secret == self._to_be_replaced
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -257,8 +249,7 @@ class AccountState:
         asked = self.seen.request
         if asked is not None and journal.request is not None and journal.request.id == asked.id:
             if requests.is_published(asked.of, journal, self.seen.published):
-                self.recorded_request = asked
-                self._to_be_replaced = self.seen.published.secret
+                self.recorded = asked, self.seen.published.secret
             self.learn(request=None)
         self._drop_spent_request()
         self._on_journal(journal)

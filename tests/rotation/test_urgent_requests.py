@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import Create, Request, RequestKind, Target, transitions, wake_at
+from rotator.core.protocol import Create, Publish, Request, RequestKind, Target, transitions, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
 from rotator.provider import Credentials, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation
@@ -309,3 +309,20 @@ def test_request_that_lease_holder_carries_out_is_done(kind: dict[str, bool]) ->
     outcome = while_leased(world, lambda _: None, **kind)
     assert outcome.result is Result.OK
     assert world.published != replaced
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["waits", "published"])
+def test_cancelled_compromised_request_keeps_the_grace_period(published: bool) -> None:
+    """The candidate waits, or is published and not recorded: the rotation goes on, and nothing is revoked at once."""
+    world = answered()
+    previous = world.journal.current_id
+    rotation = world.rotation(fresh_after=world.clock(), compromised=True)
+    run_until(rotation, Publish, then_perform=published)
+    request = Operator(world.rotation()).cancel()
+    assert request is not None
+    assert request.kind is RequestKind.COMPROMISED
+    world.clock.wait(timedelta(minutes=5))
+    outcome = world.rotation(explicit=False).run()
+    [entry] = world.journal.retiring
+    assert (entry.id, entry.compromised, outcome.revoked) == (previous, False, ())
+    assert entry.not_before == world.clock() + world.grace

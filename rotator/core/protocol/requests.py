@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.core.failures import Code
-from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target
+from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target, Trigger
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 # An account with an urgent request is retried this soon after a failure.
@@ -155,3 +155,15 @@ def is_done(journal: Journal, published: Published) -> bool:
 def withdrawn(journal: Journal) -> Journal:
     """Return the journal without its request."""
     return replace(journal, request=None)
+
+
+def cancelled(journal: Journal) -> Journal:
+    """Return the journal without its request, because a person withdrew it.
+
+    A rotation that it began goes on, and the secret that this replaces keeps its grace period. Entries that the request
+    made due stay due: when their grace periods would have ended is not known any more.
+    """
+    request = journal.request
+    after = withdrawn(journal)
+    began = request is not None and request.kind is RequestKind.COMPROMISED and journal.trigger is Trigger.COMPROMISED
+    return replace(after, trigger=Trigger.MANUAL) if began and journal.candidate is not None else after

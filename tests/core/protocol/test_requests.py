@@ -5,7 +5,17 @@ from datetime import datetime
 
 import pytest
 
-from rotator.core.protocol import Journal, Published, Publishing, Request, RequestKind, Retiring, Target, requests
+from rotator.core.protocol import (
+    Journal,
+    Published,
+    Publishing,
+    Request,
+    RequestKind,
+    Retiring,
+    Target,
+    Trigger,
+    requests,
+)
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
@@ -268,6 +278,22 @@ def test_request_by_version_is_done_when_replaced() -> None:
 
 def test_withdrawn_request_leaves_the_rest() -> None:
     assert requests.withdrawn(replace(AT_REST, request=MANUAL)) == AT_REST
+
+
+@pytest.mark.parametrize(
+    ("journal", "trigger"),
+    [
+        (replace(PREPARED, request=COMPROMISED, trigger=Trigger.COMPROMISED), Trigger.MANUAL),
+        (replace(PREPARED, request=COMPROMISED, trigger=Trigger.RESCUE), Trigger.RESCUE),
+        (replace(PREPARED, request=FORCE, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+        (replace(AT_REST, request=COMPROMISED, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+    ],
+    ids=["began it", "another reason", "another request", "none", "no candidate"],
+)
+def test_cancelled_request_leaves_the_grace_period(journal: Journal, trigger: Trigger) -> None:
+    """A candidate that waits is published all the same: the secret that it replaces is not revoked at once."""
+    assert requests.cancelled(journal) == replace(journal, request=None, trigger=trigger)
 
 
 def test_compromised_request_reaches_a_marked_entry() -> None:
