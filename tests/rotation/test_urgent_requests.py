@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import Create, Publish, Request, RequestKind, Target, transitions, wake_at
+from rotator.core.protocol import Create, Event, Publish, Request, RequestKind, Target, transitions, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
-from rotator.provider import Credentials, SecretInfo, Unauthorized
+from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter
 from testkit.model import World
@@ -326,3 +326,27 @@ def test_cancelled_compromised_request_keeps_the_grace_period(published: bool) -
     [entry] = world.journal.retiring
     assert (entry.id, entry.compromised, outcome.revoked) == (previous, False, ())
     assert entry.not_before == world.clock() + world.grace
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_urgent_request_keeps_rate_limit_after_failures(kind: str) -> None:
+    """The provider says when it accepts requests again: that is no backoff."""
+    world = answered()
+    answers: list[Exception] = [LostAnswer("no answer")]
+
+    def answer(_: Credentials) -> None:
+        raise answers[0]
+
+    world.provider.on_request = answer
+    assert world.rotation().run().reason == "answer_lost"
+    answers[0] = RateLimited("429", status=429, retry_after=timedelta(hours=2))
+    until = world.clock() + timedelta(hours=2)
+    assert world.rotation().run().reason == "rate_limited"
+    world.clock.wait(timedelta(minutes=1))
+    run_until(world.rotation(fresh_after=world.clock(), **{kind: True}), Event.REQUESTED, then_perform=True)
+    assert world.journal.next_attempt_at == until
+    rest = world.rotation(explicit=False).run()
+    assert (rest.reason, rest.until) == ("rate_limited", until)
+    world.provider.on_request = lambda _: None
+    world.clock.now = until
+    assert world.rotation(explicit=False).run().published

@@ -63,7 +63,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         return journal
     if asked.kind is RequestKind.MANUAL:
         return replace(journal, request=asked)
-    attempts = min(journal.attempts, 1)  # none is a rate limit
+    attempts = min(journal.attempts, 1)
     journal = replace(journal, request=asked, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
 
@@ -93,10 +93,15 @@ def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
     return requested(seen, journal, now) == journal
 
 
+def is_limited(journal: Journal) -> bool:
+    """Return whether the next attempt waits for the provider's rate limit, not for a backoff."""
+    return not journal.attempts or journal.failure == Code.RATE_LIMITED
+
+
 def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
     """When an account with an urgent request is tried again. The provider's own limits stay."""
     at = journal.next_attempt_at
-    if at is None or not journal.attempts or journal.failure == Code.UNPROVISIONED:
+    if at is None or is_limited(journal) or journal.failure == Code.UNPROVISIONED:
         return at
     return min(at, now + URGENT_BACKOFF)
 

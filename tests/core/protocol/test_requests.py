@@ -182,9 +182,10 @@ def test_compromised_request_makes_every_entry_due() -> None:
         ("unanswered", 1, NOW, NOW),
         ("unanswered", 1, None, None),
         ("unanswered", 0, LATER, LATER),
+        ("rate_limited", 1, LATER, LATER),
         ("unprovisioned", 1, LATER, LATER),
     ],
-    ids=["failed", "sooner", "none", "rate limit", "unprovisioned"],
+    ids=["failed", "sooner", "none", "rate limit", "rate limit after failures", "unprovisioned"],
 )
 def test_urgent_request_shortens_a_backoff(
     asked: Request, failure: str, attempts: int, at: datetime | None, expected: datetime | None
