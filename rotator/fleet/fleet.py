@@ -126,6 +126,7 @@ class Fleet:
             account=account.name,
             api_key=account.api_key,
             due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,
+            begins=request.begins,
             explicit=request.explicit or not by_schedule,
             revoke=request.revoke,
             trigger=Trigger.SCHEDULE if by_schedule else Trigger.MANUAL,

@@ -350,3 +350,31 @@ def test_urgent_request_keeps_rate_limit_after_failures(kind: str) -> None:
     world.provider.on_request = lambda _: None
     world.clock.now = until
     assert world.rotation(explicit=False).run().published
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_run_for_other_work_carries_out_no_request(kind: str) -> None:
+    """The circuit breaker holds the request back, and a document expires: the run neither rotates nor makes room."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    published = world.published
+    run_until(world.rotation(fresh_after=world.clock(), **{kind: True}), Event.REQUESTED, then_perform=True)
+    outcome = world.rotation(explicit=False, begins=False).run()
+    assert (outcome.result, world.published) == (Result.OK, published)
+    assert len(world.live) == (1 if kind == "compromised" else 2)
+    assert world.journal.request.kind == kind
+    assert world.rotation(explicit=False).run().published
+
+
+def test_run_for_other_work_continues_a_rotation() -> None:
+    """It makes room for the candidate that waits, too: a forced rotation has begun."""
+    world = answered()
+    world.provider.propagation = timedelta(seconds=20)
+    replaced = world.published
+    world.rotation(fresh_after=world.clock(), force=True).run()
+    assert world.journal.candidate is not None
+    world.clock.wait(timedelta(minutes=1))
+    assert world.rotation(explicit=False, begins=False).run().published
+    assert world.published != replaced
+    assert world.journal.request is None

@@ -137,7 +137,7 @@ def test_adoption_waits_for_a_refused_secret() -> None:
 def beside_other_host(world: World, error: Exception) -> str:
     """Have the other host answer with an error while a candidate waits; return the value of the published secret."""
 
-    def fail(_: Credentials) -> Balance:
+    def fail(auth: Credentials) -> Balance:
         raise error
 
     world.provider.get_balance = fail  # type: ignore[method-assign]
@@ -197,7 +197,7 @@ def test_unconfirmed_bootstrap_is_published_without_an_answer(error: Exception, 
     world = World(verify_balance=True, secondary=True)
     world.provider.add("shopkey", FIRST)
 
-    def fail(_: Credentials) -> Balance:
+    def fail(auth: Credentials) -> Balance:
         raise error
 
     world.provider.get_balance = fail  # type: ignore[method-assign]

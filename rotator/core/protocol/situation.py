@@ -43,6 +43,8 @@ class Situation(Ids):
     def forced(self) -> bool:
         """Whether the request allows to revoke recorded secrets before their grace periods end."""
         request = self.journal.request
+        if not self.policy.begins and self.journal.candidate is None:
+            return False  # room is of no use yet
         return self.requested and request is not None and request.kind is not RequestKind.MANUAL
 
     @property
@@ -54,6 +56,8 @@ class Situation(Ids):
     @property
     def wanted(self) -> bool:
         """Whether a rotation is to begin, if nothing prevents it."""
+        if not self.policy.begins:
+            return False
         if self.requested:
             return True
         due_at = self.policy.due_at
