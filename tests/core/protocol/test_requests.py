@@ -143,8 +143,9 @@ def test_stronger_request_replaces_a_weaker_one(known: object, asked: object) ->
         (Target(id="a"), None, (Retiring("a", LATER),), False),
         (Target(id="b"), COMPROMISED, (), False),
         (OF_VERSION, COMPROMISED, (), False),
+        (Target(version=2), request(RequestKind.COMPROMISED, Target(version=2), id="request-0"), (), False),
     ],
-    ids=["gone", "recorded", "to be recorded", "published", "replacement not recorded"],
+    ids=["gone", "recorded", "to be recorded", "published", "replacement not recorded", "published by hand"],
 )
 def test_late_request_is_spent_once_recorded(
     of: Target, known: Request | None, retiring: tuple[Retiring, ...], spent: bool
