@@ -315,9 +315,12 @@ class World:
         if policy.pop("compromised", False):
             kind = RequestKind.COMPROMISED
         asked_at = policy.pop("fresh_after", None)
+        asked: Request | None = policy.pop("asked", None)
 
         def ask(journal: Journal, published: Published, _: datetime | None) -> Request | None:
-            """Ask for a secret that is younger than an instant."""
+            """Ask for a secret that is younger than an instant, or for just what the test asks."""
+            if asked is not None:
+                return asked
             target = requests.target_of(journal, published)
             if (
                 target is None

@@ -23,7 +23,8 @@ from rotator.errors import Command, ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
-    from rotator.core.protocol import RequestKind
+    from rotator.core.protocol import Journal, RequestKind
+    from rotator.core.protocol import Request as StoredRequest
     from rotator.fleet import Fleet, Request
 
 rotate_app = typer.Typer(rich_markup_mode=None)
@@ -173,17 +174,27 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator, StoppedError
 
-    withdrawn = {}
+    rows = []
     for account in accounts:
         if fleet.stop.is_set():
             raise StoppedError(
                 "The process stopped before every request was withdrawn", next_step="Start again", next_command=None
             )
-        withdrawn[account.name] = Operator(fleet.rotation(account, Request(Wanted.NOTHING_NEW))).cancel()
+        rotation = fleet.rotation(account, Request(Wanted.NOTHING_NEW))
+        request = Operator(rotation).cancel()
+        rows.append({"account": account.name, "withdrawn": request_json(request)})
+        if not as_json:
+            typer.echo(f"{account.name}: {withdrawal(request, rotation.journal)}")
     if as_json:
-        rows = [{"account": name, "withdrawn": request_json(request)} for name, request in withdrawn.items()]
         print_json({"accounts": rows})
-        return
-    for name, request in withdrawn.items():
-        what = f"the request ({request.kind.value}) is withdrawn" if request else "no request is recorded"
-        typer.echo(f"{name}: {what}")
+
+
+def withdrawal(request: "StoredRequest | None", journal: "Journal") -> str:
+    """Return what a withdrawal changed, and what goes on all the same."""
+    if request is None:
+        return "no request is recorded"
+    said = f"the request ({request.kind.value}) is withdrawn"
+    if journal.candidate is not None:
+        said = f"{said}. The rotation that began goes on"
+    due = [entry.id for entry in journal.retiring if entry.compromised]
+    return f"{said}. These ids are compromised and stay due: {', '.join(due)}" if due else said

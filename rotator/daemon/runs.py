@@ -162,7 +162,8 @@ class Runs:
             _log_override(record)
         self._controls[name] = control = RunControl()
         wanted = Wanted.DUE if decision.starts and decision.is_due else Wanted.NOTHING_NEW
-        request = Request(wanted, revoke=self.admission.breaker.allows_revocations)
+        # A run for other work carries out no request that has to wait, for example for the circuit breaker.
+        request = Request(wanted, begins=decision.starts, revoke=self.admission.breaker.allows_revocations)
         self._submit(Run(target, request, control))
 
     # --- ended ---------------------------------------------------------------------------------------------------

@@ -99,6 +99,6 @@ class Timing:
             window=self.window,
             now=now,
         )
-        # Any run would carry out a recorded request. So all of them wait until its rotation may start.
+        # A recorded request wakes the account at once. So all runs wait until its rotation may start.
         waits_to_start = not_before is not None and record.requested is not None
         return max(at, not_before) if waits_to_start and not_before is not None else at

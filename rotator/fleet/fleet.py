@@ -25,6 +25,7 @@ from rotator.core.protocol import (
     Reason,
     RequestKind,
     Trigger,
+    is_recorded,
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
@@ -125,6 +126,7 @@ class Fleet:
             account=account.name,
             api_key=account.api_key,
             due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,
+            begins=request.begins,
             explicit=request.explicit or not by_schedule,
             revoke=request.revoke,
             trigger=Trigger.SCHEDULE if by_schedule else Trigger.MANUAL,
@@ -146,11 +148,8 @@ class Fleet:
 
         def ask(journal: Journal, published: Published, read_at: datetime | None) -> StoredRequest | None:
             now = self.now()
-            rotated_at = journal.rotated_at
-            if request.wanted is Wanted.DUE and rotated_at is not None:
-                due = account.schedule.due(account.name, rotated_at, now)
-                if due.at > now:
-                    return None
+            if request.wanted is Wanted.DUE and not _is_due(account, journal, published, now):
+                return None
             # Both documents were read after the age was measured. Vault tells its time in whole seconds.
             made_at = None if read_at is None else read_at + CLOCK_RESOLUTION - age
             target = requests.target_of(journal, self._published_at(account, published, made_at))
@@ -267,6 +266,13 @@ class Fleet:
             where = log_internal_error(error)
             what = f"An internal error ({type(error).__name__} at {where}) stopped {name}"
             return Outcome(name, Result.FAILED, reason=Code.INTERNAL_ERROR.value, error=f"{what}. Please report it.")
+
+
+def _is_due(account: AccountSettings, journal: Journal, published: Published, now: datetime) -> bool:
+    """Return whether the published secret is due. If the journal speaks of another one, that is not known yet."""
+    if journal.rotated_at is None or not is_recorded(journal, published):
+        return False
+    return account.schedule.due(account.name, journal.rotated_at, now).at <= now
 
 
 def _deferred_by_window(outcome: Outcome, until: datetime) -> Outcome:

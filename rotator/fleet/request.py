@@ -23,6 +23,7 @@ class Request:
     Attributes:
         wanted: Which secrets to replace.
         kind: The kind that a person chose; None: a plain rotation if `wanted` is NOW, nothing otherwise.
+        begins: Whether a rotation may begin, also one that a journal contains a request for.
         explicit: Whether a person named the accounts: their backoff is ignored.
         revoke: Whether anything may be revoked.
         max_wait: How long one account may be waited for.
@@ -31,6 +32,7 @@ class Request:
 
     wanted: Wanted
     kind: RequestKind | None = None
+    begins: bool = True
     explicit: bool = False
     revoke: bool = True
     max_wait: timedelta = timedelta()

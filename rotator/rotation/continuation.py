@@ -1,7 +1,7 @@
 """The command that continues a run which ended early."""
 
 from rotator.core.failures import CHECK
-from rotator.core.protocol import RequestKind
+from rotator.core.protocol import Request, RequestKind
 from rotator.errors import Advice, Blame, Code, Command
 from rotator.rotation.state import AccountState
 
@@ -20,10 +20,15 @@ def continuation(state: AccountState) -> Command:
     name = state.account.name
     asked = state.seen.request
     if asked is not None and not state.seen.rotated:
-        return Command.of("rotate-now", name, *_OPTIONS[asked.kind])
+        return repetition(name, asked)
     if state.journal.candidate is not None and not state.new_secret_is_published:
         return Command.of("rotate-now", name)
     return Command.of("rotate-now", name, "--due", *_WAIT)
+
+
+def repetition(name: str, request: Request) -> Command:
+    """Return the command that makes the same request again."""
+    return Command.of("rotate-now", name, *_OPTIONS[request.kind])
 
 
 def advice_for(code: Code, state: AccountState) -> Advice | None:

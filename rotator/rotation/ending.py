@@ -2,12 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import Journal, Outcome, Reason, Rest, Result, transitions
+from rotator.core.protocol import Journal, Outcome, Reason, Request, Rest, Result, transitions
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
 from rotator.provider import RateLimited
-from rotator.rotation.continuation import advice_for, continuation
+from rotator.rotation.continuation import advice_for, continuation, repetition
 from rotator.rotation.errors import StoppedError
 from rotator.rotation.executor import Executor
 from rotator.rotation.state import AccountState
@@ -26,15 +26,15 @@ class Ending:
 
     def rested(self, rest: Rest) -> Outcome:
         """End a run that has nothing to do at the moment."""
-        state = self._state
         reason = rest.reason
         if rest.journal is not None:
-            self._write_if_possible(rest.journal)
-        elif reason is Reason.FULL and state.journal.request is not None:
-            self._write_if_changed(transitions.rested(state.situation))
+            self._write_if_changed(rest.journal)
         else:
             self.release()
         if reason in (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING):
+            withdrawn = self._withdrawn_request()
+            if withdrawn is not None:
+                return self._withdrawn(withdrawn)
             return self._outcome(Result.OK, reason.value, until=rest.until)
         purpose = "To continue" if rest.next_command is not None else ""
         error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
@@ -45,6 +45,23 @@ class Ending:
             error=error,
             resume_at=rest.until if rest.resumes else None,
         )
+
+    def _withdrawn_request(self) -> Request | None:
+        """Return the caller's request if the journal lost it although its secret is still published."""
+        state = self._state
+        if state.recorded is None or state.journal.request is not None or state.seen.rotated:
+            return None
+        request, to_replace = state.recorded
+        return request if state.seen.published.secret == to_replace else None
+
+    def _withdrawn(self, request: Request) -> Outcome:
+        """End the run of a command whose recorded request disappeared before it was carried out."""
+        error = RotatorError(
+            "another instance or `rotate-now --cancel` withdrew the request; the secret is not replaced",
+            next_step="To repeat the request",
+            next_command=repetition(self._state.account.name, request),
+        )
+        return self._outcome(Result.DEFERRED, Reason.WITHDRAWN.value, error=error)
 
     def stopped(self, error: StoppedError) -> Outcome:
         """End a run that the end of the process cuts short."""

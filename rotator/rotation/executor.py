@@ -9,6 +9,7 @@ would break an invariant.
 from dataclasses import replace
 
 from rotator.core.protocol import (
+    Awaited,
     Create,
     Credential,
     Event,
@@ -26,10 +27,11 @@ from rotator.core.protocol import (
     Rest,
     Revoke,
     Step,
+    Trigger,
     TryEarlier,
 )
 from rotator.errors import RotatorError
-from rotator.provider import Unauthorized
+from rotator.provider import ApiError, Unauthorized
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.creation import Creation
@@ -97,9 +99,8 @@ class Executor:
         fetched_at = state.clock()
         try:
             infos = self.access.list_as(using)
-            if using is Credential.CANDIDATE and state.account.verify_balance:
-                # The provider's other host has servers of its own, which might learn of a new secret later.
-                self.provider.get_balance(self.access.credentials(using))
+            if using is Credential.CANDIDATE and state.account.verify_balance and not self._is_confirmed():
+                return
         except Unauthorized as error:
             log = state.log.debug if self._waiting.is_repeated_refusal(using) else state.log.info
             log("provider.refused", credential=using.value, request_id=error.request_id)
@@ -107,6 +108,44 @@ class Executor:
             state.learn_refusal(using)
             return
         state.learn_listing(Listing(using, {info.id: info.created_at for info in infos}, fetched_at))
+
+    def _is_confirmed(self) -> bool:
+        """Return whether the provider's other host accepts the candidate as well, or consumers cannot wait for that.
+
+        That host has servers of its own, which might learn of a new secret later.
+        """
+        try:
+            self.provider.get_balance(self.access.credentials(Credential.CANDIDATE))
+        except ApiError as error:
+            if not self._consumers_have_outage(error):
+                return False
+            self.state.log.warning("candidate.not_confirmed", error=str(error))
+        return True
+
+    def _consumers_have_outage(self, error: ApiError) -> bool:
+        """Return whether nothing that works is published, after the other host did not accept the candidate.
+
+        One refusal of the published secret is no evidence: it has to last for the consistency window.
+
+        Raises:
+            ApiError: The other host's answer, if the published secret works, or if nothing is published and a later
+                answer can be another one.
+        """
+        state = self.state
+        published = state.seen.published.secret
+        begun_for_that = state.seen.prepared_here and state.journal.trigger is Trigger.RESCUE
+        if begun_for_that or (published is None and not isinstance(error, Unauthorized)):
+            return True
+        if published is None or self.access.list_with(published) is not None:
+            waiting_since = {**state.seen.waiting_since}
+            waiting_since.pop(Awaited.PUBLISHED, None)
+            state.learn(waiting_since=waiting_since)
+            raise error
+        case = state.situation
+        if not case.may_wait(Awaited.PUBLISHED):
+            return True
+        self._waiting.for_fact(case.pause(Awaited.PUBLISHED))
+        return False
 
     def _publish(self, secret_id: str | None) -> None:
         state = self.state

@@ -106,7 +106,7 @@ class Operator:
             if request is None:
                 return None
             try:
-                state.write_journal(requests.withdrawn(state.journal))
+                state.write_journal(requests.cancelled(state.journal))
             except CasConflict:
                 continue
             state.log.warning("request.withdrawn", kind=request.kind.value, by=request.by)

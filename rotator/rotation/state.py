@@ -47,6 +47,7 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
             the end of a sentence. The provider's support asks for them.
+        recorded: The request of this run's caller, once a journal contained it, and the secret that it is to replace.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AccountState:
         self.seen = Observation(Published())
         self.is_observed = False
         self.references: dict[Failure, str] = {}
+        self.recorded: tuple[Request, SecretStr | None] | None = None
 
     @property
     def journal_path(self) -> str:
@@ -139,6 +141,7 @@ class AccountState:
             ask = self._ask
             self._ask = None
             self.learn(request=ask(stored.journal, published, stored.read_at))
+        self._drop_spent_request()
         self.is_observed = True
 
     def clock_was_set_back(self) -> bool:
@@ -219,6 +222,11 @@ class AccountState:
             waiting_since.pop(Awaited.PUBLISHED, None)
         self.learn(listing=listing, refused=self.seen.refused - {listing.via}, waiting_since=waiting_since)
 
+    def _drop_spent_request(self) -> None:
+        """Apply a request that came too late once only: this run might replace another secret later."""
+        if requests.is_spent(self.seen, self.journal, self.clock()):
+            self.learn(request=None)
+
     # --- writing -------------------------------------------------------------------------------------------------
 
     def write_journal(self, journal: Journal) -> None:
@@ -241,8 +249,12 @@ class AccountState:
         vault_now = self.situation.vault_now
         if self.seen.journal_at is not None and vault_now is not None and self.seen.journal_at > vault_now:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
-        if self.seen.request is not None and journal.request is not None and journal.request.id == self.seen.request.id:
+        asked = self.seen.request
+        if asked is not None and journal.request is not None and journal.request.id == asked.id:
+            if requests.is_published(asked.of, journal, self.seen.published):
+                self.recorded = asked, self.seen.published.secret
             self.learn(request=None)
+        self._drop_spent_request()
         self._on_journal(journal)
         if first and not self.store.keep_versions(self.journal_path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=self.journal_path)

@@ -40,7 +40,10 @@ def test_wrong_configuration_is_printed_as_json(payments: Payments, here: Here, 
     arguments = [*command.split(), *ARGUMENTS.get(command, []), "--json"]
     finished = here(*arguments, VALUE="Reference0Value", ROTATOR_CONFIG="/no/such/file")
     assert finished.code == 2, finished
-    error = "/no/such/file cannot be read: No such file or directory."
+    error = (
+        "/no/such/file cannot be read: No such file or directory. "
+        "Name the configuration file: --config FILE, or ROTATOR_CONFIG."
+    )
     assert printed(finished) == {"error": error, "reason": "configuration", "next_command": None}
     assert finished.err == f"rotator: {error}\n"
 

@@ -4,17 +4,22 @@ import json
 import re
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 import trustme
 
+from rotator.cli.rotate import withdrawal
 from rotator.core.generator import Recipe, generate
+from rotator.core.protocol import Journal, RequestKind, Retiring
 from rotator.demo import running_openbao
 from rotator.emulator import Account, Operation, running
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
+from tests.core.protocol.situations import AT_REST, LATER, NOW, PREPARED, request
 
 
 def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:
@@ -358,3 +363,22 @@ def test_accounts_with_one_failure_share_a_line(cluster: Cluster, here: Here) ->
     requests = [line for line in finished.out.splitlines() if "request" in line]
     assert len(requests) == 1, finished
     assert requests[0].startswith("a0, a1, a2, a3, a4 and 3 more: ")
+
+
+@pytest.mark.parametrize(
+    ("journal", "rest"),
+    [
+        (AT_REST, ""),
+        (replace(AT_REST, retiring=(Retiring("a", LATER),)), ""),
+        (PREPARED, ". The rotation that began goes on"),
+        (
+            replace(AT_REST, retiring=(Retiring("a", NOW, compromised=True), Retiring("c", LATER))),
+            ". These ids are compromised and stay due: a",
+        ),
+    ],
+    ids=["none", "grace period", "candidate", "compromised"],
+)
+def test_withdrawal_names_the_rest_of_the_request(journal: Journal, rest: str) -> None:
+    asked = request(RequestKind.COMPROMISED)
+    assert withdrawal(asked, journal) == f"the request (compromised) is withdrawn{rest}"
+    assert withdrawal(None, journal) == "no request is recorded"

@@ -266,6 +266,28 @@ def test_expiring_document_is_rewritten_when_account_waits(bench: Bench) -> None
 # --- Vault -------------------------------------------------------------------------------------------------------
 
 
+def test_expiring_document_starts_no_requested_rotation(bench: Bench) -> None:
+    """The circuit breaker is open: the run rewrites the document, and the request waits."""
+    bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "1m"}, balance={"every": "off"})
+    admission = bench.registry.admission
+    admission.breaker = replace(admission.breaker, cause=Cause.NEW_SECRETS, until=NOW + timedelta(hours=1), openings=1)
+    journal = requested(RequestKind.MANUAL)
+    bench.load(a=journal)
+    bench.advance(SECOND)
+    assert bench.running() == []
+    bench.advance(MINUTE)
+    [look] = bench.take_one(Resync).looks
+    bench.feed(DocumentSeen(look, Document(0, None), journal, expires=True))
+    bench.advance(SECOND)
+    run = bench.take_one(Run)
+    assert not run.request.begins
+    bench.end(run, ok("a", journal))
+    bench.advance(MINUTE)
+    assert bench.running() == []
+    bench.advance(timedelta(hours=1))
+    assert run_of(bench, "a").request.begins
+
+
 def test_unavailable_vault_starts_nothing_and_says_why(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 import pytest
 
 from rotator.config import AccountSettings, load
-from rotator.core.protocol import Command, Journal, RequestKind, Target
+from rotator.core.protocol import Command, Journal, Publish, RequestKind, Target
 from rotator.core.protocol import Request as StoredRequest
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
 from rotator.rotation import Outcome, Result
 from rotator.vault import Vault
 from testkit.cluster import eventually
+from testkit.model import World
 from tests.cli.harness import Here, Payments
+from tests.rotation.test_rotation import FIRST, run_until
 
 
 def test_closed_window_names_rotation_outside_of_it(payments: Payments, here: Here) -> None:
@@ -151,3 +153,70 @@ def test_run_that_never_began_names_status(fleet: Fleet) -> None:
     assert outcome.error == (
         "the process stopped before the run began. Nothing was changed. To see what is unfinished: rotator status a."
     )
+
+
+DAY = timedelta(days=1)
+
+
+def unadopted() -> World:
+    """Return a world whose account rotator does not know yet."""
+    world = World()
+    world.clock.now = datetime.now(UTC)
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    return world
+
+
+def known_and_due() -> World:
+    """Return a world with a secret that has been due for long."""
+    world = World()
+    world.clock.now = datetime.now(UTC) - 400 * DAY
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.identify()
+    world.rotation(fresh_after=world.clock()).run()
+    world.clock.wait(DAY)
+    world.rotation().run()
+    return world
+
+
+def replaced_by_hand() -> World:
+    """Return a world whose due secret a person has just replaced."""
+    world = known_and_due()
+    world.clock.now = datetime.now(UTC)
+    world.provider.add("shopkey", "ByHand00000001")
+    world.publish("ByHand00000001")
+    return world
+
+
+def published_and_not_recorded() -> World:
+    """Return a world whose rotation died right after it published the new secret."""
+    world = known_and_due()
+    world.clock.now = datetime.now(UTC) - timedelta(minutes=10)
+    run_until(world.rotation(fresh_after=world.clock()), Publish, then_perform=True)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "rotates"),
+    [
+        (unadopted, RequestKind.FORCE, False),
+        (replaced_by_hand, RequestKind.FORCE, False),
+        (published_and_not_recorded, RequestKind.FORCE, False),
+        (known_and_due, RequestKind.FORCE, True),
+        (known_and_due, None, True),
+    ],
+    ids=["unadopted", "by hand", "not recorded", "due by force", "due"],
+)
+def test_due_rotates_only_a_known_due_secret(
+    make: Callable[[], World], kind: RequestKind | None, rotates: bool
+) -> None:
+    """`--due --force` rotates nothing that `--due` leaves alone."""
+    world = make()
+    published = world.published
+    world.clock.now = datetime.now(UTC)
+    fleet = Fleet(world.settings, world.provider, world.vault, threading.Event())  # type: ignore[arg-type]
+    request = Request(Wanted.DUE, kind=kind, explicit=True)
+    list(fleet.run(fleet.select(["shop"]), request))
+    assert (world.published != published) is rotates
+    assert world.journal.request is None

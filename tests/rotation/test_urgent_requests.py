@@ -1,14 +1,17 @@
 """Urgent requests beside pending ids: no run delays the lists that make the ids certain."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import wake_at
+from rotator.core.protocol import Create, Event, Publish, Request, RequestKind, Target, transitions, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
-from rotator.provider import Credentials, Unauthorized
+from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
+from rotator.rotation import Operator, Outcome, Result, Rotation
+from rotator.rotation.interfaces import Waiter
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, answered
+from tests.rotation.test_rotation import FIRST, answered, rotate, run_until
 from tests.system.advice import Reader
 
 MOMENT = timedelta(microseconds=1)
@@ -146,3 +149,232 @@ def test_urgent_request_is_retried_soon_after_many_refusals() -> None:
     assert world.journal.attempts > URGENT_REFUSALS
     world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
     assert world.journal.next_attempt_at - world.clock() <= URGENT_BACKOFF
+
+
+def too_late(world: World, leaked_id: str | None) -> Request:
+    """Return the request of a command for a secret that was replaced before the command read the account."""
+    return Request(RequestKind.COMPROMISED, Target(id=leaked_id), world.clock(), "somebody", "request-late")
+
+
+def replaced_long_ago() -> tuple[World, str]:
+    """Return a world whose first secret is gone, with its id; the second one did not leak."""
+    world = World(grace=timedelta(hours=6))
+    world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    world.identify()
+    leaked_id = world.journal.current_id
+    assert leaked_id is not None
+    rotate(world)
+    world.clock.wait(timedelta(hours=7))
+    world.rotation().run()
+    return world, leaked_id
+
+
+def assert_grace_is_kept(world: World, outcome: Outcome, secret_id: str) -> None:
+    [entry] = world.journal.retiring
+    assert (entry.id, entry.compromised, outcome.revoked) == (secret_id, False, ())
+    assert entry.not_before > world.clock()
+    assert world.journal.request is None
+
+
+def test_late_compromised_request_spares_the_candidates_predecessor() -> None:
+    """The run finds nothing to revoke and publishes a waiting candidate. The secret that this replaces did not leak."""
+    world, leaked_id = replaced_long_ago()
+    second = world.journal.current_id
+    world.provider.propagation = timedelta(seconds=40)
+    world.rotation(fresh_after=world.clock()).run()
+    assert world.journal.candidate is not None
+    world.clock.wait(timedelta(seconds=45))
+    outcome = world.rotation(asked=too_late(world, leaked_id)).run()
+    assert outcome.published
+    assert_grace_is_kept(world, outcome, second)
+
+
+def test_late_compromised_request_spares_what_another_instance_replaces() -> None:
+    """The command waits for a lease. Its holder replaces a secret that did not leak."""
+    world, leaked_id = replaced_long_ago()
+    second = world.journal.current_id
+    holder = world.rotation(fresh_after=world.clock())
+    run_until(holder, Create, then_perform=False)
+    command = world.rotation(asked=too_late(world, leaked_id), patience=timedelta(minutes=3))
+    command.waiting.wait = interrupted_once(world, holder)
+    outcome = command.run()
+    assert not outcome.published
+    assert_grace_is_kept(world, outcome, second)
+
+
+def interrupted_once(world: World, other: Rotation) -> Waiter:
+    """Return the waiter of a run during whose first wait another run ends."""
+    left = [other]
+
+    def wait(delay: timedelta) -> bool:
+        if left:
+            left.pop().run()
+        return world.clock.wait(delay)
+
+    return wait
+
+
+def test_circuit_breaker_withdraws_no_manual_request() -> None:
+    """No grace period is in the way: a daemon may revoke nothing while its circuit breaker is open."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=61))
+    replaced = world.published
+    outcome = world.rotation(fresh_after=world.clock(), revoke=False).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind is RequestKind.MANUAL
+    assert world.rotation(explicit=False).run().published
+    assert world.published != replaced
+
+
+def test_grace_period_withdraws_a_manual_request() -> None:
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    rest = world.rotation(fresh_after=world.clock()).run()
+    assert (rest.reason, world.journal.request) == ("full", None)
+
+
+def test_lagging_list_withdraws_no_manual_request() -> None:
+    """The list shows a revoked id for a moment: the account has room."""
+    world = answered()
+    world.provider.settle = timedelta(minutes=3)
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    world.clock.wait(timedelta(seconds=2))
+    revoked = world.journal.gone[-1]
+    replaced = world.published
+    list_secrets = world.provider.list_secrets
+    shown_until = world.clock() + timedelta(minutes=1)
+
+    def lagging(auth: Credentials, api_key: str) -> tuple[SecretInfo, ...]:
+        infos = list_secrets(auth, api_key)
+        return (*infos, SecretInfo(revoked.id, revoked.at)) if world.clock() < shown_until else infos
+
+    world.provider.list_secrets = lagging  # type: ignore[method-assign]
+    outcome = world.rotation(fresh_after=world.clock()).run()
+    assert outcome.reason == "full"
+    assert world.journal.request.kind is RequestKind.MANUAL
+    world.clock.now = shown_until
+    assert world.rotation(explicit=False).run().published
+    assert world.published != replaced
+
+
+def while_leased(world: World, event: Callable[[World], object], **kind: bool) -> Outcome:
+    """Return how a command ends that records its request under a lease; something happens before the lease ends."""
+    holder = world.rotation(explicit=False)
+    holder.state.observe()
+    holder.state.write_journal(transitions.claimed(holder.state.situation))
+    command = world.rotation(fresh_after=world.clock() + MOMENT, patience=timedelta(minutes=3), **kind)
+    wait = command.waiting.wait
+    events = [event]
+
+    def waits(delay: timedelta) -> bool:
+        if events:
+            assert world.journal.request is not None
+            events.pop()(world)
+            holder.run()
+        return wait(delay)
+
+    command.waiting.wait = waits
+    return command.run()
+
+
+def test_request_that_lease_holder_withdraws_is_deferred() -> None:
+    """The account is full until a grace period ends: the holder withdraws the request, the command says so."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    outcome = while_leased(world, lambda _: None)
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "withdrawn")
+    assert outcome.next_command is not None
+    assert outcome.next_command.args == ("rotate-now", "shop")
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_request_that_person_cancels_is_deferred(kind: str) -> None:
+    world = answered()
+    replaced = world.published
+    outcome = while_leased(world, lambda world: Operator(world.rotation()).cancel(), **{kind: True})
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "withdrawn")
+    assert outcome.next_command is not None
+    assert outcome.next_command.args == ("rotate-now", "shop", f"--{kind}")
+    assert world.published == replaced
+
+
+@pytest.mark.parametrize("kind", [{}, {"force": True}, {"compromised": True}], ids=["manual", "force", "compromised"])
+def test_request_that_lease_holder_carries_out_is_done(kind: dict[str, bool]) -> None:
+    world = answered()
+    replaced = world.published
+    outcome = while_leased(world, lambda _: None, **kind)
+    assert outcome.result is Result.OK
+    assert world.published != replaced
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["waits", "published"])
+def test_cancelled_compromised_request_keeps_the_grace_period(published: bool) -> None:
+    """The candidate waits, or is published and not recorded: the rotation goes on, and nothing is revoked at once."""
+    world = answered()
+    previous = world.journal.current_id
+    rotation = world.rotation(fresh_after=world.clock(), compromised=True)
+    run_until(rotation, Publish, then_perform=published)
+    request = Operator(world.rotation()).cancel()
+    assert request is not None
+    assert request.kind is RequestKind.COMPROMISED
+    world.clock.wait(timedelta(minutes=5))
+    outcome = world.rotation(explicit=False).run()
+    [entry] = world.journal.retiring
+    assert (entry.id, entry.compromised, outcome.revoked) == (previous, False, ())
+    assert entry.not_before == world.clock() + world.grace
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_urgent_request_keeps_rate_limit_after_failures(kind: str) -> None:
+    """The provider says when it accepts requests again: that is no backoff."""
+    world = answered()
+    answers: list[Exception] = [LostAnswer("no answer")]
+
+    def answer(_: Credentials) -> None:
+        raise answers[0]
+
+    world.provider.on_request = answer
+    assert world.rotation().run().reason == "answer_lost"
+    answers[0] = RateLimited("429", status=429, retry_after=timedelta(hours=2))
+    until = world.clock() + timedelta(hours=2)
+    assert world.rotation().run().reason == "rate_limited"
+    world.clock.wait(timedelta(minutes=1))
+    run_until(world.rotation(fresh_after=world.clock(), **{kind: True}), Event.REQUESTED, then_perform=True)
+    assert world.journal.next_attempt_at == until
+    rest = world.rotation(explicit=False).run()
+    assert (rest.reason, rest.until) == ("rate_limited", until)
+    world.provider.on_request = lambda _: None
+    world.clock.now = until
+    assert world.rotation(explicit=False).run().published
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_run_for_other_work_carries_out_no_request(kind: str) -> None:
+    """The circuit breaker holds the request back, and a document expires: the run neither rotates nor makes room."""
+    world = answered()
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    published = world.published
+    run_until(world.rotation(fresh_after=world.clock(), **{kind: True}), Event.REQUESTED, then_perform=True)
+    outcome = world.rotation(explicit=False, begins=False).run()
+    assert (outcome.result, world.published) == (Result.OK, published)
+    assert len(world.live) == (1 if kind == "compromised" else 2)
+    assert world.journal.request.kind == kind
+    assert world.rotation(explicit=False).run().published
+
+
+def test_run_for_other_work_continues_a_rotation() -> None:
+    """It makes room for the candidate that waits, too: a forced rotation has begun."""
+    world = answered()
+    world.provider.propagation = timedelta(seconds=20)
+    replaced = world.published
+    world.rotation(fresh_after=world.clock(), force=True).run()
+    assert world.journal.candidate is not None
+    world.clock.wait(timedelta(minutes=1))
+    assert world.rotation(explicit=False, begins=False).run().published
+    assert world.published != replaced
+    assert world.journal.request is None

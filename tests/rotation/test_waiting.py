@@ -4,10 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from rotator.documents.published import format_instant
-from rotator.provider import Credentials, Unauthorized
+from rotator.provider import Balance, Credentials, LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result, Rotation
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, adopted, in_overlap, leased, limit, rotate
@@ -131,3 +132,74 @@ def test_adoption_waits_for_a_refused_secret() -> None:
     Operator(rotation).adopt(SecretStr("Second000001"), second)
     assert world.published == "Second000001"
     assert log.waits[0] == ("published", format_instant(began + WINDOW))
+
+
+def beside_other_host(world: World, error: Exception) -> str:
+    """Have the other host answer with an error while a candidate waits; return the value of the published secret."""
+
+    def fail(auth: Credentials) -> Balance:
+        raise error
+
+    world.provider.get_balance = fail  # type: ignore[method-assign]
+    published = world.published
+    assert published is not None
+    return published
+
+
+OTHER_HOST = [LostAnswer("no answer"), Unauthorized("refused", status=401)]
+
+
+@pytest.mark.parametrize("error", OTHER_HOST, ids=["lost", "refused"])
+def test_unconfirmed_candidate_ends_an_outage(error: Exception) -> None:
+    """A person revokes the published secret while its candidate waits for the provider's other host."""
+    world = adopted(verify_balance=True)
+    previous = beside_other_host(world, error)
+    world.rotation(fresh_after=world.clock()).run()
+    assert world.published == previous
+    world.provider.remove("shopkey", "id-001")
+    began = world.clock()
+    world.rotation(explicit=True).run()
+    assert world.consumer_works()
+    assert WINDOW <= world.clock() - began < WINDOW + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("error", OTHER_HOST, ids=["lost", "refused"])
+def test_unconfirmed_candidate_waits_while_consumers_work(error: Exception) -> None:
+    """The provider refuses the published secret for less than the consistency window."""
+    world = adopted(verify_balance=True)
+    previous = beside_other_host(world, error)
+    world.rotation(fresh_after=world.clock()).run()
+    world.provider.on_request = refusing(world, previous, WINDOW - timedelta(seconds=6))
+    world.rotation().run()
+    assert world.published == previous
+    world.provider.on_request = refusing(world, previous, WINDOW - timedelta(seconds=6))
+    world.rotation().run()
+    assert world.published == previous
+
+
+@pytest.mark.parametrize("error", OTHER_HOST, ids=["lost", "refused"])
+def test_unconfirmed_rescue_is_published_at_once(error: Exception) -> None:
+    world = adopted(verify_balance=True, secondary=True)
+    beside_other_host(world, error)
+    world.provider.add("shopkey", "Helper00000001")
+    world.provider.remove("shopkey", str(world.journal.current_id))
+    began = world.clock()
+    world.rotation().run()
+    assert world.consumer_works()
+    assert world.clock() - began < WINDOW + timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("error", "published"), [(OTHER_HOST[0], True), (OTHER_HOST[1], False)], ids=["lost", "refused"]
+)
+def test_unconfirmed_bootstrap_is_published_without_an_answer(error: Exception, published: bool) -> None:
+    """A refusal of a new secret is over in a moment, and nothing that consumers had is lost meanwhile."""
+    world = World(verify_balance=True, secondary=True)
+    world.provider.add("shopkey", FIRST)
+
+    def fail(auth: Credentials) -> Balance:
+        raise error
+
+    world.provider.get_balance = fail  # type: ignore[method-assign]
+    world.rotation().run()
+    assert (world.published is not None) is published

@@ -155,7 +155,7 @@ def name_doubt(case: Situation) -> Step | None:
     """
     if case.seen.via is not Credential.PUBLISHED or not case.in_doubt or not case.strangers:
         return None
-    if case.requested and not case.full:
+    if case.requested and case.policy.begins and not case.full:
         return None
     return doubtful(case)
 

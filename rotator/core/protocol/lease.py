@@ -5,6 +5,7 @@ from datetime import timedelta
 from rotator.core.protocol import transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import RequestKind
+from rotator.core.protocol.requests import is_limited
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
 from rotator.core.protocol.wording import waiting_run
@@ -57,7 +58,7 @@ def wait_for_backoff(case: Situation) -> Step | None:
         return None
     if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
         return None
-    if not case.journal.attempts:
+    if is_limited(case.journal):
         return Rest(
             Reason.RATE_LIMITED,
             at,

@@ -16,6 +16,8 @@ class Policy:
         account: The account's name, for messages.
         api_key: The account's key; None: rotator compares no document with it.
         due_at: Maps the time a secret was published to the time it is due. None: the schedule begins no rotation.
+        begins: Whether a rotation may begin, by the schedule or by a recorded request. An unfinished one continues, and
+            an outage is ended, in any case.
         explicit: A person named this account: backoff is ignored.
         revoke: Whether anything may be revoked; otherwise it stays recorded for a later run.
         trigger: Why the schedule would begin a rotation.
@@ -33,6 +35,7 @@ class Policy:
     account: str
     api_key: str | None = None
     due_at: Callable[[datetime], datetime] | None = None
+    begins: bool = True
     explicit: bool = False
     revoke: bool = True
     trigger: Trigger = Trigger.SCHEDULE

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.core.failures import Code
-from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target
+from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target, Trigger
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 # An account with an urgent request is retried this soon after a failure.
@@ -63,7 +63,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         return journal
     if asked.kind is RequestKind.MANUAL:
         return replace(journal, request=asked)
-    attempts = min(journal.attempts, 1)  # none is a rate limit
+    attempts = min(journal.attempts, 1)
     journal = replace(journal, request=asked, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
 
@@ -82,10 +82,26 @@ def _requested_too_late(asked: Request, journal: Journal, now: datetime) -> Jour
     return _with_compromised_entries(journal, now)
 
 
+def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
+    """Return whether the caller's request came too late, and the journal contains all that follows from it.
+
+    A compromised request concerns the secrets that are retiring then, and none that is replaced later.
+    """
+    asked = seen.request
+    if asked is None or is_published(asked.of, journal, seen.published) or is_of_current(asked, journal):
+        return False
+    return requested(seen, journal, now) == journal
+
+
+def is_limited(journal: Journal) -> bool:
+    """Return whether the next attempt waits for the provider's rate limit, not for a backoff."""
+    return not journal.attempts or journal.failure == Code.RATE_LIMITED
+
+
 def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
     """When an account with an urgent request is tried again. The provider's own limits stay."""
     at = journal.next_attempt_at
-    if at is None or not journal.attempts or journal.failure == Code.UNPROVISIONED:
+    if at is None or is_limited(journal) or journal.failure == Code.UNPROVISIONED:
         return at
     return min(at, now + URGENT_BACKOFF)
 
@@ -144,3 +160,15 @@ def is_done(journal: Journal, published: Published) -> bool:
 def withdrawn(journal: Journal) -> Journal:
     """Return the journal without its request."""
     return replace(journal, request=None)
+
+
+def cancelled(journal: Journal) -> Journal:
+    """Return the journal without its request, because a person withdrew it.
+
+    A rotation that it began goes on, and the secret that this replaces keeps its grace period. Entries that the request
+    made due stay due: when their grace periods would have ended is not known any more.
+    """
+    request = journal.request
+    after = withdrawn(journal)
+    began = request is not None and request.kind is RequestKind.COMPROMISED and journal.trigger is Trigger.COMPROMISED
+    return replace(after, trigger=Trigger.MANUAL) if began and journal.candidate is not None else after

@@ -79,16 +79,24 @@ def revoke_due(case: Situation) -> Step | None:
 
 
 def wait_for_room(case: Situation) -> Step:
-    """The account is full because of secrets that rotator recorded: wait for the first of them."""
+    """The account is full because of secrets that rotator recorded: wait for the first of them.
+
+    If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
+    """
     until = _next(case, case.journal.retiring)
+    later = until if until > case.now else None
     account = case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
-    if case.forced:  # a grace period is not what it waits for
-        command = waiting_run(account)
-    else:
-        command = Command.of("rotate-now", account, "--force")
-        detail = f"{detail}; --force does not wait for that"
-    return Rest(Reason.FULL, until if until > case.now else None, detail, command)
+    if case.forced or not case.full_by_grace:
+        return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
+    detail = f"{detail}; --force does not wait for that"
+    command = Command.of("rotate-now", account, "--force")
+    return Rest(Reason.FULL, later, detail, command, journal=transitions.rested(case))
+
+
+def _with_request_kept(case: Situation, rest: Rest) -> Step:
+    """Record a request that no journal contains yet, before its run ends: a later run carries it out."""
+    return rest if case.journal.request == case.stored.request else Record(Event.REQUESTED, case.journal)
 
 
 def no_room(case: Situation, secret: str) -> Step:
@@ -103,8 +111,8 @@ def no_room(case: Situation, secret: str) -> Step:
     if revoked:
         until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
         detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
-        command = waiting_run(account)
-        return Rest(Reason.FULL, until if until > case.now else None, detail, command)
+        later = until if until > case.now else None
+        return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
     added = full_of_added(case, what)
     if added is not None:

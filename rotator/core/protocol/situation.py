@@ -43,6 +43,8 @@ class Situation(Ids):
     def forced(self) -> bool:
         """Whether the request allows to revoke recorded secrets before their grace periods end."""
         request = self.journal.request
+        if not self.policy.begins and self.journal.candidate is None:
+            return False  # room is of no use yet
         return self.requested and request is not None and request.kind is not RequestKind.MANUAL
 
     @property
@@ -54,6 +56,8 @@ class Situation(Ids):
     @property
     def wanted(self) -> bool:
         """Whether a rotation is to begin, if nothing prevents it."""
+        if not self.policy.begins:
+            return False
         if self.requested:
             return True
         due_at = self.policy.due_at
@@ -87,6 +91,13 @@ class Situation(Ids):
         A compromised secret was due when that was written down, by a clock that might be ahead.
         """
         return self.not_after(entry.not_before, timedelta()) if entry.compromised else entry.not_before
+
+    @property
+    def full_by_grace(self) -> bool:
+        """Whether nothing but grace periods keeps the account full: that is a rule of the account's own."""
+        in_the_way = [entry for entry in self.journal.retiring if entry.id in self.listed]
+        really_full = len(self.listed - self.gone) >= self.policy.max_secrets
+        return really_full and bool(in_the_way) and all(self.grace_over(entry) > self.now for entry in in_the_way)
 
     def may_retire(self, entry: Retiring) -> datetime:
         """Return from when on a recorded secret may be revoked.

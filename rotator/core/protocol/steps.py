@@ -59,6 +59,7 @@ class Reason(StrEnum):
     VERIFYING = "verifying"  # the candidate does not authenticate yet
     STOPPED = "stopped"  # the process is to end
     WINDOW = "window"  # due, but outside its windows
+    WITHDRAWN = "withdrawn"  # the request is not recorded any more, and nothing was replaced
     RATE_LIMITED = "rate_limited"  # the provider limits the requests of this key
 
 

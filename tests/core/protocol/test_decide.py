@@ -31,6 +31,7 @@ from rotator.core.protocol import (
     TryEarlier,
 )
 from rotator.core.protocol.decide import ask_provider, begin, clear, correct_date, done
+from rotator.core.protocol.identity import name_doubt
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
@@ -253,6 +254,24 @@ def test_full_account_begins_nothing() -> None:
     assert step.next_command.args == ("resolve", "shop")
     assert step.advice
     assert begin(case_of(DUE, seen("a", "b"), max_secrets=3)) == Prepare(Trigger.SCHEDULE)
+
+
+def test_run_for_other_work_begins_nothing() -> None:
+    """Nor does it revoke early for a request: room is of no use yet. A candidate in hand needs it."""
+    asked = request(RequestKind.FORCE)
+    assert begin(case_of(DUE, seen("b"), begins=False)) is None
+    assert begin(case_of(replace(AT_REST, request=asked), seen("b"), begins=False)) is None
+    full = replace(AT_REST, request=asked, retiring=(Retiring("a", LATER),))
+    assert not case_of(full, seen("a", "b"), begins=False).forced
+    assert case_of(full, seen("a", "b")).forced
+    in_hand = replace(PREPARED, request=replace(asked, of=Target(id="a")))
+    assert case_of(in_hand, seen("a", "b"), begins=False).forced
+
+
+def test_run_for_other_work_names_a_doubt() -> None:
+    doubtful = replace(AT_REST, current=eliminated("b"), request=request())
+    assert name_doubt(case_of(doubtful, seen("b", "x"), max_secrets=3)) is None
+    assert failure_of(name_doubt(case_of(doubtful, seen("b", "x"), max_secrets=3, begins=False))) is Failure.AMBIGUOUS
 
 
 @pytest.mark.parametrize("identity", [answered("b"), eliminated("b"), pending("b", next_look=LATER)])

@@ -166,6 +166,7 @@ def test_policy_defaults_are_documented_ones() -> None:
         account="shop",
         api_key=None,
         due_at=None,
+        begins=True,
         explicit=False,
         revoke=True,
         trigger=Trigger.SCHEDULE,

@@ -194,6 +194,12 @@ def test_rate_limit_is_awaited_without_a_failure() -> None:
     assert step.next_command.args == ("rotate-now", "shop")
 
 
+def test_rate_limit_is_named_after_earlier_failures() -> None:
+    limited = replace(FAILED, failure="rate_limited", next_attempt_at=LATER)
+    assert reason_of(wait_for_backoff(case_of(limited, seen()))) is Reason.RATE_LIMITED
+    assert reason_of(wait_for_backoff(case_of(replace(FAILED, next_attempt_at=LATER), seen()))) is Reason.BACKOFF
+
+
 def test_backoff_does_not_bind_explicit_commands() -> None:
     backing_off = replace(FAILED, next_attempt_at=LATER)
     assert wait_for_backoff(case_of(backing_off, seen(), explicit=True)) is None

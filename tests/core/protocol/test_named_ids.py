@@ -7,6 +7,7 @@ import pytest
 
 from rotator.core.protocol import (
     Credential,
+    Event,
     Fail,
     Failure,
     Gone,
@@ -290,6 +291,8 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
     here = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}))
     assert (reason_of(here), here.until) == (Reason.FULL, None)
+    asked = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}), request=request())
+    assert (asked.event, asked.journal) == (Event.REQUESTED, replace(AT_REST, request=request()))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,17 @@ from datetime import datetime
 
 import pytest
 
-from rotator.core.protocol import Journal, Published, Publishing, Request, RequestKind, Retiring, Target, requests
+from rotator.core.protocol import (
+    Journal,
+    Published,
+    Publishing,
+    Request,
+    RequestKind,
+    Retiring,
+    Target,
+    Trigger,
+    requests,
+)
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
@@ -125,6 +135,28 @@ def test_stronger_request_replaces_a_weaker_one(known: object, asked: object) ->
     assert found == (again if asked.kind.strength > known.kind.strength else known)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("of", "known", "retiring", "spent"),
+    [
+        (Target(id="a"), None, (), True),
+        (Target(id="a"), None, (Retiring("a", NOW, compromised=True),), True),
+        (Target(id="a"), None, (Retiring("a", LATER),), False),
+        (Target(id="b"), COMPROMISED, (), False),
+        (OF_VERSION, COMPROMISED, (), False),
+        (Target(version=2), request(RequestKind.COMPROMISED, Target(version=2), id="request-0"), (), False),
+    ],
+    ids=["gone", "recorded", "to be recorded", "published", "replacement not recorded", "published by hand"],
+)
+def test_late_request_is_spent_once_recorded(
+    of: Target, known: Request | None, retiring: tuple[Retiring, ...], spent: bool
+) -> None:
+    """A secret that is replaced later keeps its grace period. One whose replacement is not recorded yet does not."""
+    journal = replace(AT_REST, request=known, retiring=retiring)
+    asked = seen(request=request(RequestKind.COMPROMISED, of), published=published(version=2))
+    assert requests.is_spent(asked, journal, NOW) is spent
+    assert not requests.is_spent(seen(published=published(version=2)), journal, NOW)
+
+
 def test_request_replaces_one_for_another_secret() -> None:
     journal = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(id="a")))
     assert requests.requested(seen(request=MANUAL), journal, NOW).request == MANUAL
@@ -151,9 +183,10 @@ def test_compromised_request_makes_every_entry_due() -> None:
         ("unanswered", 1, NOW, NOW),
         ("unanswered", 1, None, None),
         ("unanswered", 0, LATER, LATER),
+        ("rate_limited", 1, LATER, LATER),
         ("unprovisioned", 1, LATER, LATER),
     ],
-    ids=["failed", "sooner", "none", "rate limit", "unprovisioned"],
+    ids=["failed", "sooner", "none", "rate limit", "rate limit after failures", "unprovisioned"],
 )
 def test_urgent_request_shortens_a_backoff(
     asked: Request, failure: str, attempts: int, at: datetime | None, expected: datetime | None
@@ -247,6 +280,22 @@ def test_request_by_version_is_done_when_replaced() -> None:
 
 def test_withdrawn_request_leaves_the_rest() -> None:
     assert requests.withdrawn(replace(AT_REST, request=MANUAL)) == AT_REST
+
+
+@pytest.mark.parametrize(
+    ("journal", "trigger"),
+    [
+        (replace(PREPARED, request=COMPROMISED, trigger=Trigger.COMPROMISED), Trigger.MANUAL),
+        (replace(PREPARED, request=COMPROMISED, trigger=Trigger.RESCUE), Trigger.RESCUE),
+        (replace(PREPARED, request=FORCE, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+        (replace(AT_REST, request=COMPROMISED, trigger=Trigger.COMPROMISED), Trigger.COMPROMISED),
+    ],
+    ids=["began it", "another reason", "another request", "none", "no candidate"],
+)
+def test_cancelled_request_leaves_the_grace_period(journal: Journal, trigger: Trigger) -> None:
+    """A candidate that waits is published all the same: the secret that it replaces is not revoked at once."""
+    assert requests.cancelled(journal) == replace(journal, request=None, trigger=trigger)
 
 
 def test_compromised_request_reaches_a_marked_entry() -> None:

@@ -254,6 +254,40 @@ def test_forced_request_waits_for_a_late_create(kind: RequestKind) -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
 
 
+@pytest.mark.parametrize(
+    ("retiring", "facts", "listed", "policy"),
+    [
+        ((Retiring("a", NOW),), {}, "ab", {"revoke": False}),
+        ((Retiring("a", NOW),), {"create_until": LATER}, "ab", {}),
+        ((Retiring("a", NOW, identity=pending("a", next_look=LATER)),), {}, "ab", {}),
+        ((Retiring("a", LATER), Retiring("c", NOW)), {"publishing": Publishing(1)}, "abc", {}),
+        ((Retiring("a", LATER),), {"gone": (Gone("g", NOW),)}, "bg", {}),
+        ((Retiring("a", LATER),), {"gone": (Gone("g", NOW),)}, "abg", {"max_secrets": 3}),
+        ((Retiring("a", LATER),), {}, "bx", {}),
+    ],
+    ids=["breaker", "late create", "pending", "late write", "revoked", "revoked beside", "not listed"],
+)
+def test_full_account_keeps_a_manual_request(
+    retiring: tuple[Retiring, ...], facts: dict[str, Any], listed: str, policy: dict[str, Any]
+) -> None:
+    """Not its grace period is in the way, so no rule of the account's own defers the request."""
+    journal = replace(AT_REST, retiring=retiring, **facts)
+    unrecorded: Any = wait_for_room(case_of(journal, seen(*listed, request=request()), **policy))
+    assert event_of(unrecorded) is Event.REQUESTED
+    assert unrecorded.journal == replace(journal, request=request())
+    recorded: Any = wait_for_room(case_of(unrecorded.journal, seen(*listed), **policy))
+    assert (reason_of(recorded), recorded.journal) == (Reason.FULL, None)
+    assert "--force" not in recorded.detail
+    assert recorded.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+
+
+def test_grace_period_withdraws_a_manual_request() -> None:
+    journal = replace(AT_REST, retiring=(Retiring("a", LATER), Retiring("c", NOW)), request=request())
+    step: Any = wait_for_room(case_of(replace(journal, **MINE), seen("a", "b")))
+    assert (reason_of(step), step.journal) == (Reason.FULL, replace(journal, request=None))
+    assert step.next_command.args == ("rotate-now", "shop", "--force")
+
+
 @pytest.mark.parametrize(("at", "until"), [(NOW, None), (NOW + MOMENT, NOW + MOMENT)])
 def test_full_account_waits_for_no_past_instant(at: datetime, until: datetime | None) -> None:
     journal = replace(DUE, retiring=(Retiring("a", at),))

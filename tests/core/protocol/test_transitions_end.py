@@ -176,6 +176,12 @@ def test_rate_limit_is_no_failure() -> None:
     assert journal == replace(AT_REST, next_attempt_at=LATER)
 
 
+def test_rate_limit_after_failures_is_told_apart() -> None:
+    before = replace(AT_REST, **FAILURE, **MINE)
+    expected = replace(AT_REST, **(FAILURE | {"next_attempt_at": LATER, "failure": "rate_limited"}))
+    assert transitions.limited(case_of(before, seen()), LATER) == expected
+
+
 def test_ambiguity_starts_an_elimination_again() -> None:
     current = pending("b", looks=2)
     restarted = replace(current, id=None, looks=0, restarts=1, next_look=NOW + WINDOW)

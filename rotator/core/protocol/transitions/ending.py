@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.core.backoff import backoff
-from rotator.core.failures import Blame, stored_code
+from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.instants import CLOCK_RESOLUTION
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
 from rotator.core.protocol.limits import stored_ids
@@ -108,8 +108,12 @@ def _unknown_ids(case: Situation) -> frozenset[str]:
 
 
 def limited(case: Situation, until: datetime) -> Journal:
-    """Without the lease, because the provider limits the requests of the key. That is no failure."""
-    return replace(released(case), next_attempt_at=case.shared(until))
+    """Without the lease, because the provider limits the requests of the key. That is no failure.
+
+    After earlier failures, the code tells that the next attempt waits for the provider and not for a backoff.
+    """
+    journal = replace(released(case), next_attempt_at=case.shared(until))
+    return replace(journal, failure=Code.RATE_LIMITED.value) if journal.attempts else journal
 
 
 def rested(case: Situation) -> Journal:
