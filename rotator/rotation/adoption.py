@@ -161,7 +161,8 @@ class Adoption:
         identity = self._identification.identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
-        replaced = state.seen.published.secret != secret and state.speaks_of_published()
+        # A deleted version might have contained the same value: nothing was replaced then.
+        replaced = state.seen.published.secret not in (None, secret) and state.speaks_of_published()
         # The document names an id once it is certain. A person can be wrong.
         certain = {info.id for info in infos} <= identity.foreign_ids | {secret_id}
         named = secret_id if certain else None

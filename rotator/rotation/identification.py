@@ -116,13 +116,14 @@ class Identification:
     def _ids_of_others(self, secret: SecretStr) -> set[str]:
         """Return ids that rotator wrote into the published document together with other values.
 
-        An id that a person named for another value does not count: they might have been wrong.
+        An id that a person named for another value does not count: they might have been wrong. If nothing is published,
+        the journal's id can be this value's: the version that was deleted might have contained it.
         """
         state = self._state
         account = self._state.account
         current = state.journal.current
         newest = state.document.version
-        ids = set(ids_of(self._answered_id() if state.seen.published.secret != secret else None))
+        ids = set(ids_of(self._answered_id() if state.seen.published.secret not in (None, secret) else None))
         owners: dict[str, SecretStr] = {}
         for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
             document = state.document if version == newest else state.store.read(account.path, version)

@@ -61,13 +61,15 @@ class Restoration:
         """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""
         state = self._state
         identity = self._identity_of(earlier.secret_id)
-        recorded = state.speaks_of_published()
+        # A deleted version might have contained the same value. Only another certain id tells that it did not.
+        tells_apart = state.seen.published.secret is not None or identity is not None
+        replaced = tells_apart and state.speaks_of_published()
         if state.journal.retiring or state.journal.publishing is not None:
             state.write_journal(transitions.marked(state.situation, earlier.secret_id))
         if not self._publisher.publish(earlier, trigger=Trigger.RESCUE.value, base=base):
             return False
         identity = identity or transitions.pending(state.situation, foreign_ids=frozenset())
-        state.learn(identified=identity, replaced=recorded)
+        state.learn(identified=identity, replaced=replaced)
         return True
 
     def _identity_of(self, id_: str | None) -> Identity | None:
