@@ -1,6 +1,7 @@
 """Which value an id belongs to, as documents tell it: nothing leads rotator to revoke the secret in use."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -8,16 +9,18 @@ from pydantic import SecretStr
 from rotator.core.protocol import Learned
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome
+from rotator.vault import Document
 from testkit.model import World
 from tests.rotation.test_rotation import adopted, rotate
 
 OTHER = "Dashboard00001"
+TYPO = "TypoSecret0009"
 DAY = timedelta(days=1)
 
 
-def rotated() -> tuple[World, str, str]:
+def rotated(**settings: Any) -> tuple[World, str, str]:
     """An account whose published secret rotator created, and nothing else is listed; its value and its id."""
-    world = adopted()
+    world = adopted(**settings)
 
     def revoked(id_: str, value: str) -> None:
         assert value != world.published, f"{id_} was revoked, which consumers read"
@@ -38,6 +41,41 @@ def delete_newest(world: World) -> None:
 
 def adopt(world: World, value: str, secret_id: str | None = None) -> Outcome:
     return Operator(world.rotation()).adopt(SecretStr(value), secret_id, replace_working=True)
+
+
+def keep_versions(world: World, count: int) -> None:
+    """Vault removes older versions of the published document."""
+    read = world.vault.read
+
+    def pruned(path: str, version: int | None = None) -> Document:
+        newest = len(world.vault.versions["apps/shop"])
+        if path == "apps/shop" and version is not None and version <= newest - count:
+            return Document(version=0, data=None, read_at=world.clock())
+        return read(path, version)
+
+    world.vault.read = pruned  # type: ignore[method-assign]
+
+
+def edit(world: World, times: int = 1) -> None:
+    versions = world.vault.versions["apps/shop"]
+    for _ in range(times):
+        versions.append(versions[-1] | {"note": len(versions)})
+        world.rotation(explicit=False).run()
+        world.clock.wait(timedelta(minutes=1))
+
+
+def changed_by_hand(**settings: Any) -> tuple[World, str, str, str]:
+    """A person replaced the value and left the id: the version that named it first is version 2.
+
+    Returns:
+        The account, the previous value, its id, and the published value's id.
+    """
+    world, value, own = rotated(grace=2 * DAY, **settings)
+    other = world.provider.add("shopkey", OTHER)
+    world.publish(OTHER)
+    world.identify()
+    assert (world.journal.current_id, world.journal.retiring_ids) == (other, {own})
+    return world, value, own, other
 
 
 def run_for_days(world: World, days: int = 4) -> Outcome:
@@ -87,3 +125,71 @@ def test_restored_version_retires_nothing_when_ids_are_missing() -> None:
     world.provider.listing_lag = timedelta()
     assert run_for_days(world).reason == "idle"
     assert world.journal.current_id == own
+
+
+# --- versions that are not readable any more ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kept", "edits"), [pytest.param(100, 9, id="ten are read"), pytest.param(2, 1, id="Vault keeps two")]
+)
+def test_adopt_trusts_no_id_of_oldest_version(kept: int, edits: int) -> None:
+    """The oldest readable version contains the second value with the first one's id."""
+    world, value, own, other = changed_by_hand()
+    keep_versions(world, kept)
+    edit(world, edits)
+    with pytest.raises(RotatorError, match=f"does not say which one this value is: {own} .*{other}"):
+        adopt(world, value)
+    adopt(world, value, own)
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+
+
+def test_adopt_trusts_no_id_behind_a_deleted_version() -> None:
+    """The version that named the id first was deleted, and the version before it is still readable."""
+    world, value, own, other = changed_by_hand()
+    world.vault.deleted.add(("apps/shop", 2))
+    with pytest.raises(RotatorError, match=f"does not say which one this value is: {own} .*{other}"):
+        adopt(world, value)
+
+
+def test_adopt_trusts_no_id_of_a_restored_copy() -> None:
+    """A person brings the version back that contains the second value with the first one's id."""
+    world, value, own, other = changed_by_hand()
+    versions = world.vault.versions["apps/shop"]
+    third = versions[-1] | {"api_secret": TYPO, "secret_id": "id-900", "rotated_at": "2026-01-03T00:00:00Z"}
+    versions.extend([third, dict(versions[-1])])
+    keep_versions(world, 2)
+    world.rotation().run()
+    with pytest.raises(RotatorError, match=f"does not say which one this value is: {own} .*{other}"):
+        adopt(world, value)
+
+
+@pytest.mark.parametrize(("edits", "kept"), [(9, 100), (0, 3)])
+def test_restored_value_keeps_the_journals_id(edits: int, kept: int) -> None:
+    """The journal speaks of the restored value, and knows its id better than an old version does."""
+    world, _, own, other = changed_by_hand()
+    keep_versions(world, kept)
+    edit(world, edits)
+    world.publish(TYPO)
+    world.clock.wait(timedelta(minutes=1))
+    world.rotation().run()
+    assert (world.published, world.journal.current_id, world.journal.retiring_ids) == (OTHER, other, {own})
+    assert run_for_days(world).reason == "idle"
+    assert set(world.live) == {other}
+
+
+def test_restored_value_gets_no_id_of_oldest_version() -> None:
+    """The journal does not speak of the restored value: its id is eliminated, or a person names it."""
+    world, _, own, other = changed_by_hand(max_secrets=3)
+    keep_versions(world, 2)
+    assert world.rotation(fresh_after=world.clock()).run().published
+    world.provider.remove("shopkey", world.journal.current_id)
+    world.clock.wait(timedelta(minutes=1))
+    assert world.rotation().run().reason == "grace"
+    world.clock.wait(timedelta(minutes=1))
+    assert world.rotation().run().reason == "ambiguous"
+    assert (world.published, world.journal.current_id) == (OTHER, None)
+    assert Operator(world.rotation()).unknown() == {}
+    run_for_days(world)
+    assert set(world.live) == {own, other}
