@@ -31,6 +31,7 @@ class Adoption:
         self._name = rotation.account.name
         self._lease = AdoptionLease(rotation)
         self._identification = Identification(rotation.state, rotation.executor.access)
+        self._secret: SecretStr | None = None
 
     def adopt(
         self,
@@ -48,21 +49,26 @@ class Adoption:
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identification.identity(secret, secret_id, infos)
-        identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
         published = state.seen.published
         # A person who changes the value by hand usually leaves the id. The document's id is never revoked.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
         if published.secret != secret or named_otherwise or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
             try:
-                identity = self._publish(
-                    secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign
-                )
+                self._publish(secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign)
             except RotatorError:
                 self._rotation.release()
                 raise
-        state.learn(identified=identity, journal_lost=False)
+        elif secret_id is not None:  # otherwise the ordinary rules recognize it
+            state.learn_identity(secret, known)
+        self._secret = secret
+        state.learn(journal_lost=False)
         return self._rotation.run()
+
+    def is_recorded(self, secret_id: str | None) -> bool:
+        """Return whether the adopted value is published, and the journal names this id for it."""
+        state = self._state
+        return state.seen.published.secret == self._secret and secret_id in state.journal.named_ids
 
     def _published_value(self, secret_id: str | None) -> SecretStr:
         """Return the value that the published document contains.
@@ -152,8 +158,8 @@ class Adoption:
 
     def _publish(
         self, secret: SecretStr, secret_id: str | None, *, replace_working: bool, replace_foreign: str | None
-    ) -> Identity:
-        """Publish the value under the lease, over the version that the mark in the journal names; its identity."""
+    ) -> None:
+        """Publish the value under the lease, over the version that the mark in the journal names."""
         state = self._state
         self._lease.acquire(secret_id, replace_foreign)
         # Once more: only now no other instance can revoke or replace anything.
@@ -176,5 +182,4 @@ class Adoption:
                 next_step="Try again",
                 next_command=self._lease.adopt_again(secret_id, replace_foreign),
             )
-        state.learn(replaced=replaced)
-        return identity
+        state.learn_identity(secret, identity, replaced=replaced)

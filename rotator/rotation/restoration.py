@@ -98,15 +98,16 @@ class Restoration:
         identity = self._identity_of(earlier.secret_id)
         # A deleted version might have contained the same value. Only another certain id tells that it did not.
         tells_apart = state.seen.published.secret is not None or identity is not None
-        replaced = state.speaks_of_published() and tells_apart
-        if state.seen.recorded == earlier.secret:
+        speaks_of_published = state.speaks_of_published()
+        replaced = speaks_of_published and tells_apart
+        if not speaks_of_published and state.seen.recorded == earlier.secret:
             identity = state.journal.current  # the journal speaks of this very value
         if state.journal.retiring or state.journal.publishing is not None:
             state.write_journal(transitions.marked(state.situation, earlier.secret_id))
         if not self._publisher.publish(earlier, trigger=Trigger.RESCUE.value, base=base):
             return False
         identity = identity or transitions.pending(state.situation, foreign_ids=frozenset())
-        state.learn(identified=identity, replaced=replaced)
+        state.learn_identity(earlier.secret, identity, replaced=replaced)
         return True
 
     def _identity_of(self, id_: str | None) -> Identity | None:

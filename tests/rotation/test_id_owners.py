@@ -1,17 +1,19 @@
 """Which value an id belongs to, as documents tell it: nothing leads rotator to revoke the secret in use."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Learned
+from rotator.core.protocol import Event, Identity, Learned
+from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome
 from rotator.vault import Document
 from testkit.model import World
-from tests.rotation.test_rotation import adopted, rotate
+from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
 
 OTHER = "Dashboard00001"
 TYPO = "TypoSecret0009"
@@ -125,6 +127,122 @@ def test_restored_version_retires_nothing_when_ids_are_missing() -> None:
     world.provider.listing_lag = timedelta()
     assert run_for_days(world).reason == "idle"
     assert world.journal.current_id == own
+
+
+def test_restored_value_gets_no_id_of_a_later_value() -> None:
+    """The run that adopted the value of now restores the value before: the journal no longer speaks of that one."""
+    world, value, own = rotated()
+    other = world.provider.add("shopkey", OTHER)
+    world.publish(OTHER)
+    rotation = world.rotation()
+    run_until(rotation, Event.ADOPTED, then_perform=True)
+    world.provider.remove("shopkey", other)
+    rotation.state.learn(listing=None)
+    rotation.run()
+    assert world.published == value
+    assert run_for_days(world).reason == "idle"
+    assert (world.journal.current_id, set(world.live)) == (own, {own})
+
+
+# --- an id that a person named, and what happens before it is recorded --------------------------------------------
+
+
+def waiting() -> tuple[World, str, str, str]:
+    """An account whose candidate authenticates a moment before a command; the published value, both ids."""
+    world, value, own = rotated()
+    world.provider.propagation = timedelta(seconds=60)
+    world.rotation(fresh_after=world.clock()).run()
+    (candidate,) = world.live.keys() - {own}
+    world.clock.wait(timedelta(seconds=60))
+    return world, value, own, candidate
+
+
+def test_named_id_says_nothing_of_the_candidate() -> None:
+    world, value, own, candidate = waiting()
+    assert adopt(world, value, own).published
+    assert (world.journal.current.id, world.journal.current.learned) == (candidate, Learned.ANSWERED)
+    assert run_for_days(world).reason == "idle"
+    assert set(world.live) == {candidate}
+
+
+def test_named_id_says_nothing_of_an_unanswered_candidate() -> None:
+    world, value, own = rotated()
+    world.provider.fault = "lost-after"
+    world.provider.propagation = timedelta(seconds=60)
+    world.rotation(fresh_after=world.clock()).run()
+    world.clock.wait(timedelta(seconds=60))
+    assert adopt(world, value, own).published
+    run_for_days(world)
+    assert world.live[world.journal.current_id] == world.published != value
+
+
+def test_retire_is_refused_when_candidate_is_published() -> None:
+    world, value, own, candidate = waiting()
+    with pytest.raises(RotatorError, match="Another secret of shop is published by now"):
+        Operator(world.rotation()).adopt(SecretStr(value), own, retire={candidate})
+    assert world.journal.retiring_ids == {own}
+    assert world.journal.holder is None
+    run_for_days(world)
+    assert set(world.live) == {candidate}
+
+
+def two_listed() -> tuple[World, str, str]:
+    """An account with two secrets that rotator does not know; the published one's id and the other one."""
+    world = World(grace=2 * DAY)
+    own = world.provider.add("shopkey", FIRST)
+    other = world.provider.add("shopkey", OTHER)
+    world.publish(FIRST)
+    world.rotation().run()
+    return world, own, other
+
+
+def write_elsewhere(world: World, **changes: Any) -> None:
+    """Another instance writes the journal."""
+    journal = replace(world.journal, **changes)
+    world.vault.versions[world.settings.journal_path(world.account)].append(render_journal(journal))
+
+
+def test_named_id_is_recorded_after_another_lease() -> None:
+    world, own, other = two_listed()
+    write_elsewhere(world, holder="other", lease_until=world.clock() + timedelta(seconds=20))
+    rotation = world.rotation(patience=timedelta(minutes=2))
+    outcome = Operator(rotation).adopt(None, own, retire={other})
+    assert outcome.reason == "grace"
+    assert (world.journal.current_id, world.journal.retiring_ids) == (own, {other})
+
+
+@pytest.mark.parametrize("before", range(1, 14))
+def test_named_id_is_recorded_after_a_conflict(before: int) -> None:
+    """Another instance writes the journal before one of the command's requests."""
+    world, own, other = two_listed()
+    world.interruption.after = before
+    world.interruption.happen = lambda: write_elsewhere(world)
+    Operator(world.rotation()).adopt(None, own, retire={other})
+    assert (world.journal.current_id, world.journal.retiring_ids) == (own, {other})
+    assert world.journal.holder is None
+
+
+def test_named_id_replaces_no_answer_of_the_provider() -> None:
+    """Another instance records the provider's answer for the value before the name is recorded."""
+    world, own, other = two_listed()
+    version = len(world.vault.versions["apps/shop"])
+    answer = {"current": Identity(own, Learned.ANSWERED), "published_version": version}
+    world.interruption.after = 3
+    world.interruption.happen = lambda: write_elsewhere(world, **answer)
+    with pytest.raises(RotatorError, match=f"the id {other} could not be recorded"):
+        Operator(world.rotation()).adopt(None, other, retire={own})
+    assert (world.journal.current_id, world.journal.current.learned) == (own, Learned.ANSWERED)
+    assert world.journal.retiring_ids == frozenset()
+
+
+def test_named_id_says_nothing_of_another_value() -> None:
+    """A person publishes the other value before the name is recorded."""
+    world, own, other = two_listed()
+    world.interruption.after = 3
+    world.interruption.happen = lambda: world.publish(OTHER)
+    with pytest.raises(RotatorError, match="Another secret of shop is published by now"):
+        Operator(world.rotation()).adopt(None, own, retire={other})
+    assert world.journal.retiring_ids == frozenset()
 
 
 # --- versions that are not readable any more ---------------------------------------------------------------------

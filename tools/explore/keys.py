@@ -40,6 +40,7 @@ from rotator.core.protocol import (
 from rotator.documents.journal import StoredJournal as Stored
 from rotator.documents.published import parse_instant
 from rotator.provider import Credentials, SecretInfo
+from rotator.rotation.state import AccountState
 from rotator.vault import Document
 from tools.explore.runs import parsed
 from tools.explore.states import TICK, WINDOW, Halted, Runner, State
@@ -142,6 +143,7 @@ class Key:
                 seen.paused // timedelta(milliseconds=1),
             ),
             (self.answered(seen.answered), self.asked(seen.request)),
+            self.identified(rotation.state),
             rotation.conflicts_in_a_row,
             rotation.adopts,
             rotation.state.journal_read,
@@ -170,6 +172,14 @@ class Key:
             self.journal(rotation.state.journal),
             self.seen(seen),
         )
+
+    def identified(self, state: AccountState) -> Any:
+        """Return what a run knows of the published value's id, and what that rests on."""
+        seen, journal = state.seen, state.journal
+        if seen.identified is None:
+            return None
+        rests_on = self.value(seen.published.secret), self.identity(journal.current), journal.published_version
+        return self.identity(seen.identified), seen.replaced, rests_on
 
     def halted(self, halted: Halted) -> Any:
         """Return what the rest of a step depends on."""
