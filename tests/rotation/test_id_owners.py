@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from rotator.core.protocol import Event, Identity, Learned
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
+from rotator.provider import LostAnswer
 from rotator.rotation import Operator, Outcome
 from rotator.vault import Document
 from testkit.model import World
@@ -186,6 +187,10 @@ def test_retire_is_refused_when_candidate_is_published() -> None:
     assert set(world.live) == {candidate}
 
 
+def unanswered(*_: object) -> None:
+    raise LostAnswer("no answer to the revocation")
+
+
 def two_listed() -> tuple[World, str, str]:
     """An account with two secrets that rotator does not know; the published one's id and the other one."""
     world = World(grace=2 * DAY)
@@ -311,3 +316,18 @@ def test_restored_value_gets_no_id_of_oldest_version() -> None:
     assert Operator(world.rotation()).unknown() == {}
     run_for_days(world)
     assert set(world.live) == {own, other}
+
+
+def test_adopted_compromised_secret_stays_published() -> None:
+    """A person publishes it again with --replace: the request that replaced it does not replace it once more."""
+    world, value, own = rotated(grace=2 * DAY)
+    revoke = world.provider.revoke_secret
+    world.provider.revoke_secret = unanswered  # type: ignore[assignment]
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    world.provider.revoke_secret = revoke  # type: ignore[method-assign]
+    assert own in world.journal.compromised_ids
+    adopt(world, value, own)
+    assert world.journal.request is None
+    run_for_days(world)
+    assert world.published == value
+    assert own in world.live
