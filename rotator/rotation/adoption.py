@@ -32,6 +32,7 @@ class Adoption:
         self._lease = AdoptionLease(rotation)
         self._replacing = self._lease.again
         self._identification = Identification(rotation.state, rotation.executor.access)
+        self._secret: SecretStr | None = None
 
     def adopt(
         self,
@@ -75,23 +76,28 @@ class Adoption:
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
         known = self._identification.identity(secret, secret_id, infos)
-        identity = known if secret_id is not None else None  # otherwise the ordinary rules recognize it
         published = state.seen.published
         # A person who changes the value by hand usually leaves the id. The document's id is never revoked.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
         if published.secret != secret or named_otherwise or replace_foreign is not None:
             self._check_replaceable(secret, known, replace_working=replace_working)
             try:
-                identity = self._publish(
-                    secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign
-                )
+                self._publish(secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign)
             except RotatorError as error:
                 self._rotation.release()
                 if not error.maybe_done:
                     error.unchanged = NOTHING_PUBLISHED
                 self._executor.account_for(error)
                 raise
-        state.learn(identified=identity, journal_lost=False)
+        elif secret_id is not None:  # otherwise the ordinary rules recognize it
+            state.learn_identity(secret, known)
+        self._secret = secret
+        state.learn(journal_lost=False)
+
+    def is_recorded(self, secret_id: str | None) -> bool:
+        """Return whether the adopted value is published, and the journal names this id for it."""
+        state = self._state
+        return state.seen.published.secret == self._secret and secret_id in state.journal.named_ids
 
     def _published_value(self) -> SecretStr:
         """Return the value that the published document contains.
@@ -181,8 +187,8 @@ class Adoption:
 
     def _publish(
         self, secret: SecretStr, secret_id: str | None, *, replace_working: bool, replace_foreign: str | None
-    ) -> Identity:
-        """Publish the value under the lease, over the version that the mark in the journal names; its identity."""
+    ) -> None:
+        """Publish the value under the lease, over the version that the mark in the journal names."""
         state = self._state
         self._lease.acquire(secret_id, replace_foreign)
         # Once more: only now no other instance can revoke or replace anything.
@@ -190,7 +196,8 @@ class Adoption:
         identity = self._identification.identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
-        replaced = state.seen.published.secret != secret and state.speaks_of_published()
+        # A deleted version might have contained the same value: nothing was replaced then.
+        replaced = state.seen.published.secret not in (None, secret) and state.speaks_of_published()
         # The document names an id once it is certain. A person can be wrong.
         certain = {info.id for info in infos} <= identity.foreign_ids | {secret_id}
         named = secret_id if certain else None
@@ -204,8 +211,7 @@ class Adoption:
                 next_step="Try again",
                 next_command=self._lease.again,
             )
-        state.learn(replaced=replaced)
-        return identity
+        state.learn_identity(secret, identity, replaced=replaced)
 
 
 def _options(secret_id: str | None, replace_foreign: str | None, retire: Set[str]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from pydantic import SecretStr
 from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.wording import NAME_BOTH, listed, naming
-from rotator.documents.published import format_instant, parse_published
+from rotator.documents.published import format_instant
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.errors import NOTHING_WRITTEN, OperatorError
-from rotator.rotation.restoration import EARLIER_VERSIONS
+from rotator.rotation.restoration import owners_of, read_versions
 from rotator.rotation.state import AccountState
 
 
@@ -116,20 +116,13 @@ class Identification:
     def _ids_of_others(self, secret: SecretStr) -> set[str]:
         """Return ids that rotator wrote into the published document together with other values.
 
-        An id that a person named for another value does not count: they might have been wrong.
+        An id that a person named for another value does not count: they might have been wrong. If nothing is published,
+        the journal's id can be this value's: the version that was deleted might have contained it.
         """
         state = self._state
-        account = self._state.account
         current = state.journal.current
-        newest = state.document.version
-        ids = set(ids_of(self._answered_id() if state.seen.published.secret != secret else None))
-        owners: dict[str, SecretStr] = {}
-        for version in range(max(0, newest - EARLIER_VERSIONS) + 1, newest + 1):
-            document = state.document if version == newest else state.store.read(account.path, version)
-            known = parse_published(document, account.fields)
-            if known.secret_id is not None and known.rotated_at is not None and known.secret is not None:
-                # A change by hand can leave the previous id: the oldest version tells its value.
-                owners.setdefault(known.secret_id, known.secret)
-        ids |= {id_ for id_, owner in owners.items() if owner != secret}
+        ids = set(ids_of(self._answered_id() if state.seen.published.secret not in (None, secret) else None))
+        owners = owners_of(read_versions(state))
+        ids |= {id_ for id_, owner in owners.items() if id_ is not None and owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))
         return ids - {known.id for known in identities if known is not None and known.learned is Learned.PERSON}

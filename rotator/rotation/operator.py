@@ -66,24 +66,45 @@ class Operator:
         Raises:
             RotatorError: If the value is refused, or its id is not known; nothing was written then.
         """
-        outcome = Adoption(self._rotation).adopt(
+        adoption = Adoption(self._rotation)
+        outcome = adoption.adopt(
             secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
         )
         if not retire:
             return outcome
         try:
-            return self._with_retiring(frozenset(retire))
+            return self._with_retiring(adoption, secret_id, frozenset(retire))
         except RotatorError as error:
             self._executor.account_for(error)
             raise
 
-    def _with_retiring(self, ids: frozenset[str]) -> Outcome:
+    def _with_retiring(self, adoption: Adoption, secret_id: str | None, ids: frozenset[str]) -> Outcome:
+        """Record ids that a person gave up for the adopted value. They say nothing of another value.
+
+        Raises:
+            OperatorError: If another value is published by now, or the journal does not name the id of this one.
+        """
         state = self._state
-        self._end_writes_in_flight()
-        not_before = state.clock() + state.policy.grace
-        self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
-        state.forget()
-        return self._rotation.run()
+        for _ in range(MAX_CLAIMS):
+            try:
+                self._end_writes_in_flight()
+                if not adoption.is_recorded(secret_id):
+                    break
+                not_before = state.clock() + state.policy.grace
+                self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
+            except CasConflict:
+                state.forget()
+                self._rotation.run()
+                continue
+            state.forget()
+            return self._rotation.run()
+        self._rotation.release()
+        raise OperatorError(
+            f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded",
+            unchanged="Nothing was recorded for revocation",
+            advice="To see the state",
+            next_command=Command.of("account", "secrets", "list", self._name),
+        )
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -201,3 +222,4 @@ class Operator:
                 entry = trail.entry(Act.RETIRE, trigger="resolve", secret_id=id_)
                 stack.enter_context(trail.acting(entry, begin=True, required=True))
             self._state.write_journal(journal)
+        self._state.learn(identified=None, replaced=False)  # the journal says more of the published id now

@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Awaited,
     Credential,
     Failure,
+    Identity,
     Journal,
     Listing,
     Observation,
@@ -107,6 +108,7 @@ class AccountState:
         asked_at = self.clock()
         stored = load_journal(self.store.read(self.journal_path))
         self.document = self.store.read(self.account.path)
+        known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
         begins = not self.journal_read
@@ -128,6 +130,7 @@ class AccountState:
             revoke_lost_at=before.revoke_lost_at,
             paused=before.paused,
             rotated=before.rotated,
+            **self._kept_identity(published, known),
         )
         if begins and self.journal.holder == self.policy.runner:
             # An earlier run of this process could not say how it ended.
@@ -143,6 +146,25 @@ class AccountState:
             self.learn(request=ask(stored.journal, published, stored.read_at))
         self._drop_spent_request()
         self.is_observed = True
+
+    def _kept_identity(self, published: Published, known: Journal) -> dict[str, Any]:
+        """Return what this run found out about the published value's id, if the same value is published still.
+
+        If another instance wrote something about that value meanwhile, only a name that a person gave still counts, if
+        it is new, and not beside the provider's own answer. The value might have replaced nothing then.
+
+        Args:
+            published: The published document as it is now.
+            known: The journal as it was known before.
+        """
+        identified = self.seen.identified
+        if identified is None or published.secret is None or published.secret != self.seen.published.secret:
+            return {}
+        current = self.journal.current
+        if (current, self.journal.published_version) == (known.current, known.published_version):
+            return {"identified": identified, "replaced": self.seen.replaced}
+        is_new = current is None or not (current.is_answered or current.id == identified.id)
+        return {"identified": identified} if identified.is_named and is_new else {}
 
     def clock_was_set_back(self) -> bool:
         """Return whether this instance's clock no longer tells how old its observations are."""
@@ -210,6 +232,11 @@ class AccountState:
     def refer(self, failure: Failure, error: ApiError) -> None:
         """Remember the request id and the instance of an answer, for the message of a later failure."""
         self.references = self.references | {failure: error.reference}
+
+    def learn_identity(self, secret: SecretStr | None, identity: Identity | None, *, replaced: bool = False) -> None:
+        """A value has this identity. Another writer might have published another value meanwhile."""
+        if self.seen.published.secret == secret:
+            self.learn(identified=identity, replaced=replaced)
 
     def learn_refusal(self, using: Credential) -> None:
         """The provider refused a credential."""
@@ -285,8 +312,10 @@ class AccountState:
             VaultError: If there is no usable answer.
         """
         self.document = self.store.read(self.account.path)
-        refused = self.seen.refused - {Credential.PUBLISHED}
-        self.learn(published=parse_published(self.document, self.account.fields), listing=None, refused=refused)
+        published = parse_published(self.document, self.account.fields)
+        if published.secret != self.seen.published.secret:
+            self.learn(identified=None, replaced=False)  # that speaks of the value before
+        self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})
 
     def secret_of(self, using: Credential) -> SecretStr:
         """Return the account's own secret to authenticate with."""

@@ -7,10 +7,12 @@ world's values have numbers that both runners share: a value that only a runner 
 
 import marshal
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from pydantic import SecretStr
@@ -36,7 +38,9 @@ from rotator.core.protocol import (
     Step,
 )
 from rotator.documents.journal import StoredJournal as Stored
+from rotator.documents.published import parse_instant
 from rotator.provider import Credentials, SecretInfo
+from rotator.rotation.state import AccountState
 from rotator.vault import Document
 from tools.explore.runs import parsed
 from tools.explore.states import TICK, WINDOW, Halted, Runner, State
@@ -74,6 +78,13 @@ def ordered(ids: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(ids))
 
 
+def _is_younger(before: Mapping[str, Any], version: Mapping[str, Any]) -> bool:
+    """Whether a version of the published document names a later date than the one before it."""
+    earlier = parse_instant(before.get("rotated_at"))
+    date = parse_instant(version.get("rotated_at"))
+    return earlier is not None and date is not None and earlier < date
+
+
 @dataclass
 class Key:
     """What matters of a state, as one runner sees it."""
@@ -98,8 +109,9 @@ class Key:
                     version.get("secret_id"),
                     version.get("api_key"),
                     "rotated_at" in version,
+                    _is_younger(before, version),
                 )
-                for version in state.published
+                for before, version in pairwise(({}, *state.published))
             ),
             sorted(state.deleted),
             sorted(marshal.dumps((self.request(flight.request), self.at(flight.until)), 2) for flight in state.flights),
@@ -131,6 +143,7 @@ class Key:
                 seen.paused // timedelta(milliseconds=1),
             ),
             (self.answered(seen.answered), self.asked(seen.request)),
+            self.identified(rotation.state),
             rotation.conflicts_in_a_row,
             rotation.adopts,
             rotation.state.journal_read,
@@ -159,6 +172,14 @@ class Key:
             self.journal(rotation.state.journal),
             self.seen(seen),
         )
+
+    def identified(self, state: AccountState) -> Any:
+        """Return what a run knows of the published value's id, and what that rests on."""
+        seen, journal = state.seen, state.journal
+        if seen.identified is None:
+            return None
+        rests_on = self.value(seen.published.secret), self.identity(journal.current), journal.published_version
+        return self.identity(seen.identified), seen.replaced, rests_on
 
     def halted(self, halted: Halted) -> Any:
         """Return what the rest of a step depends on."""

@@ -35,6 +35,7 @@ from tests.core.protocol.situations import (
 )
 
 GRACE_OVER = NOW + POLICY.grace
+NAMED = Identity("p", Learned.PERSON)
 PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
 
 
@@ -226,3 +227,32 @@ def test_journal_catches_up_with_its_request() -> None:
 def test_redated_journal_has_the_new_date() -> None:
     before = replace(AT_REST, api_key=None)
     assert transitions.redated(case_of(before, seen()), YESTERDAY) == replace(AT_REST, rotated_at=YESTERDAY)
+
+
+@pytest.mark.parametrize(
+    ("identity", "identified", "of", "stays"),
+    [
+        pytest.param(NAMED, NAMED, "p", False, id="a person named it again"),
+        pytest.param(NAMED, None, "p", True, id="a document names it"),
+        pytest.param(pending("p"), pending("p"), "p", True, id="a guess"),
+        pytest.param(NAMED, NAMED, "q", True, id="another secret's request"),
+        pytest.param(NAMED, NAMED, "c", True, id="the published secret's request"),
+    ],
+)
+def test_adopted_withdraws_the_request_of_its_secret(
+    identity: Identity, identified: Identity | None, of: str, *, stays: bool
+) -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id=of))
+    case = case_of(
+        replace(AT_REST, current=answered("c"), request=asked),
+        seen("b", "p", published=PUBLISHED, identified=identified),
+    )
+    assert transitions.adopted(case, identity, retire_previous=False).request == (asked if stays else None)
+
+
+def test_adopted_keeps_the_request_of_the_same_secret() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="p"))
+    case = case_of(
+        replace(AT_REST, current=answered("p"), request=asked), seen("b", "p", published=PUBLISHED, identified=NAMED)
+    )
+    assert transitions.adopted(case, NAMED, retire_previous=False).request == asked

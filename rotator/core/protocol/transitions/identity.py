@@ -6,7 +6,7 @@ from datetime import datetime
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import is_of_current, with_target
+from rotator.core.protocol.requests import is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
 from rotator.core.protocol.transitions.publishing import caught_up, without_mark
@@ -42,6 +42,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
+    if _is_wanted_again(case, identity):
+        journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
@@ -58,6 +60,14 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
     )
+
+
+def _is_wanted_again(case: Situation, identity: Identity) -> bool:
+    """Whether a person published the secret again that the request had replaced, and named its id."""
+    request = case.journal.request
+    if request is None or case.seen.identified != identity or not identity.is_named:
+        return False
+    return request.of.id == identity.id and not is_of_current(request, case.journal)
 
 
 def with_grace(case: Situation) -> tuple[Retiring, ...]:
