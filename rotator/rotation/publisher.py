@@ -5,6 +5,7 @@ from typing import Any
 
 from rotator.audit import Act
 from rotator.core.protocol import Published, Refresh, is_recorded
+from rotator.documents.published import format_instant
 from rotator.errors import Command, RotatorError
 from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.state import AccountState
@@ -29,13 +30,13 @@ class Publisher:
             RotatorError: If Vault returns something else than what was written.
         """
         state = self._state
-        data = state.published_data(published, base)
+        data = self._data(published, base)
         fingerprint = self._trail.fingerprint(published.secret)
         entry = self._trail.entry(Act.PUBLISH, trigger=trigger, secret_id=published.secret_id, fingerprint=fingerprint)
         if not self._trail.begins(entry):
             return False
         with self._trail.acting(entry) as found:
-            found.version = self.version = state.write_published(data)
+            found.version = self.version = self._write(data)
         state.read_published()
         if state.document.version == self.version and state.seen.published.secret != published.secret:
             error = RotatorError(
@@ -56,7 +57,24 @@ class Publisher:
         data = dict(state.document.data or {})
         if step.secret_id is not None:
             data[state.account.fields.secret_id] = step.secret_id
-        version = state.write_published(data)
+        version = self._write(data)
         state.read_published()
         state.log.info("published.rewritten", kv_version=version, detail=step.why)
         state.learn(rewritten_over=over)
+
+    def _write(self, data: Mapping[str, Any]) -> int:
+        """Write the document over the version that was read; return the version that was written."""
+        return self._state.store.write(self._state.account.path, data, cas=self._state.document.version)
+
+    def _data(self, published: Published, base: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the document with these values in rotator's fields. Every other field stays.
+
+        Args:
+            published: The values.
+            base: The other fields, if there is no document now.
+        """
+        state = self._state
+        names = state.account.fields
+        data = dict(state.document.data or base or {})
+        data |= {names.api_key: state.account.api_key, names.api_secret: published.secret}
+        return data | {names.secret_id: published.secret_id, names.rotated_at: format_instant(published.rotated_at)}

@@ -1,6 +1,6 @@
 """State of a run: the journal, the published document, and the observations at the provider."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.documents.journal import load_journal, render_journal
-from rotator.documents.published import format_instant, parse_published
+from rotator.documents.published import parse_published
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
 from rotator.vault import Document, VaultUnreachable
@@ -130,7 +130,7 @@ class AccountState:
             revoke_lost_at=before.revoke_lost_at,
             paused=before.paused,
             rotated=before.rotated,
-            **self._kept_identity(published, known),
+            **_kept_identity(before, published, known, stored.journal),
         )
         if begins and self.journal.holder == self.policy.runner:
             # An earlier run of this process could not say how it ended.
@@ -146,25 +146,6 @@ class AccountState:
             self.learn(request=ask(stored.journal, published, stored.read_at))
         self._drop_spent_request()
         self.is_observed = True
-
-    def _kept_identity(self, published: Published, known: Journal) -> dict[str, Any]:
-        """Return what this run found out about the published value's id, if the same value is published still.
-
-        If another instance wrote something about that value meanwhile, only a name that a person gave still counts, if
-        it is new, and not beside the provider's own answer. The value might have replaced nothing then.
-
-        Args:
-            published: The published document as it is now.
-            known: The journal as it was known before.
-        """
-        identified = self.seen.identified
-        if identified is None or published.secret is None or published.secret != self.seen.published.secret:
-            return {}
-        current = self.journal.current
-        if (current, self.journal.published_version) == (known.current, known.published_version):
-            return {"identified": identified, "replaced": self.seen.replaced}
-        is_new = current is None or not (current.is_answered or current.id == identified.id)
-        return {"identified": identified} if identified.is_named and is_new else {}
 
     def clock_was_set_back(self) -> bool:
         """Return whether this instance's clock no longer tells how old its observations are."""
@@ -286,25 +267,6 @@ class AccountState:
         if first and not self.store.keep_versions(self.journal_path, JOURNAL_VERSIONS):
             self.log.info("journal.versions_not_limited", path=self.journal_path)
 
-    def published_data(self, published: Published, base: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the document with these values in rotator's fields. Every other field stays.
-
-        Args:
-            base: The other fields, if there is no document now.
-        """
-        names = self.account.fields
-        data = dict(self.document.data or base or {})
-        data |= {names.api_key: self.account.api_key, names.api_secret: published.secret}
-        return data | {names.secret_id: published.secret_id, names.rotated_at: format_instant(published.rotated_at)}
-
-    def write_published(self, data: Mapping[str, Any]) -> int:
-        """Write the published document over the version that was read; return the version that was written.
-
-        Raises:
-            VaultError: If it was not written, or that is not known.
-        """
-        return self.store.write(self.account.path, data, cas=self.document.version)
-
     def read_published(self) -> None:
         """Read back the published document that this run wrote.
 
@@ -323,3 +285,25 @@ class AccountState:
         if secret is None:
             raise AssertionError(f"there is no {using} secret to authenticate with")
         return secret
+
+
+def _kept_identity(before: Observation, published: Published, known: Journal, journal: Journal) -> dict[str, Any]:
+    """Return what a run found out about the published value's id, if the same value is published still.
+
+    If another instance wrote something about that value meanwhile, only a name that a person gave still counts, if it
+    is new, and not beside the provider's own answer. The value might have replaced nothing then.
+
+    Args:
+        before: The facts before both documents were read again.
+        published: The published document as it is now.
+        known: The journal as it was known before.
+        journal: The journal as it is now.
+    """
+    identified = before.identified
+    if identified is None or published.secret is None or published.secret != before.published.secret:
+        return {}
+    current = journal.current
+    if (current, journal.published_version) == (known.current, known.published_version):
+        return {"identified": identified, "replaced": before.replaced}
+    is_new = current is None or not (current.is_answered or current.id == identified.id)
+    return {"identified": identified} if identified.is_named and is_new else {}

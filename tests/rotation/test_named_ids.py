@@ -432,10 +432,14 @@ def test_adoption_that_publishes_nothing_says_so() -> None:
     world, _, new = two_secrets()
     rotation = world.rotation()
 
-    def refuse(*_: object) -> None:
-        raise VaultDenied("the policy lacks a path", unchanged="Nothing was written there")
+    write = world.vault.write
 
-    rotation.state.write_published = refuse  # type: ignore[method-assign, assignment]
+    def refuse(path: str, data: Mapping[str, Any], cas: int) -> int:
+        if path == "apps/shop":
+            raise VaultDenied("the policy lacks a path", unchanged="Nothing was written there")
+        return write(path, data, cas)
+
+    world.vault.write = refuse  # type: ignore[method-assign]
     with pytest.raises(VaultDenied, match=r"the policy lacks a path\. Nothing was published\."):
         Operator(rotation).adopt(SecretStr(NEW), new)
     assert world.journal.holder is None
