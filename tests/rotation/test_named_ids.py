@@ -1,5 +1,6 @@
 """A person names the published secret's id, and is wrong: nothing leads rotator to revoke the secret in use."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
