@@ -200,9 +200,8 @@ def settings(
                         correct=Advice("Correct the URL: it must answer with 200. To see the settings", look),
                     )
                 )
-            stack.enter_context(asking(account, look))
-            if questions:
                 stack.enter_context(by_hand(fleet, account, Act.CALLBACKS))
+            stack.enter_context(asking(account, look))
             found = fleet.provider.change_settings(
                 credentials,
                 mo_callback_url=mo_callback_url,

@@ -64,25 +64,20 @@ SecretEnvOption = Annotated[
     ),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_names, help="Name of an account.")]
-NamesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
+
+
+def _names(default: str) -> Any:
+    return typer.Argument(
         metavar="NAME",
         autocompletion=complete_names,
-        help="Names of accounts. Default: every enabled account.",
+        help=f"Names of accounts. Default: {default}.",
         show_default=False,
-    ),
-]
+    )
+
+
+NamesArgument = Annotated[list[str] | None, _names("every enabled account")]
 # For commands that show disabled accounts, too.
-AnyNamesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="NAME",
-        autocompletion=complete_names,
-        help="Names of accounts. Default: every account, disabled ones included.",
-        show_default=False,
-    ),
-]
+AnyNamesArgument = Annotated[list[str] | None, _names("every account, disabled ones included")]
 ShardOption = Annotated[
     str | None,
     typer.Option(

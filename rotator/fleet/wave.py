@@ -36,7 +36,7 @@ class Wave:
         self._clock = clock
         self._running: set[Future[Outcome]] = set()
         self._ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
-        self._waiting: dict[str, Outcome] = {}
+        self._waiting: dict[str, tuple[datetime, Outcome]] = {}  # by account: when its next run begins, how it ended
 
     def outcomes(self, names: Iterable[str]) -> Iterator[Outcome]:
         """Run the accounts; return the last outcome of each, as they end."""
@@ -45,17 +45,17 @@ class Wave:
                 self._start(pool, name, None)
             while self._running or self._waiting:
                 if self._stop.is_set():
-                    yield from self._waiting.values()
+                    yield from (outcome for _, outcome in self._waiting.values())
                     self._waiting.clear()
                 for name in self._due():
-                    self._start(pool, name, self._waiting.pop(name))
+                    self._start(pool, name, self._waiting.pop(name)[1])
                 outcome = self._next_outcome()
                 if outcome is None:
                     continue
                 if outcome.resume_at is None:
                     yield outcome
                 else:
-                    self._waiting[outcome.account] = outcome
+                    self._waiting[outcome.account] = (outcome.resume_at, outcome)
 
     def _start(self, pool: ThreadPoolExecutor, name: str, before: Outcome | None) -> None:
         future = pool.submit(self._run, name, before, self._is_full)
@@ -67,9 +67,7 @@ class Wave:
 
     def _due(self) -> list[str]:
         now = self._clock()
-        return [
-            name for name, outcome in self._waiting.items() if outcome.resume_at is None or outcome.resume_at <= now
-        ]
+        return [name for name, (resume_at, _) in self._waiting.items() if resume_at <= now]
 
     def _next_outcome(self) -> Outcome | None:
         """Wait for the end of a run; None if an account that waits is due before, or the process ends."""
@@ -85,8 +83,8 @@ class Wave:
 
     def _seconds_to_resume(self) -> float | None:
         """Return after how long the first account that waits is due; None if no account waits."""
-        times = [outcome.resume_at for outcome in self._waiting.values() if outcome.resume_at is not None]
-        return max(0.0, (min(times) - self._clock()).total_seconds()) if times else None
+        first = min((resume_at for resume_at, _ in self._waiting.values()), default=None)
+        return None if first is None else max(0.0, (first - self._clock()).total_seconds())
 
 
 def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:

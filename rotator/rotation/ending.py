@@ -49,9 +49,9 @@ class Ending:
     def _withdrawn_request(self) -> Request | None:
         """Return the caller's request if the journal lost it although its secret is still published."""
         state = self._state
-        if state.recorded is None or state.journal.request is not None or state.seen.rotated:
+        if state.recorded_request is None or state.journal.request is not None or state.seen.rotated:
             return None
-        request, to_replace = state.recorded
+        request, to_replace = state.recorded_request
         return request if state.seen.published.secret == to_replace else None
 
     def _withdrawn(self, request: Request) -> Outcome:

@@ -48,7 +48,8 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
             the end of a sentence. The provider's support asks for them.
-        recorded: The request of this run's caller, once a journal contained it, and the secret that it is to replace.
+        recorded_request: The request of this run's caller, once a journal contained it, and the secret that it is to
+            replace.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class AccountState:
         self.seen = Observation(Published())
         self.is_observed = False
         self.references: dict[Failure, str] = {}
-        self.recorded: tuple[Request, SecretStr | None] | None = None
+        self.recorded_request: tuple[Request, SecretStr | None] | None = None
 
     @property
     def journal_path(self) -> str:
@@ -260,7 +261,7 @@ class AccountState:
         asked = self.seen.request
         if asked is not None and journal.request is not None and journal.request.id == asked.id:
             if requests.is_published(asked.of, journal, self.seen.published):
-                self.recorded = asked, self.seen.published.secret
+                self.recorded_request = asked, self.seen.published.secret
             self.learn(request=None)
         self._drop_spent_request()
         self._on_journal(journal)
