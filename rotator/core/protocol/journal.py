@@ -238,7 +238,8 @@ class Journal:
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
-        ids_before: The ids that were known before the candidate was created: listed then, or in the journal.
+        ids_before: The ids that were known before the candidate was created: listed then, in the journal or in the
+            published document.
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.

@@ -141,6 +141,13 @@ def test_previous_secret_retires_unless_nothing_was_published(trigger: Trigger, 
     assert committed(replace(PREPARED, trigger=trigger)).retiring_ids == retiring
 
 
+def test_new_candidate_has_no_id_that_the_document_names() -> None:
+    """The document can name a removed secret's id, and a person can publish the candidate in it by hand."""
+    case = case_of(AT_REST, seen("a", published=published(secret_id="removed")))
+    journal = transitions.prepared(case, trigger=Trigger.MANUAL, candidate=NEW, rotation_id="rotation-1")
+    assert "removed" in journal.ids_before
+
+
 @pytest.mark.parametrize(
     ("late", "kept"),
     [(LATER, LATER), (NOW + MOMENT, NOW + MOMENT), (NOW, None), (NOW - MOMENT, None), (None, None)],

@@ -57,9 +57,10 @@ def sent_again(case: Situation) -> Journal:
 
 
 def _ids_known(case: Situation) -> frozenset[str]:
-    """The ids that the journal knows: no candidate of now is one of them, even if the list at hand lacks them."""
+    """The ids that the journal or the published document names: the candidate's is none of them, listed or not."""
     current = case.journal.current
-    return case.explained | case.journal.named_ids | (current.beside if current is not None else frozenset())
+    beside = current.beside if current is not None else frozenset()
+    return case.explained | case.journal.named_ids | beside | ids_of(case.seen.published.secret_id)
 
 
 def committed(case: Situation) -> Journal:
