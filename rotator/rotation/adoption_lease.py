@@ -118,5 +118,9 @@ class AdoptionLease:
         )
 
     def _may_be_retiring(self) -> bool:
-        """Return whether the value can be a retiring secret's. The id that a person named does not tell."""
-        return self._state.journal.publishing is not None or bool(self._state.journal.retiring)
+        """Return whether the value can be a retiring secret's. The id that a person named does not tell.
+
+        Nor does a journal that was deleted: what it called retiring is not known any more.
+        """
+        state = self._state
+        return state.seen.journal_lost or state.journal.publishing is not None or bool(state.journal.retiring)

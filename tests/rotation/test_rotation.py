@@ -1534,11 +1534,13 @@ def test_replacement_by_hand_is_identified_when_listed() -> None:
 def test_unlisted_id_is_reported_and_can_be_corrected() -> None:
     world = answered()
     value = world.published or ""
-    new = world.provider.add("shopkey", value)  # somebody made the same value anew
+    new = world.provider.add("shopkey", value)  # a person made the same value anew
     world.provider.remove("shopkey", world.journal.current_id)
     outcome = world.rotation().run()
-    assert outcome.reason == "ambiguous"
+    assert outcome.reason == "unlisted"
     assert new in (outcome.error or "")
+    with pytest.raises(RotatorError, match="does not list its id"):
+        Operator(world.rotation()).unknown()
     assert Operator(world.rotation()).adopt(SecretStr(value), new).result is Result.OK
     assert world.journal.current_id == new
 
@@ -1652,6 +1654,19 @@ def test_adopt_of_retiring_secret_awaits_late_revocation() -> None:
     rotate(world)
     began = world.clock()
     assert adopt_first(world).result is Result.OK
+    assert world.published == FIRST
+    assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
+
+
+def test_adopt_awaits_late_revocation_when_journal_is_lost() -> None:
+    """The journal of before might have called the value a retiring secret."""
+    world = adopted()
+    rotate(world)
+    path = world.settings.journal_path(world.account)
+    world.vault.deleted.add((path, len(world.vault.versions[path])))
+    began = world.clock()
+    assert world.rotation().run().reason == "journal_lost"
+    adopt_first(world)
     assert world.published == FIRST
     assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
 

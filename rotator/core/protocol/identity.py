@@ -191,8 +191,8 @@ def way_out(case: Situation) -> tuple[Command, str]:
 
 
 def name_unknown(case: Situation) -> Step | None:
-    """Listed ids that rotator cannot account for."""
-    if case.in_doubt or not case.unknown:
+    """Listed ids that rotator cannot account for. One of them can be the published secret's if its id is not listed."""
+    if case.in_doubt or case.lacks_published or not case.unknown:
         return None
     what = f"the account holds {count_of(case.unknown)} that rotator did not create: {names_of(case.unknown)}"
     account = case.policy.account

@@ -112,6 +112,15 @@ class Ids(Instants):
             return bool(self.strangers | self._unexplained_beside(current, before.ids))
         return bool(self.strangers)
 
+    @property
+    def lacks_published(self) -> bool:
+        """Whether the list lacks the published secret's certain id, though the secret authenticates or was not tried.
+
+        Either the list is old, or that secret was removed and another one has its value: a listed id is its own then.
+        """
+        id_ = self.journal.current_id
+        return id_ is not None and id_ not in self.listed and Credential.PUBLISHED not in self.seen.refused
+
     def pool_of(self, identity: Identity) -> frozenset[str]:
         """Return the listed ids that can belong to a pending identity."""
         return self.listed - self.gone - self.journal.added_ids - identity.foreign_ids - ids_of(self.candidate_id)
@@ -136,7 +145,7 @@ class Ids(Instants):
         """
         current = self.journal.current
         named = ids_of(self.seen.published.secret_id)
-        if current is None or self.in_doubt:
+        if current is None or self.in_doubt or self.lacks_published:
             return self.added - named
         own = self.pool_of(current) if current.is_pending else ids_of(current.id)
         return (self.added | self.listed - self.explained - own) - named

@@ -99,6 +99,16 @@ def test_revocation_leaves_a_certain_published_secret(state: State, policy: Poli
 
 
 @given(states, policies)
+def test_resolvable_id_is_listed_beside_published_one(state: State, policy: Policy) -> None:
+    """Otherwise it can be the published secret's: lists name ids, not values."""
+    case = situation(state, policy)
+    current = case.journal.current
+    if current is None or current.is_pending or Credential.PUBLISHED in case.seen.refused:
+        return
+    assert current.id in case.listed or case.resolvable <= case.journal.added_ids
+
+
+@given(states, policies)
 def test_primary_revokes_no_secret_that_could_work(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)

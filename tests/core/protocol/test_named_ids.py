@@ -14,6 +14,7 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
+    Observation,
     Reason,
     RequestKind,
     Retiring,
@@ -265,6 +266,23 @@ def test_due_id_is_not_revoked_beside_named_one() -> None:
 def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: set[str]) -> None:
     case = case_of(journal, seen("b", "m", "s", "t", published=published(secret_id="t")))
     assert case.resolvable == expected
+
+
+@pytest.mark.parametrize(
+    ("observation", "resolvable"),
+    [
+        (seen("s"), set()),
+        (seen(listing=listing("s", via=Credential.CANDIDATE)), set()),
+        (seen(listing=listing("s", via=Credential.PRIMARY), refused=frozenset({Credential.PUBLISHED})), {"s"}),
+        (seen("b", "s"), {"s"}),
+    ],
+    ids=["unlisted", "not tried", "refused", "listed"],
+)
+def test_no_id_is_resolvable_when_published_one_is_unlisted(observation: Observation, resolvable: set[str]) -> None:
+    """The listed id can be its own: a person can have added the same value again and removed the first one."""
+    case = case_of(AT_REST, observation)
+    assert case.resolvable == resolvable
+    assert (name_unknown(case) is None) == (not resolvable)
 
 
 def test_new_id_is_not_resolved_when_possibly_published() -> None:
