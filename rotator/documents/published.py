@@ -23,6 +23,7 @@ def parse_published(document: Document, names: Fields) -> Published:
         version=document.version,
         written_at=document.created,
         expires_at=document.expires_at,
+        field=names.api_secret,
         api_key=api_key if isinstance(api_key, str) and api_key else None,
         secret=register_secret(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,

@@ -1058,6 +1058,47 @@ def test_bootstrap_at_another_path_revokes_nothing() -> None:
     assert in_use in world.live.values()
 
 
+def rename_field(world: World, name: str) -> None:
+    """Change the name of the field for the value in the configuration."""
+    account = world.settings.accounts[0]
+    renamed = account.model_copy(update={"fields": account.fields.model_copy(update={"api_secret": name})})
+    world.settings = world.settings.model_copy(update={"accounts": (renamed, *world.settings.accounts[1:])})
+
+
+def test_value_in_a_renamed_field_is_not_revoked() -> None:
+    """The document keeps the previous value in the earlier field, which a later configuration names again."""
+    world = answered(secondary=True)
+    before = world.published
+    rename_field(world, "password")
+    assert rotate(world).published
+    assert world.published != before
+    rename_field(world, "api_secret")
+    assert world.published == before
+    for _ in range(3):
+        world.clock.wait(DAY)
+        outcome = world.rotation(explicit=False).run()
+    assert outcome.reason == "ambiguous"
+    assert world.consumer_works()
+    with pytest.raises(RotatorError):
+        Operator(world.rotation()).unknown()
+
+
+def test_requested_rotation_leads_out_of_doubt_with_room() -> None:
+    """The id of the published secret is pending, and a person added another secret."""
+    world = adopted(max_secrets=3)
+    world.provider.fault = "lost-after"
+    rotate(world)
+    world.provider.add("shopkey", "HumanSecret001")
+    world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == FIRST))
+    world.clock.wait(2 * DAY)
+    outcome = world.rotation(explicit=False).run()
+    assert outcome.next_command == Command.of("rotate-now", "shop")
+    world.clock.wait(DAY)
+    assert rotate(world).published
+    assert world.journal.current is not None
+    assert world.journal.current.is_answered
+
+
 def test_full_unknown_secondary_asks_for_adoption() -> None:
     world = World(secondary=True)
     world.provider.add("shopkey", "InitialSecret1")

@@ -98,7 +98,7 @@ def eliminate(case: Situation) -> Step | None:
     if case.journal.candidate is not None:
         return None
     if len(pool) > 1 or current.restarts >= MAX_RESTARTS:
-        return doubtful(case)
+        return None if _leads_out(case) else doubtful(case)
     return Record(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
 
 
@@ -149,15 +149,15 @@ def await_look(case: Situation) -> Step | None:
 
 
 def name_doubt(case: Situation) -> Step | None:
-    """Listed ids that make the published secret's id doubtful: nothing is revoked until that is decided.
-
-    A rotation that a person asked for leads out, where there is room: the provider answers its id.
-    """
+    """Listed ids that make the published secret's id doubtful: nothing is revoked until that is decided."""
     if case.seen.via is not Credential.PUBLISHED or not case.in_doubt or not case.strangers:
         return None
-    if case.requested and case.policy.begins and not case.full:
-        return None
-    return doubtful(case)
+    return None if _leads_out(case) else doubtful(case)
+
+
+def _leads_out(case: Situation) -> bool:
+    """Whether a rotation that a person asked for ends the doubt: there is room, and the provider answers its id."""
+    return case.requested and case.policy.begins and not case.full
 
 
 def doubtful(case: Situation) -> Fail:

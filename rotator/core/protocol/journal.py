@@ -232,6 +232,7 @@ class Journal:
         published_version: The KV version of the published document that this journal speaks of.
         published_at: When Vault stored that version; None if that is not known. A document that was deleted with its
             history and written again has the same numbers.
+        published_field: The name of its field for the value; None in journals from before that was stored.
         rotation_id: Names the rotation in hand, or the last one.
         trigger: Why that rotation began.
         request: The pending request for a rotation.
@@ -263,6 +264,7 @@ class Journal:
     rotated_at: datetime | None = None
     published_version: int = 0
     published_at: datetime | None = None
+    published_field: str | None = None
     rotation_id: str | None = None
     trigger: Trigger | None = None
     request: Request | None = None

@@ -19,6 +19,7 @@ class Published:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         api_key: The account that the document names; None if it names none.
+        field: The name of the field for the value; None if that is not known.
         secret: The value; None if there is none, or the version is deleted.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
@@ -28,6 +29,7 @@ class Published:
     written_at: datetime | None = None
     expires_at: datetime | None = None
     api_key: str | None = None
+    field: str | None = None
     secret: SecretStr | None = None
     secret_id: str | None = None
     rotated_at: datetime | None = None
@@ -133,6 +135,10 @@ class Observation:
 
 
 def is_recorded(journal: Journal, published: Published) -> bool:
-    """Return whether a version of the published document is the one that the journal speaks of."""
+    """Return whether the value in a version of the published document is the one that the journal speaks of.
+
+    The field's name can change in the configuration: another field of that version can contain another value.
+    """
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
-    return published.version == journal.published_version and same_time
+    same_field = None in (journal.published_field, published.field) or journal.published_field == published.field
+    return published.version == journal.published_version and same_time and same_field

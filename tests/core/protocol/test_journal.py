@@ -106,9 +106,13 @@ def test_ids_of_leaves_out_unknown_ones() -> None:
         (Journal(published_version=1, published_at=NOW), Published(version=1, written_at=NOW), True),
         (Journal(published_version=1, published_at=LATER), Published(version=1, written_at=NOW), False),
         (Journal(published_version=1), Published(version=2), False),
+        (Journal(published_version=1, published_field="a"), Published(version=1), True),
+        (Journal(published_version=1), Published(version=1, field="a"), True),
+        (Journal(published_version=1, published_field="a"), Published(version=1, field="a"), True),
+        (Journal(published_version=1, published_field="a"), Published(version=1, field="b"), False),
     ],
 )
-def test_document_is_recorded_by_version_and_time(journal: Journal, document: Published, expected: bool) -> None:
+def test_document_is_recorded_by_version_time_and_field(journal: Journal, document: Published, expected: bool) -> None:
     assert is_recorded(journal, document) is expected
 
 
@@ -156,7 +160,7 @@ def test_observation_knows_nothing_by_default() -> None:
     assert (dict(fresh.created), fresh.via) == ({}, None)
     document = Published()
     assert document.version == 0
-    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 6
+    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 7
     assert published().version == 1
 
 

@@ -11,9 +11,13 @@ from rotator.core.protocol.transitions.lease import claimed, with_facts
 def caught_up(case: Situation) -> Journal:
     """Speaking of the published document as it is now."""
     published = case.seen.published
-    return followed(
-        replace(with_facts(case), published_version=published.version, published_at=published.written_at), published
+    journal = replace(
+        with_facts(case),
+        published_version=published.version,
+        published_at=published.written_at,
+        published_field=published.field,
     )
+    return followed(journal, published)
 
 
 def with_rewrite(case: Situation) -> Journal:

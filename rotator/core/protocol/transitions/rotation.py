@@ -81,6 +81,7 @@ def committed(case: Situation) -> Journal:
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
         published_at=published.written_at,
+        published_field=published.field,
         candidate=None,
         candidate_id=None,
         verification=None,
