@@ -1083,6 +1083,21 @@ def test_value_in_a_renamed_field_is_not_revoked() -> None:
         Operator(world.rotation()).unknown()
 
 
+def test_compromised_request_outlives_a_pending_id() -> None:
+    """A person edited another field, and the version that the journal speaks of is gone."""
+    world = answered()
+    leaked = world.published
+    versions = world.vault.versions["apps/shop"]
+    run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+    world.vault.deleted.add(("apps/shop", len(versions)))
+    versions.append(dict(versions[-1]) | {"note": "edited"})
+    for _ in range(10):
+        world.clock.wait(timedelta(minutes=2))
+        world.rotation(explicit=False).run()
+    assert world.published != leaked
+    assert leaked not in world.live.values()
+
+
 def test_requested_rotation_leads_out_of_doubt_with_room() -> None:
     """The id of the published secret is pending, and a person added another secret."""
     world = adopted(max_secrets=3)

@@ -152,9 +152,17 @@ def kept(request: Request | None, before: Published, published: Published) -> Re
 def is_done(journal: Journal, published: Published) -> bool:
     """Return whether nothing is left to do for the request: its secret is neither published nor retiring."""
     request = journal.request
-    if request is None or journal.candidate is not None:
+    if request is None or journal.candidate is not None or _can_be_published(request.of, journal):
         return False
     return not is_published(request.of, journal, published) and request.of.id not in journal.retiring_ids
+
+
+def _can_be_published(target: Target, journal: Journal) -> bool:
+    """Whether the published secret's pending id can turn out to be the one that a request names."""
+    current = journal.current
+    if target.id is None or current is None or not current.is_pending:
+        return False
+    return target.id not in current.foreign_ids | journal.added_ids | {entry.id for entry in journal.gone}
 
 
 def withdrawn(journal: Journal) -> Journal:

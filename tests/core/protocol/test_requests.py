@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
 from rotator.core.protocol import (
+    Gone,
     Journal,
     Published,
     Publishing,
@@ -270,6 +272,24 @@ def test_unwritten_request_follows_no_deleted_document() -> None:
 )
 def test_request_is_done_when_its_secret_is_gone(journal: Journal, done: bool) -> None:
     assert requests.is_done(journal, published()) is done
+
+
+@pytest.mark.parametrize(
+    ("facts", "done"),
+    [
+        ({"current": pending(None)}, False),
+        ({"current": pending(None, foreign_ids=frozenset({"b"}))}, True),
+        ({"current": pending(None), "added_ids": frozenset({"b"})}, True),
+        ({"current": pending(None), "gone": (Gone("b", NOW),)}, True),
+        ({"current": pending(None), "request": request(of=OF_VERSION)}, True),
+        ({"current": None}, True),
+        ({"current": answered("c")}, True),
+    ],
+    ids=["pending", "foreign", "added", "revoked", "by version", "unknown", "another"],
+)
+def test_request_is_not_done_when_its_id_is_possible(facts: dict[str, Any], done: bool) -> None:
+    journal = replace(AT_REST, **({"request": request(RequestKind.COMPROMISED)} | facts))
+    assert requests.is_done(journal, published(version=9, secret=NEW, written_at=LATER)) is done
 
 
 def test_request_by_version_is_done_when_replaced() -> None:
