@@ -113,8 +113,9 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
     case = case_of(replace(AT_REST, request=asked), seen("b", "c", published=PUBLISHED))
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    entry = Retiring("b", NOW if at_once else GRACE_OVER, compromised=at_once, identity=answered("b"))
-    assert journal.retiring == (entry,)
+    entry = Retiring("b", GRACE_OVER, identity=answered("b"))
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
     assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
 
 
