@@ -328,6 +328,24 @@ def test_cancelled_compromised_request_keeps_the_grace_period(published: bool) -
     assert entry.not_before == world.clock() + world.grace
 
 
+def test_secret_published_by_hand_keeps_grace_from_candidate() -> None:
+    """A compromised secret's candidate waits, and a person replaces the secret by hand: theirs has not leaked."""
+    world = answered()
+    leaked = world.journal.current_id
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True)
+    run_until(rotation, Create, then_perform=False)
+    own = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    for _ in range(30):
+        world.clock.wait(timedelta(minutes=2))
+        world.rotation(explicit=False).run()
+    assert world.journal.candidate is None
+    assert leaked not in world.live
+    assert world.published != "HumanSecret001"
+    assert world.live[own] == "HumanSecret001"
+    assert [(entry.id, entry.compromised) for entry in world.journal.retiring] == [(own, False)]
+
+
 def test_cancelled_compromised_request_gives_grace_back() -> None:
     """The report was wrong, and the provider had not answered yet: nothing was revoked."""
     world = answered()

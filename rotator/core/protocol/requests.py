@@ -179,8 +179,14 @@ def cancelled(journal: Journal) -> Journal:
     after = withdrawn(journal)
     if request is None or request.kind is not RequestKind.COMPROMISED:
         return after
-    began = journal.trigger is Trigger.COMPROMISED and journal.candidate is not None
-    return _with_entries(replace(after, trigger=Trigger.MANUAL) if began else after, _with_grace_again)
+    return _with_entries(without_compromised_trigger(after), _with_grace_again)
+
+
+def without_compromised_trigger(journal: Journal) -> Journal:
+    """Return the journal whose candidate, if there is one, replaces a secret that is not known to be compromised."""
+    if journal.candidate is None or journal.trigger is not Trigger.COMPROMISED:
+        return journal
+    return replace(journal, trigger=Trigger.MANUAL)
 
 
 def _with_grace_again(entry: Retiring) -> Retiring:

@@ -15,6 +15,7 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Target,
+    Trigger,
     transitions,
 )
 from tests.core.protocol.situations import (
@@ -23,6 +24,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     POLICY,
+    PREPARED,
     WINDOW,
     YESTERDAY,
     answered,
@@ -117,6 +119,22 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
     assert journal.retiring == (due if at_once else entry,)
     assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
+
+
+@pytest.mark.parametrize(
+    ("journal", "replaced", "trigger"),
+    [
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), True, Trigger.MANUAL),
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), False, Trigger.COMPROMISED),
+        (replace(PREPARED, trigger=Trigger.SCHEDULE), True, Trigger.SCHEDULE),
+        (replace(AT_REST, trigger=Trigger.COMPROMISED), True, Trigger.COMPROMISED),
+    ],
+    ids=["replaced", "same value", "another reason", "no candidate"],
+)
+def test_adoption_ends_the_compromised_reason(journal: Journal, replaced: bool, trigger: Trigger) -> None:
+    """The candidate replaces what a person published, and that did not leak."""
+    case = case_of(journal, seen("x", published=PUBLISHED))
+    assert transitions.adopted(case, answered("x"), retire_previous=replaced).trigger is trigger
 
 
 @pytest.mark.parametrize(("replaced", "version"), [(True, 1), (False, 7)])

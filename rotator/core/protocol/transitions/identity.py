@@ -6,7 +6,7 @@ from datetime import datetime
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import is_of_current, with_target, withdrawn
+from rotator.core.protocol.requests import is_of_current, with_target, withdrawn, without_compromised_trigger
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
 from rotator.core.protocol.transitions.publishing import caught_up, without_mark
@@ -42,6 +42,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
+        journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
