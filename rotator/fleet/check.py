@@ -130,7 +130,11 @@ def _is_new(preview: Preview) -> bool:
 
 
 def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
-    if isinstance(preview, Outcome):
+    if isinstance(preview, Outcome) and preview.code is Code.NOT_ADOPTED:
+        primary = fleet.settings.account(preview.account).primary
+        what = f"nothing is published yet. Its primary account {primary} can create one as soon as it is adopted"
+        yield Finding(State.TO_DO, f"{what}. Run: rotator adopt {primary}")
+    elif isinstance(preview, Outcome):
         yield Finding(State.FAILED, preview.error or "", 2 if preview.code is Code.CONFIGURATION else 1)
     elif isinstance(preview.step, Fail) and _is_new(preview):
         yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")
