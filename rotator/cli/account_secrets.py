@@ -239,10 +239,9 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
             correct=Advice("Bring another value", Command.of("account", "secrets", "create", account.name)),
         ):
             return manual_secrets.create(fleet, account, value, generated=out is not None)
-    except LostAnswer:
-        raise
-    except RotatorError:
-        if out is not None:
+    except RotatorError as error:
+        might_be_added = isinstance(error, LostAnswer) and error.maybe_done
+        if out is not None and not might_be_added:
             out.unlink()
         raise
 

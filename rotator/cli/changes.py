@@ -33,17 +33,18 @@ def explained(*, unknown: str, look: Command, unchanged: str, correct: Advice) -
         unchanged: The sentence for a request that was not carried out.
         correct: The advice if the provider finds a value of it wrong.
     """
-    from rotator.provider import InvalidRequest, LostAnswer
+    from rotator.provider import ApiError, InvalidRequest
 
     with unchanged_on_failure(unchanged):
         try:
             yield
-        except LostAnswer as error:
-            error.unchanged = unknown
-            error.next_step = "Look before you try again"
-            error.own_command = look
-            raise
         except InvalidRequest as error:
             error.next_step = correct.purpose
             error.own_command = correct.command
+            raise
+        except ApiError as error:
+            if error.maybe_done:
+                error.unchanged = unknown
+                error.next_step = "Look before you try again"
+                error.own_command = look
             raise

@@ -191,10 +191,19 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
 
 def withdrawal(request: "StoredRequest | None", journal: "Journal") -> str:
     """Return what a withdrawal changed, and what goes on all the same."""
+    from rotator.cli.terminal import in_minutes
+    from rotator.core.protocol import RequestKind
+
     if request is None:
         return "no request is recorded"
     said = f"the request ({request.kind.value}) is withdrawn"
     if journal.candidate is not None:
         said = f"{said}. The rotation that began goes on"
+    entries = [entry for entry in journal.retiring if not entry.compromised]
+    kept = [f"{entry.id} until {in_minutes(entry.not_before)} UTC" for entry in entries]
+    if kept and request.kind is RequestKind.COMPROMISED:
+        said = f"{said}. Grace periods last as before: {', '.join(kept)}"
+        if journal.holder is not None:
+            said = f"{said}. {journal.holder} holds the lease and might still revoke them"
     due = [entry.id for entry in journal.retiring if entry.compromised]
     return f"{said}. These ids are compromised and stay due: {', '.join(due)}" if due else said

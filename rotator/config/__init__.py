@@ -1,6 +1,6 @@
 """Settings: the configuration file and the environment, checked before anything is contacted or written."""
 
-from rotator.config.accounts import AccountSettings, Fields
+from rotator.config.accounts import AccountSettings, Fields, TopUpSettings
 from rotator.config.diff import Change, changes
 from rotator.config.load import find_file, load, warn_of_open_files
 from rotator.config.secret_file import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
@@ -15,6 +15,7 @@ __all__ = [
     "Change",
     "Fields",
     "Settings",
+    "TopUpSettings",
     "VaultAuth",
     "VaultSettings",
     "changes",

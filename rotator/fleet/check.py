@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.config import AccountSettings, format_duration
+from rotator.config import AccountSettings, TopUpSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
 from rotator.core.protocol.wording import listed
 from rotator.errors import Code, ConfigError, RotatorError
@@ -13,6 +13,7 @@ from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.permissions import PathPermission
 from rotator.fleet.request import Request, Wanted
+from rotator.fleet.top_ups import TopUpService
 from rotator.rotation import Outcome, Preview, RotationError
 from rotator.vault import WrongMount
 
@@ -52,6 +53,7 @@ def examine(
     if accounts and all(need.met for need in needs):
         yield from _wishes(fleet, accounts)
         yield from check_clock(fleet, accounts)
+        yield from _top_ups(fleet, accounts)
         yield from _accounts(fleet, accounts, on_account)
         yield from check_quota(fleet)
 
@@ -81,6 +83,24 @@ def _wishes(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Findi
         for wish, _ in _summarized(wishes):
             if not wish.met:
                 yield Finding(State.NOTE, f"without this in the policy {worse}: {wish.stanza}")
+
+
+def _top_ups(fleet: Fleet, accounts: Sequence[AccountSettings]) -> Iterator[Finding]:
+    """Look for the payment's reference of each account with automatic top-ups. Accounts can share its place."""
+    service = TopUpService(fleet)
+    places: dict[TopUpSettings, list[AccountSettings]] = {}
+    for account in accounts:
+        rules = service.rules(account)
+        if rules is not None and rules.top_ups_per_day:
+            places.setdefault(account.top_up, []).append(account)
+    for alike in places.values():
+        names = listed(sorted(account.name for account in alike))
+        try:
+            service.payment_reference(alike[0])
+        except RotatorError as error:
+            yield Finding(State.FAILED, f"top-ups of {names}: {error}", ConfigError.exit_code)
+        else:
+            yield Finding(State.OK, f"top-ups of {names}: the reference of the payment can be read")
 
 
 # A document that expires must survive this many resync intervals without a daemon.
@@ -130,7 +150,11 @@ def _is_new(preview: Preview) -> bool:
 
 
 def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
-    if isinstance(preview, Outcome):
+    if isinstance(preview, Outcome) and preview.code is Code.NOT_ADOPTED:
+        primary = fleet.settings.account(preview.account).primary
+        what = f"nothing is published yet. Its primary account {primary} can create one as soon as it is adopted"
+        yield Finding(State.TO_DO, f"{what}. Run: rotator adopt {primary}")
+    elif isinstance(preview, Outcome):
         yield Finding(State.FAILED, preview.error or "", 2 if preview.code is Code.CONFIGURATION else 1)
     elif isinstance(preview.step, Fail) and _is_new(preview):
         yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")

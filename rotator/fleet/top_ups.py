@@ -74,7 +74,7 @@ class TopUpService:
         if withheld is not None:
             self._refresh(path, document, now)
             return withheld
-        trx = self._trx(account)
+        trx = self.payment_reference(account)
         credentials = published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
         entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.runner)]
@@ -105,8 +105,12 @@ class TopUpService:
         _log.warning("balance.topped_up", account=account.name)
         return TopUp.OK
 
-    def _trx(self, account: AccountSettings) -> SecretStr:
-        """The reference of the payment that is repeated."""
+    def payment_reference(self, account: AccountSettings) -> SecretStr:
+        """Return the reference of the payment that is repeated (`trx`).
+
+        Raises:
+            RotatorError: If the place that the configuration names does not contain it, or Vault cannot be asked.
+        """
         source = account.top_up
         if source.trx_path is not None:
             where = f"{source.trx_field} of {source.trx_path}"

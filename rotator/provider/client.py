@@ -214,13 +214,18 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         return self._repeat(lambda: answers.parse_settings(self._send(call)))
 
     def _repeat(self, read: Callable[[], T]) -> T:
-        return repeat(
-            read,
-            lambda error: isinstance(error, NotSent | LostAnswer),
-            attempts=self._retries + 1,
-            max_pause=2.0,
-            jitter=1.0,
-        )
+        """Send a request that only reads, several times if necessary. A lost answer leaves nothing in doubt."""
+        try:
+            return repeat(
+                read,
+                lambda error: isinstance(error, NotSent | LostAnswer),
+                attempts=self._retries + 1,
+                max_pause=2.0,
+                jitter=1.0,
+            )
+        except LostAnswer as error:
+            error.maybe_done = False
+            raise
 
     def _send(self, call: Call) -> Reply:
         """A 2xx answer; everything else is an ApiError.

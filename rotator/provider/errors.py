@@ -74,7 +74,7 @@ class NotSent(ApiError):
 
 
 class LostAnswer(ApiError):
-    """The request may have been carried out: look before sending it again.
+    """The request may have been carried out: look before sending it again. `maybe_done` is false if it only read.
 
     Attributes:
         status: The HTTP status, a 5xx one, if there was an answer.

@@ -6,6 +6,7 @@ from rotator.core.protocol import Credential
 from rotator.documents.published import parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
+from rotator.rotation.errors import NotAdoptedError
 from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
@@ -60,7 +61,8 @@ class ProviderAccess:
                 next_command=Command.of("check", primary.name),
             )
         if published.secret is None:
-            raise RotatorError(
+            is_new = not published.version and not state.seen.published.version
+            raise (NotAdoptedError if is_new else RotatorError)(
                 f"The primary account {primary.name} has nothing published, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
                 next_step="Adopt the primary account first",

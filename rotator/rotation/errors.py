@@ -43,6 +43,12 @@ class OperatorError(RotatorError):
         super().__init__(what, unchanged=unchanged, next_step=advice, next_command=next_command)
 
 
+class NotAdoptedError(RotatorError):
+    """Nothing was ever published for the account, nor for its primary account: nothing is wrong yet."""
+
+    code = Code.NOT_ADOPTED
+
+
 class ContentionError(RotatorError):
     """Other writers changed the account again and again."""
 

@@ -5,6 +5,7 @@ import pty
 import re
 import stat
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.config import load
+from rotator.config import AccountSettings, load
 from rotator.core.generator import Recipe, generate
 from rotator.demo import free_port
 from rotator.emulator import Operation
 from rotator.fleet import Fleet, Request, Wanted
+from rotator.fleet.permissions import Permissions
 from rotator.provider import AccountApi
 from rotator.rotation import Result
 from rotator.vault import Vault
@@ -487,6 +489,25 @@ def test_create_keeps_its_file_only_when_unanswered(adopted: Payments, here: Her
     adopted.cluster.remember(file.read_text().strip())
     assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(file.read_text().strip()))
     assert adopted.cluster.journal("payments")["create_until"], "nothing is revoked while it may still land"
+
+
+def test_create_says_nothing_was_added_when_list_fails(
+    adopted: Payments, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list right before the create gets no answer: a read leaves nothing in doubt."""
+    cluster = adopted.cluster
+    file = cluster.folder / "new"
+    preflight = Permissions.preflight
+
+    def then_lists_fail(permissions: Permissions, accounts: Sequence[AccountSettings]) -> None:
+        preflight(permissions, accounts)
+        cluster.emulator.faults.add("list:503:*")
+
+    monkeypatch.setattr(Permissions, "preflight", then_lists_fail)
+    finished = here("account", "secrets", "create", "payments", "--out", str(file), "--yes")
+    assert (finished.code, file.exists(), len(adopted.live)) == (1, False, 1)
+    assert "Nothing was added. " in said(finished)
+    assert "not known" not in said(finished)
 
 
 # --- revoking one --------------------------------------------------------------------------------------------

@@ -58,6 +58,35 @@ def test_secondary_is_led_to_its_primary_account(cluster: Cluster, here: Here) -
     child.assert_works()
 
 
+def test_secondary_of_new_primary_is_to_do(cluster: Cluster, here: Here) -> None:
+    """Nothing is wrong: the primary account is adopted first."""
+    boss = opened(cluster, "boss", "boss0001", published=False)
+    names = ("left", "right")
+    children = [Payments(cluster, generate(Recipe()), name, f"key{name}", f"apps/{name}") for name in names]
+    for child in children:
+        cluster.emulator.open_account(Account(child.api_key, child.first), primary="boss0001")
+    cluster.configure([boss.entry(), *(child.entry(primary="boss") for child in children)])
+    checked = here("check")
+    assert checked.code == 0, checked
+    to_do = "to do accounts left, right: nothing is published yet. Its primary account boss can create one"
+    assert f"{to_do} as soon as it is adopted. Run: rotator adopt boss" in checked.out.splitlines()
+    ran = here("rotate-now", "left", "--json")
+    assert (ran.code, ran.json["accounts"][0]["reason"]) == (1, "not_adopted")
+    cluster.put(boss.path, {"api_secret": boss.first.get_secret_value()})
+    assert "to do accounts left, right: nothing is published yet. Its primary account can" in here("check").out
+
+
+def test_check_fails_when_primarys_document_is_lost(cluster: Cluster, here: Here) -> None:
+    boss = opened(cluster, "boss", "boss0001")
+    child = Payments(cluster, generate(Recipe()), "child", "child001", "apps/child")
+    cluster.emulator.open_account(Account("child001", child.first), primary="boss0001")
+    cluster.configure([boss.entry(), child.entry(primary="boss")])
+    cluster.vault("DELETE", f"{cluster.mount}/data/{boss.path}")
+    checked = here("check", "child")
+    assert checked.code == 1, checked
+    assert "FAIL  account child: The primary account boss has nothing published" in checked.out
+
+
 def test_check_fails_when_a_published_document_is_lost(payments: Payments, here: Here) -> None:
     assert here("rotate-now", "payments").code == 0
     payments.cluster.vault("DELETE", f"{payments.cluster.mount}/data/{payments.path}")

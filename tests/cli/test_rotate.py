@@ -21,6 +21,8 @@ from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
 from tests.core.protocol.situations import AT_REST, LATER, NOW, PREPARED, request
 
+GRACE = f". Grace periods last as before: a until {LATER:%Y-%m-%d %H:%M} UTC"
+
 
 def test_all_omits_a_disabled_account(payments: Payments, here: Here) -> None:
     payments.cluster.configure([payments.entry(enabled=False)])
@@ -369,16 +371,27 @@ def test_accounts_with_one_failure_share_a_line(cluster: Cluster, here: Here) ->
     ("journal", "rest"),
     [
         (AT_REST, ""),
-        (replace(AT_REST, retiring=(Retiring("a", LATER),)), ""),
+        (replace(AT_REST, retiring=(Retiring("a", LATER),)), GRACE),
+        (
+            replace(AT_REST, retiring=(Retiring("a", LATER),), holder="host-1", lease_until=LATER),
+            f"{GRACE}. host-1 holds the lease and might still revoke them",
+        ),
         (PREPARED, ". The rotation that began goes on"),
         (
             replace(AT_REST, retiring=(Retiring("a", NOW, compromised=True), Retiring("c", LATER))),
-            ". These ids are compromised and stay due: a",
+            f"{GRACE.replace('a until', 'c until')}. These ids are compromised and stay due: a",
         ),
     ],
-    ids=["none", "grace period", "candidate", "compromised"],
+    ids=["none", "grace period", "leased", "candidate", "compromised"],
 )
 def test_withdrawal_names_the_rest_of_the_request(journal: Journal, rest: str) -> None:
     asked = request(RequestKind.COMPROMISED)
     assert withdrawal(asked, journal) == f"the request (compromised) is withdrawn{rest}"
     assert withdrawal(None, journal) == "no request is recorded"
+
+
+@pytest.mark.parametrize("kind", [RequestKind.MANUAL, RequestKind.FORCE])
+def test_withdrawal_of_other_requests_names_no_grace(kind: RequestKind) -> None:
+    """They made nothing due."""
+    journal = replace(AT_REST, retiring=(Retiring("a", LATER),))
+    assert withdrawal(request(kind), journal) == f"the request ({kind}) is withdrawn"

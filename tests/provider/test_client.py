@@ -727,8 +727,9 @@ LOST: dict[str, Answer] = {
 @WRITES
 def test_write_is_not_repeated_when_answer_is_lost(answer: Answer, operation: Operation) -> None:
     with provider(answer) as server, client(server, retries=2) as api:
-        with pytest.raises(LostAnswer):
+        with pytest.raises(LostAnswer) as caught:
             operation(api)
+        assert caught.value.maybe_done
         assert len(server.requests) == 1
 
 
@@ -743,8 +744,9 @@ def test_read_is_repeated_until_answered(operation: Operation) -> None:
 @pytest.mark.parametrize("retries", [0, 2])
 def test_read_fails_after_its_retries(retries: int) -> None:
     with provider(says(503)) as server, client(server, retries=retries) as api:
-        with pytest.raises(LostAnswer, match="503"):
+        with pytest.raises(LostAnswer, match="503") as caught:
             list_(api)
+        assert not caught.value.maybe_done
         assert len(server.requests) == retries + 1
 
 

@@ -328,6 +328,56 @@ def test_cancelled_compromised_request_keeps_the_grace_period(published: bool) -
     assert entry.not_before == world.clock() + world.grace
 
 
+def test_secret_published_by_hand_keeps_grace_from_candidate() -> None:
+    """A compromised secret's candidate waits, and a person replaces the secret by hand: theirs has not leaked."""
+    world = answered()
+    leaked = world.journal.current_id
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True)
+    run_until(rotation, Create, then_perform=False)
+    own = world.provider.add("shopkey", "HumanSecret001")
+    world.publish("HumanSecret001")
+    for _ in range(30):
+        world.clock.wait(timedelta(minutes=2))
+        world.rotation(explicit=False).run()
+    assert world.journal.candidate is None
+    assert leaked not in world.live
+    assert world.published != "HumanSecret001"
+    assert world.live[own] == "HumanSecret001"
+    assert [(entry.id, entry.compromised) for entry in world.journal.retiring] == [(own, False)]
+
+
+def test_cancelled_compromised_request_gives_grace_back() -> None:
+    """The report was wrong, and the provider had not answered yet: nothing was revoked."""
+    world = answered()
+    rotate(world)
+    [before] = world.journal.retiring
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True)
+    run_until(rotation, Event.REQUESTED, then_perform=True)
+    [due] = world.journal.retiring
+    assert (due.compromised, due.not_before) == (True, world.clock())
+    Operator(world.rotation()).cancel()
+    outcome = world.rotation(explicit=False).run()
+    assert (world.journal.retiring, outcome.revoked) == ((before,), ())
+    assert before.id in world.live
+
+
+def test_cancel_spares_replaced_secret_until_its_grace_ends() -> None:
+    """The secret was replaced, and the provider was unavailable when it was to be revoked."""
+    world = answered()
+    previous = world.journal.current_id
+    rotation = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True)
+    run_until(rotation, Event.COMMITTED, then_perform=True)
+    replaced_at = world.clock()
+    Operator(world.rotation()).cancel()
+    world.clock.wait(timedelta(minutes=5))
+    outcome = world.rotation(explicit=False).run()
+    [entry] = world.journal.retiring
+    assert (entry.id, entry.compromised, outcome.revoked) == (previous, False, ())
+    assert entry.not_before == replaced_at + world.grace
+    world.clock.now = entry.not_before
+    assert world.rotation(explicit=False).run().revoked == (previous,)
+
+
 @pytest.mark.parametrize("kind", ["force", "compromised"])
 def test_urgent_request_keeps_rate_limit_after_failures(kind: str) -> None:
     """The provider says when it accepts requests again: that is no backoff."""

@@ -91,6 +91,7 @@ class Retiring:
         id: Its id.
         not_before: The end of its grace period.
         compromised: Whether it must never be published again.
+        grace_until: The end that its grace period had before the pending request made it due; None if no request did.
         identity: How its id was learned; None in journals from before that was stored.
         missing_since: The first of several lists that lacked the id after `not_before`.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
@@ -99,6 +100,7 @@ class Retiring:
     id: str
     not_before: datetime
     compromised: bool = False
+    grace_until: datetime | None = None
     identity: Identity | None = None
     missing_since: datetime | None = None
     unknown_fields: str = field(default="", repr=False)

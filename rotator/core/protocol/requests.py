@@ -1,10 +1,11 @@
 """Requests for rotations. A request stays in the journal until it is carried out or withdrawn."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.core.failures import Code
-from rotator.core.protocol.journal import Journal, Publishing, Request, RequestKind, Retiring, Target, Trigger
+from rotator.core.protocol.journal import Journal, Request, RequestKind, Retiring, Target, Trigger
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 # An account with an urgent request is retried this soon after a failure.
@@ -78,8 +79,8 @@ def _requested_too_late(asked: Request, journal: Journal, now: datetime) -> Jour
         return journal
     known = journal.request
     if is_of_current(asked, journal) and (known is None or known.kind.strength < asked.kind.strength):
-        journal = replace(journal, request=asked)
-    return _with_compromised_entries(journal, now)
+        return _with_compromised_entries(replace(journal, request=asked), now)
+    return _with_compromised_entries(journal, now, for_good=True)
 
 
 def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
@@ -106,22 +107,28 @@ def _next_attempt(journal: Journal, now: datetime) -> datetime | None:
     return min(at, now + URGENT_BACKOFF)
 
 
-def _with_compromised_entries(journal: Journal, now: datetime) -> Journal:
-    return replace(
-        journal,
-        retiring=tuple(_compromised(entry, now) for entry in journal.retiring),
-        publishing=_with_compromised_entry(journal.publishing, now),
-    )
+def _with_compromised_entries(journal: Journal, now: datetime, *, for_good: bool = False) -> Journal:
+    """The journal whose recorded secrets are all due.
+
+    Args:
+        journal: The journal.
+        now: The time.
+        for_good: Whether no withdrawal gives the secrets their grace periods back, because the journal does not
+            contain the request.
+    """
+    return _with_entries(journal, lambda entry: _compromised(entry, now, for_good=for_good))
 
 
-def _compromised(entry: Retiring, now: datetime) -> Retiring:
-    return replace(entry, not_before=min(entry.not_before, now), compromised=True)
+def _compromised(entry: Retiring, now: datetime, *, for_good: bool) -> Retiring:
+    grace_until = None if for_good or entry.compromised else entry.not_before
+    return replace(entry, not_before=min(entry.not_before, now), compromised=True, grace_until=grace_until)
 
 
-def _with_compromised_entry(mark: Publishing | None, now: datetime) -> Publishing | None:
-    if mark is None or mark.entry is None:
-        return mark
-    return replace(mark, entry=_compromised(mark.entry, now))
+def _with_entries(journal: Journal, changed: Callable[[Retiring], Retiring]) -> Journal:
+    mark = journal.publishing
+    if mark is not None and mark.entry is not None:
+        mark = replace(mark, entry=changed(mark.entry))
+    return replace(journal, retiring=tuple(changed(entry) for entry in journal.retiring), publishing=mark)
 
 
 def with_target(journal: Journal, target: Target) -> Journal:
@@ -173,10 +180,24 @@ def withdrawn(journal: Journal) -> Journal:
 def cancelled(journal: Journal) -> Journal:
     """Return the journal without its request, because a person withdrew it.
 
-    A rotation that it began goes on, and the secret that this replaces keeps its grace period. Entries that the request
-    made due stay due: when their grace periods would have ended is not known any more.
+    A rotation that it began goes on, and the secret that this replaces keeps its grace period. So do the secrets that
+    the request made due. Those that an earlier request made due stay due.
     """
     request = journal.request
     after = withdrawn(journal)
-    began = request is not None and request.kind is RequestKind.COMPROMISED and journal.trigger is Trigger.COMPROMISED
-    return replace(after, trigger=Trigger.MANUAL) if began and journal.candidate is not None else after
+    if request is None or request.kind is not RequestKind.COMPROMISED:
+        return after
+    return _with_entries(without_compromised_trigger(after), _with_grace_again)
+
+
+def without_compromised_trigger(journal: Journal) -> Journal:
+    """Return the journal whose candidate, if there is one, replaces a secret that is not known to be compromised."""
+    if journal.candidate is None or journal.trigger is not Trigger.COMPROMISED:
+        return journal
+    return replace(journal, trigger=Trigger.MANUAL)
+
+
+def _with_grace_again(entry: Retiring) -> Retiring:
+    if entry.grace_until is None:
+        return entry
+    return replace(entry, not_before=entry.grace_until, compromised=False, grace_until=None)

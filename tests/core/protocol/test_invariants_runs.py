@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.core.protocol import (
+    CLOCK_TOLERANCE,
     Create,
     Credential,
     Event,
@@ -92,9 +93,14 @@ def test_request_for_a_replaced_secret_begins_no_rotation(state: State, policy: 
 @given(states, policies)
 def test_anothers_lease_stops_everything_but_requests(state: State, policy: Policy) -> None:
     seen, journal = state
-    lease_until = situation(state, policy).shared_now + SECOND
-    step = decide(seen, replace(journal, holder="other", lease_until=lease_until), policy, NOW)
-    if isinstance(step, Record):
+    case = situation(state, policy)
+    lease_until = case.shared_now + SECOND
+    journal = replace(journal, holder="other", lease_until=lease_until)
+    step = decide(seen, journal, policy, NOW)
+    if isinstance(step, Record) and step.event is Event.REFRESHED:
+        assert (seen.journal_at or NOW) > (case.vault_now or NOW) + CLOCK_TOLERANCE  # stored in the future
+        assert step.journal == situation((seen, journal), policy).journal
+    elif isinstance(step, Record):
         assert step.event is Event.REQUESTED
         assert (step.journal.holder, step.journal.lease_until) == ("other", lease_until)
     elif isinstance(step, Fail):

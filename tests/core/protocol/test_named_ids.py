@@ -1,6 +1,7 @@
 """A person named the published secret's id: that is no proof, and the other listed ids can be the secret's."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -238,6 +239,19 @@ def test_retiring_id_of_pending_secret_gets_whole_grace(guess: str | None) -> No
     facts = seen(published=published(version=2, secret=NEW, secret_id="n"))
     done = {entry.id: entry.not_before for entry in transitions.committed(case_of(candidate, facts)).retiring}
     assert done == {"r": NOW + POLICY.grace, "p": YESTERDAY, "c": YESTERDAY}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(YESTERDAY, NOW + POLICY.grace), (NOW + 2 * POLICY.grace, NOW + 2 * POLICY.grace), (None, None)],
+    ids=["over", "longer", "none"],
+)
+def test_possibly_replaced_compromised_id_keeps_whole_grace(before: datetime | None, after: datetime | None) -> None:
+    """It is due while the request stands. If the request is withdrawn, consumers that read it have the whole period."""
+    entry = Retiring("r", YESTERDAY, compromised=True, grace_until=before)
+    journal = replace(PREPARED, current=named("a", "r"), retiring=(entry,))
+    done = transitions.committed(case_of(journal, seen(published=published(version=2, secret=NEW, secret_id="c"))))
+    assert done.retiring == (replace(entry, grace_until=after),)
 
 
 def test_due_id_is_not_revoked_beside_named_one() -> None:

@@ -169,8 +169,8 @@ def test_compromised_request_makes_every_entry_due() -> None:
     journal = replace(AT_REST, retiring=entries)
     found = requests.requested(seen(request=COMPROMISED), journal, NOW)
     assert found.retiring == (
-        Retiring("a", NOW, compromised=True),
-        Retiring("c", NOW.replace(year=2025), compromised=True),
+        Retiring("a", NOW, compromised=True, grace_until=LATER),
+        Retiring("c", NOW.replace(year=2025), compromised=True, grace_until=NOW.replace(year=2025)),
     )
     assert found.request == COMPROMISED
     for weaker in (MANUAL, FORCE):
@@ -318,10 +318,47 @@ def test_cancelled_request_leaves_the_grace_period(journal: Journal, trigger: Tr
     assert requests.cancelled(journal) == replace(journal, request=None, trigger=trigger)
 
 
+@pytest.mark.parametrize("end", [LATER, NOW.replace(year=2025)], ids=["grace", "over"])
+def test_cancelled_request_gives_the_grace_period_back(end: datetime) -> None:
+    entries = (Retiring("a", end), Retiring("l", NOW, compromised=True))
+    journal = replace(AT_REST, retiring=entries)
+    due = requests.requested(seen(request=COMPROMISED), journal, NOW)
+    assert all(entry.compromised and entry.not_before <= NOW for entry in due.retiring)
+    assert requests.cancelled(due) == journal
+
+
+def test_cancelled_request_keeps_what_an_earlier_made_due() -> None:
+    due = requests.requested(seen(request=COMPROMISED), replace(AT_REST, retiring=(Retiring("a", LATER),)), NOW)
+    elsewhere = replace(due, current=answered("n"))
+    later = request(RequestKind.COMPROMISED, Target(id="n"))
+    again = requests.requested(seen(request=later), elsewhere, NOW)
+    assert again.request == later
+    assert requests.cancelled(again).retiring == (Retiring("a", NOW, compromised=True),)
+
+
+@pytest.mark.parametrize("kind", [RequestKind.MANUAL, RequestKind.FORCE])
+def test_cancelled_other_request_leaves_compromised_entries(kind: RequestKind) -> None:
+    entries = (Retiring("a", NOW, compromised=True, grace_until=LATER),)
+    journal = replace(AT_REST, retiring=entries, request=request(kind))
+    assert requests.cancelled(journal).retiring == entries
+
+
+def test_late_compromised_request_ends_grace_for_good() -> None:
+    """The journal does not contain it, so the withdrawal of another request does not concern it."""
+    entries = (Retiring("a", LATER), Retiring("c", NOW, compromised=True, grace_until=LATER))
+    journal = replace(AT_REST, retiring=entries, request=COMPROMISED)
+    late = request(RequestKind.COMPROMISED, Target(id="x"))
+    found = requests.requested(seen(request=late), journal, NOW)
+    assert found.retiring == (Retiring("a", NOW, compromised=True), Retiring("c", NOW, compromised=True))
+    assert requests.is_spent(seen(request=late), found, NOW)
+    assert requests.cancelled(found).retiring == found.retiring
+
+
 def test_compromised_request_reaches_a_marked_entry() -> None:
     """A write of its value might be under way: it is retiring all the same."""
     marked = replace(AT_REST, publishing=Publishing(1, Retiring("m", LATER)))
     found = requests.requested(seen(request=COMPROMISED), marked, NOW)
-    assert found.publishing == Publishing(1, Retiring("m", NOW, compromised=True))
+    assert found.publishing == Publishing(1, Retiring("m", NOW, compromised=True, grace_until=LATER))
+    assert requests.cancelled(found) == marked
     bare = replace(AT_REST, publishing=Publishing(1))
     assert requests.requested(seen(request=COMPROMISED), bare, NOW).publishing == Publishing(1)

@@ -273,8 +273,9 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:
     journal = committed(replace(PREPARED, trigger=trigger, request=asked))
-    entry = Retiring("a", NOW if at_once else GRACE_OVER, compromised=at_once, identity=answered("a"))
-    assert journal.retiring == (entry,)
+    entry = Retiring("a", GRACE_OVER, identity=answered("a"))
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
 
 
 @pytest.mark.parametrize(

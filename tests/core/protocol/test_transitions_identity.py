@@ -15,6 +15,7 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Target,
+    Trigger,
     transitions,
 )
 from tests.core.protocol.situations import (
@@ -23,6 +24,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     POLICY,
+    PREPARED,
     WINDOW,
     YESTERDAY,
     answered,
@@ -113,9 +115,26 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
     case = case_of(replace(AT_REST, request=asked), seen("b", "c", published=PUBLISHED))
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    entry = Retiring("b", NOW if at_once else GRACE_OVER, compromised=at_once, identity=answered("b"))
-    assert journal.retiring == (entry,)
+    entry = Retiring("b", GRACE_OVER, identity=answered("b"))
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
     assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
+
+
+@pytest.mark.parametrize(
+    ("journal", "replaced", "trigger"),
+    [
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), True, Trigger.MANUAL),
+        (replace(PREPARED, trigger=Trigger.COMPROMISED), False, Trigger.COMPROMISED),
+        (replace(PREPARED, trigger=Trigger.SCHEDULE), True, Trigger.SCHEDULE),
+        (replace(AT_REST, trigger=Trigger.COMPROMISED), True, Trigger.COMPROMISED),
+    ],
+    ids=["replaced", "same value", "another reason", "no candidate"],
+)
+def test_adoption_ends_the_compromised_reason(journal: Journal, replaced: bool, trigger: Trigger) -> None:
+    """The candidate replaces what a person published, and that did not leak."""
+    case = case_of(journal, seen("x", published=PUBLISHED))
+    assert transitions.adopted(case, answered("x"), retire_previous=replaced).trigger is trigger
 
 
 @pytest.mark.parametrize(("replaced", "version"), [(True, 1), (False, 7)])

@@ -184,6 +184,14 @@ def test_answered_entry_stays_answered_when_retired_by_hand() -> None:
     )
 
 
+def test_entry_retired_by_hand_gets_no_grace_back() -> None:
+    """A person wants it revoked now, whatever becomes of the request that made it due before."""
+    due = Retiring("a", YESTERDAY, compromised=True, grace_until=LATER, identity=answered("a"))
+    case = case_of(replace(AT_REST, retiring=(due,)), seen("a", "b"))
+    journal = transitions.retired_by_hand(case, frozenset({"a"}), not_before=NOW)
+    assert journal.retiring == (replace(due, grace_until=NOW),)
+
+
 @pytest.mark.parametrize(
     ("answered_id", "id_", "given_up"),
     [(None, "n", True), (None, "s", False), ("n", "n", True), ("n", "m", False)],

@@ -6,7 +6,7 @@ from datetime import datetime
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import is_of_current, with_target, withdrawn
+from rotator.core.protocol.requests import is_of_current, with_target, withdrawn, without_compromised_trigger
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
 from rotator.core.protocol.transitions.publishing import caught_up, without_mark
@@ -42,13 +42,13 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     if retire_previous:
         journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
+        journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
-        not_before = case.now if at_once else case.now + case.policy.grace
-        entries[old.id] = Retiring(old.id, not_before, compromised=at_once, identity=old)
+        entries[old.id] = replaced_entry(case, old.id, old, at_once=at_once)
         journal = with_target(journal, Target(id=old.id)) if at_once else journal
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
@@ -80,10 +80,29 @@ def with_grace(case: Situation) -> tuple[Retiring, ...]:
         rivals = case.journal.retiring_ids - current.foreign_ids
     else:
         rivals = case.retiring_rivals(current)
-    return tuple(
-        replace(entry, not_before=max(entry.not_before, end)) if entry.id in rivals and not entry.compromised else entry
-        for entry in case.journal.retiring
-    )
+    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in case.journal.retiring)
+
+
+def _until(entry: Retiring, end: datetime) -> Retiring:
+    """The entry whose grace period lasts until an instant at least; a compromised one is due all the same."""
+    if entry.compromised:
+        return replace(entry, grace_until=entry.grace_until and max(entry.grace_until, end))
+    return replace(entry, not_before=max(entry.not_before, end))
+
+
+def replaced_entry(case: Situation, id_: str, identity: Identity, *, at_once: bool) -> Retiring:
+    """The entry of the secret that was just replaced.
+
+    Args:
+        case: The situation.
+        id_: Its id.
+        identity: What is known of the id.
+        at_once: Whether it is compromised, and due. It keeps its grace period if the request is withdrawn.
+    """
+    end = case.now + case.policy.grace
+    if at_once:
+        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
+    return Retiring(id_, end, identity=identity)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:

@@ -89,7 +89,11 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
         known = entries.get(id_, Retiring(id_, not_before))
         if known.identity is None or not known.identity.is_answered:
             known = replace(known, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
-        entries[id_] = replace(known, not_before=min(known.not_before, not_before))
+        entries[id_] = replace(
+            known,
+            not_before=min(known.not_before, not_before),
+            grace_until=known.grace_until and min(known.grace_until, not_before),
+        )
     journal = _with_other_ids(without_failure(released(replace(case, journal=with_rewrite(case)))), ids)
     if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
         journal = _without_candidate(journal)

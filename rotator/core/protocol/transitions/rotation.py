@@ -20,7 +20,7 @@ from rotator.core.protocol.journal import (
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.ending import without_failure
-from rotator.core.protocol.transitions.identity import pending, restarted, with_grace
+from rotator.core.protocol.transitions.identity import pending, replaced_entry, restarted, with_grace
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
 
 
@@ -112,9 +112,7 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
-    return Retiring(
-        old.id, case.now if at_once else case.now + case.policy.grace, compromised=at_once, identity=identity
-    )
+    return replaced_entry(case, old.id, identity, at_once=at_once)
 
 
 def _candidate_is_compromised(case: Situation) -> bool:
