@@ -1,6 +1,6 @@
 """Every change of a journal, by name. Nothing else writes one."""
 
-from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested, without_failure
+from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested
 from rotator.core.protocol.transitions.identity import (
     LOOKS,
     adopted,
@@ -60,7 +60,6 @@ __all__ = [
     "verifying",
     "with_facts",
     "with_rewrite",
-    "without_failure",
     "without_mark",
     "without_own_lease",
 ]

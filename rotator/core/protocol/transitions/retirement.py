@@ -7,7 +7,6 @@ from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Reti
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.transitions.ending import without_failure
 from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
 from rotator.core.protocol.transitions.publishing import with_rewrite
 
@@ -39,7 +38,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
 def settled(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
     kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
-    journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
+    journal = without_own_lease(with_facts(case).without_failure(), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published):
         journal = withdrawn(journal)
@@ -59,7 +58,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         for id_ in sorted(may_go)
     )
     return replace(
-        _without_candidate(_with_other_ids(without_failure(released(case)), may_go)),
+        _without_candidate(_with_other_ids(released(case).without_failure(), may_go)),
         retiring=case.journal.retiring + entries,
         added_ids=case.journal.added_ids - may_go,
     )
@@ -90,7 +89,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
         if known.identity is None or not known.identity.is_answered:
             known = replace(known, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
         entries[id_] = replace(known, not_before=min(known.not_before, not_before))
-    journal = _with_other_ids(without_failure(released(replace(case, journal=with_rewrite(case)))), ids)
+    journal = _with_other_ids(released(replace(case, journal=with_rewrite(case))).without_failure(), ids)
     if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
         journal = _without_candidate(journal)
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)

@@ -19,7 +19,6 @@ from rotator.core.protocol.journal import (
 )
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.transitions.ending import without_failure
 from rotator.core.protocol.transitions.identity import pending, restarted, with_grace
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
 
@@ -76,7 +75,7 @@ def committed(case: Situation) -> Journal:
     if old is not None:
         entries[old.id] = old
     done = replace(
-        without_failure(with_facts(case)),
+        with_facts(case).without_failure(),
         current=identity,
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
