@@ -17,6 +17,7 @@ from rotator.core.protocol.transitions.publishing import caught_up, marked, unma
 from rotator.core.protocol.transitions.retirement import (
     created_by_hand,
     creating_by_hand,
+    grace_period_end,
     late_create,
     missed,
     resolved,
@@ -36,6 +37,7 @@ __all__ = [
     "created_by_hand",
     "creating_by_hand",
     "failed",
+    "grace_period_end",
     "identified",
     "late_create",
     "limited",

@@ -11,6 +11,33 @@ from rotator.core.protocol.transitions.lease import claimed, released, with_fact
 from rotator.core.protocol.transitions.publishing import with_rewrite
 
 
+def grace_period_end(case: Situation) -> datetime:
+    """Return when a secret that is replaced or given up now may be revoked."""
+    return case.now + case.policy.grace
+
+
+def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised: bool) -> Retiring:
+    """The entry of a secret that is replaced now. A compromised one has no grace period."""
+    not_before = case.now if compromised else grace_period_end(case)
+    return Retiring(id_, not_before, compromised=compromised, identity=identity)
+
+
+def with_grace(case: Situation) -> tuple[Retiring, ...]:
+    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
+    current = case.journal.current
+    end = grace_period_end(case)
+    if current is None:
+        rivals = frozenset[str]()
+    elif current.is_pending:
+        rivals = case.journal.retiring_ids - current.foreign_ids
+    else:
+        rivals = case.retiring_rivals(current)
+    return tuple(
+        replace(entry, not_before=max(entry.not_before, end)) if entry.id in rivals and not entry.compromised else entry
+        for entry in case.journal.retiring
+    )
+
+
 def retiring_now(case: Situation) -> Journal:
     """With the lease, and with everything that is due recorded as due: it is written down before it is done."""
     entries = (

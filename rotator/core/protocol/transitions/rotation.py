@@ -19,8 +19,9 @@ from rotator.core.protocol.journal import (
 )
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.transitions.identity import pending, restarted, with_grace
+from rotator.core.protocol.transitions.identity import pending, restarted
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
+from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 
 def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotation_id: str) -> Journal:
@@ -110,9 +111,7 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
-    return Retiring(
-        old.id, case.now if at_once else case.now + case.policy.grace, compromised=at_once, identity=identity
-    )
+    return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
 def _candidate_is_compromised(case: Situation) -> bool:
