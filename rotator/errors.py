@@ -5,7 +5,7 @@ whose failure it is (`Blame`). Behavior depends on codes and blame only, never o
 
 RotatorError
 ├── ConfigError            bad input: exit code 2, nothing was contacted or written
-├── account_api.ApiError   the provider answered badly, or not at all
+├── provider.ApiError      the provider answered badly, or not at all
 ├── vault.VaultError       Vault answered badly, or not at all
 └── rotation.RotationError the protocol stopped, and names the next command
 """

@@ -299,6 +299,7 @@ class World:
         wanted: dict[str, Any] = {
             "runner": f"runner-{self.runners}",
             "account": "shop",
+            "lease": self.settings.daemon.lease,
             "explicit": True,
             "trigger": Trigger.MANUAL,
             "has_primary": self.secondary,

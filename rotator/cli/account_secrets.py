@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.changes import explained, unchanged_on_failure
 from rotator.cli.options import (
     ConfigOption,
@@ -186,7 +187,6 @@ def revoke(
     ordinary run revokes the secret.
     """
     require_asking(yes=yes)
-    from rotator.cli.output import exit_code
     from rotator.cli.terminal import print_rows
     from rotator.fleet import look, manual_secrets
     from rotator.rotation import Result
@@ -213,7 +213,7 @@ def revoke(
     print_rows(row, ("account", "id", "result"), [(name, secret_id, happened)], as_json=as_json)
     if not as_json and outcome.error:
         typer.echo(f"{name}: {visible(outcome.error)}")
-    code = exit_code([outcome]) or (0 if revoked else 3)
+    code = exit_codes.of_outcomes([outcome]) or (exit_codes.DONE if revoked else exit_codes.DEFERRED)
     if code:
         raise typer.Exit(code)
 

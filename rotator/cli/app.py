@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.account import account_app
 from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
@@ -25,8 +26,7 @@ from rotator.errors import RotatorError
 app = typer.Typer(
     name="rotator",
     help="Rotate the API secrets of Nexmo/Vonage accounts and publish them in Vault.",
-    epilog="Exit codes: 0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred, "
-    "130 ended by Ctrl-C, 143 by SIGTERM.",
+    epilog=exit_codes.HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -52,7 +52,7 @@ def main() -> NoReturn:
         result = "The exit code says how the accounts are" if call.signals.is_changing else "The output is incomplete"
         print(f"rotator: Standard output cannot be written: {lost.strerror}. {result}.", file=sys.stderr)  # noqa: T201
         if not call.signals.is_changing:
-            code = code or 1
+            code = code or exit_codes.FAILED
     sys.exit(code)
 
 
@@ -65,7 +65,7 @@ def _run(call: Invocation) -> int:
         return error.exit_code
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return 0
+    return exit_codes.DONE
 
 
 def _version(value: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -78,7 +79,7 @@ def verify(
         )
         typer.echo(visible(verdict.problem or f"ok: {good}"))
     if verdict.problem is not None:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILED)
 
 
 @audit_app.command(

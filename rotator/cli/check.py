@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.options import ConfigOption, JsonOption, NamesArgument, open_fleet
 from rotator.cli.verbosity import AccountCommand, invocation
 from rotator.errors import visible
@@ -56,6 +57,6 @@ def check(
     elif not quiet:
         words = {State.OK: "ok", State.NOTE: "notes", State.TO_DO: "to do", State.FAILED: "failed"}
         echo(", ".join(f"{counts[state]} {word}" for state, word in words.items()))
-    code = max((finding.exit_code for finding in findings), default=0)
+    code = max((finding.exit_code for finding in findings), default=exit_codes.DONE)
     if code or (strict and counts[State.TO_DO]):
-        raise typer.Exit(code or 1)
+        raise typer.Exit(code or exit_codes.FAILED)

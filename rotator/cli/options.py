@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.prompts import read_hidden
 from rotator.cli.verbosity import invocation
 from rotator.errors import Command, ConfigError, RotatorError
@@ -121,7 +122,7 @@ def open_fleet(ctx: typer.Context, config: Path | None) -> Iterator["Fleet"]:
             yield fleet
         except StoppedError as error:
             if signals.received is not None:
-                error.exit_code = 128 + signals.received
+                error.exit_code = exit_codes.of_signal(signals.received)
             raise
         finally:
             fleet.announce()
@@ -259,7 +260,7 @@ def finish(
     adopted: Mapping[str, str] | None = None,
 ) -> None:
     """Print how runs ended, and end the command with the exit code that says so."""
-    from rotator.cli.output import exit_code, outcomes_json, print_outcomes
+    from rotator.cli.output import outcomes_json, print_outcomes
     from rotator.cli.terminal import print_json
 
     if as_json:
@@ -273,6 +274,6 @@ def finish(
             adopted=adopted or {},
             quiet=invocation(ctx).quiet,
         )
-    code = exit_code(outcomes)
+    code = exit_codes.of_outcomes(outcomes)
     if code:
         raise typer.Exit(code)

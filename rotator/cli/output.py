@@ -1,7 +1,7 @@
 """How the results of runs, previews and journals look."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -45,14 +45,6 @@ _COLORS = {
 
 # Only a person can run them: they name an id, bring a secret, or decide about a stranger's.
 _COMMANDS_OF_PERSONS = frozenset({"adopt", "resolve", "account"})
-
-
-def exit_code(outcomes: Iterable[Outcome]) -> int:
-    """0: all done; 1: something failed; 3: nothing failed, but something has to wait."""
-    results = {outcome.result for outcome in outcomes}
-    if Result.FAILED in results:
-        return 1
-    return 3 if Result.DEFERRED in results else 0
 
 
 def outcomes_json(outcomes: Sequence[Outcome], settings: Settings, now: datetime) -> dict[str, Any]:

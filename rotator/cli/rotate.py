@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.options import (
     ConfigOption,
     JsonOption,
@@ -165,7 +166,7 @@ def _plan(
     else:
         print_previews(previews, fleet.settings, now)
     if any(not isinstance(preview, Preview) or isinstance(preview.step, Fail) for preview in previews):
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILED)
 
 
 def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Commands that serve: run, emulator, demo."""
 
 import os
+import signal
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rotator.cli import exit_codes
 from rotator.cli.options import ConfigOption, JsonOption, ShardOption, parsed, shard_of
 from rotator.cli.signals import signals_handled_by
 from rotator.cli.verbosity import invocation
@@ -175,8 +177,8 @@ def demo(
                         stop.wait()
         except KeyboardInterrupt:
             typer.echo("interrupted; everything is cleaned up", err=as_json)
-            raise typer.Exit(130) from None
-    raise typer.Exit(0 if result.succeeded else 1)
+            raise typer.Exit(exit_codes.of_signal(signal.SIGINT)) from None
+    raise typer.Exit(exit_codes.DONE if result.succeeded else exit_codes.FAILED)
 
 
 def _control_token(file: Path | None) -> "SecretStr | None":

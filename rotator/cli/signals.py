@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from rotator.cli import exit_codes
 from rotator.cli.failure import report, write
 from rotator.errors import Code, Command, RotatorError
 from rotator.startup_signals import ENDING
@@ -36,7 +37,7 @@ class InterruptedBySignal(RotatorError):
         next_step = "" if next_command is None else "Look before you try again"
         what = f"{signal.Signals(number).name}: stopped"
         super().__init__(what, unchanged=unchanged, next_step=next_step, next_command=next_command)
-        self.exit_code = 128 + number
+        self.exit_code = exit_codes.of_signal(number)
 
 
 class CommandSignals:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rotator import __version__
+from rotator.cli import exit_codes
 from rotator.cli.options import AnyNamesArgument, ConfigOption, JsonOption, for_all, open_fleet
 from rotator.cli.verbosity import AccountCommand
 from rotator.errors import visible
@@ -41,7 +42,7 @@ def status(
         else:
             _print(statuses, now)
     if not all(is_readable for _, is_readable in found):
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILED)
 
 
 def _print(accounts: Sequence["AccountStatus"], now: datetime) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from rich.cells import cell_len
 
+from rotator.cli import exit_codes
 from rotator.config import format_duration
 from rotator.core.protocol.wording import listed
 from rotator.errors import visible
@@ -163,12 +164,12 @@ def print_rows(value: dict[str, Any], columns: Sequence[str], rows: Sequence[Seq
 
 
 def print_failures(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
-    """Print the error of each row that has one, and end the command with exit code 1 then."""
+    """Print the error of each row that has one, and end the command as failed then."""
     failed = [row for row in rows if row["error"]]
     if not as_json:
         print_sentences((row["account"], row["error"]) for row in failed)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_codes.FAILED)
 
 
 def print_sentences(sentences: Iterable[tuple[str, str]], color: str | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from rotator.config.types import Duration, FileName, PositiveDuration, Section, ShardText
+from rotator.core.protocol import LEASE
 
 
 class CircuitBreakerSettings(Section):
@@ -88,7 +89,7 @@ class DaemonSettings(Section):
         default_factory=CircuitBreakerSettings, description="When the daemon starts no new rotation."
     )
     lease: PositiveDuration = Field(
-        timedelta(minutes=2),
+        LEASE,
         description="How long the lease of an account lasts, so that one instance at a time manages it. At least three "
         "times account_api.timeout.",
     )

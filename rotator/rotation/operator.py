@@ -90,8 +90,9 @@ class Operator:
                 self._end_writes_in_flight()
                 if not adoption.is_recorded(secret_id):
                     break
-                not_before = state.clock() + state.policy.grace
-                self._write_retiring(transitions.retired_by_hand(state.situation, ids, not_before=not_before), ids)
+                case = state.situation
+                not_before = transitions.grace_period_end(case)
+                self._write_retiring(transitions.retired_by_hand(case, ids, not_before=not_before), ids)
             except CasConflict:
                 state.forget()
                 self._rotation.run()

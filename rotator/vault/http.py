@@ -25,7 +25,7 @@ __all__ = ["Answer", "Http", "OnRequest", "RedirectReason", "RedirectRefused", "
 OnRequest = Callable[[str, str, float], None]
 """Called for each request with the operation, the HTTP status or `not_sent` or `no_answer`, and the seconds it took."""
 
-# The servers keep no document above 1 MiB by default. A token's capabilities at 500 paths take 0.2 MiB.
+# How long an idle connection is kept.
 _KEPT = timedelta(minutes=1)
 _MAX_REDIRECTS = 3
 _KEEP_METHOD = (307, 308)

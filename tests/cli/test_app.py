@@ -1,4 +1,4 @@
-"""The command line itself: mistakes, help, version, exit codes."""
+"""The command line itself: mistakes, help, version."""
 
 import importlib.metadata
 import re
@@ -152,15 +152,6 @@ def test_option_help_is_a_sentence() -> None:
         for option in command.params:
             if not option.hidden and option.name != "help":
                 assert re.fullmatch(r"[A-Z].*[.]", option.help), (path, option.name, option.help)
-
-
-def test_help_names_the_exit_codes(here: Here) -> None:
-    finished = here("--help")
-    codes = (
-        "0 done, 1 an account failed, 2 usage or configuration, 3 an account is deferred, "
-        "130 ended by Ctrl-C, 143 by SIGTERM."
-    )
-    assert f"Exit codes: {codes}" in " ".join(finished.out.split())
 
 
 def test_help_is_fast(payments: Payments) -> None:

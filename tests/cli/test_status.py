@@ -1,17 +1,58 @@
-"""`rotator status` and the daemon's /api/status are one model."""
+"""`rotator status`: its columns, its JSON, and the daemon's /api/status, which is the same model."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from testkit.cluster import Cluster
-from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, opened
+from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, assert_table, everything, opened
 
 # These are known to a daemon only: it reads balances, and remembers failures that no journal contains.
 DAEMON_ONLY = {"balance"}
 DAEMON_ONLY_UNTIL_ADOPTED = DAEMON_ONLY | {"published", "state", "last_error", "failure", "next_attempt_at"}
 FLEET_KEYS_OF_A_COMMAND = {"at", "version", "accounts"}
+
+
+@pytest.fixture
+def statuses(cluster: Cluster, here: Here) -> dict[str, Payments]:
+    """A fleet with an account of each state. The grace period of one ends in 55 minutes."""
+    fleet = a_colourful_fleet(cluster)
+    assert here("rotate-now", "overlap", "ambiguous").code == 1
+    (retiring,) = cluster.journal("overlap")["retiring"]
+    ends = datetime.now(UTC) + timedelta(minutes=55)  # whatever the commands take of the hour
+    cluster.change_journal("overlap", retiring=[retiring | {"not_before": ends.isoformat()}])
+    return fleet
+
+
+def test_status_prints_its_columns(here: Here, statuses: dict[str, Payments]) -> None:
+    table = here("status")
+    assert table.code == 0, table
+    rows = assert_table(table.out.split("ambiguous: ")[0], "account", "state", "age", "due", "revokes", "details")
+    assert statuses["ambiguous"].api_key not in table.out
+    assert "--secret-id" not in rows["ambiguous"], "ids stand below the table, unbroken, to be copied"
+    columns = r"overlap +grace_period +(\d+m)?\d+s +in 29d(1[89]|2[0-3])h +in 5([0-4]m\d+s|5m)"
+    assert re.fullmatch(columns, rows["overlap"])
+    assert rows["ambiguous"].split()[1] == "ambiguous"
+    assert rows["missing"].endswith("nothing published")
+    assert "disabled" in rows["off"]
+
+
+def test_status_json_has_each_account(cluster: Cluster, here: Here, statuses: dict[str, Payments]) -> None:
+    before = everything(cluster)
+    status = here("status", "--json")
+    assert status.code == 0, status
+    entries = {entry["name"]: entry for entry in status.json["accounts"]}
+    assert list(entries) == list(statuses), "every account, in the order of the file"
+    assert (entries["overlap"]["state"], len(entries["overlap"]["retiring"])) == ("grace_period", 1)
+    assert entries["overlap"]["secret_id"] == cluster.document("apps/overlap")["secret_id"]
+    due = datetime.fromisoformat(entries["overlap"]["due_at"])
+    age = due - datetime.fromisoformat(entries["overlap"]["rotated_at"])
+    assert timedelta(days=30) - timedelta(hours=6) < age <= timedelta(days=30), "less its part of the jitter"
+    assert (entries["ambiguous"]["state"], entries["ambiguous"]["attempts"]) == ("ambiguous", 1)
+    assert (entries["missing"]["published"], entries["off"]["enabled"]) == (False, False)
+    assert everything(cluster) == before
 
 
 def test_command_and_daemon_report_one_model(cluster: Cluster, here: Here) -> None:

@@ -1,7 +1,5 @@
 """The configuration is checked before anything is contacted: each mistake is one line, and none quotes a secret."""
 
-from datetime import timedelta
-
 import pytest
 
 from rotator.config.mistakes import key_lines
@@ -447,11 +445,6 @@ def test_load_names_file_line_and_account(config_file: ConfigFile) -> None:
     with pytest.raises(ConfigError) as caught:
         config_file.load(VAULT + account("main") + account("shop", "evrey = '7d'"))
     assert str(caught.value) == f'{config_file.file}:11: account "shop": unknown key "evrey". Did you mean "every"?'
-
-
-def test_load_accepts_a_lease_of_three_timeouts(config_file: ConfigFile) -> None:
-    settings = config_file.load(GOOD + '[daemon]\nlease = "30s"\n')
-    assert settings.daemon.lease == timedelta(seconds=30)
 
 
 def test_account_names_configured_ones_when_unknown(config_file: ConfigFile) -> None:

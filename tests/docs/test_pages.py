@@ -23,6 +23,12 @@ TASKS = (
     "the text of a provider's 403",
     "how two daemons avoid one account",
     "mask another kind of value",
+    "an exit code",
+    "how many accounts a command rotates at the same time",
+    "how many accounts the daemon rotates at the same time",
+    "a published document that was deleted",
+    "the length of a lease",
+    "the default of a setting",
 )
 
 

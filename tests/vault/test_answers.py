@@ -134,6 +134,43 @@ def session(address: str, bao: OpenBao) -> Vault:
     return Vault(VaultSettings.model_validate({"address": address, "auth": {"token": bao.root_token}, "timeout": "9s"}))
 
 
+# --- texts of a 403 ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        pytest.param(
+            diagnosis.policy_denied("read", "secret/data/apps/shop"),
+            "Vault's policy does not let rotator read secret/data/apps/shop. Nothing was written there. "
+            'Add to its policy: path "secret/data/apps/shop" { capabilities = ["read"] }.',
+            id="policy, reading",
+        ),
+        pytest.param(
+            diagnosis.policy_denied("write", "secret/data/apps/shop"),
+            "Vault's policy does not let rotator write secret/data/apps/shop. Nothing was written there. "
+            'Add to its policy: path "secret/data/apps/shop" { capabilities = ["create", "update"] }.',
+            id="policy, writing",
+        ),
+        pytest.param(
+            diagnosis.token_refused("Put a new token into VAULT_TOKEN"),
+            "Vault refuses rotator's token: it has ended or was revoked. Nothing was written. "
+            "Put a new token into VAULT_TOKEN.",
+            id="token",
+        ),
+        pytest.param(
+            diagnosis.login_refused("auth/approle/login", "permission denied"),
+            "Vault refuses rotator's login at auth/approle/login: permission denied. Nothing was written. "
+            "Check vault.auth, the role in Vault, that the auth method is enabled there, and whether Vault has locked "
+            "the role out after failed logins: vault read sys/locked-users.",
+            id="login",
+        ),
+    ],
+)
+def test_403_says_how_to_get_access(error: VaultError, text: str) -> None:
+    assert str(error) == f"{text} To see whether it works now: rotator check."
+
+
 # --- OpenBao's answers, recorded --------------------------------------------------------------------------------------
 
 

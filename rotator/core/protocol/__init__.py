@@ -20,7 +20,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
-from rotator.core.protocol.lease import LONGEST_BACKOFF
+from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
@@ -53,6 +53,7 @@ __all__ = [
     "CHANGING_STEPS",
     "CLOCK_RESOLUTION",
     "CLOCK_TOLERANCE",
+    "LEASE",
     "LONGEST_BACKOFF",
     "LONGEST_PAUSE",
     "Answered",

@@ -331,6 +331,19 @@ class Journal:
         """Return the journal without these retiring entries."""
         return replace(self, retiring=tuple(entry for entry in self.retiring if entry.id not in ids))
 
+    def without_failure(self) -> "Journal":
+        """Return the journal without an error, and without unknown ids."""
+        return replace(
+            self,
+            attempts=0,
+            next_attempt_at=None,
+            last_error=None,
+            failure=None,
+            ambiguity=None,
+            unknown_ids=frozenset(),
+            strangers=None,
+        )
+
 
 def ids_of(*ids: str | None) -> frozenset[str]:
     """Return the ids that are known."""

@@ -10,6 +10,8 @@ from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
 from rotator.core.protocol.wording import waiting_run
 
+# How long a lease lasts by default.
+LEASE = timedelta(minutes=2)
 # The longest backoff: a rate limit can ask for it.
 LONGEST_BACKOFF = timedelta(days=1)
 

@@ -14,6 +14,7 @@ class Policy:
     Attributes:
         runner: The instance; unique to a process.
         account: The account's name, for messages.
+        lease: How long a lease lasts.
         api_key: The account's key; None: rotator compares no document with it.
         due_at: Maps the time a secret was published to the time it is due. None: the schedule begins no rotation.
         begins: Whether a rotation may begin, by the schedule or by a recorded request. An unfinished one continues, and
@@ -25,7 +26,6 @@ class Policy:
         grace: How long a replaced secret keeps working.
         verify_timeout: How long a candidate may take until it authenticates.
         max_secrets: The maximum number of secrets of the account.
-        lease: How long a lease lasts.
         request_timeout: The maximum duration of one request to the provider.
         window: The consistency window: how long the provider may contradict itself. Within it, a timed-out request
             might be carried out, a valid secret refused, and a list lack an id or show a revoked one.
@@ -33,6 +33,7 @@ class Policy:
 
     runner: str
     account: str
+    lease: timedelta
     api_key: str | None = None
     due_at: Callable[[datetime], datetime] | None = None
     begins: bool = True
@@ -43,6 +44,5 @@ class Policy:
     grace: timedelta = timedelta(hours=24)
     verify_timeout: timedelta = timedelta(minutes=5)
     max_secrets: int = 2
-    lease: timedelta = timedelta(minutes=2)
     request_timeout: timedelta = timedelta(seconds=10)
     window: timedelta = timedelta(seconds=30)

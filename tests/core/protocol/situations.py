@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rotator.core.protocol import (
+    LEASE,
     Credential,
     Event,
     Fail,
@@ -44,7 +45,7 @@ def daily(rotated_at: datetime) -> datetime:
     return rotated_at + timedelta(days=1)
 
 
-POLICY = Policy(runner="me", account="shop", api_key="key1", due_at=daily)
+POLICY = Policy(runner="me", account="shop", lease=LEASE, api_key="key1", due_at=daily)
 MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
 # Another instance's lease, which ends now.
 OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}

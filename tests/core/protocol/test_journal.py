@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    LEASE,
     Answered,
     Gone,
     Identity,
@@ -165,9 +166,10 @@ def test_observation_knows_nothing_by_default() -> None:
 
 
 def test_policy_defaults_are_documented_ones() -> None:
-    assert Policy("me", "shop") == Policy(
+    assert Policy("me", "shop", LEASE) == Policy(
         runner="me",
         account="shop",
+        lease=LEASE,
         api_key=None,
         due_at=None,
         begins=True,
@@ -178,7 +180,6 @@ def test_policy_defaults_are_documented_ones() -> None:
         grace=timedelta(days=1),
         verify_timeout=timedelta(minutes=5),
         max_secrets=2,
-        lease=timedelta(minutes=2),
         request_timeout=timedelta(seconds=10),
         window=timedelta(seconds=30),
     )

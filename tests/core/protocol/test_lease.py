@@ -9,6 +9,7 @@ import pytest
 from rotator.core.protocol import (
     CLOCK_RESOLUTION,
     CLOCK_TOLERANCE,
+    LEASE,
     LONGEST_BACKOFF,
     Event,
     Fail,
@@ -51,6 +52,10 @@ OTHERS: dict[str, Any] = {"holder": "other", "lease_until": LATER}
 
 
 # --- the lease ---------------------------------------------------------------------------------------------------
+
+
+def test_default_lease_is_two_minutes() -> None:
+    assert timedelta(minutes=2) == LEASE
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from tests.core.protocol.situations import (
     LATER,
     NEW,
     NOW,
-    POLICY,
     PREPARED,
     WINDOW,
     YESTERDAY,
@@ -36,7 +35,6 @@ from tests.core.protocol.situations import (
     seen,
 )
 
-GRACE_OVER = NOW + POLICY.grace
 NAMED = Identity("p", Learned.PERSON)
 PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
 
@@ -79,49 +77,6 @@ def test_adoption_dates_an_unlisted_secret_by_its_document(
 
 
 @pytest.mark.parametrize(
-    ("old", "identity", "asked", "retires"),
-    [
-        (answered("b"), answered("c"), True, True),
-        (answered("b"), pending("c"), True, True),
-        (answered("b"), answered("b"), True, False),
-        (answered("b"), answered("c"), False, False),
-        (eliminated("b"), answered("c"), True, False),
-        (Identity("b", Learned.PERSON), answered("c"), True, False),
-        (pending("b"), answered("c"), True, False),
-        (Identity(None, Learned.ANSWERED), answered("c"), True, False),
-        (None, answered("c"), True, False),
-    ],
-)
-def test_adoption_retires_only_an_answered_previous_id(
-    old: Identity | None, identity: Identity, asked: bool, retires: bool
-) -> None:
-    case = case_of(replace(AT_REST, current=old), seen("b", "c"))
-    journal = transitions.adopted(case, identity, retire_previous=asked)
-    assert journal.retiring == ((Retiring("b", GRACE_OVER, identity=answered("b")),) if retires else ())
-
-
-@pytest.mark.parametrize(
-    ("asked", "at_once"),
-    [
-        (request(RequestKind.COMPROMISED), True),
-        (request(RequestKind.COMPROMISED, Target(version=1)), True),
-        (request(RequestKind.COMPROMISED, Target(version=2)), False),
-        (request(RequestKind.FORCE), False),
-        (request(RequestKind.COMPROMISED, Target(id="x")), False),
-        (None, False),
-    ],
-)
-def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None, at_once: bool) -> None:
-    """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
-    case = case_of(replace(AT_REST, request=asked), seen("b", "c", published=PUBLISHED))
-    journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
-    assert journal.retiring == (due if at_once else entry,)
-    assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
-
-
-@pytest.mark.parametrize(
     ("journal", "replaced", "trigger"),
     [
         (replace(PREPARED, trigger=Trigger.COMPROMISED), True, Trigger.MANUAL),
@@ -154,22 +109,6 @@ def test_adoption_returns_a_marked_entry_but_its_own() -> None:
     assert transitions.adopted(case, answered("m"), retire_previous=False).retiring == ()
     assert transitions.adopted(case, pending("m"), retire_previous=False).retiring_ids == {"m"}
     assert transitions.adopted(case, answered("m"), retire_previous=False).publishing is None
-
-
-@pytest.mark.parametrize(
-    ("old", "entries"),
-    [
-        (answered("b"), (Retiring("m", LATER), Retiring("b", GRACE_OVER, identity=answered("b")))),
-        (Identity("b", Learned.PERSON), (Retiring("m", GRACE_OVER),)),
-    ],
-    ids=["answered", "named"],
-)
-def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
-    """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
-    marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
-    case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
-    journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    assert (journal.retiring, journal.publishing) == (entries, None)
 
 
 def test_pending_identity_begins_with_the_listed_ids() -> None:

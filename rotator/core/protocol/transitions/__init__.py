@@ -1,6 +1,6 @@
 """Every change of a journal, by name. Nothing else writes one."""
 
-from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested, without_failure
+from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested
 from rotator.core.protocol.transitions.identity import (
     LOOKS,
     adopted,
@@ -17,6 +17,7 @@ from rotator.core.protocol.transitions.publishing import caught_up, marked, unma
 from rotator.core.protocol.transitions.retirement import (
     created_by_hand,
     creating_by_hand,
+    grace_period_end,
     late_create,
     missed,
     resolved,
@@ -36,6 +37,7 @@ __all__ = [
     "created_by_hand",
     "creating_by_hand",
     "failed",
+    "grace_period_end",
     "identified",
     "late_create",
     "limited",
@@ -60,7 +62,6 @@ __all__ = [
     "verifying",
     "with_facts",
     "with_rewrite",
-    "without_failure",
     "without_mark",
     "without_own_lease",
 ]

@@ -19,21 +19,8 @@ from rotator.core.protocol.transitions.lease import released, with_facts, withou
 
 def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done."""
-    journal = without_own_lease(without_failure(with_facts(case)), case)
+    journal = without_own_lease(with_facts(case).without_failure(), case)
     return withdrawn(journal) if is_done(journal, case.seen.published) else journal
-
-
-def without_failure(journal: Journal) -> Journal:
-    return replace(
-        journal,
-        attempts=0,
-        next_attempt_at=None,
-        last_error=None,
-        failure=None,
-        ambiguity=None,
-        unknown_ids=frozenset(),
-        strangers=None,
-    )
 
 
 def failed(

@@ -10,6 +10,7 @@ from rotator.core.protocol.requests import is_of_current, with_target, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
 from rotator.core.protocol.transitions.publishing import caught_up, without_mark
+from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 # The number of lists that have to agree before an id counts as eliminated.
 LOOKS = 3
@@ -48,7 +49,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
-        entries[old.id] = replaced_entry(case, old.id, old, at_once=at_once)
+        entries[old.id] = retiring_entry(case, old.id, old, compromised=at_once)
         journal = with_target(journal, Target(id=old.id)) if at_once else journal
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
@@ -68,41 +69,6 @@ def _is_wanted_again(case: Situation, identity: Identity) -> bool:
     if request is None or case.seen.identified != identity or not identity.is_named:
         return False
     return request.of.id == identity.id and not is_of_current(request, case.journal)
-
-
-def with_grace(case: Situation) -> tuple[Retiring, ...]:
-    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
-    current = case.journal.current
-    end = case.now + case.policy.grace
-    if current is None:
-        rivals = frozenset[str]()
-    elif current.is_pending:
-        rivals = case.journal.retiring_ids - current.foreign_ids
-    else:
-        rivals = case.retiring_rivals(current)
-    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in case.journal.retiring)
-
-
-def _until(entry: Retiring, end: datetime) -> Retiring:
-    """The entry whose grace period lasts until an instant at least; a compromised one is due all the same."""
-    if entry.compromised:
-        return replace(entry, grace_until=entry.grace_until and max(entry.grace_until, end))
-    return replace(entry, not_before=max(entry.not_before, end))
-
-
-def replaced_entry(case: Situation, id_: str, identity: Identity, *, at_once: bool) -> Retiring:
-    """The entry of the secret that was just replaced.
-
-    Args:
-        case: The situation.
-        id_: Its id.
-        identity: What is known of the id.
-        at_once: Whether it is compromised, and due. It keeps its grace period if the request is withdrawn.
-    """
-    end = case.now + case.policy.grace
-    if at_once:
-        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
-    return Retiring(id_, end, identity=identity)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:

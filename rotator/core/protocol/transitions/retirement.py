@@ -7,9 +7,41 @@ from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Reti
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.transitions.ending import without_failure
 from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
 from rotator.core.protocol.transitions.publishing import with_rewrite
+
+
+def grace_period_end(case: Situation) -> datetime:
+    """Return when a secret that is replaced or given up now may be revoked."""
+    return case.now + case.policy.grace
+
+
+def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised: bool) -> Retiring:
+    """The entry of a secret that is replaced now. A compromised one is due, unless the request is withdrawn."""
+    end = grace_period_end(case)
+    if compromised:
+        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
+    return Retiring(id_, end, identity=identity)
+
+
+def with_grace(case: Situation) -> tuple[Retiring, ...]:
+    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
+    current = case.journal.current
+    end = grace_period_end(case)
+    if current is None:
+        rivals = frozenset[str]()
+    elif current.is_pending:
+        rivals = case.journal.retiring_ids - current.foreign_ids
+    else:
+        rivals = case.retiring_rivals(current)
+    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in case.journal.retiring)
+
+
+def _until(entry: Retiring, end: datetime) -> Retiring:
+    """The entry whose grace period lasts until an instant at least; a compromised one is due all the same."""
+    if entry.compromised:
+        return replace(entry, grace_until=entry.grace_until and max(entry.grace_until, end))
+    return replace(entry, not_before=max(entry.not_before, end))
 
 
 def retiring_now(case: Situation) -> Journal:
@@ -39,7 +71,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
 def settled(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
     kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
-    journal = without_own_lease(without_failure(with_facts(case)), case).without_retiring(gone)
+    journal = without_own_lease(with_facts(case).without_failure(), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published):
         journal = withdrawn(journal)
@@ -59,7 +91,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         for id_ in sorted(may_go)
     )
     return replace(
-        _without_candidate(_with_other_ids(without_failure(released(case)), may_go)),
+        _without_candidate(_with_other_ids(released(case).without_failure(), may_go)),
         retiring=case.journal.retiring + entries,
         added_ids=case.journal.added_ids - may_go,
     )
@@ -94,7 +126,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
             not_before=min(known.not_before, not_before),
             grace_until=known.grace_until and min(known.grace_until, not_before),
         )
-    journal = _with_other_ids(without_failure(released(replace(case, journal=with_rewrite(case)))), ids)
+    journal = _with_other_ids(released(replace(case, journal=with_rewrite(case))).without_failure(), ids)
     if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
         journal = _without_candidate(journal)
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)

@@ -19,9 +19,9 @@ from rotator.core.protocol.journal import (
 )
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.transitions.ending import without_failure
-from rotator.core.protocol.transitions.identity import pending, replaced_entry, restarted, with_grace
+from rotator.core.protocol.transitions.identity import pending, restarted
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
+from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 
 def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotation_id: str) -> Journal:
@@ -76,7 +76,7 @@ def committed(case: Situation) -> Journal:
     if old is not None:
         entries[old.id] = old
     done = replace(
-        without_failure(with_facts(case)),
+        with_facts(case).without_failure(),
         current=identity,
         rotated_at=published.rotated_at or case.now,
         published_version=published.version,
@@ -112,7 +112,7 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
-    return replaced_entry(case, old.id, identity, at_once=at_once)
+    return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
 def _candidate_is_compromised(case: Situation) -> bool:
