@@ -94,6 +94,11 @@ class Adoption:
         self._secret = secret
         state.learn(journal_lost=False)
 
+    @property
+    def again(self) -> Command:
+        """The command that repeats this adoption; it asks for the value."""
+        return self._lease.again
+
     def is_recorded(self, secret_id: str | None) -> bool:
         """Return whether the adopted value is published, and the journal names this id for it."""
         state = self._state
