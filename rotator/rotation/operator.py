@@ -23,7 +23,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
 from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
@@ -116,7 +116,7 @@ class Operator:
             f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded",
             unchanged="Nothing was recorded for revocation",
             advice="To see the state",
-            next_command=Command.of("account", "secrets", "list", self._name),
+            next_command=list_of(self._name),
         )
 
     # --- requests ------------------------------------------------------------------------------------------------
