@@ -10,11 +10,11 @@ RotatorError
 └── rotation.RotationError the protocol stopped, and names the next command
 """
 
-from rotator.core.failures import Advice, Blame, Code, Command, stored_code
+from rotator.core.failures import Advice, Blame, Code, Command, list_of, stored_code
 from rotator.logs import escape_control as visible
 from rotator.logs import redact
 
-__all__ = ["Advice", "Blame", "Code", "Command", "ConfigError", "RotatorError", "stored_code", "visible"]
+__all__ = ["Advice", "Blame", "Code", "Command", "ConfigError", "RotatorError", "list_of", "stored_code", "visible"]
 
 
 class RotatorError(Exception):

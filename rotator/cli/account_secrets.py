@@ -25,7 +25,7 @@ from rotator.cli.options import (
 )
 from rotator.cli.prompts import ask, require_asking
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Advice, Command, ConfigError, RotatorError, visible
+from rotator.errors import Advice, Command, ConfigError, RotatorError, list_of, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,13 +94,13 @@ def show(
         (account,) = fleet.select([name])
         view = look(fleet, account)
         try:
-            with asking(account, Command.of("account", "secrets", "list", name)):
+            with asking(account, list_of(name)):
                 info = fleet.provider.get_secret(view.credentials, account.api_key, secret_id)
         except NotFound as error:
             raise RotatorError(
                 f"The provider knows no secret {secret_id} of {name}{error.reference}",
                 next_step="Look at what it lists",
-                next_command=Command.of("account", "secrets", "list", name),
+                next_command=list_of(name),
             ) from None
         now = fleet.now()
     row = {"account": name} | _secret_json(view.secret(info.id, info.created_at))
@@ -157,7 +157,7 @@ def create(
             raise ConfigError("The provider takes 8 to 25 characters: a lower-case and an upper-case letter, a digit")
         fleet.permissions.preflight([account])
         ask(f"{name}: add a secret that is not rotator's? Nothing rotates while it fills the account.", yes=yes)
-        begin_change(ctx, Command.of("account", "secrets", "list", name))
+        begin_change(ctx, list_of(name))
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     print_rows(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
@@ -197,7 +197,7 @@ def revoke(
         fleet.permissions.preflight([account])
         created = f"created {found.created_at:%Y-%m-%d %H:%M} UTC, {found.standing.value}"
         ask(f"{name}: revoke {secret_id}, {created}? Consumers that use it stop working.", yes=yes)
-        begin_change(ctx, Command.of("account", "secrets", "list", name))
+        begin_change(ctx, list_of(name))
         outcome = manual_secrets.revoke(fleet, account, secret_id)
     journal = outcome.journal
     settled = outcome.result is Result.OK and journal is not None and secret_id not in journal.retiring_ids
@@ -234,7 +234,7 @@ def _create(fleet: "Fleet", account: "AccountSettings", value: "SecretStr", out:
     try:
         with explained(
             unknown="Whether the secret was added is not known" + (f"; its value is in {out}" if out else ""),
-            look=Command.of("account", "secrets", "list", account.name),
+            look=list_of(account.name),
             unchanged="Nothing was added",
             correct=Advice("Bring another value", Command.of("account", "secrets", "create", account.name)),
         ):

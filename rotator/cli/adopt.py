@@ -25,7 +25,7 @@ from rotator.cli.options import (
 )
 from rotator.cli.prompts import confirm, read_hidden
 from rotator.cli.verbosity import AccountCommand
-from rotator.errors import Command, ConfigError, RotatorError
+from rotator.errors import Command, ConfigError, RotatorError, list_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -245,7 +245,7 @@ def resolve(
     with open_fleet(ctx, config) as fleet, unchanged_on_failure(NONE_REVOKED):
         accounts = fleet.select([name])
         fleet.permissions.preflight(accounts)
-        begin_change(ctx, Command.of("account", "secrets", "list", name))
+        begin_change(ctx, list_of(name))
         operator = Operator(fleet.rotation(accounts[0], Request(Wanted.NOTHING_NEW)))
         unknown = operator.unknown()
         if fleet.stop.is_set():
@@ -261,7 +261,7 @@ def resolve(
                 f"{strangers[0]} is not among the unknown secrets of {name}: {listed(unknown) or 'none'}",
                 unchanged=NONE_REVOKED,
                 next_step="To see the secrets and their state",
-                next_command=Command.of("account", "secrets", "list", name),
+                next_command=list_of(name),
             )
         chosen = frozenset(revoke) if revoke else _ask_which(name, unknown)
         if unknown and not chosen:

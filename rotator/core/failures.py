@@ -39,6 +39,13 @@ class Advice:
 
 CHECK = Advice("To see whether it works now", Command.of("check"))
 LOOK = Advice("To see the state of the accounts", Command.of("status"))
+
+
+def list_of(name: str) -> Command:
+    """Return the command that shows the secrets of an account and their state."""
+    return Command.of("account", "secrets", "list", name)
+
+
 # Each message of such a kind names its own command, or says why there is none.
 OWN: Advice | None = None
 

@@ -22,7 +22,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.journal import StoredJournal, load_journal
 from rotator.documents.published import parse_published
-from rotator.errors import Advice, Command, RotatorError
+from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted
 from rotator.provider import ApiError, Credentials, Unauthorized
@@ -219,11 +219,6 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         created=created,
     )
     return replace(view, doubtful=_doubtful(view, view.situation(fleet.policy(account, NO_REQUEST), fleet.now())))
-
-
-def list_of(name: str) -> Command:
-    """Return the command that shows the secrets of an account and their state."""
-    return Command.of("account", "secrets", "list", name)
 
 
 def _doubtful(view: View, case: Situation) -> frozenset[str]:

@@ -19,8 +19,8 @@ from rotator.core.protocol import (
 from rotator.core.protocol.identity import way_out
 from rotator.core.protocol.wording import names_of
 from rotator.documents.journal import render_journal
-from rotator.errors import Code, Command, RotatorError
-from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, list_of, look
+from rotator.errors import Code, Command, RotatorError, list_of
+from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, look
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
 from rotator.rotation import NONE_REVOKED, Operator, Outcome, StoppedError, audited_fingerprint

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.core.protocol.wording import names_of
-from rotator.errors import Advice, RotatorError
+from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
 from rotator.rotation.errors import NOTHING_PUBLISHED, NOTHING_WRITTEN, ContentionError, OperatorError
@@ -94,6 +94,11 @@ class Adoption:
         self._secret = secret
         state.learn(journal_lost=False)
 
+    @property
+    def again(self) -> Command:
+        """The command that repeats this adoption; it asks for the value."""
+        return self._lease.again
+
     def is_recorded(self, secret_id: str | None) -> bool:
         """Return whether the adopted value is published, and the journal names this id for it."""
         state = self._state
@@ -123,7 +128,7 @@ class Adoption:
                 f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
                 advice="To see the ids and their state",
-                next_command=Command.of("account", "secrets", "list", self._name),
+                next_command=list_of(self._name),
             )
         if retire and secret_id is None:
             options = [arg for id_ in sorted(retire) for arg in ("--retire", id_)]

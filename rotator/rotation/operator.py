@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -16,12 +17,13 @@ from rotator.core.protocol import (
     Record,
     Refresh,
     Request,
+    Result,
     requests,
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.documents.published import format_instant
-from rotator.errors import RotatorError
+from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
 from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
@@ -71,12 +73,23 @@ class Operator:
             secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
         )
         if not retire:
-            return outcome
+            return outcome if secret_id is None else self._with_unrecorded_id(adoption, secret_id, outcome)
         try:
             return self._with_retiring(adoption, secret_id, frozenset(retire))
         except RotatorError as error:
             self._executor.account_for(error)
             raise
+
+    def _with_unrecorded_id(self, adoption: Adoption, secret_id: str, outcome: Outcome) -> Outcome:
+        """Say of a run that ended early if it did not record the id that a person named, and what to repeat."""
+        if outcome.result is Result.OK or adoption.is_recorded(secret_id):
+            return outcome
+        error = RotatorError(
+            f"{outcome.error or ''} The id {secret_id} was not recorded".strip(),
+            next_step="To repeat the adoption",
+            next_command=adoption.again,
+        )
+        return replace(outcome, error=str(error), next_command=error.next_command)
 
     def _with_retiring(self, adoption: Adoption, secret_id: str | None, ids: frozenset[str]) -> Outcome:
         """Record ids that a person gave up for the adopted value. They say nothing of another value.
@@ -104,7 +117,7 @@ class Operator:
             f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded",
             unchanged="Nothing was recorded for revocation",
             advice="To see the state",
-            next_command=Command.of("account", "secrets", "list", self._name),
+            next_command=list_of(self._name),
         )
 
     # --- requests ------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Event, Identity, Learned
+from rotator.core.protocol import Command, Event, Identity, Learned
 from rotator.documents.journal import render_journal
 from rotator.errors import RotatorError
 from rotator.provider import LostAnswer
-from rotator.rotation import Operator, Outcome
+from rotator.rotation import Operator, Outcome, Result
 from rotator.vault import Document
 from testkit.model import World
 from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
@@ -214,6 +214,21 @@ def test_named_id_is_recorded_after_another_lease() -> None:
     outcome = Operator(rotation).adopt(None, own, retire={other})
     assert outcome.reason == "grace"
     assert (world.journal.current_id, world.journal.retiring_ids) == (own, {other})
+
+
+def test_adoption_says_that_its_id_was_not_recorded() -> None:
+    """Another instance holds the lease for longer than the command may wait."""
+    world, own, _ = two_listed()
+    write_elsewhere(world, holder="other", lease_until=world.clock() + timedelta(seconds=20))
+    outcome = Operator(world.rotation()).adopt(None, own)
+    again = Command.of("adopt", "shop", "--secret-id", own)
+    assert (outcome.result, outcome.reason, outcome.next_command) == (Result.DEFERRED, "leased", again)
+    said = f"The id {own} was not recorded. To repeat the adoption: {again}."
+    assert (outcome.error or "").endswith(said)
+    assert world.journal.current_id is None
+    world.clock.wait(timedelta(minutes=1))
+    Operator(world.rotation()).adopt(None, own)
+    assert world.journal.current_id == own
 
 
 @pytest.mark.parametrize("before", range(1, 14))

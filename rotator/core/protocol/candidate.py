@@ -1,5 +1,6 @@
 """Rules about the candidate: created, verified, published, recorded."""
 
+from rotator.core.failures import list_of
 from rotator.core.protocol import retirement, transitions
 from rotator.core.protocol.identity import doubtful
 from rotator.core.protocol.journal import Trigger
@@ -166,7 +167,7 @@ def _refused(case: Situation, said: str) -> Fail:
         command = Command.of("rotate-now", account, "--force")
         return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
     full = None if case.seen.value_refused else retirement.full_of_added(case, what)
-    return full or Fail(Failure.REFUSED, what, Command.of("account", "secrets", "list", account), "Look at its secrets")
+    return full or Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
 
 
 def _may_be_ours(case: Situation) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from rotator.core.failures import list_of
 from rotator.core.protocol import transitions
 from rotator.core.protocol.identity import doubtful
 from rotator.core.protocol.journal import Retiring
@@ -121,7 +122,7 @@ def no_room(case: Situation, secret: str) -> Step:
         return doubtful(case)
     if case.resolvable:
         return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
-    return Fail(Failure.FULL, what, Command.of("account", "secrets", "list", account), "Look at its secrets")
+    return Fail(Failure.FULL, what, list_of(account), "Look at its secrets")
 
 
 def full_of_added(case: Situation, what: str) -> Fail | None:
