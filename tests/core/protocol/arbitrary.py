@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rotator.core.protocol import (
+    LEASE,
     Answered,
     Awaited,
     Credential,
@@ -197,6 +198,7 @@ policies = st.builds(
     Policy,
     runner=st.just("me"),
     account=st.just("shop"),
+    lease=st.just(LEASE),
     api_key=mostly("key1", st.none()),
     due_at=st.none() | st.just(daily),
     explicit=st.booleans(),
