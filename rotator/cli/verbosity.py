@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperCommand
 
 from rotator.cli.signals import CommandSignals
+from rotator.imports import import_clients
 
 if TYPE_CHECKING:
     from rotator.config import Settings
@@ -120,3 +121,8 @@ class AccountCommand(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _shared_options()
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        import_clients()
+        return super().invoke(ctx)

@@ -199,3 +199,11 @@ def test_command_imports_no_unused_module(payments: Payments, command: str, need
     assert finished.code == 0, finished
     assert needed in imported
     assert not imported & unused
+
+
+def test_command_imports_clients_outside_other_imports(payments: Payments) -> None:
+    """Python indents a module that another one imports."""
+    finished = payments.cluster.run("status", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = [line.rpartition("|")[2] for line in finished.err.splitlines() if line.startswith("import time:")]
+    assert finished.code == 0, finished
+    assert {" hvac", " httpx"} <= set(imported)
