@@ -82,10 +82,13 @@ def revoke_due(case: Situation) -> Step | None:
 def wait_for_room(case: Situation) -> Step:
     """The account is full because of secrets that rotator recorded: wait for the first of them.
 
-    If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
+    If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn. While
+    the published secret's id is in doubt, nothing is revoked: a person decides.
     """
     until = _next(case, case.journal.retiring)
     later = until if until > case.now else None
+    if later is None and case.journal.current_id is not None and case.in_doubt and case.strangers:
+        return doubtful(case)
     account = case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
     if case.forced or not case.full_by_grace:

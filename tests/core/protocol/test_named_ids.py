@@ -27,7 +27,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.candidate import finish
 from rotator.core.protocol.documents import complete
 from rotator.core.protocol.identity import name_doubt, name_unknown, way_out
-from rotator.core.protocol.retirement import no_room
+from rotator.core.protocol.retirement import no_room, wait_for_room
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
@@ -252,6 +252,29 @@ def test_possibly_replaced_compromised_id_keeps_whole_grace(before: datetime | N
     journal = replace(PREPARED, current=named("a", "r"), retiring=(entry,))
     done = transitions.committed(case_of(journal, seen(published=published(version=2, secret=NEW, secret_id="c"))))
     assert done.retiring == (replace(entry, grace_until=after),)
+
+
+@pytest.mark.parametrize(
+    ("facts", "due", "ids", "is_doubtful"),
+    [
+        ({}, YESTERDAY, "brs", True),
+        ({}, LATER, "brs", False),
+        ({"current": answered("b")}, YESTERDAY, "brs", False),
+        ({"current": pending("b")}, YESTERDAY, "brs", False),
+        ({"strangers": Strangers(frozenset({"s"}), NOW)}, YESTERDAY, "br", False),
+    ],
+    ids=["in doubt", "grace period", "answered", "pending", "a moment ago"],
+)
+def test_candidate_without_room_names_a_doubt(
+    facts: dict[str, Any], due: datetime, ids: str, is_doubtful: bool
+) -> None:
+    """In doubt nothing is revoked, so that no time makes room."""
+    entry = Retiring("r", due, identity=answered("r"))
+    named = Identity("b", Learned.PERSON, beside=frozenset("bs"), foreign_ids=frozenset("r"))
+    known: dict[str, Any] = {"current": named, "retiring": (entry,)}
+    journal = replace(PREPARED, **(known | facts))
+    step = wait_for_room(case_of(journal, seen(*ids, refused=CANDIDATE_REFUSED), max_secrets=len(ids)))
+    assert isinstance(step, Fail) == is_doubtful
 
 
 def test_due_id_is_not_revoked_beside_named_one() -> None:
