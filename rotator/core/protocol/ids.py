@@ -118,8 +118,10 @@ class Ids(Instants):
 
         Either the list is old, or that secret was removed and another one has its value: a listed id is its own then.
         """
-        id_ = self.journal.current_id
-        return id_ is not None and id_ not in self.listed and Credential.PUBLISHED not in self.seen.refused
+        current = self.journal.current
+        if current is None or current.is_pending:
+            return False
+        return current.id not in self.listed and Credential.PUBLISHED not in self.seen.refused
 
     def pool_of(self, identity: Identity) -> frozenset[str]:
         """Return the listed ids that can belong to a pending identity."""
