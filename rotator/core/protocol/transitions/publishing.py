@@ -3,21 +3,26 @@
 from dataclasses import replace
 
 from rotator.core.protocol.journal import Journal, Publishing, ids_of
+from rotator.core.protocol.observation import Published
 from rotator.core.protocol.requests import followed
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, with_facts
 
 
-def caught_up(case: Situation) -> Journal:
-    """Speaking of the published document as it is now."""
-    published = case.seen.published
-    journal = replace(
-        with_facts(case),
+def speaking_of(journal: Journal, published: Published) -> Journal:
+    """Speaking of this version of the published document, and of its field for the value."""
+    return replace(
+        journal,
         published_version=published.version,
         published_at=published.written_at,
         published_field=published.field,
     )
-    return followed(journal, published)
+
+
+def caught_up(case: Situation) -> Journal:
+    """Speaking of the published document as it is now."""
+    published = case.seen.published
+    return followed(speaking_of(with_facts(case), published), published)
 
 
 def with_rewrite(case: Situation) -> Journal:

@@ -21,6 +21,7 @@ from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.identity import pending, restarted
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
+from rotator.core.protocol.transitions.publishing import speaking_of
 from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 
@@ -76,12 +77,9 @@ def committed(case: Situation) -> Journal:
     if old is not None:
         entries[old.id] = old
     done = replace(
-        with_facts(case).without_failure(),
+        speaking_of(with_facts(case), published).without_failure(),
         current=identity,
         rotated_at=published.rotated_at or case.now,
-        published_version=published.version,
-        published_at=published.written_at,
-        published_field=published.field,
         candidate=None,
         candidate_id=None,
         verification=None,
