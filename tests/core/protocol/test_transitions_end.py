@@ -169,6 +169,8 @@ def test_ids_in_doubt_are_not_called_unknown() -> None:
     assert doubtful.unknown_ids == frozenset()
     primary = seen(listing=listing("b", "s", via=Credential.PRIMARY))
     assert failed(replace(AT_REST, current=None), primary, ambiguous=True).unknown_ids == {"b", "s"}
+    assert failed(AT_REST, seen("s"), ambiguous=True).unknown_ids == frozenset()
+    assert failed(AT_REST, seen("b", "s"), ambiguous=True).unknown_ids == {"s"}
 
 
 def test_rate_limit_is_no_failure() -> None:

@@ -90,8 +90,9 @@ def _agrees(case: Situation, identity: Identity) -> bool:
 
 
 def _unknown_ids(case: Situation) -> frozenset[str]:
-    """The unknown ids. None while the published secret's id is in doubt, because one of them might be that id."""
-    return frozenset() if case.seen.via is Credential.PUBLISHED and case.in_doubt else stored_ids(case.unknown)
+    """The unknown ids. None while one of them might be the published secret's: its id is in doubt, or not listed."""
+    in_doubt = case.seen.via is Credential.PUBLISHED and case.in_doubt
+    return frozenset() if in_doubt or case.lacks_published else stored_ids(case.unknown)
 
 
 def limited(case: Situation, until: datetime) -> Journal:
