@@ -322,14 +322,10 @@ class World:
             """Ask for a secret that is younger than an instant, or for just what the test asks."""
             if asked is not None:
                 return asked
-            target = requests.target_of(journal, published)
-            if (
-                target is None
-                or asked_at is None
-                or (journal.rotated_at is not None and journal.rotated_at >= asked_at)
-            ):
+            if asked_at is None or (journal.rotated_at is not None and journal.rotated_at >= asked_at):
                 return None
-            return Request(kind, target, self.clock(), "somebody", f"request-{self.runners}")
+            name = f"request-{self.runners}"
+            return requests.new_request(kind, journal, published, at=self.clock(), by="somebody", id_=name)
 
         rotation = Rotation(
             self.account,

@@ -152,10 +152,8 @@ class Fleet:
                 return None
             # Both documents were read after the age was measured. Vault tells its time in whole seconds.
             made_at = None if read_at is None else read_at + CLOCK_RESOLUTION - age
-            target = requests.target_of(journal, self._published_at(account, published, made_at))
-            if target is None:
-                return None
-            return StoredRequest(kind, target, now, audit.user(), secrets.token_hex(8))
+            then = self._published_at(account, published, made_at)
+            return requests.new_request(kind, journal, then, at=now, by=audit.user(), id_=secrets.token_hex(8))
 
         return ask
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, requests
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.core.protocol.wording import names_of
 from rotator.errors import Advice, RotatorError, list_of
@@ -154,7 +154,7 @@ class Adoption:
         possible = compromised if identity.is_pending else ids_of(identity.id)
         if identity.is_named:  # a person can be wrong
             possible |= identity.beside - identity.foreign_ids
-        if compromised & possible:
+        if compromised & possible or requests.is_never_published_again(state.journal.request, secret, state.journal):
             raise OperatorError(
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Identity, Learned, Published, Trigger, ids_of, transitions
+from rotator.core.protocol import Identity, Learned, Published, Trigger, ids_of, requests, transitions
 from rotator.documents.published import parse_published
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.publisher import Publisher
@@ -77,6 +77,9 @@ class Restoration:
             if earlier.secret is None or earlier.secret in tried or foreign:
                 continue
             tried.add(earlier.secret)
+            if requests.is_never_published_again(state.journal.request, earlier.secret, state.journal):
+                self._skip(earlier)
+                continue
             infos = self._access.list_with(earlier.secret)
             if infos is None:
                 continue
@@ -84,13 +87,16 @@ class Restoration:
             if earlier.secret_id not in listed or owners.get(earlier.secret_id) != earlier.secret:
                 earlier = replace(earlier, secret_id=None)  # noqa: PLW2901 - without an id that can be another value's
             if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
-                detail = "it might be compromised"
-                state.log.warning("account.not_restored", kv_version=earlier.version, detail=detail)
+                self._skip(earlier)
                 continue
             if self._restore(earlier, document.data):
                 state.log.warning("account.restored", kv_version=earlier.version, secret_id=earlier.secret_id)
             return
         state.learn(earlier_tried=True, earlier_ids=frozenset(ids))
+
+    def _skip(self, earlier: Published) -> None:
+        detail = "it might be compromised"
+        self._state.log.warning("account.not_restored", kv_version=earlier.version, detail=detail)
 
     def _restore(self, earlier: Published, base: Mapping[str, Any] | None) -> bool:
         """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""

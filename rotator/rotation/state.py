@@ -124,7 +124,7 @@ class AccountState:
             observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
-            request=requests.kept(before.request, before.published, published),
+            request=before.request,
             creates=before.creates,
             answered=before.answered,
             create_lost_at=before.create_lost_at,
@@ -260,7 +260,7 @@ class AccountState:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
         asked = self.seen.request
         if asked is not None and journal.request is not None and journal.request.id == asked.id:
-            if requests.is_published(asked.of, journal, self.seen.published):
+            if requests.is_published(asked, journal, self.seen.published):
                 self.recorded_request = asked, self.seen.published.secret
             self.learn(request=None)
         self._drop_spent_request()

@@ -226,7 +226,9 @@ def test_search_finds_mark_dropped_over_a_deleted_version(monkeypatch: pytest.Mo
 
 def test_search_finds_request_that_outlives_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     def unfinished(case: Situation) -> bool:
-        return case.journal.request is not None and not requests.is_done(case.journal, case.seen.published)
+        return case.journal.request is not None and not requests.is_done(
+            case.journal, case.seen.published, at_rest=True
+        )
 
     monkeypatch.setattr(Situation, "requested", property(unfinished))
     assert "requests" in broken(

@@ -36,6 +36,7 @@ from rotator.core.protocol import (
     Revoke,
     Situation,
     Step,
+    requests,
 )
 from rotator.documents.journal import StoredJournal as Stored
 from rotator.documents.published import parse_instant
@@ -346,7 +347,15 @@ class Key:
         """Return what rules look at in a request."""
         if request is None:
             return None
-        return request.kind.value, request.of.id, request.of.version, self.name("request", request.id)
+        own = self.name("request", request.id)
+        return request.kind.value, request.of.id, request.of.version, own, self.spoken_of(request), request.earlier_ids
+
+    def spoken_of(self, request: Request) -> int | None:
+        """Return the number of the value that a request is for: it was published, so that it has one."""
+        for plain, number in self.names.items():
+            if requests.speaks_of(request, SecretStr(plain)):
+                return number
+        return None
 
     def answered(self, answered: Answered | None) -> Any:
         """Return the id that was answered, and to which rotation's create."""

@@ -184,11 +184,11 @@ class Explorer:
 
         def ask(journal: Journal, published: Published, _: datetime | None) -> Asked | None:
             """Ask for a secret that is younger than the scenario."""
-            target = requests.target_of(journal, published)
             rotated_at = published.rotated_at if published.rotated_at is not None else journal.rotated_at
-            if target is None or asks is None or (rotated_at is not None and rotated_at >= self.began_at):
+            if asks is None or (rotated_at is not None and rotated_at >= self.began_at):
                 return None
-            return Asked(asks, target, self.began_at, "somebody", f"of {runner}")
+            name = f"of {runner}"
+            return requests.new_request(asks, journal, published, at=self.began_at, by="somebody", id_=name)
 
         rotation = Run(
             self.world.account,

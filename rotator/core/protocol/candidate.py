@@ -34,6 +34,11 @@ def commit(case: Situation) -> Step | None:
     return Record(Event.COMMITTED, transitions.committed(case))
 
 
+def give_up(case: Situation) -> Step | None:
+    """Give up a candidate that strangers know, as long as something else authenticates."""
+    return Record(Event.GIVEN_UP, transitions.given_up(case)) if case.candidate_is_compromised else None
+
+
 def send_new_candidate(case: Situation) -> Step | None:
     """This run generated the candidate and has not sent it: it cannot be live."""
     if not case.seen.prepared_here or case.seen.creates or case.seen.listing is None:

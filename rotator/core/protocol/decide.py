@@ -58,9 +58,10 @@ def ask_provider(case: Situation) -> Step | None:
     provider. rotator acts on a refusal that lasts for the consistency window.
     """
     seen = case.seen
-    if seen.listing is not None and (case.journal.candidate is not None or not case.candidate_works):
+    is_of_other = case.journal.candidate is None or case.candidate_is_compromised
+    if seen.listing is not None and not (case.candidate_works and is_of_other):
         return None
-    if case.journal.candidate is not None:
+    if case.journal.candidate is not None and not case.candidate_is_compromised:
         if Credential.CANDIDATE not in seen.refused:
             return List(Credential.CANDIDATE)
         if case.candidate_id is not None and case.may_wait(Awaited.CANDIDATE):
@@ -185,6 +186,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     done,  # everything is revoked
     candidate.send_new_candidate,  # nothing else can have sent it
     ask_provider,  # which credential authenticates
+    candidate.give_up,  # strangers know the candidate
     identity.recognize,  # the document was changed by hand, or is new
     identity.eliminate,  # the published secret's id is pending
     identity.eliminate_retiring,  # a retiring id is pending

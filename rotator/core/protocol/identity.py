@@ -29,12 +29,12 @@ def recognize(case: Situation) -> Step | None:
     if seen.via is not Credential.PUBLISHED:
         return None
     recorded = is_recorded(journal, seen.published)
+    if journal.current is not None and not recorded and not seen.recorded_read:
+        return ReadRecorded()
     if seen.identified is not None and not (recorded and _says_nothing_new(journal.current, seen.identified)):
         return Record(Event.ADOPTED, transitions.adopted(case, seen.identified, retire_previous=seen.replaced))
     if recorded:
         return _take_over(case) if journal.current is None else None
-    if journal.current is not None and not seen.recorded_read:
-        return ReadRecorded()
     if journal.current is not None and seen.recorded == seen.published.secret:
         return Record(Event.CAUGHT_UP, transitions.caught_up(case))
     return _take_over(case)
@@ -65,6 +65,9 @@ def _take_over(case: Situation) -> Step:
     if len(pool) > 1:
         if named in pool and seen.published.version == 1:  # id and value were written together
             identity = Identity(named, Learned.PERSON, beside=stored_ids(case.listed), foreign_ids=foreign)
+            return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+        if _leads_out(case):
+            identity = transitions.pending(case, foreign_ids=foreign)
             return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         return Fail(
             Failure.AMBIGUOUS,

@@ -143,11 +143,11 @@ class RequestKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The secret that a request wants replaced: the published one at the time of the request.
+    """Where the secret of a request is found. With neither an id nor a version, rotator cannot tell any more.
 
     Attributes:
         id: Its id; None if rotator could not tell.
-        version: The version of the published document, where there is no id.
+        version: The version of the published document that contains it, where there is no id.
         written_at: When Vault stored that version.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
@@ -164,10 +164,13 @@ class Request:
 
     Attributes:
         kind: The kind of the request.
-        of: The secret to replace. The request begins a rotation only while this secret is published.
+        of: The secret to replace: the published one at the time of the request.
         at: The time of the request, for display. No rule compares it.
         by: The user, for display.
         id: Names the request in logs.
+        value_digest: A digest of the secret's value. The request begins a rotation only while this value is published.
+            None in journals from before that was stored.
+        earlier_ids: Ids that compromised requests named which this one replaced: other secrets that strangers know.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -176,6 +179,8 @@ class Request:
     at: datetime
     by: str
     id: str
+    value_digest: str | None = field(default=None, repr=False)
+    earlier_ids: frozenset[str] = frozenset()
     unknown_fields: str = field(default="", repr=False)
 
 
@@ -323,9 +328,10 @@ class Journal:
         marked = self.publishing.entry if self.publishing is not None else None
         request = self.request
         ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
-        if request is None or request.kind is not RequestKind.COMPROMISED or request.of.id == self.current_id:
+        if request is None:
             return ids
-        return ids | ids_of(request.of.id)
+        own = request.of.id if request.kind is RequestKind.COMPROMISED else None
+        return ids | (request.earlier_ids | ids_of(own)) - ids_of(self.current_id)
 
     def without_retiring(self, ids: frozenset[str]) -> "Journal":
         """Return the journal without these retiring entries."""

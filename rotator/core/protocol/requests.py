@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from pydantic import SecretStr
 
 from rotator.core.failures import Code
-from rotator.core.protocol.journal import Journal, Request, RequestKind, Retiring, Target, Trigger
+from rotator.core.protocol.journal import Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 # An account with an urgent request is retried this soon after a failure.
@@ -14,33 +17,86 @@ URGENT_BACKOFF = timedelta(seconds=30)
 URGENT_REFUSALS = 60
 
 
-def target_of(journal: Journal, published: Published) -> Target | None:
-    """Return what a request made now would replace; None if nothing is published.
+def new_request(
+    kind: RequestKind, journal: Journal, published: Published, *, at: datetime, by: str, id_: str
+) -> Request | None:
+    """Return a request for the secret that is published now; None if nothing is published.
 
-    The id is the journal's, if the journal speaks of the published version. Otherwise the version itself is named.
+    Args:
+        kind: The kind of the request.
+        journal: The account's journal.
+        published: The published document.
+        at: The time of the request.
+        by: The user.
+        id_: A new name for the request.
     """
     if published.secret is None:
         return None
-    recorded = is_recorded(journal, published)
-    if recorded and journal.current_id is not None:
+    return Request(kind, _target_of(journal, published), at, by, id_, value_digest=_digest_of(id_, published.secret))
+
+
+def _target_of(journal: Journal, published: Published) -> Target:
+    """The id, if the journal speaks of the published version or of its value. Otherwise the version itself.
+
+    Only an id that the provider answered is published together with a candidate.
+    """
+    if is_recorded(journal, published) and journal.current_id is not None:
         return Target(id=journal.current_id)
+    is_candidate = published.secret == journal.candidate
+    if is_candidate and published.secret_id is not None and published.secret_id not in journal.ids_before:
+        return Target(id=published.secret_id)
     return Target(version=published.version, written_at=published.written_at)
 
 
-def is_published(target: Target, journal: Journal, published: Published) -> bool:
+def _digest_of(request_id: str, secret: SecretStr) -> str:
+    """A digest that tells whether two values are the same one.
+
+    The request's name keys it, so that digests of two requests do not tell that they speak of one value.
+    """
+    key = request_id.encode()[: blake2b.MAX_KEY_SIZE]
+    return blake2b(secret.get_secret_value().encode(), key=key, digest_size=16).hexdigest()
+
+
+def speaks_of(request: Request | None, secret: SecretStr | None) -> bool:
+    """Return whether a request is for this value. One from before digests were stored is for none."""
+    if request is None or secret is None:
+        return False
+    return request.value_digest == _digest_of(request.id, secret)
+
+
+def is_published(request: Request, journal: Journal, published: Published) -> bool:
     """Return whether the secret that a request speaks of is still the published one."""
+    if request.value_digest is not None:
+        return speaks_of(request, published.secret)
+    target = request.of
     if target.id is not None:
         return journal.current_id == target.id
     same_time = None in (target.written_at, published.written_at) or target.written_at == published.written_at
     return published.secret is not None and published.version == target.version and same_time
 
 
-def is_of_current(request: Request | None, journal: Journal) -> bool:
-    """Return whether a request speaks of the secret that the journal calls the published one."""
+def is_of_current(request: Request | None, journal: Journal, seen: Observation) -> bool:
+    """Return whether a request speaks of the secret that the journal calls the published one.
+
+    Without its value, which can be gone, ids and versions decide.
+    """
     if request is None:
         return False
+    value = seen.published.secret if is_recorded(journal, seen.published) else seen.recorded
+    if value is not None and request.value_digest is not None:
+        return speaks_of(request, value)
     target = request.of
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
+
+
+def is_never_published_again(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
+    """Return whether a compromised request is for this value, and another secret has replaced it since.
+
+    While its id is the journal's, or a version is all that is known of it, it might be the last one that works.
+    """
+    if request is None or request.kind is not RequestKind.COMPROMISED or not speaks_of(request, secret):
+        return False
+    return request.of == Target() or request.of.id not in (None, journal.current_id)
 
 
 def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
@@ -50,37 +106,78 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     secret is recorded already. A compromised request makes every recorded secret due and compromised, also if it is too
     late. An urgent request shortens the backoff of earlier failures, and of those it counts one.
     """
+    journal = _with_digest(journal, seen.published)
     asked = seen.request
     known = journal.request
     if asked is None:
         return journal
-    if not is_published(asked.of, journal, seen.published):
-        return _requested_too_late(asked, journal, now)
+    if not is_published(asked, journal, seen.published):
+        return _requested_too_late(asked, journal, seen, now)
     if (
         known is not None
-        and is_published(known.of, journal, seen.published)
+        and is_published(known, journal, seen.published)
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
+    journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
     if asked.kind is RequestKind.MANUAL:
-        return replace(journal, request=asked)
+        return journal
     attempts = min(journal.attempts, 1)
-    journal = replace(journal, request=asked, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
+    journal = replace(journal, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
 
 
-def _requested_too_late(asked: Request, journal: Journal, now: datetime) -> Journal:
+def _with_digest(journal: Journal, published: Published) -> Journal:
+    """The journal whose request for the published secret names its value, also if an earlier version wrote it."""
+    request = journal.request
+    if request is None or request.value_digest is not None or published.secret is None:
+        return journal
+    is_certain = request.of.id is None or is_recorded(journal, published)
+    if not is_certain or not is_published(request, journal, published):
+        return journal
+    return replace(journal, request=replace(request, value_digest=_digest_of(request.id, published.secret)))
+
+
+def _earlier_ids(asked: Request, journal: Journal) -> frozenset[str]:
+    """The ids of other secrets that strangers know, as far as the request says that the asked one replaces."""
+    known = journal.request
+    if known is None:
+        return asked.earlier_ids
+    return asked.earlier_ids | known.earlier_ids | (_ids_named_by(known, journal) - ids_of(asked.of.id))
+
+
+def _ids_named_by(request: Request, journal: Journal) -> frozenset[str]:
+    """The id of a compromised request's secret: the published one, a previous one, or the candidate."""
+    if request.kind is not RequestKind.COMPROMISED:
+        return frozenset()
+    answered = journal.candidate_id
+    is_of_candidate = answered is not None and answered.rotation_id == journal.rotation_id
+    candidate_id = answered.id if is_of_candidate and answered is not None else None
+    return ids_of(request.of.id, candidate_id if speaks_of(request, journal.candidate) else None)
+
+
+def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now: datetime) -> Journal:
     """The journal after a request for a secret that was replaced in the meantime: it begins no other rotation.
 
-    A compromised secret is revoked at once all the same. If the journal does not know yet that it was replaced, the
-    request stays until it does.
+    A compromised secret is revoked at once all the same. If the journal does not know yet that it was replaced, or if
+    it is the candidate, the request stays until that is recorded.
     """
     if asked.kind is not RequestKind.COMPROMISED:
         return journal
     known = journal.request
-    if is_of_current(asked, journal) and (known is None or known.kind.strength < asked.kind.strength):
-        return _with_compromised_entries(replace(journal, request=asked), now)
-    return _with_compromised_entries(journal, now, for_good=True)
+    if not _is_unfinished(asked, journal, seen):
+        return _with_compromised_entries(journal, now, for_good=True)
+    if known is None or known.kind.strength < asked.kind.strength:
+        journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
+        return _with_compromised_entries(journal, now)
+    ids = _ids_named_by(asked, journal) - ids_of(known.of.id)
+    known = replace(known, earlier_ids=known.earlier_ids | ids)
+    return _with_compromised_entries(replace(journal, request=known), now, for_good=True)
+
+
+def _is_unfinished(asked: Request, journal: Journal, seen: Observation) -> bool:
+    """Whether the secret of a request that came too late is the journal's, or its candidate."""
+    return is_of_current(asked, journal, seen) or speaks_of(asked, journal.candidate)
 
 
 def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
@@ -89,7 +186,7 @@ def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:
     A compromised request concerns the secrets that are retiring then, and none that is replaced later.
     """
     asked = seen.request
-    if asked is None or is_published(asked.of, journal, seen.published) or is_of_current(asked, journal):
+    if asked is None or is_published(asked, journal, seen.published) or _is_unfinished(asked, journal, seen):
         return False
     return requested(seen, journal, now) == journal
 
@@ -137,39 +234,34 @@ def with_target(journal: Journal, target: Target) -> Journal:
 
 
 def followed(journal: Journal, published: Published) -> Journal:
-    """Return the journal whose request speaks of the same secret in a version that was written later."""
+    """Return the journal whose request, if it names a version, names the one that contains its secret now.
+
+    Another secret is published and recorded by now if no version does: rotator cannot tell the request's secret then.
+    """
     request = journal.request
     if request is None or request.of.id is not None:
         return journal
+    if not speaks_of(request, published.secret):
+        return with_target(journal, Target())
     return with_target(journal, Target(version=published.version, written_at=published.written_at))
 
 
-def kept(request: Request | None, before: Published, published: Published) -> Request | None:
-    """Return a request that no journal contains yet, after the published document was read again.
+def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:
+    """Return whether nothing is left to do for the request: its secret is neither published nor retiring.
 
-    A version that contains the same secret is no replacement: the request speaks of the new version then.
+    If rotator cannot tell the id of a compromised secret, a person decides about the unknown ids first.
+
+    Args:
+        journal: The account's journal.
+        published: The published document.
+        at_rest: Whether the account has no unknown secret.
     """
-    if request is None or request.of.id is not None or request.of.version != before.version:
-        return request
-    if published.secret is None or published.secret != before.secret:
-        return request
-    return replace(request, of=Target(version=published.version, written_at=published.written_at))
-
-
-def is_done(journal: Journal, published: Published) -> bool:
-    """Return whether nothing is left to do for the request: its secret is neither published nor retiring."""
     request = journal.request
-    if request is None or journal.candidate is not None or _can_be_published(request.of, journal):
+    if request is None or journal.candidate is not None or is_published(request, journal, published):
         return False
-    return not is_published(request.of, journal, published) and request.of.id not in journal.retiring_ids
-
-
-def _can_be_published(target: Target, journal: Journal) -> bool:
-    """Whether the published secret's pending id can turn out to be the one that a request names."""
-    current = journal.current
-    if target.id is None or current is None or not current.is_pending:
-        return False
-    return target.id not in current.foreign_ids | journal.added_ids | {entry.id for entry in journal.gone}
+    if request.of.id is None and request.kind is RequestKind.COMPROMISED:
+        return at_rest
+    return request.of.id not in journal.retiring_ids
 
 
 def withdrawn(journal: Journal) -> Journal:

@@ -8,7 +8,7 @@ from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import is_published, requested
+from rotator.core.protocol.requests import is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Pause
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
@@ -35,9 +35,30 @@ class Situation(Ids):
         request = self.journal.request
         if request is None:
             return False
-        if self.candidate_published and request.of.id is None:
-            return request.of.version < self.seen.published.version  # it speaks of what the candidate has replaced
-        return is_published(request.of, self.journal, self.seen.published)
+        if not self.candidate_published:
+            return is_published(request, self.journal, self.seen.published)
+        if self.request_is_of_candidate:
+            return False
+        if request.of.id is None:  # it speaks of what the candidate has replaced
+            return 0 < request.of.version < self.seen.published.version
+        return request.of.id == self.journal.current_id
+
+    @property
+    def request_is_of_candidate(self) -> bool:
+        """Whether the request came after the candidate was published, and is for the candidate."""
+        return speaks_of(self.journal.request, self.journal.candidate)
+
+    @property
+    def candidate_is_compromised(self) -> bool:
+        """Whether strangers know the candidate, and consumers do not read it any more.
+
+        A run published it and died, a person asked to replace it, and another version was published by hand.
+        """
+        request = self.journal.request
+        if request is None or self.candidate_published:
+            return False
+        of_this = request.kind is RequestKind.COMPROMISED and self.request_is_of_candidate
+        return of_this or self.candidate_id in request.earlier_ids
 
     @property
     def forced(self) -> bool:

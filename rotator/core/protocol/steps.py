@@ -41,6 +41,7 @@ class Event(StrEnum):
     IDENTIFIED = "secret.identified"
     MISSED = "secret.missing"
     UNMARKED = "publishing.ended"
+    GIVEN_UP = "candidate.given_up"
     REFRESHED = "journal.refreshed"
 
 

@@ -28,7 +28,7 @@ from rotator.core.protocol import (
     Trigger,
     Verification,
 )
-from tests.core.protocol.situations import LATER, NEW, NOW, OLD, WINDOW, YESTERDAY, answered, daily, pending
+from tests.core.protocol.situations import LATER, NEW, NOW, OLD, WINDOW, YESTERDAY, answered, daily, pending, with_value
 
 State = tuple[Observation, Journal]
 
@@ -66,7 +66,16 @@ entries = st.builds(
     missing_since=mostly(None, times),
 )
 targets = st.builds(Target, id=ids) | st.builds(Target, version=st.integers(0, 3), written_at=mostly(None, times))
-requests = st.builds(Request, st.sampled_from(RequestKind), targets, times, st.just("ana"), st.just("request-1"))
+unvalued_requests = st.builds(
+    Request,
+    st.sampled_from(RequestKind),
+    targets,
+    times,
+    st.just("ana"),
+    st.just("request-1"),
+    earlier_ids=mostly(frozenset(), some_ids),
+)
+requests = unvalued_requests | st.builds(with_value, unvalued_requests, secrets)
 
 
 def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:

@@ -29,6 +29,7 @@ from rotator.core.protocol import (
     Strangers,
     Target,
     decide,
+    requests,
 )
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -97,9 +98,24 @@ def seen(*ids: str, **facts: Any) -> Observation:
 
 
 def request(kind: RequestKind = RequestKind.MANUAL, of: Target | None = None, **facts: Any) -> Request:
-    """Return a request for the secret of `AT_REST`."""
-    known: dict[str, Any] = {"id": "request-1"}
-    return Request(kind, of or Target(id="b"), NOW, "ana", **(known | facts))
+    """Return a request for the secret of `AT_REST`, or for another one if it names another id or version.
+
+    Args:
+        kind: The kind.
+        of: Where the secret is found.
+        **facts: Other attributes. `value` is the secret itself; None: no digest of it is stored.
+    """
+    of = of or Target(id="b")
+    value = facts.pop("value", OLD if of.id == "b" or of.version == 1 else OTHER)
+    known = Request(kind, of, NOW, "ana", facts.pop("id", "request-1"), **facts)
+    return known if value is None else with_value(known, value)
+
+
+def with_value(asked: Request, value: SecretStr) -> Request:
+    """Return the request with a digest of this value."""
+    made = requests.new_request(asked.kind, Journal(), Published(1, secret=value), at=NOW, by="ana", id_=asked.id)
+    assert made is not None
+    return replace(asked, value_digest=made.value_digest)
 
 
 # The published secret has the id b, and nothing is to be done.

@@ -21,6 +21,7 @@ from rotator.core.protocol import (
     Publish,
     Publishing,
     Reason,
+    Request,
     RequestKind,
     Retiring,
     Revoke,
@@ -31,6 +32,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.candidate import (
     commit,
     finish,
+    give_up,
     make_room,
     recover,
     send_new_candidate,
@@ -44,6 +46,8 @@ from tests.core.protocol.situations import (
     MOMENT,
     NEW,
     NOW,
+    OLD,
+    OTHER,
     POLICY,
     PREPARED,
     SECOND,
@@ -66,7 +70,7 @@ WORKS = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
 NOT_HELD = replace(PREPARED, holder=None, lease_until=None)
 ANSWERED = replace(PREPARED, candidate_id=Answered("rotation-1", "c"))
 IN_GRACE = (Retiring("r", LATER),)
-FORCED = request(RequestKind.FORCE, Target(id="a"))
+FORCED = request(RequestKind.FORCE, Target(id="a"), value=OLD)
 TIME_IS_UP = {Awaited.CANDIDATE: NOW - POLICY.verify_timeout}
 BY_PRIMARY = listing("a", via=Credential.PRIMARY)
 
@@ -95,6 +99,83 @@ def test_working_candidate_is_published_with_an_answered_id() -> None:
 def test_candidate_is_published_in_doubt() -> None:
     strange = seen(listing=listing("a", "c", "s", via=Credential.CANDIDATE))
     assert step_of(replace(PREPARED, current=pending()), strange) == Publish(None)
+
+
+# --- given up ----------------------------------------------------------------------------------------------------
+
+# A run published the candidate, and a person went back to the secret before.
+LEAKED = request(RequestKind.COMPROMISED, Target(version=2), value=NEW)
+COMPROMISED_CANDIDATE = replace(ANSWERED, request=LEAKED)
+
+
+@pytest.mark.parametrize("via", [Credential.PUBLISHED, Credential.PRIMARY])
+def test_compromised_candidate_is_given_up(via: Credential) -> None:
+    """The mark says that a run which died might still publish it: nothing is revoked before that is over."""
+    step = step_of(COMPROMISED_CANDIDATE, seen(listing=listing("a", "c", via=via)))
+    assert event_of(step) is Event.GIVEN_UP
+    entry = Retiring("c", NOW, compromised=True, identity=answered("c", "a", "c"))
+    assert step.journal.publishing == Publishing(1, entry)
+    assert (step.journal.candidate, step.journal.candidate_id, step.journal.ids_before) == (None, None, frozenset())
+    assert step.journal.request == replace(LEAKED, of=Target(id="c"))
+    assert step.journal.retiring == ()
+
+
+def test_compromised_candidate_is_not_tried() -> None:
+    assert step_of(COMPROMISED_CANDIDATE, seen()) == List(Credential.PUBLISHED)
+    works = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
+    assert step_of(COMPROMISED_CANDIDATE, works) == List(Credential.PUBLISHED)
+
+
+def test_compromised_candidate_without_an_id_is_given_up() -> None:
+    """Its id becomes an unknown one, and the request stays until a person has decided about that."""
+    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None)
+    step = step_of(journal, waits(listing=listing("a", "c")))
+    assert event_of(step) is Event.GIVEN_UP
+    assert step.journal.publishing == Publishing(1)
+    assert step.journal.request == replace(LEAKED, of=Target())
+
+
+def test_request_for_the_candidate_names_its_id() -> None:
+    """The run that published it died before the journal contained the id. The document is another one by now."""
+    asked = replace(LEAKED, of=Target(id="c"))
+    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None, request=asked)
+    assert case_of(journal, waits()).candidate_id == "c"
+    assert case_of(replace(journal, candidate=OTHER), waits()).candidate_id is None
+    step = step_of(journal, waits(listing=listing("a", "c")))
+    assert step.journal.publishing.entry.id == "c"
+    assert step.journal.request == asked
+
+
+def test_candidate_that_an_earlier_request_named_is_given_up() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, earlier_ids=frozenset({"c"}))
+    step = step_of(replace(ANSWERED, request=asked), waits(listing=listing("a", "c")))
+    assert event_of(step) is Event.GIVEN_UP
+    assert step.journal.publishing.entry.id == "c"
+    assert step.journal.request == asked
+
+
+def test_given_up_candidate_might_still_be_created() -> None:
+    """Another instance might have sent it until its lease ended."""
+    others = replace(COMPROMISED_CANDIDATE, holder="other", lease_until=NOW)
+    step = step_of(others, waits(listing=listing("a")))
+    assert event_of(step) is Event.GIVEN_UP
+    assert step.journal.create_until == NOW + POLICY.window
+    assert step.journal.holder == "me"
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts"),
+    [
+        (LEAKED, {"published": published(version=2, secret=NEW)}),
+        (replace(LEAKED, kind=RequestKind.FORCE), {}),
+        (request(RequestKind.COMPROMISED, Target(id="a"), value=OLD), {}),
+        (request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, earlier_ids=frozenset({"x"})), {}),
+        (None, {}),
+    ],
+    ids=["published", "forced", "of the published secret", "of another", "none"],
+)
+def test_candidate_is_kept_if_strangers_do_not_know_it(asked: Request | None, facts: dict[str, Any]) -> None:
+    assert give_up(case_of(replace(ANSWERED, request=asked), waits(**facts))) is None
 
 
 # --- sent --------------------------------------------------------------------------------------------------------

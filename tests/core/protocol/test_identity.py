@@ -116,11 +116,11 @@ def test_recorded_version_is_read_before_a_takeover() -> None:
 
 
 def test_unknown_id_is_eliminated_for_any_recorded_version() -> None:
-    nameless = replace(AT_REST, current=None, request=request(of=Target(version=1)))
+    nameless = replace(AT_REST, current=None, request=request(of=Target(version=1), value=NEW))
     same = seen("b", published=replace(EDITED, secret=OLD), recorded=OLD, recorded_read=True)
     assert adopted_of(recognize(case_of(nameless, same))).current_id is None
     changed = adopted_of(recognize(case_of(nameless, seen("b", **CHANGED))))
-    assert changed.request == request(of=Target(version=2))
+    assert changed.request == request(of=Target(version=2), value=NEW)
 
 
 def test_edit_of_other_fields_is_followed() -> None:
@@ -195,13 +195,29 @@ def test_recorded_document_with_an_id_is_recognized() -> None:
     assert taken.current == pending("b", beside=frozenset({"b"}), next_look=NOW + WINDOW)
 
 
+@pytest.mark.parametrize(("policy", "taken"), [({"max_secrets": 4}, True), ({"max_secrets": 3}, False)])
+def test_requested_rotation_needs_no_id_if_there_is_room(policy: dict[str, Any], taken: bool) -> None:
+    """The provider answers the id of the secret that replaces the published one."""
+    asked = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(version=2), value=NEW))
+    step = step_of(asked, seen("b", "c", "d", **CHANGED), **policy)
+    if not taken:
+        assert failure_of(step) is Failure.AMBIGUOUS
+        return
+    foreign = frozenset({"b"})
+    expected = pending(None, beside=frozenset({"b", "c", "d"}), foreign_ids=foreign, next_look=NOW + WINDOW)
+    assert adopted_of(step).current == expected
+    assert adopted_of(step).request == asked.request
+    assert failure_of(step_of(AT_REST, seen("b", "c", "d", **CHANGED), **policy)) is Failure.AMBIGUOUS
+
+
 # --- an id that this run knows -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("replaced", [True, False])
 def test_known_identity_is_adopted(replaced: bool) -> None:
     own = answered("c")
-    journal = adopted_of(step_of(AT_REST, seen("b", "c", published=EDITED, identified=own, replaced=replaced)))
+    known = seen("b", "c", **CHANGED, identified=own, replaced=replaced)
+    journal = adopted_of(step_of(AT_REST, known))
     assert journal.current == own
     assert journal.retiring_ids == ({"b"} if replaced else frozenset())
 
@@ -210,7 +226,7 @@ def test_known_identity_is_adopted_once() -> None:
     known = seen("b", "c", identified=answered("b"))
     assert recognize(case_of(AT_REST, known)) is None
     assert adopted_of(recognize(case_of(AT_REST, replace(known, identified=answered("c"))))).current == answered("c")
-    edited = replace(known, published=replace(EDITED, secret=OLD))
+    edited = replace(known, published=replace(EDITED, secret=OLD), recorded=OLD, recorded_read=True)
     assert adopted_of(recognize(case_of(AT_REST, edited))).current == answered("b")
 
 

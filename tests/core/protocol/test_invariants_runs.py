@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from rotator.core.protocol import (
     CLOCK_TOLERANCE,
@@ -22,7 +23,6 @@ from rotator.core.protocol import (
     Reason,
     Record,
     Refresh,
-    Request,
     RequestKind,
     Rest,
     Retiring,
@@ -36,7 +36,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import expires_soon, refuse_foreign
 from tests.core.protocol.arbitrary import State, policies, some_ids, states
-from tests.core.protocol.situations import AT_REST, NOW, POLICY, SECOND, WINDOW, answered, pending, seen
+from tests.core.protocol.situations import AT_REST, NOW, POLICY, SECOND, WINDOW, answered, pending, published, seen
 
 # Reasons that end a run well: nothing was asked for that is not done.
 WELL = (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING)
@@ -60,10 +60,10 @@ def situation(state: State, policy: Policy) -> Situation:
 def test_compromised_request_makes_every_entry_due(state: State, policy: Policy) -> None:
     """It is written before the provider is asked, also under another instance's lease."""
     seen, journal = state
-    target = requests.target_of(journal, seen.published)
-    if target is None or seen.journal_lost or refuse_foreign(situation(state, policy)) is not None:
+    kind = RequestKind.COMPROMISED
+    asked = requests.new_request(kind, journal, seen.published, at=NOW, by="ana", id_="request-2")
+    if asked is None or seen.journal_lost or refuse_foreign(situation(state, policy)) is not None:
         return
-    asked = Request(RequestKind.COMPROMISED, target, NOW, "ana", "request-2")
     step = decide(replace(seen, request=asked), replace(journal, request=None), policy, NOW)
     assert isinstance(step, Record)
     assert step.event is Event.REQUESTED
@@ -76,15 +76,18 @@ def test_compromised_request_makes_every_entry_due(state: State, policy: Policy)
 def test_request_for_a_replaced_secret_begins_no_rotation(state: State, policy: Policy, kind: RequestKind) -> None:
     """Two commands for one leak rotate once, whenever the second one looks."""
     seen, journal = state
-    asked = Request(kind, Target(id="replaced"), NOW, "ana", "request-2")
+    replaced = published(secret=SecretStr("ReplacedSecret1"))
+    made = requests.new_request(kind, Journal(), replaced, at=NOW, by="ana", id_="request-2")
+    assert made is not None
+    asked = replace(made, of=Target(id="replaced"))
     before, after = situation((replace(seen, request=None), journal), policy), replace(seen, request=asked)
     case = situation((after, journal), policy)
     assert (case.wanted, case.forced, case.trigger) == (before.wanted, before.forced, before.trigger)
-    assert case.journal.request == journal.request
+    assert case.journal.request == before.journal.request
     if kind is RequestKind.COMPROMISED:
         assert all(entry.compromised and entry.not_before <= NOW for entry in retiring_of(case.journal).values())
     else:
-        assert case.journal == journal
+        assert case.journal == before.journal
 
 
 # --- other instances and documents -------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from tests.core.protocol.situations import (
     MOMENT,
     NEW,
     NOW,
+    OLD,
     POLICY,
     PREPARED,
     RETIRING,
@@ -95,20 +96,24 @@ def test_adoption_retires_only_an_answered_previous_id(
     [
         (request(RequestKind.COMPROMISED), True),
         (request(RequestKind.COMPROMISED, Target(version=1)), True),
-        (request(RequestKind.COMPROMISED, Target(version=2)), False),
+        (request(RequestKind.COMPROMISED, Target(id="a")), False),
         (request(RequestKind.FORCE), False),
         (request(RequestKind.COMPROMISED, Target(id="x")), False),
+        (request(RequestKind.COMPROMISED, Target(id="x"), earlier_ids=frozenset({"a"})), False),
+        (request(RequestKind.MANUAL, Target(id="x"), earlier_ids=frozenset({"b"})), True),
         (None, False),
     ],
 )
 def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None, at_once: bool) -> None:
     """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
-    case = case_of(replace(AT_REST, request=asked), seen("b", "c", published=PUBLISHED))
+    known = seen("b", "c", published=PUBLISHED, recorded=OLD, recorded_read=True)
+    case = case_of(replace(AT_REST, request=asked), known)
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     entry = Retiring("b", GRACE_OVER, identity=answered("b"))
     due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
     assert journal.retiring == (due if at_once else entry,)
-    assert journal.request == (request(RequestKind.COMPROMISED) if at_once else asked)
+    of_old = at_once and asked is not None and not asked.earlier_ids
+    assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from tests.core.protocol.situations import (
     MOMENT,
     NEW,
     NOW,
+    OTHER,
     POLICY,
     PREPARED,
     RETIRING,
@@ -108,6 +109,9 @@ def test_candidate_id_is_not_one_from_before_its_create() -> None:
         (replace(PREPARED, request=request(of=Target(id="b"))), PUBLISHED_CANDIDATE, False),
         (replace(PREPARED, request=request(of=Target(version=1))), PUBLISHED_CANDIDATE, True),
         (replace(PREPARED, request=request(of=Target(version=2))), PUBLISHED_CANDIDATE, False),
+        (replace(PREPARED, request=request(of=Target())), PUBLISHED_CANDIDATE, False),
+        (replace(PREPARED, request=request(of=Target(id="a"), value=NEW)), PUBLISHED_CANDIDATE, False),
+        (replace(PREPARED, request=request(of=Target(version=1), value=NEW)), PUBLISHED_CANDIDATE, False),
         (replace(PREPARED, request=request(of=Target(version=1))), seen(), True),
     ],
 )
@@ -131,7 +135,7 @@ def test_request_decides_urgency_and_trigger(
 ) -> None:
     case = case_of(replace(AT_REST, request=asked), seen())
     assert (case.forced, case.compromised, case.trigger) == (forced, compromised, trigger)
-    late = case_of(replace(AT_REST, current=answered("c"), request=asked), seen())
+    late = case_of(replace(AT_REST, request=asked), seen(published=published(secret=OTHER)))
     assert (late.forced, late.compromised, late.trigger) == (False, False, POLICY.trigger)
 
 

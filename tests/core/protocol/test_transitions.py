@@ -29,6 +29,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    OTHER,
     OTHERS,
     POLICY,
     PREPARED,
@@ -266,9 +267,11 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
         (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(id="a")), False),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=6)), True),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(id="x")), False),
-        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7)), True),
-        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(id="x", version=7)), False),
-        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7)), False),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7), value=NEW), True),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7)), False),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), value=NEW), False),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), earlier_ids=frozenset({"a"})), True),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), earlier_ids=frozenset({"x"})), False),
     ],
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:
@@ -287,10 +290,10 @@ def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request 
         (COMPROMISED, COMPROMISED),
         (
             request(RequestKind.COMPROMISED, Target(version=6)),
-            request(RequestKind.COMPROMISED, Target(id="a")),
+            request(RequestKind.COMPROMISED, Target(id="a"), value=OTHER),
         ),
         (request(RequestKind.COMPROMISED, Target(id="x")), request(RequestKind.COMPROMISED, Target(id="x"))),
-        (request(of=Target(version=7)), request(of=Target(id="c"))),
+        (request(of=Target(version=7), value=NEW), request(of=Target(id="c"), value=NEW)),
         (request(of=Target(version=8)), request(of=Target(version=8))),
         (request(of=Target(id="x", version=7)), request(of=Target(id="x", version=7))),
     ],
@@ -301,17 +304,19 @@ def test_commit_moves_the_request_to_the_retired_id(asked: Request | None, expec
 
 
 @pytest.mark.parametrize("current", [None, pending(None), answered("c")], ids=["none", "open", "the same"])
-def test_commit_ends_a_request_without_a_retired_id(current: Identity | None) -> None:
+def test_commit_keeps_a_compromised_request_without_an_id(current: Identity | None) -> None:
     """Nothing says which id the compromised secret has: unknown ids are named next, and a person decides.
 
-    If the request spoke of the candidate's own id, it would replace the new secret again.
+    Its value is never published again, whatever its id is.
     """
     asked = request(RequestKind.COMPROMISED, Target(version=6))
-    assert committed(replace(PREPARED, current=current, request=asked)).request is None
+    assert committed(replace(PREPARED, current=current, request=asked)).request == replace(asked, of=Target())
+    forced = request(RequestKind.FORCE, Target(version=6))
+    assert committed(replace(PREPARED, current=current, request=forced)).request is None
 
 
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:
-    asked = request(of=Target(version=7))
+    asked = request(of=Target(version=7), value=NEW)
     nameless = replace(PUBLISHED, secret_id=None)
     assert committed(replace(PREPARED, request=asked), nameless).request == asked
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Identity,
@@ -23,6 +24,7 @@ from tests.core.protocol.situations import (
     LATER,
     NEW,
     NOW,
+    OLD,
     PREPARED,
     WINDOW,
     YESTERDAY,
@@ -36,6 +38,8 @@ from tests.core.protocol.situations import (
 )
 
 NAMED = Identity("p", Learned.PERSON)
+# A compromised request for the secret that is published again now; its id is p.
+OF_PREVIOUS = request(RequestKind.COMPROMISED, Target(id="p"), value=NEW)
 PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
 
 
@@ -92,10 +96,11 @@ def test_adoption_ends_the_compromised_reason(journal: Journal, replaced: bool, 
     assert transitions.adopted(case, answered("x"), retire_previous=replaced).trigger is trigger
 
 
-@pytest.mark.parametrize(("replaced", "version"), [(True, 1), (False, 7)])
-def test_adoption_of_another_value_moves_no_request(replaced: bool, version: int) -> None:
+@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize(("value", "version"), [(OLD, 0), (NEW, 7)])
+def test_adoption_of_another_value_moves_no_request(value: SecretStr, replaced: bool, version: int) -> None:
     """A request begins a rotation only while its own secret is published."""
-    asked = request(RequestKind.COMPROMISED, Target(version=1))
+    asked = request(RequestKind.COMPROMISED, Target(version=1), value=value)
     case = case_of(replace(AT_REST, current=pending("b"), request=asked), seen("b", "c", published=PUBLISHED))
     journal = transitions.adopted(case, pending("c"), retire_previous=replaced)
     assert journal.request is not None
@@ -176,9 +181,9 @@ def test_request_of_a_known_id_stays_when_identified() -> None:
 
 
 def test_journal_catches_up_with_its_request() -> None:
-    before = replace(AT_REST, api_key=None, request=request(of=Target(version=1)))
+    before = replace(AT_REST, api_key=None, request=request(of=Target(version=1), value=NEW))
     journal = transitions.caught_up(case_of(before, seen(published=PUBLISHED)))
-    asked = request(of=Target(version=7, written_at=YESTERDAY))
+    asked = request(of=Target(version=7, written_at=YESTERDAY), value=NEW)
     assert journal == replace(AT_REST, published_version=7, published_at=YESTERDAY, request=asked)
 
 
@@ -188,24 +193,27 @@ def test_redated_journal_has_the_new_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "identified", "of", "stays"),
+    ("identity", "identified", "asked", "stays"),
     [
-        pytest.param(NAMED, NAMED, "p", False, id="a person named it again"),
-        pytest.param(NAMED, None, "p", True, id="a document names it"),
-        pytest.param(pending("p"), pending("p"), "p", True, id="a guess"),
-        pytest.param(NAMED, NAMED, "q", True, id="another secret's request"),
-        pytest.param(NAMED, NAMED, "c", True, id="the published secret's request"),
+        pytest.param(NAMED, NAMED, OF_PREVIOUS, False, id="a person named it again"),
+        pytest.param(pending(), pending(), OF_PREVIOUS, False, id="its id is not certain"),
+        pytest.param(NAMED, None, OF_PREVIOUS, True, id="a person edited the document"),
+        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target()), False, id="its id was never certain"),
+        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target(version=6)), True, id="not replaced yet"),
+        pytest.param(NAMED, NAMED, request(RequestKind.COMPROMISED, Target(id="p")), True, id="of another secret"),
+        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target(id="c")), True, id="of the published secret"),
+        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, kind=RequestKind.FORCE), True, id="forced"),
     ],
 )
 def test_adopted_withdraws_the_request_of_its_secret(
-    identity: Identity, identified: Identity | None, of: str, *, stays: bool
+    identity: Identity, identified: Identity | None, asked: Request, *, stays: bool
 ) -> None:
-    asked = request(RequestKind.COMPROMISED, Target(id=of))
     case = case_of(
         replace(AT_REST, current=answered("c"), request=asked),
         seen("b", "p", published=PUBLISHED, identified=identified),
     )
-    assert transitions.adopted(case, identity, retire_previous=False).request == (asked if stays else None)
+    kept = transitions.adopted(case, identity, retire_previous=False).request
+    assert (kept is not None) is stays
 
 
 def test_adopted_keeps_the_request_of_the_same_secret() -> None:

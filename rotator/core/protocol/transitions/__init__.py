@@ -25,7 +25,7 @@ from rotator.core.protocol.transitions.retirement import (
     retiring_now,
     settled,
 )
-from rotator.core.protocol.transitions.rotation import committed, prepared, sent_again, verifying
+from rotator.core.protocol.transitions.rotation import committed, given_up, prepared, sent_again, verifying
 
 __all__ = [
     "LOOKS",
@@ -37,6 +37,7 @@ __all__ = [
     "created_by_hand",
     "creating_by_hand",
     "failed",
+    "given_up",
     "grace_period_end",
     "identified",
     "late_create",

@@ -6,7 +6,13 @@ from datetime import datetime
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import is_of_current, with_target, withdrawn, without_compromised_trigger
+from rotator.core.protocol.requests import (
+    is_never_published_again,
+    is_of_current,
+    with_target,
+    withdrawn,
+    without_compromised_trigger,
+)
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
 from rotator.core.protocol.transitions.publishing import caught_up, without_mark
@@ -41,16 +47,20 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     asked = case.journal.request
     journal = without_mark(caught_up(case), case)
     if retire_previous:
-        journal = replace(journal, request=asked)  # it speaks of the previous value, if it speaks of a version
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
-        at_once = asked is not None and asked.kind is RequestKind.COMPROMISED and is_of_current(asked, case.journal)
+        of_old = (
+            asked is not None
+            and asked.kind is RequestKind.COMPROMISED
+            and is_of_current(asked, case.journal, case.seen)
+        )
+        at_once = of_old or (asked is not None and old.id in asked.earlier_ids)
         entries[old.id] = retiring_entry(case, old.id, old, compromised=at_once)
-        journal = with_target(journal, Target(id=old.id)) if at_once else journal
+        journal = with_target(journal, Target(id=old.id)) if of_old else journal
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
     is_other_value = retire_previous or not is_recorded(case.journal, case.seen.published)
@@ -64,11 +74,11 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
 
 
 def _is_wanted_again(case: Situation, identity: Identity) -> bool:
-    """Whether a person published the secret again that the request had replaced, and named its id."""
-    request = case.journal.request
-    if request is None or case.seen.identified != identity or not identity.is_named:
+    """Whether this run published a secret again that the request had replaced, because a person wants it."""
+    secret = case.seen.published.secret
+    if secret is None or case.seen.identified != identity:
         return False
-    return request.of.id == identity.id and not is_of_current(request, case.journal)
+    return is_never_published_again(case.journal.request, secret, case.journal)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:

@@ -73,7 +73,7 @@ def settled(case: Situation, gone: frozenset[str]) -> Journal:
     kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
     journal = without_own_lease(with_facts(case).without_failure(), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
-    if is_done(journal, case.seen.published):
+    if is_done(journal, case.seen.published, at_rest=False):
         journal = withdrawn(journal)
     return journal if journal.retiring else replace(journal, create_until=None)
 
@@ -91,13 +91,14 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         for id_ in sorted(may_go)
     )
     return replace(
-        _without_candidate(_with_other_ids(released(case).without_failure(), may_go)),
+        without_candidate(_with_other_ids(released(case).without_failure(), may_go)),
         retiring=case.journal.retiring + entries,
         added_ids=case.journal.added_ids - may_go,
     )
 
 
-def _without_candidate(journal: Journal) -> Journal:
+def without_candidate(journal: Journal) -> Journal:
+    """Without the candidate: nothing sends or publishes it any more."""
     return replace(journal, candidate=None, candidate_id=None, verification=None, ids_before=frozenset())
 
 
@@ -128,7 +129,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
         )
     journal = _with_other_ids(released(replace(case, journal=with_rewrite(case))).without_failure(), ids)
     if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
-        journal = _without_candidate(journal)
+        journal = without_candidate(journal)
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)
 
 

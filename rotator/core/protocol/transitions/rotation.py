@@ -18,11 +18,12 @@ from rotator.core.protocol.journal import (
     ids_of,
 )
 from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.requests import with_target
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.identity import pending, restarted
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
-from rotator.core.protocol.transitions.publishing import speaking_of
-from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
+from rotator.core.protocol.transitions.publishing import marked, speaking_of
+from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace, without_candidate
 
 
 def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotation_id: str) -> Journal:
@@ -55,6 +56,23 @@ def sent_again(case: Situation) -> Journal:
     It is written before that create, whose answer can be lost.
     """
     return replace(case.journal, candidate_id=None)
+
+
+def given_up(case: Situation) -> Journal:
+    """Without the candidate, because strangers know it, and with its id due.
+
+    A run that died might still publish it. So the mark says that a write of it might be applied, and its id is retiring
+    once the published document has been written again.
+    """
+    id_ = case.candidate_id
+    entries = case.journal.retiring
+    if id_ is not None:
+        identity = Identity(id_, Learned.ANSWERED, beside=stored_ids(case.listed))
+        entries = (*entries, Retiring(id_, case.now, compromised=True, identity=identity))
+    journal = without_candidate(replace(case.journal, retiring=entries, create_until=case.create_until))
+    if case.request_is_of_candidate:
+        journal = with_target(journal, Target(id=id_))
+    return marked(replace(case, journal=journal), id_)
 
 
 def _ids_known(case: Situation) -> frozenset[str]:
@@ -107,20 +125,22 @@ def _retiring_previous(case: Situation) -> Retiring | None:
         return None
     if case.journal.trigger is Trigger.BOOTSTRAP:
         return None
-    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _candidate_is_compromised(case)
+    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
     return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
-def _candidate_is_compromised(case: Situation) -> bool:
-    """Whether a compromised request came after the candidate was published: it concerns every secret before as well."""
+def _is_known_to_strangers(case: Situation, id_: str) -> bool:
+    """Whether an earlier compromised request named the id, or a later one is for the candidate.
+
+    The candidate was published already: what it replaced is concerned as well.
+    """
     request = case.journal.request
-    return request is not None and request.kind is RequestKind.COMPROMISED and _is_of_candidate(case, request)
-
-
-def _is_of_candidate(case: Situation, request: Request) -> bool:
-    return request.of.id is None and request.of.version == case.seen.published.version
+    if request is None:
+        return False
+    of_candidate = request.kind is RequestKind.COMPROMISED and case.request_is_of_candidate
+    return of_candidate or id_ in request.earlier_ids
 
 
 def _candidate_identity(case: Situation) -> Identity:
@@ -139,16 +159,17 @@ def _request_after_commit(case: Situation) -> Request | None:
     """A compromised request is done when the replaced secret is gone; the others are done now.
 
     A request of another secret stays: one that is being revoked, or the candidate itself, which consumers read already.
+    So does a compromised one of a secret whose id is not certain: that value is never published again.
     """
     request = case.journal.request
     if request is None:
         return None
     if not case.requested:
-        known = case.candidate_id is not None and _is_of_candidate(case, request)
+        known = case.candidate_id is not None and case.request_is_of_candidate
         return replace(request, of=Target(id=case.candidate_id)) if known else request
-    previous = next(iter(case.journal.named_ids - ids_of(case.candidate_id)), None)
-    if request.kind is not RequestKind.COMPROMISED or previous is None:
+    if request.kind is not RequestKind.COMPROMISED:
         return None
+    previous = next(iter(case.journal.named_ids - ids_of(case.candidate_id)), None)
     return replace(request, of=Target(id=previous))
 
 
