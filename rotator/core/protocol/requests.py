@@ -119,7 +119,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
-    journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
+    journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal)))
     if asked.kind is RequestKind.MANUAL:
         return journal
     attempts = min(journal.attempts, 1)
@@ -130,7 +130,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
 def _with_digest(journal: Journal, published: Published) -> Journal:
     """The journal whose request for the published secret names its value, also if an earlier version wrote it."""
     request = journal.request
-    if request is None or request.value_digest is not None or published.secret is None:
+    if request is None or published.secret is None:
         return journal
     is_certain = request.of.id is None or is_recorded(journal, published)
     if not is_certain or not is_published(request, journal, published):
@@ -138,12 +138,10 @@ def _with_digest(journal: Journal, published: Published) -> Journal:
     return replace(journal, request=replace(request, value_digest=_digest_of(request.id, published.secret)))
 
 
-def _earlier_ids(asked: Request, journal: Journal) -> frozenset[str]:
-    """The ids of other secrets that strangers know, as far as the request says that the asked one replaces."""
+def _earlier_ids(journal: Journal) -> frozenset[str]:
+    """The ids of other secrets that strangers know, as far as the request says that another one replaces."""
     known = journal.request
-    if known is None:
-        return asked.earlier_ids
-    return asked.earlier_ids | known.earlier_ids | (_ids_named_by(known, journal) - ids_of(asked.of.id))
+    return frozenset() if known is None else known.earlier_ids | _ids_named_by(known, journal)
 
 
 def _ids_named_by(request: Request, journal: Journal) -> frozenset[str]:
@@ -151,9 +149,10 @@ def _ids_named_by(request: Request, journal: Journal) -> frozenset[str]:
     if request.kind is not RequestKind.COMPROMISED:
         return frozenset()
     answered = journal.candidate_id
-    is_of_candidate = answered is not None and answered.rotation_id == journal.rotation_id
-    candidate_id = answered.id if is_of_candidate and answered is not None else None
-    return ids_of(request.of.id, candidate_id if speaks_of(request, journal.candidate) else None)
+    ids = ids_of(request.of.id)
+    if answered is None or answered.rotation_id != journal.rotation_id or not speaks_of(request, journal.candidate):
+        return ids
+    return ids | {answered.id}
 
 
 def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now: datetime) -> Journal:
@@ -168,7 +167,7 @@ def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now
     if not _is_unfinished(asked, journal, seen):
         return _with_compromised_entries(journal, now, for_good=True)
     if known is None or known.kind.strength < asked.kind.strength:
-        journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
+        journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal)))
         return _with_compromised_entries(journal, now)
     ids = _ids_named_by(asked, journal) - ids_of(known.of.id)
     known = replace(known, earlier_ids=known.earlier_ids | ids)

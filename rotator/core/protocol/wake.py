@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.journal import Identity, Journal, Retiring, Target
 from rotator.core.protocol.situation import LONGEST_LOOK
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -32,7 +32,7 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    if request is not None and request.of.id in (None, journal.current_id):
+    if request is not None and request.of != Target() and request.of.id in (None, journal.current_id):
         wishes.append(AT_ONCE)
     return min(wishes, default=None)
 

@@ -149,12 +149,13 @@ def test_earlier_request_is_for_an_id_or_a_version(target: Target, document: Pub
         (request(value=None), published(), MANUAL),
         (request(value=None), published(version=7), request(value=None)),
         (request(of=OF_VERSION, value=None), published(written_at=NOW), request(of=OF_VERSION)),
+        (request(of=Target(version=2), value=None), EDITED, request(of=Target(version=2), value=NEW)),
         (request(of=OF_VERSION, value=None), published(version=2), request(of=OF_VERSION, value=None)),
         (request(value=None), published(secret=None), request(value=None)),
         (request(value=NEW), published(), request(value=NEW)),
         (None, published(), None),
     ],
-    ids=["recorded", "not recorded", "by version", "another version", "deleted", "digest", "none"],
+    ids=["recorded", "not recorded", "by version", "by hand", "another version", "deleted", "digest", "none"],
 )
 def test_earlier_request_gets_the_digest_of_its_value(
     asked: Request | None, document: Published, found: Request | None
@@ -241,6 +242,9 @@ def test_compromised_request_for_the_candidate_stays() -> None:
     assert not requests.is_spent(late, found, NOW)
     weaker = replace(asked, kind=RequestKind.FORCE)
     assert requests.requested(replace(late, request=weaker), journal, NOW) == journal
+    known = request(RequestKind.FORCE, Target(id="a"), value=OLD, earlier_ids=frozenset({"e"}))
+    found = requests.requested(late, replace(journal, request=known), NOW)
+    assert found.request == replace(asked, earlier_ids=frozenset({"e"}))
 
 
 def test_second_compromised_request_keeps_the_ids_of_the_first() -> None:
@@ -269,13 +273,15 @@ def test_later_request_keeps_the_id_of_a_compromised_candidate() -> None:
 
 def test_recorded_request_takes_over_a_late_compromised_id() -> None:
     known = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, earlier_ids=frozenset({"e"}))
-    journal = replace(PREPARED, request=known, candidate_id=Answered("rotation-1", "c"))
+    entries = (Retiring("r", LATER),)
+    journal = replace(PREPARED, request=known, candidate_id=Answered("rotation-1", "c"), retiring=entries)
     late = request(RequestKind.COMPROMISED, Target(version=2), id="request-2", value=NEW)
     found = requests.requested(seen(request=late), journal, NOW)
-    assert found == replace(journal, request=replace(known, earlier_ids=frozenset({"c", "e"})))
+    due = replace(journal, retiring=(Retiring("r", NOW, compromised=True),))
+    assert found == replace(due, request=replace(known, earlier_ids=frozenset({"c", "e"})))
     same = replace(late, of=Target(id="a"), value_digest=with_value(late, OLD).value_digest)
     edited = seen(request=same, published=published(version=2, secret=OTHER), recorded=OLD)
-    assert requests.requested(edited, journal, NOW) == journal
+    assert requests.requested(edited, journal, NOW) == due
 
 
 @pytest.mark.parametrize("asked", [MANUAL, FORCE, COMPROMISED])
@@ -306,7 +312,9 @@ def test_late_request_is_spent_once_recorded(
     late = request(RequestKind.COMPROMISED, of)
     assert requests.is_spent(seen(request=late, published=EDITED), journal, NOW) is spent
     assert not requests.is_spent(seen(published=EDITED), journal, NOW)
-    assert not requests.is_spent(seen(request=with_value(late, NEW), published=EDITED), journal, NOW)
+    by_hand = with_value(late, NEW)
+    recorded = replace(journal, request=by_hand)
+    assert not requests.is_spent(seen(request=by_hand, published=EDITED), recorded, NOW)
 
 
 def test_request_replaces_one_for_another_secret() -> None:

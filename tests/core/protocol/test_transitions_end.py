@@ -56,6 +56,17 @@ def test_recovered_journal_has_no_done_request(of: str, kept: bool) -> None:
     assert journal.request == (asked if kept else None)
 
 
+@pytest.mark.parametrize(
+    ("current", "listed", "kept"),
+    [(answered("b"), "b", False), (pending("b"), "b", True), (eliminated("b"), "bx", True), (None, "b", True)],
+    ids=["certain", "pending", "in doubt", "none"],
+)
+def test_compromised_request_without_an_id_stays_in_doubt(current: Identity | None, listed: str, kept: bool) -> None:
+    asked = request(RequestKind.COMPROMISED, Target())
+    journal = transitions.recovered(case_of(replace(AT_REST, current=current, request=asked), seen(*listed)))
+    assert (journal.request is not None) is kept
+
+
 def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:
     """Return the journal after a failure."""
     options: dict[str, Any] = {"failure": Code.UNANSWERED.value, "ambiguous": False}

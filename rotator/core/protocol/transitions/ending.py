@@ -18,9 +18,13 @@ from rotator.core.protocol.transitions.lease import released, with_facts, withou
 
 
 def recovered(case: Situation) -> Journal:
-    """Idle and without failure: no lease, no error, nothing unknown, no request that is done."""
+    """Idle and without failure: no lease, no error, nothing unknown, no request that is done.
+
+    While the published secret's id is not certain, a list can hide the compromised secret whose id rotator cannot tell.
+    """
     journal = without_own_lease(with_facts(case).without_failure(), case)
-    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=True) else journal
+    is_certain = journal.current_id is not None and not case.in_doubt
+    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=is_certain) else journal
 
 
 def failed(
