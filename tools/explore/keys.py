@@ -339,6 +339,7 @@ class Key:
             entry.id,
             self.at(entry.not_before),
             entry.compromised,
+            self.at(entry.grace_until),
             self.identity(entry.identity),
             self.since(entry.missing_since),
         )
