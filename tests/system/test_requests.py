@@ -274,6 +274,29 @@ def test_request_under_another_lease_is_carried_out(shop: ClusterAccount) -> Non
     assert shop.journal["request"] is None
 
 
+def test_leaked_candidate_is_revoked_after_a_rollback(shop: ClusterAccount) -> None:
+    """A run publishes its candidate and dies. It leaks, and you go back to the previous version by hand."""
+    journal_path = f"rotator/journal/{shop.name}"
+    before = shop.cluster.document(shop.path)
+    gate = Gate(refuse=lambda call: shop.published != shop.first and writes_to(journal_path)(call))
+    with shop.consumer():
+        with gate.before(shop.cluster) as env:
+            assert shop.rotate(env=env).code == 1
+        leaked = shop.published or ""
+        shop.cluster.remember(leaked)
+        assert leaked != shop.first
+        lease = {"lease_until": (datetime.now(UTC) + timedelta(minutes=30)).isoformat()}
+        shop.cluster.put(journal_path, shop.journal | lease)
+        assert shop.rotate("--compromised", "--wait", "0s").code == 3
+        shop.cluster.put(shop.path, before)
+        shop.cluster.put(journal_path, shop.journal | {"holder": None, "lease_until": None})
+        for _ in range(2):
+            assert_ok(shop.rotate("--due", "--wait", "20s"))
+            assert shop.published == shop.first
+    assert list(shop.live.values()) == [shop.first]
+    assert shop.journal["request"] is None
+
+
 def test_deferred_manual_request_is_withdrawn(shop: ClusterAccount) -> None:
     """The account's own rules defer it: that is said, and nobody is surprised by a rotation later."""
     assert_ok(shop.rotate())

@@ -13,7 +13,9 @@ from rotator.core.protocol import (
     Event,
     Fail,
     Failure,
+    Identity,
     Journal,
+    Learned,
     List,
     Observation,
     Pause,
@@ -118,6 +120,13 @@ def test_compromised_candidate_is_given_up(via: Credential) -> None:
     assert (step.journal.candidate, step.journal.candidate_id, step.journal.ids_before) == (None, None, frozenset())
     assert step.journal.request == replace(LEAKED, of=Target(id="c"))
     assert step.journal.retiring == ()
+
+
+def test_given_up_candidate_puts_no_named_id_in_doubt() -> None:
+    """The provider answered its id to the create of another value than the published one."""
+    named = Identity("a", Learned.PERSON, beside=frozenset({"a"}))
+    step = step_of(replace(COMPROMISED_CANDIDATE, current=named), waits(listing=listing("a", "c")))
+    assert step.journal.current == replace(named, foreign_ids=frozenset({"c"}))
 
 
 def test_compromised_candidate_is_not_tried() -> None:

@@ -91,7 +91,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
         for id_ in sorted(may_go)
     )
     return replace(
-        without_candidate(_with_other_ids(released(case).without_failure(), may_go)),
+        without_candidate(with_other_ids(released(case).without_failure(), may_go)),
         retiring=case.journal.retiring + entries,
         added_ids=case.journal.added_ids - may_go,
     )
@@ -102,7 +102,7 @@ def without_candidate(journal: Journal) -> Journal:
     return replace(journal, candidate=None, candidate_id=None, verification=None, ids_before=frozenset())
 
 
-def _with_other_ids(journal: Journal, ids: frozenset[str]) -> Journal:
+def with_other_ids(journal: Journal, ids: frozenset[str]) -> Journal:
     """With ids that belong to other secrets than the value that is published now. They say nothing of a later one."""
     current = journal.current
     if current is None or not (current.is_named or current.is_pending):
@@ -127,7 +127,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
             not_before=min(known.not_before, not_before),
             grace_until=known.grace_until and min(known.grace_until, not_before),
         )
-    journal = _with_other_ids(released(replace(case, journal=with_rewrite(case))).without_failure(), ids)
+    journal = with_other_ids(released(replace(case, journal=with_rewrite(case))).without_failure(), ids)
     if ids & ids_of(case.candidate_id) or (case.candidate_id is None and ids - case.journal.ids_before):
         journal = without_candidate(journal)
     return replace(journal, retiring=tuple(entries.values()), added_ids=case.journal.added_ids - ids)

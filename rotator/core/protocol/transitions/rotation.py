@@ -23,7 +23,7 @@ from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.identity import pending, restarted
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts
 from rotator.core.protocol.transitions.publishing import marked, speaking_of
-from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace, without_candidate
+from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace, with_other_ids, without_candidate
 
 
 def prepared(case: Situation, *, trigger: Trigger, candidate: SecretStr, rotation_id: str) -> Journal:
@@ -70,6 +70,7 @@ def given_up(case: Situation) -> Journal:
         identity = Identity(id_, Learned.ANSWERED, beside=stored_ids(case.listed))
         entries = (*entries, Retiring(id_, case.now, compromised=True, identity=identity))
     journal = without_candidate(replace(case.journal, retiring=entries, create_until=case.create_until))
+    journal = with_other_ids(journal, ids_of(id_))
     if case.request_is_of_candidate:
         journal = with_target(journal, Target(id=id_))
     return marked(replace(case, journal=journal), id_)
