@@ -57,8 +57,8 @@ def _take_over(case: Situation) -> Step:
     journal = case.journal
     seen = case.seen
     current = journal.current
-    replaced = current is not None and seen.recorded is not None
-    foreign = ids_of(current.id if replaced and current is not None and current.is_answered else None)
+    replaced = seen.recorded is not None
+    foreign = ids_of(current.id if current is not None and current.is_answered and replaced else None)
     pool = case.listed - foreign - case.gone - ids_of(case.candidate_id)
     # A manual edit of the value might have left secret_id unchanged.
     named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
