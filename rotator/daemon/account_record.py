@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
 from rotator.core.backoff import backoff
-from rotator.core.protocol import Journal, Outcome, Reason, RequestKind, Result
+from rotator.core.protocol import Journal, Outcome, Reason, RequestKind, Result, requests
 from rotator.errors import Blame, Code
 from rotator.monitoring import VAULT_UNAVAILABLE
 
@@ -127,8 +127,7 @@ class AccountRecord:
         journal = self.journal
         if journal is None or journal.request is None or journal.candidate is not None:
             return None
-        of = journal.request.of.id
-        return journal.request.kind if of in (None, journal.current_id) else None
+        return journal.request.kind if requests.might_begin_rotation(journal) else None
 
     @property
     def error(self) -> str | None:

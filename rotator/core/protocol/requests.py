@@ -75,6 +75,12 @@ def is_published(request: Request, journal: Journal, published: Published) -> bo
     return published.secret is not None and published.version == target.version and same_time
 
 
+def might_begin_rotation(journal: Journal) -> bool:
+    """Return whether the request can be for the published secret, as far as the journal alone tells."""
+    request = journal.request
+    return request is not None and request.of != Target() and request.of.id in (None, journal.current_id)
+
+
 def is_of_current(request: Request | None, journal: Journal, seen: Observation) -> bool:
     """Return whether a request speaks of the secret that the journal calls the published one.
 

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring, Target
+from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -21,7 +22,6 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
     """
     current = journal.current
     verification = journal.verification
-    request = journal.request
     wishes = [_wish_of(journal, entry, window, now) for entry in journal.retiring]
     if journal.candidate is not None:
         if verification is not None and verification.rotation_id == journal.rotation_id:
@@ -32,7 +32,7 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    if request is not None and request.of != Target() and request.of.id in (None, journal.current_id):
+    if might_begin_rotation(journal):
         wishes.append(AT_ONCE)
     return min(wishes, default=None)
 

@@ -375,6 +375,16 @@ def test_urgent_request_counts_failures_from_its_beginning(asked: Request, attem
     assert requests.requested(seen(request=with_value(replace(asked, id="request-2"), OLD)), again, NOW).attempts == 62
 
 
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [(Target(id="b"), True), (Target(version=7), True), (Target(id="a"), False), (Target(), False)],
+    ids=["current", "by version", "previous", "without an id"],
+)
+def test_request_might_begin_a_rotation(of: Target, expected: bool) -> None:
+    assert requests.might_begin_rotation(replace(AT_REST, request=request(of=of))) is expected
+    assert not requests.might_begin_rotation(AT_REST)
+
+
 # --- following the document --------------------------------------------------------------------------------------
 
 
