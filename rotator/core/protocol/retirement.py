@@ -118,14 +118,32 @@ def no_room(case: Situation, secret: str) -> Step:
         later = until if until > case.now else None
         return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
+    if case.seen.via is Credential.PRIMARY:
+        return needs_value(case, Failure.FULL, what)
     added = full_of_added(case, what)
     if added is not None:
         return added
-    if case.in_doubt and case.seen.via is Credential.PUBLISHED:
+    if case.in_doubt:
         return doubtful(case)
     if case.resolvable:
         return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
     return Fail(Failure.FULL, what, list_of(account), "Look at its secrets")
+
+
+def needs_value(case: Situation, failure: Failure, what: str) -> Fail:
+    """The failure of an outage that rotator cannot end itself: it knows no value that authenticates.
+
+    Args:
+        case: The situation.
+        failure: The code.
+        what: Why rotator cannot create another secret.
+    """
+    return Fail(
+        failure,
+        f"{what}; rotator knows no value that authenticates",
+        Command.of("adopt", case.policy.account, "--replace"),
+        "Bring a value that authenticates",
+    )
 
 
 def full_of_added(case: Situation, what: str) -> Fail | None:

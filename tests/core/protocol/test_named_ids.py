@@ -179,7 +179,7 @@ def test_candidate_in_doubt_is_not_resolved() -> None:
     assert certain.next_command.args == ("resolve", "shop")
     primary = replace(waited, listing=listing("a", "s", via=Credential.PRIMARY))
     refused: Any = finish(case_of(replace(PREPARED, current=named("a", "s")), primary))
-    assert refused.next_command.args == ("resolve", "shop")
+    assert refused.next_command.args == ("adopt", "shop", "--replace")
 
 
 def test_document_gets_no_id_in_doubt() -> None:
@@ -370,9 +370,13 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_listed_by_primary_advises_its_secrets() -> None:
+def test_full_account_listed_by_primary_asks_for_a_value() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
-    assert no_room_of(NAMED, **via_primary).next_command.args == ("account", "secrets", "list", "shop")
+    step = no_room_of(NAMED, **via_primary)
+    assert step.what == (
+        "the account has 2 of 2 secrets, there is no room for a new one; rotator knows no value that authenticates"
+    )
+    assert step.next_command.args == ("adopt", "shop", "--replace")
 
 
 def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
