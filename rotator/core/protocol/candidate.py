@@ -2,7 +2,7 @@
 
 from rotator.core.failures import list_of
 from rotator.core.protocol import retirement, transitions
-from rotator.core.protocol.identity import doubtful
+from rotator.core.protocol.identity import doubtful, way_out
 from rotator.core.protocol.journal import Trigger
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
@@ -162,6 +162,8 @@ def _refused(case: Situation, said: str) -> Fail:
         return retirement.needs_value(case, Failure.REFUSED, what)
     if case.seen.value_refused:
         return Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
+    if case.shows_doubt:
+        return Fail(Failure.REFUSED, what, *way_out(case))  # nothing is revoked, so nothing makes room
     if case.journal.retiring:
         ids = names_of(case.journal.retiring_ids)
         command = Command.of("rotate-now", account, "--force")

@@ -50,6 +50,7 @@ from tests.core.protocol.situations import (
     SECOND,
     answered,
     case_of,
+    eliminated,
     event_of,
     failure_of,
     listing,
@@ -194,6 +195,18 @@ def test_refused_candidate_names_the_command_that_makes_room() -> None:
         "shop",
     )
     assert step_of(PREPARED, refused).next_command.args == ("account", "secrets", "list", "shop")
+
+
+def test_refused_candidate_names_a_doubt() -> None:
+    """While an id is in doubt, nothing is revoked: neither --force nor `resolve` makes room."""
+    refused = waits(listing=listing("a", "s"), create_refused="too many", creates=1)
+    doubtful = replace(PREPARED, current=eliminated("a"), ids_before=frozenset({"a", "s"}), retiring=IN_GRACE)
+    for journal in (doubtful, replace(doubtful, retiring=(), added_ids=frozenset({"m"}))):
+        step = step_of(journal, refused, max_secrets=3)
+        assert failure_of(step) is Failure.REFUSED
+        assert step.what == "the provider refused the new secret: too many"
+        assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+        assert step.advice
 
 
 def test_due_entry_makes_room_for_the_candidate() -> None:
