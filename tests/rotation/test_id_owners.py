@@ -260,7 +260,7 @@ def test_named_id_says_nothing_of_another_value() -> None:
     world, own, other = two_listed()
     world.interruption.after = 3
     world.interruption.happen = lambda: world.publish(OTHER)
-    with pytest.raises(RotatorError, match="Another secret of shop is published by now"):
+    with pytest.raises(RotatorError, match="another writer replaced it since"):
         Operator(world.rotation()).adopt(None, own, retire={other})
     assert world.journal.retiring_ids == frozenset()
 
