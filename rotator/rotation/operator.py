@@ -22,6 +22,7 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
+from rotator.core.protocol.wording import names_of
 from rotator.documents.published import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
@@ -114,11 +115,22 @@ class Operator:
             return self._rotation.run()
         self._rotation.release()
         raise OperatorError(
-            f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded",
+            self._reason_not_retired(secret_id, ids),
             unchanged="Nothing was recorded for revocation",
             advice="To see the state",
             next_command=list_of(self._name),
         )
+
+    def _reason_not_retired(self, secret_id: str | None, ids: frozenset[str]) -> str:
+        """Say why ids that a person gave up for the adopted value were not recorded."""
+        state = self._state
+        if not state.seen.rotated:
+            return f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded"
+        published = f"The new secret of {self._name} that was waiting authenticates, so rotator published it"
+        own = ids & state.journal.named_ids
+        if own:
+            return f"{published}: its id {names_of(own)} cannot be retired"
+        return f"{published}: {secret_id} is not its id, and {names_of(ids)} was not recorded"
 
     # --- requests ------------------------------------------------------------------------------------------------
 
