@@ -36,6 +36,7 @@ from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
     DUE,
+    LATE,
     LATER,
     MINE,
     MOMENT,
@@ -87,9 +88,6 @@ def test_earlier_versions_are_tried_under_the_lease() -> None:
     assert failure_of(step_of(LOST, first)) is Failure.CREDENTIALS
     deleted = replace(refused, published=published(version=2, secret=None), waiting_since={})
     assert step_of(LOST, deleted) == TryEarlier()
-
-
-LATE = POLICY.request_timeout + WINDOW
 
 
 def deleted_after(written: timedelta, **facts: Any) -> Observation:
