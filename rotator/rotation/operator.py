@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Refresh,
     Request,
     Result,
+    TryEarlier,
     requests,
     transitions,
 )
@@ -170,8 +171,8 @@ class Operator:
     def unknown(self) -> dict[str, datetime]:
         """Return what the provider lists and a person may have revoked, with the creation times.
 
-        If a document has to be written before that can be told, such as a certain id, an ordinary run does so.
-        Otherwise nothing changes.
+        If a document has to be written before that can be told, such as a certain id, an ordinary run does so. So it
+        does if the published secret is refused: it tries what else works. Otherwise nothing changes.
 
         These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
         candidate that does not authenticate in time is among them: it can be given up.
@@ -191,6 +192,9 @@ class Operator:
                     advice="",
                     next_command=None,
                 )
+        elif isinstance(step, TryEarlier):  # consumers have an outage, and only a run can tell what else works
+            self._rotation.run()
+            step = self._rotation.decide()
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(

@@ -83,3 +83,25 @@ def test_bootstrap_ends_outage_beside_unknown_secret(max_secrets: int) -> None:
     assert world.consumer_works()
     assert (outcome.reason, outcome.next_command) == ("ambiguous", Command.of("resolve", "shop"))
     assert world.live[added] == BY_HAND
+
+
+def test_unverified_candidate_is_given_up_in_outage() -> None:
+    """The command that the failure names offers the candidate, and another secret ends the outage."""
+    world = answered(secondary=True)
+    world.provider.propagation = timedelta(minutes=1)
+    world.rotation(fresh_after=world.clock()).run()
+    world.provider.propagation = timedelta()
+    world.provider.remove("shopkey", world.journal.current_id)
+    (candidate,) = world.live
+    world.provider.secrets["shopkey"][candidate] = "NotTheCandidate1", world.clock()
+    world.clock.wait(timedelta(minutes=3))
+    outcome = again_and_again(world)
+    assert (outcome.reason, outcome.next_command) == (
+        "unverified",
+        Command.of("resolve", "shop", "--revoke", candidate),
+    )
+    resolving = Operator(world.rotation())
+    assert set(resolving.unknown()) == {candidate}
+    resolving.resolve(frozenset({candidate}))
+    command(world, world.rotation())
+    assert world.consumer_works()
