@@ -194,7 +194,9 @@ def test_refused_candidate_names_the_command_that_makes_room() -> None:
         "list",
         "shop",
     )
-    assert step_of(PREPARED, refused).next_command.args == ("account", "secrets", "list", "shop")
+    step = step_of(PREPARED, refused)
+    assert failure_of(step) is Failure.REFUSED
+    assert step.next_command.args == ("account", "secrets", "list", "shop")
 
 
 def test_refused_candidate_names_a_doubt() -> None:

@@ -408,6 +408,8 @@ def test_full_account_waits_when_doubt_ends(at: datetime, until: datetime) -> No
     assert (reason_of(step), step.until) == (Reason.FULL, until)
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
     assert full_of_added(case_of(journal, seen("b", "m")), "full") is None
+    edited = no_room_of(AT_REST, "b", published=published(version=2))
+    assert (reason_of(edited), edited.until) == (Reason.FULL, None)
 
 
 def test_force_is_not_named_in_doubt() -> None:
