@@ -185,13 +185,21 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
         request = Operator(rotation).cancel()
         rows.append({"account": account.name, "withdrawn": request_json(request)})
         if not as_json:
-            typer.echo(f"{account.name}: {withdrawal(request, rotation.journal)}")
+            is_leased = rotation.state.situation.leased_until is not None
+            holder = rotation.journal.holder if is_leased else None
+            typer.echo(f"{account.name}: {withdrawal(request, rotation.journal, holder)}")
     if as_json:
         print_json({"accounts": rows})
 
 
-def withdrawal(request: "StoredRequest | None", journal: "Journal") -> str:
-    """Return what a withdrawal changed, and what goes on all the same."""
+def withdrawal(request: "StoredRequest | None", journal: "Journal", holder: str | None = None) -> str:
+    """Return what a withdrawal changed, and what goes on all the same.
+
+    Args:
+        request: The request; None if there was none.
+        journal: The journal without it.
+        holder: The instance that holds the lease; None if no other does.
+    """
     from rotator.cli.terminal import in_minutes
     from rotator.core.protocol import RequestKind
 
@@ -204,7 +212,7 @@ def withdrawal(request: "StoredRequest | None", journal: "Journal") -> str:
     kept = [f"{entry.id} until {in_minutes(entry.not_before)} UTC" for entry in entries]
     if kept and request.kind is RequestKind.COMPROMISED:
         said = f"{said}. Grace periods last as before: {', '.join(kept)}"
-        if journal.holder is not None:
-            said = f"{said}. {journal.holder} holds the lease and might still revoke them"
+        if holder is not None:
+            said = f"{said}. {holder} holds the lease and might still revoke them"
     due = [entry.id for entry in journal.retiring if entry.compromised]
     return f"{said}. These ids are compromised and stay due: {', '.join(due)}" if due else said

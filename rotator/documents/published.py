@@ -16,7 +16,8 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 def parse_published(document: Document, names: Fields) -> Published:
     """Return rotator's fields of a published document; a field of the wrong type counts as missing."""
     data = document.data or {}
-    secret = data.get(names.api_secret)
+    value = data.get(names.api_secret)
+    secret = value if isinstance(value, str) and value else None
     secret_id = data.get(names.secret_id)
     api_key = data.get(names.api_key)
     return Published(
@@ -25,7 +26,8 @@ def parse_published(document: Document, names: Fields) -> Published:
         expires_at=document.expires_at,
         field=names.api_secret,
         api_key=api_key if isinstance(api_key, str) and api_key else None,
-        secret=register_secret(SecretStr(secret), passing=True) if isinstance(secret, str) and secret else None,
+        secret=None if secret is None else register_secret(SecretStr(secret), passing=True),
+        lacks_value=document.data is not None and secret is None,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
         rotated_at=parse_instant(data.get(names.rotated_at)),
     )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from rotator.config import AccountSettings, TopUpSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
-from rotator.core.protocol.wording import listed
+from rotator.core.protocol.wording import listed, without_value
 from rotator.errors import Code, ConfigError, RotatorError
 from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota, check_shard
 from rotator.fleet.finding import Finding, State
@@ -164,8 +164,11 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         what = "the provider refuses the published secret (401); the next run looks for a secret that works"
         yield Finding(State.FAILED, what, 1)
     elif isinstance(preview.step, TryEarlier):
-        what = "the published document is deleted; the next run publishes an earlier version if one works. "
-        what += "To restore it yourself: vault kv undelete"
+        published = preview.seen.published
+        what = f"{without_value(published)}; the next run publishes an earlier version if one works. "
+        restore = "To restore it yourself: vault kv undelete"
+        correct = "To prevent that, correct the document or the field's name in the configuration"
+        what += correct if published.lacks_value else restore
         yield Finding(State.FAILED, what, 1)
     elif preview.seen.via is Credential.PRIMARY:
         what = "nothing is published yet. Its primary account can create one. Run for each: rotator rotate-now NAME"

@@ -33,6 +33,7 @@ class Adoption:
         self._replacing = self._lease.again
         self._identification = Identification(rotation.state, rotation.executor.access)
         self._secret: SecretStr | None = None
+        self._takes_published = False
 
     def adopt(
         self,
@@ -53,7 +54,10 @@ class Adoption:
             error.unchanged = error.unchanged or NOTHING_WRITTEN
             error.advise(Advice("To try again", self._lease.again))
             raise
-        return self._rotation.run()
+        outcome = self._rotation.run()
+        if self._executor.publisher.version is None:
+            self._require_taken_value()
+        return outcome
 
     def _name_commands(self, given: tuple[str, ...], *, replace_working: bool) -> None:
         """Name the commands that repeat this adoption: as it is, and with --replace."""
@@ -72,10 +76,11 @@ class Adoption:
         """Publish the value, unless it is published already, and let the run know its identity."""
         state = self._state
         self._lease.observe(replace_foreign)
-        secret = secret if secret is not None else self._published_value()
+        self._takes_published = secret is None
+        self._secret = secret = secret if secret is not None else self._published_value()
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
-        known = self._identification.identity(secret, secret_id, infos)
+        known = self._identity(secret, secret_id, infos)
         published = state.seen.published
         # A person who changes the value by hand usually leaves the id. The document's id is never revoked.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
@@ -91,7 +96,6 @@ class Adoption:
                 raise
         elif secret_id is not None:  # otherwise the ordinary rules recognize it
             state.learn_identity(secret, known)
-        self._secret = secret
         state.learn(journal_lost=False)
 
     @property
@@ -118,6 +122,29 @@ class Adoption:
             unchanged=NOTHING_WRITTEN,
             advice="Bring the value with a --secret option",
             next_command=self._lease.again,
+        )
+
+    def _identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
+        """Return what is known of the value's id. Without the value, a person can name no other than a certain id."""
+        if self._takes_published:
+            self._identification.require_no_other_id(secret_id, infos)
+        return self._identification.identity(secret, secret_id, infos)
+
+    def _require_taken_value(self) -> None:
+        """Refuse to go on if the value was taken from the published document, and another writer replaced it since.
+
+        The person has named the id of the value that was published then. It says nothing of another one.
+
+        Raises:
+            RotatorError: Then.
+        """
+        if not self._takes_published or self._state.seen.published.secret == self._secret:
+            return
+        raise OperatorError(
+            f"This command took the value from {self._rotation.account.path}, and another writer replaced it since",
+            unchanged=NOTHING_PUBLISHED,
+            advice="To see the secrets before you repeat the adoption",
+            next_command=list_of(self._name),
         )
 
     def _check_retire(self, retire: Set[str], infos: tuple[SecretInfo, ...], secret_id: str | None) -> None:
@@ -196,9 +223,10 @@ class Adoption:
         """Publish the value under the lease, over the version that the mark in the journal names."""
         state = self._state
         self._lease.acquire(secret_id, replace_foreign)
+        self._require_taken_value()
         # Once more: only now no other instance can revoke or replace anything.
         infos = self._identification.list_with(secret, secret_id)
-        identity = self._identification.identity(secret, secret_id, infos)
+        identity = self._identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
         # A deleted version might have contained the same value: nothing was replaced then.

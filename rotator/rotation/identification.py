@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Identity, Learned, ids_of, is_recorded, transitions
+from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, ids_of, is_recorded, transitions
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.wording import NAME_BOTH, listed, naming
 from rotator.documents.published import format_instant
+from rotator.errors import list_of
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.errors import NOTHING_WRITTEN, OperatorError
@@ -42,6 +43,27 @@ class Identification:
                 next_command=naming(self._name, {info.id for info in infos}),
             )
         return infos
+
+    def require_no_other_id(self, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> None:
+        """Refuse to name another id for the published value than its certain one.
+
+        The person did not bring the value. So they might mean another one that was published before.
+
+        Raises:
+            RotatorError: If the id is certain, listed, and not the given one.
+        """
+        state = self._state
+        known = state.journal.current_id
+        listing = Listing(Credential.PUBLISHED, {info.id: info.created_at for info in infos})
+        case = replace(state.situation, seen=replace(state.seen, listing=listing))
+        if known in (None, secret_id) or known not in case.listed or case.in_doubt:
+            return
+        raise OperatorError(
+            f"The published secret of {self._name} has the id {known}, not {secret_id}",
+            unchanged=NOTHING_WRITTEN,
+            advice="To name another id, bring the value, too. To see the secrets and their state",
+            next_command=list_of(self._name),
+        )
 
     def identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
         """Return what is known of the value's id.

@@ -18,10 +18,12 @@ from rotator.core.protocol import (
     Refresh,
     Request,
     Result,
+    TryEarlier,
     requests,
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
+from rotator.core.protocol.wording import names_of
 from rotator.documents.published import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
@@ -114,11 +116,22 @@ class Operator:
             return self._rotation.run()
         self._rotation.release()
         raise OperatorError(
-            f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded",
+            self._reason_not_retired(secret_id, ids),
             unchanged="Nothing was recorded for revocation",
             advice="To see the state",
             next_command=list_of(self._name),
         )
+
+    def _reason_not_retired(self, secret_id: str | None, ids: frozenset[str]) -> str:
+        """Say why ids that a person gave up for the adopted value were not recorded."""
+        state = self._state
+        if not state.seen.rotated:
+            return f"Another secret of {self._name} is published by now, or the id {secret_id} could not be recorded"
+        published = f"The new secret of {self._name} that was waiting authenticates, so rotator published it"
+        own = ids & state.journal.named_ids
+        if own:
+            return f"{published}: its id {names_of(own)} cannot be retired"
+        return f"{published}: {secret_id} is not its id, and {names_of(ids)} was not recorded"
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -158,8 +171,8 @@ class Operator:
     def unknown(self) -> dict[str, datetime]:
         """Return what the provider lists and a person may have revoked, with the creation times.
 
-        If a document has to be written before that can be told, such as a certain id, an ordinary run does so.
-        Otherwise nothing changes.
+        If a document has to be written before that can be told, such as a certain id, an ordinary run does so. So it
+        does if the published secret is refused: it tries what else works. Otherwise nothing changes.
 
         These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
         candidate that does not authenticate in time is among them: it can be given up.
@@ -179,6 +192,9 @@ class Operator:
                     advice="",
                     next_command=None,
                 )
+        elif isinstance(step, TryEarlier):  # consumers have an outage, and only a run can tell what else works
+            self._rotation.run()
+            step = self._rotation.decide()
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(

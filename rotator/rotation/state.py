@@ -292,7 +292,8 @@ def _kept_identity(before: Observation, published: Published, known: Journal, jo
     """Return what a run found out about the published value's id, if the same value is published still.
 
     If another instance wrote something about that value meanwhile, only a name that a person gave still counts, if it
-    is new, and not beside the provider's own answer. The value might have replaced nothing then.
+    is new, and neither beside the provider's own answer nor given up by another person's command. The value might have
+    replaced nothing then.
 
     Args:
         before: The facts before both documents were read again.
@@ -307,4 +308,5 @@ def _kept_identity(before: Observation, published: Published, known: Journal, jo
     if (current, journal.published_version) == (known.current, known.published_version):
         return {"identified": identified, "replaced": before.replaced}
     is_new = current is None or not (current.is_answered or current.id == identified.id)
-    return {"identified": identified} if identified.is_named and is_new else {}
+    given_up = current is not None and current.is_named and identified.id in current.foreign_ids
+    return {"identified": identified} if identified.is_named and is_new and not given_up else {}

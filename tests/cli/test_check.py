@@ -95,6 +95,19 @@ def test_check_fails_when_a_published_document_is_lost(payments: Payments, here:
     assert "FAIL  account payments: " in finished.out
 
 
+def test_check_tells_a_missing_field_from_a_deleted_document(payments: Payments, here: Here) -> None:
+    cluster = payments.cluster
+    cluster.put(payments.path, {"password": "not the configured field"})
+    finished = here("check")
+    assert finished.code == 1, finished
+    assert "the newest version of the published document has no value in the field api_secret; " in finished.out
+    assert "correct the document or the field's name in the configuration" in finished.out
+    cluster.vault("DELETE", f"{cluster.mount}/data/{payments.path}")
+    finished = here("check")
+    assert "the newest version of the published document is deleted; " in finished.out
+    assert "To restore it yourself: vault kv undelete" in finished.out
+
+
 def test_check_tries_the_audit_log(payments: Payments, here: Here, tmp_path: Path) -> None:
     good = here("check", ROTATOR_AUDIT__FILE=str(tmp_path / "audit.jsonl"))
     assert good.code == 0, good

@@ -16,6 +16,7 @@ from rotator.cli.rotate import withdrawal
 from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Journal, RequestKind, Retiring
 from rotator.demo import running_openbao
+from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Operation, running
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
@@ -368,26 +369,46 @@ def test_accounts_with_one_failure_share_a_line(cluster: Cluster, here: Here) ->
 
 
 @pytest.mark.parametrize(
-    ("journal", "rest"),
+    ("journal", "holder", "rest"),
     [
-        (AT_REST, ""),
-        (replace(AT_REST, retiring=(Retiring("a", LATER),)), GRACE),
+        (AT_REST, None, ""),
+        (replace(AT_REST, retiring=(Retiring("a", LATER),)), None, GRACE),
         (
-            replace(AT_REST, retiring=(Retiring("a", LATER),), holder="host-1", lease_until=LATER),
+            replace(AT_REST, retiring=(Retiring("a", LATER),)),
+            "host-1",
             f"{GRACE}. host-1 holds the lease and might still revoke them",
         ),
-        (PREPARED, ". The rotation that began goes on"),
+        (PREPARED, None, ". The rotation that began goes on"),
         (
             replace(AT_REST, retiring=(Retiring("a", NOW, compromised=True), Retiring("c", LATER))),
+            None,
             f"{GRACE.replace('a until', 'c until')}. These ids are compromised and stay due: a",
         ),
     ],
     ids=["none", "grace period", "leased", "candidate", "compromised"],
 )
-def test_withdrawal_names_the_rest_of_the_request(journal: Journal, rest: str) -> None:
+def test_withdrawal_names_the_rest_of_the_request(journal: Journal, holder: str | None, rest: str) -> None:
     asked = request(RequestKind.COMPROMISED)
-    assert withdrawal(asked, journal) == f"the request (compromised) is withdrawn{rest}"
-    assert withdrawal(None, journal) == "no request is recorded"
+    assert withdrawal(asked, journal, holder) == f"the request (compromised) is withdrawn{rest}"
+    assert withdrawal(None, journal, holder) == "no request is recorded"
+
+
+@pytest.mark.parametrize(("minutes", "is_named"), [(4, True), (-1, False)], ids=["leased", "expired"])
+def test_withdrawal_names_the_holder_of_a_lease(payments: Payments, here: Here, minutes: int, is_named: bool) -> None:
+    """An instance that died leaves its name in the journal."""
+    now = datetime.now(UTC)
+    journal = replace(
+        AT_REST,
+        api_key=None,
+        retiring=(Retiring("a", now + timedelta(hours=1)),),
+        request=request(RequestKind.COMPROMISED),
+        holder="host/1/x",
+        lease_until=now + timedelta(minutes=minutes),
+    )
+    payments.cluster.put("rotator/journal/payments", dict(render_journal(journal)))
+    withdrawn = here("rotate-now", "payments", "--cancel")
+    assert "the request (compromised) is withdrawn. Grace periods last as before: " in withdrawn.out, withdrawn
+    assert ("host/1/x holds the lease and might still revoke them" in withdrawn.out) == is_named
 
 
 @pytest.mark.parametrize("kind", [RequestKind.MANUAL, RequestKind.FORCE])

@@ -148,9 +148,9 @@ def test_restored_value_gets_no_id_of_a_later_value() -> None:
 # --- an id that a person named, and what happens before it is recorded --------------------------------------------
 
 
-def waiting() -> tuple[World, str, str, str]:
+def waiting(**settings: Any) -> tuple[World, str, str, str]:
     """An account whose candidate authenticates a moment before a command; the published value, both ids."""
-    world, value, own = rotated()
+    world, value, own = rotated(**settings)
     world.provider.propagation = timedelta(seconds=60)
     world.rotation(fresh_after=world.clock()).run()
     (candidate,) = world.live.keys() - {own}
@@ -177,14 +177,33 @@ def test_named_id_says_nothing_of_an_unanswered_candidate() -> None:
     assert world.live[world.journal.current_id] == world.published != value
 
 
-def test_retire_is_refused_when_candidate_is_published() -> None:
+@pytest.mark.parametrize("value_is_given", [False, True])
+def test_retire_is_refused_when_candidate_is_published(value_is_given: bool) -> None:
     world, value, own, candidate = waiting()
-    with pytest.raises(RotatorError, match="Another secret of shop is published by now"):
-        Operator(world.rotation()).adopt(SecretStr(value), own, retire={candidate})
+    with pytest.raises(RotatorError) as raised:
+        Operator(world.rotation()).adopt(SecretStr(value) if value_is_given else None, own, retire={candidate})
+    assert str(raised.value) == (
+        f"The new secret of shop that was waiting authenticates, so rotator published it: its id {candidate} cannot be "
+        "retired. Nothing was revoked, and the new secret is published and works. "
+        "To see the state: rotator account secrets list shop."
+    )
     assert world.journal.retiring_ids == {own}
     assert world.journal.holder is None
     run_for_days(world)
     assert set(world.live) == {candidate}
+
+
+def test_retire_says_that_a_candidate_was_published() -> None:
+    """The id to retire is another secret's."""
+    world, value, own, _ = waiting(max_secrets=3)
+    spare = world.provider.add("shopkey", OTHER)
+    with pytest.raises(RotatorError) as raised:
+        Operator(world.rotation()).adopt(SecretStr(value), own, retire={spare})
+    assert str(raised.value).startswith(
+        "The new secret of shop that was waiting authenticates, so rotator published it: "
+        f"{own} is not its id, and {spare} was not recorded. "
+    )
+    assert spare not in world.journal.retiring_ids
 
 
 def unanswered(*_: object) -> None:
@@ -260,7 +279,7 @@ def test_named_id_says_nothing_of_another_value() -> None:
     world, own, other = two_listed()
     world.interruption.after = 3
     world.interruption.happen = lambda: world.publish(OTHER)
-    with pytest.raises(RotatorError, match="Another secret of shop is published by now"):
+    with pytest.raises(RotatorError, match="another writer replaced it since"):
         Operator(world.rotation()).adopt(None, own, retire={other})
     assert world.journal.retiring_ids == frozenset()
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from rotator.core.backoff import backoff
 from rotator.core.protocol import (
+    CLOCK_RESOLUTION,
     Command,
     Create,
     Event,
@@ -297,10 +298,38 @@ def test_lost_create_is_not_repeated_before_fence_ends() -> None:
     sent_at = world.clock()
     outcome = rotate(world)
     assert outcome.reason == "late_create"
-    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    assert outcome.until == sent_at + CLOCK_RESOLUTION + world.provider.request_timeout + world.provider.settle
     world.provider.land()
     assert rotate(world).published
     assert len(world.live) == 2
+
+
+def in_whole_seconds(world: World) -> None:
+    """Let Vault tell its time as it does: without the part of the second that has passed."""
+    peek = world.vault.peek
+
+    def told(path: str, version: int | None = None) -> Document:
+        document = peek(path, version)
+        read_at = document.read_at
+        assert read_at is not None
+        return replace(document, read_at=read_at.replace(microsecond=0))
+
+    world.vault.peek = told  # type: ignore[method-assign]
+
+
+def test_late_create_is_awaited_when_vault_tells_whole_seconds() -> None:
+    """The run that sent the create began near the end of a second, and the next one begins with a second."""
+    world = adopted(max_secrets=3)
+    in_whole_seconds(world)
+    world.clock.now = world.clock().replace(microsecond=999_999)
+    world.provider.fault = "late"
+    sent_at = world.clock()
+    rotate(world)
+    world.clock.now = sent_at.replace(microsecond=0) + timedelta(seconds=9)
+    outcome = rotate(world)
+    assert outcome.reason == "late_create"
+    assert outcome.until is not None
+    assert outcome.until >= sent_at + world.provider.request_timeout + world.provider.settle
 
 
 def test_lowered_limit_is_reported() -> None:
@@ -319,7 +348,7 @@ def test_run_revokes_nothing_while_a_create_might_land() -> None:
     outcome = rotate(world, compromised=True, force=True)
     assert outcome.published
     assert outcome.reason == "grace"
-    assert outcome.until == sent_at + world.provider.request_timeout + world.provider.settle
+    assert outcome.until == sent_at + CLOCK_RESOLUTION + world.provider.request_timeout + world.provider.settle
     world.provider.land()  # refused: both slots are taken
     assert len(world.live) == 2
     world.clock.now = outcome.until
@@ -333,7 +362,7 @@ def test_process_revokes_nothing_after_its_unfinished_create() -> None:
     run_until(world.rotation(runner="daemon", fresh_after=world.clock()), Create, then_perform=True)
     outcome = world.rotation(runner="daemon").run()
     assert outcome.published
-    assert outcome.until == world.clock() + world.provider.request_timeout + world.provider.settle
+    assert outcome.until == world.clock() + CLOCK_RESOLUTION + world.provider.request_timeout + world.provider.settle
     world.provider.land()  # refused: both slots are taken
     assert len(world.live) == 2
     world.clock.now = outcome.until

@@ -2,7 +2,7 @@
 
 from rotator.core.failures import list_of
 from rotator.core.protocol import retirement, transitions
-from rotator.core.protocol.identity import doubtful
+from rotator.core.protocol.identity import doubtful, way_out
 from rotator.core.protocol.journal import Trigger
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
@@ -73,11 +73,13 @@ def finish(case: Situation) -> Step | None:
     if case.candidate_id in case.listed:
         return _unverified(case)
     new = case.unknown
-    if not new:
-        return with_lease(case, _create(case))
-    if _may_be_ours(case) and case.journal.ambiguity is None and case.may_wait(Awaited.CANDIDATE):
+    outage = case.seen.via is Credential.PRIMARY
+    found_before = case.journal.ambiguity is not None and not outage
+    if new and _may_be_ours(case) and not found_before and case.may_wait(Awaited.CANDIDATE):
         return wait_for_candidate(case)
-    if case.seen.via is Credential.PUBLISHED and not new <= case.resolvable:
+    if outage or not new:
+        return with_lease(case, _create(case))  # another secret ends an outage, whoever created the new ones
+    if not new <= case.resolvable:
         return doubtful(case)  # one of the new ids can be the published secret's
     return Fail(
         Failure.AMBIGUOUS,
@@ -94,13 +96,7 @@ def recover(case: Situation) -> Step | None:
         return None
     if not case.full:
         return Prepare(Trigger.BOOTSTRAP if case.seen.published.secret is None else Trigger.RESCUE)
-    return make_room(case) or Fail(
-        Failure.FULL,
-        f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, and rotator knows the value of none "
-        "that authenticates",
-        Command.of("adopt", case.policy.account, "--replace"),
-        "Bring a value that authenticates",
-    )
+    return make_room(case) or retirement.no_room(case, "a new one")
 
 
 def make_room(case: Situation) -> Step | None:
@@ -130,7 +126,7 @@ def _make_room_through_primary(case: Situation) -> Step | None:
 
 
 def _create(case: Situation) -> Step:
-    """The candidate is not live and no new id is listed: send the same value, unless that was refused."""
+    """The candidate is not live, or consumers cannot wait for it: send the same value, unless that was refused."""
     seen = case.seen
     policy = case.policy
     if seen.value_refused and seen.values < MAX_VALUES:
@@ -167,12 +163,17 @@ def _create(case: Situation) -> Step:
 def _refused(case: Situation, said: str) -> Fail:
     account = case.policy.account
     what = f"the provider refused the new secret: {said}"
-    if case.journal.retiring and not case.seen.value_refused:
+    if case.seen.via is Credential.PRIMARY:
+        return retirement.needs_value(case, Failure.REFUSED, what)
+    if case.seen.value_refused:
+        return Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
+    if case.shows_doubt:
+        return Fail(Failure.REFUSED, what, *way_out(case))  # nothing is revoked, so nothing makes room
+    if case.journal.retiring:
         ids = names_of(case.journal.retiring_ids)
         command = Command.of("rotate-now", account, "--force")
         return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
-    full = None if case.seen.value_refused else retirement.full_of_added(case, what)
-    return full or Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
+    return retirement.full_of_added(case, what) or Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
 
 
 def _may_be_ours(case: Situation) -> bool:

@@ -30,7 +30,7 @@ from rotator.core.protocol.steps import (
     Step,
     TryEarlier,
 )
-from rotator.core.protocol.wording import waiting_run
+from rotator.core.protocol.wording import waiting_run, without_value
 
 
 def decide(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Step:
@@ -92,7 +92,7 @@ def _await_late_revocation(case: Situation) -> Step | None:
     return Rest(
         Reason.LATE_REVOCATION,
         until,
-        "the newest version of the published document is deleted, and an earlier revocation might still be carried out",
+        f"{without_value(case.seen.published)}, and an earlier revocation might still be carried out",
         waiting_run(case.policy.account),
     )
 
@@ -110,12 +110,10 @@ def _out_of_reach(case: Situation) -> Fail:
             "Bring a secret that authenticates",
         )
     if seen.published.version:
-        return Fail(
-            Failure.NOT_ADOPTED,
-            f"the newest version of the published document is deleted{primary}",
-            adopt,
-            "Restore it: vault kv undelete. If that is impossible, bring the secret in use",
-        )
+        restore = "Restore it: vault kv undelete. If that is impossible, bring the secret in use"
+        correct = "If the field has another name, correct the configuration. Otherwise bring the secret in use"
+        what = f"{without_value(seen.published)}{primary}"
+        return Fail(Failure.NOT_ADOPTED, what, adopt, correct if seen.published.lacks_value else restore)
     return Fail(
         Failure.NOT_ADOPTED,
         f"nothing is published for the account yet{primary}",

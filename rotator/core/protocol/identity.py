@@ -153,9 +153,7 @@ def await_look(case: Situation) -> Step | None:
 
 def name_doubt(case: Situation) -> Step | None:
     """Listed ids that make the published secret's id doubtful: nothing is revoked until that is decided."""
-    if case.seen.via is not Credential.PUBLISHED or not case.in_doubt or not case.strangers:
-        return None
-    return None if _leads_out(case) else doubtful(case)
+    return doubtful(case) if case.shows_doubt and not _leads_out(case) else None
 
 
 def _leads_out(case: Situation) -> bool:

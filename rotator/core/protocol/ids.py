@@ -118,6 +118,11 @@ class Ids(Instants):
         return bool(self.strangers)
 
     @property
+    def shows_doubt(self) -> bool:
+        """Whether the published secret listed ids that make its own doubtful. This doubt does not end by itself."""
+        return self.seen.via is Credential.PUBLISHED and self.in_doubt and bool(self.strangers)
+
+    @property
     def lacks_published(self) -> bool:
         """Whether the list lacks the published secret's certain id, though the secret authenticates or was not tried.
 

@@ -141,7 +141,7 @@ class Instants:
         longest = policy.lease + policy.request_timeout + policy.window
         fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
         if self.seen.create_lost_at is not None:
-            fences.append(self.seen.create_lost_at + policy.request_timeout + policy.window)
+            fences.append(self.ends_after(self.seen.create_lost_at))
         if journal.candidate is not None:
             fences.append(self._lease_holders_until)
         return max((fence for fence in fences if fence is not None), default=None)
@@ -154,10 +154,16 @@ class Instants:
         """
         if not self.journal.retiring and self.journal.publishing is None:
             return None
-        longest = self.policy.request_timeout + self.policy.window
         sent = (at for at in (self.seen.journal_at, self.seen.revoke_lost_at) if at is not None)
-        fences = [self._lease_holders_until, *(at + longest for at in sent)]
+        fences = [self._lease_holders_until, *(self.ends_after(at) for at in sent)]
         return self.local(max((fence for fence in fences if fence is not None), default=None))
+
+    def ends_after(self, sent_at: datetime) -> datetime:
+        """Return until when a request might be carried out that was sent at an instant of the time that all share.
+
+        Vault tells whole seconds, so its clock might have shown almost one more when the request was sent.
+        """
+        return sent_at + CLOCK_RESOLUTION + self.policy.request_timeout + self.policy.window
 
     @property
     def _lease_holders_until(self) -> datetime | None:

@@ -21,6 +21,7 @@ class Published:
         api_key: The account that the document names; None if it names none.
         field: The name of the field for the value; None if that is not known.
         secret: The value; None if there is none, or the version is deleted.
+        lacks_value: Whether the version is not deleted, and that field contains no value.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
     """
@@ -31,6 +32,7 @@ class Published:
     api_key: str | None = None
     field: str | None = None
     secret: SecretStr | None = None
+    lacks_value: bool = False
     secret_id: str | None = None
     rotated_at: datetime | None = None
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rotator.core.failures import list_of
 from rotator.core.protocol import transitions
-from rotator.core.protocol.identity import doubtful
+from rotator.core.protocol.identity import await_listed, doubtful
 from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
@@ -82,20 +82,31 @@ def revoke_due(case: Situation) -> Step | None:
 def wait_for_room(case: Situation) -> Step:
     """The account is full because of secrets that rotator recorded: wait for the first of them.
 
-    If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn. While
-    the published secret's id is in doubt, nothing is revoked: a person decides.
+    If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
     """
     until = _next(case, case.journal.retiring)
     later = until if until > case.now else None
-    if later is None and case.journal.current_id is not None and case.in_doubt and case.strangers:
-        return doubtful(case)
+    obstacle = _obstacle(case) if later is None else None
+    if obstacle is not None:
+        return obstacle
     account = case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
-    if case.forced or not case.full_by_grace:
+    if case.forced or case.in_doubt or not case.full_by_grace:
         return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
     detail = f"{detail}; --force does not wait for that"
     command = Command.of("rotate-now", account, "--force")
     return Rest(Reason.FULL, later, detail, command, journal=transitions.rested(case))
+
+
+def _obstacle(case: Situation) -> Step | None:
+    """The obstacle that no wait removes: while the published id is in doubt or not listed, nothing is revoked."""
+    return doubtful(case) if case.shows_doubt else await_listed(case)
+
+
+def _wait_until(case: Situation, until: datetime | None, detail: str) -> Step:
+    """Wait for an instant at which lists tell more; no rule of the account's own defers the request."""
+    later = until if until is not None and until > case.now else None
+    return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(case.policy.account)))
 
 
 def _with_request_kept(case: Situation, rest: Rest) -> Step:
@@ -115,27 +126,48 @@ def no_room(case: Situation, secret: str) -> Step:
     if revoked:
         until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
         detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
-        later = until if until > case.now else None
-        return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
+        return _wait_until(case, until, detail)
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
+    if case.seen.via is Credential.PRIMARY:
+        return needs_value(case, Failure.FULL, what)
+    obstacle = _obstacle(case)
+    if obstacle is not None:
+        return obstacle
+    if case.in_doubt:
+        return _wait_until(case, case.strangers_until, f"{what} until its ids are certain")
     added = full_of_added(case, what)
     if added is not None:
         return added
-    if case.in_doubt and case.seen.via is Credential.PUBLISHED:
-        return doubtful(case)
     if case.resolvable:
         return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
     return Fail(Failure.FULL, what, list_of(account), "Look at its secrets")
 
 
+def needs_value(case: Situation, failure: Failure, what: str) -> Fail:
+    """The failure of an outage that rotator cannot end itself: it knows no value that authenticates.
+
+    Args:
+        case: The situation.
+        failure: The code.
+        what: Why rotator cannot create another secret.
+    """
+    return Fail(
+        failure,
+        f"{what}; rotator knows no value that authenticates",
+        Command.of("adopt", case.policy.account, "--replace"),
+        "Bring a value that authenticates",
+    )
+
+
 def full_of_added(case: Situation, what: str) -> Fail | None:
-    """The failure of an account that a secret which a person added makes full; None if there is no such secret."""
-    if not case.added:
+    """The failure of an account that a secret which a person added makes full; None if `resolve` offers none."""
+    added = case.added & case.resolvable
+    if not added or case.in_doubt:
         return None
     return Fail(
         Failure.FULL,
-        f"{what}, because of {count_of(case.added)} that a person added: {names_of(case.added)}",
-        Command.of("resolve", case.policy.account, "--revoke", min(case.added)),
+        f"{what}, because of {count_of(added)} that a person added: {names_of(added)}",
+        Command.of("resolve", case.policy.account, "--revoke", min(added)),
         MOVE_FIRST,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Set
 
 from rotator.core.failures import Command
+from rotator.core.protocol.observation import Published
 
 # A message names this many ids at most, and counts the others. A provider can list thousands.
 MAX_NAMED = 5
@@ -24,6 +25,13 @@ def listed(words: Iterable[str]) -> str:
 def count_of(ids: Set[str]) -> str:
     """Return how many secrets these are."""
     return "a secret" if len(ids) == 1 else f"{len(ids)} secrets"
+
+
+def without_value(published: Published) -> str:
+    """Return why the newest version of a published document contains no value."""
+    if published.lacks_value:
+        return f"the newest version of the published document has no value in the field {published.field}"
+    return "the newest version of the published document is deleted"
 
 
 MOVE_FIRST = "If consumers use such a secret, move them to the published secret first. Then revoke it"

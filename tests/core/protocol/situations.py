@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rotator.core.protocol import (
+    CLOCK_RESOLUTION,
     LEASE,
     Credential,
     Event,
@@ -47,6 +48,8 @@ def daily(rotated_at: datetime) -> datetime:
 
 
 POLICY = Policy(runner="me", account="shop", lease=LEASE, api_key="key1", due_at=daily)
+# How long a request might be carried out after it was sent. Vault's clock tells whole seconds.
+LATE = POLICY.request_timeout + WINDOW + CLOCK_RESOLUTION
 MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
 # Another instance's lease, which ends now.
 OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}

@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Event,
     Fail,
     Failure,
+    Gone,
     Identity,
     Journal,
     Learned,
@@ -55,6 +56,7 @@ from tests.core.protocol.situations import (
     SECOND,
     answered,
     case_of,
+    eliminated,
     event_of,
     failure_of,
     listing,
@@ -282,7 +284,21 @@ def test_refused_candidate_names_the_command_that_makes_room() -> None:
         "list",
         "shop",
     )
-    assert step_of(PREPARED, refused).next_command.args == ("account", "secrets", "list", "shop")
+    step = step_of(PREPARED, refused)
+    assert failure_of(step) is Failure.REFUSED
+    assert step.next_command.args == ("account", "secrets", "list", "shop")
+
+
+def test_refused_candidate_names_a_doubt() -> None:
+    """While an id is in doubt, nothing is revoked: neither --force nor `resolve` makes room."""
+    refused = waits(listing=listing("a", "s"), create_refused="too many", creates=1)
+    doubtful = replace(PREPARED, current=eliminated("a"), ids_before=frozenset({"a", "s"}), retiring=IN_GRACE)
+    for journal in (doubtful, replace(doubtful, retiring=(), added_ids=frozenset({"m"}))):
+        step = step_of(journal, refused, max_secrets=3)
+        assert failure_of(step) is Failure.REFUSED
+        assert step.what == "the provider refused the new secret: too many"
+        assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+        assert step.advice
 
 
 def test_due_entry_makes_room_for_the_candidate() -> None:
@@ -426,6 +442,49 @@ def test_new_id_is_not_awaited_for_ever() -> None:
     assert failure_of(step_of(known, strange)) is Failure.AMBIGUOUS
 
 
+@pytest.mark.parametrize("document", [published(version=2), published(version=0, secret=None)])
+@pytest.mark.parametrize("ambiguity", [None, "found before"])
+def test_outage_beside_new_id_is_ended(document: Any, ambiguity: str | None) -> None:
+    """A user replaced the published secret, with a typing error in Vault: the candidate ends the outage."""
+    journal = replace(PREPARED, ambiguity=ambiguity)
+    outage = waits(
+        listing=listing("p", via=Credential.PRIMARY),
+        refused=CANDIDATE_REFUSED | {Credential.PUBLISHED},
+        published=document,
+    )
+    assert isinstance(step_of(journal, outage), Pause), "the new id can be the candidate's"
+    late = replace(outage, waiting_since=TIME_IS_UP)
+    assert step_of(journal, late) == Create(Credential.PRIMARY)
+    assert event_of(step_of(replace(NOT_HELD, ambiguity=ambiguity), late)) is Event.CLAIMED
+    refused = replace(late, value_refused=True, create_refused="bad value", creates=1, prepared_here=True)
+    assert step_of(journal, replace(refused, values=1)) == Prepare(POLICY.trigger)
+
+
+def test_outage_beside_new_id_waits_for_late_create() -> None:
+    journal = replace(PREPARED, create_until=LATER)
+    outage = waits(listing=listing("p", via=Credential.PRIMARY), waiting_since=TIME_IS_UP)
+    assert finish(case_of(journal, outage)) == Create(Credential.PRIMARY)
+    step = finish(case_of(journal, outage, max_secrets=3))
+    assert (reason_of(step), getattr(step, "until", None)) == (Reason.LATE_CREATE, LATER)
+
+
+@pytest.mark.parametrize("facts", [{}, {"create_refused": "too many"}, {"added_ids": frozenset({"q"})}])
+@pytest.mark.parametrize("retiring", [(), IN_GRACE])
+def test_outage_without_room_asks_for_a_value(facts: dict[str, Any], retiring: tuple[Retiring, ...]) -> None:
+    """`resolve` offers nothing: the journal does not speak of the published value."""
+    journal = replace(PREPARED, retiring=retiring, added_ids=facts.get("added_ids", frozenset()))
+    outage = waits(
+        listing=listing("p", "q", via=Credential.PRIMARY),
+        waiting_since=TIME_IS_UP,
+        create_refused=facts.get("create_refused"),
+    )
+    step: Any = finish(case_of(journal, outage))
+    assert failure_of(step) is (Failure.REFUSED if "create_refused" in facts else Failure.FULL)
+    assert step.what.endswith("; rotator knows no value that authenticates")
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert step.advice
+
+
 def test_finish_does_nothing_without_a_candidate() -> None:
     assert finish(case_of(AT_REST, seen("b", "c"))) is None
 
@@ -506,8 +565,13 @@ def test_primary_account_revokes_nothing_otherwise(
     assert isinstance(step, Fail)
     assert step.failure is Failure.FULL
     assert step.next_command.args == ("adopt", "shop", "--replace")
-    assert "rotator knows the value of none that authenticates" in step.what
+    assert "rotator knows no value that authenticates" in step.what
     assert step.advice
+
+
+def test_primary_account_waits_until_revoked_id_is_unlisted() -> None:
+    step = step_of(replace(AT_REST, gone=(Gone("g", NOW - SECOND),)), primary_room("g", "x"))
+    assert (reason_of(step), step.until) == (Reason.FULL, NOW - SECOND + POLICY.window)
 
 
 def test_primary_account_leaves_a_candidate_in_hand() -> None:

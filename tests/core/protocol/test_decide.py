@@ -36,6 +36,7 @@ from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
     DUE,
+    LATE,
     LATER,
     MINE,
     MOMENT,
@@ -89,9 +90,6 @@ def test_earlier_versions_are_tried_under_the_lease() -> None:
     assert step_of(LOST, deleted) == TryEarlier()
 
 
-LATE = POLICY.request_timeout + WINDOW
-
-
 def deleted_after(written: timedelta, **facts: Any) -> Observation:
     """Return what a run sees of a deleted document, some time after Vault stored the journal."""
     at: dict[str, Any] = {"journal_at": NOW - written, "journal_read_at": NOW, "observed_at": NOW}
@@ -107,6 +105,10 @@ def test_deleted_document_stays_while_revocation_is_late(journal: Journal) -> No
         "the newest version of the published document is deleted, and an earlier revocation might still be carried out"
     )
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    lacking = published(version=2, secret=None, lacks_value=True, field="password")
+    renamed = step_of(journal, deleted_after(LATE - MOMENT, published=lacking))
+    assert (reason_of(renamed), renamed.until) == (Reason.LATE_REVOCATION, NOW + MOMENT)
+    assert renamed.detail.startswith("the newest version of the published document has no value in the field password,")
     assert event_of(step_of(journal, deleted_after(LATE))) is Event.CLAIMED
     assert event_of(step_of(AT_REST, deleted_after(timedelta()))) is Event.CLAIMED
 
@@ -158,6 +160,11 @@ def test_primary_account_is_asked_last() -> None:
             Failure.NOT_ADOPTED,
             "the newest version of the published document is deleted{}",
         ),
+        (
+            published(secret=None, lacks_value=True, field="password"),
+            Failure.NOT_ADOPTED,
+            "the newest version of the published document has no value in the field password{}",
+        ),
         (Published(), Failure.NOT_ADOPTED, "nothing is published for the account yet{}"),
     ],
 )
@@ -173,6 +180,9 @@ def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failu
 def test_deleted_document_can_be_restored() -> None:
     step = step_of(AT_REST, seen(published=published(secret=None)))
     assert "vault kv undelete" in step.advice
+    lacking = step_of(AT_REST, seen(published=published(secret=None, lacks_value=True, field="password")))
+    assert "vault kv undelete" not in lacking.advice
+    assert "correct the configuration" in lacking.advice
 
 
 def test_candidate_without_an_answer_is_not_awaited() -> None:

@@ -192,6 +192,21 @@ def test_failure_and_deferral_name_a_command(state: State, policy: Policy) -> No
 
 
 @given(states, policies)
+def test_resolve_is_named_only_where_it_offers_ids(state: State, policy: Policy) -> None:
+    """Otherwise it ends with the message that names it."""
+    step = decide(*state, policy, NOW)
+    if not isinstance(step, Fail) or step.next_command.args[0] != "resolve":
+        return
+    case = situation(state, policy)
+    if step.failure is Failure.UNVERIFIED:
+        assert case.candidate_id in case.listed
+        return
+    assert case.resolvable
+    assert not case.in_doubt
+    assert set(step.next_command.args[3:]) <= case.resolvable
+
+
+@given(states, policies)
 def test_rest_ends_in_the_future_and_has_detail(state: State, policy: Policy) -> None:
     step = decide(*state, policy, NOW)
     if isinstance(step, Rest):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    Awaited,
     Credential,
     Event,
     Fail,
@@ -16,6 +17,7 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Observation,
+    Pause,
     Reason,
     RequestKind,
     Retiring,
@@ -27,7 +29,7 @@ from rotator.core.protocol import (
 from rotator.core.protocol.candidate import finish
 from rotator.core.protocol.documents import complete
 from rotator.core.protocol.identity import name_doubt, name_unknown, way_out
-from rotator.core.protocol.retirement import no_room, wait_for_room
+from rotator.core.protocol.retirement import full_of_added, no_room, wait_for_room
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
@@ -179,7 +181,7 @@ def test_candidate_in_doubt_is_not_resolved() -> None:
     assert certain.next_command.args == ("resolve", "shop")
     primary = replace(waited, listing=listing("a", "s", via=Credential.PRIMARY))
     refused: Any = finish(case_of(replace(PREPARED, current=named("a", "s")), primary))
-    assert refused.next_command.args == ("resolve", "shop")
+    assert refused.next_command.args == ("adopt", "shop", "--replace")
 
 
 def test_document_gets_no_id_in_doubt() -> None:
@@ -260,10 +262,11 @@ def test_possibly_replaced_compromised_id_keeps_whole_grace(before: datetime | N
         ({}, YESTERDAY, "brs", True),
         ({}, LATER, "brs", False),
         ({"current": answered("b")}, YESTERDAY, "brs", False),
-        ({"current": pending("b")}, YESTERDAY, "brs", False),
+        ({"current": pending("b")}, YESTERDAY, "brs", True),
+        ({"current": pending("b", next_look=LATER)}, YESTERDAY, "brs", False),
         ({"strangers": Strangers(frozenset({"s"}), NOW)}, YESTERDAY, "br", False),
     ],
-    ids=["in doubt", "grace period", "answered", "pending", "a moment ago"],
+    ids=["in doubt", "grace period", "answered", "pending", "pending for longer", "a moment ago"],
 )
 def test_candidate_without_room_names_a_doubt(
     facts: dict[str, Any], due: datetime, ids: str, is_doubtful: bool
@@ -370,9 +373,52 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_listed_by_primary_advises_its_secrets() -> None:
+def test_full_account_listed_by_primary_asks_for_a_value() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
-    assert no_room_of(NAMED, **via_primary).next_command.args == ("account", "secrets", "list", "shop")
+    step = no_room_of(NAMED, **via_primary)
+    assert step.what == (
+        "the account has 2 of 2 secrets, there is no room for a new one; rotator knows no value that authenticates"
+    )
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+
+
+def test_added_secret_is_no_way_out_of_doubt() -> None:
+    """`resolve` names no id in doubt, and spares the one that the document names."""
+    journal = replace(NAMED, added_ids=frozenset({"m"}))
+    assert no_room_of(journal, "b", "m", "s").next_command.args[0] == "adopt"
+    named_by_document = no_room_of(journal, "b", "m", published=published(secret_id="m"))
+    assert named_by_document.next_command.args == ("account", "secrets", "list", "shop")
+
+
+@pytest.mark.parametrize("retiring", [(), (Retiring("r", YESTERDAY),)], ids=["no entry", "due entry"])
+def test_full_account_names_an_unlisted_id(retiring: tuple[Retiring, ...]) -> None:
+    """No wait makes room, and `resolve` offers nothing, while the published secret's id is not listed."""
+    due = replace(AT_REST, rotated_at=YESTERDAY, retiring=retiring)
+    assert isinstance(step_of(due, seen("r", "s")), Pause)
+    step = step_of(due, seen("r", "s", waiting_since={Awaited.LISTED: NOW - WINDOW}))
+    assert failure_of(step) is Failure.UNLISTED
+    assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
+
+
+@pytest.mark.parametrize(("at", "until"), [(NOW - SECOND, NOW - SECOND + WINDOW), (NOW, NOW + WINDOW)])
+def test_full_account_waits_when_doubt_ends(at: datetime, until: datetime) -> None:
+    """The lists lack an id that put the published one in doubt a moment ago. Until then, `resolve` offers nothing."""
+    journal = replace(NAMED, strangers=Strangers(frozenset({"s"}), at), added_ids=frozenset({"m"}))
+    step = no_room_of(journal, "b", "m")
+    assert (reason_of(step), step.until) == (Reason.FULL, until)
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    assert full_of_added(case_of(journal, seen("b", "m")), "full") is None
+    edited = no_room_of(AT_REST, "b", published=published(version=2))
+    assert (reason_of(edited), edited.until) == (Reason.FULL, None)
+
+
+def test_force_is_not_named_in_doubt() -> None:
+    """It revokes nothing then, and the doubt is no rule of the account's own that withdraws a request."""
+    retiring = (Retiring("r", LATER, identity=answered("r")),)
+    journal = replace(PREPARED, current=named("b", "s", foreign="r"), retiring=retiring, request=request())
+    step: Any = wait_for_room(case_of(journal, seen("b", "r", "s"), max_secrets=3))
+    assert (reason_of(step), step.until, step.journal) == (Reason.FULL, LATER, None)
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
 
 
 def test_unknown_id_from_before_the_candidate_is_resolved() -> None:

@@ -27,6 +27,7 @@ from rotator.core.protocol.retirement import settle
 from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
     AT_REST,
+    LATE,
     LATER,
     MOMENT,
     NOW,
@@ -132,7 +133,7 @@ def test_latest_time_counts_from_before_the_journal_was_read(facts: dict[str, An
     case = case_of(AT_REST, seen(**facts))
     assert case.latest_now == latest
     assert case.lease_until == latest + POLICY.lease
-    assert transitions.late_create(case).create_until == latest + POLICY.request_timeout + POLICY.window
+    assert transitions.late_create(case).create_until == latest + LATE
 
 
 def test_own_lease_is_over_when_it_can_be_for_others() -> None:
@@ -192,7 +193,7 @@ def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
 
 def test_late_create_ends_with_the_latest_one() -> None:
     lost = seen(create_lost_at=NOW)
-    ends = NOW + POLICY.request_timeout + WINDOW
+    ends = NOW + LATE
     assert case_of(AT_REST, seen()).late_create_until is None
     assert case_of(AT_REST, lost).late_create_until == ends
     assert case_of(replace(AT_REST, create_until=LATER), lost).late_create_until == LATER
@@ -355,7 +356,7 @@ def test_late_create_ends_by_vaults_clock(off: timedelta) -> None:
     case = case_of(replace(AT_REST, create_until=vault_now + MOMENT), facts)
     assert case.late_create_until == NOW + MOMENT
     assert transitions.released(case).create_until == vault_now + MOMENT
-    assert transitions.late_create(case).create_until == vault_now + POLICY.request_timeout + WINDOW
+    assert transitions.late_create(case).create_until == vault_now + LATE
 
 
 def read_by(journal: Journal, *, passed: timedelta, ids: str = "b") -> Situation:

@@ -24,6 +24,7 @@ from rotator.core.protocol import (
 from tests.core.protocol.situations import (
     AT_REST,
     FAILURE,
+    LATE,
     LATER,
     MOMENT,
     NEW,
@@ -83,7 +84,7 @@ def test_release_records_facts_for_a_later_run() -> None:
     observation = seen(create_lost_at=NOW, answered=Answered("rotation-1", "c"))
     journal = transitions.released(case_of(replace(PREPARED, api_key=None), observation))
     assert (journal.holder, journal.lease_until) == (None, None)
-    assert journal.create_until == NOW + POLICY.request_timeout + WINDOW
+    assert journal.create_until == NOW + LATE
     assert journal.candidate_id == Answered("rotation-1", "c")
     assert journal.api_key == "key1"
 
@@ -346,7 +347,7 @@ def test_commit_keeps_the_lease_for_due_entries(
 
 
 def test_commit_notes_a_late_create() -> None:
-    assert committed(create_lost_at=NOW).create_until == NOW + POLICY.request_timeout + WINDOW
+    assert committed(create_lost_at=NOW).create_until == NOW + LATE
 
 
 def test_verification_is_left_to_a_later_run() -> None:

@@ -22,6 +22,7 @@ from rotator.core.protocol.limits import MAX_STORED_IDS
 from tests.core.protocol.situations import (
     AT_REST,
     FAILURE,
+    LATE,
     LATER,
     MINE,
     MOMENT,
@@ -154,7 +155,7 @@ def test_persons_retirement_speaks_of_the_own_rewrite_only(version: int, over: i
 
 def test_resolving_notes_a_late_create_of_the_candidate() -> None:
     journal = transitions.resolved(case_of(PREPARED, seen("a", "s", create_lost_at=NOW)), frozenset({"s"}))
-    assert journal.create_until == NOW + POLICY.request_timeout + WINDOW
+    assert journal.create_until == NOW + LATE
 
 
 def test_ids_retire_by_hand() -> None:
@@ -242,7 +243,7 @@ def test_added_id_becomes_retiring_by_name_only() -> None:
 @pytest.mark.parametrize(("before", "kept"), [(None, False), (LATER, True), (YESTERDAY, False)])
 def test_create_by_hand_might_be_late(before: datetime | None, kept: bool) -> None:
     journal = transitions.late_create(case_of(replace(AT_REST, create_until=before), seen()))
-    expected = before if kept else NOW + POLICY.request_timeout + WINDOW
+    expected = before if kept else NOW + LATE
     assert journal == replace(AT_REST, create_until=expected)
 
 

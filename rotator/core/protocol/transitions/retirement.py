@@ -153,5 +153,5 @@ def created_by_hand(case: Situation, id_: str) -> Journal:
 
 def late_create(case: Situation) -> Journal:
     """With a create of a person's that might still be carried out."""
-    until = case.latest_now + case.policy.request_timeout + case.policy.window
+    until = case.ends_after(case.latest_now)
     return replace(case.journal, create_until=max(until, case.journal.create_until or until))

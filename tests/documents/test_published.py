@@ -1,0 +1,27 @@
+"""The published document: rotator's fields of it."""
+
+from typing import Any
+
+import pytest
+
+from rotator.config import Fields
+from rotator.documents.published import parse_published
+from rotator.vault import Document
+
+
+@pytest.mark.parametrize(
+    ("data", "lacks_value"),
+    [
+        (None, False),
+        ({}, True),
+        ({"api_key": "key1"}, True),
+        ({"api_secret": ""}, True),
+        ({"api_secret": 7}, True),
+        ({"api_secret": "FirstSecret001"}, False),
+    ],
+    ids=["deleted", "empty", "other field", "empty value", "wrong type", "value"],
+)
+def test_document_without_value_is_not_deleted(data: dict[str, Any] | None, lacks_value: bool) -> None:
+    published = parse_published(Document(version=2, data=data), Fields())
+    assert published.lacks_value == lacks_value
+    assert (published.secret is None) == (lacks_value or data is None)
