@@ -167,10 +167,6 @@ class Course:
         """Return the live ids of a value."""
         return frozenset(id_ for id_, live in self.live.items() if live == value)
 
-    def ids_of_others(self, value: str | None) -> frozenset[str]:
-        """Return the live ids of other values."""
-        return frozenset(self.live) - self.ids_of(value)
-
     def value_of(self, pick: Pick) -> str | None:
         """Return the value that a person means."""
         live = list(self.live.values())

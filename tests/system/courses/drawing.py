@@ -56,7 +56,8 @@ _TROUBLES = st.builds(
     time=st.sampled_from([timedelta(), timedelta(seconds=2), timedelta(seconds=20)]),
 )
 _RELEASES = st.builds(Release, number=st.integers(0, 2))
-_ROTATING = [verb for verb in Verb if verb not in (Verb.ADOPT, Verb.RESOLVE, Verb.REVOKE)]
+_ROTATING = [Verb.ROTATE, Verb.COMPROMISED, Verb.DUE]  # more often than others
+_ROTATING += [verb for verb in Verb if verb not in (Verb.ADOPT, Verb.RESOLVE, Verb.REVOKE)]
 
 
 def events(depth: int = DEEPEST) -> st.SearchStrategy[Event]:
@@ -84,7 +85,7 @@ def events(depth: int = DEEPEST) -> st.SearchStrategy[Event]:
 
 def _moments(depth: int) -> st.SearchStrategy[Moment]:
     between = st.lists(events(depth - 1), max_size=3).map(tuple) if depth else st.just(())
-    faults = st.sampled_from([None, *Fault])
+    faults = st.sampled_from([None, Fault.DIES_AFTER, Fault.DIES_BEFORE, *Fault])
     return st.sampled_from(list(_NUMBERS)).flatmap(
         lambda request: st.builds(
             Moment,

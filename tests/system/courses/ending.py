@@ -72,7 +72,7 @@ class Ending:
         for _ in range(MOST_RUNS):
             ended = self._play(Run(Verb.DUE, waits=timedelta()))
             self._check_compromised(ended)
-            if ended.ended == "failed" or is_done(ended.outcome):
+            if ended.ended == "failed" or (is_done(ended.outcome) and course.works):
                 break
             until = ended.outcome.until if ended.outcome is not None else None
             if not ended.ok and until is None:
@@ -128,8 +128,9 @@ class Ending:
         value = course.published if by_id and course.works else self._working_value()
         if value is None:
             course.judge.fail("a person has no working value to bring, and cannot add one")
-        pick = self._place_of(max(course.ids_of(value)))
-        others = sorted(course.ids_of_others(value), key=lambda id_: (id_ not in said, not self._is_leaked(id_)))
+        own = max(course.ids_of(value))
+        pick = self._place_of(own)
+        others = sorted(course.live.keys() - {own}, key=lambda id_: (id_ not in said, not self._is_leaked(id_)))
         given = [id_ for id_ in others if id_ in options]  # a command that is repeated has no blanks
         retire = tuple(map(self._place_of, given + others[: options.count("OTHER_ID")]))
         brings = Pick.NONE if by_id and value == course.published else pick

@@ -61,6 +61,7 @@ class Judge:
     forced: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     named_ids: set[str] = field(default_factory=set)
+    compromised: set[str] = field(default_factory=set)  # values that a person ever called so
     removed_values: set[str] = field(default_factory=set)
     readded_values: set[str] = field(default_factory=set)
     taken_up: set[str | None] = field(default_factory=set)  # values that rotator's rotations have replaced
@@ -201,7 +202,7 @@ class Judge:
         if id_ in self.named_ids | self.claimed_ids:
             return
         ours = value in self.created_values and value in self.published_values
-        if not ours and value not in self.taken_up:
+        if not ours and value not in self.taken_up | self.compromised:
             self.fail(f"I4: {desk.actor} revokes {id_}, which rotator did not create and publish, and nobody named")
         self._check_grace(desk, id_, value)
 
@@ -248,6 +249,7 @@ class Judge:
         if kind is RequestKind.FORCE:
             self.forced.add(value)
         if kind is RequestKind.COMPROMISED:
+            self.compromised.add(value)
             self._hurry(value)
 
     def _hurry(self, value: str) -> None:
