@@ -33,7 +33,7 @@ API_KEY = "shopkey"
 FIRST = "FirstSecret001"
 PARENT = "ParentSecret001"
 FIELD, OTHER_FIELD = "api_secret", "NEXMO_API_SECRET"
-LONGEST_COMMAND = 40
+_PLACES = (Pick.OLDEST, Pick.SECOND, Pick.THIRD)
 _SILENT = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
@@ -182,11 +182,13 @@ class Course:
                 return candidate.get_secret_value() if candidate is not None else None
             case Pick.ADDED:
                 return next((value for value in reversed(self.added) if value in live), None)
-        at = (Pick.OLDEST, Pick.SECOND, Pick.THIRD).index(pick)
+        at = _PLACES.index(pick)
         return live[at] if at < len(live) else None
 
     def id_of(self, pick: Pick) -> str | None:
         """Return the id of the value that a person means."""
+        if pick in _PLACES:
+            return next(iter(list(self.live)[_PLACES.index(pick) :]), None)
         return max(self.ids_of(self.value_of(pick)), default=None)
 
     # --- doing -----------------------------------------------------------------------------------------------------

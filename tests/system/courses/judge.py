@@ -318,6 +318,8 @@ class Judge:
 
     def _check_unknown(self, desk: Desk, ended: "Ended") -> None:
         outcome = ended.outcome
+        if ended.reason == "backoff":
+            return  # the run did not look, and repeats what an earlier one said
         looked = ended.reason in ("ambiguous", "full", "idle", "grace", "identifying")
         if outcome is not None and outcome.journal is not None and looked:
             self._check_not_published(desk, set(outcome.journal.unknown_ids), "the journal calls unknown")
