@@ -127,8 +127,10 @@ class Judge:
         value = self.course.published
         if value is not None and value != before:
             self._let_go(value)
-        if before is not None and value is not None and value == self.course.value_of(Pick.CANDIDATE):
-            self.taken_up.add(before)  # the person does what the rotation in hand would have done
+        if value is not None and value == self.course.value_of(Pick.CANDIDATE):
+            self.taken_up |= {before, self._begun.get(value)} - {
+                None
+            }  # the person does what the rotation in hand would have done
 
     def published(self, desk: Desk, before: str | None) -> None:
         """Rotator wrote the published document."""
