@@ -44,9 +44,9 @@ class Judge(Wishes):
         """Look at what consumers read, after something changed."""
         value = self.course.published
         if value != self._last:
-            if self._last is not None and self._was_seen:
+            if self._last is not None and self.was_seen:
                 self.left[self._last] = self.course.clock()
-            self._was_seen = desk is not None
+            self.was_seen = desk is not None
             if value is not None and value not in self.published_values[-1:]:
                 self.published_values.append(value)
             self._since = self.course.next_number(), actor
@@ -75,7 +75,7 @@ class Judge(Wishes):
     def returned(self, value: str) -> None:
         """A person added a value again: that is the person's own deed."""
         self.readded_values.add(value)
-        self._let_go(value)
+        self.let_go(value)
 
     # --- the published document --------------------------------------------------------------------------------------
 
@@ -83,9 +83,9 @@ class Judge(Wishes):
         """A person wrote the published document."""
         value = self.course.published
         if value is not None and value != before:
-            self._let_go(value)
+            self.let_go(value)
         if value is not None and value == self.course.value_of(Pick.CANDIDATE):
-            self.taken_up |= {before, self._begun.get(value)} - {
+            self.taken_up |= {before, self.replacing.get(value)} - {
                 None
             }  # the person does what the rotation in hand would have done
 
@@ -96,11 +96,11 @@ class Judge(Wishes):
             adopted, replaces = self._adopting.get(desk.actor, (None, False))
             by_person = value == adopted and replaces
             if by_person:
-                self._let_go(value)
+                self.let_go(value)
             elif self._is_leaked(value) and not self._ends_outage_only(before, value):
                 self.fail(f"compromised: {desk.actor} published {value} again")
             if value in self.created_values and value != adopted:
-                self.taken_up |= {before, self._begun.get(value)} - {None}
+                self.taken_up |= {before, self.replacing.get(value)} - {None}
         self.look(desk.actor, desk)
 
     def _is_leaked(self, value: str) -> bool:

@@ -55,9 +55,9 @@ class Wishes:
     forced: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)  # values that a person ever called so
-    _was_seen: bool = False  # whether rotator could know that the value was published
+    was_seen: bool = False  # whether rotator could know that the value was published
     _commands: dict[str, Leak] = field(default_factory=dict)
-    _begun: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
+    replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
 
     def fail(self, what: str) -> None:
         """End the course."""
@@ -78,7 +78,7 @@ class Wishes:
 
     def read(self, desk: Desk, *, first: bool) -> None:
         """A command read the published document: it speaks of this value, or of the one when it was made."""
-        self._was_seen = True
+        self.was_seen = True
         if not first:
             return
         value = desk.read_value
@@ -124,7 +124,7 @@ class Wishes:
         begun = data.get("candidate") is not None and before.get("candidate") != data["candidate"]
         value = desk.read_value
         if begun:
-            self._begun[data["candidate"]] = value
+            self.replacing[data["candidate"]] = value
         if (
             not begun
             or before.get("candidate") is not None
@@ -150,7 +150,7 @@ class Wishes:
         self.forced.clear()
         self.asked.clear()
 
-    def _let_go(self, value: str) -> None:
+    def let_go(self, value: str) -> None:
         """A person wants a compromised value all the same."""
         self.leaks = [leak for leak in self.leaks if leak.value != value]
 
