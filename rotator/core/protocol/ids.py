@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from rotator.core.protocol.instants import Instants
 from rotator.core.protocol.journal import Identity, ids_of
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import speaks_of
 from rotator.core.protocol.steps import Credential
 
 
@@ -30,15 +29,11 @@ class Ids(Instants):
         """The id that the provider answered to the create of the candidate in hand.
 
         Only an answered id is published together with a candidate. So the published document is a record of it, too,
-        unless a person published the candidate over a document that names an earlier id. A request for the published
-        candidate names it, too.
+        unless a person published the candidate over a document that names an earlier id.
         """
         for answered in (self.seen.answered, self.journal.candidate_id):
             if answered is not None and answered.rotation_id == self.journal.rotation_id:
                 return answered.id
-        request = self.journal.request
-        if request is not None and request.of.id is not None and speaks_of(request, self.journal.candidate):
-            return request.of.id
         published_id = self.seen.published.secret_id
         return published_id if self.candidate_published and published_id not in self.journal.ids_before else None
 

@@ -7,6 +7,7 @@ from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKin
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.requests import (
+    followed,
     is_never_published_again,
     is_of_current,
     with_target,
@@ -15,7 +16,7 @@ from rotator.core.protocol.requests import (
 )
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
-from rotator.core.protocol.transitions.publishing import caught_up, without_mark
+from rotator.core.protocol.transitions.publishing import speaking_of, without_mark
 from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 # The number of lists that have to agree before an id counts as eliminated.
@@ -45,7 +46,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     """
     old = case.journal.current
     asked = case.journal.request
-    journal = without_mark(caught_up(case), case)
+    journal = without_mark(speaking_of(with_facts(case), case.seen.published), case)
     if retire_previous:
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
@@ -64,13 +65,14 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
     is_other_value = retire_previous or not is_recorded(case.journal, case.seen.published)
-    return replace(
+    journal = replace(
         journal,
         current=identity,
         added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
     )
+    return followed(journal, case.seen.published, is_other=retire_previous)
 
 
 def _is_wanted_again(case: Situation, identity: Identity) -> bool:
@@ -112,14 +114,12 @@ def looked_at_retiring(case: Situation, entry: Retiring, identity: Identity | No
 def identified(case: Situation, identity: Identity) -> Journal:
     """With the eliminated id. It is no retiring one any more, and the request speaks of it."""
     journal = with_facts(case)
-    request_target = case.journal.request.of if case.journal.request is not None else None
-    if case.requested and request_target is not None and request_target.id is None:
-        journal = with_target(journal, Target(id=identity.id))
-    return replace(
+    journal = replace(
         journal.without_retiring(ids_of(identity.id)),
         current=identity,
         rotated_at=case.seen.created.get(identity.id or "", journal.rotated_at),
     )
+    return followed(journal, case.seen.published)
 
 
 def redated(case: Situation, rotated_at: datetime) -> Journal:
