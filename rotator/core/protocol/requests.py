@@ -70,8 +70,9 @@ def is_published(request: Request, journal: Journal, published: Published) -> bo
     if request.value_digest is not None:
         return speaks_of(request, published.secret)
     target = request.of
-    if target.id is not None:
-        return journal.current_id == target.id
+    if target.id is not None:  # the candidate is another secret than the journal's
+        is_candidate = journal.candidate is not None and published.secret == journal.candidate
+        return journal.current_id == target.id and not is_candidate
     same_time = None in (target.written_at, published.written_at) or target.written_at == published.written_at
     return published.secret is not None and published.version == target.version and same_time
 

@@ -202,6 +202,17 @@ def test_replaced_compromised_value_is_never_published_again(asked: Request | No
     assert requests.is_never_published_again(asked, NEW, AT_REST) is expected
 
 
+def test_request_without_a_digest_is_not_for_the_candidate() -> None:
+    """Otherwise a compromised request for the candidate, which consumers read already, was not recorded."""
+    known = request(RequestKind.COMPROMISED, Target(id="a"), value=None)
+    journal = replace(PREPARED, request=known)
+    assert requests.is_published(known, journal, published(secret=OLD))
+    assert not requests.is_published(known, journal, published(version=2, secret=NEW))
+    asked = request(RequestKind.COMPROMISED, Target(version=2), value=NEW, id="request-2")
+    found = requests.requested(seen(published=published(version=2, secret=NEW), request=asked), journal, NOW)
+    assert found.request == replace(asked, earlier_ids=frozenset("a"))
+
+
 def test_replaced_secret_of_a_possible_id_can_be_published() -> None:
     """The journal names its id for the published secret, which is not certain."""
     asked = request(RequestKind.COMPROMISED, Target(id="b"), value=NEW)
