@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
 from rotator.core.backoff import backoff
-from rotator.core.protocol import Journal, Outcome, Reason, RequestKind, Result
+from rotator.core.protocol import Journal, Outcome, Reason, RequestKind, Result, Target
 from rotator.errors import Blame, Code
 from rotator.monitoring import VAULT_UNAVAILABLE
 
@@ -127,8 +127,9 @@ class AccountRecord:
         journal = self.journal
         if journal is None or journal.request is None or journal.candidate is not None:
             return None
-        of = journal.request.of.id
-        return journal.request.kind if of in (None, journal.current_id) else None
+        of = journal.request.of
+        is_replaced = of == Target() or of.id not in (None, journal.current_id)
+        return None if is_replaced else journal.request.kind
 
     @property
     def error(self) -> str | None:

@@ -160,6 +160,37 @@ def test_compromised_candidate_is_given_up_after_another_request() -> None:
     assert leaked not in world.live.values()
 
 
+@pytest.mark.parametrize("kind", RequestKind)
+def test_leaked_candidate_without_an_id_is_given_up_after_another_request(kind: RequestKind) -> None:
+    """The answer to its create was lost."""
+    world = answered()
+    world.provider.fault = "lost-after"
+    run_until(world.rotation(fresh_after=world.clock() + MOMENT), Publish, then_perform=True)
+    leaked = world.published
+    world.clock.wait(timedelta(minutes=5))
+    ask(world)
+    roll_back(world)
+    rotate(world, fresh_after=world.clock() + MOMENT, **({} if kind is RequestKind.MANUAL else {kind.value: True}))
+    for _ in range(5):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
+        assert world.published != leaked
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+def test_leaked_value_without_an_id_is_not_restored_after_another_request(kind: RequestKind) -> None:
+    world = adopted(max_secrets=5)
+    world.provider.add("shopkey", "OtherSecret001")
+    add(world, BY_HAND)
+    rotate(world, compromised=True)
+    fresh = world.published
+    rotate(world, fresh_after=world.clock() + MOMENT, **({} if kind is RequestKind.MANUAL else {kind.value: True}))
+    world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == fresh))
+    world.clock.wait(timedelta(minutes=2))
+    world.rotation().run()
+    assert world.published == FIRST
+
+
 def without_digest(world: World) -> None:
     """Store the request as the version before stored it."""
     versions = world.vault.versions[world.settings.journal_path(world.account)]

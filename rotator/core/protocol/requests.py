@@ -91,7 +91,34 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
+def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
+    """Return whether an earlier compromised request was for this value."""
+    return secret is not None and bool(_leaks(journal, secret))
+
+
+def without_leak(journal: Journal, secret: SecretStr) -> Journal:
+    """Return the journal without a note that this value leaked, because a person published it all the same."""
+    return replace(journal, leaked=journal.leaked - _leaks(journal, secret))
+
+
+def _leaks(journal: Journal, secret: SecretStr) -> frozenset[str]:
+    parts = {leak: leak.rpartition(":") for leak in journal.leaked}
+    return frozenset(leak for leak, (id_, _, digest) in parts.items() if digest == _digest_of(id_, secret))
+
+
+def _with_leak(journal: Journal, request: Request | None) -> Journal:
+    """The journal that notes the value of a compromised request which it does not contain itself."""
+    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
+        return journal
+    return replace(journal, leaked=journal.leaked | {f"{request.id}:{request.value_digest}"})
+
+
 def is_never_published_again(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
+    """Return whether strangers know this value, and another secret has replaced it since."""
+    return is_leaked(journal, secret) or is_replaced(request, secret, journal)
+
+
+def is_replaced(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
     """Return whether a compromised request is for this value, and another secret has replaced it since.
 
     While its id is the journal's, certain or not, or a version is all that is known of it, it might be the last one
@@ -123,7 +150,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
-    journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
+    journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal))), known)
     if asked.kind is RequestKind.MANUAL:
         return journal
     attempts = min(journal.attempts, 1)
@@ -184,8 +211,10 @@ def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now
     if not _is_unfinished(asked, journal, seen):
         return _with_compromised_entries(journal, now, for_good=True)
     if known is None or known.kind.strength < asked.kind.strength:
-        journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal)))
+        journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(asked, journal))), known)
         return _with_compromised_entries(journal, now)
+    if not any(speaks_of(known, value) and speaks_of(asked, value) for value in (seen.recorded, journal.candidate)):
+        journal = _with_leak(journal, asked)
     ids = _ids_named_by(asked, journal) - ids_of(known.of.id)
     known = replace(known, earlier_ids=known.earlier_ids | ids)
     return _with_compromised_entries(replace(journal, request=known), now, for_good=True)

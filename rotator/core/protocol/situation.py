@@ -8,7 +8,7 @@ from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import is_published, requested, speaks_of
+from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Pause
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
@@ -73,10 +73,12 @@ class Situation(Ids):
         A run published it and died, a person asked to replace it, and another version was published by hand.
         """
         request = self.journal.request
-        if request is None or self.candidate_published:
+        if self.candidate_published:
             return False
+        if request is None:
+            return is_leaked(self.journal, self.journal.candidate)
         of_this = request.kind is RequestKind.COMPROMISED and self.request_is_of_candidate
-        return of_this or self.candidate_id in request.earlier_ids
+        return of_this or self.candidate_id in request.earlier_ids or is_leaked(self.journal, self.journal.candidate)
 
     @property
     def forced(self) -> bool:

@@ -48,6 +48,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    OTHER,
     POLICY,
     PREPARED,
     SECOND,
@@ -166,6 +167,15 @@ def test_request_for_the_candidate_records_its_id(known: Request | None) -> None
     assert case_of(replace(journal, rotation_id=None), waits(request=asked)).journal.candidate_id is None
     nameless = replace(asked, of=Target(version=2))
     assert case_of(journal, waits(request=nameless)).journal.candidate_id is None
+
+
+@pytest.mark.parametrize("asked", [None, request(id="request-2")])
+def test_leaked_candidate_without_an_id_stays_compromised(asked: Request | None) -> None:
+    leaked = frozenset({f"{LEAKED.id}:{LEAKED.value_digest}"})
+    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None, request=asked, leaked=leaked)
+    assert case_of(journal, waits()).candidate_is_compromised
+    assert not case_of(replace(journal, candidate=OTHER), waits()).candidate_is_compromised
+    assert not case_of(journal, seen(published=published(version=2, secret=NEW))).candidate_is_compromised
 
 
 def test_candidate_stays_compromised_when_another_request_replaces_its_own() -> None:

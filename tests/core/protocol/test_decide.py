@@ -345,6 +345,12 @@ def test_doubt_is_not_cleared_too_early() -> None:
     assert event_of(clear(case_of(nameless, seen()))) is Event.CLEARED
 
 
+def test_leaked_values_are_forgotten_once_nothing_is_unknown() -> None:
+    step = step_of(replace(AT_REST, leaked=frozenset({"request-1:digest"})), seen("b"))
+    assert event_of(step) is Event.CLEARED
+    assert step.journal == AT_REST
+
+
 def test_unneeded_lease_is_released() -> None:
     step = step_of(LOST, seen("b"))
     assert event_of(step) is Event.RELEASED

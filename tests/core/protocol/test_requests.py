@@ -202,6 +202,41 @@ def test_replaced_compromised_value_is_never_published_again(asked: Request | No
     assert requests.is_never_published_again(asked, NEW, AT_REST) is expected
 
 
+@pytest.mark.parametrize("kind", RequestKind)
+def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) -> None:
+    """Also if no id is known for it."""
+    first = request(RequestKind.COMPROMISED, Target(version=7), value=NEW)
+    found = requests.requested(seen(request=request(kind, id="request-2")), replace(AT_REST, request=first), NOW)
+    assert (requests.is_leaked(found, NEW), requests.is_leaked(found, OLD)) == (True, False)
+    assert not requests.is_leaked(found, None)
+    assert requests.is_never_published_again(found.request, NEW, found)
+    assert "leaked" not in repr(found)
+    assert requests.without_leak(found, OLD) == found
+    assert requests.without_leak(found, NEW).leaked == frozenset()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        request(RequestKind.FORCE, Target(version=7), value=NEW),
+        request(RequestKind.COMPROMISED, OF_VERSION, value=None),
+    ],
+    ids=["forced", "without a digest"],
+)
+def test_other_replaced_requests_leave_no_leak(first: Request) -> None:
+    journal = replace(AT_REST, published_version=2, request=first)
+    asked = request(RequestKind.COMPROMISED, id="request-2")
+    found = requests.requested(seen(request=asked, published=published(version=3)), journal, NOW)
+    assert (found.request, found.leaked) == (asked, frozenset())
+
+
+def test_stronger_late_request_leaves_no_leak_of_the_weaker() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, id="request-2")
+    late = seen(request=asked, published=published(version=2, secret=OTHER), recorded=OLD)
+    journal = replace(PREPARED, candidate=NEW, request=FORCE)
+    assert requests.requested(late, journal, NOW).leaked == frozenset()
+
+
 def test_request_without_a_digest_is_not_for_the_candidate() -> None:
     """Otherwise a compromised request for the candidate, which consumers read already, was not recorded."""
     known = request(RequestKind.COMPROMISED, Target(id="a"), value=None)
@@ -297,7 +332,8 @@ def test_recorded_request_takes_over_a_late_compromised_id() -> None:
     journal = replace(PREPARED, request=known, candidate_id=Answered("rotation-1", "c"))
     late = request(RequestKind.COMPROMISED, Target(version=2), id="request-2", value=NEW)
     found = requests.requested(seen(request=late), journal, NOW)
-    assert found == replace(journal, request=replace(known, earlier_ids=frozenset({"c", "e"})))
+    assert found.request == replace(known, earlier_ids=frozenset({"c", "e"}))
+    assert found.leaked == {f"request-2:{late.value_digest}"}
     same = replace(late, of=Target(id="a"), value_digest=with_value(late, OLD).value_digest)
     edited = seen(request=same, published=published(version=2, secret=OTHER), recorded=OLD)
     assert requests.requested(edited, journal, NOW) == journal

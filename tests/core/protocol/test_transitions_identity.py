@@ -190,6 +190,15 @@ def test_journal_catches_up_with_its_request() -> None:
     assert (journal.published_version, journal.published_at) == (7, YESTERDAY)
 
 
+@pytest.mark.parametrize("identified", [None, NAMED])
+def test_adopted_value_is_not_leaked_any_more(identified: Identity | None) -> None:
+    leak = f"{OF_PREVIOUS.id}:{OF_PREVIOUS.value_digest}"
+    before = replace(AT_REST, leaked=frozenset({leak, "request-2:other"}))
+    observation = seen("p", published=PUBLISHED, identified=identified)
+    journal = transitions.adopted(case_of(before, observation), NAMED, retire_previous=True)
+    assert journal.leaked == (before.leaked if identified is None else {"request-2:other"})
+
+
 def test_redated_journal_has_the_new_date() -> None:
     before = replace(AT_REST, api_key=None)
     assert transitions.redated(case_of(before, seen()), YESTERDAY) == replace(AT_REST, rotated_at=YESTERDAY)

@@ -19,7 +19,7 @@ from rotator.core.protocol.transitions.lease import released, with_facts, withou
 
 def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done."""
-    journal = without_own_lease(with_facts(case).without_failure(), case)
+    journal = replace(without_own_lease(with_facts(case).without_failure(), case), leaked=frozenset())
     return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=True) else journal
 
 

@@ -8,11 +8,12 @@ from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.requests import (
     followed,
-    is_never_published_again,
     is_of_current,
+    is_replaced,
     with_target,
     withdrawn,
     without_compromised_trigger,
+    without_leak,
 )
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
@@ -52,6 +53,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
+    if case.seen.identified == identity and case.seen.published.secret is not None:
+        journal = without_leak(journal, case.seen.published.secret)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         of_old = (
@@ -80,7 +83,7 @@ def _is_wanted_again(case: Situation, identity: Identity) -> bool:
     secret = case.seen.published.secret
     if secret is None or case.seen.identified != identity:
         return False
-    return is_never_published_again(case.journal.request, secret, case.journal)
+    return is_replaced(case.journal.request, secret, case.journal)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:
