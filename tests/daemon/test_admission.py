@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.core.circuit_breaker import LONGEST_COOLDOWN, Cause, CircuitBreaker
-from rotator.core.protocol import Journal, RequestKind, Verification
+from rotator.core.protocol import Journal, RequestKind, Target, Verification
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import FAMILY_WAIT, PROBE_WAIT, VERIFYING_WAIT, Admission, Decision, Situation
 from tests.daemon.harness import DAY, NOW, SECOND, Bench, failed, ok, requested, rotated
@@ -205,6 +205,9 @@ def test_request_for_a_replaced_secret_starts_nothing(door: Door) -> None:
     journal = requested(RequestKind.COMPROMISED)
     assert journal.current is not None
     door.set(a=replace(journal, current=replace(journal.current, id="another")))
+    assert not door.ask("a").starts
+    assert journal.request is not None
+    door.set(a=replace(journal, request=replace(journal.request, of=Target())))
     assert not door.ask("a").starts
 
 

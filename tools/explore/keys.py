@@ -304,6 +304,7 @@ class Key:
             self.name("rotation", journal.rotation_id),
             journal.trigger and journal.trigger.value,
             self.asked(journal.request),
+            tuple(number for plain, number in self.names.items() if requests.is_leaked(journal, SecretStr(plain))),
             self.value(journal.candidate),
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),

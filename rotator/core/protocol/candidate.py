@@ -18,6 +18,7 @@ from rotator.core.protocol.steps import (
     List,
     Prepare,
     Publish,
+    ReadRecorded,
     Reason,
     Record,
     Rest,
@@ -31,6 +32,8 @@ def commit(case: Situation) -> Step | None:
     """Record a published candidate and the revocation of the previous secret."""
     if not case.candidate_published:
         return None
+    if case.request_is_of_unrecorded and not case.seen.recorded_read:
+        return ReadRecorded()
     return Record(Event.COMMITTED, transitions.committed(case))
 
 

@@ -161,7 +161,8 @@ def clear(case: Situation) -> Step | None:
     if journal.strangers and case.in_doubt:
         return None  # the lists have lacked an unknown id for a moment only
     failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
-    if failed or journal.next_attempt_at is not None or journal.request != at_rest.request:
+    is_over = journal.request != at_rest.request or journal.leaked != at_rest.leaked
+    if failed or journal.next_attempt_at is not None or is_over:
         return Record(Event.CLEARED, at_rest)
     if journal.holder is not None:
         # This instance's own lease, or one that a killed command left behind and that has expired.

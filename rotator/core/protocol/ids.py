@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from rotator.core.protocol.instants import Instants
 from rotator.core.protocol.journal import Identity, ids_of
 from rotator.core.protocol.observation import is_recorded
-from rotator.core.protocol.requests import speaks_of
 from rotator.core.protocol.steps import Credential
 
 
@@ -30,15 +29,11 @@ class Ids(Instants):
         """The id that the provider answered to the create of the candidate in hand.
 
         Only an answered id is published together with a candidate. So the published document is a record of it, too,
-        unless a person published the candidate over a document that names an earlier id. A request for the published
-        candidate names it, too.
+        unless a person published the candidate over a document that names an earlier id.
         """
         for answered in (self.seen.answered, self.journal.candidate_id):
             if answered is not None and answered.rotation_id == self.journal.rotation_id:
                 return answered.id
-        request = self.journal.request
-        if request is not None and request.of.id is not None and speaks_of(request, self.journal.candidate):
-            return request.of.id
         published_id = self.seen.published.secret_id
         return published_id if self.candidate_published and published_id not in self.journal.ids_before else None
 
@@ -121,6 +116,16 @@ class Ids(Instants):
     def shows_doubt(self) -> bool:
         """Whether the published secret listed ids that make its own doubtful. This doubt does not end by itself."""
         return self.seen.via is Credential.PUBLISHED and self.in_doubt and bool(self.strangers)
+
+    @property
+    def might_lack_an_id(self) -> bool:
+        """Whether a list can lack a secret that was replaced or given up: W is not over, or it might still be created.
+
+        Vault's clock decides, if Vault told when the published version was stored.
+        """
+        since = self.local(self.journal.published_at) or self.journal.rotated_at
+        ends = [None if since is None else since + self.policy.window, self.late_create_until]
+        return any(end is not None and self.listed_at < end for end in ends)
 
     @property
     def lacks_published(self) -> bool:

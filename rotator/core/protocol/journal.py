@@ -243,6 +243,8 @@ class Journal:
         rotation_id: Names the rotation in hand, or the last one.
         trigger: Why that rotation began.
         request: The pending request for a rotation.
+        leaked: Digests of values of earlier compromised requests, each after the request's id and a colon. None of them
+            is published again. They are forgotten once nothing is unknown.
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
@@ -275,6 +277,7 @@ class Journal:
     rotation_id: str | None = None
     trigger: Trigger | None = None
     request: Request | None = None
+    leaked: frozenset[str] = field(default=frozenset(), repr=False)
     candidate: SecretStr | None = None
     candidate_id: Answered | None = None
     verification: Verification | None = None

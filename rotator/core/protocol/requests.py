@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pydantic import SecretStr
 
 from rotator.core.failures import Code
-from rotator.core.protocol.journal import Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
+from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
 from rotator.core.protocol.observation import Observation, Published, is_recorded
 
 # An account with an urgent request is retried this soon after a failure.
@@ -54,7 +54,8 @@ def _digest_of(request_id: str, secret: SecretStr) -> str:
     The request's name keys it, so that digests of two requests do not tell that they speak of one value.
     """
     key = request_id.encode()[: blake2b.MAX_KEY_SIZE]
-    return blake2b(secret.get_secret_value().encode(), key=key, digest_size=16).hexdigest()
+    value = secret.get_secret_value().encode(errors="surrogatepass")  # JSON can contain half a pair
+    return blake2b(value, key=key, digest_size=16).hexdigest()
 
 
 def speaks_of(request: Request | None, secret: SecretStr | None) -> bool:
@@ -69,8 +70,9 @@ def is_published(request: Request, journal: Journal, published: Published) -> bo
     if request.value_digest is not None:
         return speaks_of(request, published.secret)
     target = request.of
-    if target.id is not None:
-        return journal.current_id == target.id
+    if target.id is not None:  # the candidate is another secret than the journal's
+        is_candidate = journal.candidate is not None and published.secret == journal.candidate
+        return journal.current_id == target.id and not is_candidate
     same_time = None in (target.written_at, published.written_at) or target.written_at == published.written_at
     return published.secret is not None and published.version == target.version and same_time
 
@@ -95,14 +97,42 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
+def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
+    """Return whether an earlier compromised request was for this value."""
+    return secret is not None and bool(_leaks(journal, secret))
+
+
+def without_leak(journal: Journal, secret: SecretStr) -> Journal:
+    """Return the journal without a note that this value leaked, because a person published it all the same."""
+    return replace(journal, leaked=journal.leaked - _leaks(journal, secret))
+
+
+def _leaks(journal: Journal, secret: SecretStr) -> frozenset[str]:
+    parts = {leak: leak.rpartition(":") for leak in journal.leaked}
+    return frozenset(leak for leak, (id_, _, digest) in parts.items() if digest == _digest_of(id_, secret))
+
+
+def _with_leak(journal: Journal, request: Request | None) -> Journal:
+    """The journal that notes the value of a compromised request which it does not contain itself."""
+    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
+        return journal
+    return replace(journal, leaked=journal.leaked | {f"{request.id}:{request.value_digest}"})
+
+
 def is_never_published_again(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
+    """Return whether strangers know this value, and another secret has replaced it since."""
+    return is_leaked(journal, secret) or is_replaced(request, secret, journal)
+
+
+def is_replaced(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
     """Return whether a compromised request is for this value, and another secret has replaced it since.
 
-    While its id is the journal's, or a version is all that is known of it, it might be the last one that works.
+    While its id is the journal's, certain or not, or a version is all that is known of it, it might be the last one
+    that works.
     """
     if request is None or request.kind is not RequestKind.COMPROMISED or not speaks_of(request, secret):
         return False
-    return request.of == Target() or request.of.id not in (None, journal.current_id)
+    return request.of == Target() or not ids_of(request.of.id) <= journal.named_ids
 
 
 def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
@@ -114,9 +144,10 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     """
     journal = _with_digest(journal, seen.published)
     asked = seen.request
-    known = journal.request
     if asked is None:
         return journal
+    journal = _with_candidate_id(journal, asked)
+    known = journal.request
     if not is_published(asked, journal, seen.published):
         return _requested_too_late(asked, journal, seen, now)
     if (
@@ -125,9 +156,9 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
-    if _outweighs(known, asked):
+    if _outweighs(known, asked, journal):
         return journal
-    journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal)))
+    journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal))), known)
     if asked.kind is RequestKind.MANUAL:
         return journal
     attempts = min(journal.attempts, 1)
@@ -135,14 +166,14 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
 
 
-def _outweighs(known: Request | None, asked: Request) -> bool:
+def _outweighs(known: Request | None, asked: Request, journal: Journal) -> bool:
     """Whether the recorded request is a compromised one whose secret a candidate has replaced, not recorded yet.
 
     Its id is not known before that is recorded. Until then, a weaker request would forget it.
     """
     if known is None or known.kind is not RequestKind.COMPROMISED or asked.kind is RequestKind.COMPROMISED:
         return False
-    return known.of.id is None and known.of != Target()
+    return known.of.id is None and known.of != Target() and speaks_of(asked, journal.candidate)
 
 
 def _with_digest(journal: Journal, published: Published) -> Journal:
@@ -154,6 +185,18 @@ def _with_digest(journal: Journal, published: Published) -> Journal:
     if not is_certain or not is_published(request, journal, published):
         return journal
     return replace(journal, request=replace(request, value_digest=_digest_of(request.id, published.secret)))
+
+
+def _with_candidate_id(journal: Journal, asked: Request) -> Journal:
+    """The journal that contains the candidate's id, if the request was made while the candidate was published with it.
+
+    Later requests name other secrets, and other versions of the published document name other ids.
+    """
+    known = journal.candidate_id
+    is_known = known is not None and known.rotation_id == journal.rotation_id
+    if is_known or journal.rotation_id is None or asked.of.id is None or not speaks_of(asked, journal.candidate):
+        return journal
+    return replace(journal, candidate_id=Answered(journal.rotation_id, asked.of.id))
 
 
 def _earlier_ids(journal: Journal) -> frozenset[str]:
@@ -185,8 +228,10 @@ def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now
     if not _is_unfinished(asked, journal, seen):
         return _with_compromised_entries(journal, now, for_good=True)
     if known is None or known.kind.strength < asked.kind.strength:
-        journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal)))
+        journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal))), known)
         return _with_compromised_entries(journal, now)
+    if not any(speaks_of(known, value) and speaks_of(asked, value) for value in (seen.recorded, journal.candidate)):
+        journal = _with_leak(journal, asked)
     ids = _ids_named_by(asked, journal) - ids_of(known.of.id)
     known = replace(known, earlier_ids=known.earlier_ids | ids)
     return _with_compromised_entries(replace(journal, request=known), now, for_good=True)
@@ -250,23 +295,46 @@ def with_target(journal: Journal, target: Target) -> Journal:
     return journal if journal.request is None else replace(journal, request=replace(journal.request, of=target))
 
 
-def followed(journal: Journal, published: Published) -> Journal:
-    """Return the journal whose request, if it names a version, names the one that contains its secret now.
+def followed(journal: Journal, published: Published, *, is_other: bool = False) -> Journal:
+    """Return the journal whose request names its secret as the journal does by now: by the id, or by the version.
 
-    Another secret is published and recorded by now if no version does: rotator cannot tell the request's secret then.
+    If the request names a version and another secret is recorded by now, rotator cannot tell the request's secret any
+    more.
+
+    Args:
+        journal: The journal, which speaks of the published document.
+        published: The published document.
+        is_other: Whether it contains another value than the one that the journal spoke of before.
     """
     request = journal.request
-    if request is None or request.of.id is not None:
+    if request is None or (request.of.id is not None and request.value_digest is None):
         return journal
-    if not speaks_of(request, published.secret):
-        return with_target(journal, Target())
+    is_of_published = speaks_of(request, published.secret)
+    if request.value_digest is None:
+        is_of_published = not is_other
+    if not is_of_published:
+        return journal if request.of.id is not None else _without_place(journal)
+    if journal.current_id is not None:
+        return with_target(journal, Target(id=journal.current_id))
+    if ids_of(request.of.id) & journal.named_ids:
+        return journal
     return with_target(journal, Target(version=published.version, written_at=published.written_at))
+
+
+def _without_place(journal: Journal) -> Journal:
+    """The journal whose request is for a secret that rotator cannot tell any more.
+
+    A compromised one can be a secret that a user added, and a person decides about all that it can be.
+    """
+    journal = with_target(journal, Target())
+    is_compromised = journal.request is not None and journal.request.kind is RequestKind.COMPROMISED
+    return replace(journal, added_ids=frozenset()) if is_compromised else journal
 
 
 def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:
     """Return whether nothing is left to do for the request: its secret is neither published nor retiring.
 
-    If rotator cannot tell the id of a compromised secret, a person decides about the unknown ids first.
+    While the account has unknown secrets, one of them can be the request's, unless rotator knows that this one is gone.
 
     Args:
         journal: The account's journal.
@@ -276,8 +344,9 @@ def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:
     request = journal.request
     if request is None or journal.candidate is not None or is_published(request, journal, published):
         return False
-    if request.of.id is None and request.kind is RequestKind.COMPROMISED:
-        return at_rest
+    if not at_rest and request.kind is RequestKind.COMPROMISED:
+        gone = {entry.id for entry in journal.gone}
+        return request.of.id in gone and request.earlier_ids <= gone | journal.retiring_ids
     return request.of.id not in journal.retiring_ids
 
 

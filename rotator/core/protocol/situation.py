@@ -8,7 +8,7 @@ from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import is_published, requested, speaks_of
+from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Pause
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
@@ -41,7 +41,25 @@ class Situation(Ids):
             return False
         if request.of.id is None:  # it speaks of what the candidate has replaced
             return 0 < request.of.version < self.seen.published.version
-        return request.of.id == self.journal.current_id
+        return request.of.id in self.journal.named_ids
+
+    @property
+    def request_is_of_unrecorded(self) -> bool:
+        """Whether the request names a version that no run recorded, which can contain another secret."""
+        request = self.journal.request
+        if request is None or self.journal.current is None or request.value_digest is None:
+            return False
+        return self.requested and request.of.version not in (0, self.journal.published_version)
+
+    @property
+    def request_is_of_previous(self) -> bool:
+        """Whether the request is for the journal's secret, which the published candidate has replaced.
+
+        If the recorded value is gone, an unrecorded version counts as an edit of another field.
+        """
+        recorded = self.seen.recorded
+        is_other = recorded is not None and not speaks_of(self.journal.request, recorded)
+        return self.requested and not (self.request_is_of_unrecorded and is_other)
 
     @property
     def request_is_of_candidate(self) -> bool:
@@ -55,10 +73,12 @@ class Situation(Ids):
         A run published it and died, a person asked to replace it, and another version was published by hand.
         """
         request = self.journal.request
-        if request is None or self.candidate_published:
+        if self.candidate_published:
             return False
+        if request is None:
+            return is_leaked(self.journal, self.journal.candidate)
         of_this = request.kind is RequestKind.COMPROMISED and self.request_is_of_candidate
-        return of_this or self.candidate_id in request.earlier_ids
+        return of_this or self.candidate_id in request.earlier_ids or is_leaked(self.journal, self.journal.candidate)
 
     @property
     def forced(self) -> bool:

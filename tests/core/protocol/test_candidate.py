@@ -23,6 +23,7 @@ from rotator.core.protocol import (
     Prepare,
     Publish,
     Publishing,
+    ReadRecorded,
     Reason,
     Request,
     RequestKind,
@@ -92,6 +93,26 @@ def test_published_candidate_is_committed() -> None:
     assert commit(case_of(PREPARED, seen())) is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "reads"),
+    [
+        (request(of=Target(version=2)), True),
+        (request(of=Target(version=2), value=None), False),
+        (request(of=Target(version=1)), False),
+        (request(of=Target(id="b")), False),
+        (None, False),
+    ],
+    ids=["unrecorded", "without a digest", "recorded", "by id", "none"],
+)
+def test_version_is_read_that_the_journal_speaks_of_before_a_commit(asked: Request | None, reads: bool) -> None:
+    """A request can be for a secret that a person published and no run recorded."""
+    known = replace(PREPARED, request=asked, published_version=1)
+    by_candidate = seen(published=published(version=3, secret=NEW))
+    assert isinstance(step_of(known, by_candidate), ReadRecorded) is reads
+    assert event_of(step_of(known, replace(by_candidate, recorded_read=True))) is Event.COMMITTED
+    assert event_of(step_of(replace(known, current=None), by_candidate)) is Event.COMMITTED
+
+
 def test_working_candidate_is_published_with_an_answered_id() -> None:
     assert step_of(ANSWERED, WORKS) == Publish("c")
     assert step_of(PREPARED, WORKS) == Publish(None)
@@ -146,15 +167,32 @@ def test_compromised_candidate_without_an_id_is_given_up() -> None:
     assert step.journal.request == replace(LEAKED, of=Target())
 
 
-def test_request_for_the_candidate_names_its_id() -> None:
+@pytest.mark.parametrize("known", [None, request(RequestKind.COMPROMISED, Target(id="c"), value=NEW, id="request-0")])
+def test_request_for_the_candidate_records_its_id(known: Request | None) -> None:
     """The run that published it died before the journal contained the id. The document is another one by now."""
     asked = replace(LEAKED, of=Target(id="c"))
-    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None, request=asked)
-    assert case_of(journal, waits()).candidate_id == "c"
-    assert case_of(replace(journal, candidate=OTHER), waits()).candidate_id is None
-    step = step_of(journal, waits(listing=listing("a", "c")))
-    assert step.journal.publishing.entry.id == "c"
-    assert step.journal.request == asked
+    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None, request=known)
+    case = case_of(journal, waits(request=asked))
+    assert case.journal.candidate_id == Answered("rotation-1", "c")
+    assert case.candidate_is_compromised
+    assert case_of(replace(journal, rotation_id=None), waits(request=asked)).journal.candidate_id is None
+    nameless = replace(asked, of=Target(version=2))
+    assert case_of(journal, waits(request=nameless)).journal.candidate_id is None
+
+
+@pytest.mark.parametrize("asked", [None, request(id="request-2")])
+def test_leaked_candidate_without_an_id_stays_compromised(asked: Request | None) -> None:
+    leaked = frozenset({f"{LEAKED.id}:{LEAKED.value_digest}"})
+    journal = replace(COMPROMISED_CANDIDATE, candidate_id=None, request=asked, leaked=leaked)
+    assert case_of(journal, waits()).candidate_is_compromised
+    assert not case_of(replace(journal, candidate=OTHER), waits()).candidate_is_compromised
+    assert not case_of(journal, seen(published=published(version=2, secret=NEW))).candidate_is_compromised
+
+
+def test_candidate_stays_compromised_when_another_request_replaces_its_own() -> None:
+    asked = replace(LEAKED, of=Target(id="c"))
+    journal = case_of(replace(COMPROMISED_CANDIDATE, candidate_id=None, request=None), waits(request=asked)).journal
+    assert case_of(journal, waits(request=request(id="request-2"))).candidate_is_compromised
 
 
 def test_candidate_that_an_earlier_request_named_is_given_up() -> None:

@@ -355,6 +355,15 @@ def test_doubt_is_not_cleared_too_early() -> None:
     assert event_of(clear(case_of(nameless, seen()))) is Event.CLEARED
 
 
+def test_leaked_values_are_forgotten_once_nothing_is_unknown() -> None:
+    before = replace(AT_REST, rotated_at=NOW - WINDOW)
+    leaked = replace(before, leaked=frozenset({"request-1:digest"}))
+    step = step_of(leaked, seen("b"))
+    assert event_of(step) is Event.CLEARED
+    assert step.journal == before
+    assert reason_of(step_of(replace(leaked, rotated_at=NOW), seen("b"))) is Reason.IDLE
+
+
 def test_unneeded_lease_is_released() -> None:
     step = step_of(LOST, seen("b"))
     assert event_of(step) is Event.RELEASED

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Answered,
+    Gone,
     Identity,
     Journal,
     Published,
@@ -202,6 +203,65 @@ def test_replaced_compromised_value_is_never_published_again(asked: Request | No
     assert requests.is_never_published_again(asked, NEW, AT_REST) is expected
 
 
+@pytest.mark.parametrize("kind", RequestKind)
+def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) -> None:
+    """Also if no id is known for it."""
+    first = request(RequestKind.COMPROMISED, Target(version=7), value=NEW)
+    found = requests.requested(seen(request=request(kind, id="request-2")), replace(AT_REST, request=first), NOW)
+    assert (requests.is_leaked(found, NEW), requests.is_leaked(found, OLD)) == (True, False)
+    assert not requests.is_leaked(found, None)
+    assert requests.is_never_published_again(found.request, NEW, found)
+    assert "leaked" not in repr(found)
+    assert requests.without_leak(found, OLD) == found
+    assert requests.without_leak(found, NEW).leaked == frozenset()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        request(RequestKind.FORCE, Target(version=7), value=NEW),
+        request(RequestKind.COMPROMISED, OF_VERSION, value=None),
+    ],
+    ids=["forced", "without a digest"],
+)
+def test_other_replaced_requests_leave_no_leak(first: Request) -> None:
+    journal = replace(AT_REST, published_version=2, request=first)
+    asked = request(RequestKind.COMPROMISED, id="request-2")
+    found = requests.requested(seen(request=asked, published=published(version=3)), journal, NOW)
+    assert (found.request, found.leaked) == (asked, frozenset())
+
+
+def test_stronger_late_request_leaves_no_leak_of_the_weaker() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, id="request-2")
+    late = seen(request=asked, published=published(version=2, secret=OTHER), recorded=OLD)
+    journal = replace(PREPARED, candidate=NEW, request=FORCE)
+    assert requests.requested(late, journal, NOW).leaked == frozenset()
+
+
+def test_request_without_a_digest_is_not_for_the_candidate() -> None:
+    """Otherwise a compromised request for the candidate, which consumers read already, was not recorded."""
+    known = request(RequestKind.COMPROMISED, Target(id="a"), value=None)
+    journal = replace(PREPARED, request=known)
+    assert requests.is_published(known, journal, published(secret=OLD))
+    assert not requests.is_published(known, journal, published(version=2, secret=NEW))
+    asked = request(RequestKind.COMPROMISED, Target(version=2), value=NEW, id="request-2")
+    found = requests.requested(seen(published=published(version=2, secret=NEW), request=asked), journal, NOW)
+    assert found.request == replace(asked, earlier_ids=frozenset("a"))
+
+
+def test_replaced_secret_of_a_possible_id_can_be_published() -> None:
+    """The journal names its id for the published secret, which is not certain."""
+    asked = request(RequestKind.COMPROMISED, Target(id="b"), value=NEW)
+    assert not requests.is_never_published_again(asked, NEW, replace(AT_REST, current=pending("b")))
+
+
+def test_value_with_half_a_surrogate_pair_has_a_digest() -> None:
+    """JSON can contain it."""
+    half = SecretStr("Half-\ud83dSecret01")
+    assert requests.speaks_of(with_value(MANUAL, half), half)
+    assert not requests.speaks_of(MANUAL, half)
+
+
 # --- the caller's request ----------------------------------------------------------------------------------------
 
 
@@ -278,7 +338,8 @@ def test_recorded_request_takes_over_a_late_compromised_id() -> None:
     late = request(RequestKind.COMPROMISED, Target(version=2), id="request-2", value=NEW)
     found = requests.requested(seen(request=late), journal, NOW)
     due = replace(journal, retiring=(Retiring("r", NOW, compromised=True),))
-    assert found == replace(due, request=replace(known, earlier_ids=frozenset({"c", "e"})))
+    leaked = frozenset({f"request-2:{late.value_digest}"})
+    assert found == replace(due, request=replace(known, earlier_ids=frozenset({"c", "e"})), leaked=leaked)
     same = replace(late, of=Target(id="a"), value_digest=with_value(late, OLD).value_digest)
     edited = seen(request=same, published=published(version=2, secret=OTHER), recorded=OLD)
     assert requests.requested(edited, journal, NOW) == due
@@ -413,14 +474,55 @@ def test_request_might_begin_a_rotation(of: Target, expected: bool) -> None:
     ids=["of another field", "of the value"],
 )
 def test_request_follows_its_value(value: SecretStr, expected: Target) -> None:
-    journal = replace(AT_REST, request=request(of=OF_VERSION, value=value))
+    journal = replace(AT_REST, current=pending("b"), request=request(of=OF_VERSION, value=value))
     followed = requests.followed(journal, published(version=2, written_at=LATER))
     assert followed.request == request(of=expected, value=value)
 
 
-@pytest.mark.parametrize("journal", [AT_REST, replace(AT_REST, request=MANUAL)], ids=["none", "by id"])
-def test_request_by_id_needs_no_following(journal: Journal) -> None:
+@pytest.mark.parametrize("of", [OF_VERSION, Target(id="b"), Target(id="wrong")])
+def test_request_names_the_certain_id(of: Target) -> None:
+    """A person can name a wrong id first."""
+    journal = replace(AT_REST, request=request(of=of, value=OLD))
+    assert requests.followed(journal, published()).request == request(of=Target(id="b"), value=OLD)
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [(Target(id="b"), Target(id="b")), (Target(id="wrong"), Target(version=1))],
+    ids=["guessed", "wrong"],
+)
+def test_request_names_no_id_that_is_not_certain(of: Target, expected: Target) -> None:
+    journal = replace(AT_REST, current=pending("b"), request=request(of=of, value=OLD))
+    assert requests.followed(journal, published()).request == request(of=expected, value=OLD)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [None, request(of=Target(id="x"), value=OTHER), request(of=Target(id="x"), value=None)],
+    ids=["none", "of another secret", "without a digest"],
+)
+def test_request_by_id_needs_no_following(asked: Request | None) -> None:
+    journal = replace(AT_REST, request=asked)
     assert requests.followed(journal, published(version=2, written_at=LATER)) is journal
+
+
+@pytest.mark.parametrize(
+    ("is_other", "expected"),
+    [(False, Target(version=2, written_at=LATER)), (True, Target())],
+    ids=["same value", "another value"],
+)
+def test_request_without_a_digest_follows_the_same_value(is_other: bool, expected: Target) -> None:
+    journal = replace(AT_REST, current=pending("b"), request=request(of=OF_VERSION, value=None))
+    followed = requests.followed(journal, published(version=2, written_at=LATER), is_other=is_other)
+    assert followed.request == request(of=expected, value=None)
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+def test_added_ids_are_unknown_beside_a_compromised_request_without_an_id(kind: RequestKind) -> None:
+    """A person can have published one of them before they went back."""
+    asked = request(kind, OF_VERSION, value=OTHER)
+    followed = requests.followed(replace(AT_REST, added_ids=frozenset("x"), request=asked), published(version=2))
+    assert followed.added_ids == (frozenset() if kind is RequestKind.COMPROMISED else frozenset("x"))
 
 
 def test_request_gets_another_target() -> None:
@@ -433,6 +535,7 @@ def test_request_gets_another_target() -> None:
 
 
 OF_PREVIOUS = request(RequestKind.COMPROMISED, Target(id="a"))
+OF_EARLIER = replace(OF_PREVIOUS, earlier_ids=frozenset("x"))
 
 
 @pytest.mark.parametrize(
@@ -449,9 +552,25 @@ OF_PREVIOUS = request(RequestKind.COMPROMISED, Target(id="a"))
     ],
     ids=["none", "published", "gone", "retiring", "another is retiring", "candidate", "by version", "without an id"],
 )
-@pytest.mark.parametrize("at_rest", [True, False])
-def test_request_is_done_when_its_secret_is_gone(journal: Journal, at_rest: bool, done: bool) -> None:
-    assert requests.is_done(journal, published(), at_rest=at_rest) is done
+def test_request_is_done_when_its_secret_is_gone(journal: Journal, done: bool) -> None:
+    assert requests.is_done(journal, published(), at_rest=True) is done
+
+
+@pytest.mark.parametrize(
+    ("facts", "done"),
+    [
+        ({}, False),
+        ({"gone": (Gone("c", NOW),)}, False),
+        ({"gone": (Gone("a", NOW),)}, True),
+        ({"gone": (Gone("a", NOW),), "request": OF_EARLIER}, False),
+        ({"gone": (Gone("a", NOW), Gone("x", NOW)), "request": OF_EARLIER}, True),
+        ({"gone": (Gone("a", NOW),), "retiring": (Retiring("x", LATER),), "request": OF_EARLIER}, True),
+    ],
+    ids=["unknown", "another is gone", "gone", "earlier unknown", "earlier gone", "earlier retiring"],
+)
+def test_request_is_not_done_while_its_secret_can_be_unknown(facts: dict[str, Any], done: bool) -> None:
+    journal = replace(AT_REST, **({"request": OF_PREVIOUS} | facts))
+    assert requests.is_done(journal, published(), at_rest=False) is done
 
 
 @pytest.mark.parametrize("of", [Target(), Target(version=2)])

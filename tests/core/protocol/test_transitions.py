@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Answered,
@@ -314,6 +315,17 @@ def test_commit_keeps_a_compromised_request_without_an_id(current: Identity | No
     assert committed(replace(PREPARED, current=current, request=asked)).request == replace(asked, of=Target())
     forced = request(RequestKind.FORCE, Target(version=6))
     assert committed(replace(PREPARED, current=current, request=forced)).request is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "is_other"), [(OLD, True), (OTHER, False), (None, False)], ids=["another", "the same", "gone"]
+)
+def test_commit_over_an_unrecorded_secret_concerns_no_other(recorded: SecretStr | None, is_other: bool) -> None:
+    """A person published the compromised secret, and no run recorded it before the candidate replaced it."""
+    asked = request(RequestKind.COMPROMISED, Target(version=6))
+    journal = committed(replace(PREPARED, request=asked), recorded=recorded, recorded_read=True)
+    assert journal.request == replace(asked, of=Target() if is_other else Target(id="a"))
+    assert [entry.compromised for entry in journal.retiring] == [not is_other]
 
 
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:

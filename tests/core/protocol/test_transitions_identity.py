@@ -165,7 +165,8 @@ def test_identified_secret_is_not_retiring() -> None:
     ("asked", "expected"),
     [
         (request(of=Target(version=1)), request(of=Target(id="b"))),
-        (request(of=Target(version=2)), request(of=Target(version=2))),
+        (request(of=Target(version=1), value=None), request(of=Target(id="b"))),
+        (request(of=Target(version=2)), request(of=Target())),
         (request(of=Target(id="x")), request(of=Target(id="x"))),
         (None, None),
     ],
@@ -175,16 +176,27 @@ def test_request_speaks_of_the_identified_id(asked: Request | None, expected: Re
     assert transitions.identified(case_of(before, seen("b")), eliminated("b")).request == expected
 
 
-def test_request_of_a_known_id_stays_when_identified() -> None:
-    before = replace(AT_REST, request=request())
-    assert transitions.identified(case_of(before, seen("b")), eliminated("c")).request == request()
+def test_request_of_a_wrong_guess_names_the_identified_id() -> None:
+    before = replace(AT_REST, current=pending("b"), request=request())
+    after = transitions.identified(case_of(before, seen("c")), eliminated("c"))
+    assert after.request == request(of=Target(id="c"), value=OLD)
 
 
 def test_journal_catches_up_with_its_request() -> None:
-    before = replace(AT_REST, api_key=None, request=request(of=Target(version=1), value=NEW))
+    before = replace(AT_REST, api_key=None, current=pending(), request=request(of=Target(version=1), value=NEW))
     journal = transitions.caught_up(case_of(before, seen(published=PUBLISHED)))
     asked = request(of=Target(version=7, written_at=YESTERDAY), value=NEW)
-    assert journal == replace(AT_REST, published_version=7, published_at=YESTERDAY, request=asked)
+    assert journal.request == asked
+    assert (journal.published_version, journal.published_at) == (7, YESTERDAY)
+
+
+@pytest.mark.parametrize("identified", [None, NAMED])
+def test_adopted_value_is_not_leaked_any_more(identified: Identity | None) -> None:
+    leak = f"{OF_PREVIOUS.id}:{OF_PREVIOUS.value_digest}"
+    before = replace(AT_REST, leaked=frozenset({leak, "request-2:other"}))
+    observation = seen("p", published=PUBLISHED, identified=identified)
+    journal = transitions.adopted(case_of(before, observation), NAMED, retire_previous=True)
+    assert journal.leaked == (before.leaked if identified is None else {"request-2:other"})
 
 
 def test_redated_journal_has_the_new_date() -> None:

@@ -20,13 +20,16 @@ from rotator.core.protocol.transitions.lease import released, with_facts, withou
 def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done.
 
-    While the published secret is young or its id not certain, a list can lack the compromised secret whose id rotator
+    While the published secret is young or its id not certain, a list can lack a compromised secret whose id rotator
     cannot tell.
     """
     journal = without_own_lease(with_facts(case).without_failure(), case)
     is_certain = journal.current_id is not None and not case.in_doubt
-    is_young = journal.rotated_at is not None and case.is_recent(journal.rotated_at)
-    at_rest = is_certain and not is_young
+    shows_all = is_certain and not case.might_lack_an_id
+    if shows_all:
+        journal = replace(journal, leaked=frozenset())
+    names_id = journal.request is not None and journal.request.of.id is not None
+    at_rest = shows_all or (is_certain and names_id)
     return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=at_rest) else journal
 
 

@@ -7,15 +7,17 @@ from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKin
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.requests import (
-    is_never_published_again,
+    followed,
     is_of_current,
+    is_replaced,
     with_target,
     withdrawn,
     without_compromised_trigger,
+    without_leak,
 )
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
-from rotator.core.protocol.transitions.publishing import caught_up, without_mark
+from rotator.core.protocol.transitions.publishing import speaking_of, without_mark
 from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 # The number of lists that have to agree before an id counts as eliminated.
@@ -45,12 +47,14 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     """
     old = case.journal.current
     asked = case.journal.request
-    journal = without_mark(caught_up(case), case)
+    journal = without_mark(speaking_of(with_facts(case), case.seen.published), case)
     if retire_previous:
         journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
+    if case.seen.identified == identity and case.seen.published.secret is not None:
+        journal = without_leak(journal, case.seen.published.secret)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         of_old = (
@@ -64,7 +68,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
     is_other_value = retire_previous or not is_recorded(case.journal, case.seen.published)
-    return replace(
+    journal = replace(
         journal,
         current=identity,
         added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
@@ -72,6 +76,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         retiring=tuple(entries.values()),
         unknown_ids=frozenset(),  # one of them can be this secret's
     )
+    return followed(journal, case.seen.published, is_other=retire_previous)
 
 
 def _is_wanted_again(case: Situation, identity: Identity) -> bool:
@@ -79,7 +84,7 @@ def _is_wanted_again(case: Situation, identity: Identity) -> bool:
     secret = case.seen.published.secret
     if secret is None or case.seen.identified != identity:
         return False
-    return is_never_published_again(case.journal.request, secret, case.journal)
+    return is_replaced(case.journal.request, secret, case.journal)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:
@@ -113,14 +118,12 @@ def looked_at_retiring(case: Situation, entry: Retiring, identity: Identity | No
 def identified(case: Situation, identity: Identity) -> Journal:
     """With the eliminated id. It is no retiring one any more, and the request speaks of it."""
     journal = with_facts(case)
-    request_target = case.journal.request.of if case.journal.request is not None else None
-    if case.requested and request_target is not None and request_target.id is None:
-        journal = with_target(journal, Target(id=identity.id))
-    return replace(
+    journal = replace(
         journal.without_retiring(ids_of(identity.id)),
         current=identity,
         rotated_at=case.seen.created.get(identity.id or "", journal.rotated_at),
     )
+    return followed(journal, case.seen.published)
 
 
 def redated(case: Situation, rotated_at: datetime) -> Journal:

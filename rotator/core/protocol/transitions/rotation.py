@@ -69,7 +69,10 @@ def given_up(case: Situation) -> Journal:
     if id_ is not None:
         identity = Identity(id_, Learned.ANSWERED, beside=stored_ids(case.listed))
         entries = (*entries, Retiring(id_, case.now, compromised=True, identity=identity))
-    journal = without_candidate(replace(case.journal, retiring=entries, create_until=case.create_until))
+    fence = case.create_until
+    if id_ is None:  # for a while, lists can lack the id
+        fence = max(fence or case.latest_now, case.latest_now + case.policy.window)
+    journal = without_candidate(replace(case.journal, retiring=entries, create_until=fence))
     journal = with_other_ids(journal, ids_of(id_))
     if case.request_is_of_candidate:
         journal = with_target(journal, Target(id=id_))
@@ -126,22 +129,22 @@ def _retiring_previous(case: Situation) -> Retiring | None:
         return None
     if case.journal.trigger is Trigger.BOOTSTRAP:
         return None
-    at_once = case.compromised or case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
+    at_once = case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
     return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
 def _is_known_to_strangers(case: Situation, id_: str) -> bool:
-    """Whether an earlier compromised request named the id, or a later one is for the candidate.
+    """Whether a compromised request is for the previous secret or for the candidate, or an earlier one named the id.
 
     The candidate was published already: what it replaced is concerned as well.
     """
     request = case.journal.request
     if request is None:
         return False
-    of_candidate = request.kind is RequestKind.COMPROMISED and case.request_is_of_candidate
-    return of_candidate or id_ in request.earlier_ids
+    is_concerned = case.request_is_of_previous or case.request_is_of_candidate
+    return (request.kind is RequestKind.COMPROMISED and is_concerned) or id_ in request.earlier_ids
 
 
 def _candidate_identity(case: Situation) -> Identity:
@@ -170,8 +173,8 @@ def _request_after_commit(case: Situation) -> Request | None:
         return replace(request, of=Target(id=case.candidate_id)) if known else request
     if request.kind is not RequestKind.COMPROMISED:
         return None
-    previous = next(iter(case.journal.named_ids - ids_of(case.candidate_id)), None)
-    return replace(request, of=Target(id=previous))
+    previous = case.journal.named_ids - ids_of(case.candidate_id) if case.request_is_of_previous else frozenset[str]()
+    return replace(request, of=Target(id=next(iter(previous), None)))
 
 
 def verifying(case: Situation, since: datetime) -> Journal:

@@ -1,0 +1,212 @@
+"""A request names where its secret is found: by the id that the journal names by now, or by the version."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from rotator.core.protocol import Publish, RequestKind, Target, transitions, wake_at
+from rotator.daemon.account_record import AccountRecord
+from rotator.rotation import Operator
+from testkit.model import World
+from tests.rotation.test_request_values import BY_HAND, MOMENT, add, ask, roll_back, run_daily
+from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
+
+
+def edit(world: World, *, forget: bool = False) -> None:
+    """Edit another field of the published document, and perhaps lose every version before."""
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"note": f"edit {len(versions)}"})
+    if forget:
+        world.vault.deleted.update(("apps/shop", version) for version in range(1, len(versions)))
+
+
+def requested(world: World) -> RequestKind | None:
+    """Return the kind of the request that would start a rotation, as a daemon sees it."""
+    return AccountRecord(world.account, tried_at=world.clock(), journal=world.journal).requested
+
+
+def waiting_candidate(**facts: int) -> World:
+    """Return a world whose candidate does not authenticate yet, and does so from the next run on."""
+    world = answered(**facts)
+    world.provider.propagation = timedelta(minutes=2)
+    assert world.rotation(fresh_after=world.clock() + MOMENT).run().reason == "verifying"
+    world.provider.propagation = timedelta()
+    return world
+
+
+def test_daemon_carries_a_request_out_when_its_id_was_corrected() -> None:
+    """A person names the wrong id, requests a rotation, and names the right one."""
+    world = World()
+    wrong = world.provider.add("shopkey", "OtherSecret001")
+    right = world.provider.add("shopkey", FIRST)
+    world.publish(FIRST)
+    Operator(world.rotation()).adopt(SecretStr(FIRST), wrong)
+    ask(world)
+    for _ in range(2):
+        Operator(world.rotation(begins=False)).adopt(SecretStr(FIRST), right)
+        assert world.journal.request.of == Target(id=right)
+    assert requested(world) is RequestKind.COMPROMISED
+    assert wake_at(world.journal, world.provider.settle, world.clock()) is not None
+    world.provider.remove("shopkey", wrong)
+    run_daily(world, 1)
+    assert (FIRST in world.live.values(), world.journal.request) == (False, None)
+
+
+def test_named_id_does_not_withdraw_the_request_of_the_published_secret() -> None:
+    """The journal's version is gone, so the id is pending, and a person names it."""
+    world = answered()
+    leaked = world.published
+    ask(world)
+    edit(world, forget=True)
+    world.rotation(begins=False).run()
+    assert world.journal.current.is_pending
+    Operator(world.rotation(begins=False)).adopt(SecretStr(leaked or ""), next(iter(world.live)))
+    assert world.journal.request.kind is RequestKind.COMPROMISED
+
+
+def test_request_ends_with_the_rotation_when_the_id_is_pending() -> None:
+    """A person goes back to the replaced secret: nothing requests another rotation."""
+    world = answered(max_secrets=3)
+    replaced = world.published
+    ask(world, RequestKind.FORCE)
+    edit(world, forget=True)
+    world.rotation().run()
+    assert (world.published != replaced, world.journal.request) == (True, None)
+
+
+def test_candidate_over_an_unrecorded_leak_keeps_the_grace_period() -> None:
+    """The leaked secret was published by hand over a secret that nobody knows. It is not published again."""
+    world = waiting_candidate(max_secrets=3)
+    before = world.journal.current_id
+    add(world, BY_HAND)
+    ask(world)
+    world.rotation().run()
+    assert [(entry.id, entry.compromised) for entry in world.journal.retiring] == [(before, False)]
+    world.provider.remove("shopkey", before)
+    for _ in range(3):
+        world.clock.wait(timedelta(minutes=30))
+        world.rotation().run()
+    world.provider.remove("shopkey", world.journal.current_id)
+    world.clock.wait(timedelta(minutes=2))
+    world.rotation().run()
+    assert world.published != BY_HAND
+
+
+def test_candidate_over_an_edited_leak_makes_it_due() -> None:
+    """The edited version contains the journal's secret still."""
+    world = waiting_candidate()
+    leaked = world.published
+    edit(world)
+    ask(world)
+    rotate(world)
+    run_daily(world, 1)
+    assert leaked not in world.live.values()
+    assert world.journal.request is None
+
+
+def test_request_stays_while_its_secret_is_unknown() -> None:
+    """Another previous secret is gone, and the compromised one has no entry, because its id was only eliminated."""
+    world = adopted(max_secrets=4)
+    rotate(world)
+    world.clock.wait(timedelta(minutes=1))
+    world.provider.fault = "lost-after"
+    rotate(world)
+    world.identify()
+    leaked = world.journal.current_id
+    ask(world)
+    add(world, BY_HAND)
+    world.rotation(begins=False).run()
+    for id_ in world.journal.retiring_ids:
+        world.provider.remove("shopkey", id_)
+    for _ in range(4):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation(begins=False).run()
+    assert leaked in world.live
+    assert world.journal.retiring == ()
+    assert world.journal.request.kind is RequestKind.COMPROMISED
+
+
+def test_compromised_secret_that_was_added_needs_a_person() -> None:
+    """A user added it, published it by hand and went back, before any run recorded that."""
+    world = answered(max_secrets=3)
+    added = world.provider.add("shopkey", BY_HAND)
+    rotation = world.rotation()
+    rotation.state.observe()
+    rotation.state.write_journal(transitions.created_by_hand(rotation.state.situation, added))
+    world.publish(BY_HAND)
+    ask(world)
+    roll_back(world)
+    assert world.rotation().run().reason == "ambiguous"
+    operator = Operator(world.rotation())
+    assert operator.unknown().keys() == {added}
+    operator.resolve(frozenset({added}))
+    world.clock.wait(world.provider.settle)
+    world.rotation().run()
+    assert (BY_HAND in world.live.values(), world.journal.request) == (False, None)
+
+
+def test_compromised_candidate_is_given_up_after_another_request() -> None:
+    """A person goes back to the previous secret and requests its rotation as well, before a run looks again."""
+    world = answered()
+    run_until(world.rotation(fresh_after=world.clock() + MOMENT), Publish, then_perform=True)
+    leaked = world.published
+    world.clock.wait(timedelta(minutes=5))
+    ask(world)
+    roll_back(world)
+    ask(world, RequestKind.FORCE)
+    for _ in range(12):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
+        assert world.published != leaked
+    assert leaked not in world.live.values()
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+def test_leaked_candidate_without_an_id_is_given_up_after_another_request(kind: RequestKind) -> None:
+    """The answer to its create was lost."""
+    world = answered()
+    world.provider.fault = "lost-after"
+    run_until(world.rotation(fresh_after=world.clock() + MOMENT), Publish, then_perform=True)
+    leaked = world.published
+    world.clock.wait(timedelta(minutes=5))
+    ask(world)
+    roll_back(world)
+    rotate(world, fresh_after=world.clock() + MOMENT, **({} if kind is RequestKind.MANUAL else {kind.value: True}))
+    for _ in range(5):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
+        assert world.published != leaked
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+def test_leaked_value_without_an_id_is_not_restored_after_another_request(kind: RequestKind) -> None:
+    world = adopted(max_secrets=5)
+    world.provider.add("shopkey", "OtherSecret001")
+    add(world, BY_HAND)
+    rotate(world, compromised=True)
+    fresh = world.published
+    rotate(world, fresh_after=world.clock() + MOMENT, **({} if kind is RequestKind.MANUAL else {kind.value: True}))
+    world.provider.remove("shopkey", next(id_ for id_, value in world.live.items() if value == fresh))
+    world.clock.wait(timedelta(minutes=2))
+    world.rotation().run()
+    assert world.published == FIRST
+
+
+def without_digest(world: World) -> None:
+    """Store the request as the version before stored it."""
+    versions = world.vault.versions[world.settings.journal_path(world.account)]
+    asked = {key: value for key, value in versions[-1]["request"].items() if key not in ("value_digest", "earlier_ids")}
+    versions.append(versions[-1] | {"request": asked})
+
+
+@pytest.mark.parametrize("kind", [RequestKind.FORCE, RequestKind.COMPROMISED])
+def test_request_without_a_digest_outlives_an_edit(kind: RequestKind) -> None:
+    world = answered()
+    leaked = world.published
+    edit(world)
+    ask(world, kind)
+    without_digest(world)
+    edit(world)
+    world.rotation().run()
+    assert world.published != leaked
