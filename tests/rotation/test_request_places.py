@@ -141,7 +141,7 @@ def test_compromised_secret_that_was_added_needs_a_person() -> None:
     operator = Operator(world.rotation())
     assert operator.unknown().keys() == {added}
     operator.resolve(frozenset({added}))
-    world.clock.wait(world.provider.settle)
+    world.clock.wait(world.provider.settle + MOMENT * 1000)
     world.rotation().run()
     assert (BY_HAND in world.live.values(), world.journal.request) == (False, None)
 
