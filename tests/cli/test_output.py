@@ -102,6 +102,16 @@ def test_request_that_a_person_holds_up_says_so(cluster: Cluster, here: Here) ->
     assert refused.out.splitlines()[-1].endswith("is recorded. A running daemon carries it out after that")
 
 
+def test_request_for_a_secret_without_an_id_awaits_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    """No daemon carries it out: the secret is replaced, and a person decides about the unknown ids."""
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    journal = Journal(request=Request(RequestKind.COMPROMISED, Target(), at, "bob", "r1"))
+    failed = Outcome("shop", Result.FAILED, reason="ambiguous", journal=journal)
+    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
+    end = "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
+    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+
+
 def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture[str]) -> None:
     """A key can be limited for a day: the time alone is one that is over."""
     now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
