@@ -102,9 +102,19 @@ def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
     return secret is not None and bool(_leaks(journal, secret))
 
 
-def without_leak(journal: Journal, secret: SecretStr) -> Journal:
-    """Return the journal without a note that this value leaked, because a person published it all the same."""
-    return replace(journal, leaked=journal.leaked - _leaks(journal, secret))
+def without_leak(journal: Journal, secret: SecretStr, id_: str | None) -> Journal:
+    """Return the journal without a note that this value leaked, because a person published it all the same.
+
+    Args:
+        journal: The journal.
+        secret: The value.
+        id_: Its id, if it is known.
+    """
+    journal = replace(journal, leaked=journal.leaked - _leaks(journal, secret))
+    request = journal.request
+    if request is None or id_ not in request.earlier_ids:
+        return journal
+    return replace(journal, request=replace(request, earlier_ids=request.earlier_ids - ids_of(id_)))
 
 
 def _leaks(journal: Journal, secret: SecretStr) -> frozenset[str]:

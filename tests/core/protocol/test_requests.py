@@ -212,8 +212,17 @@ def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) ->
     assert not requests.is_leaked(found, None)
     assert requests.is_never_published_again(found.request, NEW, found)
     assert "leaked" not in repr(found)
-    assert requests.without_leak(found, OLD) == found
-    assert requests.without_leak(found, NEW).leaked == frozenset()
+    assert requests.without_leak(found, OLD, "x") == found
+    assert requests.without_leak(found, NEW, None).leaked == frozenset()
+
+
+def test_adopted_secret_is_no_earlier_leak() -> None:
+    asked = request(earlier_ids=frozenset({"a", "e"}))
+    journal = replace(AT_REST, request=asked)
+    found = requests.without_leak(journal, OTHER, "a")
+    assert found.request == replace(asked, earlier_ids=frozenset({"e"}))
+    assert requests.without_leak(journal, OTHER, None) == journal
+    assert requests.without_leak(AT_REST, OTHER, "a") == AT_REST
 
 
 @pytest.mark.parametrize(

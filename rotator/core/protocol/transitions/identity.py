@@ -54,7 +54,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
     if case.seen.identified == identity and case.seen.published.secret is not None:
-        journal = without_leak(journal, case.seen.published.secret)
+        journal = without_leak(journal, case.seen.published.secret, identity.id)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         of_old = (
