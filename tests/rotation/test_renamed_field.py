@@ -2,10 +2,11 @@
 
 import pytest
 
+from rotator.core.protocol import Trigger
 from rotator.errors import RotatorError
 from rotator.rotation import Operator
 from testkit.model import World
-from tests.rotation.test_id_owners import TYPO, adopt, rotated, run_for_days
+from tests.rotation.test_id_owners import OTHER, TYPO, adopt, rotated, run_for_days, waiting
 from tests.rotation.test_rotation import rename_field, rotate
 
 # --- ids that older versions name ---------------------------------------------------------------------------------
@@ -44,5 +45,60 @@ def test_restored_value_gets_no_id_of_another_field() -> None:
     assert (world.published, world.journal.current_id) == (value, None)
     with pytest.raises(RotatorError, match=f"one of these ids is the published secret's: {own}, {other}"):
         Operator(world.rotation()).unknown()
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+
+
+# --- the secret that is published in the earlier field ------------------------------------------------------------
+
+
+def publish_in(world: World, name: str, value: str) -> None:
+    """A person writes a value into a field, and leaves the others."""
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {name: value})
+
+
+def test_rescue_in_another_field_retires_nothing() -> None:
+    world, _, own = rotated(secondary=True)
+    rename_field(world, "password")
+    publish_in(world, "password", TYPO)
+    assert world.rotation().run().published
+    assert world.journal.trigger is Trigger.RESCUE
+    assert world.journal.retiring_ids == frozenset()
+    run_for_days(world)
+    assert own in world.live
+
+
+def test_candidate_published_in_another_field_retires_nothing() -> None:
+    """The field's name changes while a candidate waits."""
+    world, value, own, candidate = waiting()
+    rename_field(world, "password")
+    publish_in(world, "password", value)
+    assert world.rotation().run().published
+    assert world.journal.current_id == candidate
+    assert world.journal.retiring_ids == frozenset()
+    run_for_days(world)
+    assert set(world.live) == {own, candidate}
+
+
+def test_adoption_in_another_field_retires_nothing() -> None:
+    world, value, own = rotated()
+    other = world.provider.add("shopkey", OTHER)
+    rename_field(world, "password")
+    publish_in(world, "password", value)
+    adopt(world, OTHER, other)
+    run_for_days(world)
+    assert set(world.live) == {own, other}
+
+
+def test_restored_version_of_another_field_retires_nothing() -> None:
+    """A person filled the other field earlier, and mistypes it now."""
+    world, _, own = rotated()
+    other = world.provider.add("shopkey", OTHER)
+    publish_in(world, "password", OTHER)
+    rename_field(world, "password")
+    publish_in(world, "password", TYPO)
+    world.rotation().run()
+    assert world.published == OTHER
     run_for_days(world)
     assert set(world.live) == {own, other}
