@@ -34,7 +34,8 @@ def owners_of(versions: Sequence[tuple[Document, Published]]) -> dict[str | None
 
     A change by hand can leave the previous id, or bring back an earlier version. So an id belongs to the value of the
     oldest version that names it. Which version that is, only the one right before it shows: Vault keeps few versions,
-    and each can be deleted. If the version before is not readable, nothing is known of the id.
+    and each can be deleted. If the version before is not readable, nothing is known of the id. If that version contains
+    the same value, nothing is known either: the id can belong to a value in a field that the configuration named then.
     """
     owners: dict[str | None, SecretStr] = {}
     named: set[str | None] = {None}
@@ -43,17 +44,17 @@ def owners_of(versions: Sequence[tuple[Document, Published]]) -> dict[str | None
         follows = known.version == before.version + 1
         is_first = known.secret_id not in named
         named.add(known.secret_id)
-        if follows and is_first and known.secret is not None and _is_written_after(known, before):
+        if follows and is_first and known.secret is not None and _brings_a_value(known, before):
             owners[known.secret_id] = known.secret
         before = known
     return owners
 
 
-def _is_written_after(known: Published, before: Published) -> bool:
-    """Whether the date shows that a version is no copy of one that is older than the version before it."""
-    if known.rotated_at is None:
+def _brings_a_value(known: Published, before: Published) -> bool:
+    """Whether a version contains another value than the one before it, and its date shows that it is no older copy."""
+    if known.rotated_at is None or known.secret == before.secret:
         return False
-    return before.rotated_at is None or before.secret == known.secret or before.rotated_at < known.rotated_at
+    return before.rotated_at is None or before.rotated_at < known.rotated_at
 
 
 class Restoration:

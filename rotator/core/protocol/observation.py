@@ -137,10 +137,14 @@ class Observation:
 
 
 def is_recorded(journal: Journal, published: Published) -> bool:
-    """Return whether the value in a version of the published document is the one that the journal speaks of.
-
-    The field's name can change in the configuration: another field of that version can contain another value.
-    """
+    """Return whether the value in a version of the published document is the one that the journal speaks of."""
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
-    same_field = None in (journal.published_field, published.field) or journal.published_field == published.field
-    return published.version == journal.published_version and same_time and same_field
+    return published.version == journal.published_version and same_time and is_in_recorded_field(journal, published)
+
+
+def is_in_recorded_field(journal: Journal, published: Published) -> bool:
+    """Return whether the journal speaks of the field for the value that the configuration names.
+
+    The field's name can change in the configuration: another field can contain another value.
+    """
+    return None in (journal.published_field, published.field) or journal.published_field == published.field

@@ -144,6 +144,20 @@ def test_previous_secret_retires_unless_nothing_was_published(trigger: Trigger, 
     assert committed(replace(PREPARED, trigger=trigger)).retiring_ids == retiring
 
 
+@pytest.mark.parametrize("trigger", [Trigger.RESCUE, Trigger.SCHEDULE, Trigger.COMPROMISED])
+@pytest.mark.parametrize(
+    ("recorded", "field", "retiring"), [("a", "a", {"a"}), ("a", "b", set()), (None, "b", {"a"}), ("a", None, {"a"})]
+)
+def test_previous_secret_of_another_field_stays(
+    trigger: Trigger, recorded: str | None, field: str | None, retiring: set[str]
+) -> None:
+    """Consumers can read it in the field that the configuration named before."""
+    before = replace(PREPARED, trigger=trigger, published_field=recorded)
+    after = committed(before, replace(PUBLISHED, field=field))
+    assert after.retiring_ids == retiring
+    assert after.published_field == field
+
+
 def test_new_candidate_has_no_id_that_the_document_names() -> None:
     """The document can name a removed secret's id, and a person can publish the candidate in it by hand."""
     case = case_of(AT_REST, seen("a", published=published(secret_id="removed")))

@@ -18,6 +18,7 @@ from rotator.core.protocol.journal import (
     ids_of,
 )
 from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.observation import is_in_recorded_field
 from rotator.core.protocol.requests import with_target
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.identity import pending, restarted
@@ -121,13 +122,13 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
 
     If a person named its id, and it can be a retiring one as well, it becomes unknown. `with_grace` keeps the other. It
-    becomes unknown, too, if nothing was published where the journal speaks of it: with another path or field in the
-    configuration, consumers can read it at the earlier place.
+    becomes unknown, too, if nothing was published where the candidate is, or if the journal speaks of another field.
+    With another path or field in the configuration, consumers can read it at the earlier place.
     """
     old = case.journal.current
     if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
         return None
-    if case.journal.trigger is Trigger.BOOTSTRAP:
+    if case.journal.trigger is Trigger.BOOTSTRAP or not is_in_recorded_field(case.journal, case.seen.published):
         return None
     at_once = case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
