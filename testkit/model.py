@@ -357,7 +357,7 @@ class World:
 
     @property
     def published(self) -> str | None:
-        secret = parse_published(self.vault.peek(self.account.path), self.account.fields).secret
+        secret = parse_published(self.vault.peek(self.account.path), self.account).secret
         return secret.get_secret_value() if secret else None
 
     @property

@@ -114,7 +114,7 @@ class Consumer:
         api = AccountApi(settings.account_api)
         while not self._stop.wait(0.02):
             for account in settings.accounts:
-                published = parse_published(vault.read(account.path), account.fields)
+                published = parse_published(vault.read(account.path), account)
                 if published.secret is None:
                     continue  # not adopted yet
                 self.checks += 1
@@ -201,7 +201,7 @@ def _look(stage: Stage) -> tuple[tuple[DemoAccount, ...], int]:
     accounts = []
     verified = 0
     for account in stage.fleet.settings.accounts:
-        published = parse_published(stage.fleet.vault.read(account.path), account.fields)
+        published = parse_published(stage.fleet.vault.read(account.path), account)
         live = stage.emulator.live(account.api_key)
         if published.secret is not None and stage.emulator.authenticates(account.api_key, published.secret):
             verified += 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from rotator.config import Fields
+from rotator.config import AccountSettings
 from rotator.core.protocol import Published
 from rotator.logs import register_secret
 from rotator.vault import Document
@@ -13,8 +13,9 @@ from rotator.vault import Document
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
-def parse_published(document: Document, names: Fields) -> Published:
+def parse_published(document: Document, account: AccountSettings) -> Published:
     """Return rotator's fields of a published document; a field of the wrong type counts as missing."""
+    names = account.fields
     data = document.data or {}
     value = data.get(names.api_secret)
     secret = value if isinstance(value, str) and value else None
@@ -24,6 +25,7 @@ def parse_published(document: Document, names: Fields) -> Published:
         version=document.version,
         written_at=document.created,
         expires_at=document.expires_at,
+        path=account.path,
         field=names.api_secret,
         api_key=api_key if isinstance(api_key, str) and api_key else None,
         secret=None if secret is None else register_secret(SecretStr(secret), passing=True),

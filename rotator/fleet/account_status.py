@@ -20,7 +20,7 @@ def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, 
         VaultError: If Vault does not give the documents.
     """
     document = fleet.vault.read(fleet.settings.journal_path(account))
-    published = parse_published(fleet.vault.read(account.path), account.fields)
+    published = parse_published(fleet.vault.read(account.path), account)
     has_secret = published.secret is not None
     failure: RotatorError
     try:

@@ -140,7 +140,7 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
         RotatorError: If nothing is published, or Vault cannot be asked.
     """
     stored = load_journal(fleet.vault.read(fleet.settings.journal_path(account)))
-    published = parse_published(fleet.vault.read(account.path), account.fields)
+    published = parse_published(fleet.vault.read(account.path), account)
     _require_own_documents(fleet, account, stored, published)
     return _credentials(account, published)
 
@@ -199,7 +199,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     looked_at = fleet.now()
     stored = load_journal(document)
     journal = stored.journal
-    published = parse_published(fleet.vault.read(account.path), account.fields)
+    published = parse_published(fleet.vault.read(account.path), account)
     _require_own_documents(fleet, account, stored, published)
     credentials = _credentials(account, published)
     with asking(account, list_of(account.name)):
@@ -258,7 +258,7 @@ def _current_id(
     if journal.current_id not in listed:
         return None
     if not is_recorded(journal, published):
-        recorded = parse_published(fleet.vault.read(account.path, journal.published_version), account.fields)
+        recorded = parse_published(fleet.vault.read(account.path, journal.published_version), account)
         if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != published.secret:
             return None
     return journal.current_id

@@ -168,7 +168,7 @@ class Fleet:
         """
         then = published
         while at is not None and then.version > 1 and then.written_at is not None and then.written_at > at:
-            then = parse_published(self.vault.read(account.path, then.version - 1), account.fields)
+            then = parse_published(self.vault.read(account.path, then.version - 1), account)
         return published if then.secret in (None, published.secret) else then
 
     def run(self, accounts: Sequence[AccountSettings], request: Request) -> Iterator[Outcome]:

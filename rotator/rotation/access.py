@@ -51,7 +51,7 @@ class ProviderAccess:
     def _read_primary(self) -> Credentials:
         state = self._state
         primary = state.settings.account(state.account.primary or "")
-        published = parse_published(state.store.read(primary.path), primary.fields)
+        published = parse_published(state.store.read(primary.path), primary)
         if published.api_key not in (None, primary.api_key):
             raise RotatorError(
                 f"The published document of the primary account {primary.name} belongs to the account "

@@ -26,7 +26,7 @@ def read_versions(state: AccountState) -> list[tuple[Document, Published]]:
         if document.data is not None:
             documents.append(document)
     documents.append(state.document)
-    return [(document, parse_published(document, state.account.fields)) for document in documents]
+    return [(document, parse_published(document, state.account)) for document in documents]
 
 
 def owners_of(versions: Sequence[tuple[Document, Published]]) -> dict[str | None, SecretStr]:

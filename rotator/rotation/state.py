@@ -114,7 +114,7 @@ class AccountState:
         self.know(stored.journal)
         begins = not self.journal_read
         self.journal_read = True
-        published = parse_published(self.document, self.account.fields)
+        published = parse_published(self.document, self.account)
         before = self.seen
         self.seen = Observation(
             published,
@@ -186,7 +186,7 @@ class AccountState:
         recorded = None
         version = self.journal.published_version
         if version:
-            then = parse_published(self.store.read(self.account.path, version), self.account.fields)
+            then = parse_published(self.store.read(self.account.path, version), self.account)
             known = is_recorded(self.journal, then)
             recorded = then.secret if known else None
         self.learn(recorded=recorded, recorded_read=True)
@@ -275,7 +275,7 @@ class AccountState:
             VaultError: If there is no usable answer.
         """
         self.document = self.store.read(self.account.path)
-        published = parse_published(self.document, self.account.fields)
+        published = parse_published(self.document, self.account)
         if published.secret != self.seen.published.secret:
             self.learn(identified=None, replaced=False)  # that speaks of the value before
         self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})

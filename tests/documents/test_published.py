@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rotator.config import Fields
+from rotator.config import AccountSettings
 from rotator.documents.published import parse_published
 from rotator.vault import Document
 
@@ -22,6 +22,8 @@ from rotator.vault import Document
     ids=["deleted", "empty", "other field", "empty value", "wrong type", "value"],
 )
 def test_document_without_value_is_not_deleted(data: dict[str, Any] | None, lacks_value: bool) -> None:
-    published = parse_published(Document(version=2, data=data), Fields())
+    account = AccountSettings(name="shop", api_key="shopkey1", path="apps/shop")
+    published = parse_published(Document(version=2, data=data), account)
+    assert published.path == "apps/shop"
     assert published.lacks_value == lacks_value
     assert (published.secret is None) == (lacks_value or data is None)

@@ -1,4 +1,4 @@
-"""The configuration names another field for the value: consumers can read the secret in the earlier one."""
+"""The configuration names another path or field for the value: consumers can read the secret at the earlier one."""
 
 import pytest
 
@@ -102,3 +102,32 @@ def test_restored_version_of_another_field_retires_nothing() -> None:
     assert world.published == OTHER
     run_for_days(world)
     assert set(world.live) == {own, other}
+
+
+# --- the secret that is published at the earlier path -------------------------------------------------------------
+
+
+def move(world: World, path: str) -> None:
+    """Change the path of the published document in the configuration."""
+    moved = world.settings.accounts[0].model_copy(update={"path": path})
+    world.settings = world.settings.model_copy(update={"accounts": (moved, *world.settings.accounts[1:])})
+
+
+def test_rescue_at_another_path_retires_nothing() -> None:
+    """A person copied the document there by hand, and mistyped the value."""
+    world, _, own = rotated(secondary=True)
+    move(world, "apps/moved")
+    world.publish(TYPO, path="apps/moved")
+    assert world.rotation().run().published
+    assert world.journal.trigger is Trigger.RESCUE
+    run_for_days(world)
+    assert own in world.live
+
+
+def test_candidate_published_at_another_path_retires_nothing() -> None:
+    """The path changes while a candidate waits. Nothing is published there yet."""
+    world, _, own, candidate = waiting()
+    move(world, "apps/moved")
+    assert world.rotation().run().published
+    run_for_days(world)
+    assert set(world.live) == {own, candidate}

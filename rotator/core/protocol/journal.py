@@ -239,6 +239,7 @@ class Journal:
         published_version: The KV version of the published document that this journal speaks of.
         published_at: When Vault stored that version; None if that is not known. A document that was deleted with its
             history and written again has the same numbers.
+        published_path: Its path; None in journals from before that was stored.
         published_field: The name of its field for the value; None in journals from before that was stored.
         rotation_id: Names the rotation in hand, or the last one.
         trigger: Why that rotation began.
@@ -273,6 +274,7 @@ class Journal:
     rotated_at: datetime | None = None
     published_version: int = 0
     published_at: datetime | None = None
+    published_path: str | None = None
     published_field: str | None = None
     rotation_id: str | None = None
     trigger: Trigger | None = None

@@ -19,6 +19,7 @@ class Published:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         api_key: The account that the document names; None if it names none.
+        path: Its path below the mount; None if that is not known.
         field: The name of the field for the value; None if that is not known.
         secret: The value; None if there is none, or the version is deleted.
         lacks_value: Whether the version is not deleted, and that field contains no value.
@@ -30,6 +31,7 @@ class Published:
     written_at: datetime | None = None
     expires_at: datetime | None = None
     api_key: str | None = None
+    path: str | None = None
     field: str | None = None
     secret: SecretStr | None = None
     lacks_value: bool = False
@@ -139,12 +141,14 @@ class Observation:
 def is_recorded(journal: Journal, published: Published) -> bool:
     """Return whether the value in a version of the published document is the one that the journal speaks of."""
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
-    return published.version == journal.published_version and same_time and is_in_recorded_field(journal, published)
+    return published.version == journal.published_version and same_time and is_in_recorded_place(journal, published)
 
 
-def is_in_recorded_field(journal: Journal, published: Published) -> bool:
-    """Return whether the journal speaks of the field for the value that the configuration names.
+def is_in_recorded_place(journal: Journal, published: Published) -> bool:
+    """Return whether the journal speaks of the path and of the field for the value that the configuration names.
 
-    The field's name can change in the configuration: another field can contain another value.
+    Both can change in the configuration: another field or document can contain another value.
     """
-    return None in (journal.published_field, published.field) or journal.published_field == published.field
+    same_path = None in (journal.published_path, published.path) or journal.published_path == published.path
+    same_field = None in (journal.published_field, published.field) or journal.published_field == published.field
+    return same_path and same_field

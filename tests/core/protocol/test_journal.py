@@ -111,9 +111,13 @@ def test_ids_of_leaves_out_unknown_ones() -> None:
         (Journal(published_version=1), Published(version=1, field="a"), True),
         (Journal(published_version=1, published_field="a"), Published(version=1, field="a"), True),
         (Journal(published_version=1, published_field="a"), Published(version=1, field="b"), False),
+        (Journal(published_version=1, published_path="a"), Published(version=1), True),
+        (Journal(published_version=1), Published(version=1, path="a"), True),
+        (Journal(published_version=1, published_path="a"), Published(version=1, path="a"), True),
+        (Journal(published_version=1, published_path="a"), Published(version=1, path="b"), False),
     ],
 )
-def test_document_is_recorded_by_version_time_and_field(journal: Journal, document: Published, expected: bool) -> None:
+def test_document_is_recorded_by_version_time_and_place(journal: Journal, document: Published, expected: bool) -> None:
     assert is_recorded(journal, document) is expected
 
 
@@ -162,7 +166,7 @@ def test_observation_knows_nothing_by_default() -> None:
     assert (dict(fresh.created), fresh.via) == ({}, None)
     document = Published()
     assert document.version == 0
-    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 5 + [False, None, None]
+    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 6 + [False, None, None]
     assert published().version == 1
 
 

@@ -158,6 +158,14 @@ def test_previous_secret_of_another_field_stays(
     assert after.published_field == field
 
 
+@pytest.mark.parametrize(("recorded", "retiring"), [("apps/shop", {"a"}), ("apps/other", set()), (None, {"a"})])
+def test_previous_secret_of_another_path_stays(recorded: str | None, retiring: set[str]) -> None:
+    """Consumers can read it at the path that the configuration named before."""
+    after = committed(replace(PREPARED, published_path=recorded), replace(PUBLISHED, path="apps/shop"))
+    assert after.retiring_ids == retiring
+    assert after.published_path == "apps/shop"
+
+
 def test_new_candidate_has_no_id_that_the_document_names() -> None:
     """The document can name a removed secret's id, and a person can publish the candidate in it by hand."""
     case = case_of(AT_REST, seen("a", published=published(secret_id="removed")))

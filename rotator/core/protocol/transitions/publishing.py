@@ -10,11 +10,12 @@ from rotator.core.protocol.transitions.lease import claimed, with_facts
 
 
 def speaking_of(journal: Journal, published: Published) -> Journal:
-    """Speaking of this version of the published document, and of its field for the value."""
+    """Speaking of this version of the published document, of its path and of its field for the value."""
     return replace(
         journal,
         published_version=published.version,
         published_at=published.written_at,
+        published_path=published.path,
         published_field=published.field,
     )
 

@@ -18,7 +18,7 @@ from rotator.core.protocol.journal import (
     ids_of,
 )
 from rotator.core.protocol.limits import stored_ids
-from rotator.core.protocol.observation import is_in_recorded_field
+from rotator.core.protocol.observation import is_in_recorded_place
 from rotator.core.protocol.requests import with_target
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.identity import pending, restarted
@@ -128,7 +128,7 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     old = case.journal.current
     if old is None or old.id is None or old.id == case.candidate_id or case.retiring_rivals(old):
         return None
-    if case.journal.trigger is Trigger.BOOTSTRAP or not is_in_recorded_field(case.journal, case.seen.published):
+    if case.journal.trigger is Trigger.BOOTSTRAP or not is_in_recorded_place(case.journal, case.seen.published):
         return None
     at_once = case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
