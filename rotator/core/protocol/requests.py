@@ -99,10 +99,10 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
 
 def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
     """Return whether an earlier compromised request was for this value."""
-    return secret is not None and bool(_leaks(journal, secret))
+    return bool(_leaks(journal, secret))
 
 
-def without_leak(journal: Journal, secret: SecretStr, id_: str | None) -> Journal:
+def without_leak(journal: Journal, secret: SecretStr | None, id_: str | None) -> Journal:
     """Return the journal without a note that this value leaked, because a person published it all the same.
 
     Args:
@@ -112,12 +112,14 @@ def without_leak(journal: Journal, secret: SecretStr, id_: str | None) -> Journa
     """
     journal = replace(journal, leaked=journal.leaked - _leaks(journal, secret))
     request = journal.request
-    if request is None or id_ not in request.earlier_ids:
+    if request is None:
         return journal
     return replace(journal, request=replace(request, earlier_ids=request.earlier_ids - ids_of(id_)))
 
 
-def _leaks(journal: Journal, secret: SecretStr) -> frozenset[str]:
+def _leaks(journal: Journal, secret: SecretStr | None) -> frozenset[str]:
+    if secret is None:
+        return frozenset()
     parts = {leak: leak.rpartition(":") for leak in journal.leaked}
     return frozenset(leak for leak, (id_, _, digest) in parts.items() if digest == _digest_of(id_, secret))
 
@@ -323,7 +325,7 @@ def followed(journal: Journal, published: Published, *, is_other: bool = False) 
     if request.value_digest is None:
         is_of_published = not is_other
     if not is_of_published:
-        return journal if request.of.id is not None else _without_place(journal)
+        return journal if request.of.id is not None else _without_place(journal, request)
     if journal.current_id is not None:
         return with_target(journal, Target(id=journal.current_id))
     if ids_of(request.of.id) & journal.named_ids:
@@ -331,14 +333,13 @@ def followed(journal: Journal, published: Published, *, is_other: bool = False) 
     return with_target(journal, Target(version=published.version, written_at=published.written_at))
 
 
-def _without_place(journal: Journal) -> Journal:
+def _without_place(journal: Journal, request: Request) -> Journal:
     """The journal whose request is for a secret that rotator cannot tell any more.
 
     A compromised one can be a secret that a user added, and a person decides about all that it can be.
     """
     journal = with_target(journal, Target())
-    is_compromised = journal.request is not None and journal.request.kind is RequestKind.COMPROMISED
-    return replace(journal, added_ids=frozenset()) if is_compromised else journal
+    return replace(journal, added_ids=frozenset()) if request.kind is RequestKind.COMPROMISED else journal
 
 
 def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:

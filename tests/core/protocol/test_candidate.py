@@ -113,6 +113,20 @@ def test_version_is_read_that_the_journal_speaks_of_before_a_commit(asked: Reque
     assert event_of(step_of(replace(known, current=None), by_candidate)) is Event.COMMITTED
 
 
+@pytest.mark.parametrize(
+    "asked", [FORCED, request(RequestKind.COMPROMISED, Target(version=2), value=NEW)], ids=["by id", "of the candidate"]
+)
+def test_commit_reads_no_version_that_tells_nothing(asked: Request) -> None:
+    step = step_of(replace(PREPARED, request=asked), seen(published=published(version=2, secret=NEW)))
+    assert event_of(step) is Event.COMMITTED
+
+
+def test_request_by_id_is_of_the_previous_secret() -> None:
+    """Whatever the recorded version contains."""
+    read = seen(published=published(version=2, secret=NEW), recorded=OTHER, recorded_read=True)
+    assert case_of(replace(PREPARED, request=FORCED), read).request_is_of_previous
+
+
 def test_working_candidate_is_published_with_an_answered_id() -> None:
     assert step_of(ANSWERED, WORKS) == Publish("c")
     assert step_of(PREPARED, WORKS) == Publish(None)
@@ -164,6 +178,9 @@ def test_compromised_candidate_without_an_id_is_given_up() -> None:
     step = step_of(journal, waits(listing=listing("a", "c")))
     assert event_of(step) is Event.GIVEN_UP
     assert step.journal.publishing == Publishing(1)
+    assert step.journal.create_until == NOW + POLICY.window, "for that long, lists can lack its id"
+    later = step_of(replace(journal, create_until=LATER), waits(listing=listing("a", "c")))
+    assert later.journal.create_until == LATER
     assert step.journal.request == replace(LEAKED, of=Target())
 
 

@@ -216,6 +216,37 @@ def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) ->
     assert requests.without_leak(found, NEW, None).leaked == frozenset()
 
 
+def test_each_replaced_compromised_request_leaves_its_leak() -> None:
+    first = request(RequestKind.COMPROMISED, Target(version=7), value=NEW)
+    journal = replace(AT_REST, request=first, leaked=frozenset({"request-0:digest"}))
+    found = requests.requested(seen(request=request(RequestKind.FORCE, id="request-2")), journal, NOW)
+    assert found.leaked == {"request-0:digest", f"request-1:{first.value_digest}"}
+
+
+def test_late_request_for_the_candidate_leaves_a_leak() -> None:
+    """The recorded request is for the secret that the journal speaks of."""
+    known = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD)
+    late = request(RequestKind.COMPROMISED, Target(version=2), value=NEW, id="request-2")
+    edited = seen(request=late, published=published(version=3, secret=OTHER), recorded=OLD)
+    found = requests.requested(edited, replace(PREPARED, request=known), NOW)
+    assert requests.is_leaked(found, NEW)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (None, Answered("rotation-1", "c")),
+        (Answered("rotation-0", "z"), Answered("rotation-1", "c")),
+        (Answered("rotation-1", "c", unknown_fields="newer"), Answered("rotation-1", "c", unknown_fields="newer")),
+    ],
+    ids=["none", "of another rotation", "known"],
+)
+def test_request_for_the_candidate_tells_its_id(known: Answered | None, expected: Answered) -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="c"), value=NEW)
+    found = requests.requested(seen(request=asked, published=EDITED), replace(PREPARED, candidate_id=known), NOW)
+    assert found.candidate_id == expected
+
+
 def test_adopted_secret_is_no_earlier_leak() -> None:
     asked = request(earlier_ids=frozenset({"a", "e"}))
     journal = replace(AT_REST, request=asked)
@@ -488,6 +519,15 @@ def test_request_follows_its_value(value: SecretStr, expected: Target) -> None:
     assert followed.request == request(of=expected, value=value)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, Target(version=2, written_at=LATER)), ({"is_other": True}, Target())]
+)
+def test_earlier_request_follows_unless_another_value_is_recorded(options: dict[str, Any], expected: Target) -> None:
+    journal = replace(AT_REST, current=pending("b"), request=request(of=OF_VERSION, value=None))
+    found = requests.followed(journal, published(version=2, written_at=LATER), **options).request
+    assert found == request(of=expected, value=None)
+
+
 @pytest.mark.parametrize("of", [OF_VERSION, Target(id="b"), Target(id="wrong")])
 def test_request_names_the_certain_id(of: Target) -> None:
     """A person can name a wrong id first."""
@@ -574,8 +614,19 @@ def test_request_is_done_when_its_secret_is_gone(journal: Journal, done: bool) -
         ({"gone": (Gone("a", NOW),), "request": OF_EARLIER}, False),
         ({"gone": (Gone("a", NOW), Gone("x", NOW)), "request": OF_EARLIER}, True),
         ({"gone": (Gone("a", NOW),), "retiring": (Retiring("x", LATER),), "request": OF_EARLIER}, True),
+        ({"gone": (Gone("a", NOW),), "request": replace(OF_EARLIER, earlier_ids=frozenset({"a"}))}, True),
+        ({"request": request(RequestKind.FORCE, Target())}, True),
     ],
-    ids=["unknown", "another is gone", "gone", "earlier unknown", "earlier gone", "earlier retiring"],
+    ids=[
+        "unknown",
+        "another is gone",
+        "gone",
+        "earlier unknown",
+        "earlier gone",
+        "earlier retiring",
+        "own id",
+        "forced",
+    ],
 )
 def test_request_is_not_done_while_its_secret_can_be_unknown(facts: dict[str, Any], done: bool) -> None:
     journal = replace(AT_REST, **({"request": OF_PREVIOUS} | facts))

@@ -78,6 +78,18 @@ def test_compromised_request_without_an_id_outlives_old_lists(rotated_at: dateti
     assert (transitions.recovered(case_of(before, seen("b"))).request is not None) is kept
 
 
+def test_window_counts_from_the_publication_by_vaults_clock() -> None:
+    asked = request(RequestKind.COMPROMISED, Target())
+    before = replace(AT_REST, request=asked, rotated_at=NOW - WINDOW, published_at=NOW - WINDOW + MOMENT)
+    assert transitions.recovered(case_of(before, seen("b"))).request == asked
+
+
+def test_compromised_request_of_a_known_id_stays_in_doubt() -> None:
+    asked = request(RequestKind.COMPROMISED, Target(id="a"))
+    before = replace(AT_REST, current=pending("b"), request=asked, rotated_at=NOW - WINDOW)
+    assert transitions.recovered(case_of(before, seen("b"))).request == asked
+
+
 def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:
     """Return the journal after a failure."""
     options: dict[str, Any] = {"failure": Code.UNANSWERED.value, "ambiguous": False}

@@ -107,6 +107,15 @@ def test_adoption_of_another_value_moves_no_request(value: SecretStr, replaced: 
     assert journal.request.of.version == version
 
 
+@pytest.mark.parametrize(("replaced", "of"), [(True, Target()), (False, Target(version=7, written_at=YESTERDAY))])
+def test_adoption_moves_an_earlier_request_unless_it_replaces(replaced: bool, of: Target) -> None:
+    """A journal from before digests were stored: only a replaced value tells that the request is for another one."""
+    asked = request(RequestKind.COMPROMISED, Target(version=1), value=None)
+    case = case_of(replace(AT_REST, current=pending("b"), request=asked), seen("b", "c", published=PUBLISHED))
+    journal = transitions.adopted(case, pending("c"), retire_previous=replaced)
+    assert journal.request == replace(asked, of=of)
+
+
 def test_adoption_returns_a_marked_entry_but_its_own() -> None:
     marked = replace(AT_REST, publishing=Publishing(6, Retiring("m", LATER)))
     case = case_of(marked, seen("b", "m", published=PUBLISHED))

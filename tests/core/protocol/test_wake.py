@@ -88,6 +88,17 @@ def test_request_of_the_published_secret_needs_a_run(asked: Request | None, expe
     assert wake_at(replace(AT_REST, request=asked), WINDOW, LATER) == expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [({"leaked": frozenset({"request-1:digest"})}, NOW + WINDOW), ({"request": request(of=Target())}, NOW + WINDOW)],
+)
+def test_leak_without_an_id_needs_a_run_after_the_window(facts: dict[str, Any], expected: datetime) -> None:
+    """Lists show by then which ids are unknown. Vault tells best when the secret was replaced."""
+    journal = replace(AT_REST, **facts)
+    assert wake_at(journal, WINDOW, LATER) == expected
+    assert wake_at(replace(journal, published_at=NOW - SECOND), WINDOW, LATER) == expected - SECOND
+
+
 def test_first_retiring_secret_needs_a_run() -> None:
     entries = (Retiring("a", EVEN_LATER), Retiring("c", LATER))
     assert wake_at(replace(AT_REST, retiring=entries), WINDOW, LATER) == LATER

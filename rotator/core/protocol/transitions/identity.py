@@ -53,7 +53,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
-    if case.seen.identified == identity and case.seen.published.secret is not None:
+    if case.seen.identified == identity:
         journal = without_leak(journal, case.seen.published.secret, identity.id)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
