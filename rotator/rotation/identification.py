@@ -124,6 +124,9 @@ class Identification:
 
     def _answered_id(self) -> str | None:
         """Return the published secret's id, if the provider answered it; None if that is not known."""
+        case = self._state.situation
+        if case.candidate_published:
+            return case.candidate_id
         current = self._state.journal.current
         if current is None or not current.is_answered or not self._state.speaks_of_published():
             return None

@@ -125,12 +125,24 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         and known.kind.strength >= asked.kind.strength
     ):
         return journal
+    if _outweighs(known, asked):
+        return journal
     journal = replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal)))
     if asked.kind is RequestKind.MANUAL:
         return journal
     attempts = min(journal.attempts, 1)
     journal = replace(journal, attempts=attempts, next_attempt_at=_next_attempt(journal, now))
     return journal if asked.kind is RequestKind.FORCE else _with_compromised_entries(journal, now)
+
+
+def _outweighs(known: Request | None, asked: Request) -> bool:
+    """Whether the recorded request is a compromised one whose secret a candidate has replaced, not recorded yet.
+
+    Its id is not known before that is recorded. Until then, a weaker request would forget it.
+    """
+    if known is None or known.kind is not RequestKind.COMPROMISED or asked.kind is RequestKind.COMPROMISED:
+        return False
+    return known.of.id is None and known.of != Target()
 
 
 def _with_digest(journal: Journal, published: Published) -> Journal:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.journal import Identity, Journal, Retiring, Target
 from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
@@ -32,6 +32,8 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
+    if journal.request is not None and journal.request.of == Target():
+        wishes.append(_window_after(journal.rotated_at, window, now))
     if might_begin_rotation(journal):
         wishes.append(AT_ONCE)
     return min(wishes, default=None)

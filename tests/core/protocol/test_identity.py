@@ -222,6 +222,13 @@ def test_known_identity_is_adopted(replaced: bool) -> None:
     assert journal.retiring_ids == ({"b"} if replaced else frozenset())
 
 
+def test_adopted_secret_is_not_unknown() -> None:
+    """A person published a secret whose id the last failure called unknown."""
+    journal = replace(AT_REST, unknown_ids=frozenset({"c"}), ambiguity="two")
+    taken = adopted_of(step_of(journal, seen("b", "c", **CHANGED)))
+    assert (taken.unknown_ids, taken.ambiguity) == (frozenset(), "two")
+
+
 def test_known_identity_is_adopted_once() -> None:
     known = seen("b", "c", identified=answered("b"))
     assert recognize(case_of(AT_REST, known)) is None

@@ -323,6 +323,25 @@ def test_request_replaces_one_for_another_secret() -> None:
     assert requests.requested(seen(request=MANUAL), journal, NOW).request == expected
 
 
+@pytest.mark.parametrize(
+    ("known", "kind", "kept"),
+    [
+        (request(RequestKind.COMPROMISED, Target(version=1)), RequestKind.FORCE, True),
+        (request(RequestKind.COMPROMISED, Target(version=1)), RequestKind.COMPROMISED, False),
+        (request(RequestKind.COMPROMISED, Target()), RequestKind.FORCE, False),
+        (request(RequestKind.FORCE, Target(version=1)), RequestKind.MANUAL, False),
+        (request(RequestKind.COMPROMISED, Target(id="a")), RequestKind.FORCE, False),
+    ],
+)
+def test_weaker_request_forgets_no_secret_without_an_id(known: Request, kind: RequestKind, kept: bool) -> None:
+    """A run published the candidate and died: only what records that can tell the replaced secret's id."""
+    journal = replace(PREPARED, current=pending(), request=known)
+    asked = request(kind, Target(version=2), id="request-2", value=NEW)
+    found = requests.requested(seen(request=asked, published=EDITED), journal, NOW).request
+    assert found is not None
+    assert (found.id == known.id) is kept
+
+
 def test_weaker_request_for_the_same_value_is_not_recorded() -> None:
     """An edit of another field is no replacement, whichever version or id a request names."""
     known = request(RequestKind.COMPROMISED, OF_VERSION)

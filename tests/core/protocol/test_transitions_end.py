@@ -1,7 +1,7 @@
 """Changes of a journal: how a run ends."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from tests.core.protocol.situations import (
     FAILURE,
     LATER,
     MINE,
+    MOMENT,
     NOW,
     OTHERS,
     POLICY,
@@ -63,8 +64,18 @@ def test_recovered_journal_has_no_done_request(of: str, kept: bool) -> None:
 )
 def test_compromised_request_without_an_id_stays_in_doubt(current: Identity | None, listed: str, kept: bool) -> None:
     asked = request(RequestKind.COMPROMISED, Target())
-    journal = transitions.recovered(case_of(replace(AT_REST, current=current, request=asked), seen(*listed)))
-    assert (journal.request is not None) is kept
+    before = replace(AT_REST, current=current, request=asked, rotated_at=NOW - WINDOW)
+    assert (transitions.recovered(case_of(before, seen(*listed))).request is not None) is kept
+
+
+@pytest.mark.parametrize(
+    ("rotated_at", "kept"), [(NOW - WINDOW, False), (NOW - WINDOW + MOMENT, True), (NOW, True), (None, False)]
+)
+def test_compromised_request_without_an_id_outlives_old_lists(rotated_at: datetime | None, kept: bool) -> None:
+    """For the consistency window, a list can lack the secret that was replaced."""
+    asked = request(RequestKind.COMPROMISED, Target())
+    before = replace(AT_REST, request=asked, rotated_at=rotated_at)
+    assert (transitions.recovered(case_of(before, seen("b"))).request is not None) is kept
 
 
 def failed(journal: Journal, observation: Observation, **facts: Any) -> Journal:

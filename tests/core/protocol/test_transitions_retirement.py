@@ -185,6 +185,15 @@ def test_answered_entry_stays_answered_when_retired_by_hand() -> None:
     )
 
 
+def test_compromised_id_retired_by_hand_is_due() -> None:
+    """A compromised request names the id, and a person has published another secret since."""
+    asked = request(RequestKind.COMPROMISED, Target(id="a"))
+    case = case_of(replace(AT_REST, request=asked), seen("a", "b", "s"))
+    journal = transitions.retired_by_hand(case, frozenset({"a", "s"}), not_before=LATER)
+    found = {entry.id: (entry.not_before, entry.compromised) for entry in journal.retiring}
+    assert found == {"a": (NOW, True), "s": (LATER, False)}
+
+
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:
     """A person wants it revoked now, whatever becomes of the request that made it due before."""
     due = Retiring("a", YESTERDAY, compromised=True, grace_until=LATER, identity=answered("a"))

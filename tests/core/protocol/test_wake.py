@@ -80,7 +80,7 @@ def test_late_write_needs_a_run_at_once() -> None:
         (request(), AT_ONCE),
         (request(of=Target(version=1)), AT_ONCE),
         (request(RequestKind.COMPROMISED, Target(id="a")), None),
-        (request(RequestKind.COMPROMISED, Target()), None),
+        (request(RequestKind.COMPROMISED, Target()), NOW + WINDOW),
         (None, None),
     ],
 )

@@ -20,11 +20,14 @@ from rotator.core.protocol.transitions.lease import released, with_facts, withou
 def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done.
 
-    While the published secret's id is not certain, a list can hide the compromised secret whose id rotator cannot tell.
+    While the published secret is young or its id not certain, a list can lack the compromised secret whose id rotator
+    cannot tell.
     """
     journal = without_own_lease(with_facts(case).without_failure(), case)
     is_certain = journal.current_id is not None and not case.in_doubt
-    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=is_certain) else journal
+    is_young = journal.rotated_at is not None and case.is_recent(journal.rotated_at)
+    at_rest = is_certain and not is_young
+    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=at_rest) else journal
 
 
 def failed(

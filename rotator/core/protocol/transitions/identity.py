@@ -70,6 +70,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         added_ids=frozenset() if is_other_value else journal.added_ids - ids_of(identity.id),
         rotated_at=case.seen.created[known] if known is not None else case.seen.published.rotated_at or case.now,
         retiring=tuple(entries.values()),
+        unknown_ids=frozenset(),  # one of them can be this secret's
     )
 
 

@@ -113,13 +113,15 @@ def with_other_ids(journal: Journal, ids: frozenset[str]) -> Journal:
 def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
     """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
 
-    They might have been the reason of the last failure: the next run finds out. The published secret's own id never
-    becomes retiring. A name does not replace the provider's own answer. A waiting candidate is given up if one of the
-    ids is its own or can be, as in `resolved`.
+    A compromised one is due at once. The ids might have been the reason of the last failure: the next run finds out.
+    The published secret's own id never becomes retiring. A name does not replace the provider's own answer. A waiting
+    candidate is given up if one of the ids is its own or can be, as in `resolved`.
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
-        known = entries.get(id_, Retiring(id_, not_before))
+        is_compromised = id_ in case.journal.compromised_ids
+        new = Retiring(id_, case.now if is_compromised else not_before, compromised=is_compromised)
+        known = entries.get(id_, new)
         if known.identity is None or not known.identity.is_answered:
             known = replace(known, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
         entries[id_] = replace(

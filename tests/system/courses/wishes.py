@@ -1,0 +1,166 @@
+"""What people want of rotator, as far as their commands tell, and what became of it."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rotator.core.protocol import RequestKind, Result
+from tests.system.courses.desk import Desk
+from tests.system.courses.events import Run, Verb
+
+if TYPE_CHECKING:
+    from tests.system.courses.commands import Ended
+    from tests.system.courses.course import Course
+
+_ASKS = {
+    Verb.ROTATE: RequestKind.MANUAL,
+    Verb.FORCE: RequestKind.FORCE,
+    Verb.DUE_FORCE: RequestKind.FORCE,
+    Verb.COMPROMISED: RequestKind.COMPROMISED,
+}
+
+
+@dataclass
+class Leak:
+    """A value that a person called compromised.
+
+    Attributes:
+        value: The value that was published when the command was made.
+        earlier: The request of the journal before the command.
+        recorded: Whether rotator took note of it: the journal contained it, or the command said so.
+        sure: Whether nothing else was published while the command looked.
+    """
+
+    value: str
+    earlier: str | None
+    recorded: bool = False
+    sure: bool = True
+
+
+@dataclass
+class Wishes:
+    """The requests of a course.
+
+    Attributes:
+        published_values: Every value that consumers could read, the newest last.
+        leaks: What was called compromised and still has to go.
+        hurried: Values whose grace period a person ended: compromised ones and those retiring beside them.
+        forced: Published values for which `--force` asked.
+        asked: Published values that a person wanted replaced.
+    """
+
+    course: "Course"
+    published_values: list[str] = field(default_factory=list)
+    leaks: list[Leak] = field(default_factory=list)
+    hurried: set[str] = field(default_factory=set)
+    forced: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    compromised: set[str] = field(default_factory=set)  # values that a person ever called so
+    was_seen: bool = False  # whether rotator could know that the value was published
+    _commands: dict[str, Leak] = field(default_factory=dict)
+    replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
+
+    def fail(self, what: str) -> None:
+        """End the course."""
+        raise AssertionError(f"{what}\n{self.course}")
+
+    def begins(self, desk: Desk, run: Run) -> None:
+        """A command begins: what a person wants."""
+        desk.asks = _ASKS.get(run.verb)
+        value = self.course.published
+        if value is None or desk.asks is None:
+            return
+        self._want(desk, desk.asks, value)
+        if desk.asks is RequestKind.COMPROMISED:
+            request = self._request()
+            leak = Leak(value, request[1] if request else None)
+            self.leaks.append(leak)
+            self._commands[desk.actor] = leak
+
+    def read(self, desk: Desk, *, first: bool) -> None:
+        """A command read the published document: it speaks of this value, or of the one when it was made."""
+        self.was_seen = True
+        if not first:
+            return
+        value = desk.read_value
+        leak = self._commands.get(desk.actor)
+        if leak is not None:
+            leak.sure = leak.value == value
+        if desk.asks is not None and value is not None:
+            self._want(desk, desk.asks, value)
+
+    def _want(self, desk: Desk, kind: RequestKind, value: str) -> None:
+        desk.wants.add(value)
+        self.asked.add(value)
+        if kind is RequestKind.FORCE:
+            self.forced.add(value)
+        if kind is RequestKind.COMPROMISED:
+            self.compromised.add(value)
+            self._hurry(value)
+
+    def _hurry(self, value: str) -> None:
+        live = set(self.course.live.values())
+        self.forced.add(value)
+        self.hurried |= {value} | (live & set(self.published_values))
+
+    def _request(self) -> tuple[str, str] | None:
+        """Return kind and name of the request that the journal contains."""
+        data = self.course.vault.peek(self.course.journal_path).data or {}
+        request = data.get("request")
+        return (request["kind"], request["id"]) if request else None
+
+    def journaled(self, desk: Desk, before: str | None) -> None:
+        """Rotator wrote the journal."""
+        del before
+        leak = self._commands.get(desk.actor)
+        request = self._request()
+        if leak is not None and request is not None and request[0] == "compromised" and request[1] != leak.earlier:
+            leak.recorded = True
+        self._check_begun(desk)
+
+    def _check_begun(self, desk: Desk) -> None:
+        """Fail if a rotation began for a value that no person wanted replaced."""
+        versions = self.course.vault.versions[self.course.journal_path]
+        data, before = versions[-1], versions[-2] if len(versions) > 1 else {}
+        begun = data.get("candidate") is not None and before.get("candidate") != data["candidate"]
+        value = desk.read_value
+        if begun:
+            self.replacing[data["candidate"]] = value
+        if (
+            not begun
+            or before.get("candidate") is not None
+            or value is None
+            or value in self.asked | desk.wants
+            or data.get("trigger") not in ("manual", "compromised")
+        ):
+            return
+        self.fail(f"request: {desk.actor} begins to replace {value}, which nobody asked for")
+
+    def ends(self, desk: Desk, run: Run, ended: "Ended") -> None:
+        """A command ended: what it said."""
+        leak = self._commands.pop(desk.actor, None)
+        if leak is not None:
+            leak.recorded = leak.recorded or _says_recorded(ended)
+            self._hurry(leak.value)
+        if run.verb is Verb.CANCEL and ended.ended != "failed" and self._request() is None:
+            self.forget_requests()
+
+    def forget_requests(self) -> None:
+        """A person withdrew the request, or deleted the journal with it."""
+        self.leaks.clear()
+        self.forced.clear()
+        self.asked.clear()
+
+    def let_go(self, value: str) -> None:
+        """A person wants a compromised value all the same."""
+        self.leaks = [leak for leak in self.leaks if leak.value != value]
+
+
+def _says_recorded(ended: "Ended") -> bool:
+    """Whether a person believes after `--compromised` that the request is recorded or done, as the output says."""
+    outcome = ended.outcome
+    if outcome is None:
+        return False
+    if outcome.result is Result.OK:
+        return True
+    request = outcome.journal.request if outcome.journal is not None else None
+    return request is not None and request.kind is RequestKind.COMPROMISED
