@@ -18,6 +18,9 @@ from testkit.cluster import Cluster
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Assertions of this module tell the values that they compare, as those of a test do.
+pytest.register_assert_rewrite("tests.rotation.worlds")
+
 _MOUNTS = count(1)
 BROWSER_ARGUMENTS = [
     "--headless",

@@ -39,7 +39,7 @@ SOURCES = sorted(CORE.rglob("[a-z]*.py"))
 # The quickest first: those with properties come after the others.
 UNIT_TESTS = sorted((ROOT / "tests/core").rglob("test_*.py"), key=lambda path: "@given" in path.read_text())
 QUICK_TESTS = [path for path in UNIT_TESTS if "@given" not in path.read_text()]
-RUN_TESTS = [ROOT / "tests/rotation/test_rotation.py", ROOT / "tests/rotation/test_named_ids.py"]
+RUN_TESTS = sorted((ROOT / "tests/rotation").glob("test_*.py"))
 TESTS = [*UNIT_TESTS, *RUN_TESTS, ROOT / "tests/system/test_state_machine.py"]
 EQUIVALENT = ROOT / "tools/equivalent.txt"
 FOUND = ROOT / "build/mutants.jsonl"

@@ -35,7 +35,7 @@ from rotator.rotation import Operator, Result
 from testkit.cluster import Cluster
 from testkit.model import World
 from tests.cli.harness import Payments, opened
-from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
+from tests.rotation.worlds import FIRST, adopted, answered, rotate, run_until
 
 NOW = datetime(2026, 11, 23, 18, 5, 7, 250_000, tzinfo=UTC)
 CREATED = Entry(Act.CREATE, "shop", "shopkey", "host/1/ab", "schedule", "r1", "id-2", "0123456789abcdef")

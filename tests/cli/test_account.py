@@ -24,7 +24,7 @@ from rotator.rotation import Result
 from rotator.vault import Vault
 from testkit.cluster import Cluster, Finished, eventually
 from tests.cli.harness import Here, Payments, everything, opened, said
-from tests.provider.test_client import provider, says
+from tests.provider.harness import provider, says
 
 TRX = "payment-reference-4711"
 NOBODY = "5f2c1d9e-0000-4000-8000-000000000000"

@@ -19,7 +19,7 @@ from rotator.vault import Vault
 from testkit.cluster import eventually
 from testkit.model import World
 from tests.cli.harness import Here, Payments
-from tests.rotation.test_rotation import FIRST, run_until
+from tests.rotation.worlds import FIRST, run_until
 
 
 def test_closed_window_names_rotation_outside_of_it(payments: Payments, here: Here) -> None:

@@ -34,8 +34,8 @@ from rotator.provider import (
     Unprovisioned,
 )
 from tests.net.wire import in_turn, reset
-from tests.provider import test_client as wire
-from tests.provider.test_client import (
+from tests.provider import harness
+from tests.provider.harness import (
     AUTH,
     BASIC,
     KEY,
@@ -60,8 +60,6 @@ SETTINGS = {
 READ = CallbackSettings(MO, "", 30, 20, 10)
 XML = "Content-Type: application/xml; charset=UTF-8\r\n"
 Operation = Callable[..., object]
-
-no_proxy_and_no_waiting = wire.no_proxy_and_no_waiting
 
 
 def balance(api: AccountApi, auth: Credentials = AUTH) -> Balance:
@@ -89,7 +87,7 @@ def client(rest: Provider | str, **options: Any) -> AccountApi:
     """A client of this server's that has no other one for secrets; no TLS, so that no certificates are loaded."""
     url = rest if isinstance(rest, str) else rest.url
     with_defaults: dict[str, Any] = {"server": "http://127.0.0.1:9", "rest_url": url, "verify": False} | options
-    return wire.client(**with_defaults)
+    return harness.client(**with_defaults)
 
 
 def failure(answer: Answer, operation: Operation = top_up, **options: Any) -> ApiError:
@@ -202,10 +200,10 @@ def test_change_settings_sends_changed_fields_only(given: dict[str, Any], sent: 
 
 def test_each_host_has_its_operations_and_pace() -> None:
     busy = says(429, b"", "Retry-After: 30\r\n")
-    with provider(busy) as rest, provider(wire.lists()) as secrets, client(rest, server=secrets) as api:
+    with provider(busy) as rest, provider(harness.lists()) as secrets, client(rest, server=secrets) as api:
         with pytest.raises(RateLimited):
             balance(api)
-        assert wire.list_(api) == ()
+        assert harness.list_(api) == ()
         with pytest.raises(RateLimited, match="did not send POST /account/top-up"):
             top_up(api)
         assert (len(rest.requests), len(secrets.requests)) == (1, 1)
@@ -216,7 +214,7 @@ def test_settings_with_one_host_share_its_pace() -> None:
         begun = time.monotonic()
         balance(api)
         with pytest.raises(LostAnswer):
-            wire.list_(api)
+            harness.list_(api)
         assert time.monotonic() - begun > 0.9
 
 
@@ -418,7 +416,7 @@ UNDOCUMENTED: dict[str, Answer] = {
     "nested JSON": says(200, b'{"value":' + b"[" * 200_000),
     "nested XML": xml("<a>" * 100_000 + "</a>" * 100_000),
     "a page of a broken gateway": says(502, b"<html>Bad gateway</html>", "Content-Type: text/html\r\n"),
-    "the body is cut": wire.raw(b"HTTP/1.1 200 X\r\nContent-Length: 500\r\n\r\n" + b'{"response": "success"}'),
+    "the body is cut": harness.raw(b"HTTP/1.1 200 X\r\nContent-Length: 500\r\n\r\n" + b'{"response": "success"}'),
     "the connection is reset": reset,
 }
 
@@ -495,7 +493,7 @@ ECHOES: dict[str, Answer] = {
     "in an answer that looks well": says(200, {"error-code": "420", "error-code-label": ECHO}),
     "in an answer of the wrong shape": says(200, {"value": ECHO, "response": ECHO, "mo-callback-url": [ECHO]}),
     "in XML": says(401, f"<r><error-code-label>{ECHO.replace('&', '&amp;')}</error-code-label></r>".encode(), XML),
-    "in something that is not HTTP": wire.raw(ECHO.encode()),
+    "in something that is not HTTP": harness.raw(ECHO.encode()),
     "in a server error": says(500, {"title": ECHO}),
 }
 
@@ -574,8 +572,8 @@ def test_error_masks_an_echoed_transaction() -> None:
 
 
 def test_secret_operations_use_basic_only() -> None:
-    with provider(wire.lists()) as server, client(server, server=server, rest_auth="query") as api:
-        assert wire.list_(api) == ()
+    with provider(harness.lists()) as server, client(server, server=server, rest_auth="query") as api:
+        assert harness.list_(api) == ()
         assert server.header("authorization") == f"Basic {BASIC}"
         assert b"?" not in server.requests[0].split(b" ")[1]
 

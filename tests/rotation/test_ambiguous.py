@@ -9,7 +9,7 @@ from rotator.core.protocol import Command, Create
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Result
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, adopted, answered, command, rotate, run_until
+from tests.rotation.worlds import FIRST, adopted, answered, command, rotate, run_until
 
 DAY = timedelta(days=1)
 

@@ -16,7 +16,7 @@ from rotator.rotation import Outcome, Result, Rotation
 from rotator.rotation.run import MAX_CONFLICTS
 from rotator.vault import CasConflict, VaultDenied, VaultSealed
 from testkit.model import World
-from tests.rotation.test_rotation import adopted, in_overlap, limit, rotate, run_until
+from tests.rotation.worlds import adopted, in_overlap, limit, rotate, run_until
 from tests.system.advice import Reader
 
 UNFINISHED = Command.of("rotate-now", "shop", "--due", "--wait", "5m")

@@ -14,7 +14,7 @@ from rotator.provider import LostAnswer
 from rotator.rotation import Operator, Outcome, Result
 from rotator.vault import Document
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, adopted, rotate, run_until
+from tests.rotation.worlds import FIRST, adopted, rotate, run_until
 
 OTHER = "Dashboard00001"
 TYPO = "TypoSecret0009"

@@ -14,7 +14,7 @@ from rotator.rotation import Operator, Outcome, Result
 from rotator.rotation.waiting import stopped
 from rotator.vault import CasConflict, VaultDenied, VaultSealed
 from testkit.model import World
-from tests.rotation.test_rotation import rotate, run_until
+from tests.rotation.worlds import rotate, run_until
 from tests.system.advice import Reader
 
 OLD, NEW, THIRD = "OldSecret00001", "NewSecret00001", "ThirdSecret001"

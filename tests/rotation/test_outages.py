@@ -9,7 +9,7 @@ from rotator.core.protocol import Command, Create
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
 from testkit.model import World
-from tests.rotation.test_rotation import answered, command, run_until
+from tests.rotation.worlds import answered, command, run_until
 
 BY_HAND = "ByHand00000001"
 

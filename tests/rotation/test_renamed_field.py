@@ -7,7 +7,7 @@ from rotator.errors import RotatorError
 from rotator.rotation import Operator
 from testkit.model import World
 from tests.rotation.test_id_owners import OTHER, TYPO, adopt, rotated, run_for_days, waiting
-from tests.rotation.test_rotation import rename_field, rotate
+from tests.rotation.worlds import rename_field, rotate
 
 # --- ids that older versions name ---------------------------------------------------------------------------------
 

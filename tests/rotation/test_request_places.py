@@ -10,7 +10,7 @@ from rotator.daemon.account_record import AccountRecord
 from rotator.rotation import Operator
 from testkit.model import World
 from tests.rotation.test_request_values import BY_HAND, MOMENT, add, ask, roll_back, run_daily
-from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
+from tests.rotation.worlds import FIRST, adopted, answered, rotate, run_until
 
 
 def edit(world: World, *, forget: bool = False) -> None:

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from rotator.core.protocol import Event, Publish, RequestKind, Target
 from rotator.rotation import Operator, Result
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, adopted, answered, rotate, run_until
+from tests.rotation.worlds import FIRST, adopted, answered, rotate, run_until
 
 MOMENT = timedelta(microseconds=1)
 BY_HAND = "ByHandSecret01"

@@ -11,7 +11,7 @@ from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, U
 from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, answered, rotate, run_until
+from tests.rotation.worlds import FIRST, answered, rotate, run_until, store
 from tests.system.advice import Reader
 
 MOMENT = timedelta(microseconds=1)
@@ -428,3 +428,37 @@ def test_run_for_other_work_continues_a_rotation() -> None:
     assert world.rotation(explicit=False, begins=False).run().published
     assert world.published != replaced
     assert world.journal.request is None
+
+
+def test_compromised_request_outlives_a_pending_id() -> None:
+    """A person edited another field, and the version that the journal speaks of is gone."""
+    world = answered()
+    leaked = world.published
+    versions = world.vault.versions["apps/shop"]
+    run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+    world.vault.deleted.add(("apps/shop", len(versions)))
+    versions.append(dict(versions[-1]) | {"note": "edited"})
+    for _ in range(10):
+        world.clock.wait(timedelta(minutes=2))
+        world.rotation(explicit=False).run()
+    assert world.published != leaked
+    assert leaked not in world.live.values()
+
+
+def test_urgent_request_does_not_wait_for_older_backoff() -> None:
+    world = answered()
+    hour = world.clock() + timedelta(hours=1)
+    store(world, attempts=9, next_attempt_at=hour, last_error="it failed", failure="unanswered")
+    run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+    assert world.journal.next_attempt_at <= world.clock() + timedelta(seconds=30)
+    world.clock.wait(timedelta(seconds=31))
+    assert world.rotation(explicit=False).run().published
+
+
+def test_urgent_request_does_not_shorten_a_rate_limit() -> None:
+    world = answered()
+    until = world.clock() + timedelta(minutes=15)
+    for waits in ({"attempts": 1, "failure": "unprovisioned"}, {"attempts": 0}):
+        store(world, next_attempt_at=until, request=None, **waits)
+        run_until(world.rotation(fresh_after=world.clock(), compromised=True), Event.REQUESTED, then_perform=True)
+        assert world.journal.next_attempt_at == until

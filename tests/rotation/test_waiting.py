@@ -11,7 +11,7 @@ from rotator.documents.published import format_instant
 from rotator.provider import Balance, Credentials, LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result, Rotation
 from testkit.model import World
-from tests.rotation.test_rotation import FIRST, adopted, in_overlap, leased, limit, rotate
+from tests.rotation.worlds import FIRST, adopted, in_overlap, leased, limit, rotate
 
 WINDOW = timedelta(seconds=30)
 
