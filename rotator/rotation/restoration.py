@@ -51,7 +51,7 @@ def owners_of(versions: Sequence[tuple[Document, Published]]) -> dict[str | None
 
 
 def _brings_a_value(known: Published, before: Published) -> bool:
-    """Whether a version contains another value than the previous version, and its date shows that it is no older copy."""
+    """Whether a version contains another value than the previous one, and its date shows that it is no older copy."""
     if known.rotated_at is None or known.secret == before.secret:
         return False
     return before.rotated_at is None or before.rotated_at < known.rotated_at

@@ -115,6 +115,8 @@ class Wishes:
         request = self._request()
         if leak is not None and request is not None and request[0] == "compromised" and request[1] != leak.earlier:
             leak.recorded = True
+        if request is not None:
+            self.asked |= desk.wants  # also if a person deleted the journal between the command's read and its write
         self._check_begun(desk)
 
     def _check_begun(self, desk: Desk) -> None:
