@@ -32,7 +32,7 @@ class Judge(Wishes):
     created_values: set[str] = field(default_factory=set)
     given_up_ids: set[str] = field(default_factory=set)  # the published secret's own, which a person had retired
     claimed_ids: set[str] = field(default_factory=set)  # ids that a person gave for a published value
-    _working_values: set[str] = field(default_factory=set)  # that were published while they worked
+    _working: set[int] = field(default_factory=set)  # places in published_values of those that worked there
     _since: tuple[int, str] = (0, "person")  # when the published value began to be published, and by whom
     _last: str | None = None
     _worked: bool = True
@@ -53,7 +53,7 @@ class Judge(Wishes):
             self._last = value
         works = self.course.works
         if works and value is not None:
-            self._working_values.add(value)
+            self._working.add(len(self.published_values) - 1)
         if not works and self._worked and desk is not None and not self._broken_by_person(desk):
             self.fail(f"I1: {actor} broke what consumers read")
         self._worked = works
@@ -115,7 +115,7 @@ class Judge(Wishes):
         return before not in self.course.live.values() and not self._worked_since(replaced)
 
     def _worked_since(self, index: int) -> bool:
-        return any(value in self._working_values for value in self.published_values[index:])
+        return any(place >= index for place in self._working)
 
     def adopts(
         self, desk: Desk, value: str | None, id_: str | None, retired: frozenset[str], *, replaces: bool
