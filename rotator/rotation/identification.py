@@ -147,6 +147,8 @@ class Identification:
         state = self._state
         current = state.journal.current
         ids = set(ids_of(self._answered_id() if state.seen.published.secret not in (None, secret) else None))
+        if state.seen.published.secret == secret and state.speaks_of_published():
+            ids |= state.journal.added_ids  # the provider answered them for secrets that a user added
         owners = owners_of(read_versions(state))
         ids |= {id_ for id_, owner in owners.items() if id_ is not None and owner != secret}
         identities = (current, *(entry.identity for entry in state.journal.retiring))

@@ -132,6 +132,12 @@ COURSES: dict[str, tuple[Beginning, tuple[Event, ...]]] = {
 }
 
 
+COURSES["an added secret's id is named while the published one's is pending"] = (
+    Beginning(runs=0),
+    (Run(Verb.ADOPT), Run(Verb.CREATE), Run(Verb.ADOPT, named=Pick.SECOND, retire=(Pick.PUBLISHED,))),
+)
+
+
 @pytest.mark.parametrize("name", COURSES)
 def test_written_course_keeps_the_promise(name: str) -> None:
     beginning, course = COURSES[name]
