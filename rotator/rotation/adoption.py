@@ -181,7 +181,7 @@ class Adoption:
         possible = compromised if identity.is_pending else ids_of(identity.id)
         if identity.is_named:  # a person can be wrong
             possible |= identity.beside - identity.foreign_ids
-        if compromised & possible or requests.is_never_published_again(state.journal.request, secret, state.journal):
+        if compromised & possible or requests.is_never_published_again(state.journal, secret):
             raise OperatorError(
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,

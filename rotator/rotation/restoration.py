@@ -78,7 +78,7 @@ class Restoration:
             if earlier.secret is None or earlier.secret in tried or foreign:
                 continue
             tried.add(earlier.secret)
-            if requests.is_never_published_again(state.journal.request, earlier.secret, state.journal):
+            if requests.is_never_published_again(state.journal, earlier.secret):
                 self._skip(earlier)
                 continue
             infos = self._access.list_with(earlier.secret)

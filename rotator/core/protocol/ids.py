@@ -31,9 +31,11 @@ class Ids(Instants):
         Only an answered id is published together with a candidate. So the published document is a record of it, too,
         unless a person published the candidate over a document that names an earlier id.
         """
-        for answered in (self.seen.answered, self.journal.candidate_id):
-            if answered is not None and answered.rotation_id == self.journal.rotation_id:
-                return answered.id
+        answered = self.seen.answered
+        if answered is not None and answered.rotation_id == self.journal.rotation_id:
+            return answered.id
+        if self.journal.answered_id is not None:
+            return self.journal.answered_id
         published_id = self.seen.published.secret_id
         return published_id if self.candidate_published and published_id not in self.journal.ids_before else None
 

@@ -157,6 +157,11 @@ class Target:
     written_at: datetime | None = None
     unknown_fields: str = field(default="", repr=False)
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether rotator cannot tell any more where the secret is found."""
+        return self.id is None and not self.version
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -313,6 +318,12 @@ class Journal:
     def current_id(self) -> str | None:
         """The published secret's id, once it is certain."""
         return None if self.current is None or self.current.is_pending else self.current.id
+
+    @property
+    def answered_id(self) -> str | None:
+        """The id that the provider answered to a create of the rotation in hand, or of the last one."""
+        answered = self.candidate_id
+        return answered.id if answered is not None and answered.rotation_id == self.rotation_id else None
 
     @property
     def named_ids(self) -> frozenset[str]:

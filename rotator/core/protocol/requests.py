@@ -80,7 +80,7 @@ def is_published(request: Request, journal: Journal, published: Published) -> bo
 def might_begin_rotation(journal: Journal) -> bool:
     """Return whether the request can be for the published secret, as far as the journal alone tells."""
     request = journal.request
-    return request is not None and request.of != Target() and request.of.id in (None, journal.current_id)
+    return request is not None and not request.of.is_unknown and request.of.id in (None, journal.current_id)
 
 
 def is_of_current(request: Request | None, journal: Journal, seen: Observation) -> bool:
@@ -131,20 +131,21 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
     return replace(journal, leaked=journal.leaked | {f"{request.id}:{request.value_digest}"})
 
 
-def is_never_published_again(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
+def is_never_published_again(journal: Journal, secret: SecretStr) -> bool:
     """Return whether strangers know this value, and another secret has replaced it since."""
-    return is_leaked(journal, secret) or is_replaced(request, secret, journal)
+    return is_leaked(journal, secret) or is_replaced(journal, secret)
 
 
-def is_replaced(request: Request | None, secret: SecretStr, journal: Journal) -> bool:
+def is_replaced(journal: Journal, secret: SecretStr | None) -> bool:
     """Return whether a compromised request is for this value, and another secret has replaced it since.
 
     While its id is the journal's, certain or not, or a version is all that is known of it, it might be the last one
     that works.
     """
+    request = journal.request
     if request is None or request.kind is not RequestKind.COMPROMISED or not speaks_of(request, secret):
         return False
-    return request.of == Target() or not ids_of(request.of.id) <= journal.named_ids
+    return request.of.is_unknown or not ids_of(request.of.id) <= journal.named_ids
 
 
 def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
@@ -170,7 +171,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
         return journal
     if _outweighs(known, asked, journal):
         return journal
-    journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal))), known)
+    journal = _with_request(journal, asked)
     if asked.kind is RequestKind.MANUAL:
         return journal
     attempts = min(journal.attempts, 1)
@@ -185,7 +186,7 @@ def _outweighs(known: Request | None, asked: Request, journal: Journal) -> bool:
     """
     if known is None or known.kind is not RequestKind.COMPROMISED or asked.kind is RequestKind.COMPROMISED:
         return False
-    return known.of.id is None and known.of != Target() and speaks_of(asked, journal.candidate)
+    return known.of.id is None and not known.of.is_unknown and speaks_of(asked, journal.candidate)
 
 
 def _with_digest(journal: Journal, published: Published) -> Journal:
@@ -204,28 +205,26 @@ def _with_candidate_id(journal: Journal, asked: Request) -> Journal:
 
     Later requests name other secrets, and other versions of the published document name other ids.
     """
-    known = journal.candidate_id
-    is_known = known is not None and known.rotation_id == journal.rotation_id
-    if is_known or journal.rotation_id is None or asked.of.id is None or not speaks_of(asked, journal.candidate):
+    if journal.answered_id is not None or journal.rotation_id is None:
+        return journal
+    if asked.of.id is None or not speaks_of(asked, journal.candidate):
         return journal
     return replace(journal, candidate_id=Answered(journal.rotation_id, asked.of.id))
 
 
-def _earlier_ids(journal: Journal) -> frozenset[str]:
-    """The ids of other secrets that strangers know, as far as the request says that another one replaces."""
+def _with_request(journal: Journal, asked: Request) -> Journal:
+    """The journal with this request. What the recorded one says of other secrets that strangers know stays."""
     known = journal.request
-    return frozenset() if known is None else known.earlier_ids | _ids_named_by(known, journal)
+    earlier_ids = frozenset[str]() if known is None else known.earlier_ids | _ids_named_by(known, journal)
+    return _with_leak(replace(journal, request=replace(asked, earlier_ids=earlier_ids)), known)
 
 
 def _ids_named_by(request: Request, journal: Journal) -> frozenset[str]:
     """The id of a compromised request's secret: the published one, a previous one, or the candidate."""
     if request.kind is not RequestKind.COMPROMISED:
         return frozenset()
-    answered = journal.candidate_id
-    ids = ids_of(request.of.id)
-    if answered is None or answered.rotation_id != journal.rotation_id or not speaks_of(request, journal.candidate):
-        return ids
-    return ids | {answered.id}
+    is_of_candidate = speaks_of(request, journal.candidate)
+    return ids_of(request.of.id, journal.answered_id if is_of_candidate else None)
 
 
 def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now: datetime) -> Journal:
@@ -240,8 +239,7 @@ def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now
     if not _is_unfinished(asked, journal, seen):
         return _with_compromised_entries(journal, now, for_good=True)
     if known is None or known.kind.strength < asked.kind.strength:
-        journal = _with_leak(replace(journal, request=replace(asked, earlier_ids=_earlier_ids(journal))), known)
-        return _with_compromised_entries(journal, now)
+        return _with_compromised_entries(_with_request(journal, asked), now)
     if not any(speaks_of(known, value) and speaks_of(asked, value) for value in (seen.recorded, journal.candidate)):
         journal = _with_leak(journal, asked)
     ids = _ids_named_by(asked, journal) - ids_of(known.of.id)

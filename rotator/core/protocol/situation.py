@@ -72,13 +72,15 @@ class Situation(Ids):
 
         A run published it and died, a person asked to replace it, and another version was published by hand.
         """
-        request = self.journal.request
         if self.candidate_published:
             return False
+        if is_leaked(self.journal, self.journal.candidate):
+            return True
+        request = self.journal.request
         if request is None:
-            return is_leaked(self.journal, self.journal.candidate)
+            return False
         of_this = request.kind is RequestKind.COMPROMISED and self.request_is_of_candidate
-        return of_this or self.candidate_id in request.earlier_ids or is_leaked(self.journal, self.journal.candidate)
+        return of_this or self.candidate_id in request.earlier_ids
 
     @property
     def forced(self) -> bool:

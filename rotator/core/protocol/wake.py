@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring, Target
+from rotator.core.protocol.journal import Identity, Journal, Retiring
 from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
@@ -32,7 +32,7 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    if journal.leaked or (journal.request is not None and journal.request.of == Target()):
+    if journal.leaked or (journal.request is not None and journal.request.of.is_unknown):
         wishes.append(_window_after(journal.published_at or journal.rotated_at, window, now))
     if might_begin_rotation(journal):
         wishes.append(AT_ONCE)

@@ -200,7 +200,7 @@ def test_request_is_for_the_current_secret(asked: Request | None, facts: dict[st
     ids=["replaced", "without an id", "not replaced", "current", "another", "forced", "none"],
 )
 def test_replaced_compromised_value_is_never_published_again(asked: Request | None, expected: bool) -> None:
-    assert requests.is_never_published_again(asked, NEW, AT_REST) is expected
+    assert requests.is_never_published_again(replace(AT_REST, request=asked), NEW) is expected
 
 
 @pytest.mark.parametrize("kind", RequestKind)
@@ -210,7 +210,7 @@ def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) ->
     found = requests.requested(seen(request=request(kind, id="request-2")), replace(AT_REST, request=first), NOW)
     assert (requests.is_leaked(found, NEW), requests.is_leaked(found, OLD)) == (True, False)
     assert not requests.is_leaked(found, None)
-    assert requests.is_never_published_again(found.request, NEW, found)
+    assert requests.is_never_published_again(found, NEW)
     assert "leaked" not in repr(found)
     assert requests.without_leak(found, OLD, "x") == found
     assert requests.without_leak(found, NEW, None).leaked == frozenset()
@@ -292,7 +292,7 @@ def test_request_without_a_digest_is_not_for_the_candidate() -> None:
 def test_replaced_secret_of_a_possible_id_can_be_published() -> None:
     """The journal names its id for the published secret, which is not certain."""
     asked = request(RequestKind.COMPROMISED, Target(id="b"), value=NEW)
-    assert not requests.is_never_published_again(asked, NEW, replace(AT_REST, current=pending("b")))
+    assert not requests.is_never_published_again(replace(AT_REST, current=pending("b"), request=asked), NEW)
 
 
 def test_value_with_half_a_surrogate_pair_has_a_digest() -> None:

@@ -81,10 +81,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
 
 def _is_wanted_again(case: Situation, identity: Identity) -> bool:
     """Whether this run published a secret again that the request had replaced, because a person wants it."""
-    secret = case.seen.published.secret
-    if secret is None or case.seen.identified != identity:
-        return False
-    return is_replaced(case.journal.request, secret, case.journal)
+    return case.seen.identified == identity and is_replaced(case.journal, case.seen.published.secret)
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:

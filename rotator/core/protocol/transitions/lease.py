@@ -42,7 +42,6 @@ def with_facts(case: Situation) -> Journal:
     journal = replace(case.journal, api_key=case.policy.api_key or case.journal.api_key)
     if journal.candidate is None or journal.rotation_id is None or case.candidate_id is None:
         return journal
-    known = journal.candidate_id
-    if known is not None and (known.rotation_id, known.id) == (journal.rotation_id, case.candidate_id):
+    if journal.answered_id == case.candidate_id:
         return journal
     return replace(journal, candidate_id=Answered(journal.rotation_id, case.candidate_id))

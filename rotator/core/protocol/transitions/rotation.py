@@ -122,7 +122,7 @@ def _retiring_previous(case: Situation) -> Retiring | None:
     """The previous secret's entry. Its id is certain if it was answered, or if no list of now puts it in doubt.
 
     If a person named its id, and it can be a retiring one as well, it becomes unknown. `with_grace` keeps the other. It
-    becomes unknown, too, if nothing was published where the candidate is, or if the journal speaks of another field.
+    becomes unknown, too, if nothing was published where the candidate is, or if the journal speaks of another place.
     With another path or field in the configuration, consumers can read it at the earlier place.
     """
     old = case.journal.current
