@@ -72,7 +72,7 @@ class Situation(Ids):
 
         A run published it and died, a person asked to replace it, and another version was published by hand.
         """
-        if self.candidate_published:
+        if self.journal.candidate is None or self.candidate_published:
             return False
         if is_leaked(self.journal, self.journal.candidate):
             return True

@@ -220,6 +220,14 @@ def test_candidate_that_an_earlier_request_named_is_given_up() -> None:
     assert step.journal.request == asked
 
 
+def test_recorded_candidate_is_not_given_up() -> None:
+    """This run created it, recorded it, and a later request names its id as one that strangers know."""
+    asked = request(RequestKind.COMPROMISED, value=OLD, earlier_ids=frozenset({"b"}))
+    recorded = replace(AT_REST, rotation_id="rotation-1", request=asked)
+    created = seen("b", "c", answered=Answered("rotation-1", "b"))
+    assert give_up(case_of(recorded, created)) is None
+
+
 def test_given_up_candidate_might_still_be_created() -> None:
     """Another instance might have sent it until its lease ended."""
     others = replace(COMPROMISED_CANDIDATE, holder="other", lease_until=NOW)

@@ -237,8 +237,23 @@ def test_published_id_never_becomes_retiring(state: State, policy: Policy) -> No
 def test_candidate_that_might_be_live_is_never_forgotten(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
-    if isinstance(step, Record) and journal.candidate is not None:
+    if isinstance(step, Record) and journal.candidate is not None and step.event is not Event.GIVEN_UP:
         assert journal.candidate in (step.journal.candidate, seen.published.secret)
+
+
+@given(states, policies)
+def test_given_up_candidate_is_compromised_and_revoked(state: State, policy: Policy) -> None:
+    """Consumers do not read it, and nothing is revoked while a write of it might be applied (I9)."""
+    seen, journal = state
+    step = decide(*state, policy, NOW)
+    if not isinstance(step, Record) or step.event is not Event.GIVEN_UP:
+        return
+    case = situation(state, policy)
+    assert journal.candidate is not None
+    assert journal.candidate != seen.published.secret
+    assert case.candidate_is_compromised
+    assert step.journal.publishing is not None
+    assert case.candidate_id is None or case.candidate_id in retiring_of(step.journal)
 
 
 @given(states, policies)
