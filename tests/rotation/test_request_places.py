@@ -9,8 +9,19 @@ from rotator.core.protocol import Publish, RequestKind, Target, transitions, wak
 from rotator.daemon.account_record import AccountRecord
 from rotator.rotation import Operator
 from testkit.model import World
-from tests.rotation.test_request_values import BY_HAND, MOMENT, add, ask, roll_back, run_daily
-from tests.rotation.worlds import FIRST, adopted, answered, rotate, run_until
+from tests.rotation.worlds import (
+    BY_HAND,
+    FIRST,
+    MOMENT,
+    add,
+    adopted,
+    answered,
+    ask,
+    roll_back,
+    rotate,
+    run_daily,
+    run_until,
+)
 
 
 def edit(world: World, *, forget: bool = False) -> None:

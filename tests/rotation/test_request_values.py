@@ -6,39 +6,19 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Event, Publish, RequestKind, Target
 from rotator.rotation import Operator, Result
-from testkit.model import World
-from tests.rotation.worlds import FIRST, adopted, answered, rotate, run_until
-
-MOMENT = timedelta(microseconds=1)
-BY_HAND = "ByHandSecret01"
-
-
-def ask(world: World, kind: RequestKind = RequestKind.COMPROMISED) -> None:
-    """Record a request, and die before the provider is asked."""
-    rotation = world.rotation(
-        fresh_after=world.clock() + MOMENT,
-        force=kind is RequestKind.FORCE,
-        compromised=kind is RequestKind.COMPROMISED,
-    )
-    run_until(rotation, Event.REQUESTED, then_perform=True)
-
-
-def run_daily(world: World, days: int = 4) -> None:
-    """Run as a daemon without a schedule does, for some days."""
-    for _ in range(days * 24 * 12):
-        world.rotation(explicit=False).run()
-        world.clock.wait(timedelta(minutes=5))
-
-
-def add(world: World, value: str) -> None:
-    """Add a secret in the dashboard and publish it by hand."""
-    world.provider.add("shopkey", value)
-    world.publish(value)
-
-
-def roll_back(world: World) -> None:
-    """Publish the version before the newest one again, as `vault kv rollback` does."""
-    world.vault.versions["apps/shop"].append(dict(world.vault.versions["apps/shop"][-2]))
+from tests.rotation.worlds import (
+    BY_HAND,
+    FIRST,
+    MOMENT,
+    add,
+    adopted,
+    answered,
+    ask,
+    roll_back,
+    rotate,
+    run_daily,
+    run_until,
+)
 
 
 def test_compromised_candidate_is_not_published_again() -> None:

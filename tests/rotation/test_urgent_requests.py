@@ -11,10 +11,8 @@ from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, U
 from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter
 from testkit.model import World
-from tests.rotation.worlds import FIRST, answered, rotate, run_until, store
+from tests.rotation.worlds import FIRST, MOMENT, answered, rotate, run_until, store
 from tests.system.advice import Reader
-
-MOMENT = timedelta(microseconds=1)
 
 
 def lost_answer(world: World, **policy: object) -> World:

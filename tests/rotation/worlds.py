@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Event, Phase, Record, Step
+from rotator.core.protocol import Event, Phase, Record, RequestKind, Step
 from rotator.documents.journal import render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation
@@ -18,6 +18,8 @@ from rotator.vault import VaultSealed
 from testkit.model import World
 
 FIRST = "FirstSecret001"
+MOMENT = timedelta(microseconds=1)
+BY_HAND = "ByHandSecret01"
 DAY = timedelta(days=1)
 
 
@@ -223,3 +225,31 @@ def rename_field(world: World, name: str) -> None:
     account = world.settings.accounts[0]
     renamed = account.model_copy(update={"fields": account.fields.model_copy(update={"api_secret": name})})
     world.settings = world.settings.model_copy(update={"accounts": (renamed, *world.settings.accounts[1:])})
+
+
+def ask(world: World, kind: RequestKind = RequestKind.COMPROMISED) -> None:
+    """Record a request, and die before the provider is asked."""
+    rotation = world.rotation(
+        fresh_after=world.clock() + MOMENT,
+        force=kind is RequestKind.FORCE,
+        compromised=kind is RequestKind.COMPROMISED,
+    )
+    run_until(rotation, Event.REQUESTED, then_perform=True)
+
+
+def run_daily(world: World, days: int = 4) -> None:
+    """Run as a daemon without a schedule does, for some days."""
+    for _ in range(days * 24 * 12):
+        world.rotation(explicit=False).run()
+        world.clock.wait(timedelta(minutes=5))
+
+
+def add(world: World, value: str) -> None:
+    """Add a secret in the dashboard and publish it by hand."""
+    world.provider.add("shopkey", value)
+    world.publish(value)
+
+
+def roll_back(world: World) -> None:
+    """Publish the version before the newest one again, as `vault kv rollback` does."""
+    world.vault.versions["apps/shop"].append(dict(world.vault.versions["apps/shop"][-2]))
