@@ -23,7 +23,6 @@ from rotator.core.protocol import (
     RequestKind,
     Rest,
     Revoke,
-    Target,
     Trigger,
     TryEarlier,
 )
@@ -133,9 +132,9 @@ def _recorded(outcome: Outcome, asked: RequestKind) -> str:
     request = journal.request if journal else None
     needs_person = outcome.next_command is not None and outcome.next_command.args[0] in _COMMANDS_OF_PERSONS
     after = " after that" if needs_person else ""
-    if request is not None and request.of == Target():
-        return "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
     if request is not None and request.kind.strength >= asked.strength:
+        if request.of.is_unknown:
+            return "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
         recorded = f"The request ({request.kind.value}, by {request.by}) is recorded"
         return f"{recorded}. A running daemon carries it out{after}"
     if outcome.reason == Reason.FULL:

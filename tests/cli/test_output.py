@@ -112,6 +112,15 @@ def test_request_for_a_secret_without_an_id_awaits_a_person(capsys: pytest.Captu
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
+def test_weaker_request_without_an_id_is_not_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    journal = Journal(request=Request(RequestKind.MANUAL, Target(), at, "bob", "r1"))
+    failed = Outcome("shop", Result.FAILED, reason="vault_denied", journal=journal)
+    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
+    end = "The request is not recorded. Run the command again"
+    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+
+
 def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture[str]) -> None:
     """A key can be limited for a day: the time alone is one that is over."""
     now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
