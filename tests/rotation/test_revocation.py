@@ -79,6 +79,19 @@ def test_force_does_not_wait_for_grace_period() -> None:
     assert second in world.live.values()
 
 
+def test_force_ends_one_grace_period_only() -> None:
+    """The new secret needs the room of one. Consumers might still have the other."""
+    world = adopted(max_secrets=3)
+    for _ in range(2):
+        rotate(world)
+        world.clock.wait(timedelta(seconds=1))
+    second, third = world.journal.retiring[-1].id, world.journal.current_id
+    outcome = rotate(world, force=True)
+    assert outcome.published
+    assert FIRST not in world.live.values()
+    assert {second, third} <= set(world.live)
+
+
 def test_force_revokes_nothing_without_a_rotation() -> None:
     world = adopted()
     rotate(world)

@@ -136,6 +136,16 @@ COURSES["an added secret's id is named while the published one's is pending"] = 
     Beginning(runs=0),
     (Run(Verb.ADOPT), Run(Verb.CREATE), Run(Verb.ADOPT, named=Pick.SECOND, retire=(Pick.PUBLISHED,))),
 )
+COURSES["a compromised secret whose id is not known is retired by hand"] = (
+    Beginning(max_secrets=3),
+    (
+        Person(Deed.ADD),
+        Person(Deed.RENAME_FIELD),
+        Person(Deed.PUBLISH, Pick.ADDED, named=Pick.NONE),
+        Run(Verb.COMPROMISED),
+        Person(Deed.RENAME_FIELD),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -172,8 +172,8 @@ def _refused(case: Situation, said: str) -> Fail:
         return Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")
     if case.shows_doubt:
         return Fail(Failure.REFUSED, what, *way_out(case))  # nothing is revoked, so nothing makes room
-    if case.journal.retiring:
-        ids = names_of(case.journal.retiring_ids)
+    if case.making_room:
+        ids = names_of(case.making_room)
         command = Command.of("rotate-now", account, "--force")
         return Fail(Failure.REFUSED, what, command, f"To make room, revoke {ids} before the grace period ends")
     return retirement.full_of_added(case, what) or Fail(Failure.REFUSED, what, list_of(account), "Look at its secrets")

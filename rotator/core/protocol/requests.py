@@ -102,6 +102,13 @@ def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
     return bool(_leaks(journal, secret))
 
 
+def lacks_compromised_id(journal: Journal) -> bool:
+    """Return whether strangers know a secret whose id rotator cannot tell: it can be any unknown one."""
+    request = journal.request
+    is_unknown = request is not None and request.kind is RequestKind.COMPROMISED and request.of.is_unknown
+    return is_unknown or bool(journal.leaked)
+
+
 def without_leak(journal: Journal, secret: SecretStr | None, id_: str | None) -> Journal:
     """Return the journal without a note that this value leaked, because a person published it all the same.
 

@@ -148,9 +148,24 @@ class Situation(Ids):
         While old and new fill the account, the provider refuses a create that lands late. So not even a compromised
         secret is revoked while a create might be under way.
         """
-        early = self.forced and self.crowded
+        early = self.forced and entry.id in self.making_room
         grace_over = min(self.now, self.grace_over(entry)) if early else self.grace_over(entry)
         return max(grace_over, self.late_create_until or grace_over)
+
+    @property
+    def making_room(self) -> Set[str]:
+        """The listed ids whose revocation gives the new secret room: no more than needed, the first due ones.
+
+        Those that nothing can revoke yet come last: pending ones, and in an outage those that the published document
+        named.
+        """
+        left = self.listed - self.gone
+        needed = max(len(left) + 1 - self.policy.max_secrets, 1 if self.seen.create_refused is not None else 0)
+        entries = sorted(
+            (entry for entry in self.journal.retiring if entry.id in left - self.journal.named_ids),
+            key=lambda entry: (entry.is_pending, entry.id in self.seen.earlier_ids, self.grace_over(entry)),
+        )
+        return {entry.id for entry in entries[:needed]}
 
     @property
     def due(self) -> Set[str]:

@@ -335,8 +335,8 @@ def test_refused_value_is_replaced_twice() -> None:
 
 def test_refused_candidate_names_the_command_that_makes_room() -> None:
     """Fewer secrets are allowed than `max_secrets` says."""
-    refused = waits(create_refused="too many", creates=1)
-    step = step_of(replace(PREPARED, retiring=IN_GRACE), refused)
+    refused = waits(create_refused="too many", creates=1, listing=listing("a", "r"))
+    step = step_of(replace(PREPARED, retiring=IN_GRACE), refused, max_secrets=3)
     assert failure_of(step) is Failure.REFUSED
     assert step.next_command.args == ("rotate-now", "shop", "--force")
     assert "revoke r before the grace period ends" in step.advice
@@ -347,7 +347,7 @@ def test_refused_candidate_names_the_command_that_makes_room() -> None:
         "list",
         "shop",
     )
-    step = step_of(PREPARED, refused)
+    step = step_of(PREPARED, replace(refused, listing=listing("a")))
     assert failure_of(step) is Failure.REFUSED
     assert step.next_command.args == ("account", "secrets", "list", "shop")
 

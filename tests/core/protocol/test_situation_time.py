@@ -237,16 +237,45 @@ def test_account_is_crowded_when_full_or_refused(ids: tuple[str, ...], facts: di
 def test_force_ends_grace_period_when_account_is_crowded(
     asked: Request | None, max_secrets: int, expected: datetime
 ) -> None:
-    case = case_of(replace(AT_REST, request=asked), seen("a", "b"), max_secrets=max_secrets)
-    assert case.may_retire(Retiring("a", LATER)) == expected
-    assert case.may_retire(Retiring("a", NOW - SECOND)) == NOW - SECOND
+    for entry, at in ((Retiring("a", LATER), expected), (Retiring("a", NOW - SECOND), NOW - SECOND)):
+        journal = replace(AT_REST, request=asked, retiring=(entry,))
+        assert case_of(journal, seen("a", "b"), max_secrets=max_secrets).may_retire(entry) == at
+
+
+@pytest.mark.parametrize(
+    ("listed", "max_secrets", "facts", "expected"),
+    [
+        pytest.param("abcde", 5, {}, {"a"}, id="full"),
+        pytest.param("abcde", 4, {}, {"a", "c"}, id="fuller than allowed"),
+        pytest.param("abcde", 6, {}, set(), id="room"),
+        pytest.param("abcde", 6, {"create_refused": "no"}, {"a"}, id="refused"),
+        pytest.param("abcde", 4, {"create_refused": "no"}, {"a", "c"}, id="refused and full"),
+        pytest.param("abcde", 5, {"revoked": frozenset({"a"})}, set(), id="the list shows a revoked id"),
+        pytest.param("bcde", 4, {}, {"c"}, id="not listed"),
+        pytest.param("abcde", 5, {"earlier_ids": frozenset({"a"})}, {"c"}, id="named before"),
+        pytest.param("abcde", 2, {"earlier_ids": frozenset({"a"})}, {"a", "c", "d", "e"}, id="all"),
+        pytest.param("bd", 2, {}, {"d"}, id="pending alone"),
+    ],
+)
+def test_grace_periods_that_end_first_make_room(
+    listed: str, max_secrets: int, facts: dict[str, Any], expected: set[str]
+) -> None:
+    """An entry whose id is the published secret's own never makes room, and one that is pending comes last."""
+    entries = (
+        Retiring("e", LATER),
+        Retiring("d", NOW, identity=pending("d")),
+        Retiring("c", NOW + SECOND),
+        Retiring("a", NOW),
+        Retiring("b", NOW - SECOND),
+    )
+    case = case_of(replace(AT_REST, retiring=entries), seen(*listed, **facts), max_secrets=max_secrets)
+    assert case.making_room == expected
 
 
 def test_force_does_not_shorten_a_late_create() -> None:
-    journal = replace(AT_REST, request=COMPROMISED, create_until=LATER)
-    case = case_of(journal, seen("a", "b"))
-    assert case.may_retire(Retiring("a", NOW)) == LATER
-    assert case.may_retire(Retiring("a", LATER + SECOND)) == LATER
+    for entry in (Retiring("a", NOW), Retiring("a", LATER + SECOND)):
+        journal = replace(AT_REST, request=COMPROMISED, create_until=LATER, retiring=(entry,))
+        assert case_of(journal, seen("a", "b")).may_retire(entry) == LATER
 
 
 def test_due_ids_are_past_their_grace_period() -> None:

@@ -32,6 +32,7 @@ from tests.core.protocol.situations import (
     POLICY,
     PREPARED,
     RETIRING,
+    SECOND,
     WINDOW,
     YESTERDAY,
     answered,
@@ -46,9 +47,9 @@ from tests.core.protocol.situations import (
 
 
 def test_early_revocation_is_recorded_as_due() -> None:
-    entries = (Retiring("a", LATER), Retiring("r", YESTERDAY), Retiring("c", LATER, compromised=True))
+    entries = (Retiring("a", LATER), Retiring("r", YESTERDAY), Retiring("c", LATER + SECOND, compromised=True))
     before = replace(AT_REST, retiring=entries, request=request(RequestKind.FORCE))
-    journal = transitions.retiring_now(case_of(before, seen("a", "b")))
+    journal = transitions.retiring_now(case_of(before, seen("a", "b", "c"), max_secrets=2))
     assert journal.retiring == (Retiring("a", NOW), Retiring("r", YESTERDAY), Retiring("c", NOW, compromised=True))
     assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
     leaked = replace(before, request=request(RequestKind.COMPROMISED))
@@ -192,6 +193,25 @@ def test_compromised_id_retired_by_hand_is_due() -> None:
     journal = transitions.retired_by_hand(case, frozenset({"a", "s"}), not_before=LATER)
     found = {entry.id: (entry.not_before, entry.compromised) for entry in journal.retiring}
     assert found == {"a": (NOW, True), "s": (LATER, False)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "leaked", "at_once"),
+    [
+        (RequestKind.COMPROMISED, Target(), frozenset(), True),
+        (RequestKind.COMPROMISED, Target(id="a"), frozenset(), False),
+        (RequestKind.FORCE, Target(), frozenset(), False),
+        (RequestKind.FORCE, Target(id="b"), frozenset({"request-0:digest"}), True),
+    ],
+    ids=["unknown", "known", "not compromised", "an earlier one"],
+)
+def test_id_retired_by_hand_is_due_if_it_can_be_a_compromised_one(
+    kind: RequestKind, of: Target, leaked: frozenset[str], at_once: bool
+) -> None:
+    before = replace(AT_REST, request=request(kind, of), leaked=leaked)
+    journal = transitions.retired_by_hand(case_of(before, seen("b", "s")), frozenset({"s"}), not_before=LATER)
+    found = [(entry.not_before, entry.compromised) for entry in journal.retiring]
+    assert found == [(NOW, True) if at_once else (LATER, False)]
 
 
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:

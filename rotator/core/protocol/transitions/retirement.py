@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
-from rotator.core.protocol.requests import is_done, withdrawn
+from rotator.core.protocol.requests import is_done, lacks_compromised_id, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
 from rotator.core.protocol.transitions.publishing import with_rewrite
@@ -113,13 +113,14 @@ def with_other_ids(journal: Journal, ids: frozenset[str]) -> Journal:
 def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetime) -> Journal:
     """With these ids retiring from an instant on, because a person named them; a retiring one is due earlier then.
 
-    A compromised one is due at once. The ids might have been the reason of the last failure: the next run finds out.
-    The published secret's own id never becomes retiring. A name does not replace the provider's own answer. A waiting
-    candidate is given up if one of the ids is its own or can be, as in `resolved`.
+    A compromised one is due at once, and so is each that can be a compromised one without a known id. The ids might
+    have been the reason of the last failure: the next run finds out. The published secret's own id never becomes
+    retiring. A name does not replace the provider's own answer. A waiting candidate is given up if one of the ids is
+    its own or can be, as in `resolved`.
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
-        is_compromised = id_ in case.journal.compromised_ids
+        is_compromised = lacks_compromised_id(case.journal) or id_ in case.journal.compromised_ids
         new = Retiring(id_, case.now if is_compromised else not_before, compromised=is_compromised)
         known = entries.get(id_, new)
         if known.identity is None or not known.identity.is_answered:
