@@ -146,6 +146,10 @@ COURSES["a compromised secret whose id is not known is retired by hand"] = (
         Person(Deed.RENAME_FIELD),
     ),
 )
+COURSES["a forced rotation needs the room of one secret"] = (
+    Beginning(max_secrets=3, grace=DAY),
+    (Run(Verb.ROTATE), Run(Verb.ROTATE), Run(Verb.FORCE)),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -170,8 +170,8 @@ class Judge(Wishes):
         left = self.left.get(value)
         if left is None or value in self.hurried or course.clock() >= left + course.grace - _MARGIN:
             return
-        if course.published in self.forced:  # the grace periods of all end to make room
-            self.hurried |= set(course.live.values()) & set(self.published_values) - {course.published}
+        if course.published in self.forced and len(course.live) >= course.max_secrets:
+            self.hurried.add(value)  # the request can arrive once more
         else:
             self.fail(f"grace: {desk.actor} revokes {id_} ({value}), which was published until {left}")
 
