@@ -316,6 +316,19 @@ def test_page_shows_the_requester_of_a_rotation(browser: Browser) -> None:
         expect(site.page.locator("tr.full", has_text="id-shop")).not_to_contain_text("Requested")
 
 
+def test_page_shows_a_lease_until_it_ends(browser: Browser) -> None:
+    ends = now() + timedelta(minutes=4)
+    held = account("held", lease_holder="host-1", lease_until=ends)
+    dead = account("dead", lease_holder="host-2", lease_until=now() - timedelta(minutes=4))
+    with visited(browser, held, dead) as site:
+        for name in ("held", "dead"):
+            site.page.get_by_role("button", name=name, exact=True).click()
+        expect(site.page.locator("tr.full", has_text="id-held")).to_contain_text(
+            f"host-1 until {ends:%Y-%m-%d %H:%M:%S} UTC"
+        )
+        expect(site.page.locator("tr.full", has_text="id-dead")).not_to_contain_text("Lease holder")
+
+
 def test_link_restores_filter_and_open_account(browser: Browser) -> None:
     with visited(browser, *EVERYTHING) as site:
         site.page.locator("#search").fill("e")

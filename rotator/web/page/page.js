@@ -430,6 +430,13 @@ function requested(request) {
   return make("span", {}, `${request.kind}, by ${request.by}, ${utc(at)}`, make("span", { class: "soft" }, ` ${relative(at)}`));
 }
 
+function leased(account) {
+  if (account.lease_holder === null || account.lease_until === null) return null;
+  const until = parse(account.lease_until);
+  if (until <= now()) return null; // the instance died, or was stopped, and its lease is over
+  return make("span", {}, account.lease_holder, make("span", { class: "soft" }, ` until ${utc(until)}`));
+}
+
 function inFull(account) {
   const at = (ms) => (ms === null ? null : make("span", {}, utc(ms), make("span", { class: "soft" }, ` ${relative(ms)}`)));
   const facts = [
@@ -442,7 +449,7 @@ function inFull(account) {
     ["Requested", requested(account.request)],
     ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
     ["Balance", money(account.balance)],
-    ["Lease holder", account.lease_holder],
+    ["Lease holder", leased(account)],
     ["Failed runs", account.attempts ? String(account.attempts) : null],
     ["Tried again", at(account.retry)],
   ].filter(([, value]) => value !== null);
