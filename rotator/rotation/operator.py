@@ -57,6 +57,7 @@ class Operator:
         replace_working: bool = False,
         replace_foreign: str | None = None,
         retire: Set[str] = frozenset(),
+        source: tuple[str, ...] = (),
     ) -> Outcome:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
@@ -66,13 +67,20 @@ class Operator:
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal can be replaced.
             retire: Other listed ids to revoke after the grace period.
+            source: The options that brought the value, for the commands that messages name. Without them, such a
+                command would be about the published value. Empty: the person typed it.
 
         Raises:
             RotatorError: If the value is refused, or its id is not known; nothing was written then.
         """
         adoption = Adoption(self._rotation)
         outcome = adoption.adopt(
-            secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
+            secret,
+            secret_id,
+            replace_working=replace_working,
+            replace_foreign=replace_foreign,
+            retire=retire,
+            source=source,
         )
         if not retire:
             return outcome if secret_id is None else self._with_unrecorded_id(adoption, secret_id, outcome)

@@ -42,13 +42,18 @@ NAME_BOTH = "Name its id, and the other secret to revoke after the grace period"
 """Advice about a secret whose id is one of several, before the command that `naming` returns."""
 
 
-def naming(account: str, possible: Set[str]) -> Command:
-    """Return the adoption that names which of the possible ids is the published secret's.
+def naming(account: str, possible: Set[str], given: tuple[str, ...] = ()) -> Command:
+    """Return the adoption that names which of the possible ids is the secret's.
 
     To name that id alone would not tell what the other ids are.
+
+    Args:
+        account: Name of the account.
+        possible: The ids.
+        given: The options that bring the value. Without one, the command takes the published value.
     """
     others = min(len(possible) - 1, MAX_NAMED)
-    return Command.of("adopt", account, "--secret-id", "ID", *("--retire", "OTHER_ID") * others)
+    return Command.of("adopt", account, *given, "--secret-id", "ID", *("--retire", "OTHER_ID") * others)
 
 
 def waiting_run(account: str) -> Command:
