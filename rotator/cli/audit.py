@@ -61,14 +61,14 @@ def verify(
     """
     from dataclasses import asdict
 
-    from rotator import audit
+    from rotator.audit.verify import verify as verify_files
     from rotator.cli.terminal import print_json
 
     configured = None if files else settings_of(ctx, config).audit.file
     chosen = files or ([configured] if configured else [])
     if not chosen:
         raise ConfigError("There is no audit log: name its files, or set audit.file")
-    verdict = audit.verify(chosen, head, start=start)
+    verdict = verify_files(chosen, head, start=start)
     if as_json:
         print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:

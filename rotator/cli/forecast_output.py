@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rotator.cli.terminal import Table, echo, relative
 from rotator.core.protocol.wording import listed
-from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
+from rotator.core.scheduling.forecast import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 
 # Maximum number of events in the table.

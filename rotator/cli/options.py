@@ -186,10 +186,12 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
 
 
 def shard_of(settings: "Settings", option: str | None) -> "Shard | None":
+    text = option or settings.daemon.shard
+    if not text:
+        return None
     from rotator.fleet import parse_shard
 
-    text = option or settings.daemon.shard
-    return parse_shard(text) if text else None
+    return parse_shard(text)
 
 
 def parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:

@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 
 from rotator.cli.forecast_output import forecast_json, print_forecast
 from rotator.core.protocol import Retiring
-from rotator.core.scheduling import (
+from rotator.core.scheduling import Blackout, Schedule, Window
+from rotator.core.scheduling import forecast as module
+from rotator.core.scheduling.forecast import (
     CALLS,
-    Blackout,
     Event,
     Forecast,
     Kind,
     Member,
-    Schedule,
-    Window,
     busiest_account,
     foresee,
     hours,
     loads,
 )
-from rotator.core.scheduling import forecast as module
 from testkit.model import World
 
 UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")
