@@ -132,6 +132,7 @@ class AccountState:
             paused=before.paused,
             rotated=before.rotated,
             **_kept_identity(before, published, known, stored.journal),
+            **_kept_refusal(before, known, stored.journal),
         )
         if begins and self.journal.holder == self.policy.runner:
             # An earlier run of this process could not say how it ended.
@@ -310,3 +311,9 @@ def _kept_identity(before: Observation, published: Published, known: Journal, jo
     is_new = current is None or not (current.is_answered or current.id == identified.id)
     given_up = current is not None and current.is_named and identified.id in current.foreign_ids
     return {"identified": identified} if identified.is_named and is_new and not given_up else {}
+
+
+def _kept_refusal(before: Observation, known: Journal, journal: Journal) -> dict[str, Any]:
+    """Return the refusal of the candidate. Another instance that revokes a secret makes room for it."""
+    is_same = (known.candidate, known.retiring_ids) == (journal.candidate, journal.retiring_ids)
+    return {"create_refused": before.create_refused} if is_same else {}
