@@ -145,7 +145,7 @@ class Key:
             ),
             (self.answered(seen.answered), self.asked(seen.request)),
             self.identified(rotation.state),
-            rotation.conflicts_in_a_row,
+            rotation.conflicts_since_turn,
             rotation.adopts,
             rotation.state.journal_read,
         )
