@@ -277,5 +277,9 @@ def finish(
             quiet=invocation(ctx).quiet,
         )
     code = exit_codes.of_outcomes(outcomes)
+    received = invocation(ctx).signals.received
+    is_unknown = any(outcome.journal_is_unknown for outcome in outcomes)
+    if code == exit_codes.DEFERRED and received is not None and not (fleet.has_written or is_unknown):
+        code = exit_codes.of_signal(received)  # it ended the command before that changed anything
     if code:
         raise typer.Exit(code)

@@ -108,7 +108,7 @@ class Operator:
             OperatorError: If another value is published by now, or the journal does not name the id of this one.
         """
         state = self._state
-        for _ in range(MAX_CLAIMS):
+        for conflicts in range(1, MAX_CLAIMS + 1):
             try:
                 self._end_writes_in_flight()
                 if not adoption.is_recorded(secret_id):
@@ -117,6 +117,7 @@ class Operator:
                 not_before = transitions.grace_period_end(case)
                 self._write_retiring(transitions.retired_by_hand(case, ids, not_before=not_before), ids)
             except CasConflict:
+                self._rotation.waiting.after_conflict(conflicts)
                 state.forget()
                 self._rotation.run()
                 continue
@@ -153,7 +154,7 @@ class Operator:
             RotatorError: If the journal could not be read or written, belongs to another account or was deleted.
         """
         state = self._state
-        for _ in range(MAX_CLAIMS):
+        for conflicts in range(1, MAX_CLAIMS + 1):
             state.observe()
             fail = refuse_foreign(state.situation) or refuse_lost_journal(state.situation)
             if fail is not None:
@@ -164,13 +165,14 @@ class Operator:
             try:
                 state.write_journal(requests.cancelled(state.journal))
             except CasConflict:
+                self._rotation.waiting.after_conflict(conflicts)
                 continue
             state.log.warning("request.withdrawn", kind=request.kind.value, by=request.by)
             return request
         raise ContentionError(
-            f"Other instances acquired the lease of {self._name} again and again",
+            f"The journal of {self._name} changed again and again before this command could write it",
             unchanged="The request stays",
-            next_step="Try again",
+            next_step="Find out what else writes there, or whether a cache is in front of Vault. Then try again",
             next_command=Command.of("rotate-now", self._name, "--cancel"),
         )
 

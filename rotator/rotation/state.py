@@ -50,6 +50,7 @@ class AccountState:
             the end of a sentence. The provider's support asks for them.
         recorded_request: The request of this run's caller, once a journal contained it, and the secret that it is to
             replace.
+        moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class AccountState:
         self.document = Document(version=0, data=None)
         self.seen = Observation(Published())
         self.is_observed = False
+        self.moved_path = account.path
         self.references: dict[Failure, str] = {}
         self.recorded_request: tuple[Request, SecretStr | None] | None = None
 
@@ -162,25 +164,23 @@ class AccountState:
         """Return whether another writer changed the journal since it was read."""
         return self.store.read(self.journal_path).version != self.journal_version
 
-    def moved(self) -> bool:
-        """Return whether another writer changed either document since it was read."""
-        return self.journal_moved() or self._republished()
-
     def forget_if_moved(self) -> bool:
-        """Return whether another writer changed either document; both are read again then."""
-        if self.moved():
-            self.forget()
-        return not self.is_observed
+        """Return whether another writer changed either document since it was read; both are read again then."""
+        if self.journal_moved():
+            self._forget_moved(self.journal_path)
+            return True
+        return self.forget_if_republished()
 
     def forget_if_republished(self) -> bool:
         """Return whether the published document changed: it might contain a retiring secret again."""
-        if self._republished():
-            self.forget()
+        document = self.store.read(self.account.path)
+        if (document.version, document.created) != (self.document.version, self.document.created):
+            self._forget_moved(self.account.path)
         return not self.is_observed
 
-    def _republished(self) -> bool:
-        document = self.store.read(self.account.path)
-        return (document.version, document.created) != (self.document.version, self.document.created)
+    def _forget_moved(self, path: str) -> None:
+        self.moved_path = path
+        self.forget()
 
     def read_recorded(self) -> None:
         """Read the version of the published document that the journal speaks of."""
