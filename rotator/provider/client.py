@@ -238,8 +238,10 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         if isinstance(outcome, Reply):
             self._record_budget(call, outcome)
             outcome = _meaning(call, outcome, host.setting)
-        if isinstance(outcome, RateLimited) and outcome.local:
-            raise outcome
+        if isinstance(outcome, RateLimited):
+            outcome.api_key = call.auth.api_key
+            if outcome.local:
+                raise outcome
         if self._on_request is not None:
             self._on_request(call.operation, _code(outcome), time.monotonic() - begun)
         if isinstance(outcome, RateLimited):

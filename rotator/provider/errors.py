@@ -160,6 +160,7 @@ class RateLimited(Refused):
             whether or not the provider's answer does.
         local: Whether rotator itself refused, because of an earlier 429. Nothing was sent then, so the error is no
             evidence about the provider or the account.
+        api_key: The key that is limited: the one that authenticated the request. Set for every error of AccountApi.
     """
 
     code = Code.RATE_LIMITED
@@ -176,6 +177,7 @@ class RateLimited(Refused):
         super().__init__(what, status=status, **details)
         self.retry_after = retry_after
         self.local = local
+        self.api_key = ""
 
 
 _BY_STATUS: dict[int, type[Refused]] = {

@@ -79,6 +79,7 @@ class Ending:
         limited.advise(Advice(f"To retry after {format_instant(until)}", continuation(state)))
         if state.journal_version and state.situation.leased_until is None and not state.seen.journal_lost:
             self._write_if_possible(transitions.limited(state.situation, until))
+        self._executor.access.record_limit(limited, until)
         state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
         return self._outcome(Result.DEFERRED, Reason.RATE_LIMITED.value, until=until, error=limited)
 
