@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import TracebackType
 from typing import TypeVar
@@ -239,14 +239,15 @@ class AccountApi(AbstractContextManager["AccountApi"]):
             self._record_budget(call, outcome)
             outcome = _meaning(call, outcome, host.setting)
         if isinstance(outcome, RateLimited):
+            if not outcome.local:
+                outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
             outcome.api_key = call.auth.api_key
+            outcome.until = datetime.now(UTC) + (outcome.retry_after or timedelta())
             if outcome.local:
                 raise outcome
         if self._on_request is not None:
             self._on_request(call.operation, _code(outcome), time.monotonic() - begun)
-        if isinstance(outcome, RateLimited):
-            outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
-        elif isinstance(outcome, Reply | Refused):
+        if isinstance(outcome, Reply | Refused) and not isinstance(outcome, RateLimited):
             host.limiter.record_answer(call.auth.api_key)
         if isinstance(outcome, ApiError):
             raise outcome

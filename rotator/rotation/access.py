@@ -95,13 +95,15 @@ class ProviderAccess:
         until = None if stored is None else limited_until(state.situation, stored.journal)
         if until is None:
             return
-        raise RateLimited(
+        limited = RateLimited(
             f"The provider limits the requests of the primary account {primary.name} until {format_instant(until)}, "
             f"so rotator does not ask it for {state.account.name}",
             status=HTTPStatus.TOO_MANY_REQUESTS,
             retry_after=until - state.clock(),
             local=True,
         )
+        limited.until = until
+        raise limited
 
     def _read_primary(self) -> Credentials:
         state = self._state

@@ -79,7 +79,7 @@ def test_limited_key_is_refused_locally_until_hold_ends() -> None:
         server.answer = lists(INFO)
         clock.at += 86399
         for operation in (list_, get, create, revoke):
-            with pytest.raises(RateLimited, match=f"API key {KEY}.* did not send .*Wait 1 s") as caught:
+            with pytest.raises(RateLimited, match=f"API key {KEY}.* did not send .*To retry after 2") as caught:
                 operation(api)
             assert (caught.value.local, caught.value.retry_after) == (True, timedelta(seconds=1))
         assert (len(server.requests), counted) == (1, ["429"]), "a request that was not sent is not counted"

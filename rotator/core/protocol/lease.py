@@ -79,7 +79,7 @@ def wait_for_backoff(case: Situation) -> Step | None:
             Reason.RATE_LIMITED,
             limit_end,
             "the provider limits the requests of this key",
-            Command.of("rotate-now", case.policy.account),
+            Command.of("rotate-now", case.policy.account, "--due"),
         )
     at = _next_attempt(case, case.journal)
     if at is None:
