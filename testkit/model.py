@@ -157,7 +157,7 @@ class ModelProvider:
             raise Unauthorized("refused", status=401)
         return Balance(Decimal(10), auto_reload=False)
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         self.interruption()
         fault, self.fault = self.fault, None
         if fault in ("late", "lost-before"):
@@ -171,6 +171,7 @@ class ModelProvider:
         del self.secrets[api_key][secret_id]
         if fault == "lost-after":
             raise LostAnswer("no answer to the revocation")
+        return ""
 
     def _enter(self, auth: Credentials, api_key: str) -> None:
         self.on_request(auth)

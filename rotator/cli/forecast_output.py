@@ -119,6 +119,6 @@ def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Ite
         )
     most = busiest_account(forecast)
     if most is not None:
-        yield f"one account in one hour: calls {most[2]:,} at most ({most[0]})"
+        yield f"one account in one hour: calls {most[2]:,} ({most[0]}), if new secrets work at once"
     if forecast.cut:
         yield "the forecast is too long and ends here: choose less time or fewer accounts"

@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.config import AccountSettings, TopUpSettings, format_duration
-from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
+from rotator.core.protocol import Credential, Fail, Journal, Reason, Rest, TryEarlier
 from rotator.core.protocol.wording import listed, without_value
-from rotator.errors import Code, ConfigError, RotatorError
+from rotator.documents.published import format_instant
+from rotator.errors import Advice, Code, Command, ConfigError, RotatorError
 from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota, check_shard
 from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
@@ -160,6 +161,9 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")
     elif isinstance(preview.step, Fail):
         yield Finding(State.FAILED, str(RotationError(preview.step)), 1)
+    elif isinstance(preview.step, Rest) and preview.step.reason is Reason.RATE_LIMITED:
+        retry = Advice(f"To retry after {format_instant(preview.step.until)}", Command.of("check", preview.account))
+        yield Finding(State.FAILED, f"{preview.step.detail}. {retry}", 1)
     elif Credential.PUBLISHED in preview.seen.refused:
         what = "the provider refuses the published secret (401); the next run looks for a secret that works"
         yield Finding(State.FAILED, what, 1)

@@ -36,8 +36,7 @@ class Ending:
             if withdrawn is not None:
                 return self._withdrawn(withdrawn)
             return self._outcome(Result.OK, reason.value, until=rest.until)
-        purpose = "To continue" if rest.next_command is not None else ""
-        error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
+        error = RotatorError(rest.detail, next_step=_purpose(rest), next_command=rest.next_command)
         return self._outcome(
             Result.DEFERRED,
             reason.value,
@@ -76,9 +75,11 @@ class Ending:
         """
         state = self._state
         until = state.clock() + delay
-        limited.advise(Advice(f"To retry after {format_instant(until)}", continuation(state)))
+        limited.until = until
+        limited.advise(Advice("To retry", continuation(state)))
         if state.journal_version and state.situation.leased_until is None and not state.seen.journal_lost:
             self._write_if_possible(transitions.limited(state.situation, until))
+        self._executor.access.record_limit(limited, until)
         state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
         return self._outcome(Result.DEFERRED, Reason.RATE_LIMITED.value, until=until, error=limited)
 
@@ -163,3 +164,11 @@ class Ending:
             self._state.write_journal(journal)
         except (CasConflict, VaultError) as error:
             self._state.log.info("journal.write_failed", error=str(error))
+
+
+def _purpose(rest: Rest) -> str:
+    """Return the purpose of a deferral's command; empty if it has none."""
+    if rest.next_command is None:
+        return ""
+    is_limited = rest.reason is Reason.RATE_LIMITED  # a request before the end is limited again
+    return f"To retry after {format_instant(rest.until)}" if is_limited else "To continue"

@@ -182,8 +182,8 @@ class Executor:
     def _fail(self, fail: Fail) -> None:
         """Fail, unless another writer changed the account meanwhile: the reason is out of date then."""
         if not self.state.forget_if_moved():
-            reference = self.state.references.get(fail.failure, "")
-            raise RotationError(fail, unchanged=self.unchanged(), reference=reference)
+            answer = self.state.answers.get(fail.failure, "")
+            raise RotationError(fail, unchanged=self.unchanged(), answer=answer)
 
     def account_for(self, error: RotatorError) -> None:
         """Let an error of this run, which knows its own request only, say what the run changed before.

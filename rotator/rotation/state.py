@@ -46,8 +46,8 @@ class AccountState:
 
     Attributes:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
-        references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
-            the end of a sentence. The provider's support asks for them.
+        answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
+            and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
         recorded_request: The request of this run's caller, once a journal contained it, and the secret that it is to
             replace.
         moved_path: Path of the document that another writer changed last, as this run found out by reading.
@@ -80,7 +80,7 @@ class AccountState:
         self.seen = Observation(Published())
         self.is_observed = False
         self.moved_path = account.path
-        self.references: dict[Failure, str] = {}
+        self.answers: dict[Failure, str] = {}
         self.recorded_request: tuple[Request, SecretStr | None] | None = None
 
     @property
@@ -213,8 +213,9 @@ class AccountState:
         self.seen = replace(self.seen, **facts)
 
     def refer(self, failure: Failure, error: ApiError) -> None:
-        """Remember the request id and the instance of an answer, for the message of a later failure."""
-        self.references = self.references | {failure: error.reference}
+        """Remember an answer for the message of a later failure."""
+        text = f": {error.what}" if failure is Failure.UNANSWERED else error.reference
+        self.answers = self.answers | {failure: text}
 
     def learn_identity(self, secret: SecretStr | None, identity: Identity | None, *, replaced: bool = False) -> None:
         """A value has this identity. Another writer might have published another value meanwhile."""

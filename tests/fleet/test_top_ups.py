@@ -86,7 +86,7 @@ def test_top_up_happens_once_when_services_restart(shop: Cluster, stack: ExitSta
 class Dies(AccountApi):
     """A process that dies in the moment in which it would send the top-up."""
 
-    def top_up(self, auth: Credentials, trx: SecretStr) -> None:
+    def top_up(self, auth: Credentials, trx: SecretStr) -> str:
         raise KeyboardInterrupt
 
 

@@ -331,7 +331,7 @@ def test_print_forecast_shows_all_events_of_small_fleet(printed: Printed) -> Non
         "until 2026-12-15 Tue 18:00 (Europe/Berlin)",
         "in all: rotations 3, revocations 3, calls 15",
         "busiest hour: 2026-11-24 Tue 18:00, calls 3 (36,000 are allowed)",
-        "one account in one hour: calls 3 at most (alerts)",
+        "one account in one hour: calls 3 (alerts), if new secrets work at once",
         "left out, not taken on yet: new",
     ]
 

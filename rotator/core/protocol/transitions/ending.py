@@ -106,11 +106,16 @@ def _unknown_ids(case: Situation) -> frozenset[str]:
 
 
 def limited(case: Situation, until: datetime) -> Journal:
-    """Without the lease, because the provider limits the requests of the key. That is no failure.
+    """Without the lease, because the provider limits the requests of the key. That is no failure."""
+    return key_limited(released(case), case.shared(until))
+
+
+def key_limited(journal: Journal, until: datetime) -> Journal:
+    """With the end of the provider's limit of the account's key, in the time that all instances share.
 
     After earlier failures, the code tells that the next attempt waits for the provider and not for a backoff.
     """
-    journal = replace(released(case), next_attempt_at=case.shared(until))
+    journal = replace(journal, next_attempt_at=until)
     return replace(journal, failure=Code.RATE_LIMITED.value) if journal.attempts else journal
 
 
