@@ -55,6 +55,7 @@ class StoredJournal:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         has_data: Whether that version contains anything.
+        undelete: The command that restores that version; None if it is not deleted, or destroyed.
         read_at: When Vault answered, by Vault's clock; None if it did not say.
     """
 
@@ -63,6 +64,7 @@ class StoredJournal:
     written_at: datetime | None
     expires_at: datetime | None
     has_data: bool
+    undelete: str | None
     read_at: datetime | None
 
     @property
@@ -83,6 +85,7 @@ def load_journal(document: Document) -> StoredJournal:
         document.created,
         document.expires_at,
         document.data is not None,
+        document.undelete,
         document.read_at,
     )
 

@@ -3,10 +3,12 @@
 from pydantic import SecretStr
 
 from rotator.core.protocol import Credential
+from rotator.core.protocol.wording import loss
+from rotator.documents.journal import load_journal
 from rotator.documents.published import parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
-from rotator.rotation.errors import NotAdoptedError
+from rotator.rotation.errors import NotAdoptedError, PublishedLostError
 from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
@@ -61,8 +63,16 @@ class ProviderAccess:
                 next_command=Command.of("check", primary.name),
             )
         if published.secret is None:
-            is_new = not published.version and not state.seen.published.version
-            raise (NotAdoptedError if is_new else RotatorError)(
+            stored = load_journal(state.store.read(state.settings.journal_path(primary)))
+            lost = loss(stored.journal, published)
+            if lost is not None:
+                raise PublishedLostError(
+                    f"The primary account {primary.name} cannot act for {state.account.name}: {lost.finding}",
+                    unchanged=f"Nothing was changed for {state.account.name}",
+                    next_step=lost.advice("bring the secret in use"),
+                    next_command=Command.of("adopt", primary.name),
+                )
+            raise (RotatorError if state.seen.published.version else NotAdoptedError)(
                 f"The primary account {primary.name} has nothing published, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
                 next_step="Adopt the primary account first",

@@ -49,6 +49,12 @@ class NotAdoptedError(RotatorError):
     code = Code.NOT_ADOPTED
 
 
+class PublishedLostError(RotatorError):
+    """Consumers of the primary account cannot read its secret any more."""
+
+    code = Code.PUBLISHED_LOST
+
+
 class ContentionError(RotatorError):
     """Other writers changed the account again and again."""
 

@@ -124,6 +124,7 @@ class AccountState:
             observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
+            journal_undelete=stored.undelete,
             request=before.request,
             creates=before.creates,
             answered=before.answered,
