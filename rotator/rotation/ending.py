@@ -124,6 +124,7 @@ class Ending:
             trigger=state.journal.trigger,
             journal=state.journal if state.journal_read else None,
             journal_is_unknown=state.write_is_unknown,
+            refresh_at=state.refreshes.next_at(state.situation),
         )
 
     def _park(self, error: RotatorError) -> None:

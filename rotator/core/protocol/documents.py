@@ -89,9 +89,15 @@ def refresh(case: Situation) -> Step | None:
 
 def expires_soon(written_at: datetime | None, expires_at: datetime | None, now: datetime) -> bool:
     """Return whether half of a version's life is over."""
+    half = half_life(written_at, expires_at)
+    return half is not None and now >= half
+
+
+def half_life(written_at: datetime | None, expires_at: datetime | None) -> datetime | None:
+    """Return when half of a version's life is over; None if it does not expire."""
     if written_at is None or expires_at is None:
-        return False
-    return now >= written_at + (expires_at - written_at) / 2
+        return None
+    return written_at + (expires_at - written_at) / 2
 
 
 def end_late_write(case: Situation) -> Step | None:
