@@ -8,7 +8,7 @@ from rotator.documents.journal import load_journal
 from rotator.documents.published import parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, SecretInfo, Unauthorized
-from rotator.rotation.errors import NotAdoptedError, PublishedLostError
+from rotator.rotation.errors import ForeignPrimaryError, NotAdoptedError, PublishedLostError
 from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 
@@ -55,7 +55,7 @@ class ProviderAccess:
         primary = state.settings.account(state.account.primary or "")
         published = parse_published(state.store.read(primary.path), primary)
         if published.api_key not in (None, primary.api_key):
-            raise RotatorError(
+            raise ForeignPrimaryError(
                 f"The published document of the primary account {primary.name} belongs to the account "
                 f"{published.api_key}, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",

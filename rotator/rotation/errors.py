@@ -55,6 +55,12 @@ class PublishedLostError(RotatorError):
     code = Code.PUBLISHED_LOST
 
 
+class ForeignPrimaryError(RotatorError):
+    """The published document of the primary account belongs to another account."""
+
+    code = Code.FOREIGN_DOCUMENT
+
+
 class ContentionError(RotatorError):
     """Other writers changed the account again and again."""
 
