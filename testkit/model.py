@@ -204,10 +204,10 @@ class ModelVault:
         versions = self.versions.get(path, [])
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
-            return Document(version=0, data=None, read_at=self.clock())
+            return Document(version=0, data=None, read_at=self.clock(), mount="secret", path=path)
         data = None if (path, at) in self.deleted else dict(versions[at - 1])
         created = self._created(versions[at - 1])
-        return Document(version=at, data=data, created=created, read_at=self.clock())
+        return Document(version=at, data=data, created=created, read_at=self.clock(), mount="secret", path=path)
 
     def taken_at(self, version: dict[str, Any], at: datetime) -> None:
         """Say when Vault took a version that a test puts there."""

@@ -7,11 +7,12 @@ from pydantic import SecretStr
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Credential, limited_until, transitions
+from rotator.core.protocol.wording import loss
 from rotator.documents.journal import JournalError, StoredJournal, load_journal, render_journal
 from rotator.documents.published import format_instant, parse_published
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, RateLimited, SecretInfo, Unauthorized
-from rotator.rotation.errors import NotAdoptedError
+from rotator.rotation.errors import ForeignPrimaryError, NotAdoptedError, PublishedLostError
 from rotator.rotation.interfaces import Provider
 from rotator.rotation.state import AccountState
 from rotator.vault import CasConflict, VaultDenied, VaultError
@@ -113,7 +114,7 @@ class ProviderAccess:
         self._refuse_if_limited(primary)
         published = parse_published(state.store.read(primary.path), primary)
         if published.api_key not in (None, primary.api_key):
-            raise RotatorError(
+            raise ForeignPrimaryError(
                 f"The published document of the primary account {primary.name} belongs to the account "
                 f"{published.api_key}, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
@@ -121,8 +122,16 @@ class ProviderAccess:
                 next_command=Command.of("check", primary.name),
             )
         if published.secret is None:
-            is_new = not published.version and not state.seen.published.version
-            raise (NotAdoptedError if is_new else RotatorError)(
+            stored = load_journal(state.store.read(state.settings.journal_path(primary)))
+            lost = loss(stored.journal, published)
+            if lost is not None:
+                raise PublishedLostError(
+                    f"The primary account {primary.name} cannot act for {state.account.name}: {lost.finding}",
+                    unchanged=f"Nothing was changed for {state.account.name}",
+                    next_step=lost.advice("bring the secret in use"),
+                    next_command=Command.of("adopt", primary.name),
+                )
+            raise (RotatorError if state.seen.published.version else NotAdoptedError)(
                 f"The primary account {primary.name} has nothing published, so it cannot act for {state.account.name}",
                 unchanged=f"Nothing was changed for {state.account.name}",
                 next_step="Adopt the primary account first",

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, requests
 from rotator.core.protocol.documents import refuse_foreign
-from rotator.core.protocol.wording import names_of
+from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
@@ -125,8 +125,9 @@ class Adoption:
         published = self._state.seen.published
         if published.secret is not None and refuse_foreign(self._state.situation) is None:
             return published.secret
+        lost = loss(self._state.journal, published)
         raise OperatorError(
-            f"Nothing is published for {self._name} whose value rotator could take",
+            lost.finding if lost else f"Nothing is published for {self._name} whose value rotator could take",
             unchanged=NOTHING_WRITTEN,
             advice="Bring the value",
             next_command=Command.of("adopt", self._name, "--secret-stdin", *self._named),

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from rotator.core.protocol import Journal, Outcome, Reason, Request, Rest, Result, transitions
+from rotator.core.protocol.documents import refuse_foreign
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
@@ -125,6 +126,7 @@ class Ending:
             trigger=state.journal.trigger,
             journal=state.journal if state.journal_read else None,
             journal_is_unknown=state.write_is_unknown,
+            refresh_at=state.refreshes.next_at(state.situation),
         )
 
     def _park(self, error: RotatorError) -> None:
@@ -134,7 +136,7 @@ class Ending:
         now = state.clock()
         if isinstance(error, JournalError) or error.blame is Blame.VAULT:
             return
-        if error.code in (Code.FOREIGN_DOCUMENT, Code.FOREIGN_JOURNAL, Code.JOURNAL_LOST):
+        if error.code is Code.JOURNAL_LOST or refuse_foreign(state.situation) is not None:
             return
         if state.situation.leased_until is not None:
             return

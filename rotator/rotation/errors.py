@@ -47,6 +47,18 @@ class NotAdoptedError(RotatorError):
     code = Code.NOT_ADOPTED
 
 
+class PublishedLostError(RotatorError):
+    """Consumers of the primary account cannot read its secret any more."""
+
+    code = Code.PUBLISHED_LOST
+
+
+class ForeignPrimaryError(RotatorError):
+    """The published document of the primary account belongs to another account."""
+
+    code = Code.FOREIGN_DOCUMENT
+
+
 class ContentionError(RotatorError):
     """Other writers changed the account again and again."""
 

@@ -186,12 +186,13 @@ class Executor:
             raise RotationError(fail, unchanged=self.unchanged(), answer=answer)
 
     def account_for(self, error: RotatorError) -> None:
-        """Let an error of this run, which knows its own request only, say what the run changed before.
+        """Let an error of this run, which knows its own request only, say what the run changed and what stays.
 
         An error whose request might have been carried out says itself what is not known.
         """
         is_changed = self.state.seen.creates or self.publisher.version is not None or self.revoked
-        if is_changed and not error.maybe_done:
+        says_nothing = isinstance(error, ApiError) and not error.unchanged
+        if (is_changed or says_nothing) and not error.maybe_done:
             error.unchanged = self.unchanged()
 
     def unchanged(self) -> str:

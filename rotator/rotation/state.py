@@ -28,6 +28,7 @@ from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import parse_published
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
+from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
 
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
@@ -82,6 +83,7 @@ class AccountState:
         self.moved_path = account.path
         self.answers: dict[Failure, str] = {}
         self.recorded_request: tuple[Request, SecretStr | None] | None = None
+        self.refreshes = Refreshes()
 
     @property
     def journal_path(self) -> str:
@@ -114,6 +116,7 @@ class AccountState:
         known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
+        self.refreshes.read(stored)
         begins = not self.journal_read
         self.journal_read = True
         published = parse_published(self.document, self.account)
@@ -126,6 +129,7 @@ class AccountState:
             observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
+            journal_undelete=stored.undelete,
             request=before.request,
             creates=before.creates,
             answered=before.answered,
@@ -188,8 +192,7 @@ class AccountState:
         version = self.journal.published_version
         if version:
             then = parse_published(self.store.read(self.account.path, version), self.account)
-            known = is_recorded(self.journal, then)
-            recorded = then.secret if known else None
+            recorded = then.secret if is_recorded(self.journal, then) else None
         self.learn(recorded=recorded, recorded_read=True)
 
     def speaks_of_published(self) -> bool:
@@ -255,13 +258,12 @@ class AccountState:
         self.journal_version = version
         self.write_is_unknown = False  # an earlier write over the version before cannot be applied any more
         self.know(journal)
-        if self.seen.journal_lost or self.seen.journal_expires_at is not None:
-            self.learn(journal_lost=False, journal_expires_at=None)
+        self.refreshes.wrote(self.situation.shared_now)
+        self.learn(journal_lost=False, journal_expires_at=None)
         vault_now = self.situation.vault_now
         if self.seen.journal_at is not None and vault_now is not None and self.seen.journal_at > vault_now:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
-        asked = self.seen.request
-        if asked is not None and journal.request is not None and journal.request.id == asked.id:
+        if (asked := self.seen.request) and journal.request is not None and journal.request.id == asked.id:
             if requests.is_published(asked, journal, self.seen.published):
                 self.recorded_request = asked, self.seen.published.secret
             self.learn(request=None)

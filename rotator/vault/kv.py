@@ -4,6 +4,7 @@ OpenBao speaks the same protocol; every statement about the server was tried wit
 """
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,9 @@ class Document:
         created: When this version was written.
         expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
         read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
+        mount: Its mount.
+        path: Its path below the mount.
+        is_destroyed: Whether this version was destroyed: Vault cannot restore it.
     """
 
     version: int
@@ -53,6 +57,24 @@ class Document:
     created: datetime | None = None
     expires_at: datetime | None = None
     read_at: datetime | None = None
+    mount: str = ""
+    path: str = ""
+    is_destroyed: bool = False
+
+    @property
+    def undelete(self) -> str | None:
+        """The command that restores this version; None if it is not deleted, or destroyed."""
+        if not self.version or self.data is not None or self.is_destroyed:
+            return None
+        return self._command("undelete", f"-versions={self.version}")
+
+    @property
+    def rollback(self) -> str:
+        """The command that restores its version N."""
+        return self._command("rollback", "-version=N")
+
+    def _command(self, name: str, version: str) -> str:
+        return shlex.join(("vault", "kv", name, f"-mount={self.mount}", version, self.path))
 
 
 class Documents:
@@ -143,7 +165,7 @@ class Documents:
             document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
             if version is not None and document.version not in (0, version):
                 raise ValueError("the answer is about another version")
-            return replace(document, read_at=self._client.answered_at)
+            return replace(document, read_at=self._client.answered_at, mount=self._mount, path=path)
         raise diagnosis.unreadable(api_path, self._client.address)
 
     def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
@@ -316,7 +338,13 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
-    return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+    return Document(
+        version,
+        data if isinstance(data, dict) else None,
+        created,
+        expires_at,
+        is_destroyed=metadata.get("destroyed") is True,
+    )
 
 
 def _refuse_wrapped(body: Mapping[str, Any]) -> None:

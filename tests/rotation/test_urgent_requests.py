@@ -141,7 +141,7 @@ def test_compromised_secret_is_revoked_soon_beside_a_weaker_request() -> None:
     leaked = world.published
     unanswered = LostAnswer("no answer")
 
-    def silent(auth: Credentials, api_key: str, secret_id: str) -> None:
+    def silent(auth: Credentials, api_key: str, secret_id: str) -> str:
         del auth, api_key, secret_id
         raise unanswered
 

@@ -12,6 +12,8 @@ import pytest
 
 from rotator.demo import OpenBao
 from rotator.emulator import Emulator, running
+from rotator.net import TooLong
+from rotator.vault import diagnosis
 from testkit import proxy
 from testkit.cluster import Cluster, Running, eventually
 from testkit.openbao import RaftCluster, running_raft
@@ -192,3 +194,9 @@ def test_unreadable_document_is_a_failure_of_its_account(cluster: Cluster) -> No
             assert metric(daemon, "rotator_failures_total", reason="vault_error") == 1
             daemon.wait_until_ready()
             daemon.wait_for("rotation.published", account="a")
+
+
+def test_answer_that_is_too_long_is_an_answer() -> None:
+    error = diagnosis.diagnose("read secret/data/x", "http://vault:8200", TooLong({}))
+    assert error.what == "The answer of Vault at http://vault:8200 is too long"
+    assert error.maybe_done

@@ -10,7 +10,9 @@ const PATIENCE = 10_000; // how long an answer may take
 const ROWS = 60; // are shown at once, and so many more when the end comes near
 const STUBBORN = 3; // failed runs after which it will not go away by itself
 // Failure codes that a retry does not end: they name a command that a person has to run.
-const NEED_A_PERSON = new Set(["not_adopted", "foreign_document", "foreign_journal", "journal_lost", "journal_newer"]);
+const NEED_A_PERSON = new Set([
+  "not_adopted", "published_lost", "foreign_document", "foreign_journal", "journal_lost", "journal_newer",
+]);
 const NAMED = 3; // troubled accounts that the headline tells in full
 
 const STATES = {
