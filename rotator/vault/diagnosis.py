@@ -6,8 +6,7 @@ repeated.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rotator.logs import foreign
 from rotator.vault.errors import (
@@ -185,6 +184,15 @@ def token_missing(address: str, advice: str) -> VaultUnauthorized:
     )
 
 
+def token_unusable(path: str, address: str) -> VaultUnauthorized:
+    """Return the error of an answer to a login that contains no token, or one that no header can carry."""
+    return VaultUnauthorized(
+        f"The answer to rotator's login at {path} contains no usable token",
+        unchanged="Nothing was written",
+        next_step=f"Make sure that {address} is Vault's address, and that no proxy in between changes its answers",
+    )
+
+
 def login_refused(path: str, reason: str) -> VaultUnauthorized:
     """Return the error of a login that Vault refuses."""
     return VaultUnauthorized(
@@ -222,16 +230,18 @@ def wrapped() -> VaultDenied:
     )
 
 
-def refuse_use_limit(token: Mapping[str, Any]) -> None:
+def refuse_use_limit(uses: int) -> None:
     """Refuse a token for a few requests, which would end in the middle of a rotation.
 
+    Args:
+        uses: For how many requests it is good; 0: no limit.
+
     Raises:
-        TokenUseLimited: If it is one.
+        TokenUseLimited: If it has a limit.
     """
-    uses = token.get("num_uses")
     if uses:
         raise TokenUseLimited(
-            f"rotator's token is good for {uses if isinstance(uses, int) else 'a few'} requests only",
+            f"rotator's token is good for {uses} requests only",
             unchanged="Nothing was written",
             next_step="Have it made without a limit: token_num_uses=0 for the role, or no -use-limit for a token",
         )

@@ -16,6 +16,7 @@ import structlog
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
+from rotator.core.instants import is_plausible
 from rotator.logs import register_secret
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
@@ -304,8 +305,12 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
     data = body["data"]["data"]
     version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
+    if not is_plausible(created):
+        raise ValueError("a time that Vault does not mean")
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
+    if expires_at is not None and not is_plausible(expires_at):
+        expires_at = None  # far beyond any need to write the document again
     return Document(version, data if isinstance(data, dict) else None, created, expires_at)
 
 

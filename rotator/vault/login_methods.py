@@ -23,10 +23,12 @@ from rotator.vault.errors import (
     VaultUnreachable,
 )
 from rotator.vault.time_limit import TimeLimit
-from rotator.vault.token import Token, read_remaining_seconds, read_seconds
+from rotator.vault.token import Token, read_remaining_seconds, read_seconds, read_uses
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _LOOKUP_PATH = "auth/token/lookup-self"
+# A header carries it.
+_WORD = re.compile("[!-~]+")
 Credentials = Mapping[str, str | None]
 
 
@@ -63,7 +65,7 @@ class LoginMethod(ABC):
             VaultError: If there is no answer.
         """
         call = Call("login", f"log in at {self.path}", limit)
-        reason = "the answer contains no usable token"
+        reason = ""
         try:
             answer = client.send(call, lambda wire: wire.post(f"/v1/{self.path}", json=dict(credentials)), "")
             return _granted(answer, now)
@@ -73,7 +75,9 @@ class LoginMethod(ABC):
             reason = error.what
         except (TypeError, KeyError, ValueError):
             pass
-        raise diagnosis.login_refused(self.path, reason)
+        if reason:
+            raise diagnosis.login_refused(self.path, reason)
+        raise diagnosis.token_unusable(self.path, client.address)
 
     def has_another(self, token: Token) -> bool:  # noqa: ARG002 - a given token decides by it
         """Whether a login can give another token than this one.
@@ -161,7 +165,7 @@ class GivenToken(LoginMethod):
         """
         if known is None:
             return token
-        diagnosis.refuse_use_limit(known)
+        diagnosis.refuse_use_limit(read_uses(known))
         return token.lasting(now, read_remaining_seconds(known), renewable=bool(known.get("renewable")))
 
     def has_another(self, token: Token) -> bool:  # noqa: ARG002 - there is never another
@@ -198,7 +202,7 @@ class AgentToken(GivenToken):
 
     def described(self, token: Token, known: Mapping[str, Any] | None, now: datetime) -> Token:  # noqa: ARG002
         """Return it without a life: the agent replaces its token."""
-        diagnosis.refuse_use_limit(known or {})
+        diagnosis.refuse_use_limit(read_uses(known or {}))
         return token
 
     def refusal(self, address: str) -> VaultUnauthorized:
@@ -246,6 +250,7 @@ def look_up(client: Client, token: Token, limit: TimeLimit) -> Mapping[str, Any]
     try:
         data: Mapping[str, Any] = answer["data"]
         read_remaining_seconds(data)
+        read_uses(data)
     except (TypeError, KeyError, ValueError, AttributeError):
         pass
     else:
@@ -286,10 +291,11 @@ def _granted(answer: Any, now: datetime) -> Token:
         ValueError: If there is none; or a TypeError or KeyError.
     """
     auth = answer["auth"]
-    value = register_secret(SecretStr(str(auth["client_token"] or ""))).get_secret_value()
-    if not value:
+    token = SecretStr(auth["client_token"] or "")
+    if not _WORD.fullmatch(token.get_secret_value()):
         raise ValueError("no token")
-    diagnosis.refuse_use_limit(auth)
+    value = register_secret(token).get_secret_value()
+    diagnosis.refuse_use_limit(read_uses(auth))
     seconds = read_seconds(auth["lease_duration"])
     return Token(value, now).lasting(now, seconds, renewable=bool(auth["renewable"]))
 
@@ -316,7 +322,7 @@ def _clean(secret: SecretStr | None, place: str) -> SecretStr:
     Raises:
         VaultUnauthorized: If not.
     """
-    if secret is None or not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+    if secret is None or not _WORD.fullmatch(secret.get_secret_value()):
         raise VaultUnauthorized(
             f"{place} is empty or contains more than one word", unchanged="Nothing was written", next_step="Correct it"
         )
