@@ -24,7 +24,7 @@ from rotator.net.answers import MAX_CONTENT
 from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
 from rotator.net.proxies import find_proxy
 from rotator.net.stream import Deadline, Stream
-from rotator.net.tls import Tls
+from rotator.net.tls import Tls, UnusableCertificates
 
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
@@ -65,6 +65,7 @@ class Unanswered(Exception):
         sent: Whether the server might have received the request.
         cut: Whether the connection ended, as a kept one does that the server closes at that moment.
         headers: Headers of a response whose body was cut.
+        unusable: The failure of rotator's own certificate files, if that is the reason.
         redirected_to: The server that a redirect led to; empty without a redirect.
     """
 
@@ -78,6 +79,7 @@ class Unanswered(Exception):
         sent: bool,
         cut: bool = False,
         headers: Mapping[str, str] | None = None,
+        unusable: UnusableCertificates | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind
@@ -85,6 +87,7 @@ class Unanswered(Exception):
         self.sent = sent
         self.cut = cut
         self.headers = headers or {}
+        self.unusable = unusable
 
     @property
     def code(self) -> str:
@@ -244,7 +247,8 @@ class Transport:
         # Other errors repeat text of a server or a proxy.
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
         cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | InvalidResponse)
-        return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers)
+        unusable = error if isinstance(error, UnusableCertificates) else None
+        return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers, unusable=unusable)
 
 
 def _event(error: Exception) -> str:

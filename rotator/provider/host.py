@@ -15,7 +15,6 @@ import httpx
 import structlog
 
 from rotator.config import AccountApiSettings
-from rotator.errors import ConfigError
 from rotator.net import Deadline, Origin, Tls, TooLong, Transport, Unanswered
 from rotator.net.answers import is_encoded
 from rotator.provider.errors import STATUS_PAGE, ApiError, LostAnswer, NotSent, RateLimited
@@ -157,6 +156,8 @@ class Host:
         if isinstance(error, TooLong):
             what = f"The answer to {call} is longer than any of the Account API's"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
+        if error.unusable is not None:
+            return NotSent(error.unusable.problem, next_step=error.unusable.next_step)
         if error.sent:
             what = f"{self.name} did not answer {call} ({error.kind})"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
@@ -209,15 +210,4 @@ class _HttpxTransport(httpx.BaseTransport):
 def _tls(settings: AccountApiSettings, origin: Origin) -> Tls | None:
     if origin.scheme == "http" and settings.ca_cert is None:
         return None
-    tls = Tls(verify=settings.verify, ca_file=settings.ca_cert)
-    try:
-        tls.context()
-    except OSError as error:  # an SSLError is one
-        source = "The CA store that SSL_CERT_FILE, SSL_CERT_DIR or REQUESTS_CA_BUNDLE names"
-        if settings.ca_cert is not None:
-            source = f"account_api.ca_cert: {settings.ca_cert}"
-        raise ConfigError(
-            f"{source} cannot be used ({clean(str(error))})",
-            next_step="Name a PEM file with the CA's certificate",
-        ) from None
-    return tls
+    return Tls(section="account_api", verify=settings.verify, ca_file=settings.ca_cert)

@@ -281,6 +281,13 @@ _PROXY_ADVICE = {
 
 
 def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
+    if failure.unusable is not None:
+        return VaultUntrusted(
+            failure.unusable.problem,
+            maybe_done=False,
+            unchanged="Nothing was sent",
+            next_step=failure.unusable.next_step,
+        )
     server = failure.redirected_to or address
     untrusted = _untrusted(server, failure.reason)
     if untrusted is not None:
@@ -336,13 +343,14 @@ def _untrusted(address: str, reason: str) -> VaultUntrusted | None:
     """Return the error of certificates that do not fit, if that is the reason."""
     if found := re.search(r"certificate verify failed: ([^(\"]+)", reason):
         what = f"The certificate of {address} cannot be verified ({foreign(found[1])})"
-        next_step = "Name the CA that signed it in vault.ca_cert, and its own name in vault.address"
+        next_step = "Name the CA that signed it in vault.ca_cert"
+        if "mismatch" in found[1]:
+            next_step = "Set vault.address, or vault.tls_server_name, to a name that the certificate contains"
+        elif "expired" in found[1] or "not yet valid" in found[1]:
+            next_step = "Renew it at the server, or correct the clock of this machine"
     elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", reason):
         what = f"There is no TLS connection to {address} ({found[1]})"
         next_step = "Check vault.address, vault.client_cert and vault.client_key"
-    elif re.search(r"X509|PEM|KEY_VALUES|No such file|Permission denied", reason):  # rotator's own files
-        what = "The certificates for Vault cannot be read"
-        next_step = "Check the files in vault.ca_cert, vault.client_cert and vault.client_key"
     else:
         return None
     return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)

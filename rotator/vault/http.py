@@ -236,6 +236,7 @@ def _answer(response: Response) -> Answer:
 
 def _tls(settings: VaultSettings) -> Tls:
     return Tls(
+        section="vault",
         verify=settings.verify,
         ca_file=settings.ca_cert,
         ca_path=None if settings.ca_cert else settings.ca_path,
