@@ -39,12 +39,10 @@ class Host:
     """One host of the provider.
 
     Attributes:
-        setting: The configuration key of its address.
         name: Its host name or IP address, and its port.
         limiter: Pace of its requests, and holds after a 429.
 
     Args:
-        setting: The configuration key of its address.
         url: Its address.
         settings: Time limit, way of logging in, and certificates.
         connections: Number of idle connections to keep.
@@ -57,7 +55,6 @@ class Host:
 
     def __init__(
         self,
-        setting: str,
         url: str,
         settings: AccountApiSettings,
         *,
@@ -66,7 +63,6 @@ class Host:
         limiter: RateLimiter,
     ) -> None:
         origin = Origin.of(url)
-        self.setting = setting
         self.name = origin.location
         self.limiter = limiter
         self._url = httpx.URL(str(origin))
@@ -128,7 +124,7 @@ class Host:
         if is_encoded(headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",
-                next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {self.setting}",
+                next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {call.setting}",
                 request_id=reply.request_id,
             )
         return reply
@@ -170,7 +166,7 @@ class Host:
         reason = ": ".join(part for part in (error.kind, clean(error.reason)) if part)
         return NotSent(
             f"{self.name} cannot be reached ({reason})",
-            next_step=f"Look at the network and at {self.setting}",
+            next_step=f"Look at the network and at {call.setting}",
         )
 
 

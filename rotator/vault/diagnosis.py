@@ -326,11 +326,12 @@ _REDIRECTS = {
     ),
     RedirectReason.ELSEWHERE: (
         "which is not in vault.address",
-        "Add it to vault.address if it belongs to this Vault; otherwise correct api_addr of the Vault server",
+        "If it belongs to this Vault, name it in vault.address. Otherwise correct api_addr of the Vault server, or "
+        "have the proxy in front of Vault let rotator's requests pass",
     ),
     RedirectReason.METHOD: (
         "which would turn a write into a read",
-        "Set vault.address to the address that it redirects to",
+        "Correct vault.address, with its path, so that nothing redirects",
     ),
     RedirectReason.LOOP: (
         "again and again",

@@ -202,12 +202,13 @@ class Http:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not target.isascii() or not target.isprintable() or " " in target:
             raise RedirectRefused(RedirectReason.NOT_A_URL, status)
+        shown = str(origin) if parts.path == urlsplit(url).path else f"{origin}{parts.path}"
         if origin.in_plain_text:
-            raise RedirectRefused(RedirectReason.PLAIN_TEXT, status, str(origin))
-        if status not in _KEEP_METHOD and method != "GET":
-            raise RedirectRefused(RedirectReason.METHOD, status, str(origin))
+            raise RedirectRefused(RedirectReason.PLAIN_TEXT, status, shown)
         if origin not in self._transports:
-            raise RedirectRefused(RedirectReason.ELSEWHERE, status, str(origin))
+            raise RedirectRefused(RedirectReason.ELSEWHERE, status, shown)
+        if status not in _KEEP_METHOD and method != "GET":
+            raise RedirectRefused(RedirectReason.METHOD, status, shown)
         return origin, target
 
     def _headers(self, given: Mapping[str, str], content: bytes) -> dict[str, str]:
