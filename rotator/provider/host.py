@@ -7,6 +7,7 @@ carries them.
 import math
 import re
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -69,7 +70,9 @@ class Host:
         self._path = urlsplit(url).path
         self._timeout = settings.timeout.total_seconds()
         self._in_query = settings.rest_auth == "query"
-        self._transport = _HttpxTransport(Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept))
+        transport = Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept)
+        self._forwarder = transport.forwarder
+        self._transport = _HttpxTransport(transport)
         if origin.in_plain_text:
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
@@ -121,6 +124,7 @@ class Host:
             return self._unanswered(call, error, Reply.of(0, error.headers, b"", call.in_the_clear).request_id)
         headers = dict(response.headers.items())
         reply = Reply.of(response.status_code, headers, b"".join(response.iter_raw()), call.in_the_clear)
+        reply = replace(reply, forwarder=self._forwarder)
         if is_encoded(headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",
@@ -152,6 +156,10 @@ class Host:
         if isinstance(error, TooLong):
             what = f"The answer to {call} is longer than any of the Account API's"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
+        if error.refusal is not None:
+            proxy, status = error.refusal
+            what = f"On the way to {self.name}, {proxy} answers with HTTP {status}"
+            return NotSent(what, next_step=proxy.advice(status))
         if error.unusable is not None:
             return NotSent(error.unusable.problem, next_step=error.unusable.next_step)
         if error.sent:

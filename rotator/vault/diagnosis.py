@@ -259,10 +259,12 @@ def _foreign_answer(request: str, address: str, reply: Reply) -> VaultError:
         )
     # A filter can withhold an answer, so that a 403 or a 5xx does not say that Vault did not get the request.
     unsent = _BAD_REQUEST <= reply.status < 500 and reply.status not in (_FORBIDDEN, _TIMEOUT)  # noqa: PLR2004
+    sender = f"{reply.forwarder}, on the way to {address}," if reply.forwarder else address
+    next_step = _PROXY_ADVICE.get(reply.status, "Examine the proxy in front of Vault, and vault.address")
     return VaultUnreachable(
-        f"To {request}, {address} answers with {reply.summary}, which is not one of Vault's answers",
+        f"To {request}, {sender} answers with {reply.summary}, which is not one of Vault's answers",
         maybe_done=not unsent,
-        next_step=_PROXY_ADVICE.get(reply.status, "Examine the proxy in front of Vault, and vault.address"),
+        next_step=reply.forwarder.advice(str(reply.status)) if reply.forwarder else next_step,
     )
 
 
@@ -272,7 +274,7 @@ _PROXY_ADVICE = {
     403: "Have the proxy or firewall in front of Vault allow rotator's requests; no policy of Vault is involved",
     404: "Check that vault.address is Vault's address, with the proxy's path if it has one",
     405: "Have the proxy in front of Vault allow the methods GET and POST",
-    407: "Check the credentials of the proxy in HTTPS_PROXY or HTTP_PROXY",
+    407: "Have the proxy in front of Vault let rotator's requests pass without credentials",
     413: "Have the proxy in front of Vault accept request bodies of at least 1 MiB",
 }
 
@@ -289,6 +291,10 @@ def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
             next_step=failure.unusable.next_step,
         )
     server = failure.redirected_to or address
+    if failure.refusal is not None:
+        proxy, status = failure.refusal
+        what = f"On the way to {server}, {proxy} answers with HTTP {status}"
+        return VaultUnreachable(what, maybe_done=False, next_step=proxy.advice(status))
     untrusted = _untrusted(server, failure.reason)
     if untrusted is not None:
         return untrusted
@@ -326,8 +332,7 @@ _REDIRECTS = {
     ),
     RedirectReason.ELSEWHERE: (
         "which is not in vault.address",
-        "If it belongs to this Vault, name it in vault.address. Otherwise correct api_addr of the Vault server, or "
-        "have the proxy in front of Vault let rotator's requests pass",
+        "If it belongs to this Vault, name it in vault.address. Otherwise correct api_addr, or a proxy's login page",
     ),
     RedirectReason.METHOD: (
         "which would turn a write into a read",

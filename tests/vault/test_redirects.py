@@ -95,7 +95,7 @@ def test_redirect_of_a_write_to_a_login_page_names_the_proxy(
     error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
     assert f"https://login.example.com:443/start with HTTP {status}, which is not in vault.address" in str(error)
     assert "If it belongs to this Vault, name it" in error.next_step
-    assert "have the proxy in front of Vault let rotator's requests pass" in error.next_step
+    assert "a proxy's login page" in error.next_step
 
 
 def test_redirect_of_a_read_is_followed(place: KvMount, proxy: FaultProxy) -> None:
