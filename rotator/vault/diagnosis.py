@@ -51,8 +51,11 @@ _TLS_EXPECTED = b"HTTP request to an HTTPS server"
 
 
 def is_rate_limit(reply: Reply) -> bool:
-    """Whether a quota refused the request. A standby answers sys/health with the same status."""
-    return reply.status == _TOO_MANY_REQUESTS and not is_health(reply)
+    """Whether a quota refused the request.
+
+    A standby answers sys/health with the same status, and so does a proxy that has a limit of its own.
+    """
+    return reply.status == _TOO_MANY_REQUESTS and reply.errors is not None and not is_health(reply)
 
 
 def is_health(reply: Reply) -> bool:
@@ -151,6 +154,16 @@ def disaster_secondary(address: str) -> VaultUnreachable:
     )
 
 
+def restricted(operation: str, api_path: str) -> VaultDenied:
+    """Return the error of a request that Vault refuses although the policy has the capability for it."""
+    return VaultDenied(
+        f"Vault refuses to let rotator {operation} {api_path}, although its policy has the capability",
+        unchanged="Nothing was written there",
+        next_step="Remove min_wrapping_ttl, max_wrapping_ttl, control_group, required_parameters, allowed_parameters "
+        "and denied_parameters for this path from the policies of rotator's token",
+    )
+
+
 def policy_denied(operation: str, api_path: str) -> VaultDenied:
     """Return the error of a request that the token's policy does not allow.
 
@@ -196,7 +209,7 @@ def token_unusable(path: str, address: str) -> VaultUnauthorized:
 def login_refused(path: str, reason: str) -> VaultUnauthorized:
     """Return the error of a login that Vault refuses."""
     return VaultUnauthorized(
-        f"Vault refuses rotator's login at {path}: {reason}",
+        f"Vault refuses rotator's login at {path}: {reason.removeprefix(f'Vault refuses to log in at {path}: ')}",
         unchanged="Nothing was written",
         next_step="Check vault.auth, the role in Vault, that the auth method is enabled there, and whether Vault has "
         "locked the role out after failed logins: vault read sys/locked-users",
@@ -275,6 +288,7 @@ _PROXY_ADVICE = {
     404: "Check that vault.address is Vault's address, with the proxy's path if it has one",
     405: "Have the proxy in front of Vault allow the methods GET and POST",
     407: "Have the proxy in front of Vault let rotator's requests pass without credentials",
+    429: "Raise the rate limit of the proxy in front of Vault, or lower daemon.concurrency",
     413: "Have the proxy in front of Vault accept request bodies of at least 1 MiB",
 }
 

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rotator.vault import diagnosis
 from rotator.vault.client import Call, Client
 from rotator.vault.errors import (
     Forbidden,
-    TokenUseLimited,
+    VaultDenied,
     VaultError,
     VaultRateLimited,
     VaultUnauthorized,
@@ -69,7 +70,7 @@ class LoginMethod(ABC):
         try:
             answer = client.send(call, lambda wire: wire.post(f"/v1/{self.path}", json=dict(credentials)), "")
             return _granted(answer, now)
-        except (VaultUnreachable, VaultRateLimited, TokenUseLimited):
+        except (VaultUnreachable, VaultRateLimited, VaultDenied):
             raise
         except VaultError as error:
             reason = error.what
@@ -269,6 +270,23 @@ def is_valid(client: Client, token: Token, limit: TimeLimit) -> bool:
     except Forbidden:
         return False
     return True
+
+
+def may(client: Client, token: Token, capability: str, api_path: str, limit: TimeLimit) -> bool:
+    """Whether the policies of a token have a capability, as far as Vault says so.
+
+    Args:
+        capability: "read", "update" or "write".
+    """
+    needed = {"create", "update"} if capability == "write" else {capability}
+    call = Call("capabilities", f"ask what the token may do at {api_path}", limit)
+    with suppress(VaultError, TypeError, KeyError):
+        answer = client.send(
+            call, lambda wire: wire.post("/v1/sys/capabilities-self", json={"paths": [api_path]}), token.value
+        )
+        found = set(answer["data"][api_path])
+        return "root" in found or needed <= found
+    return False
 
 
 def renew(client: Client, token: Token, limit: TimeLimit, now: datetime) -> Token:
