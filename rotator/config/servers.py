@@ -14,6 +14,7 @@ from rotator.config.types import (
     PositiveDuration,
     Section,
     VaultPath,
+    is_host,
     read_url,
 )
 
@@ -78,6 +79,12 @@ def _namespace(text: str) -> str:
     return text
 
 
+def _server_name(text: str) -> str:
+    if not is_host(text):
+        raise ValueError('is not a host name such as "vault.example.com", nor an IP address')
+    return text
+
+
 def _addresses(text: str) -> str:
     addresses = [read_url(part.strip(" ")) for part in text.split(",")]
     if any(address.endswith("/v1") for address in addresses):
@@ -111,7 +118,7 @@ class VaultSettings(Section):
         None,
         description="A directory with the only CAs to trust, as `openssl rehash` names its files; without ca_cert.",
     )
-    tls_server_name: str | None = Field(
+    tls_server_name: Annotated[str, AfterValidator(_server_name)] | None = Field(
         None, description="The name that the server's certificate must contain, in place of the host of the address."
     )
     client_cert: FileName | None = Field(None, description="A PEM file with rotator's own certificate.")

@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, Url
 from rotator.core.scheduling import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Window, cron_gaps
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
+_HOST_LIMIT = 254
 DURATION_PATTERN = "(?:[0-9]+(?:d|h|ms|m|s))+"
 SHARD_PATTERN = "^([0-9]+|auto)/([1-9][0-9]*)$"
 _DURATION_PART = re.compile(r"([0-9]+)(d|h|ms|m|s)")
@@ -137,10 +138,21 @@ def read_url(text: str) -> str:
         raise ValueError('is not an address such as "https://vault.example.com:8200"') from None
     if not re.match(r"https?://[^/?#]", text, re.IGNORECASE):
         raise ValueError("must begin with http:// or https:// and a host")
+    if not is_host((urlsplit(text).hostname or "").removesuffix(".")):
+        raise ValueError("must contain a host name or an IP address")
     if url.username or url.password or "?" in text or "#" in text:
         raise ValueError("has to be a plain address, without credentials, query or fragment")
     scheme, colon, rest = text.rstrip("/").partition(":")
     return scheme.lower() + colon + rest
+
+
+def is_host(name: str) -> bool:
+    """Whether it is a host name that TLS accepts, or an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return len(name) < _HOST_LIMIT and all(re.fullmatch("[A-Za-z0-9_-]{1,63}", part) for part in name.split("."))
+    return True
 
 
 def is_loopback(address: str) -> bool:

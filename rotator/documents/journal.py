@@ -10,13 +10,14 @@ Several versions of rotator can meet in one fleet. These rules keep a journal sa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from rotator.core.instants import is_plausible
 from rotator.core.protocol import Journal, Learned
 from rotator.errors import Code, RotatorError
 from rotator.logs import register_secret
@@ -29,6 +30,8 @@ _PLAIN_FORMAT = 1
 _JOURNAL = TypeAdapter(Journal)
 # Derived when a journal is stored, so that people and dashboards can read them. Nothing reads them back.
 _DERIVED = ("format", "phase")
+# Only the schedule calculates with it, and the schedule knows which ones to ignore.
+_OF_SCHEDULE = ("rotated_at",)
 _UNKNOWN = "unknown_fields"
 _PENDING_FIELDS: Mapping[str, object] = {"foreign_ids": [], "looks": 0, "next_look": None, "restarts": 0}
 
@@ -107,6 +110,9 @@ def parse_journal(document: Document) -> Journal:
     except ValidationError as error:
         names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
         raise _unreadable(names.replace("current", "current_id"), document) from None
+    wrong = {name for name, at in _instants(journal) if not (at.tzinfo and is_plausible(at))}
+    if wrong:
+        raise _unreadable(", ".join(sorted(wrong)), document)
     if journal.candidate is not None:
         register_secret(journal.candidate, passing=True)
     return journal
@@ -141,6 +147,19 @@ def _unreadable(names: str, document: Document) -> JournalError:
         unchanged="Nothing was changed",
         next_step=f"Restore its last good version N: {document.rollback}",
     )
+
+
+def _instants(part: Any) -> Iterator[tuple[str, datetime]]:
+    """Yield each instant that rules of the protocol calculate with, and the name of its field."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, datetime):
+            if field.name not in _OF_SCHEDULE:
+                yield field.name, value
+            continue
+        for inner in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(inner):
+                yield from _instants(inner)
 
 
 def _stored_identity(stored: object) -> object:

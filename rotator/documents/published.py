@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from rotator.config import AccountSettings
+from rotator.core.instants import is_plausible
 from rotator.core.protocol import Published
 from rotator.logs import register_secret
 from rotator.vault import Document
@@ -42,11 +43,15 @@ def format_instant(at: datetime | None) -> str | None:
 
 
 def parse_instant(value: object) -> datetime | None:
-    """Return the instant that a document's field contains, or None. An instant without a time zone is UTC."""
+    """Return the instant that a document's field contains; None if there is none that rotator can calculate with.
+
+    An instant without a time zone is UTC.
+    """
     if not isinstance(value, str):
         return None
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at if is_plausible(at) else None

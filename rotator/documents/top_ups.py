@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from rotator.core import balance
+from rotator.core.instants import is_plausible
 from rotator.documents.published import format_instant
 from rotator.errors import RotatorError
 from rotator.vault import Document
 
 
+def _instant(at: datetime) -> datetime:
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not is_plausible(at):
+        raise ValueError("is no instant of a top-up")
+    return at
+
+
 class StoredTopUp(BaseModel):
     """A top-up that an instance was about to send."""
 
-    at: datetime
+    at: Annotated[datetime, AfterValidator(_instant)]
     runner: str
 
 
@@ -43,7 +51,7 @@ def parse_top_ups(document: Document, path: str, now: datetime) -> list[StoredTo
             next_command=None,
         )
     try:
-        entries = _TopUps.model_validate(document.data or {}).top_ups
+        return _TopUps.model_validate(document.data or {}).top_ups
     except ValidationError:
         raise RotatorError(
             f"{path} does not hold what rotator noted of its top-ups",
@@ -51,13 +59,8 @@ def parse_top_ups(document: Document, path: str, now: datetime) -> list[StoredTo
             next_step=f"Restore its last good version N: {document.rollback}",
             next_command=None,
         ) from None
-    return [entry.model_copy(update={"at": _aware(entry.at)}) for entry in entries]
 
 
 def render_top_ups(entries: Sequence[StoredTopUp]) -> dict[str, Any]:
     """Return the content of the document."""
     return _TopUps(top_ups=list(entries)).model_dump(mode="json")
-
-
-def _aware(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

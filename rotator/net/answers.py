@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from rotator.core.instants import is_plausible
+
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 XML = ("application/xml", "text/xml")
@@ -41,12 +43,16 @@ def described(kind: str, size: int) -> str:
 
 
 def parse_date(header: str | None) -> datetime | None:
-    """Return the instant of an HTTP header such as Date, aware UTC or with the zone it names; None if it has none."""
+    """Return the instant of an HTTP header such as Date, aware UTC or with the zone that it names.
+
+    None if the header has no instant, or one that no server means.
+    """
     try:
         at = parsedate_to_datetime(header or "")
     except (ValueError, OverflowError):
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at if is_plausible(at) else None
 
 
 def check_structure(content: bytes) -> None:

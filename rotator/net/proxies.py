@@ -18,10 +18,23 @@ class Proxy:
     Attributes:
         origin: Its scheme, host and port. Errors name it.
         credentials: User and password, if its URL contains them.
+        variable: The variable that names it.
     """
 
     origin: Origin
     credentials: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    variable: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"the proxy {self.origin} ({self.variable})"
+
+    def advice(self, status: str) -> str:
+        """Return the next step after an answer of the proxy itself."""
+        if status == "407":
+            return f"Put the credentials of the proxy into {self.variable}: http://USER:PASSWORD@HOST:PORT"
+        if status.startswith("5"):
+            return f"Examine the proxy in {self.variable}, and its way to the server"
+        return f"Have the proxy in {self.variable} let rotator's requests pass, or add the server to NO_PROXY"
 
 
 def find_proxy(target: Origin) -> Proxy | None:
@@ -41,7 +54,7 @@ def find_proxy(target: Origin) -> Proxy | None:
     if "://" not in url:
         url = f"http://{url}"
     scheme = url.partition("://")[0].lower()
-    proxy = None if scheme in _SOCKS else _parse(url)
+    proxy = None if scheme in _SOCKS else _parse(url, f"{variable.upper()}_PROXY")
     if proxy is None:  # raised here, where no exception contains the URL with its password
         kind = "a SOCKS proxy, which rotator does not support" if scheme in _SOCKS else "not the URL of an HTTP proxy"
         raise ConfigError(
@@ -51,13 +64,13 @@ def find_proxy(target: Origin) -> Proxy | None:
     return proxy
 
 
-def _parse(url: str) -> Proxy | None:
+def _parse(url: str, variable: str) -> Proxy | None:
     try:
         parts = urlsplit(url)
         credentials = None
         if parts.username is not None:
             credentials = (unquote(parts.username).encode(), unquote(parts.password or "").encode())
-        return Proxy(Origin.of(url), credentials)
+        return Proxy(Origin.of(url), credentials, variable)
     except ValueError:
         return None
 

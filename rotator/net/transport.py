@@ -23,13 +23,15 @@ from rotator.logs import foreign
 from rotator.net.addresses import Origin
 from rotator.net.answers import MAX_CONTENT
 from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
-from rotator.net.proxies import find_proxy
+from rotator.net.proxies import Proxy, find_proxy
 from rotator.net.stream import Deadline, Stream
-from rotator.net.tls import Tls
+from rotator.net.tls import Tls, UnusableCertificates
 
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
 _CONNECT_SHARE, _CONNECT_LEAST = 0.2, 1.0
+# Only a proxy asks for credentials so. It did not forward the request.
+_PROXY_CREDENTIALS = 407
 _log = structlog.get_logger()
 _MAX_ID = 100  # characters of a request id
 _root = logging.getLogger()
@@ -67,6 +69,8 @@ class Unanswered(Exception):
         sent: Whether the server might have received the request.
         cut: Whether the connection ended, as a kept one does that the server closes at that moment.
         headers: Headers of a response whose body was cut.
+        refusal: The proxy that refused the request, and the HTTP status of its answer.
+        unusable: The failure of rotator's own certificate files, if that is the reason.
         redirected_to: The server that a redirect led to; empty without a redirect.
     """
 
@@ -80,6 +84,8 @@ class Unanswered(Exception):
         sent: bool,
         cut: bool = False,
         headers: Mapping[str, str] | None = None,
+        refusal: tuple[Proxy, str] | None = None,
+        unusable: UnusableCertificates | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind
@@ -87,6 +93,8 @@ class Unanswered(Exception):
         self.sent = sent
         self.cut = cut
         self.headers = headers or {}
+        self.refusal = refusal
+        self.unusable = unusable
 
     @property
     def code(self) -> str:
@@ -112,6 +120,7 @@ class Transport:
 
     Attributes:
         proxy: The proxy on the way; None if there is none.
+        forwarder: The same proxy, if it forwards requests and can answer in place of the server.
 
     Raises:
         ConfigError: If the environment names a proxy that cannot be used.
@@ -125,8 +134,9 @@ class Transport:
         self._proxy_tls = Tls() if self.proxy is not None and self.proxy.origin.scheme == "https" else None
         self._headers = [("Host", origin.location)]
         self._address = ""
-        if self.proxy is not None and self._tls is None:  # it forwards requests
-            self._headers += proxy_headers(self.proxy)
+        self.forwarder = self.proxy if self._tls is None else None
+        if self.forwarder is not None:
+            self._headers += proxy_headers(self.forwarder)
             self._address = str(origin)
         self._kept = kept
         self._keep_for = keep_for.total_seconds()
@@ -162,6 +172,8 @@ class Transport:
             )
             status, received = connection.receive_head(deadline)
             response = Response(status, received, self._read(connection, deadline, received))
+            if self.forwarder is not None and status == _PROXY_CREDENTIALS:
+                raise httpcore.ProxyError(str(status))
         except _FAILURES as error:
             problem = error
         else:
@@ -246,11 +258,14 @@ class Transport:
     def _unanswered(self, error: Exception, deadline: Deadline, headers: Mapping[str, str]) -> Unanswered:
         kind = _event(error)
         if self.proxy is not None:
-            kind += f", through the proxy {self.proxy.origin}"
+            kind += f", through {self.proxy}"
         # Other errors repeat text of a server or a proxy.
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
         cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | InvalidResponse)
-        return Unanswered(kind, reason, sent=deadline.sent, cut=cut, headers=headers)
+        refusal = (self.proxy, str(error)) if self.proxy and isinstance(error, httpcore.ProxyError) else None
+        unusable = error if isinstance(error, UnusableCertificates) else None
+        sent = deadline.sent and refusal is None
+        return Unanswered(kind, reason, sent=sent, cut=cut, headers=headers, refusal=refusal, unusable=unusable)
 
 
 def _event(error: Exception) -> str:

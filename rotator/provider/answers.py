@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
+from rotator.core.instants import is_plausible
 from rotator.logs import redact
 from rotator.provider.errors import DONE, unreadable
 from rotator.provider.models import Balance, CallbackSettings, SecretInfo
@@ -28,6 +29,14 @@ def _without_secret(text: str) -> str:
     return text
 
 
+def _instant(at: datetime) -> datetime:
+    """The instant in UTC; rotator calculates with it."""
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not is_plausible(at):
+        raise ValueError("is no date of a secret")
+    return at.astimezone(UTC)
+
+
 class _Secret(BaseModel):
     # Ids become part of a path: one character at least is not a dot, or the path would be another one.
     id: Annotated[
@@ -35,11 +44,10 @@ class _Secret(BaseModel):
         Field(max_length=200, pattern=r"^[\x21-\x7e]*[\x21-\x2d\x2f-\x7e][\x21-\x7e]*$"),
         AfterValidator(_without_secret),
     ]
-    created_at: datetime
+    created_at: Annotated[datetime, AfterValidator(_instant)]
 
     def info(self) -> SecretInfo:
-        at = self.created_at
-        return SecretInfo(self.id, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
+        return SecretInfo(self.id, self.created_at)
 
 
 class _Embedded(BaseModel):

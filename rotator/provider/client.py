@@ -91,14 +91,14 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         self._closed = threading.Event()
         register_proxies()
 
-        def connect(setting: str, url: str) -> Host:
+        def connect(url: str) -> Host:
             limiter = RateLimiter(settings.max_calls_per_second, monotonic=monotonic)
-            return Host(setting, url, settings, connections=connections, kept=kept, limiter=limiter)
+            return Host(url, settings, connections=connections, kept=kept, limiter=limiter)
 
-        self._api = connect("account_api.api_url", settings.api_url)
+        self._api = connect(settings.api_url)
         self._rest = self._api  # both on one host, as an emulator or a gateway has them, are one host
         if settings.rest_url != settings.api_url:
-            self._rest = connect("account_api.rest_url", settings.rest_url)
+            self._rest = connect(settings.rest_url)
         if settings.rest_auth == "query":
             _log.warning("provider.secrets_in_urls", host=self._rest.name, setting="account_api.rest_auth")
 
@@ -241,7 +241,7 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         outcome = host.local_refusal(call) or host.exchange(call, self._closed)
         if isinstance(outcome, Reply):
             self._record_budget(call, outcome)
-            outcome = _meaning(call, outcome, host.setting)
+            outcome = _meaning(call, outcome)
         if isinstance(outcome, RateLimited):
             if not outcome.local:
                 outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
@@ -271,12 +271,12 @@ def _code(outcome: Reply | ApiError) -> str:
     return "not_sent" if isinstance(outcome, NotSent) else str(status or "no_answer")
 
 
-def _meaning(call: Call, reply: Reply, setting: str) -> Reply | ApiError:
+def _meaning(call: Call, reply: Reply) -> Reply | ApiError:
     """The answer if it says that the request was carried out; the error otherwise."""
     if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
-        return refusal(str(call), reply, call.in_the_clear(), setting=setting)
+        return refusal(str(call), reply, call.in_the_clear(), setting=call.setting)
     if not call.of_secrets:
-        return refusal_within(str(call), reply, call.in_the_clear(), setting=setting) or reply
+        return refusal_within(str(call), reply, call.in_the_clear(), setting=call.setting) or reply
     if call.method == "DELETE" and reply.status != HTTPStatus.NO_CONTENT:
-        return unreadable("the word that the secret is revoked (204)", setting, reply)
+        return unreadable("the word that the secret is revoked (204)", call.setting, reply)
     return reply

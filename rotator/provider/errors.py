@@ -240,10 +240,13 @@ def _refusal(request: str, reply: Reply, status: int, hidden: Sequence[str], set
     texts = [] if reply.media_type in XML else [text_field(problem.get(name), hidden) for name in ("title", "detail")]
     said = ": ".join(text for text in (*texts, label) if text)
     said = said or described(reply.media_type, len(reply.content.get_secret_value()))
-    what = f"The provider answered {status} to {request} ({said})"
+    forwarder = None if problem else reply.forwarder
+    sender = f"The provider, or {forwarder}," if forwarder else "The provider"
+    what = f"{sender} answered {status} to {request} ({said})"
     ids: _Ids = {"request_id": reply.request_id, "instance": reference(problem.get("instance"), hidden)}
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return LostAnswer(what, status=status, next_step=STATUS_PAGE, **ids)
+        next_step = forwarder.advice(str(status)) if forwarder else STATUS_PAGE
+        return LostAnswer(what, status=status, next_step=next_step, **ids)
     if status in (301, 302, 303, 307, 308):
         next_step = f"Put the Account API's own address into {setting}: redirects are never followed"
         return Refused(what, status=status, next_step=next_step, **ids)

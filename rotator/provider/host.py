@@ -6,6 +6,7 @@ carries them.
 
 import re
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -14,7 +15,6 @@ import httpx
 import structlog
 
 from rotator.config import AccountApiSettings
-from rotator.errors import ConfigError
 from rotator.net import Deadline, Origin, Tls, TooLong, Transport, Unanswered
 from rotator.net.answers import is_encoded
 from rotator.provider.errors import STATUS_PAGE, ApiError, LostAnswer, NotSent, RateLimited
@@ -39,12 +39,10 @@ class Host:
     """One host of the provider.
 
     Attributes:
-        setting: The configuration key of its address.
         name: Its host name or IP address, and its port.
         limiter: Pace of its requests, and holds after a 429.
 
     Args:
-        setting: The configuration key of its address.
         url: Its address.
         settings: Time limit, way of logging in, and certificates.
         connections: Number of idle connections to keep.
@@ -57,7 +55,6 @@ class Host:
 
     def __init__(
         self,
-        setting: str,
         url: str,
         settings: AccountApiSettings,
         *,
@@ -66,14 +63,15 @@ class Host:
         limiter: RateLimiter,
     ) -> None:
         origin = Origin.of(url)
-        self.setting = setting
         self.name = origin.location
         self.limiter = limiter
         self._url = httpx.URL(str(origin))
         self._path = urlsplit(url).path
         self._timeout = settings.timeout.total_seconds()
         self._in_query = settings.rest_auth == "query"
-        self._transport = _HttpxTransport(Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept))
+        transport = Transport(origin, _tls(settings, origin), kept=connections, keep_for=kept)
+        self._forwarder = transport.forwarder
+        self._transport = _HttpxTransport(transport)
         if origin.in_plain_text:
             _log.warning("provider.in_plain_text", host=self.name, next_step="Use https: secrets go along")
         if not settings.verify:
@@ -124,10 +122,11 @@ class Host:
             return self._unanswered(call, error, Reply.of(0, error.headers, b"", call.in_the_clear).request_id)
         headers = dict(response.headers.items())
         reply = Reply.of(response.status_code, headers, b"".join(response.iter_raw()), call.in_the_clear)
+        reply = replace(reply, forwarder=self._forwarder)
         if is_encoded(headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",
-                next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {self.setting}",
+                next_step=f"Switch off compression in the proxy in front of {self.name}, or look at {call.setting}",
                 request_id=reply.request_id,
             )
         return reply
@@ -155,6 +154,12 @@ class Host:
         if isinstance(error, TooLong):
             what = f"The answer to {call} is longer than any of the Account API's"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
+        if error.refusal is not None:
+            proxy, status = error.refusal
+            what = f"On the way to {self.name}, {proxy} answers with HTTP {status}"
+            return NotSent(what, next_step=proxy.advice(status))
+        if error.unusable is not None:
+            return NotSent(error.unusable.problem, next_step=error.unusable.next_step)
         if error.sent:
             what = f"{self.name} did not answer {call} ({error.kind})"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)
@@ -167,7 +172,7 @@ class Host:
         reason = ": ".join(part for part in (error.kind, clean(error.reason)) if part)
         return NotSent(
             f"{self.name} cannot be reached ({reason})",
-            next_step=f"Look at the network and at {self.setting}",
+            next_step=f"Look at the network and at {call.setting}",
         )
 
 
@@ -207,15 +212,4 @@ class _HttpxTransport(httpx.BaseTransport):
 def _tls(settings: AccountApiSettings, origin: Origin) -> Tls | None:
     if origin.scheme == "http" and settings.ca_cert is None:
         return None
-    tls = Tls(verify=settings.verify, ca_file=settings.ca_cert)
-    try:
-        tls.context()
-    except OSError as error:  # an SSLError is one
-        source = "The CA store that SSL_CERT_FILE, SSL_CERT_DIR or REQUESTS_CA_BUNDLE names"
-        if settings.ca_cert is not None:
-            source = f"account_api.ca_cert: {settings.ca_cert}"
-        raise ConfigError(
-            f"{source} cannot be used ({clean(str(error))})",
-            next_step="Name a PEM file with the CA's certificate",
-        ) from None
-    return tls
+    return Tls(section="account_api", verify=settings.verify, ca_file=settings.ca_cert)

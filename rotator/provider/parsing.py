@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import SecretBytes
 
 from rotator.logs import MASK, foreign
+from rotator.net import Proxy
 from rotator.net.answers import XML, check_structure, media_type, parse_json
 from rotator.provider.rate_limiter import HEADERS
 
@@ -22,12 +23,14 @@ class Reply:
     Attributes:
         headers: Those that are looked at, by their names in lower case.
         request_id: The `X-Request-Id`, fit for an error's text; empty if there is none.
+        forwarder: The proxy of the environment that can have answered in place of the provider.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: SecretBytes
     request_id: str = ""
+    forwarder: Proxy | None = None
 
     @property
     def media_type(self) -> str:

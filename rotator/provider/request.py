@@ -46,6 +46,11 @@ class Call:
         """Whether it is one of the operations on secrets."""
         return self.path.startswith("/accounts/")
 
+    @property
+    def setting(self) -> str:
+        """The configuration key of the address that it is sent to."""
+        return "account_api.api_url" if self.of_secrets else "account_api.rest_url"
+
     def headers(self, *, in_query: bool) -> dict[str, str]:
         """The headers, with the credentials in the clear unless they are part of the query.
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import hvac
 import structlog
+from pydantic import SecretStr
 
 from rotator.config import VaultSettings
+from rotator.logs import register_secret
 from rotator.net import repeat
 from rotator.vault import diagnosis
 from rotator.vault.errors import VaultError, VaultUnreachable, is_transient
@@ -68,9 +70,11 @@ class Wire(hvac.adapters.Adapter):  # type: ignore[type-arg] # generic in its st
             ErrorReply: If its status is an error.
             Unanswered: If there is none.
             RedirectRefused: If it is a redirect that rotator does not follow.
+            VaultDenied: If it is wrapped.
         """
         reply = self._send(method.upper(), url, body=options.get("json"), params=options.get("params"))
         if reply.succeeded:
+            _refuse_wrapped(reply.body)
             return reply.body
         raise ErrorReply(reply)
 
@@ -223,6 +227,21 @@ def _exchange(send: Callable[[], Answer], *, repeatable: bool) -> Answer:
         if not (error.cut and repeatable):
             raise
     return send()  # the server can have closed a connection that was kept; a new one comes at once
+
+
+def _refuse_wrapped(body: Mapping[str, Any]) -> None:
+    """Refuse an answer that contains a token in place of the data.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    info = body.get("wrap_info")
+    if not info:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(info, dict) and isinstance(info.get(name), str):
+            register_secret(SecretStr(info[name]))
+    raise diagnosis.wrapped()
 
 
 def _report_slow_down(rate: float) -> None:

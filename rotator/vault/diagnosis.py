@@ -6,8 +6,7 @@ repeated.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rotator.logs import foreign
 from rotator.net import TooLong
@@ -53,8 +52,11 @@ _TLS_EXPECTED = b"HTTP request to an HTTPS server"
 
 
 def is_rate_limit(reply: Reply) -> bool:
-    """Whether a quota refused the request. A standby answers sys/health with the same status."""
-    return reply.status == _TOO_MANY_REQUESTS and not is_health(reply)
+    """Whether a quota refused the request.
+
+    A standby answers sys/health with the same status, and so does a proxy that has a limit of its own.
+    """
+    return reply.status == _TOO_MANY_REQUESTS and reply.errors is not None and not is_health(reply)
 
 
 def is_health(reply: Reply) -> bool:
@@ -153,6 +155,16 @@ def disaster_secondary(address: str) -> VaultUnreachable:
     )
 
 
+def restricted(operation: str, api_path: str) -> VaultDenied:
+    """Return the error of a request that Vault refuses although the policy has the capability for it."""
+    return VaultDenied(
+        f"Vault refuses to let rotator {operation} {api_path}, although its policy has the capability",
+        unchanged="Nothing was written there",
+        next_step="Remove min_wrapping_ttl, max_wrapping_ttl, control_group, required_parameters, allowed_parameters "
+        "and denied_parameters for this path from the policies of rotator's token",
+    )
+
+
 def policy_denied(operation: str, api_path: str) -> VaultDenied:
     """Return the error of a request that the token's policy does not allow.
 
@@ -186,10 +198,19 @@ def token_missing(address: str, advice: str) -> VaultUnauthorized:
     )
 
 
+def token_unusable(path: str, address: str) -> VaultUnauthorized:
+    """Return the error of an answer to a login that contains no token, or one that no header can carry."""
+    return VaultUnauthorized(
+        f"The answer to rotator's login at {path} contains no usable token",
+        unchanged="Nothing was written",
+        next_step=f"Make sure that {address} is Vault's address, and that no proxy in between changes its answers",
+    )
+
+
 def login_refused(path: str, reason: str) -> VaultUnauthorized:
     """Return the error of a login that Vault refuses."""
     return VaultUnauthorized(
-        f"Vault refuses rotator's login at {path}: {reason}",
+        f"Vault refuses rotator's login at {path}: {reason.removeprefix(f'Vault refuses to log in at {path}: ')}",
         unchanged="Nothing was written",
         next_step="Check vault.auth, the role in Vault, that the auth method is enabled there, and whether Vault has "
         "locked the role out after failed logins: vault read sys/locked-users",
@@ -223,16 +244,18 @@ def wrapped() -> VaultDenied:
     )
 
 
-def refuse_use_limit(token: Mapping[str, Any]) -> None:
+def refuse_use_limit(uses: int) -> None:
     """Refuse a token for a few requests, which would end in the middle of a rotation.
 
+    Args:
+        uses: For how many requests it is good; 0: no limit.
+
     Raises:
-        TokenUseLimited: If it is one.
+        TokenUseLimited: If it has a limit.
     """
-    uses = token.get("num_uses")
     if uses:
         raise TokenUseLimited(
-            f"rotator's token is good for {uses if isinstance(uses, int) else 'a few'} requests only",
+            f"rotator's token is good for {uses} requests only",
             unchanged="Nothing was written",
             next_step="Have it made without a limit: token_num_uses=0 for the role, or no -use-limit for a token",
         )
@@ -250,10 +273,12 @@ def _foreign_answer(request: str, address: str, reply: Reply) -> VaultError:
         )
     # A filter can withhold an answer, so that a 403 or a 5xx does not say that Vault did not get the request.
     unsent = _BAD_REQUEST <= reply.status < 500 and reply.status not in (_FORBIDDEN, _TIMEOUT)  # noqa: PLR2004
+    sender = f"{reply.forwarder}, on the way to {address}," if reply.forwarder else address
+    next_step = _PROXY_ADVICE.get(reply.status, "Examine the proxy in front of Vault, and vault.address")
     return VaultUnreachable(
-        f"To {request}, {address} answers with {reply.summary}, which is not one of Vault's answers",
+        f"To {request}, {sender} answers with {reply.summary}, which is not one of Vault's answers",
         maybe_done=not unsent,
-        next_step=_PROXY_ADVICE.get(reply.status, "Examine the proxy in front of Vault, and vault.address"),
+        next_step=reply.forwarder.advice(str(reply.status)) if reply.forwarder else next_step,
     )
 
 
@@ -263,7 +288,8 @@ _PROXY_ADVICE = {
     403: "Have the proxy or firewall in front of Vault allow rotator's requests; no policy of Vault is involved",
     404: "Check that vault.address is Vault's address, with the proxy's path if it has one",
     405: "Have the proxy in front of Vault allow the methods GET and POST",
-    407: "Check the credentials of the proxy in HTTPS_PROXY or HTTP_PROXY",
+    407: "Have the proxy in front of Vault let rotator's requests pass without credentials",
+    429: "Raise the rate limit of the proxy in front of Vault, or lower daemon.concurrency",
     413: "Have the proxy in front of Vault accept request bodies of at least 1 MiB",
 }
 
@@ -272,7 +298,18 @@ _PROXY_ADVICE = {
 
 
 def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
+    if failure.unusable is not None:
+        return VaultUntrusted(
+            failure.unusable.problem,
+            maybe_done=False,
+            unchanged="Nothing was sent",
+            next_step=failure.unusable.next_step,
+        )
     server = failure.redirected_to or address
+    if failure.refusal is not None:
+        proxy, status = failure.refusal
+        what = f"On the way to {server}, {proxy} answers with HTTP {status}"
+        return VaultUnreachable(what, maybe_done=False, next_step=proxy.advice(status))
     untrusted = _untrusted(server, failure.reason)
     if untrusted is not None:
         return untrusted
@@ -316,11 +353,11 @@ _REDIRECTS = {
     ),
     RedirectReason.ELSEWHERE: (
         "which is not in vault.address",
-        "Add it to vault.address if it belongs to this Vault; otherwise correct api_addr of the Vault server",
+        "If it belongs to this Vault, name it in vault.address. Otherwise correct api_addr, or a proxy's login page",
     ),
     RedirectReason.METHOD: (
         "which would turn a write into a read",
-        "Set vault.address to the address that it redirects to",
+        "Correct vault.address, with its path, so that nothing redirects",
     ),
     RedirectReason.LOOP: (
         "again and again",
@@ -333,13 +370,14 @@ def _untrusted(address: str, reason: str) -> VaultUntrusted | None:
     """Return the error of certificates that do not fit, if that is the reason."""
     if found := re.search(r"certificate verify failed: ([^(\"]+)", reason):
         what = f"The certificate of {address} cannot be verified ({foreign(found[1])})"
-        next_step = "Name the CA that signed it in vault.ca_cert, and its own name in vault.address"
+        next_step = "Name the CA that signed it in vault.ca_cert"
+        if "mismatch" in found[1]:
+            next_step = "Set vault.address, or vault.tls_server_name, to a name that the certificate contains"
+        elif "expired" in found[1] or "not yet valid" in found[1]:
+            next_step = "Renew it at the server, or correct the clock of this machine"
     elif found := re.search(r"SSL: (\w*(?:ALERT|WRONG_VERSION)\w*)", reason):
         what = f"There is no TLS connection to {address} ({found[1]})"
         next_step = "Check vault.address, vault.client_cert and vault.client_key"
-    elif re.search(r"X509|PEM|KEY_VALUES|No such file|Permission denied", reason):  # rotator's own files
-        what = "The certificates for Vault cannot be read"
-        next_step = "Check the files in vault.ca_cert, vault.client_cert and vault.client_key"
     else:
         return None
     return VaultUntrusted(what, maybe_done=False, unchanged="Nothing was sent", next_step=next_step)

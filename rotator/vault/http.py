@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from rotator import __version__
 from rotator.config import VaultSettings
 from rotator.logs import register_proxies
-from rotator.net import Deadline, Origin, Response, Tls, Transport, Unanswered
+from rotator.net import Deadline, Origin, Proxy, Response, Tls, Transport, Unanswered
 from rotator.net.answers import is_encoded, media_type, parse_date
 from rotator.vault.throttle import parse_retry_after
 
@@ -41,12 +41,14 @@ class Answer:
         content: The body, still compressed if the server compressed it unasked.
         media_type: The kind of document that the header names; empty if the body is compressed.
         retry_after: The seconds that the answer asks to wait.
+        forwarder: The proxy of the environment that can have answered in place of the server.
     """
 
     status: int
     content: bytes = field(repr=False)
     media_type: str = field(default="", repr=False)
     retry_after: float = 0.0
+    forwarder: Proxy | None = None
 
 
 class RedirectReason(Enum):
@@ -146,7 +148,7 @@ class Http:
                 raise
             location = response.headers.get("location") if response.status in _REDIRECTS else None
             if location is None:
-                return _answer(response)
+                return _answer(response, self._transports[origin].forwarder)
             origin, target = self._redirected(f"{origin}{target}", location, method, response.status)
             redirected_to = str(origin)
         raise RedirectRefused(RedirectReason.LOOP, response.status, redirected_to)
@@ -202,12 +204,13 @@ class Http:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not target.isascii() or not target.isprintable() or " " in target:
             raise RedirectRefused(RedirectReason.NOT_A_URL, status)
+        shown = str(origin) if parts.path == urlsplit(url).path else f"{origin}{parts.path}"
         if origin.in_plain_text:
-            raise RedirectRefused(RedirectReason.PLAIN_TEXT, status, str(origin))
-        if status not in _KEEP_METHOD and method != "GET":
-            raise RedirectRefused(RedirectReason.METHOD, status, str(origin))
+            raise RedirectRefused(RedirectReason.PLAIN_TEXT, status, shown)
         if origin not in self._transports:
-            raise RedirectRefused(RedirectReason.ELSEWHERE, status, str(origin))
+            raise RedirectRefused(RedirectReason.ELSEWHERE, status, shown)
+        if status not in _KEEP_METHOD and method != "GET":
+            raise RedirectRefused(RedirectReason.METHOD, status, shown)
         return origin, target
 
     def _headers(self, given: Mapping[str, str], content: bytes) -> dict[str, str]:
@@ -227,15 +230,16 @@ class Http:
         return headers
 
 
-def _answer(response: Response) -> Answer:
+def _answer(response: Response, forwarder: Proxy | None) -> Answer:
     headers = response.headers
     kind = None if is_encoded(headers.get("content-encoding")) else headers.get("content-type")
     retry_after = parse_retry_after(headers.get("retry-after"))
-    return Answer(response.status, response.content, media_type(kind), retry_after)
+    return Answer(response.status, response.content, media_type(kind), retry_after, forwarder)
 
 
 def _tls(settings: VaultSettings) -> Tls:
     return Tls(
+        section="vault",
         verify=settings.verify,
         ca_file=settings.ca_cert,
         ca_path=None if settings.ca_cert else settings.ca_path,

@@ -17,7 +17,7 @@ import structlog
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
-from rotator.logs import register_secret
+from rotator.core.instants import is_plausible
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
 from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
@@ -328,38 +328,21 @@ def _parse_document(body: Mapping[str, Any]) -> Document:
     """Return the document in an answer.
 
     Raises:
-        VaultDenied: If it is wrapped.
         ValueError: If there is none; or a TypeError or KeyError.
     """
-    _refuse_wrapped(body)
     metadata = body["data"]["metadata"]
     data = body["data"]["data"]
+    if not (data is None or isinstance(data, dict)):
+        raise ValueError("no document")
     version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
     created = _parse_time(metadata["created_time"])
+    if not is_plausible(created):
+        raise ValueError("a time that Vault does not mean")
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
-    expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
-    return Document(
-        version,
-        data if isinstance(data, dict) else None,
-        created,
-        expires_at,
-        is_destroyed=metadata.get("destroyed") is True,
-    )
-
-
-def _refuse_wrapped(body: Mapping[str, Any]) -> None:
-    """Refuse an answer that contains a token in place of the document.
-
-    Raises:
-        VaultDenied: If it is one.
-    """
-    info = body.get("wrap_info")
-    if not info:
-        return
-    for name in ("token", "wrapped_accessor", "accessor"):
-        if isinstance(info, dict) and isinstance(info.get(name), str):
-            register_secret(SecretStr(info[name]))
-    raise diagnosis.wrapped()
+    expires_at = _parse_time(ends) if ends and data is not None else None
+    if expires_at is not None and not is_plausible(expires_at):
+        expires_at = None  # far beyond any need to write the document again
+    return Document(version, data, created, expires_at, is_destroyed=metadata.get("destroyed") is True)
 
 
 def _parse_time(text: str) -> datetime:

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ from rotator.vault import diagnosis
 from rotator.vault.client import Call, Client
 from rotator.vault.errors import (
     Forbidden,
-    TokenUseLimited,
+    VaultDenied,
     VaultError,
     VaultRateLimited,
     VaultUnauthorized,
     VaultUnreachable,
 )
 from rotator.vault.time_limit import TimeLimit
-from rotator.vault.token import Token, read_remaining_seconds, read_seconds
+from rotator.vault.token import Token, read_remaining_seconds, read_seconds, read_uses
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _LOOKUP_PATH = "auth/token/lookup-self"
+# A header carries it.
+_WORD = re.compile("[!-~]+")
 Credentials = Mapping[str, str | None]
 
 
@@ -63,17 +66,19 @@ class LoginMethod(ABC):
             VaultError: If there is no answer.
         """
         call = Call("login", f"log in at {self.path}", limit)
-        reason = "the answer contains no usable token"
+        reason = ""
         try:
             answer = client.send(call, lambda wire: wire.post(f"/v1/{self.path}", json=dict(credentials)), "")
             return _granted(answer, now)
-        except (VaultUnreachable, VaultRateLimited, TokenUseLimited):
+        except (VaultUnreachable, VaultRateLimited, VaultDenied):
             raise
         except VaultError as error:
             reason = error.what
         except (TypeError, KeyError, ValueError):
             pass
-        raise diagnosis.login_refused(self.path, reason)
+        if reason:
+            raise diagnosis.login_refused(self.path, reason)
+        raise diagnosis.token_unusable(self.path, client.address)
 
     def has_another(self, token: Token) -> bool:  # noqa: ARG002 - a given token decides by it
         """Whether a login can give another token than this one.
@@ -161,7 +166,7 @@ class GivenToken(LoginMethod):
         """
         if known is None:
             return token
-        diagnosis.refuse_use_limit(known)
+        diagnosis.refuse_use_limit(read_uses(known))
         return token.lasting(now, read_remaining_seconds(known), renewable=bool(known.get("renewable")))
 
     def has_another(self, token: Token) -> bool:  # noqa: ARG002 - there is never another
@@ -198,7 +203,7 @@ class AgentToken(GivenToken):
 
     def described(self, token: Token, known: Mapping[str, Any] | None, now: datetime) -> Token:  # noqa: ARG002
         """Return it without a life: the agent replaces its token."""
-        diagnosis.refuse_use_limit(known or {})
+        diagnosis.refuse_use_limit(read_uses(known or {}))
         return token
 
     def refusal(self, address: str) -> VaultUnauthorized:
@@ -246,6 +251,7 @@ def look_up(client: Client, token: Token, limit: TimeLimit) -> Mapping[str, Any]
     try:
         data: Mapping[str, Any] = answer["data"]
         read_remaining_seconds(data)
+        read_uses(data)
     except (TypeError, KeyError, ValueError, AttributeError):
         pass
     else:
@@ -264,6 +270,23 @@ def is_valid(client: Client, token: Token, limit: TimeLimit) -> bool:
     except Forbidden:
         return False
     return True
+
+
+def may(client: Client, token: Token, capability: str, api_path: str, limit: TimeLimit) -> bool:
+    """Whether the policies of a token have a capability, as far as Vault says so.
+
+    Args:
+        capability: "read", "update" or "write".
+    """
+    needed = {"create", "update"} if capability == "write" else {capability}
+    call = Call("capabilities", f"ask what the token may do at {api_path}", limit)
+    with suppress(VaultError, TypeError, KeyError):
+        answer = client.send(
+            call, lambda wire: wire.post("/v1/sys/capabilities-self", json={"paths": [api_path]}), token.value
+        )
+        found = set(answer["data"][api_path])
+        return "root" in found or needed <= found
+    return False
 
 
 def renew(client: Client, token: Token, limit: TimeLimit, now: datetime) -> Token:
@@ -286,10 +309,11 @@ def _granted(answer: Any, now: datetime) -> Token:
         ValueError: If there is none; or a TypeError or KeyError.
     """
     auth = answer["auth"]
-    value = register_secret(SecretStr(str(auth["client_token"] or ""))).get_secret_value()
-    if not value:
+    token = SecretStr(auth["client_token"] or "")
+    if not _WORD.fullmatch(token.get_secret_value()):
         raise ValueError("no token")
-    diagnosis.refuse_use_limit(auth)
+    value = register_secret(token).get_secret_value()
+    diagnosis.refuse_use_limit(read_uses(auth))
     seconds = read_seconds(auth["lease_duration"])
     return Token(value, now).lasting(now, seconds, renewable=bool(auth["renewable"]))
 
@@ -316,7 +340,7 @@ def _clean(secret: SecretStr | None, place: str) -> SecretStr:
     Raises:
         VaultUnauthorized: If not.
     """
-    if secret is None or not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+    if secret is None or not _WORD.fullmatch(secret.get_secret_value()):
         raise VaultUnauthorized(
             f"{place} is empty or contains more than one word", unchanged="Nothing was written", next_step="Correct it"
         )

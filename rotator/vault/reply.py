@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rotator.logs import foreign
+from rotator.net import Proxy
 from rotator.net.answers import JSON, described, parse_json
 from rotator.vault.http import Answer
 
@@ -23,6 +24,7 @@ class Reply:
         summary: The status, the size and the media type in words, without any text of the answer.
         content: The beginning of the answer as it came.
         retry_after: The seconds that the answer asks to wait.
+        forwarder: The proxy of the environment that can have answered in place of the server.
     """
 
     status: int
@@ -31,6 +33,7 @@ class Reply:
     summary: str
     content: bytes = field(default=b"", repr=False)
     retry_after: float = 0.0
+    forwarder: Proxy | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -65,7 +68,7 @@ def parse_reply(answer: Answer) -> Reply:
     body = _parsed(answer.content)
     errors = _errors(body) if answer.media_type == JSON else None
     summary = f"HTTP {answer.status} {described(answer.media_type, len(answer.content))}"
-    return Reply(answer.status, body, errors, summary, answer.content[:200], answer.retry_after)
+    return Reply(answer.status, body, errors, summary, answer.content[:200], answer.retry_after, answer.forwarder)
 
 
 def _errors(body: Mapping[str, Any]) -> tuple[str, ...] | None:

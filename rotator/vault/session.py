@@ -20,7 +20,7 @@ from rotator.vault.errors import (
     VaultUnreachable,
 )
 from rotator.vault.login import Login
-from rotator.vault.login_methods import LoginMethod, is_valid, look_up, renew
+from rotator.vault.login_methods import LoginMethod, is_valid, look_up, may, renew
 from rotator.vault.time_limit import LONGEST_READ, TimeLimit
 from rotator.vault.token import Token, read_remaining_seconds
 
@@ -95,7 +95,8 @@ class Session:
                 if not works:
                     self._distrust(other, call.limit)
         if works:
-            raise diagnosis.policy_denied(capability, api_path)
+            granted = may(self.client, other or token, capability, api_path, call.limit)
+            raise (diagnosis.restricted if granted else diagnosis.policy_denied)(capability, api_path)
         raise self._method.refusal(self.client.address)
 
     # --- the token to use ------------------------------------------------------------------------------------

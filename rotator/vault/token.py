@@ -16,6 +16,7 @@ _FRESH = timedelta(minutes=1)
 _REMINDER = timedelta(days=1)
 # Vault counts durations in nanoseconds of 64 bits, which is 292 years.
 _LONGEST_LIFE = 292 * 366 * 24 * 3600
+_MOST_USES = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,16 @@ def read_seconds(duration: object) -> int:
         ValueError: If it is none.
     """
     return whole_number(duration, least=-_LONGEST_LIFE, most=_LONGEST_LIFE)
+
+
+def read_uses(data: Mapping[str, Any]) -> int:
+    """Return for how many requests a token is good; 0 if Vault names no limit.
+
+    Raises:
+        ValueError: If the answer names something else than a number.
+    """
+    uses = data.get("num_uses")
+    return 0 if uses is None else whole_number(uses, least=0, most=_MOST_USES)
 
 
 def read_remaining_seconds(data: Mapping[str, Any]) -> int:

@@ -75,3 +75,25 @@ def test_missing_ca_path_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("VAULT_CAPATH", "/no/such/folder")
     with pytest.raises(ConfigError, match=r"^VAULT_CAPATH: names no directory that exists\.$"):
         load(file)
+
+
+@pytest.mark.parametrize("name", [".bad", "a\nb", "two words", "*.example.com", "vault..example", "a" * 64, "fünf"])
+def test_tls_server_name_that_no_certificate_has_is_refused(
+    name: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_TLS_SERVER_NAME", name)
+    with pytest.raises(ConfigError, match=r"^VAULT_TLS_SERVER_NAME: is not a host name such as .* IP address\.$"):
+        load(file)
+
+
+@pytest.mark.parametrize("name", ["vault.example.com", "vault_1", "10.1.2.3", "fd00::1"])
+def test_tls_server_name_is_a_host(name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TLS_SERVER_NAME", name)
+    assert load(file).vault.tls_server_name == name
+
+
+@pytest.mark.parametrize("host", [".bad", "vault..example", "a" * 64])
+def test_address_without_a_host_name_is_refused(host: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_ADDR", f"https://{host}:8200")
+    with pytest.raises(ConfigError, match=r"^VAULT_ADDR: (must contain a host name|is not an address)"):
+        load(file)

@@ -93,6 +93,11 @@ def test_journal_format_that_is_no_number_is_refused(format_: object) -> None:
         pytest.param({"trigger": "undo"}, id="unknown enum value"),
         pytest.param({"retiring": "yes"}, id="no list"),
         pytest.param({"retiring": ["a"]}, id="entry is no object"),
+        pytest.param({"lease_until": "9999-12-31T23:59:59Z"}, id="date after all dates"),
+        pytest.param({"create_until": "0001-01-01T00:00:00+14:00"}, id="date before all dates"),
+        pytest.param({"next_attempt_at": "2026-01-01T00:00:00"}, id="date without a time zone"),
+        pytest.param({"retiring": [{"id": "a", "not_before": "9999-12-31T00:00:00Z"}]}, id="date of an entry"),
+        pytest.param({"strangers": {"ids": ["a"], "seen_at": "0001-01-01T00:00:00Z"}}, id="date of a part"),
     ],
 )
 def test_unreadable_journal_advises_no_deletion(data: dict[str, Any]) -> None:

@@ -169,8 +169,19 @@ def test_check_structure_accepts_a_thousand_fields() -> None:
     check_structure(body)
 
 
-@pytest.mark.parametrize("header", [None, "", "tomorrow", "Tue, 15 Nov 99999999999 08:12:31 GMT"])
-def test_parse_date_returns_none_when_unreadable(header: str | None) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "tomorrow",
+        "Tue, 15 Nov 99999999999 08:12:31 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Tue, 01 Jan 1901 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -1200",
+    ],
+)
+def test_parse_date_returns_none_when_unusable(header: str | None) -> None:
     assert parse_date(header) is None
 
 

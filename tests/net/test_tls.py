@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
+from rotator.errors import ConfigError
 from testkit.cluster import PATIENCE
 from tests.net.wire import ANSWERED, CLIENTS, NOT_SENT, Outcome, clean_environment, says, server, vault, write_pem
 
@@ -101,11 +102,59 @@ def test_ca_path_of_vault_is_trusted(authority: trustme.CA, ca: Path, other_ca: 
     assert outcome("vault", authority, ca_path=folder, ca_cert=other_ca) is NOT_SENT, "ca_cert comes first"
 
 
-def test_missing_ca_path_is_not_sent(authority: trustme.CA) -> None:
-    with server(says(200), serves(authority)) as good, vault(good.address, timeout=PATIENCE, ca_path="/gone") as client:
-        ended = client.read()
+def test_missing_ca_path_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^vault\.ca_path: /gone cannot be used \(No such file or directory\)\. Name"
+    ):
+        vault("https://127.0.0.1:1", timeout=PATIENCE, ca_path="/gone").__enter__()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [
+        ("SSL_CERT_FILE", None),
+        ("SSL_CERT_FILE", b""),
+        ("SSL_CERT_FILE", b"-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n"),
+        ("SSL_CERT_DIR", b"a file"),
+        ("REQUESTS_CA_BUNDLE", b"garbage"),
+    ],
+)
+def test_unusable_variable_is_named(
+    client: str, variable: str, content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path if content is None else write_pem(tmp_path, "other.pem", content)
+    monkeypatch.setenv(variable, str(place))
+    with pytest.raises(ConfigError, match=rf"^{variable}.* {place}.*Correct {variable}"):
+        CLIENTS[client]("https://127.0.0.1:1", timeout=PATIENCE).__enter__()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_unusable_variable_of_a_proxys_ca_is_named(
+    client: str, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", "https://proxy.invalid:3128")
+    with pytest.raises(ConfigError, match=rf"^SSL_CERT_FILE: {tmp_path} cannot be used"):
+        CLIENTS[client]("https://far.invalid", timeout=PATIENCE, ca_cert=ca).__enter__()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_file_that_became_unusable_is_named(client: str, authority: trustme.CA, ca: Path) -> None:
+    with (
+        server(says(200), serves(authority)) as good,
+        CLIENTS[client](good.address, timeout=PATIENCE, ca_cert=ca) as opened,
+    ):
+        ca.write_bytes(b"garbage")
+        ended = opened.read()
     assert ended.outcome is NOT_SENT
-    assert "No such file or directory: '/gone'" in ended.text
+    assert f".ca_cert: {ca} cannot be used" in ended.text
+
+
+def test_unusable_client_certificate_is_refused(ca: Path, other_ca: Path) -> None:
+    """The files do not belong together."""
+    with pytest.raises(ConfigError, match=rf"^vault\.client_cert: {ca}, with vault\.client_key: {other_ca} cannot be"):
+        vault("https://127.0.0.1:1", timeout=PATIENCE, ca_cert=ca, client_cert=ca, client_key=other_ca).__enter__()
 
 
 def test_tls_server_name_is_the_name_to_verify(authority: trustme.CA, ca: Path) -> None:

@@ -586,10 +586,10 @@ def test_request_is_lost_when_proxy_hangs(opened: Opened, monkeypatch: pytest.Mo
         ends(opened, "http://far.invalid", LOST)
 
 
-def test_proxy_that_wants_credentials_answers_plain_text(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_is_unsent_when_proxy_wants_credentials(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(says(407)) as proxy:
         through(monkeypatch, proxy.port)
-        assert ends_at_leisure(opened, "http://far.invalid").status == 407
+        assert ends_at_leisure(opened, "http://far.invalid").outcome is NOT_SENT
 
 
 def test_proxy_is_not_used_for_loopback(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ UNREADABLE: dict[str, object] = {
     "without a date": {"id": ID},
     "a date that is none": {**INFO, "created_at": "yesterday"},
     "a date before all dates": {**INFO, "created_at": "0001-01-01T00:00:00+23:00"},
+    "a date that no server means": {**INFO, "created_at": "9999-12-31T23:59:59Z"},
     "a date after all dates": {**INFO, "created_at": "9999-12-31T23:59:59-23:00"},
 }
 

@@ -540,6 +540,16 @@ def test_redirect_is_not_followed(rest_auth: str, status: int, operation: Operat
     assert "account_api.rest_url" in str(error)
 
 
+def test_redirect_on_one_host_names_the_setting_of_the_operation() -> None:
+    with provider(says(302, b"", "Location: https://login.example/\r\n")) as server:
+        settings = AccountApiSettings(api_url=server.url, rest_url=server.url)
+        with AccountApi(settings, retries=0) as api:
+            with pytest.raises(Refused, match=r"address into account_api\.rest_url"):
+                api.get_balance(AUTH)
+            with pytest.raises(Refused, match=r"address into account_api\.api_url"):
+                api.list_secrets(AUTH, KEY)
+
+
 # --- key and secret in the query -----------------------------------------------------------------------------------
 
 

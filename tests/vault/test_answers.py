@@ -332,7 +332,7 @@ HTML = b"<html><body>Blocked: secret-of-the-page</body></html>"
         (403, "no policy of Vault", False),
         (404, "the proxy's path", True),
         (405, "GET and POST", True),
-        (407, "HTTPS_PROXY", True),
+        (407, "credentials", True),
         (408, "proxy in front of Vault", False),
         (413, "1 MiB", True),
         (418, "proxy in front of Vault", True),

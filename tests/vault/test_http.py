@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from rotator.config import VaultAuth, VaultSettings
+from rotator.errors import ConfigError
 from rotator.vault import (
     Vault,
     VaultUnreachable,
@@ -37,8 +38,11 @@ def test_certificate_of_an_unknown_ca_is_refused(tls: TlsOpenBao) -> None:
 
 def test_certificate_for_another_name_is_refused(tls: TlsOpenBao) -> None:
     address = tls.bao.address.replace("127.0.0.1", "localhost")
-    with pytest.raises(VaultUntrusted, match=r"[Hh]ostname mismatch"):
-        Vault(secure(tls, address=address)).read("apps/shop")
+    for settings in (secure(tls, address=address), secure(tls, tls_server_name="vault.example")):
+        with pytest.raises(
+            VaultUntrusted, match=r"[Hh]ostname mismatch.*Set vault\.address, or vault\.tls_server_name"
+        ):
+            Vault(settings).read("apps/shop")
 
 
 def test_tls_to_a_plain_server_is_named(place: KvMount) -> None:
@@ -49,9 +53,14 @@ def test_tls_to_a_plain_server_is_named(place: KvMount) -> None:
 def test_ca_file_that_cannot_be_read_is_named(tls: TlsOpenBao, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     for _ in range(2):
-        with pytest.raises(VaultUntrusted, match=r"vault\.ca_cert"):
-            Vault(secure(tls, ca_cert=file)).read("apps/shop")
+        with pytest.raises(ConfigError, match=r"vault\.ca_cert"):
+            Vault(secure(tls, ca_cert=file))
         file.write_text("not a certificate")
+    file.write_bytes(tls.ca_cert.read_bytes())
+    vault = Vault(secure(tls, ca_cert=file))
+    file.unlink()
+    with pytest.raises(VaultUntrusted, match=r"vault\.ca_cert"):
+        vault.read("apps/shop")
 
 
 def test_verification_that_is_off_is_logged(tls: TlsOpenBao) -> None:

@@ -54,7 +54,7 @@ def assert_refused(place: KvMount, vault: Vault, *said: str) -> None:
 def test_redirect_to_another_server_is_refused(place: KvMount, proxy: FaultProxy, vault: Vault) -> None:
     other = f"http://127.0.0.1:{free_port()}"
     proxy.on_request = documents(redirect(307, f"{other}/v1/x"))
-    said = f"Vault at {proxy.address} redirects to {other} with HTTP 307, which is not in vault.address"
+    said = f"Vault at {proxy.address} redirects to {other}/v1/x with HTTP 307, which is not in vault.address"
     assert_refused(place, vault, said, "api_addr")
 
 
@@ -77,12 +77,25 @@ def test_redirect_loop_is_named(place: KvMount, proxy: FaultProxy, vault: Vault)
 def test_redirect_that_changes_the_method_is_refused(
     place: KvMount, proxy: FaultProxy, vault: Vault, status: int
 ) -> None:
-    proxy.on_request = documents(redirect(status, f"http://user:pass0word@127.0.0.1:{free_port()}/v1/x"))
+    location = f"http://user:pass0word@{proxy.address.removeprefix('http://')}/moved?token=pass0word"
+    proxy.on_request = documents(redirect(status, location))
     error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
-    assert f"with HTTP {status}, which would turn a write into a read" in str(error)
-    assert "Set vault.address" in error.next_step
+    what = f"redirects to {proxy.address}/moved with HTTP {status}, which would turn a write into a read"
+    assert what in str(error)
+    assert "Correct vault.address, with its path" in error.next_step
     assert not error.maybe_done
     assert "pass0word" not in str(error)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307])
+def test_redirect_of_a_write_to_a_login_page_names_the_proxy(
+    place: KvMount, proxy: FaultProxy, vault: Vault, status: int
+) -> None:
+    proxy.on_request = documents(redirect(status, "https://login.example.com/start?for=rotator"))
+    error = refusal(lambda: vault.write("apps/shop", {"n": 1}, cas=0))
+    assert f"https://login.example.com:443/start with HTTP {status}, which is not in vault.address" in str(error)
+    assert "If it belongs to this Vault, name it" in error.next_step
+    assert "a proxy's login page" in error.next_step
 
 
 def test_redirect_of_a_read_is_followed(place: KvMount, proxy: FaultProxy) -> None:

@@ -605,6 +605,7 @@ def test_on_request_receives_each_operation_and_code(place: KvMount, proxy: Faul
         ("read", "200"),
         ("metadata", "403"),
         ("lookup", "200"),
+        ("capabilities", "200"),
         ("renew", "200"),
         ("lookup", "200"),
         ("capabilities", "200"),

@@ -12,6 +12,8 @@ from tests.vault.kv_mount import Clock, KvMount
 
 NO_NUMBERS = [b"1e400", b"-1e400", b"NaN", b"1.5", b"true", b"null", b'"1"', b"[]", b"123456789012345678901234567890"]
 
+NO_USES = [value for value in NO_NUMBERS if value != b"null"]
+
 
 @pytest.fixture
 def proxy(place: KvMount) -> Iterator[FaultProxy]:
@@ -44,7 +46,9 @@ def test_version_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> 
         vault.write("apps/shop", {"n": 2}, cas=1)
 
 
-@pytest.mark.parametrize("value", [b'"soon"', b'"2026-01-01T00:00:00"', b"1", b'""', b'"9999999-01-01T00:00:00Z"'])
+@pytest.mark.parametrize(
+    "value", [b'"soon"', b'"2026-01-01T00:00:00"', b"1", b'""', b'"9999999-01-01T00:00:00Z"', b'"9999-12-31T23:59:59Z"']
+)
 def test_time_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault = place.vault(address=proxy.address)
@@ -67,6 +71,44 @@ def test_life_of_a_login_is_checked(place: KvMount, proxy: FaultProxy, value: by
     proxy.on_response = replacing("/login", b"lease_duration", value)
     with pytest.raises(VaultDenied, match=r"login at .*no usable token"):
         vault.read("apps/shop")
+
+
+@pytest.mark.parametrize("value", [*NO_USES, b"-1"])
+def test_use_limit_of_a_given_token_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
+    vault = place.vault(address=proxy.address)
+    proxy.on_response = replacing("lookup-self", b"num_uses", value)
+    with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="not one of Vault's"):
+        vault.read("apps/shop")
+
+
+@pytest.mark.parametrize("value", [*NO_USES, b"-1"])
+def test_use_limit_of_a_login_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
+    vault = place.vault(address=proxy.address, auth=place.approle())
+    proxy.on_response = replacing("/login", b"num_uses", value)
+    with pytest.raises(VaultDenied, match=r"login at .*no usable token"):
+        vault.read("apps/shop")
+
+
+@pytest.mark.parametrize("value", [b"null", b"1", b'""', rb'"two\\nlines"', '"fünf"'.encode()])
+def test_token_of_a_login_is_checked(place: KvMount, proxy: FaultProxy, value: bytes) -> None:
+    vault = place.vault(address=proxy.address, auth=place.approle())
+    proxy.on_response = replacing("/login", b"client_token", value)
+    with pytest.raises(VaultDenied, match=r"login at .*no usable token.*no proxy in between"):
+        vault.read("apps/shop")
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Tue, 01 Jan 1901 00:00:00 GMT"])
+def test_date_that_no_server_means_is_none(place: KvMount, proxy: FaultProxy, date: str) -> None:
+    proxy.on_response = lambda call, answer: Answer(
+        answer.status, answer.body, (*(pair for pair in answer.headers if pair[0].lower() != "date"), ("Date", date))
+    )
+    assert place.vault(address=proxy.address).read("apps/shop").read_at is None
+
+
+def test_far_deletion_time_is_none(place: KvMount, proxy: FaultProxy) -> None:
+    place.vault().write("apps/shop", {"n": 1}, cas=0)
+    proxy.on_response = replacing("/data/", b"deletion_time", b'"9999-12-31T23:59:59Z"')
+    assert place.vault(address=proxy.address).read("apps/shop").expires_at is None
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
