@@ -62,6 +62,7 @@ def assert_no_failure(cluster: Cluster, daemon: Running) -> None:
     assert metric(daemon, "rotator_failures_total") == 0
     assert metric(daemon, "rotator_circuit_breaker_open") == 0
     assert daemon.find("circuit_breaker.opened") == []
+    assert daemon.find("rotation.failed") == [], "a deferral is logged as account.deferred only"
     accounts = daemon.get("/api/status").json()["accounts"]
     assert {(account["failure"], account["last_error"], account["attempts"]) for account in accounts} == {
         (None, None, 0)
