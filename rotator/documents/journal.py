@@ -55,6 +55,7 @@ class StoredJournal:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         has_data: Whether that version contains anything.
+        vanished: Whether it existed before, and its versions are gone, too.
         read_at: When Vault answered, by Vault's clock; None if it did not say.
     """
 
@@ -64,11 +65,12 @@ class StoredJournal:
     expires_at: datetime | None
     has_data: bool
     read_at: datetime | None
+    vanished: bool = False
 
     @property
     def is_lost(self) -> bool:
         """Whether the journal was written and deleted since."""
-        return self.version > 0 and not self.has_data
+        return self.vanished or (self.version > 0 and not self.has_data)
 
 
 def load_journal(document: Document) -> StoredJournal:
@@ -84,6 +86,7 @@ def load_journal(document: Document) -> StoredJournal:
         document.expires_at,
         document.data is not None,
         document.read_at,
+        document.vanished,
     )
 
 

@@ -114,6 +114,9 @@ def _out_of_reach(case: Situation) -> Fail:
         correct = "If the field has another name, correct the configuration. Otherwise bring the secret in use"
         what = f"{without_value(seen.published)}{primary}"
         return Fail(Failure.NOT_ADOPTED, what, adopt, correct if seen.published.lacks_value else restore)
+    if case.journal.published_version:
+        what = f"the published document was deleted, with all of its versions{primary}"
+        return Fail(Failure.NOT_ADOPTED, what, adopt, "If you cannot restore it, bring the secret in use")
     return Fail(
         Failure.NOT_ADOPTED,
         f"nothing is published for the account yet{primary}",

@@ -165,7 +165,7 @@ def test_primary_account_is_asked_last() -> None:
             Failure.NOT_ADOPTED,
             "the newest version of the published document has no value in the field password{}",
         ),
-        (Published(), Failure.NOT_ADOPTED, "nothing is published for the account yet{}"),
+        (Published(), Failure.NOT_ADOPTED, "the published document was deleted, with all of its versions{}"),
     ],
 )
 def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failure, what: str, refuses: bool) -> None:
@@ -175,6 +175,13 @@ def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failu
     assert step.what == what.format(", and it refuses the primary account's credentials" if refuses else "")
     assert step.next_command.args == ("adopt", "shop")
     assert step.advice
+
+
+def test_nothing_is_published_yet_in_a_new_account_only() -> None:
+    step = step_of(Journal(), seen(published=Published()))
+    assert failure_of(step) is Failure.NOT_ADOPTED
+    assert step.what == "nothing is published for the account yet"
+    assert step.next_command.args == ("adopt", "shop")
 
 
 def test_deleted_document_can_be_restored() -> None:

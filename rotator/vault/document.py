@@ -1,0 +1,91 @@
+"""A document of a KV version 2 mount, and the answers that contain one or say that there is none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import SecretStr
+
+from rotator.logs import register_secret
+from rotator.vault import diagnosis
+from rotator.vault.reply import ErrorReply, whole_number
+
+_MOST_VERSIONS = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One version of a document.
+
+    Attributes:
+        version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
+        data: Its fields; None if it was never written, or this version was deleted or destroyed.
+        created: When this version was written.
+        expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
+        read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
+        vanished: Whether this session has seen the document before, and it does not exist any more.
+    """
+
+    version: int
+    data: Mapping[str, Any] | None = field(repr=False)
+    created: datetime | None = None
+    expires_at: datetime | None = None
+    read_at: datetime | None = None
+    vanished: bool = False
+
+
+def absent(error: ErrorReply) -> Document:
+    """Return what a 404 says of a document.
+
+    The server answers 404 for one that was never written, for a version that is deleted or destroyed (then with its
+    number), but also for a mount or a namespace that does not exist.
+
+    Raises:
+        ErrorReply: If it says nothing of the document.
+        ValueError: If it cannot be read; or a TypeError or KeyError.
+    """
+    if diagnosis.is_never_written(error.reply):
+        return Document(version=0, data=None)
+    if diagnosis.is_version_without_data(error.reply):
+        return parse_document(error.reply.body)
+    raise error
+
+
+def parse_document(body: Mapping[str, Any]) -> Document:
+    """Return the document in an answer.
+
+    Raises:
+        VaultDenied: If it is wrapped.
+        ValueError: If there is none; or a TypeError or KeyError.
+    """
+    _refuse_wrapped(body)
+    metadata = body["data"]["metadata"]
+    data = body["data"]["data"]
+    version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
+    created = _parse_time(metadata["created_time"])
+    ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
+    expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
+    return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+
+
+def _refuse_wrapped(body: Mapping[str, Any]) -> None:
+    """Refuse an answer that contains a token in place of the document.
+
+    Raises:
+        VaultDenied: If it is one.
+    """
+    info = body.get("wrap_info")
+    if not info:
+        return
+    for name in ("token", "wrapped_accessor", "accessor"):
+        if isinstance(info, dict) and isinstance(info.get(name), str):
+            register_secret(SecretStr(info[name]))
+    raise diagnosis.wrapped()
+
+
+def _parse_time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at
