@@ -59,7 +59,7 @@ class TimeLimit:
 
         Args:
             is_throttled: Whether Vault limits the rate of requests, so that the other thread might wait for that.
-            deed: What the threads do, for the error.
+            deed: The work that one thread does at a time, for the error.
 
         Raises:
             VaultUnreachable: If the other thread takes too long.
