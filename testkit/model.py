@@ -157,7 +157,7 @@ class ModelProvider:
             raise Unauthorized("refused", status=401)
         return Balance(Decimal(10), auto_reload=False)
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         self.interruption()
         fault, self.fault = self.fault, None
         if fault in ("late", "lost-before"):
@@ -171,6 +171,7 @@ class ModelProvider:
         del self.secrets[api_key][secret_id]
         if fault == "lost-after":
             raise LostAnswer("no answer to the revocation")
+        return ""
 
     def _enter(self, auth: Credentials, api_key: str) -> None:
         self.on_request(auth)
@@ -203,10 +204,10 @@ class ModelVault:
         versions = self.versions.get(path, [])
         at = len(versions) if version is None else version
         if not 1 <= at <= len(versions):
-            return Document(version=0, data=None, read_at=self.clock())
+            return Document(version=0, data=None, read_at=self.clock(), mount="secret", path=path)
         data = None if (path, at) in self.deleted else dict(versions[at - 1])
         created = self._created(versions[at - 1])
-        return Document(version=at, data=data, created=created, read_at=self.clock())
+        return Document(version=at, data=data, created=created, read_at=self.clock(), mount="secret", path=path)
 
     def taken_at(self, version: dict[str, Any], at: datetime) -> None:
         """Say when Vault took a version that a test puts there."""

@@ -1,8 +1,10 @@
-"""The audit log: a chain of lines that says what rotator did to which account, and when."""
+"""The audit log: a chain of lines that says what rotator did to which account, and when.
+
+One command alone needs `verify`, which is imported by itself.
+"""
 
 from rotator.audit.entry import Act, AuditError, Entry, Found, Result, fingerprint, person, user
 from rotator.audit.log import AuditLog, at
-from rotator.audit.verify import Verdict, verify
 
 __all__ = [
     "Act",
@@ -11,10 +13,8 @@ __all__ = [
     "Entry",
     "Found",
     "Result",
-    "Verdict",
     "at",
     "fingerprint",
     "person",
     "user",
-    "verify",
 ]

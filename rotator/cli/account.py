@@ -1,5 +1,6 @@
 """`rotator account`: the provider's whole Account API by hand."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -197,7 +198,7 @@ def settings(
                         unknown=f"Whether the settings of {name} were changed is not known",
                         look=look,
                         unchanged=f"The settings of {name} were not changed",
-                        correct=Advice("Correct the URL: it must answer with 200. To see the settings", look),
+                        correct=Advice(f"{_correction(urls.values(), http_forward_method)}To see the settings", look),
                     )
                 )
                 stack.enter_context(by_hand(fleet, account, Act.CALLBACKS))
@@ -213,3 +214,10 @@ def settings(
         (key.replace("_", " "), "not reported" if value is None else str(value) or "-") for key, value in row.items()
     ]
     print_rows(row, ("setting", "value"), cells, as_json=as_json)
+
+
+def _correction(urls: Iterable[str | None], http_forward_method: str | None) -> str:
+    """Return what to correct if the provider refuses these settings, as a sentence; empty if nothing can be wrong."""
+    if any(urls):
+        return "Correct the URL: it must answer with 200. "
+    return "Correct the forward method. " if http_forward_method else ""

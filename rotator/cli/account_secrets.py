@@ -140,7 +140,7 @@ def create(
     if brought and out is not None:
         raise ConfigError("--out is for a value that rotator generates: you have yours already")
     require_asking(yes=yes)
-    from rotator.cli.terminal import print_rows
+    from rotator.cli.terminal import echo, print_rows
     from rotator.core.generator import generate, is_compliant
     from rotator.fleet import look, manual_secrets
     from rotator.logs import register_secret
@@ -161,10 +161,10 @@ def create(
         info = _create(fleet, account, value, out)
     row = {"account": name, "id": info.id, "created_at": info.created_at, "file": out and str(out)}
     print_rows(row, ("account", "id", "value in"), [(name, info.id, str(out or "your hands"))], as_json=as_json)
-    typer.echo(
+    echo(
         f"rotator does not revoke it by itself. If it fills {name}, rotations fail until you revoke it: "
         f"rotator account secrets revoke {name} {info.id}",
-        err=True,
+        stderr=True,
     )
 
 
@@ -187,7 +187,7 @@ def revoke(
     ordinary run revokes the secret.
     """
     require_asking(yes=yes)
-    from rotator.cli.terminal import print_rows
+    from rotator.cli.terminal import echo, print_rows
     from rotator.fleet import look, manual_secrets
     from rotator.rotation import Result
 
@@ -212,7 +212,7 @@ def revoke(
     happened = "revoked" if revoked else f"not revoked yet ({(outcome.reason or '').replace('_', ' ')})"
     print_rows(row, ("account", "id", "result"), [(name, secret_id, happened)], as_json=as_json)
     if not as_json and outcome.error:
-        typer.echo(f"{name}: {visible(outcome.error)}")
+        echo(f"{name}: {visible(outcome.error)}")
     code = exit_codes.of_outcomes([outcome]) or (exit_codes.DONE if revoked else exit_codes.DEFERRED)
     if code:
         raise typer.Exit(code)

@@ -106,6 +106,7 @@ def adopt(
     from rotator.rotation import Operator
 
     done: dict[str, str] = {}
+    source = _source(secret_dir, stdin=secret_stdin, file=secret_file, variable=secret_env)
 
     def bring(account: "AccountSettings") -> "Outcome":
         """Adopt one account, and remember what was done."""
@@ -117,6 +118,7 @@ def adopt(
             replace_working=replace,
             replace_foreign=replace_foreign,
             retire=frozenset(retire or ()),
+            source=source,
         )
         outcome = _without_room(outcome)
         done[account.name] = _result_of(outcome, before)
@@ -188,6 +190,13 @@ def _require_names(name: str | None, *, everything: bool, secret_dir: Path | Non
         raise ConfigError("Say which accounts: a name, or --all with --secret-dir")
     if everything and secret_dir is None:
         raise ConfigError("--all needs --secret-dir: a directory with one file for each account")
+
+
+def _source(folder: Path | None, *, stdin: bool, file: Path | None, variable: str | None) -> tuple[str, ...]:
+    """Return the options that bring the value; none if a person types it."""
+    named = {"--secret-dir": folder, "--secret-file": file, "--secret-env": variable}
+    options = [arg for option, value in named.items() if value is not None for arg in (option, str(value))]
+    return (*options, "--secret-stdin") if stdin else tuple(options)
 
 
 def _value_or_published(prompt: str) -> "SecretStr | None":

@@ -61,23 +61,23 @@ def verify(
     """
     from dataclasses import asdict
 
-    from rotator import audit
-    from rotator.cli.terminal import print_json
+    from rotator.audit.verify import verify as verify_files
+    from rotator.cli.terminal import echo, print_json
 
     configured = None if files else settings_of(ctx, config).audit.file
     chosen = files or ([configured] if configured else [])
     if not chosen:
         raise ConfigError("There is no audit log: name its files, or set audit.file")
-    verdict = audit.verify(chosen, head, start=start)
+    verdict = verify_files(chosen, head, start=start)
     if as_json:
         print_json({"ok": verdict.problem is None} | asdict(verdict))
     else:
         for note in verdict.notes:
-            typer.echo(visible(f"note: {note}"))
+            echo(visible(f"note: {note}"))
         good = (
             f"{verdict.lines} lines, the last one's hash is {verdict.head}" if verdict.lines else "the log has no line"
         )
-        typer.echo(visible(verdict.problem or f"ok: {good}"))
+        echo(visible(verdict.problem or f"ok: {good}"))
     if verdict.problem is not None:
         raise typer.Exit(exit_codes.FAILED)
 

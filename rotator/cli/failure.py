@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 from rotator.errors import RotatorError
+from rotator.logs import redact
 
 
 def report(error: RotatorError, *, as_json: bool) -> None:
@@ -12,15 +13,16 @@ def report(error: RotatorError, *, as_json: bool) -> None:
 
     The keys are those of an account of `rotate-now --json`.
     """
-    write("\n".join(f"rotator: {line}" for line in str(error).split("\n")), sys.stderr)
+    text = redact(str(error))  # the process can have read more secrets since the error was made
+    write("\n".join(f"rotator: {line}" for line in text.split("\n")), sys.stderr)
     if as_json:
         import json
 
         command = error.next_command
         failure = {
-            "error": str(error),
+            "error": text,
             "reason": error.code.value,
-            "next_command": list(command.args) if command else None,
+            "next_command": list(map(redact, command.args)) if command else None,
         }
         write(json.dumps(failure, indent=2), sys.stdout)
 

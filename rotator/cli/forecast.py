@@ -10,7 +10,7 @@ from rotator.errors import ConfigError
 
 if TYPE_CHECKING:
     from rotator.config import AccountSettings
-    from rotator.core.scheduling import Member
+    from rotator.core.scheduling.forecast import Member
     from rotator.fleet import Fleet
 
 forecast_app = typer.Typer(rich_markup_mode=None)
@@ -34,7 +34,7 @@ def forecast(
     from rotator.cli.forecast_output import forecast_json, print_forecast
     from rotator.cli.terminal import print_json
     from rotator.config import parse_duration
-    from rotator.core.scheduling import Member, foresee
+    from rotator.core.scheduling.forecast import Member, foresee
 
     (ahead,) = parsed("--until", parse_duration, [until])
     if not ahead:
@@ -62,7 +62,7 @@ def forecast(
 def _look(fleet: "Fleet", account: "AccountSettings") -> "Member | str":
     """The account as its journal shows it, or why it cannot be forecast."""
     from rotator.core.protocol import Phase
-    from rotator.core.scheduling import Member
+    from rotator.core.scheduling.forecast import Member
     from rotator.documents.journal import JournalError, parse_journal
 
     try:

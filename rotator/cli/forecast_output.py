@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rotator.cli.terminal import Table, echo, relative
 from rotator.core.protocol.wording import listed
-from rotator.core.scheduling import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
+from rotator.core.scheduling.forecast import CALLS, Event, Forecast, Kind, Load, busiest_account, hours, loads
 from rotator.errors import visible
 
 # Maximum number of events in the table.
@@ -119,6 +119,6 @@ def _summary(forecast: Forecast, zone: ZoneInfo, calls_per_second: float) -> Ite
         )
     most = busiest_account(forecast)
     if most is not None:
-        yield f"one account in one hour: calls {most[2]:,} at most ({most[0]})"
+        yield f"one account in one hour: calls {most[2]:,} ({most[0]}), if new secrets work at once"
     if forecast.cut:
         yield "the forecast is too long and ends here: choose less time or fewer accounts"

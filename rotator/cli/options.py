@@ -186,10 +186,12 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
 
 
 def shard_of(settings: "Settings", option: str | None) -> "Shard | None":
+    text = option or settings.daemon.shard
+    if not text:
+        return None
     from rotator.fleet import parse_shard
 
-    text = option or settings.daemon.shard
-    return parse_shard(text) if text else None
+    return parse_shard(text)
 
 
 def parsed(option: str, parse: Callable[[str], T], texts: list[str]) -> list[T]:
@@ -275,5 +277,9 @@ def finish(
             quiet=invocation(ctx).quiet,
         )
     code = exit_codes.of_outcomes(outcomes)
+    received = invocation(ctx).signals.received
+    is_unknown = any(outcome.journal_is_unknown for outcome in outcomes)
+    if code == exit_codes.DEFERRED and received is not None and not (fleet.has_written or is_unknown):
+        code = exit_codes.of_signal(received)  # it ended the command before that changed anything
     if code:
         raise typer.Exit(code)

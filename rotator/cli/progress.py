@@ -18,6 +18,7 @@ from rotator.cli.terminal import echo
 from rotator.cli.verbosity import invocation
 from rotator.errors import visible
 from rotator.imports import allow_optional_imports
+from rotator.logs import redact
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -131,7 +132,7 @@ class Progress(logging.Handler):
             lines.append(f"{self._action} [{'#' * filled}{'.' * (_BAR - filled)}] {self.done} of {self._total}")
         elif not lines:
             lines.append(f"{self._action} ...")
-        return Text("\n".join(lines))
+        return Text(redact("\n".join(lines)))
 
 
 def _wait_of(account: str, event: dict[str, Any], now: datetime) -> Wait | None:

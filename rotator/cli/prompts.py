@@ -9,6 +9,7 @@ import typer
 
 from rotator.cli.signals import NOTHING_CHANGED, InterruptedBySignal, signals_handled_by
 from rotator.errors import ConfigError, RotatorError
+from rotator.logs import redact
 
 
 def require_asking(*, yes: bool) -> None:
@@ -42,7 +43,7 @@ def confirm(question: str, *, unchanged: str = NOTHING_CHANGED) -> bool:
         InterruptedBySignal: If a signal arrives.
     """
     with _asking(unchanged):
-        typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+        typer.echo(f"{redact(question)} [y/N]: ", nl=False, err=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

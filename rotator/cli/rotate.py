@@ -171,7 +171,7 @@ def _plan(
 
 def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json: bool) -> None:
     from rotator.cli.output import request_json
-    from rotator.cli.terminal import print_json
+    from rotator.cli.terminal import echo, print_json
     from rotator.fleet import Request, Wanted
     from rotator.rotation import Operator, StoppedError
 
@@ -187,7 +187,7 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
         if not as_json:
             is_leased = rotation.state.situation.leased_until is not None
             holder = rotation.journal.holder if is_leased else None
-            typer.echo(f"{account.name}: {withdrawal(request, rotation.journal, holder)}")
+            echo(f"{account.name}: {withdrawal(request, rotation.journal, holder)}")
     if as_json:
         print_json({"accounts": rows})
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from rotator.cli import exit_codes
 from rotator.config import format_duration
 from rotator.core.protocol.wording import listed
 from rotator.errors import visible
+from rotator.logs import redact
 from rotator.monitoring import masked
 
 _GAP = "  "
@@ -25,9 +26,19 @@ _SHORTEST_PROSE = 36
 
 
 def print_json(value: object) -> None:
-    """Print one JSON object on standard output."""
-    json.dump(value, sys.stdout, indent=2, default=_jsonable)
+    """Print one JSON object on standard output, with every secret masked that the process knows by now."""
+    json.dump(_shown(value), sys.stdout, indent=2, default=_jsonable)
     sys.stdout.write("\n")
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _shown(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [_shown(part) for part in value]
+    return value
 
 
 def _jsonable(value: object) -> str:
@@ -55,8 +66,12 @@ Cell = str | Styled
 
 
 def echo(*parts: Cell, stderr: bool = False) -> None:
-    """Print one line, as long as it is: a terminal wraps it, and a copied id stays whole."""
-    typer.echo("".join(map(str, parts)), err=stderr)
+    """Print one line, as long as it is: a terminal wraps it, and a copied id stays whole.
+
+    An error masks the secrets that the process knew when it was made. The process can have read another account's since
+    then, so they are masked again here.
+    """
+    typer.echo(redact("".join(map(str, parts))), err=stderr)
 
 
 @dataclass
@@ -79,8 +94,9 @@ class Table:
     rows: list[Sequence[Cell]] = field(default_factory=list)
 
     def print(self, *, stderr: bool = False) -> None:
-        """Print the table."""
-        for line in self.lines(_terminal_width(stderr=stderr)):
+        """Print the table. Secrets are masked before a cell wraps, because they are found in one piece only."""
+        shown = replace(self, rows=[[_masked(cell) for cell in row] for row in self.rows])
+        for line in shown.lines(_terminal_width(stderr=stderr)):
             echo(line, stderr=stderr)
 
     def lines(self, width: int | None) -> list[str]:
@@ -138,6 +154,10 @@ class Table:
         padding = " " * (width - cell_len(text))
         shown = str(replace(cell, text=text)) if isinstance(cell, Styled) else text
         return padding + shown if heading in self.right else shown + padding
+
+
+def _masked(cell: Cell) -> Cell:
+    return replace(cell, text=redact(cell.text)) if isinstance(cell, Styled) else redact(cell)
 
 
 def _text(cell: Cell) -> str:

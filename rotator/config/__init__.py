@@ -1,7 +1,9 @@
-"""Settings: the configuration file and the environment, checked before anything is contacted or written."""
+"""Settings: the configuration file and the environment, checked before anything is contacted or written.
+
+Only a reload needs `diff`, which is imported by itself.
+"""
 
 from rotator.config.accounts import AccountSettings, Fields, TopUpSettings
-from rotator.config.diff import Change, changes
 from rotator.config.load import find_file, load, warn_of_open_files
 from rotator.config.secret_file import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
 from rotator.config.servers import AccountApiSettings, VaultAuth, VaultSettings
@@ -12,13 +14,11 @@ __all__ = [
     "MAX_SECRET_BYTES",
     "AccountApiSettings",
     "AccountSettings",
-    "Change",
     "Fields",
     "Settings",
     "TopUpSettings",
     "VaultAuth",
     "VaultSettings",
-    "changes",
     "find_file",
     "format_duration",
     "in_plain_text",

@@ -56,6 +56,12 @@ def _schedule(
     )
 
 
+@lru_cache
+def _recipe(length: int, alphabet: str) -> Recipe:
+    """The recipe that accounts with equal settings share, so that it is checked once."""
+    return Recipe(length, alphabet)
+
+
 class Fields(Section):
     """The names under which the published document holds its values. rotator does not change other fields."""
 
@@ -124,7 +130,7 @@ class Defaults(Section):
     @property
     def recipe(self) -> Recipe:
         """Length and alphabet of new secrets."""
-        return Recipe(length=self.secret_length, alphabet=self.secret_alphabet)
+        return _recipe(self.secret_length, self.secret_alphabet)
 
     @property
     def schedule(self) -> Schedule:

@@ -82,6 +82,7 @@ class Code(StrEnum):
 
     # The protocol stopped: the names of protocol.Failure.
     NOT_ADOPTED = "not_adopted", Blame.ACCOUNT, OWN
+    PUBLISHED_LOST = "published_lost", Blame.ACCOUNT, OWN
     CREDENTIALS = "credentials", Blame.CREDENTIALS, OWN
     AMBIGUOUS = "ambiguous", Blame.ACCOUNT, OWN
     UNVERIFIED = "unverified", Blame.PROVIDER, OWN

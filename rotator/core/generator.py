@@ -8,6 +8,7 @@ import math
 import secrets
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, combinations
 
 from pydantic import SecretStr
@@ -52,12 +53,15 @@ class Recipe:
     @property
     def entropy(self) -> float:
         """How hard a secret of this kind is to guess, in bits: by how many there are, all equally likely."""
-        kinds = [set(kind) & set(self.alphabet) for kind in REQUIRED]
-        without = chain.from_iterable(combinations(kinds, count) for count in range(len(kinds) + 1))
-        compliant = sum(
-            (-1) ** len(missing) * (len(self.alphabet) - sum(map(len, missing))) ** self.length for missing in without
-        )
-        return math.log2(compliant)
+        return math.log2(_compliant(self.length, self.alphabet))
+
+
+@lru_cache
+def _compliant(length: int, alphabet: str) -> int:
+    """The number of secrets of this kind that comply with the provider's rules."""
+    kinds = [set(kind) & set(alphabet) for kind in REQUIRED]
+    without = chain.from_iterable(combinations(kinds, count) for count in range(len(kinds) + 1))
+    return sum((-1) ** len(missing) * (len(alphabet) - sum(map(len, missing))) ** length for missing in without)
 
 
 def generate(recipe: Recipe) -> SecretStr:

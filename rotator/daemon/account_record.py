@@ -79,7 +79,8 @@ class AccountRecord:
         start: When its rotation may start.
         document: Version and time of the published document at the last look. A document that the journal does not
             mention is news only once: it can belong to another account, or the journal can be lost.
-        expires: Vault deletes one of its documents soon: a run rewrites it, whatever else has to wait.
+        refresh_at: When a run writes its documents again, whatever else has to wait: Vault would delete one of them.
+            None if none is known to expire.
         job_at: When its job is set; None if there is none.
         not_planned: Why its job could not be set; None if it could.
     """
@@ -92,7 +93,7 @@ class AccountRecord:
     retry: Retry = Retry()
     start: Start = Start()
     document: tuple[int, datetime | None] | None = None
-    expires: bool = False
+    refresh_at: datetime | None = None
     job_at: datetime | None = None
     not_planned: str | None = None
 
@@ -154,9 +155,11 @@ class AccountRecord:
         record = replace(self, journal=journal)
         return record if record.requested is self.requested else replace(record, start=Start())
 
-    def loaded(self, journal: Journal, now: datetime) -> "AccountRecord":
-        """Return the record after its journal was read."""
-        return replace(self.with_journal(journal), looked_at=now, retry=Retry())
+    def loaded(self, journal: Journal, refresh_at: datetime | None, now: datetime) -> "AccountRecord":
+        """Return the record after its journal was read. When the published document expires is known already."""
+        record = replace(self.with_journal(journal), looked_at=now, retry=Retry())
+        wishes = [at for at in (refresh_at, self.refresh_at) if at is not None]
+        return replace(record, refresh_at=min(wishes, default=None))
 
     def seen(self, journal: Journal, now: datetime) -> "AccountRecord":
         """Return the record after the resync read its journal: only a changed journal is news."""
@@ -183,6 +186,7 @@ class AccountRecord:
     def after_run(self, outcome: Outcome, now: datetime) -> "AccountRecord":
         """Return the record after a run with today's settings."""
         record = self.with_journal(outcome.journal or self.journal)
+        record = replace(record, refresh_at=outcome.refresh_at or record.refresh_at)
         if outcome.blame is not Blame.VAULT and outcome.reason != VAULT_UNAVAILABLE:
             record = replace(record, retry=replace(record.retry, vault_deferrals=0))
         if outcome.code is not None:

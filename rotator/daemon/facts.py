@@ -1,7 +1,7 @@
 """The facts that the registry receives."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from rotator.core.balance import Reading, TopUp, Withheld
@@ -29,10 +29,17 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class JournalLoaded:
-    """The journal of an account was read."""
+    """The journal of an account was read.
+
+    Attributes:
+        task: The task.
+        journal: The journal.
+        refresh_at: When it has to be written again; None if it does not expire.
+    """
 
     task: LoadJournal
     journal: Journal
+    refresh_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,13 @@ class DocumentSeen:
         task: The look.
         document: The published document.
         journal: The journal.
-        expires: Whether Vault deletes one of the two soon.
+        refresh_at: When one of the two has to be written again; None if none expires.
     """
 
     task: Look
     document: Document
     journal: Journal
-    expires: bool
+    refresh_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.tasks import LoadJournal, Run
+from rotator.daemon.timing import refresh_at
 from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
 
@@ -36,7 +38,8 @@ def load_journal(task: LoadJournal) -> JournalLoaded | JournalUnreadable:
     """Read an account's journal."""
     fleet = task.target.fleet
     try:
-        journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(task.target.account)))
+        document = fleet.vault.read(fleet.settings.journal_path(task.target.account))
+        journal = parse_journal(document)
     except RotatorError as error:
         return JournalUnreadable(task, error)
-    return JournalLoaded(task, journal)
+    return JournalLoaded(task, journal, refresh_at(document, now=datetime.now(UTC)))

@@ -295,7 +295,7 @@ class Registry:
         log_other_instance(record, fact.journal, now)
         after = after_look(record, fact, now)
         self._records.put(after)
-        if (after.journal, after.expires, after.tried_at) != (record.journal, record.expires, record.tried_at):
+        if (after.journal, after.refresh_at, after.tried_at) != (record.journal, record.refresh_at, record.tried_at):
             self._runs.plan(record.name, now)
 
     def _miss_document(self, fact: LookFailed, now: datetime) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import structlog
 
 from rotator import audit, logs
-from rotator.config import Settings, changes, load
+from rotator.config import Settings, load
+from rotator.config.diff import changes
 from rotator.errors import ConfigError
 from rotator.fleet import Fleet
 from rotator.monitoring import Metrics

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import structlog
 
 from rotator.core.protocol import Journal, Published, is_recorded
-from rotator.core.protocol.documents import expires_soon
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
 from rotator.daemon.tasks import Look, Resync
+from rotator.daemon.timing import refresh_at
 from rotator.documents.journal import parse_journal
 from rotator.errors import RotatorError
 from rotator.monitoring import describe, state
@@ -52,10 +52,7 @@ def look(task: Look) -> DocumentSeen | LookFailed:
             document = fleet.vault.read(account.path)
     except RotatorError as error:
         return LookFailed(task, error)
-    now = datetime.now(UTC)
-    both = (document, journal_document)
-    expires = any(expires_soon(one.created, one.expires_at, one.read_at or now) for one in both)
-    return DocumentSeen(task, document, journal, expires)
+    return DocumentSeen(task, document, journal, refresh_at(document, journal_document, now=datetime.now(UTC)))
 
 
 def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> AccountRecord:
@@ -65,7 +62,7 @@ def after_look(record: AccountRecord, seen: DocumentSeen, now: datetime) -> Acco
     found = document.version, document.created
     recorded = is_recorded(journal, Published(document.version, document.created))
     by_hand = journal.candidate is None and not recorded and found != record.document
-    record = replace(record, document=found, expires=record.expires or seen.expires)
+    record = replace(record, document=found, refresh_at=seen.refresh_at)
     if by_hand:
         _log.warning("account.changed_by_hand", account=record.name, kv_version=document.version)
         record = replace(record, tried_at=LONG_AGO, retry=record.retry.without_error())

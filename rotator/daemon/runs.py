@@ -152,9 +152,11 @@ class Runs:
         decision = self.admission.decide(record, seen)
         if decision.deferred is not None:
             self._metrics.deferred(decision.deferred)
-        self._records.put(replace(decision.record, job_at=None, expires=False))
+        refreshes = record.refresh_at is not None and record.refresh_at <= now
+        later = None if refreshes else record.refresh_at
+        self._records.put(replace(decision.record, job_at=None, refresh_at=later))
         waits = self._timing.other_work_at(decision.record, now) > now
-        if not decision.starts and not record.expires and waits:
+        if not decision.starts and not refreshes and waits:
             self._finish(name, now)
             return
         self._metrics.late(now - (record.job_at or now))
@@ -185,7 +187,7 @@ class Runs:
         record = self.current(fact.task.target)
         if record is not None:
             log_other_instance(record, fact.journal, now)
-            self._records.put(record.loaded(fact.journal, now))
+            self._records.put(record.loaded(fact.journal, fact.refresh_at, now))
 
     def _miss_journal(self, fact: JournalUnreadable, now: datetime) -> None:
         record = self.current(fact.task.target)

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, wake_at
+from rotator.core.protocol.documents import half_life
 from rotator.core.scheduling import Due
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
+from rotator.vault import Document
 
 NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 # The replicas of one fleet start an account's rotation within this time, one after the other.
@@ -16,6 +18,12 @@ STAGGER = timedelta(milliseconds=500)
 def share(name: str) -> float:
     """Return a number from 0 to 1 that is the same for the same name."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) / 2**64
+
+
+def refresh_at(*documents: Document, now: datetime) -> datetime | None:
+    """Return when one of these documents has to be written again, by this instance's clock; None if none expires."""
+    halves = [(half_life(one.created, one.expires_at), one.read_at or now) for one in documents]
+    return min((now + (half - read_at) for half, read_at in halves if half is not None), default=None)
 
 
 def due(record: AccountRecord, now: datetime) -> Due | None:
@@ -72,13 +80,14 @@ class Timing:
         if not record.settings.enabled:
             return None
         journal = record.journal
-        if record.expires and journal is not None and journal.holder in (None, self.instance):
-            return now
         at = LONG_AGO
         if not record.needs_journal:
             found = due(record, now)
             at = self._wanted_at(record, found.at if found else None, now)
-        return max(at, record.retry.at or at, now)
+        at = max(at, record.retry.at or at)
+        if record.refresh_at is not None and journal is not None and journal.holder in (None, self.instance):
+            at = min(at, record.refresh_at)
+        return max(at, now)
 
     def other_work_at(self, record: AccountRecord, now: datetime) -> datetime:
         """Return when the account needs a run if its schedule starts no rotation."""

@@ -55,8 +55,9 @@ class StoredJournal:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         has_data: Whether that version contains anything.
-        vanished: Whether it existed before, and its versions are gone, too.
+        undelete: The command that restores that version; None if it is not deleted, or Vault cannot restore it.
         read_at: When Vault answered, by Vault's clock; None if it did not say.
+        vanished: Whether this session has seen it before, and it was deleted with all its versions.
     """
 
     journal: Journal
@@ -64,8 +65,9 @@ class StoredJournal:
     written_at: datetime | None
     expires_at: datetime | None
     has_data: bool
+    undelete: str | None
     read_at: datetime | None
-    vanished: bool = False
+    vanished: bool
 
     @property
     def is_lost(self) -> bool:
@@ -85,6 +87,7 @@ def load_journal(document: Document) -> StoredJournal:
         document.created,
         document.expires_at,
         document.data is not None,
+        document.undelete,
         document.read_at,
         document.vanished,
     )
@@ -99,14 +102,14 @@ def parse_journal(document: Document) -> Journal:
     """
     if document.data is None:
         return Journal()
-    _check_format(document.data.get("format", 0))
+    _check_format(document.data.get("format", 0), document)
     stored = {key: value for key, value in document.data.items() if key not in _DERIVED}
     stored["current"] = _stored_identity(stored.pop("current_id", None))
     try:
         journal = _JOURNAL.validate_python(_without_defaults(_collected(Journal, stored)))
     except ValidationError as error:
         names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
-        raise _unreadable(names.replace("current", "current_id")) from None
+        raise _unreadable(names.replace("current", "current_id"), document) from None
     if journal.candidate is not None:
         register_secret(journal.candidate, passing=True)
     return journal
@@ -123,9 +126,9 @@ def render_journal(journal: Journal) -> dict[str, Any]:
     }
 
 
-def _check_format(found: object) -> None:
+def _check_format(found: object, document: Document) -> None:
     if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-        raise _unreadable("format")
+        raise _unreadable("format", document)
     if found > FORMAT:
         raise JournalNewerError(
             f"A newer version of rotator wrote the journal: it has format {found}, "
@@ -135,11 +138,11 @@ def _check_format(found: object) -> None:
         )
 
 
-def _unreadable(names: str) -> JournalError:
+def _unreadable(names: str, document: Document) -> JournalError:
     return JournalError(
         f"The journal is not readable, wrong in: {names}",
         unchanged="Nothing was changed",
-        next_step="Restore its last good version: vault kv rollback -version=N",
+        next_step=f"Restore its last good version N: {document.rollback}",
     )
 
 

@@ -35,10 +35,11 @@ def parse_top_ups(document: Document, path: str, now: datetime) -> list[StoredTo
     is_lost = document.version > 0 and document.data is None
     counted_until = (document.created or now) + balance.LIMITED_WITHIN
     if is_lost and now < counted_until:
+        remedy = f"Restore it: {document.undelete}. Otherwise" if document.undelete else "Vault cannot restore it, so"
         raise RotatorError(
             f"{path} was deleted. It contained the top-ups of the last day",
             unchanged="Nothing was topped up",
-            next_step=f"Restore it: vault kv undelete. Otherwise rotator waits until {format_instant(counted_until)}",
+            next_step=f"{remedy} rotator waits until {format_instant(counted_until)}",
             next_command=None,
         )
     try:
@@ -47,7 +48,7 @@ def parse_top_ups(document: Document, path: str, now: datetime) -> list[StoredTo
         raise RotatorError(
             f"{path} does not hold what rotator noted of its top-ups",
             unchanged="Nothing was topped up",
-            next_step="Put its last good version back (vault kv rollback)",
+            next_step=f"Restore its last good version N: {document.rollback}",
             next_command=None,
         ) from None
     return [entry.model_copy(update={"at": _aware(entry.at)}) for entry in entries]

@@ -1,7 +1,7 @@
 """The status of one account, from its documents in Vault. Reading them needs no lease and changes nothing."""
 
 from rotator.config import AccountSettings
-from rotator.core.protocol import Journal
+from rotator.core.protocol import Failure, Journal
 from rotator.documents.journal import JournalError, load_journal
 from rotator.documents.published import parse_published
 from rotator.errors import RotatorError
@@ -12,7 +12,7 @@ from rotator.rotation import RotationError
 
 
 def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, bool]:
-    """Return an account's status, and whether its documents are readable and its own.
+    """Return an account's status, and whether its documents are readable, its own and complete.
 
     The status of an account with other documents contains nothing but the failure.
 
@@ -29,7 +29,16 @@ def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, 
         if fail is None:
             return describe(account, stored.journal, published=has_secret), True
         failure = RotationError(fail)
+        journal = stored.journal if fail.failure is Failure.PUBLISHED_LOST else Journal()
     except JournalError as error:
         failure = error
-    status = describe(account, Journal(), error=str(failure), failure=failure.code, published=has_secret)
+        journal = Journal()
+    status = describe(
+        account,
+        journal,
+        error=str(failure),
+        failure=failure.code,
+        retry_at=journal.next_attempt_at,
+        published=has_secret,
+    )
     return status, False

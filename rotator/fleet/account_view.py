@@ -19,7 +19,7 @@ from rotator.core.protocol import (
     Situation,
     is_recorded,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
+from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
 from rotator.documents.journal import StoredJournal, load_journal
 from rotator.documents.published import parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
@@ -148,14 +148,14 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
 def documents_failure(
     fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published
 ) -> Fail | None:
-    """Return the failure of documents that name another account, or of a deleted journal; None if all is well."""
-    seen = Observation(published, journal_lost=stored.is_lost)
+    """Return the failure of documents that name another account, or were deleted; None if all is well."""
+    seen = Observation(published, journal_lost=stored.is_lost, journal_undelete=stored.undelete)
     case = Situation.of(seen, stored.journal, fleet.policy(account, NO_REQUEST), fleet.now())
-    return refuse_foreign(case) or refuse_lost_journal(case)
+    return refuse_foreign(case) or refuse_lost_journal(case) or refuse_lost_secret(case)
 
 
 def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published) -> None:
-    """Refuse documents that name another account, and a journal that was deleted.
+    """Refuse documents that name another account, and documents that were deleted.
 
     Raises:
         RotatorError: Then.

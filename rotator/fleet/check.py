@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.config import AccountSettings, TopUpSettings, format_duration
-from rotator.core.protocol import Credential, Fail, Journal, TryEarlier
-from rotator.core.protocol.wording import listed, without_value
-from rotator.errors import Code, ConfigError, RotatorError
+from rotator.core.protocol import Credential, Fail, Journal, Reason, Rest, TryEarlier
+from rotator.core.protocol.wording import listed, loss
+from rotator.documents.published import format_instant
+from rotator.errors import Advice, Code, Command, ConfigError, RotatorError
 from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota, check_shard
 from rotator.fleet.finding import Finding, State
 from rotator.fleet.fleet import Fleet
@@ -160,16 +161,14 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")
     elif isinstance(preview.step, Fail):
         yield Finding(State.FAILED, str(RotationError(preview.step)), 1)
+    elif isinstance(preview.step, Rest) and preview.step.reason is Reason.RATE_LIMITED:
+        retry = Advice(f"To retry after {format_instant(preview.step.until)}", Command.of("check", preview.account))
+        yield Finding(State.FAILED, f"{preview.step.detail}. {retry}", 1)
     elif Credential.PUBLISHED in preview.seen.refused:
         what = "the provider refuses the published secret (401); the next run looks for a secret that works"
         yield Finding(State.FAILED, what, 1)
-    elif isinstance(preview.step, TryEarlier):
-        published = preview.seen.published
-        what = f"{without_value(published)}; the next run publishes an earlier version if one works. "
-        restore = "To restore it yourself: vault kv undelete"
-        correct = "To prevent that, correct the document or the field's name in the configuration"
-        what += correct if published.lacks_value else restore
-        yield Finding(State.FAILED, what, 1)
+    elif (lost := loss(preview.journal, preview.seen.published)) is not None:
+        yield Finding(State.FAILED, f"{lost.finding}; {_next_attempt(preview)}. {lost.remedy}", 1)
     elif preview.seen.via is Credential.PRIMARY:
         what = "nothing is published yet. Its primary account can create one. Run for each: rotator rotate-now NAME"
         yield Finding(State.TO_DO, what)
@@ -179,3 +178,12 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         yield Finding(State.OK, f"the provider accepts the published secret, {count} live")
     else:
         yield Finding(State.OK, "a rotation is unfinished; the next run continues it")
+
+
+def _next_attempt(preview: Preview) -> str:
+    """Return how the next run replaces a lost secret."""
+    if isinstance(preview.step, TryEarlier):
+        return "the next run publishes an earlier version if one works"
+    if preview.seen.via is Credential.PRIMARY:
+        return "the next run creates a secret through the primary account"
+    return "the next run continues"

@@ -49,6 +49,9 @@ class Fleet:
 
     Args:
         stop: Set when the process ends; every wait ends then.
+
+    Attributes:
+        has_written: Whether a run wrote a journal. Without that, a run changes nothing.
     """
 
     def __init__(self, settings: Settings, provider: AccountApi, vault: Vault, stop: threading.Event) -> None:
@@ -58,6 +61,7 @@ class Fleet:
         self.vault = vault
         self.audit = audit.at(settings.audit.file)
         self.permissions = Permissions(settings, vault, self.audit)
+        self.has_written = False
         self._changed: set[str] = set()
         self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
@@ -99,7 +103,7 @@ class Fleet:
             stop: Ends this run's waits; the fleet's own if not given.
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
-            on_journal: Called with every journal that the run wrote; `note_change` if not given.
+            on_journal: Called with every journal that the run wrote; notes the change if not given.
             logs_vault_failure: Whether the run logs that it failed because of Vault.
         """
         told = stop or self.stop
@@ -115,7 +119,7 @@ class Fleet:
             worker_is_wanted=worker_is_wanted,
             max_wait=request.max_wait,
             ask=self._asker(account, request),
-            on_journal=on_journal or (lambda _: self.note_change(account)),
+            on_journal=on_journal or (lambda _: self._note_written(account)),
             audit=self.audit,
             logs_vault_failure=logs_vault_failure,
         )
@@ -186,6 +190,10 @@ class Fleet:
         """Note that this process changed an account's journal, or found an unfinished request in it."""
         self._changed.add(account.api_key)
 
+    def _note_written(self, account: AccountSettings) -> None:
+        self.has_written = True
+        self.note_change(account)
+
     def announce(self) -> None:
         """Tell daemons which journals this process changed: they read them within seconds. Failing costs time only."""
         if self._changed:
@@ -223,7 +231,10 @@ class Fleet:
         return replace(outcome, journal=before.journal, journal_is_unknown=before.journal_is_unknown)
 
     def _run(self, account: AccountSettings, request: Request, worker_is_wanted: Callable[[], bool]) -> Outcome:
-        outcome = self.rotation(account, request, worker_is_wanted=worker_is_wanted).run()
+        rotation = self.rotation(account, request, worker_is_wanted=worker_is_wanted)
+        outcome = self.guarded(account.name, rotation.run)
+        if outcome.code is Code.INTERNAL_ERROR:
+            return rotation.with_journal(outcome)
         journal = outcome.journal
         if request.wanted is not Wanted.DUE or journal is None or journal.rotated_at is None or outcome.published:
             return outcome

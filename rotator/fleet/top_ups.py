@@ -91,18 +91,18 @@ class TopUpService:
         with suppress(CasConflict):  # another replica has just written it
             self.fleet.vault.write(path, document.data, cas=document.version)
 
-    def _sent(self, account: AccountSettings, send: Callable[[], None]) -> TopUp:
+    def _sent(self, account: AccountSettings, send: Callable[[], str]) -> TopUp:
         entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
         try:
             with asking(account, balance_of(account.name)), self.fleet.audit.acting(entry, required=True):
-                send()
+                request_id = send()
         except LostAnswer as error:
             _log.error("balance.top_up_unanswered", account=account.name, error=str(error))
             return TopUp.UNANSWERED
         except RotatorError as error:
             _log.error("balance.top_up_failed", account=account.name, error=str(error))
             return TopUp.FAILED
-        _log.warning("balance.topped_up", account=account.name)
+        _log.warning("balance.topped_up", account=account.name, request_id=request_id)
         return TopUp.OK
 
     def payment_reference(self, account: AccountSettings) -> SecretStr:

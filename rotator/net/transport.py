@@ -19,6 +19,7 @@ from datetime import timedelta
 import httpcore
 import structlog
 
+from rotator.logs import foreign
 from rotator.net.addresses import Origin
 from rotator.net.answers import MAX_CONTENT
 from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
@@ -30,6 +31,7 @@ from rotator.net.tls import Tls
 # answer, or for another server.
 _CONNECT_SHARE, _CONNECT_LEAST = 0.2, 1.0
 _log = structlog.get_logger()
+_MAX_ID = 100  # characters of a request id
 _root = logging.getLogger()
 _FAILURES = (
     httpcore.TimeoutException,
@@ -163,12 +165,12 @@ class Transport:
         except _FAILURES as error:
             problem = error
         else:
-            self._log_request(method, target, began_at, response.status)
+            self._log_request(method, target, began_at, response.status, received)
             return response
         finally:
             if connection is not None:
                 self._release(connection)
-        self._log_request(method, target, began_at, None)
+        self._log_request(method, target, began_at, None, received)
         raise self._unanswered(problem, deadline, received)
 
     def close(self) -> None:
@@ -176,10 +178,13 @@ class Transport:
         self._closed = True
         _close(self._idle)
 
-    def _log_request(self, method: str, target: str, began_at: float, status: int | None) -> None:
+    def _log_request(
+        self, method: str, target: str, began_at: float, status: int | None, received: Mapping[str, str]
+    ) -> None:
         """Log a request without its query, which can contain a secret."""
         if not _root.isEnabledFor(logging.DEBUG):
             return  # making an event that is then dropped would take 3 % of a rotation
+        request_id = foreign(received.get("x-request-id", ""), _MAX_ID)
         _log.debug(
             "http.request",
             method=method,
@@ -187,6 +192,7 @@ class Transport:
             path=target.partition("?")[0],
             status=status,
             duration_seconds=round(time.monotonic() - began_at, 3),
+            **({"request_id": request_id} if request_id else {}),
         )
 
     def _take(self) -> Connection | None:

@@ -6,6 +6,7 @@ JSON or XML, as the Content-Type says, with errors of a code and a label.
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, TypeVar
@@ -120,7 +121,7 @@ def parse_list(reply: Reply) -> tuple[SecretInfo, ...]:
 def parse_secret(reply: Reply) -> SecretInfo:
     """One secret."""
     with suppress(ValueError, OverflowError):
-        return _Secret.model_validate_json(bounded(reply)).info()
+        return replace(_Secret.model_validate_json(bounded(reply)).info(), request_id=reply.request_id)
     raise unreadable("a secret's id and date", "account_api.api_url", reply)
 
 

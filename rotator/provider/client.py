@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import TracebackType
 from typing import TypeVar
@@ -148,13 +148,13 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         call = Call("create", "POST", secrets_path(api_key), auth, {"secret": secret})
         return answers.parse_secret(self._send(call))
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
-        """Delete one of the account's secrets. Sent once.
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
+        """Delete one of the account's secrets; return the answer's `X-Request-Id`, empty if there is none. Sent once.
 
         Raises:
             ApiError: LostAnswer if it may have been deleted all the same.
         """
-        self._send(Call("revoke", "DELETE", secrets_path(api_key, secret_id), auth))
+        return self._send(Call("revoke", "DELETE", secrets_path(api_key, secret_id), auth)).request_id
 
     def get_balance(self, auth: Credentials) -> Balance:
         """The account's balance.
@@ -168,8 +168,10 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         call = Call("balance", "GET", "/account/get-balance", auth)
         return self._repeat(lambda: answers.parse_balance(self._send(call)))
 
-    def top_up(self, auth: Credentials, trx: SecretStr) -> None:
-        """Have the payment repeated with which auto-reload was enabled. Sent once: it costs money.
+    def top_up(self, auth: Credentials, trx: SecretStr) -> str:
+        """Have the payment repeated with which auto-reload was enabled; return the answer's `X-Request-Id`.
+
+        Sent once: it costs money.
 
         Args:
             auth: The account's own credentials.
@@ -178,7 +180,9 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         Raises:
             ApiError: AutoReloadDisabled if there is no such payment; LostAnswer if it may have been made all the same.
         """
-        answers.parse_top_up(self._send(Call("top_up", "POST", "/account/top-up", auth, {"trx": trx})))
+        reply = self._send(Call("top_up", "POST", "/account/top-up", auth, {"trx": trx}))
+        answers.parse_top_up(reply)
+        return reply.request_id
 
     def change_settings(
         self,
@@ -238,13 +242,16 @@ class AccountApi(AbstractContextManager["AccountApi"]):
         if isinstance(outcome, Reply):
             self._record_budget(call, outcome)
             outcome = _meaning(call, outcome, host.setting)
-        if isinstance(outcome, RateLimited) and outcome.local:
-            raise outcome
+        if isinstance(outcome, RateLimited):
+            if not outcome.local:
+                outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
+            outcome.api_key = call.auth.api_key
+            outcome.until = datetime.now(UTC) + (outcome.retry_after or timedelta())
+            if outcome.local:
+                raise outcome
         if self._on_request is not None:
             self._on_request(call.operation, _code(outcome), time.monotonic() - begun)
-        if isinstance(outcome, RateLimited):
-            outcome.retry_after = host.limiter.record_limit(call.auth.api_key, outcome.retry_after)
-        elif isinstance(outcome, Reply | Refused):
+        if isinstance(outcome, Reply | Refused) and not isinstance(outcome, RateLimited):
             host.limiter.record_answer(call.auth.api_key)
         if isinstance(outcome, ApiError):
             raise outcome

@@ -18,11 +18,11 @@ ApiError
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypedDict, Unpack
 
-from rotator.errors import Code, RotatorError
+from rotator.errors import Advice, Code, RotatorError
 from rotator.net.answers import JSON, PROBLEM, XML, described
 from rotator.provider.parsing import Reply, clean, document, reference, text_field
 from rotator.provider.rate_limiter import requested_wait
@@ -160,9 +160,13 @@ class RateLimited(Refused):
             whether or not the provider's answer does.
         local: Whether rotator itself refused, because of an earlier 429. Nothing was sent then, so the error is no
             evidence about the provider or the account.
+        until: When the next request may be sent: each command that a message names helps after that.
+        api_key: The key that is limited: the one that authenticated the request. Set for every error of AccountApi.
     """
 
     code = Code.RATE_LIMITED
+    until: datetime | None = None
+    api_key = ""
 
     def __init__(
         self,
@@ -176,6 +180,13 @@ class RateLimited(Refused):
         super().__init__(what, status=status, **details)
         self.retry_after = retry_after
         self.local = local
+
+    @property
+    def _advice(self) -> list[Advice]:
+        *reasons, last = super()._advice
+        if self.until is not None and last.command is not None:
+            last = Advice(f"To retry after {self.until.isoformat().replace('+00:00', 'Z')}", last.command)
+        return [*reasons, last]
 
 
 _BY_STATUS: dict[int, type[Refused]] = {

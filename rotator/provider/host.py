@@ -4,7 +4,6 @@ httpx makes the requests and reads the responses. The transport of `net`, which 
 carries them.
 """
 
-import math
 import re
 import threading
 from datetime import timedelta
@@ -95,7 +94,6 @@ class Host:
             status=HTTPStatus.TOO_MANY_REQUESTS,
             retry_after=hold.left,
             local=True,
-            next_step=f"Wait {math.ceil(hold.left.total_seconds())} s",
         )
 
     def exchange(self, call: Call, closed: threading.Event) -> Reply | ApiError:

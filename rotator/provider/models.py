@@ -1,6 +1,6 @@
 """Values of the Account API."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -11,10 +11,15 @@ HttpForwardMethod = Literal["GET_QUERY_PARAMS", "POST_QUERY_PARAMS", "POST_JSON"
 
 @dataclass(frozen=True, slots=True)
 class SecretInfo:
-    """A secret as the provider lists it, without its value."""
+    """A secret as the provider lists it, without its value.
+
+    Attributes:
+        request_id: The `X-Request-Id` of an answer about this secret alone; empty if there was none.
+    """
 
     id: str
     created_at: datetime
+    request_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,15 +60,15 @@ class Hold:
 def requested_wait(headers: Mapping[str, str]) -> timedelta | None:
     """How long a 429 asks to wait; None if no header says it.
 
-    An instant is compared with the answer's own `Date`, because the local clock may be wrong. Without a `Date`, and if
-    it lies in the past, X-RateLimit-Reset says nothing.
+    An instant is compared with the answer's own `Date`, because the local clock may be wrong. Without a `Date`, it says
+    nothing. A time that is over says nothing either: the provider has just refused a request.
 
     Args:
         headers: The answer's headers, by their names in lower case.
     """
     answered_at = parse_date(headers.get("date"))
     wait = _retry_after(headers.get("retry-after", ""), answered_at)
-    if wait is not None:
+    if wait is not None and wait > timedelta():
         return min(max(wait, _SHORTEST_HOLD), _LONGEST_RETRY_AFTER)
     wait = _until_reset(headers.get("x-ratelimit-reset", ""), answered_at)
     if wait is not None and wait > timedelta():
@@ -86,7 +86,7 @@ def remaining_budget(headers: Mapping[str, str]) -> Budget | None:
 class _LimitedKey:
     limited_at: float
     held_until: float = 0.0
-    default: timedelta = timedelta()
+    shortest: timedelta = timedelta()
 
 
 class RateLimiter:
@@ -119,7 +119,8 @@ class RateLimiter:
 
         Args:
             api_key: The key that authenticated the request.
-            wait: How long the provider asks to wait. None: one second, doubled at each 429 up to a minute.
+            wait: How long the provider asks to wait; None if it does not say. The key is held for one second at least,
+                and for twice as long at each further 429, up to a minute.
 
         Returns:
             How long the key is held from now on.
@@ -127,11 +128,10 @@ class RateLimiter:
         with self._lock:
             now = self._monotonic()
             key = self._limited.setdefault(api_key, _LimitedKey(now))
-            if wait is None:
-                # A request that was under way when the hold began is no new evidence.
-                if key.held_until <= now:
-                    key.default = min(max(key.default * 2, _SHORTEST_HOLD), _LONGEST_DEFAULT)
-                wait = max(key.default, _SHORTEST_HOLD)
+            # A request that was under way when the hold began is no new evidence.
+            if key.held_until <= now:
+                key.shortest = min(max(key.shortest * 2, _SHORTEST_HOLD), _LONGEST_DEFAULT)
+            wait = max(wait or key.shortest, key.shortest)
             key.limited_at = now
             key.held_until = max(key.held_until, now + wait.total_seconds())
             self._hold_host(now, wait)

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, requests
 from rotator.core.protocol.documents import refuse_foreign
-from rotator.core.protocol.wording import names_of
+from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
 from rotator.rotation.adoption_lease import AdoptionLease
@@ -33,7 +33,7 @@ class Adoption:
         self._replacing = self._lease.again
         self._identification = Identification(rotation.state, rotation.executor.access)
         self._secret: SecretStr | None = None
-        self._takes_published = False
+        self._named: tuple[str, ...] = ()
 
     def adopt(
         self,
@@ -43,9 +43,13 @@ class Adoption:
         replace_working: bool = False,
         replace_foreign: str | None = None,
         retire: Set[str] = frozenset(),
+        source: tuple[str, ...] = (),
     ) -> Outcome:
         """Publish the value and adopt the account; see Operator.adopt. The ids to retire are only checked."""
-        self._name_commands(_options(secret_id, replace_foreign, retire), replace_working=replace_working)
+        self._identification.takes_published = secret is None
+        self._identification.is_typed = secret is not None and not source
+        replaced = ("--replace-foreign", replace_foreign) if replace_foreign is not None else ()
+        self._name_commands(source, replaced, _named(secret_id, retire), replace_working=replace_working)
         try:
             self._bring(
                 secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
@@ -59,10 +63,15 @@ class Adoption:
             self._require_taken_value()
         return outcome
 
-    def _name_commands(self, given: tuple[str, ...], *, replace_working: bool) -> None:
-        """Name the commands that repeat this adoption: as it is, and with --replace."""
-        self._replacing = Command.of("adopt", self._name, "--replace", *given)
-        self._lease.again = self._replacing if replace_working else Command.of("adopt", self._name, *given)
+    def _name_commands(
+        self, source: tuple[str, ...], replaced: tuple[str, ...], named: tuple[str, ...], *, replace_working: bool
+    ) -> None:
+        """Name the commands that repeat this adoption with the same value: as it is, and with --replace."""
+        allowed = ("--replace", *replaced) if replace_working else replaced
+        self._named = (*allowed, *named)
+        self._identification.given = (*source, *allowed)
+        self._replacing = Command.of("adopt", self._name, *source, "--replace", *replaced, *named)
+        self._lease.again = Command.of("adopt", self._name, *source, *self._named)
 
     def _bring(
         self,
@@ -76,7 +85,6 @@ class Adoption:
         """Publish the value, unless it is published already, and let the run know its identity."""
         state = self._state
         self._lease.observe(replace_foreign)
-        self._takes_published = secret is None
         self._secret = secret = secret if secret is not None else self._published_value()
         infos = self._identification.list_with(secret, secret_id)
         self._check_retire(retire, infos, secret_id)
@@ -117,16 +125,17 @@ class Adoption:
         published = self._state.seen.published
         if published.secret is not None and refuse_foreign(self._state.situation) is None:
             return published.secret
+        lost = loss(self._state.journal, published)
         raise OperatorError(
-            f"Nothing is published for {self._name} whose value rotator could take",
+            lost.finding if lost else f"Nothing is published for {self._name} whose value rotator could take",
             unchanged=NOTHING_WRITTEN,
-            advice="Bring the value with a --secret option",
-            next_command=self._lease.again,
+            advice="Bring the value",
+            next_command=Command.of("adopt", self._name, "--secret-stdin", *self._named),
         )
 
     def _identity(self, secret: SecretStr, secret_id: str | None, infos: tuple[SecretInfo, ...]) -> Identity:
         """Return what is known of the value's id. Without the value, a person can name no other than a certain id."""
-        if self._takes_published:
+        if self._identification.takes_published:
             self._identification.require_no_other_id(secret_id, infos)
         return self._identification.identity(secret, secret_id, infos)
 
@@ -138,7 +147,7 @@ class Adoption:
         Raises:
             RotatorError: Then.
         """
-        if not self._takes_published or self._state.seen.published.secret == self._secret:
+        if not self._identification.takes_published or self._state.seen.published.secret == self._secret:
             return
         raise OperatorError(
             f"This command took the value from {self._rotation.account.path}, and another writer replaced it since",
@@ -158,12 +167,11 @@ class Adoption:
                 next_command=list_of(self._name),
             )
         if retire and secret_id is None:
-            options = [arg for id_ in sorted(retire) for arg in ("--retire", id_)]
             raise OperatorError(
                 "--retire needs --secret-id: otherwise the published secret's id is not certain",
                 unchanged=NOTHING_WRITTEN,
                 advice="Name the id of this value, too",
-                next_command=Command.of("adopt", self._name, "--secret-id", "ID", *options),
+                next_command=Command.of("adopt", self._name, *self._identification.given, *_named("ID", retire)),
             )
 
     def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
@@ -247,13 +255,7 @@ class Adoption:
         state.learn_identity(secret, identity, replaced=replaced)
 
 
-def _options(secret_id: str | None, replace_foreign: str | None, retire: Set[str]) -> tuple[str, ...]:
-    """Return the options that an adoption was given, to repeat it."""
-    options: list[str] = []
-    if secret_id is not None:
-        options += ["--secret-id", secret_id]
-    if replace_foreign is not None:
-        options += ["--replace-foreign", replace_foreign]
-    for id_ in sorted(retire):
-        options += ["--retire", id_]
-    return tuple(options)
+def _named(secret_id: str | None, retire: Set[str]) -> tuple[str, ...]:
+    """Return the options that name ids."""
+    own = ("--secret-id", secret_id) if secret_id is not None else ()
+    return (*own, *(arg for id_ in sorted(retire) for arg in ("--retire", id_)))

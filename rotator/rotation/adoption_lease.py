@@ -98,6 +98,7 @@ class AdoptionLease:
             except CasConflict:
                 waited = False
                 conflicts += 1
+                self._rotation.waiting.after_conflict(conflicts)
                 self.observe(replace_foreign)
                 continue
             if waited or not may_be_retiring:
@@ -111,9 +112,9 @@ class AdoptionLease:
                 conflicts += 1
                 self.observe(replace_foreign)
         raise ContentionError(
-            f"Other instances acquired the lease of {self._name} again and again",
+            f"The documents of {self._name} changed again and again before this command could write",
             unchanged=NOTHING_WRITTEN,
-            next_step="Try again",
+            next_step="Find out what else writes there, or whether a cache is in front of Vault. Then try again",
             next_command=self.again,
         )
 

@@ -123,7 +123,7 @@ class Creation:
             state.refer(Failure.UNANSWERED, error)
             state.learn(create_lost_at=sent_at, waiting_since=self._waiting_from_now())
         else:
-            state.log.info("rotation.created", secret_id=created.id)
+            state.log.info("rotation.created", secret_id=created.id, request_id=created.request_id)
             answered = Answered(state.journal.rotation_id or "", created.id)
             state.learn(answered=answered, waiting_since=self._waiting_from_now())
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from rotator.core.protocol import Journal, Outcome, Reason, Request, Rest, Result, transitions
+from rotator.core.protocol.documents import refuse_foreign
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
@@ -41,8 +42,7 @@ class Ending:
             if withdrawn is not None:
                 return self._withdrawn(withdrawn)
             return self._outcome(Result.OK, reason.value, until=rest.until)
-        purpose = "To continue" if rest.next_command is not None else ""
-        error = RotatorError(rest.detail, next_step=purpose, next_command=rest.next_command)
+        error = RotatorError(rest.detail, next_step=_purpose(rest), next_command=rest.next_command)
         return self._outcome(
             Result.DEFERRED,
             reason.value,
@@ -81,9 +81,11 @@ class Ending:
         """
         state = self._state
         until = state.clock() + delay
-        limited.advise(Advice(f"To retry after {format_instant(until)}", continuation(state)))
+        limited.until = until
+        limited.advise(Advice("To retry", continuation(state)))
         if state.journal_version and state.situation.leased_until is None and not state.seen.journal_lost:
             self._write_if_possible(transitions.limited(state.situation, until))
+        self._executor.access.record_limit(limited, until)
         state.log.warning("account.deferred", reason=Reason.RATE_LIMITED.value, error=str(limited))
         return self._outcome(Result.DEFERRED, Reason.RATE_LIMITED.value, until=until, error=limited)
 
@@ -130,6 +132,7 @@ class Ending:
             trigger=state.journal.trigger,
             journal=state.journal if state.journal_read else None,
             journal_is_unknown=state.write_is_unknown,
+            refresh_at=state.refreshes.next_at(state.situation),
         )
 
     def _park(self, error: RotatorError) -> None:
@@ -139,7 +142,7 @@ class Ending:
         now = state.clock()
         if isinstance(error, JournalError) or error.blame is Blame.VAULT:
             return
-        if error.code in (Code.FOREIGN_DOCUMENT, Code.FOREIGN_JOURNAL, Code.JOURNAL_LOST):
+        if error.code is Code.JOURNAL_LOST or refuse_foreign(state.situation) is not None:
             return
         if state.situation.leased_until is not None:
             return
@@ -169,3 +172,11 @@ class Ending:
             self._state.write_journal(journal)
         except (CasConflict, VaultError) as error:
             self._state.log.info("journal.write_failed", error=str(error))
+
+
+def _purpose(rest: Rest) -> str:
+    """Return the purpose of a deferral's command; empty if it has none."""
+    if rest.next_command is None:
+        return ""
+    is_limited = rest.reason is Reason.RATE_LIMITED  # a request before the end is limited again
+    return f"To retry after {format_instant(rest.until)}" if is_limited else "To continue"

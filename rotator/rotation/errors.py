@@ -19,13 +19,11 @@ class RotationError(RotatorError):
     Args:
         fail: The step at which it stopped.
         unchanged: The parts that it left unchanged.
-        reference: Request id and instance of the provider's answer, in brackets; empty if it is about none.
+        answer: The provider's answer, as the end of the finding; empty if it is about none.
     """
 
-    def __init__(self, fail: Fail, *, unchanged: str = "", reference: str = "") -> None:
-        super().__init__(
-            fail.what + reference, unchanged=unchanged, next_step=fail.advice, next_command=fail.next_command
-        )
+    def __init__(self, fail: Fail, *, unchanged: str = "", answer: str = "") -> None:
+        super().__init__(fail.what + answer, unchanged=unchanged, next_step=fail.advice, next_command=fail.next_command)
         self.code = Code[fail.failure.name]
 
 
@@ -47,6 +45,18 @@ class NotAdoptedError(RotatorError):
     """Nothing was ever published for the account, nor for its primary account: nothing is wrong yet."""
 
     code = Code.NOT_ADOPTED
+
+
+class PublishedLostError(RotatorError):
+    """Consumers of the primary account cannot read its secret any more."""
+
+    code = Code.PUBLISHED_LOST
+
+
+class ForeignPrimaryError(RotatorError):
+    """The published document of the primary account belongs to another account."""
+
+    code = Code.FOREIGN_DOCUMENT
 
 
 class ContentionError(RotatorError):

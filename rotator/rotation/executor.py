@@ -182,16 +182,17 @@ class Executor:
     def _fail(self, fail: Fail) -> None:
         """Fail, unless another writer changed the account meanwhile: the reason is out of date then."""
         if not self.state.forget_if_moved():
-            reference = self.state.references.get(fail.failure, "")
-            raise RotationError(fail, unchanged=self.unchanged(), reference=reference)
+            answer = self.state.answers.get(fail.failure, "")
+            raise RotationError(fail, unchanged=self.unchanged(), answer=answer)
 
     def account_for(self, error: RotatorError) -> None:
-        """Let an error of this run, which knows its own request only, say what the run changed before.
+        """Let an error of this run, which knows its own request only, say what the run changed and what stays.
 
         An error whose request might have been carried out says itself what is not known.
         """
         is_changed = self.state.seen.creates or self.publisher.version is not None or self.revoked
-        if is_changed and not error.maybe_done:
+        says_nothing = isinstance(error, ApiError) and not error.unchanged
+        if (is_changed or says_nothing) and not error.maybe_done:
             error.unchanged = self.unchanged()
 
     def unchanged(self) -> str:

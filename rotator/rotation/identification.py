@@ -1,6 +1,7 @@
 """Which id belongs to a value that a person brought."""
 
 from dataclasses import replace
+from typing import TypedDict
 
 from pydantic import SecretStr
 
@@ -16,13 +17,27 @@ from rotator.rotation.restoration import owners_of, read_versions
 from rotator.rotation.state import AccountState
 
 
+class _Advice(TypedDict):
+    advice: str
+    next_command: Command
+
+
 class Identification:
-    """Finds the id of a value among the listed ids of one account."""
+    """Finds the id of a value among the listed ids of one account.
+
+    Attributes:
+        given: The options that bring the value and allow to replace another one, for the commands that messages name.
+        takes_published: Whether the command takes the published value.
+        is_typed: Whether a person types the value.
+    """
 
     def __init__(self, state: AccountState, access: ProviderAccess) -> None:
         self._state = state
         self._access = access
         self._name = state.account.name
+        self.given: tuple[str, ...] = ()
+        self.takes_published = False
+        self.is_typed = False
 
     def list_with(self, secret: SecretStr, secret_id: str | None) -> tuple[SecretInfo, ...]:
         account = self._state.account
@@ -39,8 +54,7 @@ class Identification:
             raise OperatorError(
                 f"The provider does not list {secret_id} for {self._name}; it lists {known}",
                 unchanged=NOTHING_WRITTEN,
-                advice=NAME_BOTH if len(infos) > 1 else "Name the id of this value",
-                next_command=naming(self._name, {info.id for info in infos}),
+                **self._naming(frozenset(info.id for info in infos)),
             )
         return infos
 
@@ -81,14 +95,13 @@ class Identification:
                     f"This secret of {self._name} has the id {proven}: the provider named it with the new secret",
                     unchanged=NOTHING_WRITTEN,
                     advice="Leave out --secret-id",
-                    next_command=Command.of("adopt", self._name),
+                    next_command=Command.of("adopt", self._name, *self.given),
                 )
             if secret_id in foreign:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
-                    advice=NAME_BOTH,
-                    next_command=naming(self._name, ids),
+                    **self._naming(ids),
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & ids
@@ -100,13 +113,21 @@ class Identification:
             raise OperatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
                 unchanged=NOTHING_WRITTEN,
-                advice=NAME_BOTH,
-                next_command=naming(self._name, pool),
+                **self._naming(pool),
             )
         case = state.situation
         return replace(
             transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=stored_ids(ids)
         )
+
+    def _naming(self, possible: frozenset[str]) -> "_Advice":
+        """Return the advice to name the value's id, with the command that brings the same value again."""
+        advice = NAME_BOTH if len(possible) > 1 else "Name the id of this value"
+        if self.takes_published:
+            advice = f"rotator takes the value from Vault. {advice}"
+        elif self.is_typed:
+            advice = f"{advice}, and type the value again"
+        return {"advice": advice, "next_command": naming(self._name, possible, self.given)}
 
     def _given_up(self, secret: SecretStr, secret_id: str) -> frozenset[str]:
         """Return the ids that the user gave up while this value was published, if the user named this id for it."""

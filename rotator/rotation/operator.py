@@ -57,6 +57,7 @@ class Operator:
         replace_working: bool = False,
         replace_foreign: str | None = None,
         retire: Set[str] = frozenset(),
+        source: tuple[str, ...] = (),
     ) -> Outcome:
         """Publish a value that a person brought, once it has authenticated, and adopt the account.
 
@@ -66,13 +67,20 @@ class Operator:
             replace_working: Replace a published secret that authenticates, or publish a compromised one again.
             replace_foreign: The account whose document or journal can be replaced.
             retire: Other listed ids to revoke after the grace period.
+            source: The options that brought the value, for the commands that messages name. Without them, such a
+                command would be about the published value. Empty: the person typed it.
 
         Raises:
             RotatorError: If the value is refused, or its id is not known; nothing was written then.
         """
         adoption = Adoption(self._rotation)
         outcome = adoption.adopt(
-            secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign, retire=retire
+            secret,
+            secret_id,
+            replace_working=replace_working,
+            replace_foreign=replace_foreign,
+            retire=retire,
+            source=source,
         )
         if not retire:
             return outcome if secret_id is None else self._with_unrecorded_id(adoption, secret_id, outcome)
@@ -100,7 +108,7 @@ class Operator:
             OperatorError: If another value is published by now, or the journal does not name the id of this one.
         """
         state = self._state
-        for _ in range(MAX_CLAIMS):
+        for conflicts in range(1, MAX_CLAIMS + 1):
             try:
                 self._end_writes_in_flight()
                 if not adoption.is_recorded(secret_id):
@@ -109,6 +117,7 @@ class Operator:
                 not_before = transitions.grace_period_end(case)
                 self._write_retiring(transitions.retired_by_hand(case, ids, not_before=not_before), ids)
             except CasConflict:
+                self._rotation.waiting.after_conflict(conflicts)
                 state.forget()
                 self._rotation.run()
                 continue
@@ -145,7 +154,7 @@ class Operator:
             RotatorError: If the journal could not be read or written, belongs to another account or was deleted.
         """
         state = self._state
-        for _ in range(MAX_CLAIMS):
+        for conflicts in range(1, MAX_CLAIMS + 1):
             state.observe()
             fail = refuse_foreign(state.situation) or refuse_lost_journal(state.situation)
             if fail is not None:
@@ -156,13 +165,14 @@ class Operator:
             try:
                 state.write_journal(requests.cancelled(state.journal))
             except CasConflict:
+                self._rotation.waiting.after_conflict(conflicts)
                 continue
             state.log.warning("request.withdrawn", kind=request.kind.value, by=request.by)
             return request
         raise ContentionError(
-            f"Other instances acquired the lease of {self._name} again and again",
+            f"The journal of {self._name} changed again and again before this command could write it",
             unchanged="The request stays",
-            next_step="Try again",
+            next_step="Find out what else writes there, or whether a cache is in front of Vault. Then try again",
             next_command=Command.of("rotate-now", self._name, "--cancel"),
         )
 

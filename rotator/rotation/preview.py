@@ -10,10 +10,13 @@ from rotator.core.protocol import (
     Journal,
     Observation,
     Pause,
+    Reason,
     Record,
     Rest,
     Step,
 )
+from rotator.provider import RateLimited
+from rotator.rotation.continuation import continuation
 from rotator.rotation.run import MAX_STEPS, Rotation
 
 # Journal writes that say less than the step after them.
@@ -41,7 +44,11 @@ def preview(rotation: Rotation) -> Preview:
     """Look, without changing anything: return the first step that would change something, or the end."""
     rotation.state.observe()
     journal = rotation.state.journal
-    step = _look_past_notes(rotation)
+    try:
+        step = _look_past_notes(rotation)
+    except RateLimited as limited:  # the run would be deferred
+        until = rotation.state.clock() + rotation.waiting.deferral(limited)
+        step = Rest(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
     return Preview(rotation.account.name, journal, rotation.state.seen, step)
 
 

@@ -40,7 +40,8 @@ class Revocation:
         sent_at = state.situation.latest_now
         try:
             with self._trail.acting(entry):
-                self._provider.revoke_secret(self._access.credentials(step.using), state.account.api_key, step.id)
+                auth = self._access.credentials(step.using)
+                request_id = self._provider.revoke_secret(auth, state.account.api_key, step.id)
         except RateLimited:
             raise
         except (Refused, NotSent, LostAnswer) as error:
@@ -55,7 +56,7 @@ class Revocation:
             if isinstance(error, LostAnswer):
                 state.learn(revoke_lost_at=sent_at)
         else:
-            state.log.info("rotation.revoked", secret_id=step.id)
+            state.log.info("rotation.revoked", secret_id=step.id, request_id=request_id)
             self.done += (step.id,)
             state.learn(revoked=state.seen.revoked | {step.id}, create_refused=None)
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
-    CHANGING_STEPS,
     LONGEST_PAUSE,
     Awaited,
     Journal,
@@ -31,10 +30,12 @@ from rotator.rotation.state import AccountState, MakeRequest
 from rotator.rotation.waiting import Waiting, stopped
 from rotator.vault import CasConflict
 
-# A run has about fifteen steps. A run with far more steps is in a loop.
+# How often another writer may be ahead before the run gives up, without a wait for a lease in between.
+MAX_CONFLICTS = 10
+# A run has about fifteen steps. Each conflict repeats some of them, and conflicts are limited. So does each wait for a
+# lease or for the end of a deferral, which the clock limits: steps count from there. A run with far more steps is in a
+# loop: an internal error.
 MAX_STEPS = 500
-# How often in a row another writer may be ahead before the run gives up.
-MAX_CONFLICTS = 8
 
 
 class Rotation:
@@ -79,7 +80,7 @@ class Rotation:
         self._halt = halt
         self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0
-        self.conflicts_in_a_row = 0
+        self.conflicts_since_turn = 0
 
     @property
     def policy(self) -> Policy:
@@ -93,11 +94,20 @@ class Rotation:
 
     def run(self) -> Outcome:
         """Do whatever there is to do. Every ordinary failure becomes part of the outcome."""
-        for _ in range(MAX_STEPS):
+        steps = waits = 0
+        while steps < MAX_STEPS:
             outcome = self.step()
             if outcome is not None:
                 return outcome
-        raise AssertionError(f"after {MAX_STEPS} steps there was still something to do")
+            steps = steps + 1 if self.waiting.count == waits else 0
+            waits = self.waiting.count
+        raise AssertionError(f"after {MAX_STEPS} steps in a row there was still something to do")
+
+    def with_journal(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a run that an internal error ended, with the journal as last read or written."""
+        state = self.state
+        journal = state.journal if state.journal_read else None
+        return replace(outcome, journal=journal, journal_is_unknown=state.write_is_unknown)
 
     def step(self) -> Outcome | None:
         """Do one thing. Return the outcome once there is nothing more to do."""
@@ -142,27 +152,30 @@ class Rotation:
         try:
             self.executor.perform(step)
         except CasConflict as conflict:
-            self._conflicted(conflict)
+            self.state.log.info("rotation.conflict", path=conflict.path)
+            self._conflicts += 1
+            self._fall_behind(conflict.path)
+            return
         except RateLimited as limited:
             self.waiting.for_rate_limit(limited)
-        else:
-            if isinstance(step, CHANGING_STEPS):  # a list says nothing about other writers
-                self.conflicts_in_a_row = 0
+        if not self.state.is_observed:
+            self._fall_behind(self.state.moved_path)
 
-    def _conflicted(self, conflict: CasConflict) -> None:
-        """Look again after another writer was ahead; not for ever, and with growing pauses."""
-        self.state.log.info("rotation.conflict", path=conflict.path)
-        self._conflicts += 1
-        self.conflicts_in_a_row += 1
-        if self.conflicts_in_a_row > MAX_CONFLICTS:
+    def _fall_behind(self, path: str) -> None:
+        """Look again after another writer was ahead; not for ever, and with growing pauses.
+
+        A step of this run's own in between shows no progress: writes of the journal do not end changes of the published
+        document.
+        """
+        self.conflicts_since_turn += 1
+        if self.conflicts_since_turn > MAX_CONFLICTS:
             raise ContentionError(
-                f"Another writer changed {conflict.path} {self.conflicts_in_a_row} times in a row",
+                f"{path} changed again and again ({self.conflicts_since_turn} times) while this run worked on it",
                 unchanged=self.executor.unchanged(),
-                next_step="Find out what else writes there. Then continue",
+                next_step="Find out what else writes there, or whether a cache is in front of Vault. Then continue",
                 next_command=continuation(self.state),
             )
-        if self.conflicts_in_a_row > 1:
-            self.waiting.for_moment(timedelta(milliseconds=50) * 2**self.conflicts_in_a_row)
+        self.waiting.after_conflict(self.conflicts_since_turn)
         self.state.forget()
 
     def _outlasts(self, rest: Rest) -> bool:
@@ -170,7 +183,7 @@ class Rotation:
         if rest.reason is Reason.LEASED and rest.until is not None:
             if not self.waiting.for_lease(rest.until):
                 return False
-            self.conflicts_in_a_row = 0  # the other writers took turns with a lease, as they should
+            self.conflicts_since_turn = 0  # the other writers took turns with a lease, as they should
             return True
         if rest.resumes:
             self.waiting.log_deferral(rest)

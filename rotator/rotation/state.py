@@ -28,6 +28,7 @@ from rotator.documents.journal import load_journal, render_journal
 from rotator.documents.published import parse_published
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
+from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
 
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
@@ -46,10 +47,11 @@ class AccountState:
 
     Attributes:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
-        references: Request id and instance of the provider's last answer that can lead to a failure, by failure, as
-            the end of a sentence. The provider's support asks for them.
+        answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
+            and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
         recorded_request: The request of this run's caller, once a journal contained it, and the secret that it is to
             replace.
+        moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class AccountState:
         self.document = Document(version=0, data=None)
         self.seen = Observation(Published())
         self.is_observed = False
-        self.references: dict[Failure, str] = {}
+        self.moved_path = account.path
+        self.answers: dict[Failure, str] = {}
         self.recorded_request: tuple[Request, SecretStr | None] | None = None
+        self.refreshes = Refreshes()
 
     @property
     def journal_path(self) -> str:
@@ -112,6 +116,7 @@ class AccountState:
         known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
+        self.refreshes.read(stored)
         begins = not self.journal_read
         self.journal_read = True
         published = parse_published(self.document, self.account)
@@ -124,6 +129,7 @@ class AccountState:
             observed_at=self.clock(),
             journal_expires_at=stored.expires_at,
             journal_lost=stored.is_lost,
+            journal_undelete=stored.undelete,
             request=before.request,
             creates=before.creates,
             answered=before.answered,
@@ -132,6 +138,7 @@ class AccountState:
             paused=before.paused,
             rotated=before.rotated,
             **_kept_identity(before, published, known, stored.journal),
+            **_kept_refusal(before, known, stored.journal),
         )
         if begins and self.journal.holder == self.policy.runner:
             # An earlier run of this process could not say how it ended.
@@ -161,25 +168,23 @@ class AccountState:
         """Return whether another writer changed the journal since it was read."""
         return self.store.read(self.journal_path).version != self.journal_version
 
-    def moved(self) -> bool:
-        """Return whether another writer changed either document since it was read."""
-        return self.journal_moved() or self._republished()
-
     def forget_if_moved(self) -> bool:
-        """Return whether another writer changed either document; both are read again then."""
-        if self.moved():
-            self.forget()
-        return not self.is_observed
+        """Return whether another writer changed either document since it was read; both are read again then."""
+        if self.journal_moved():
+            self._forget_moved(self.journal_path)
+            return True
+        return self.forget_if_republished()
 
     def forget_if_republished(self) -> bool:
         """Return whether the published document changed: it might contain a retiring secret again."""
-        if self._republished():
-            self.forget()
+        document = self.store.read(self.account.path)
+        if (document.version, document.created) != (self.document.version, self.document.created):
+            self._forget_moved(self.account.path)
         return not self.is_observed
 
-    def _republished(self) -> bool:
-        document = self.store.read(self.account.path)
-        return (document.version, document.created) != (self.document.version, self.document.created)
+    def _forget_moved(self, path: str) -> None:
+        self.moved_path = path
+        self.forget()
 
     def read_recorded(self) -> None:
         """Read the version of the published document that the journal speaks of."""
@@ -187,8 +192,7 @@ class AccountState:
         version = self.journal.published_version
         if version:
             then = parse_published(self.store.read(self.account.path, version), self.account)
-            known = is_recorded(self.journal, then)
-            recorded = then.secret if known else None
+            recorded = then.secret if is_recorded(self.journal, then) else None
         self.learn(recorded=recorded, recorded_read=True)
 
     def speaks_of_published(self) -> bool:
@@ -212,8 +216,9 @@ class AccountState:
         self.seen = replace(self.seen, **facts)
 
     def refer(self, failure: Failure, error: ApiError) -> None:
-        """Remember the request id and the instance of an answer, for the message of a later failure."""
-        self.references = self.references | {failure: error.reference}
+        """Remember an answer for the message of a later failure."""
+        text = f": {error.what}" if failure is Failure.UNANSWERED else error.reference
+        self.answers = self.answers | {failure: text}
 
     def learn_identity(self, secret: SecretStr | None, identity: Identity | None, *, replaced: bool = False) -> None:
         """A value has this identity. Another writer might have published another value meanwhile."""
@@ -253,13 +258,12 @@ class AccountState:
         self.journal_version = version
         self.write_is_unknown = False  # an earlier write over the version before cannot be applied any more
         self.know(journal)
-        if self.seen.journal_lost or self.seen.journal_expires_at is not None:
-            self.learn(journal_lost=False, journal_expires_at=None)
+        self.refreshes.wrote(self.situation.shared_now)
+        self.learn(journal_lost=False, journal_expires_at=None)
         vault_now = self.situation.vault_now
         if self.seen.journal_at is not None and vault_now is not None and self.seen.journal_at > vault_now:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
-        asked = self.seen.request
-        if asked is not None and journal.request is not None and journal.request.id == asked.id:
+        if (asked := self.seen.request) and journal.request is not None and journal.request.id == asked.id:
             if requests.is_published(asked, journal, self.seen.published):
                 self.recorded_request = asked, self.seen.published.secret
             self.learn(request=None)
@@ -310,3 +314,9 @@ def _kept_identity(before: Observation, published: Published, known: Journal, jo
     is_new = current is None or not (current.is_answered or current.id == identified.id)
     given_up = current is not None and current.is_named and identified.id in current.foreign_ids
     return {"identified": identified} if identified.is_named and is_new and not given_up else {}
+
+
+def _kept_refusal(before: Observation, known: Journal, journal: Journal) -> dict[str, Any]:
+    """Return the refusal of the candidate. Another instance that revokes a secret makes room for it."""
+    is_same = (known.candidate, known.retiring_ids) == (journal.candidate, journal.retiring_ids)
+    return {"create_refused": before.create_refused} if is_same else {}

@@ -18,6 +18,7 @@ from rotator.rotation.state import AccountState
 SHORT_WAIT = timedelta(seconds=5)
 MAX_LIMITS = 10
 # A run that waits for another instance's lease reads the journal after pauses that grow from the first to the second.
+# The pauses after conflicts grow no longer, either.
 SHORTEST_POLL, LONGEST_POLL = timedelta(milliseconds=100), timedelta(seconds=5)
 # Margin after the end of a lease or a wait: it has certainly ended then.
 PAST_THE_END = timedelta(milliseconds=5)
@@ -39,13 +40,19 @@ class Waiting:
     Args:
         wait: Waits; returns true if the process stops.
         until: The end of the longest wait for a lease, a deferral or a rate limit.
+
+    Attributes:
+        count: How often this run has waited for a lease or for the end of a deferral.
+        polled: The lease holder for which this run waited last, and the last pause before it read the journal again.
     """
 
     def __init__(self, state: AccountState, wait: Waiter, until: datetime) -> None:
         self.wait = wait
+        self.count = 0
         self._state = state
         self._until = until
         self._limits = 0
+        self.polled: tuple[str | None, timedelta] = None, SHORTEST_POLL
         self._paused: set[Awaited] = set()
         self._logged: set[tuple[Awaited, datetime]] = set()
 
@@ -57,6 +64,15 @@ class Waiting:
         """
         if self.wait(delay):
             raise stopped(self._state)
+
+    def after_conflict(self, count: int) -> None:
+        """Wait before a document is read again that another writer has changed so often; at once after the first time.
+
+        Raises:
+            StoppedError: If the process stops.
+        """
+        if count > 1:
+            self.for_moment(min(timedelta(milliseconds=50) * 2**count, LONGEST_POLL))
 
     def for_fact(self, pause: Pause) -> None:
         """Wait a moment for a fact about the account, then look again.
@@ -96,17 +112,24 @@ class Waiting:
             process is to stop.
         """
         state = self._state
-        pause = SHORTEST_POLL
+        holder = state.journal.holder
         if state.clock() < min(until, self._until):
-            self.log("rotation.waiting", Reason.LEASED.value, until, f"{state.journal.holder} holds the lease")
+            self.log("rotation.waiting", Reason.LEASED.value, until, f"{holder} holds the lease")
         while (now := state.clock()) < until:
             left = min(until, self._until) - now
-            if left <= timedelta() or self.wait(min(pause, left + PAST_THE_END)):
+            if left <= timedelta() or self.wait(min(self._next_poll(holder), left + PAST_THE_END)):
                 return False
+            self.count += 1
             if state.journal_moved():
                 return True
-            pause = min(pause * 2, LONGEST_POLL)
         return True
+
+    def _next_poll(self, holder: str | None) -> timedelta:
+        """Return the pause before the journal is read again. It grows as long as one instance holds the lease."""
+        polled, pause = self.polled
+        pause = min(pause * 2, LONGEST_POLL) if polled == holder else SHORTEST_POLL
+        self.polled = holder, pause
+        return pause
 
     def may_outlast(self, rest: Rest) -> bool:
         """Return whether this run may wait for the end of a deferral that is no lease."""
@@ -117,6 +140,8 @@ class Waiting:
         """Wait for the end of a deferral; return false if the process is to stop."""
         self.log_deferral(rest)
         left = (rest.until or self._state.clock()) - self._state.clock()
+        if left > timedelta():
+            self.count += 1
         return not self.wait(max(left, timedelta()) + PAST_THE_END)
 
     def log_deferral(self, rest: Rest) -> None:

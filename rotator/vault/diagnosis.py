@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rotator.logs import foreign
+from rotator.net import TooLong
 from rotator.vault.errors import (
     Forbidden,
     MountReplaced,
@@ -298,6 +299,12 @@ def _unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
     untrusted = _untrusted(server, failure.reason)
     if untrusted is not None:
         return untrusted
+    if isinstance(failure, TooLong):
+        return VaultUnreachable(
+            f"The answer of Vault at {server} is too long",
+            maybe_done=failure.sent,
+            next_step="Examine the server, and the proxy in front of it",
+        )
     if failure.redirected_to:
         return VaultUnreachable(
             f"Vault at {address} redirects to {failure.redirected_to}, which does not answer ({failure.kind})",

@@ -1,5 +1,6 @@
 """A document of a KV version 2 mount, and the answers that contain one or say that there is none."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +25,10 @@ class Document:
         created: When this version was written.
         expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
         read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
-        vanished: Whether this session has seen the document before, and it does not exist any more.
+        mount: Its mount.
+        path: Its path below the mount.
+        is_destroyed: Whether this version was destroyed: Vault cannot restore it.
+        vanished: Whether this session has seen the document before, and it was deleted with all its versions.
     """
 
     version: int
@@ -32,7 +36,25 @@ class Document:
     created: datetime | None = None
     expires_at: datetime | None = None
     read_at: datetime | None = None
+    mount: str = ""
+    path: str = ""
+    is_destroyed: bool = False
     vanished: bool = False
+
+    @property
+    def undelete(self) -> str | None:
+        """The command that restores this version; None if it is not deleted, or Vault cannot restore it."""
+        if not self.version or self.data is not None or self.is_destroyed:
+            return None
+        return self._command("undelete", f"-versions={self.version}")
+
+    @property
+    def rollback(self) -> str:
+        """The command that restores its version N."""
+        return self._command("rollback", "-version=N")
+
+    def _command(self, name: str, version: str) -> str:
+        return shlex.join(("vault", "kv", name, f"-mount={self.mount}", version, self.path))
 
 
 def absent(error: ErrorReply) -> Document:
@@ -66,7 +88,13 @@ def parse_document(body: Mapping[str, Any]) -> Document:
     created = _parse_time(metadata["created_time"])
     ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
     expires_at = _parse_time(ends) if ends and isinstance(data, dict) else None
-    return Document(version, data if isinstance(data, dict) else None, created, expires_at)
+    return Document(
+        version,
+        data if isinstance(data, dict) else None,
+        created,
+        expires_at,
+        is_destroyed=metadata.get("destroyed") is True,
+    )
 
 
 def _refuse_wrapped(body: Mapping[str, Any]) -> None:

@@ -36,8 +36,8 @@ _WRITE_ATTEMPTS = 3
 # How often a document is read until it is as new as it has to be, and the seconds between two reads.
 _READS = 10
 _READ_PAUSE = 0.1
-# Seconds for which a document must not be older than this session's own write. After a restored snapshot it can be.
-_WRITES_REMEMBERED = 300.0
+# Seconds for which a document must not be older than what this session wrote or read. A restored snapshot can be older.
+_REMEMBERED = 300.0
 _MOST_REMEMBERED = 10_000
 _UNCERTAIN = "The document is unchanged or as rotator wrote it; the next run finds out"
 _log = structlog.get_logger()
@@ -65,7 +65,8 @@ class Documents:
         self._client = session.client
         self._mount = mount
         self._timeout = timeout
-        self._written = _OwnWrites(monotonic)
+        self._written = _Newest(monotonic)
+        self._known = _Newest(monotonic)  # apart: a fleet's reads must not displace the writes
         self._mount_state = Mount(
             mount,
             find=find_mount,
@@ -89,7 +90,11 @@ class Documents:
     def read(self, path: str, version: int | None = None) -> Document:
         """Return a version of a document; see Vault.read."""
         limit = self._client.limit(LONGEST_READ)
-        return self._latest(path, limit) if version is None else self._read(path, version, limit)
+        try:
+            return self._latest(path, limit) if version is None else self._read(path, version, limit)
+        except VaultUnreachable as error:
+            error.maybe_done = False  # no write is in doubt
+            raise
 
     def write(self, path: str, data: Mapping[str, Any], cas: int) -> int:
         """Write a document over the version that was read; see Vault.write."""
@@ -174,7 +179,9 @@ class Documents:
 
         with suppress(TypeError, KeyError, ValueError):
             document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
-            return replace(document, read_at=self._client.answered_at)
+            if version is not None and document.version not in (0, version):
+                raise ValueError("the answer is about another version")
+            return replace(document, read_at=self._client.answered_at, mount=self._mount, path=path)
         raise diagnosis.unreadable(api_path, self._client.address)
 
     def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
@@ -225,7 +232,7 @@ class Documents:
             _log.info("vault.write_confirmed", path=path, kv_version=current.version)
             return self._written.remember(path, current)
         if current.version == cas or self._precedes(path, current, cas, limit):
-            raise self._of_the_past(path)
+            raise self._of_the_past(path, "Whether this write was applied is not known; the next run finds out")
         raise CasConflict(path)
 
     def _precedes(self, path: str, current: Document, cas: int, limit: TimeLimit) -> bool:
@@ -239,22 +246,25 @@ class Documents:
         return base.created is not None and current.created < base.created
 
     def _latest(self, path: str, limit: TimeLimit) -> Document:
-        """Return the newest version of a document, no older than this session's own recent write.
+        """Return the newest version of a document, no older than what this session wrote or read a moment ago.
+
+        Of two servers, or a server and a cache, one can lag behind: the other one answers a later read.
 
         Raises:
             VaultUnreachable: If Vault returns only older ones.
         """
         for _ in range(_READS):
             document = self._read(path, None, limit)
-            if not self._written.is_newer_than(path, document):
+            if not (self._written.is_newer_than(path, document) or self._known.is_newer_than(path, document)):
+                self._known.remember(path, document)
                 return document
             time.sleep(_READ_PAUSE)
         raise self._of_the_past(path)
 
-    def _of_the_past(self, path: str) -> VaultUnreachable:
+    def _of_the_past(self, path: str, unchanged: str = "") -> VaultUnreachable:
         return VaultUnreachable(
             f"Vault returns an older version of {path} than the one that rotator wrote or read before",
-            unchanged="Whether this write was applied is not known; the next run finds out",
+            unchanged=unchanged,
             next_step=f"Make sure that no cache is in front of {self._client.address}",
         )
 
@@ -277,13 +287,13 @@ class Documents:
 
 
 @dataclass(frozen=True, slots=True)
-class _OwnWrite:
-    """The last version of a document that this session wrote.
+class _Known:
+    """A version of a document that this session wrote or read.
 
     Attributes:
         version: The KV version.
         created: When Vault wrote it, by Vault's clock.
-        at: The same, by the monotonic clock.
+        at: When this session knew it last, by the monotonic clock.
     """
 
     version: int
@@ -291,30 +301,30 @@ class _OwnWrite:
     at: float
 
 
-class _OwnWrites:
-    """The versions that this session wrote a moment ago; safe to use from several threads."""
+class _Newest:
+    """The newest versions of documents that this session knew a moment ago; safe to use from several threads."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._writes: dict[str, _OwnWrite] = {}  # the oldest first
+        self._known: dict[str, _Known] = {}  # the one that was known longest ago first
 
-    def remember(self, path: str, written: Document) -> int:
-        """Record a version that this session wrote; return its number."""
+    def remember(self, path: str, document: Document) -> int:
+        """Record a version; return its number."""
         with self._lock:
-            self._writes.pop(path, None)
-            self._writes[path] = _OwnWrite(written.version, written.created, self._monotonic())
-            while len(self._writes) > _MOST_REMEMBERED:
-                del self._writes[next(iter(self._writes))]
-        return written.version
+            self._known.pop(path, None)
+            self._known[path] = _Known(document.version, document.created, self._monotonic())
+            while len(self._known) > _MOST_REMEMBERED:
+                del self._known[next(iter(self._known))]
+        return document.version
 
     def is_newer_than(self, path: str, document: Document) -> bool:
-        """Whether this session wrote a newer version of the document a moment ago."""
-        own = self._writes.get(path)
-        if own is None or document.version >= own.version or self._monotonic() - own.at > _WRITES_REMEMBERED:
+        """Whether a newer version of the document was known a moment ago."""
+        known = self._known.get(path)
+        if known is None or document.version >= known.version or self._monotonic() - known.at > _REMEMBERED:
             return False
-        # A document that was deleted with all of its versions has none, and is newer if it was written again.
-        return document.created is not None and own.created is not None and document.created < own.created
+        # A document that was deleted with all of its versions has none, and is younger if it was written again.
+        return document.created is not None and known.created is not None and document.created <= known.created
 
 
 def _reveal(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from rotator import audit
-from rotator.audit import Act, AuditError, AuditLog, Entry, Verdict, verify
+from rotator.audit import Act, AuditError, AuditLog, Entry
 from rotator.audit.entry import person
 from rotator.audit.file import lock_file
+from rotator.audit.verify import Verdict, verify
 from rotator.core.protocol import Create, Event, Phase, Prepare, Publish, Revoke, Step
 from rotator.errors import ConfigError, RotatorError
 from rotator.provider import LostAnswer, Unauthorized

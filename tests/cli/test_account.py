@@ -223,6 +223,23 @@ def test_refused_settings_change_says_that_nothing_changed(adopted: Payments, he
     assert line.endswith("To see the settings: rotator account settings payments.")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "advice"),
+    [
+        ("--http-forward-method", "POST_JSON", "Correct the forward method. To see the settings: "),
+        ("--mo-callback-url", "", "To see the settings: "),
+    ],
+)
+def test_refused_settings_are_named_in_advice(
+    adopted: Payments, here: Here, option: str, value: str, advice: str
+) -> None:
+    """The advice was about a URL, whatever was sent."""
+    adopted.cluster.emulator.faults.add("settings:400")
+    line = said(here("account", "settings", "payments", option, value, "--yes"))
+    assert f"The settings of payments were not changed. {advice}" in line
+    assert "URL" not in line
+
+
 def test_refused_transaction_leads_to_another_one(adopted: Payments, here: Here) -> None:
     adopted.cluster.emulator.change_account(adopted.api_key, auto_reload=True)
     with provider(says(401, {"error-code": "401", "error-code-label": "trx does not match"})) as rest:

@@ -147,6 +147,30 @@ def test_id_is_named_without_pasting_the_published_value(payments: Payments, her
     assert list(payments.live) == [published]
 
 
+@pytest.mark.parametrize("source", ["stdin", "file", "env"])
+def test_advice_brings_the_same_value_again(payments: Payments, here: Here, tmp_path: Path, source: str) -> None:
+    """Without a value, the command would take the published one: the ids would be named for the wrong secret."""
+    cluster = payments.cluster
+    (published,) = payments.live
+    mine = cluster.emulator.add_secret(payments.api_key, SecretStr("Mine0Mine1Mine2"))
+    cluster.remember("Mine0Mine1Mine2")
+    (tmp_path / "secret").write_text("Mine0Mine1Mine2")
+    options = {"stdin": "--secret-stdin", "file": f"--secret-file {tmp_path}/secret", "env": "--secret-env MINE"}
+    before = everything(cluster)
+    args = ("adopt", "payments", *options[source].split(), "--replace", "--json")
+    finished = cluster.run(*args, text="Mine0Mine1Mine2", env={"MINE": "Mine0Mine1Mine2"})
+    assert finished.code == 1, finished
+    assert everything(cluster) == before
+    advised = ["adopt", "payments", *options[source].split(), "--replace", "--secret-id", "ID", "--retire", "OTHER_ID"]
+    assert finished.json["next_command"] == advised
+    ids = {"ID": mine, "OTHER_ID": published}
+    args = tuple(ids.get(arg, arg) for arg in advised)
+    adopted = cluster.run(*args, text="Mine0Mine1Mine2", env={"MINE": "Mine0Mine1Mine2"})
+    assert adopted.code == 0, adopted
+    assert cluster.document(payments.path)["api_secret"] == "Mine0Mine1Mine2"
+    assert list(payments.live) == [mine]
+
+
 def test_adopt_replaces_a_working_secret_only_on_request(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     known = here("adopt", "payments", "--secret-env", "MINE", MINE=payments.first.get_secret_value())
@@ -241,5 +265,5 @@ def test_unreachable_provider_leads_to_the_same_command(cluster: Cluster, here: 
     line = said(here("adopt", "payments", "--secret-env", "MINE", MINE=new.first.get_secret_value()))
     assert "cannot be reached" in line
     assert " Nothing was written. " in line
-    assert line.endswith(" To try again: rotator adopt payments.")
+    assert line.endswith(" To try again: rotator adopt payments --secret-env MINE.")
     assert everything(cluster) == before

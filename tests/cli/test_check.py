@@ -84,7 +84,12 @@ def test_check_fails_when_primarys_document_is_lost(cluster: Cluster, here: Here
     cluster.vault("DELETE", f"{cluster.mount}/data/{boss.path}")
     checked = here("check", "child")
     assert checked.code == 1, checked
-    assert "FAIL  account child: The primary account boss has nothing published" in checked.out
+    what = "FAIL  account child: The primary account boss cannot act for child: the newest version of the published"
+    undelete = f"vault kv undelete -mount={cluster.mount} -versions=1 {boss.path}"
+    assert f"{what} document is deleted. Nothing was changed for child. Restore it: {undelete}. " in checked.out
+    cluster.vault("DELETE", f"{cluster.mount}/metadata/{boss.path}")
+    checked = here("check", "child")
+    assert checked.code == 0, checked
 
 
 def test_check_fails_when_a_published_document_is_lost(payments: Payments, here: Here) -> None:
@@ -101,11 +106,11 @@ def test_check_tells_a_missing_field_from_a_deleted_document(payments: Payments,
     finished = here("check")
     assert finished.code == 1, finished
     assert "the newest version of the published document has no value in the field api_secret; " in finished.out
-    assert "correct the document or the field's name in the configuration" in finished.out
+    assert "If the field has another name, correct the configuration" in finished.out
     cluster.vault("DELETE", f"{cluster.mount}/data/{payments.path}")
     finished = here("check")
     assert "the newest version of the published document is deleted; " in finished.out
-    assert "To restore it yourself: vault kv undelete" in finished.out
+    assert f"Restore it: vault kv undelete -mount={cluster.mount} -versions=2 {payments.path}" in finished.out
 
 
 def test_check_tries_the_audit_log(payments: Payments, here: Here, tmp_path: Path) -> None:

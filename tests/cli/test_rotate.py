@@ -18,6 +18,7 @@ from rotator.core.protocol import Journal, RequestKind, Retiring
 from rotator.demo import running_openbao
 from rotator.documents.journal import render_journal
 from rotator.emulator import Account, Operation, running
+from rotator.rotation.creation import Creation
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
 from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
 from tests.core.protocol.situations import AT_REST, LATER, NOW, PREPARED, request
@@ -260,8 +261,8 @@ def test_due_rotates_due_accounts_only(payments: Payments) -> None:
     assert cluster.journal("alerts")["trigger"] == "schedule"
 
 
-def interrupt(process: Process) -> Finished:
-    """Ctrl-C once the process says that it waits; what it printed. It must not go on waiting."""
+def interrupt(process: Process, number: signal.Signals = signal.SIGINT) -> Finished:
+    """Ctrl-C or another signal once the process says that it waits; what it printed. It must not go on waiting."""
     popen = process.popen
     assert popen.stderr is not None
     assert popen.stdout is not None
@@ -271,7 +272,7 @@ def interrupt(process: Process) -> Finished:
         assert line, f"it never waited:\n{log}"
         log += line
     time.sleep(0.1)
-    popen.send_signal(signal.SIGINT)
+    popen.send_signal(number)
     code = popen.wait(timeout=PATIENCE)
     out, log = popen.stdout.read(), log + popen.stderr.read()
     popen.stdout.close()
@@ -308,6 +309,35 @@ def test_ctrl_c_ends_the_wait_for_leases(payments: Payments) -> None:
     recorded = payments.cluster.journal("payments")
     assert (recorded["holder"], recorded["request"]["kind"]) == ("host/1/x", "manual"), "the lease holder continues"
     assert account["request"]["id"] == recorded["request"]["id"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_before_any_change_is_the_exit_code(payments: Payments, number: signal.Signals) -> None:
+    """Without a request to record, a run under another instance's lease has written nothing."""
+    payments.cluster.configure([payments.entry(every="1ms")])
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    journal = {"current_id": payments.live[0], "published_version": 1, "holder": "host/1/x", "lease_until": until}
+    payments.cluster.put("rotator/journal/payments", journal)
+    before = everything(payments.cluster)
+    command = ["rotate-now", "payments", "--due", "--wait", "2h", "--json"]
+    finished = interrupt(payments.cluster.start(*command), number)
+    assert finished.code == 128 + number, finished
+    assert finished.json["accounts"][0]["result"] == "deferred"
+    assert everything(payments.cluster) == before
+
+
+def test_internal_error_says_that_the_request_is_recorded(
+    payments: Payments, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("prepare")
+
+    monkeypatch.setattr(Creation, "prepare", fail)
+    finished = here("rotate-now", "payments", "--compromised")
+    assert finished.code == 1, finished
+    assert "An internal error (KeyError at" in finished.out
+    assert "The request (compromised, by " in finished.out
+    assert payments.cluster.journal("payments")["request"]["kind"] == "compromised"
 
 
 def test_primary_is_rotated_after_its_secondaries(cluster: Cluster) -> None:

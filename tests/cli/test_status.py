@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from rotator.core.protocol import Gone, Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
+from rotator.documents.journal import render_journal
 from testkit.cluster import Cluster
 from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, assert_table, everything, opened
 
@@ -179,3 +181,32 @@ def test_status_says_that_an_id_is_in_doubt(payments: Payments, here: Here) -> N
     assert here("status", "--json").json["accounts"][0]["secret_id_learned"] == "pending"
     payments.identify()
     assert awaited not in here("status", "payments").out
+
+
+@pytest.mark.parametrize("year", [9999, 1])
+def test_wrong_dates_of_one_account_cost_no_other_its_line(cluster: Cluster, here: Here, year: int) -> None:
+    """One `rotated_at` in the year 9999 ended the command for the whole fleet."""
+    at = datetime(year, 12 if year > 1 else 1, 31, 23, 59, 59, tzinfo=UTC)
+    made = [opened(cluster, name, f"key{name}") for name in ("good", "wrong")]
+    cluster.configure([account.entry() for account in made])
+    journal = Journal(
+        api_key="keywrong",
+        current=Identity("id-1", Learned.PENDING, next_look=at),
+        rotated_at=at,
+        published_at=at,
+        published_version=1,
+        next_attempt_at=at,
+        holder="other",
+        lease_until=at,
+        create_until=at,
+        retiring=(Retiring("id-2", at, missing_since=at),),
+        gone=(Gone("id-3", at),),
+        strangers=Strangers(frozenset({"id-4"}), at),
+        request=Request(RequestKind.MANUAL, Target("id-1", 1, at), at, "you", "r1"),
+    )
+    cluster.put("rotator/journal/wrong", render_journal(journal))
+    for args in (("status",), ("status", "--json"), ("plan",), ("forecast", "--until", "30d"), ("check",)):
+        finished = here(*args)
+        assert "Traceback" not in finished.err, (args, finished)
+        assert "internal error" not in finished.out + finished.err, (args, finished)
+        assert "good" in finished.out, (args, finished)

@@ -1,10 +1,16 @@
 """Tables: a row is one line in a pipe, and a terminal of 80 columns cuts no id, name or time."""
 
+import ast
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
-from rotator.cli.terminal import Styled, Table, moment
+from rotator.cli.failure import report
+from rotator.cli.terminal import Cell, Styled, Table, echo, moment, print_json
+from rotator.core.generator import Recipe, generate
+from rotator.errors import RotatorError
+from rotator.logs import register_secret
 from testkit.cluster import Cluster
 from tests.cli.harness import Payments, a_colourful_fleet
 from tests.cli.pseudo_terminal import on_terminal, plain
@@ -12,7 +18,7 @@ from tests.cli.pseudo_terminal import on_terminal, plain
 ID = "5f2c1d9e-0000-4000-8000-000000000000"
 
 
-def table(*rows: tuple[str, ...], prose: str | None = "details") -> Table:
+def table(*rows: tuple[Cell, ...], prose: str | None = "details") -> Table:
     return Table(("account", "result", "details", "state"), prose, rows=list(rows))
 
 
@@ -98,3 +104,30 @@ def test_moment_has_the_date_unless_today() -> None:
     assert moment(now + timedelta(minutes=5), now) == "23:35:00 UTC"
     assert moment(now + timedelta(hours=1), now) == "2026-11-27 00:30:00 UTC"
     assert moment(now.astimezone(timezone(timedelta(hours=9))) + timedelta(days=1), now) == "2026-11-27 23:30:00 UTC"
+
+
+def test_printed_text_masks_secrets_known_by_then(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error can repeat a secret that the process reads after the error was made."""
+    secret = generate(Recipe())
+    value = secret.get_secret_value()
+    error = RotatorError(f"refused: {value}")
+    register_secret(secret)
+    echo("refused: ", Styled(value, "red"))
+    table((f"refused: {value}", value, Styled(value, "red"), "idle")).print()
+    print_json({"error": value, "rows": [{"why": value, "ids": (value,)}]})
+    report(error, as_json=True)
+    out, err = capsys.readouterr()
+    assert value not in out + err
+    assert out.count("********") == 8
+    assert err == "rotator: refused: ********.\n"
+
+
+def test_commands_print_in_the_masking_places_only() -> None:
+    """The others print a version, an end of a line, the emulator's own new token, or no text of an account."""
+    found = set()
+    for file in sorted((Path(__file__).parents[2] / "rotator" / "cli").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called in ("typer.echo", "print", "sys.stdout.write", "sys.stderr.write"):
+                found.add(file.stem)
+    assert found == {"app", "audit", "config", "prompts", "servers", "terminal"}

@@ -63,6 +63,7 @@ def test_repeated_failures_of_one_account_count_once() -> None:
     [
         "ambiguous",
         "not_adopted",
+        "published_lost",
         "full",
         "vault_denied",
         "journal_unreadable",

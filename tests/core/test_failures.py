@@ -13,6 +13,7 @@ DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"
 OWN = {
     Code.INVALID_REQUEST,
     "not_adopted",
+    "published_lost",
     "credentials",
     "ambiguous",
     "unverified",

@@ -258,7 +258,7 @@ def test_expiring_document_is_rewritten_when_account_waits(bench: Bench) -> None
     bench.load(a=waits)
     bench.advance(MINUTE)
     [look] = bench.take_one(Resync).looks
-    bench.feed(DocumentSeen(look, Document(0, None), waits, expires=True))
+    bench.feed(DocumentSeen(look, Document(0, None), waits, refresh_at=bench.now))
     bench.advance()
     assert bench.running() == ["a"]
 
@@ -277,7 +277,7 @@ def test_expiring_document_starts_no_requested_rotation(bench: Bench) -> None:
     assert bench.running() == []
     bench.advance(MINUTE)
     [look] = bench.take_one(Resync).looks
-    bench.feed(DocumentSeen(look, Document(0, None), journal, expires=True))
+    bench.feed(DocumentSeen(look, Document(0, None), journal, refresh_at=bench.now))
     bench.advance(SECOND)
     run = bench.take_one(Run)
     assert not run.request.begins
@@ -485,7 +485,7 @@ def test_change_by_another_instance_is_logged(bench: Bench, learned: str) -> Non
             bench.now += MINUTE
             bench.feed(Tick())
             [look] = bench.take_one(Resync).looks
-            bench.feed(DocumentSeen(look, Document(0, None), changed, expires=False))
+            bench.feed(DocumentSeen(look, Document(0, None), changed, refresh_at=None))
     assert [entry for entry in log if entry["event"] == CHANGED["event"]] == [CHANGED]
 
 
@@ -542,7 +542,7 @@ def test_urgent_request_waits_less_than_the_schedule(bench: Bench, learned: str)
         bench.now += MINUTE
         bench.feed(Tick())
         [look] = bench.take_one(Resync).looks
-        bench.feed(DocumentSeen(look, Document(0, None), urgent, expires=False))
+        bench.feed(DocumentSeen(look, Document(0, None), urgent, refresh_at=None))
     bench.advance(2 * SECOND)
     assert bench.running() == ["a"]
     assert bench.probe() == "a"
@@ -571,7 +571,9 @@ def test_resync_loads_the_changes_of_another_instance(bench: Bench) -> None:
     bench.load(a=rotated(31 * DAY, holder="other", lease_until=NOW + timedelta(hours=1)))
     bench.advance(MINUTE)
     [look] = bench.take_one(Resync).looks
-    bench.feed(DocumentSeen(look, Document(2, {}, NOW), rotated(published_version=2, published_at=NOW), expires=False))
+    bench.feed(
+        DocumentSeen(look, Document(2, {}, NOW), rotated(published_version=2, published_at=NOW), refresh_at=None)
+    )
     assert bench.account("a").rotated_at == NOW
     assert bench.jobs.at["a"] > NOW + 29 * DAY
 
@@ -583,7 +585,7 @@ def test_document_changed_by_hand_is_tried_at_once(bench: Bench) -> None:
     for _ in range(2):
         bench.advance(MINUTE)
         resync = bench.take_one(Resync)
-        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, expires=False), ResyncEnded())
+        bench.feed(DocumentSeen(resync.looks[0], Document(3, {}, NOW), journal, refresh_at=None), ResyncEnded())
     bench.advance()
     assert bench.running() == ["a"], "once, however often it is seen"
 
@@ -595,7 +597,7 @@ def test_look_is_void_if_the_account_ran_meanwhile(bench: Bench) -> None:
     bench.advance(SECOND)
     [look] = bench.take_one(Resync).looks
     run = bench.take_one(Run)
-    seen = DocumentSeen(look, Document(1, {}, NOW), rotated(29 * DAY), expires=False)
+    seen = DocumentSeen(look, Document(1, {}, NOW), rotated(29 * DAY), refresh_at=None)
     bench.feed(seen)
     assert bench.record("a").journal == rotated(30 * DAY - MINUTE)
     bench.end(run, ok("a", rotated(), published=True))
@@ -802,3 +804,24 @@ def test_stopping_starts_nothing_and_ends_waits(bench: Bench) -> None:
     bench.advance(DAY)
     assert bench.submitted == []
     assert bench.registry.snapshot(bench.now).is_idle
+
+
+def test_run_sets_the_next_refresh(bench: Bench) -> None:
+    """No resync comes before the document that a run wrote expires."""
+    bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "5m"}, balance={"every": "off"})
+    bench.load(a=rotated())
+    bench.announce_changes("a")
+    bench.answer_loads(a=rotated(31 * DAY))
+    bench.advance(SECOND)
+    run = bench.take_one(Run)
+    bench.end(run, replace(ok("a", rotated()), refresh_at=NOW + MINUTE))
+    assert bench.jobs.at["a"] == NOW + MINUTE
+    bench.advance(MINUTE)
+    assert bench.running() == ["a"]
+
+
+def test_loaded_journal_sets_the_next_refresh(bench: Bench) -> None:
+    bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "5m"}, balance={"every": "off"})
+    bench.available()
+    bench.feed(JournalLoaded(bench.take_one(LoadJournal), rotated(), NOW + MINUTE))
+    assert bench.jobs.at["a"] == NOW + MINUTE

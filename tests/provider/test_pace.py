@@ -79,7 +79,7 @@ def test_limited_key_is_refused_locally_until_hold_ends() -> None:
         server.answer = lists(INFO)
         clock.at += 86399
         for operation in (list_, get, create, revoke):
-            with pytest.raises(RateLimited, match=f"API key {KEY}.* did not send .*Wait 1 s") as caught:
+            with pytest.raises(RateLimited, match=f"API key {KEY}.* did not send .*To retry after 2") as caught:
                 operation(api)
             assert (caught.value.local, caught.value.retry_after) == (True, timedelta(seconds=1))
         assert (len(server.requests), counted) == (1, ["429"]), "a request that was not sent is not counted"
@@ -88,10 +88,11 @@ def test_limited_key_is_refused_locally_until_hold_ends() -> None:
     assert (first.local, first.retry_after) == (False, timedelta(days=1))
 
 
-def test_waits_without_a_time_grow_per_limit() -> None:
-    """Eleven requests in 13 seconds were sent before."""
+@pytest.mark.parametrize("header", ["", "Retry-After: 0\r\n", "Retry-After: 1\r\n"])
+def test_waits_without_a_time_grow_per_limit(header: str) -> None:
+    """Eleven requests in 13 seconds were sent before, and later still if the provider asked for no second."""
     clock = Clock()
-    with provider(says(429)) as server, client(server, monotonic=clock) as api:
+    with provider(says(429, b"", header)) as server, client(server, monotonic=clock) as api:
         while clock.at < 1000 + 13:
             clock.wait(limited(api))
         assert len(server.requests) == 4  # after 0, 1, 3 and 7 seconds

@@ -70,11 +70,12 @@ def test_adoption_asks_for_a_value_that_vault_lacks(foreign: bool) -> None:
     world = World()
     id_ = world.provider.add("shopkey", FIRST)
     options: dict[str, Any] = {}
-    again = ["adopt", "shop", "--secret-id", id_]
+    again = ["adopt", "shop", "--secret-stdin"]
     if foreign:
         world.vault.versions["apps/shop"] = [{"api_key": "otherkey", "api_secret": "Other0000001"}]
         options = {"replace_foreign": "otherkey"}
         again += ["--replace-foreign", "otherkey"]
+    again += ["--secret-id", id_]
     with pytest.raises(RotatorError, match="whose value rotator could take") as raised:
         Operator(world.rotation()).adopt(None, id_, **options)
     assert raised.value.next_command == Command.of(*again)

@@ -95,11 +95,11 @@ def test_return_by_hand_is_seen_after_rate_limit() -> None:
     world, _ = in_overlap()
     real, left = world.provider.revoke_secret, [1]
 
-    def limited(auth: Credentials, api_key: str, secret_id: str) -> None:
+    def limited(auth: Credentials, api_key: str, secret_id: str) -> str:
         if left[0]:
             left[0] -= 1
             raise RateLimited("slow down", status=429, retry_after=timedelta(minutes=1))
-        real(auth, api_key, secret_id)
+        return real(auth, api_key, secret_id)
 
     world.provider.revoke_secret = limited  # type: ignore[method-assign]
     rotation = world.rotation(patience=timedelta(minutes=3))

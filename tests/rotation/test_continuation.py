@@ -188,7 +188,7 @@ def test_repeated_conflicts_name_command_that_continues(kind: dict[str, bool], o
     conflicting(rotation)
     outcome = rotation.run()
     assert outcome.reason == "contention"
-    purpose = "Find out what else writes there. Then continue"
+    purpose = "Find out what else writes there, or whether a cache is in front of Vault. Then continue"
     assert_names(outcome, purpose, Command.of("rotate-now", "shop", *options))
 
 

@@ -52,6 +52,26 @@ def test_naming_both_ids_ends_the_doubt() -> None:
     assert world.journal.retiring_ids == {stranger}
 
 
+@pytest.mark.parametrize(
+    ("value", "source", "said"),
+    [
+        ("Stranger0001", ("--secret-env", "MINE"), "Name its id"),
+        ("Stranger0001", (), "and type the value again"),
+        (None, (), "rotator takes the value from Vault"),
+    ],
+    ids=["brought", "typed", "published"],
+)
+def test_advice_says_where_the_value_comes_from(value: str | None, source: tuple[str, ...], said: str) -> None:
+    world = adopted()
+    world.provider.add("shopkey", "Stranger0001")
+    world.publish(FIRST)
+    secret = SecretStr(value) if value is not None else None
+    with pytest.raises(RotatorError, match=said) as caught:
+        Operator(world.rotation()).adopt(secret, "wrong", replace_working=True, source=source)
+    command = Command.of("adopt", "shop", *source, "--replace", "--secret-id", "ID", "--retire", "OTHER_ID")
+    assert caught.value.next_command == command
+
+
 def test_naming_an_answered_id_keeps_it_answered() -> None:
     world = answered()
     (own,) = world.live

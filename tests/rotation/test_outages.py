@@ -65,7 +65,8 @@ def test_outage_without_room_names_a_command_that_ends_it() -> None:
     assert (outcome.reason, outcome.next_command) == ("full", Command.of("adopt", "shop", "--replace"))
     with pytest.raises(RotatorError, match="does not say which one this value is") as raised:
         Operator(world.rotation()).adopt(SecretStr(BY_HAND), None, replace_working=True)
-    assert raised.value.next_command == Command.of("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+    named = ("--secret-id", "ID", "--retire", "OTHER_ID")
+    assert raised.value.next_command == Command.of("adopt", "shop", "--replace", *named)
     Operator(world.rotation()).adopt(SecretStr(BY_HAND), added, retire={other})
     assert (world.published, world.consumer_works()) == (BY_HAND, True)
 

@@ -1,16 +1,19 @@
 """The provider limits requests: the run is deferred, for every instance, and has not failed."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Create, Phase
+from rotator.core.protocol import Create, Journal, Phase
 from rotator.core.protocol.limits import MAX_SENDS
+from rotator.documents.journal import load_journal, render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Result
+from rotator.vault import CasConflict, VaultSealed
 from testkit.model import World
-from tests.rotation.worlds import DAY, FIRST, adopted, limit, rotate, run_until
+from tests.rotation.worlds import DAY, FIRST, adopted, limit, rotate, run_until, wait_with
 
 
 def test_rate_limit_defers_run_until_providers_time() -> None:
@@ -95,3 +98,112 @@ def test_rate_limit_before_adoption_writes_no_journal() -> None:
     outcome = world.rotation().run()
     assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
     assert world.rotation().run().result is Result.OK
+
+
+PARENT_JOURNAL = "rotator/journal/parent"
+
+
+def secondary_of_managed_primary(**journal: Any) -> World:
+    """A secondary without a published secret and without a journal; its primary account has a journal."""
+    world = World(secondary=True)
+    world.provider.add("shopkey", "InitialSecret1")
+    stored = Journal(api_key="parentkey", **journal)
+    world.vault.write(PARENT_JOURNAL, render_journal(stored), cas=0)
+    return world
+
+
+def parent_journal(world: World) -> Journal:
+    return load_journal(world.vault.read(PARENT_JOURNAL)).journal
+
+
+def count_requests(world: World) -> list[str]:
+    asked: list[str] = []
+    world.provider.on_request = lambda auth: asked.append(auth.api_key)
+    return asked
+
+
+def test_limited_primary_is_left_alone_by_every_run() -> None:
+    world = secondary_of_managed_primary()
+    limit(world, DAY)
+    first = world.rotation().run()
+    assert (first.result, first.until) == (Result.DEFERRED, world.clock() + DAY)
+    assert parent_journal(world).next_attempt_at == first.until
+    asked = count_requests(world)
+    for explicit in (True, False):
+        world.clock.wait(timedelta(hours=1))
+        later = world.rotation(explicit=explicit).run()
+        assert (later.result, later.reason, later.until) == (Result.DEFERRED, "rate_limited", first.until)
+        assert "limits the requests of the primary account parent until " in (later.error or "")
+        assert "To retry after " in (later.error or "")
+    assert asked == []
+    world.clock.wait(DAY)
+    assert world.rotation().run().published
+
+
+def test_run_waits_for_short_limit_of_primary() -> None:
+    world = World(secondary=True)
+    world = secondary_of_managed_primary(next_attempt_at=world.clock() + timedelta(seconds=3))
+    asked = count_requests(world)
+    rotation = world.rotation()
+
+    def wait(delay: timedelta) -> bool:
+        assert asked or delay == timedelta(seconds=3)
+        world.clock.wait(delay)
+        return False
+
+    wait_with(rotation, wait)
+    assert rotation.run().published
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"api_key": "otherkey"}, id="of another key"),
+        pytest.param({"next_attempt_at": "9999-12-31T23:59:59Z"}, id="further ahead than a limit"),
+        pytest.param({"attempts": 2, "failure": "unverified"}, id="backoff of its own"),
+        pytest.param({"attempts": "many"}, id="unreadable"),
+    ],
+)
+def test_journal_without_limit_of_primary_delays_nothing(changes: dict[str, Any]) -> None:
+    world = secondary_of_managed_primary()
+    tomorrow = (world.clock() + DAY).isoformat()
+    world.vault.write(PARENT_JOURNAL, {"format": 1, "next_attempt_at": tomorrow} | changes, cas=1)
+    assert world.rotation().run().published
+
+
+def test_deleted_journal_of_primary_delays_nothing() -> None:
+    world = secondary_of_managed_primary()
+    world.vault.deleted.add((PARENT_JOURNAL, 1))
+    limit(world, DAY, times=1)
+    assert world.rotation().run().reason == "rate_limited"
+    assert world.vault.peek(PARENT_JOURNAL).version == 1, "a lost journal is not written"
+    assert world.rotation().run().published
+
+
+def test_limit_is_no_reason_to_touch_leased_primary() -> None:
+    held = {"holder": "other", "lease_until": World().clock() + DAY}
+    world = secondary_of_managed_primary(**held)
+    limit(world, DAY)
+    assert world.rotation().run().reason == "rate_limited"
+    assert parent_journal(world).next_attempt_at is None
+
+
+def test_limit_of_own_key_says_nothing_about_primary() -> None:
+    world = adopted(secondary=True)
+    world.vault.write(PARENT_JOURNAL, render_journal(Journal(api_key="parentkey")), cas=0)
+    limit(world, DAY)
+    assert rotate(world).reason == "rate_limited"
+    assert parent_journal(world).next_attempt_at is None
+
+
+@pytest.mark.parametrize("error", [VaultSealed("sealed", maybe_done=False), CasConflict(PARENT_JOURNAL)])
+def test_limit_of_primary_defers_run_when_it_cannot_be_recorded(error: Exception) -> None:
+    world = secondary_of_managed_primary()
+    limit(world, DAY)
+
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    world.vault.write = fail  # type: ignore[method-assign]
+    outcome = world.rotation().run()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")

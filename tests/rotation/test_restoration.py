@@ -150,7 +150,7 @@ def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool
         world.clock.now = outcome.until or world.clock()
         outcome = world.rotation().run()
     assert world.published == (None if lands else value)
-    assert outcome.reason == "not_adopted" if lands else world.consumer_works()
+    assert outcome.reason == "published_lost" if lands else world.consumer_works()
 
 
 def test_document_deleted_under_the_lease_waits_too() -> None:

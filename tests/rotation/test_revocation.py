@@ -47,7 +47,7 @@ def test_revocations_without_effect_are_bounded() -> None:
 def test_published_secret_stays_when_revocations_get_401() -> None:
     world, _ = in_overlap()
 
-    def deny(auth: Credentials, api_key: str, secret_id: str) -> None:
+    def deny(auth: Credentials, api_key: str, secret_id: str) -> str:
         raise Unauthorized("no", status=401)
 
     world.provider.revoke_secret = deny  # type: ignore[method-assign]

@@ -1,10 +1,12 @@
 """Runs beside each other: leases, several instances, and clocks that step."""
 
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
 from rotator.core.protocol import Create, Revoke, transitions
+from rotator.provider import ApiError, LostAnswer, Unprovisioned
 from rotator.rotation import Result
 from rotator.rotation.waiting import LONGEST_POLL
 from tests.rotation.worlds import (
@@ -169,3 +171,16 @@ def test_request_is_carried_out_with_a_wrong_clock() -> None:
     outcome = rotate(world, fresh_after=world.clock() + DAY, compromised=True)
     assert outcome.published
     assert world.published != published
+
+
+@pytest.mark.parametrize("error", [LostAnswer("no answer"), Unprovisioned("no access", status=401)])
+def test_failed_look_says_that_nothing_changed(error: ApiError, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        error.maybe_done = False  # as the client says of requests that only read
+        raise error
+
+    world = answered()
+    rotation = world.rotation()
+    monkeypatch.setattr(world.provider, "list_secrets", refuse)
+    outcome = rotation.run()
+    assert "Nothing was revoked, and the published secret stays." in (outcome.error or "")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import Create, Event, Publish, Request, RequestKind, Target, transitions, wake_at
+from rotator.core.protocol import Command, Create, Event, Publish, Request, RequestKind, Target, transitions, wake_at
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS
 from rotator.provider import Credentials, LostAnswer, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation import Operator, Outcome, Result, Rotation
@@ -71,7 +71,7 @@ def test_compromised_secret_is_replaced_after_refused_creates(seconds: int) -> N
     lost_answer(world, max_secrets=3)
     leaked = world.published
     outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True, max_secrets=3).run()
-    assert outcome.reason == "refused"
+    assert outcome.reason == "full"
     run_when_due(world, 8 * window, max_secrets=3)
     assert world.journal.request is None
     assert leaked not in world.live.values()
@@ -113,10 +113,46 @@ def beside_a_candidate() -> World:
     world = lost_answer(eliminated(timedelta(seconds=30)))
     world.provider.listing_lag = timedelta(seconds=20)  # the list has room, the account has none
     outcome = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
-    assert outcome.reason == "refused"
+    assert outcome.reason == "full"
     assert world.journal.candidate is not None
     world.provider.listing_lag = timedelta()
     return world
+
+
+@pytest.mark.parametrize("kind", ["force", "compromised"])
+def test_command_waits_for_the_id_of_a_secret_that_makes_room(kind: str) -> None:
+    """The provider allows fewer secrets than `max_secrets`. The command was refused each time, and named itself."""
+    world = lost_answer(eliminated(timedelta(seconds=30)), max_secrets=3)
+    first = world.published
+    refused = world.rotation(fresh_after=world.clock() + MOMENT, max_secrets=3).run()
+    assert (refused.reason, refused.next_command) == ("refused", Command.of("rotate-now", "shop", "--force"))
+    early = world.rotation(fresh_after=world.clock() + MOMENT, max_secrets=3, **{kind: True}).run()
+    assert (early.result, early.reason) == (Result.DEFERRED, "full")
+    patience = timedelta(minutes=5)
+    outcome = world.rotation(fresh_after=world.clock() + MOMENT, max_secrets=3, patience=patience, **{kind: True}).run()
+    assert outcome.result is Result.OK
+    assert world.published != first
+    assert FIRST not in world.live.values()
+
+
+def test_compromised_secret_is_revoked_soon_beside_a_weaker_request() -> None:
+    """A weaker request takes the place of the one that replaced it. The retry does not wait for the backoff."""
+    world = answered()
+    leaked = world.published
+    unanswered = LostAnswer("no answer")
+
+    def silent(auth: Credentials, api_key: str, secret_id: str) -> str:
+        del auth, api_key, secret_id
+        raise unanswered
+
+    world.provider.revoke_secret = silent  # type: ignore[method-assign]
+    world.rotation(fresh_after=world.clock() + MOMENT, compromised=True).run()
+    for _ in range(4):
+        world.clock.wait(timedelta(seconds=1))
+        world.rotation(fresh_after=world.clock() + MOMENT).run()
+        assert world.journal.next_attempt_at - world.clock() <= URGENT_BACKOFF
+    assert world.journal.request.kind is RequestKind.MANUAL
+    assert leaked in world.live.values()
 
 
 def test_candidate_without_room_is_published_after_eliminations() -> None:

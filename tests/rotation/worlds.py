@@ -144,10 +144,12 @@ def limit(world: World, retry_after: timedelta | None, *, times: int = 1000) -> 
     """Have the provider answer 429 to the next requests."""
     left = [times]
 
-    def refuse(_: Credentials) -> None:
+    def refuse(auth: Credentials) -> None:
         if left[0]:
             left[0] -= 1
-            raise RateLimited("slow down", status=429, retry_after=retry_after)
+            limited = RateLimited("slow down", status=429, retry_after=retry_after)
+            limited.api_key = auth.api_key
+            raise limited
 
     world.provider.on_request = refuse
 

@@ -1,6 +1,6 @@
 """Documents that Vault deletes by itself are written again in time, and a lost one is no new one."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -142,3 +142,15 @@ def test_daemon_logs_a_lost_journal_once(shop: ClusterAccount) -> None:
             eventually(lambda: marker.journal["published_version"] >= version, timeout=ENOUGH)  # noqa: B023
         assert len(daemon.find("account.changed_by_hand", account=shop.name)) <= 1
         assert len(daemon.find("rotation.failed", account=shop.name)) <= failures + 1
+
+
+def test_daemon_schedules_the_refresh_of_what_it_wrote(shop: ClusterAccount) -> None:
+    """The next resync comes an hour later. Only the run that wrote a version knows when it expires."""
+    shop.configure(sections={"daemon": {"resync_interval": "1h"}}, every="30d")
+    shop.adopted()
+    shop.identify()
+    shop.cluster.age(shop.name, timedelta(days=40))
+    expire_after(shop, "16s", shop.path)
+    with shop.cluster.daemon() as daemon, shop.consumer():
+        daemon.wait_for("rotation.published", timeout=ENOUGH)
+        daemon.wait_for("published.rewritten", count=2, detail="it would expire", timeout=ENOUGH)

@@ -164,3 +164,11 @@ def test_replace_foreign_replaces_a_journal_at_rest_only(shop: ClusterAccount) -
         assert other.journal["api_key"] == FOREIGN
         assert other.journal["retiring"] == []
     assert len(shop.live) == 2, "an id of the replaced journal was revoked"
+
+
+def test_foreign_document_of_a_primary_has_its_code(shop: ClusterAccount, foreign: Mapping[str, Any]) -> None:
+    child = ClusterAccount(shop.cluster, api_key="childky1", path="apps/child", name="child").open(primary=shop.api_key)
+    shop.configure({"name": child.name, "api_key": child.api_key, "path": child.path, "primary": shop.name})
+    failed = child.rotate("--json")
+    assert failed.json["accounts"][0]["reason"] == "foreign_document", failed
+    assert_untouched(shop, foreign)

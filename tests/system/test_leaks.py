@@ -286,6 +286,22 @@ def test_error_shows_no_secret_of_another_account(scene: Scene) -> None:
     scene.assert_no_secret()
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "status", "account secrets list"])
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_secret_read_after_an_error_is_shown_nowhere(scene: Scene, command: str, as_json: bool) -> None:
+    """The error about `b` is made before the process reads the secret of `a` that it repeats."""
+    entries = [{"name": name, "api_key": f"key{name}", "path": f"apps/{name}"} for name in ("b", "a")]
+    scene.cluster.configure(entries, daemon={"concurrency": 1})  # one account after the other
+    other = scene.cluster.document("apps/a")["api_secret"]
+    said = json.dumps({"type": "x", "title": "Forbidden", "detail": f"not {other}", "instance": "1"}).encode()
+    scene.echo = lambda call: Answer(403, said, PROBLEM)
+    scene.at_provider = lambda call: "/accounts/keyb/" in call.path
+    scene.command(*command.split(), *(["--json"] if as_json else []))
+    (shown,) = scene.shown.values()
+    assert command == "status" or "not ********" in shown
+    scene.assert_no_secret()
+
+
 def test_secret_of_old_journals_is_shown_nowhere(scene: Scene) -> None:
     """What an earlier version recorded is masked by whatever the process knows when it shows it."""
     scene.command("rotate-now", "--all")

@@ -259,6 +259,7 @@ class RotatorMachine(RuleBasedStateMachine):
             "credentials",
             "full",
             "not_adopted",
+            "published_lost",
             "refused",
             "unverified",
             "unlisted",

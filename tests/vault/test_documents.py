@@ -18,7 +18,8 @@ from tests.vault.kv_mount import CANARY, KvMount, assert_silent
 
 def never_written(document: Document) -> bool:
     """There is no such version; all that is known besides is when Vault said so."""
-    return document.read_at is not None and replace(document, read_at=None) == Document(version=0, data=None)
+    unknown = Document(version=0, data=None, mount=document.mount, path=document.path)
+    return document.read_at is not None and replace(document, read_at=None) == unknown
 
 
 def test_read_returns_version_0_of_a_missing_document(place: KvMount) -> None:

@@ -63,6 +63,46 @@ def test_read_older_than_a_write_is_refused(place: KvMount, cache: Cache, proxy:
     assert vault.read("apps/shop").version == 2
 
 
+def lowered(answer: Answer) -> Answer:
+    """The same document, with the number of the version before and nothing else of it."""
+    body = json.loads(answer.body)
+    body["data"]["metadata"]["version"] -= 1
+    return Answer(answer.status, json.dumps(body).encode(), answer.headers)
+
+
+def test_read_older_than_another_read_is_refused(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
+    """Another writer wrote both versions. The error says nothing of a write."""
+    other, vault = place.vault(), place.vault(address=proxy.address)
+    other.write("apps/shop", {"n": 1}, cas=0)
+    cache.remember(vault)
+    other.write("apps/shop", {"n": 2}, cas=1)
+    assert vault.read("apps/shop").version == 2
+    cache.active = True
+    with pytest.raises(VaultUnreachable, match=PAST) as caught:
+        vault.read("apps/shop")
+    assert (caught.value.maybe_done, caught.value.unchanged) == (False, "")
+
+
+def test_two_servers_of_different_age_answer_as_the_newer(place: KvMount, proxy: FaultProxy) -> None:
+    """A balancer sends every second read to a server that lags behind."""
+    place.vault().write("apps/shop", {"n": 1}, cas=0)
+    place.vault().write("apps/shop", {"n": 2}, cas=1)
+    vault = place.vault(address=proxy.address)
+    proxy.on_response = lambda call, answer: lowered(answer) if Cache.is_read(call) and call.index % 2 else FORWARD
+    assert [vault.read("apps/shop").version for _ in range(5)] in ([2] * 5, [1, *[2] * 4])
+
+
+def test_earlier_version_is_not_taken_from_a_cache(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
+    """A cache that ignores the query answers with the newest version in place of the one that was asked for."""
+    vault = place.vault(address=proxy.address)
+    vault.write("apps/shop", {"n": 1}, cas=0)
+    vault.write("apps/shop", {"n": 2}, cas=1)
+    cache.remember(vault)
+    proxy.on_request = lambda call: cache.remembered or FORWARD if "version=1" in call.path else FORWARD
+    with pytest.raises(VaultUnreachable, match="is not one of Vault's"):
+        vault.read("apps/shop", 1)
+
+
 def test_read_that_lags_for_a_moment_is_repeated(place: KvMount, cache: Cache, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address)
     vault.write("apps/shop", {"n": 1}, cas=0)

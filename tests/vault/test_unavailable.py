@@ -12,6 +12,8 @@ import pytest
 
 from rotator.demo import OpenBao
 from rotator.emulator import Emulator, running
+from rotator.net import TooLong
+from rotator.vault import diagnosis
 from testkit import proxy
 from testkit.cluster import Cluster, Running, eventually
 from testkit.openbao import RaftCluster, running_raft
@@ -228,6 +230,7 @@ def test_lost_documents_of_one_are_its_failure(cluster: Cluster) -> None:
         daemon.wait_for("rotation.recorded", account="n2")
         cluster.vault("DELETE", f"{cluster.mount}/metadata/rotator/journal/n2")
         daemon.eventually(lambda: daemon.status("n2")["failure"] == "journal_lost")
+        assert "Vault cannot restore it. Instead, begin again" in daemon.status("n2")["last_error"]
         daemon.wait_for(
             "rotation.published", account="n3", count=len(daemon.find("rotation.published", account="n3")) + 1
         )
@@ -286,3 +289,9 @@ def test_unreadable_document_is_a_failure_of_its_account(cluster: Cluster) -> No
             assert metric(daemon, "rotator_failures_total", reason="vault_error") == 1
             daemon.wait_until_ready()
             daemon.wait_for("rotation.published", account="a")
+
+
+def test_answer_that_is_too_long_is_an_answer() -> None:
+    error = diagnosis.diagnose("read secret/data/x", "http://vault:8200", TooLong({}))
+    assert error.what == "The answer of Vault at http://vault:8200 is too long"
+    assert error.maybe_done

@@ -47,7 +47,20 @@ SHOP = AccountStatus(
 CALM = FleetStatus(NOW, "1.2.3", "host-1", NOW - timedelta(days=2), True, None, None, None, (SHOP,))
 MANY = replace(CALM, accounts=tuple(replace(SHOP, name=f"shop-{number}") for number in range(200)))
 LONG = b"x" * 32_000_000  # more than the buffers between a server and a client hold
-EVERYWHERE = ["/", "/page.js", "/page.css", "/icon.svg", "/metrics", "/healthz", "/readyz", "/api/status", "/nowhere"]
+EVERYWHERE = [
+    "/",
+    "/page.js",
+    "/details.js",
+    "/elements.js",
+    "/timeline.js",
+    "/page.css",
+    "/icon.svg",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/api/status",
+    "/nowhere",
+]
 
 
 def long_answer(request: Request) -> Response:

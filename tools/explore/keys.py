@@ -145,7 +145,8 @@ class Key:
             ),
             (self.answered(seen.answered), self.asked(seen.request)),
             self.identified(rotation.state),
-            rotation.conflicts_in_a_row,
+            rotation.conflicts_since_turn,
+            (self.holder(rotation.waiting.polled[0]), rotation.waiting.polled[1] // timedelta(milliseconds=1)),
             rotation.adopts,
             rotation.state.journal_read,
         )

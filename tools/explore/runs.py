@@ -182,8 +182,9 @@ class Desk:
         info: SecretInfo = self._ask("create_secret", auth, api_key, secret)
         return info
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         self._ask("revoke_secret", auth, api_key, secret_id)
+        return ""
 
     def get_balance(self, auth: Credentials) -> Balance:
         raise AssertionError("nobody wants the balance")

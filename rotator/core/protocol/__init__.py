@@ -20,7 +20,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
-from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF
+from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
@@ -101,6 +101,7 @@ __all__ = [
     "ids_of",
     "is_recorded",
     "leased_elsewhere",
+    "limited_until",
     "requests",
     "transitions",
     "wake_at",

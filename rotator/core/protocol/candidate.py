@@ -111,9 +111,15 @@ def make_room(case: Situation) -> Step | None:
     step = retirement.revoke_due(case)
     if step is not None:
         return step
-    if not case.full:
+    if not case.full and not _room_comes(case):
         return None  # the provider refused the candidate for another reason, or allows fewer than max_secrets
     return retirement.wait_for_room(case)
+
+
+def _room_comes(case: Situation) -> bool:
+    """Whether a secret that makes room is revoked as soon as ids are certain and no create might land late."""
+    waiting = (entry for entry in case.journal.retiring if entry.id in case.making_room)
+    return any(case.forced or case.grace_over(entry) <= case.now for entry in waiting)
 
 
 def _make_room_through_primary(case: Situation) -> Step | None:

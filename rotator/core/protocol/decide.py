@@ -7,6 +7,7 @@ docs/protocol.md explains the order.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol import candidate, documents, identity, lease, retirement, transitions
@@ -109,14 +110,9 @@ def _out_of_reach(case: Situation) -> Fail:
             adopt,
             "Bring a secret that authenticates",
         )
-    if seen.published.version:
-        restore = "Restore it: vault kv undelete. If that is impossible, bring the secret in use"
-        correct = "If the field has another name, correct the configuration. Otherwise bring the secret in use"
-        what = f"{without_value(seen.published)}{primary}"
-        return Fail(Failure.NOT_ADOPTED, what, adopt, correct if seen.published.lacks_value else restore)
-    if case.journal.published_version:
-        what = f"the published document was deleted, with all of its versions{primary}"
-        return Fail(Failure.NOT_ADOPTED, what, adopt, "If you cannot restore it, bring the secret in use")
+    lost = documents.refuse_lost_secret(case)
+    if lost is not None:
+        return replace(lost, what=lost.what + primary)
     return Fail(
         Failure.NOT_ADOPTED,
         f"nothing is published for the account yet{primary}",

@@ -6,7 +6,8 @@ from rotator.core.protocol import transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.steps import Command, Event, Fail, Failure, Record, Refresh, Step
+from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Record, Refresh, Step
+from rotator.core.protocol.wording import loss, restoring
 
 
 def refuse_foreign(case: Situation) -> Fail | None:
@@ -38,12 +39,26 @@ def refuse_lost_journal(case: Situation) -> Fail | None:
     """Stop if the journal was deleted: its facts are lost."""
     if not case.seen.journal_lost:
         return None
+    remedy, otherwise = restoring(case.seen.journal_undelete)
     return Fail(
         Failure.JOURNAL_LOST,
         "the journal was deleted",
         Command.of("adopt", case.policy.account),
-        "Restore it: vault kv undelete. If that is impossible, begin again with the secret in use",
+        f"{remedy}. {otherwise}, begin again with the secret in use",
     )
+
+
+def refuse_lost_secret(case: Situation) -> Fail | None:
+    """Stop if the published secret is lost, and nothing else helps."""
+    found = loss(case.journal, case.seen.published)
+    if found is None:
+        return None
+    account = case.policy.account
+    if case.policy.has_primary and Credential.PRIMARY not in case.seen.refused:
+        create = found.advice("create a secret through the primary account")
+        return Fail(Failure.PUBLISHED_LOST, found.finding, Command.of("rotate-now", account), create)
+    adopt = found.advice("bring the secret in use")
+    return Fail(Failure.PUBLISHED_LOST, found.finding, Command.of("adopt", account), adopt)
 
 
 def correct_storage_time(case: Situation) -> Step | None:
@@ -74,9 +89,15 @@ def refresh(case: Situation) -> Step | None:
 
 def expires_soon(written_at: datetime | None, expires_at: datetime | None, now: datetime) -> bool:
     """Return whether half of a version's life is over."""
+    half = half_life(written_at, expires_at)
+    return half is not None and now >= half
+
+
+def half_life(written_at: datetime | None, expires_at: datetime | None) -> datetime | None:
+    """Return when half of a version's life is over; None if it does not expire."""
     if written_at is None or expires_at is None:
-        return False
-    return now >= written_at + (expires_at - written_at) / 2
+        return None
+    return written_at + (expires_at - written_at) / 2
 
 
 def end_late_write(case: Situation) -> Step | None:

@@ -349,6 +349,15 @@ class Journal:
         own = request.of.id if request.kind is RequestKind.COMPROMISED else None
         return ids | (request.earlier_ids | ids_of(own)) - ids_of(self.current_id)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a person asked for a rotation at once, or a compromised secret is still to be revoked.
+
+        A weaker request does not change that.
+        """
+        request = self.request
+        return (request is not None and request.kind is not RequestKind.MANUAL) or bool(self.compromised_ids)
+
     def without_retiring(self, ids: frozenset[str]) -> "Journal":
         """Return the journal without these retiring entries."""
         return replace(self, retiring=tuple(entry for entry in self.retiring if entry.id not in ids))

@@ -1,10 +1,10 @@
 """Rules about the lease: one instance works on an account at a time. Its requests and its backoff stand beside it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
-from rotator.core.protocol.journal import RequestKind
+from rotator.core.protocol.journal import Journal, RequestKind
 from rotator.core.protocol.requests import is_limited
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
@@ -53,20 +53,37 @@ def wait_for_lease(case: Situation) -> Step | None:
     )
 
 
+def limited_until(case: Situation, journal: Journal) -> datetime | None:
+    """Return when the provider accepts requests of a journal's key again, by this clock; None if it does so now.
+
+    Args:
+        case: The situation of a run, for its clocks.
+        journal: The account's journal, or that of its primary account.
+    """
+    return _next_attempt(case, journal) if is_limited(journal) else None
+
+
+def _next_attempt(case: Situation, journal: Journal) -> datetime | None:
+    at = case.local(journal.next_attempt_at)
+    lies_ahead = at is not None and case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE
+    return at if lies_ahead else None
+
+
 def wait_for_backoff(case: Situation) -> Step | None:
     """After a failure, wait before the next attempt, unless a person names the account."""
-    at = case.local(case.journal.next_attempt_at)
-    if at is None or case.policy.explicit or case.journal.holder == case.policy.runner:
+    if case.policy.explicit or case.journal.holder == case.policy.runner:
         return None
-    if not case.now < at <= case.now + LONGEST_BACKOFF + CLOCK_TOLERANCE:
-        return None
-    if is_limited(case.journal):
+    limit_end = limited_until(case, case.journal)
+    if limit_end is not None:
         return Rest(
             Reason.RATE_LIMITED,
-            at,
+            limit_end,
             "the provider limits the requests of this key",
-            Command.of("rotate-now", case.policy.account),
+            Command.of("rotate-now", case.policy.account, "--due"),
         )
+    at = _next_attempt(case, case.journal)
+    if at is None:
+        return None
     return Rest(
         Reason.BACKOFF,
         at,

@@ -23,6 +23,7 @@ class Published:
         field: The name of the field for the value; None if that is not known.
         secret: The value; None if there is none, or the version is deleted.
         lacks_value: Whether the version is not deleted, and that field contains no value.
+        undelete: The command that restores a deleted version; None if it is not deleted, or destroyed.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
     """
@@ -35,6 +36,7 @@ class Published:
     field: str | None = None
     secret: SecretStr | None = None
     lacks_value: bool = False
+    undelete: str | None = None
     secret_id: str | None = None
     rotated_at: datetime | None = None
 
@@ -67,6 +69,7 @@ class Observation:
         observed_at: When both documents had been read, by this instance's clock.
         journal_expires_at: When Vault deletes that version by itself; None: never.
         journal_lost: The journal was deleted: it has a version but no data, or had one when it was last read.
+        journal_undelete: The command that restores it; None if Vault cannot restore it.
         request: The request of this run's caller, until a journal write contains it.
         identified: The id of the value that this run restored or adopted.
         replaced: Whether that value replaced the one that the journal describes.
@@ -102,6 +105,7 @@ class Observation:
     observed_at: datetime | None = None
     journal_expires_at: datetime | None = None
     journal_lost: bool = False
+    journal_undelete: str | None = None
     request: Request | None = None
     identified: Identity | None = None
     replaced: bool = False

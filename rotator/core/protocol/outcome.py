@@ -32,6 +32,7 @@ class Outcome:
         trigger: Why the rotation in hand, or the last one, began.
         conflicts: How often another instance was ahead with a write.
         journal: The journal as this run left it; None if it could not be read.
+        refresh_at: When a run has to write a document again, by this instance's clock; None: none expires.
         journal_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     conflicts: int = 0
     journal: Journal | None = None
     journal_is_unknown: bool = False
+    refresh_at: datetime | None = None
 
     @property
     def code(self) -> Code | None:

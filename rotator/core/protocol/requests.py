@@ -199,7 +199,7 @@ def _outweighs(known: Request | None, asked: Request, journal: Journal) -> bool:
 def _with_digest(journal: Journal, published: Published) -> Journal:
     """The journal whose request for the published secret names its value, also if an earlier version wrote it."""
     request = journal.request
-    if request is None or published.secret is None:
+    if request is None or request.value_digest is not None or published.secret is None:
         return journal
     is_certain = request.of.id is None or is_recorded(journal, published)
     if not is_certain or not is_published(request, journal, published):

@@ -68,6 +68,7 @@ class Failure(StrEnum):
     """Why a run cannot go on."""
 
     NOT_ADOPTED = "not_adopted"
+    PUBLISHED_LOST = "published_lost"
     CREDENTIALS = "credentials"
     AMBIGUOUS = "ambiguous"
     UNVERIFIED = "unverified"

@@ -26,6 +26,8 @@ CYCLE_SHARE = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NEVER = datetime.max.replace(tzinfo=UTC)
+# Every date from here on has a day before and after it in each time zone.
+_FIRST = datetime(2, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ class Schedule:
             rotated_at: When the secret was created, aware.
             now: The present, aware UTC. The result is never earlier; if it equals `now`, the secret is due.
         """
+        try:
+            return self._due(account, max(rotated_at, _FIRST), now)
+        except (OverflowError, ValueError):  # later than the last year of the calendar, 9999
+            return Due(_NEVER, overridden=False)
+
+    def _due(self, account: str, rotated_at: datetime, now: datetime) -> Due:
         start = max(self._ideal(account, rotated_at), now)
         if not self.windows and not self.blackouts and self.cron is None:
             return Due(start, overridden=False)  # max_age is no shorter than every

@@ -1,14 +1,18 @@
 // The status page: asks the daemon now and then, and shows what it said. Text from outside only ever becomes text.
 
+import { inFull } from "./details.js";
+import { byId, count, explained, glyph, instant, make, none, now, parse, relative, setClock, show, span } from "./elements.js";
+import { drawTimeline } from "./timeline.js";
+
 const REFRESH = 15_000; // ms between two questions
 const RETRY = 5_000; // and after one that was not answered
 const PATIENCE = 10_000; // how long an answer may take
 const ROWS = 60; // are shown at once, and so many more when the end comes near
-const DAYS = 30;
-const DAY = 86_400_000;
 const STUBBORN = 3; // failed runs after which it will not go away by itself
 // Failure codes that a retry does not end: they name a command that a person has to run.
-const NEED_A_PERSON = new Set(["not_adopted", "foreign_document", "foreign_journal", "journal_lost", "journal_newer"]);
+const NEED_A_PERSON = new Set([
+  "not_adopted", "published_lost", "foreign_document", "foreign_journal", "journal_lost", "journal_newer",
+]);
 const NAMED = 3; // troubled accounts that the headline tells in full
 
 const STATES = {
@@ -35,7 +39,6 @@ const COLUMNS = {
 };
 
 const known = (account) => account.secret_id !== null || account.live_secrets > 0; // its journal was read
-const byId = (id) => document.getElementById(id);
 const collator = new Intl.Collator("en", { numeric: true });
 
 const wish = { q: "", state: "", sort: "state", down: false }; // what the reader asked for; also in the address
@@ -50,67 +53,9 @@ let heard = 0; // when it was last heard of, on this machine's steady clock
 let silence = null; // why it is not heard of at the moment
 let timer = 0;
 
-// --- small things ---------------------------------------------------------------------------------------------
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-function glyph(id, classes) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  svg.setAttribute("class", classes);
-  svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#${id}`);
-  svg.append(use);
-  return svg;
-}
-
-// Replaces an element's content only if it is to change: what a reader has selected stays selected.
-function show(element, key, content) {
-  if (element.shown === key) return;
-  element.shown = key;
-  element.replaceChildren(...[content()].flat().filter((part) => part !== null));
-}
-
-const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
-const parse = (instant) => (instant === null ? null : Date.parse(instant));
-const utc = (ms) => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
-const now = () => fleet.at + (performance.now() - fleet.arrived);
-
-function span(ms) {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 129_600) return `${Math.round(seconds / 3600)} h`;
-  return count(Math.round(seconds / 86_400), "day");
-}
-
-const relative = (ms) => (ms > now() ? `in ${span(ms - now())}` : `${span(now() - ms)} ago`);
-
-function instant(ms, text, classes = null) {
-  return make("time", { datetime: new Date(ms).toISOString(), title: utc(ms), class: classes }, text);
-}
-
 function names(list) {
   const more = list.length - NAMED;
   return list.slice(0, NAMED).map((account) => account.name).join(", ") + (more > 0 ? ` and ${more.toLocaleString("en")} more` : "");
-}
-
-// An error's text, with the commands in it in a form that can be copied.
-function explained(text) {
-  const parts = [];
-  let end = 0;
-  for (const match of text.matchAll(/: (rotator [a-z].*?)(?=[.;,](?:\s|$)|$)/g)) {
-    parts.push(text.slice(end, match.index + 2), make("code", {}, match[1]));
-    end = match.index + match[0].length;
-  }
-  return [...parts, text.slice(end)];
 }
 
 // --- asking ---------------------------------------------------------------------------------------------------
@@ -130,8 +75,9 @@ async function ask() {
     } else if (answer.status !== 304) {
       throw new Error(`it answered ${answer.status}`);
     }
-    fleet.arrived = heard = performance.now();
-    fleet.at = answer.status === 200 ? fleet.at : Date.parse(answer.headers.get("Date")) || fleet.at;
+    heard = performance.now();
+    if (answer.status !== 200) fleet.at = Date.parse(answer.headers.get("Date")) || fleet.at;
+    setClock(fleet.at);
     silence = null;
   } catch (error) {
     silence = error.message.startsWith("it answered") ? error.message : "there is no answer";
@@ -167,7 +113,7 @@ function draw() {
   tell();
   if (fleet === null) return;
   byId("timeline").hidden = byId("accounts").hidden = false;
-  drawTimeline();
+  drawTimeline(accounts, now());
   drawStates();
   drawRows();
   if (!performance.getEntriesByName("rotator:first").length) performance.mark("rotator:first");
@@ -238,59 +184,6 @@ function drawVerdict() {
     return fleet !== null && !fleet.ready ? [...said, ...looked] : [...looked, ...said];
   });
   document.title = `${headline} · rotator`;
-}
-
-function drawTimeline() {
-  const today = Math.floor(now() / DAY);
-  const days = Array.from({ length: DAYS }, () => [0, 0]);
-  const note = (ms, kind) => {
-    const day = Math.max(0, Math.floor(ms / DAY) - today); // what is late is for today
-    if (day < DAYS) days[day][kind] += 1;
-  };
-  for (const account of accounts) {
-    if (account.due !== null) note(account.due, 0);
-    if (account.enabled) account.retiring.forEach((entry) => note(parse(entry.not_before), 1));
-  }
-  show(byId("chart"), JSON.stringify([today, days]), () => {
-    const most = days.reduce(([up, down], day) => [Math.max(up, day[0]), Math.max(down, day[1])], [0, 0]);
-    const totals = days.reduce(([up, down], day) => [up + day[0], down + day[1]], [0, 0]);
-    const busiest = days.findIndex((day) => day[0] === most[0]);
-    const up = count(totals[0], "rotation");
-    const down = count(totals[1], "revocation");
-    byId("total-up").textContent = up;
-    byId("total-down").textContent = down;
-    byId("chart").setAttribute("aria-label", `${up} and ${down} in the next 30 days` + (most[0] ? `; most rotations on ${date(today + busiest)}: ${most[0]}` : ""));
-    const top = Math.max(...most, 1);
-    byId("chart").style.setProperty("--deep", most[1] / top);
-    return days.map((day, index) => column(today + index, index, day, most, top));
-  });
-  if (byId("days").open) drawDays(today, days);
-  byId("days").ontoggle = () => drawDays(today, days);
-}
-
-const date = (day) => new Date(day * DAY).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
-
-function column(day, index, [rotations, revocations], [mostUp, mostDown], top) {
-  const bar = (number) => {
-    const element = make("i");
-    element.style.setProperty("--share", number / top);
-    return element;
-  };
-  const up = make("div", { class: "up" });
-  const down = make("div", { class: "down" });
-  if (rotations) up.append(rotations === mostUp ? rotations.toLocaleString("en") : "", bar(rotations));
-  if (revocations) down.append(bar(revocations), revocations === mostDown ? revocations.toLocaleString("en") : "");
-  const short = new Date(day * DAY).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-  const label = index === 0 ? "Today" : index % 7 === 0 ? short : null;
-  const title = `${index === 0 ? "Today, " : ""}${date(day)} (UTC): ${count(rotations, "rotation")}, ${count(revocations, "revocation")}`;
-  return make("div", { class: index === 0 ? "day today" : "day", title }, up, down, make("div", { class: "date" }, label === null ? null : make("span", {}, label)));
-}
-
-function drawDays(today, days) {
-  show(byId("days").lastElementChild, JSON.stringify([today, days]), () => make("table", {},
-    make("thead", {}, make("tr", {}, ...["Day (UTC)", "Rotations", "Revocations"].map((name) => make("th", { scope: "col" }, name)))),
-    make("tbody", {}, ...days.map((day, index) => make("tr", {}, make("th", { scope: "row" }, date(today + index)), make("td", {}, String(day[0])), make("td", {}, String(day[1]))))),
-  ));
 }
 
 function drawStates() {
@@ -407,56 +300,12 @@ function fill({ line, toggle, key, cells, cell }, account) {
   if (open) show(cell, JSON.stringify(account) + Math.floor(now() / 30_000), () => inFull(account));
 }
 
-const none = (meaning) => make("span", { class: "soft", title: meaning }, make("span", { "aria-hidden": "true" }, "–"), make("span", { class: "spoken" }, meaning));
-
 function time(cell, ms, text, absent, classes = null, below = null) {
   const said = ms === null ? absent : text(ms);
   show(cell, `${ms} ${said} ${classes} ${below}`, () => [
     ms === null ? none(absent) : instant(ms, said, classes),
     ms === null || below === null ? null : make("span", { class: "below" }, below),
   ]);
-}
-
-function money(balance) {
-  if (!balance || balance.euros === null) return null;
-  const reload = balance.auto_reload === null ? "" : balance.auto_reload ? ", can be topped up" : ", cannot be topped up";
-  const low = balance.low ? make("span", { class: "wrong" }, ` low, below ${balance.threshold.toFixed(2)}`) : null;
-  return make("span", {}, `${balance.euros.toFixed(2)} euros${reload}`, low, make("span", { class: "soft" }, ` read ${relative(parse(balance.read_at))}`));
-}
-
-function requested(request) {
-  if (!request) return null;
-  const at = parse(request.at);
-  return make("span", {}, `${request.kind}, by ${request.by}, ${utc(at)}`, make("span", { class: "soft" }, ` ${relative(at)}`));
-}
-
-function leased(account) {
-  if (account.lease_holder === null || account.lease_until === null) return null;
-  const until = parse(account.lease_until);
-  if (until <= now()) return null; // the instance died, or was stopped, and its lease is over
-  return make("span", {}, account.lease_holder, make("span", { class: "soft" }, ` until ${utc(until)}`));
-}
-
-function inFull(account) {
-  const at = (ms) => (ms === null ? null : make("span", {}, utc(ms), make("span", { class: "soft" }, ` ${relative(ms)}`)));
-  const facts = [
-    ["API key", account.api_key],
-    ["Published at", account.path],
-    ["Primary account", account.primary],
-    ["Published secret", account.secret_id],
-    ["Published since", at(account.rotated)],
-    ["Next rotation", at(account.due)],
-    ["Requested", requested(account.request)],
-    ...account.retiring.map((entry) => ["To be revoked", make("span", {}, entry.id, make("br"), at(parse(entry.not_before)))]),
-    ["Balance", money(account.balance)],
-    ["Lease holder", leased(account)],
-    ["Failed runs", account.attempts ? String(account.attempts) : null],
-    ["Tried again", at(account.retry)],
-  ].filter(([, value]) => value !== null);
-  return [
-    account.last_error === null ? null : make("p", { class: "said" }, ...explained(account.last_error)),
-    make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
-  ];
 }
 
 // --- what the reader wants ------------------------------------------------------------------------------------

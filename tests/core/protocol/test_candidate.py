@@ -1,6 +1,7 @@
 """Rules about the candidate: created, verified, published, recorded."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -380,6 +381,22 @@ def test_room_is_made_after_a_refusal() -> None:
     assert step_of(journal, refused, max_secrets=3) == Revoke("r")
     value = replace(refused, value_refused=True, values=3)
     assert failure_of(step_of(journal, value, max_secrets=3)) is Failure.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("asked", "not_before", "rests"),
+    [
+        pytest.param(FORCED, LATER, True, id="forced"),
+        pytest.param(None, NOW, True, id="due"),
+        pytest.param(None, LATER, False, id="in its grace period"),
+    ],
+)
+def test_refused_candidate_waits_for_a_pending_id(asked: Request | None, not_before: datetime, rests: bool) -> None:
+    """It is revoked, and makes room, once its id is certain. The same command would be refused again."""
+    entry = Retiring("r", not_before, identity=pending("r", next_look=LATER))
+    refused = waits(create_refused="too many", creates=1, listing=listing("a", "r"))
+    step = step_of(replace(PREPARED, retiring=(entry,), request=asked), refused, max_secrets=3)
+    assert (reason_of(step) is Reason.FULL) if rests else (failure_of(step) is Failure.REFUSED)
 
 
 def test_force_makes_room_before_the_grace_period_ends() -> None:

@@ -93,7 +93,7 @@ def test_earlier_versions_are_tried_under_the_lease() -> None:
 def deleted_after(written: timedelta, **facts: Any) -> Observation:
     """Return what a run sees of a deleted document, some time after Vault stored the journal."""
     at: dict[str, Any] = {"journal_at": NOW - written, "journal_read_at": NOW, "observed_at": NOW}
-    return seen(**(at | {"published": published(version=2, secret=None)} | facts))
+    return seen(**(at | {"published": published(version=2, secret=None, undelete="vault kv undelete")} | facts))
 
 
 @pytest.mark.parametrize("journal", [RETIRING, replace(AT_REST, publishing=Publishing(2, Retiring("a", NOW)))])
@@ -156,16 +156,21 @@ def test_primary_account_is_asked_last() -> None:
             "the provider refuses the published secret (401){}; no earlier version of it authenticates",
         ),
         (
-            published(secret=None),
-            Failure.NOT_ADOPTED,
+            published(secret=None, undelete="vault kv undelete"),
+            Failure.PUBLISHED_LOST,
             "the newest version of the published document is deleted{}",
         ),
         (
+            published(secret=None),
+            Failure.PUBLISHED_LOST,
+            "the newest version of the published document is destroyed{}",
+        ),
+        (
             published(secret=None, lacks_value=True, field="password"),
-            Failure.NOT_ADOPTED,
+            Failure.PUBLISHED_LOST,
             "the newest version of the published document has no value in the field password{}",
         ),
-        (Published(), Failure.NOT_ADOPTED, "the published document was deleted, with all of its versions{}"),
+        (Published(), Failure.PUBLISHED_LOST, "the published document was deleted with all its versions{}"),
     ],
 )
 def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failure, what: str, refuses: bool) -> None:
@@ -177,16 +182,22 @@ def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failu
     assert step.advice
 
 
-def test_nothing_is_published_yet_in_a_new_account_only() -> None:
-    step = step_of(Journal(), seen(published=Published()))
+@pytest.mark.parametrize("refuses", [False, True])
+def test_new_account_needs_a_secret(refuses: bool) -> None:
+    refused = frozenset({Credential.PRIMARY} if refuses else ())
+    step = step_of(Journal(), seen(published=Published(), refused=refused), has_primary=refuses)
     assert failure_of(step) is Failure.NOT_ADOPTED
-    assert step.what == "nothing is published for the account yet"
+    more = ", and it refuses the primary account's credentials" if refuses else ""
+    assert step.what == f"nothing is published for the account yet{more}"
     assert step.next_command.args == ("adopt", "shop")
 
 
 def test_deleted_document_can_be_restored() -> None:
-    step = step_of(AT_REST, seen(published=published(secret=None)))
-    assert "vault kv undelete" in step.advice
+    undelete = "vault kv undelete -mount=secret -versions=1 apps/shop"
+    step = step_of(AT_REST, seen(published=published(secret=None, undelete=undelete)))
+    assert step.advice == f"Restore it: {undelete}. If that is impossible, bring the secret in use"
+    destroyed = step_of(AT_REST, seen(published=published(secret=None)))
+    assert destroyed.advice == "Vault cannot restore it. Instead, bring the secret in use"
     lacking = step_of(AT_REST, seen(published=published(secret=None, lacks_value=True, field="password")))
     assert "vault kv undelete" not in lacking.advice
     assert "correct the configuration" in lacking.advice

@@ -8,7 +8,9 @@ import pytest
 
 from rotator.core.protocol import (
     CLOCK_TOLERANCE,
+    Credential,
     Event,
+    Fail,
     Failure,
     Journal,
     List,
@@ -32,6 +34,7 @@ from rotator.core.protocol.documents import (
     refresh,
     refuse_foreign,
     refuse_lost_journal,
+    refuse_lost_secret,
 )
 from tests.core.protocol.situations import (
     AT_REST,
@@ -101,15 +104,58 @@ def test_foreign_document_comes_before_every_other_rule() -> None:
 
 
 def test_lost_journal_is_refused() -> None:
-    step = step_of(Journal(), seen(journal_lost=True, request=request(RequestKind.COMPROMISED, Target(version=1))))
+    asked = request(RequestKind.COMPROMISED, Target(version=1))
+    step = step_of(Journal(), seen(journal_lost=True, journal_undelete="vault kv undelete", request=asked))
     assert failure_of(step) is Failure.JOURNAL_LOST
     assert step.next_command.args == ("adopt", "shop")
-    assert "vault kv undelete" in step.advice
+    assert step.advice.startswith("Restore it: vault kv undelete. If that is impossible, begin again")
     assert step.what == "the journal was deleted"
+    destroyed = step_of(Journal(), seen(journal_lost=True))
+    assert destroyed.advice.startswith("Vault cannot restore it. Instead, begin again")
 
 
 def test_new_journal_is_not_lost() -> None:
     assert refuse_lost_journal(case_of(Journal(), seen())) is None
+
+
+# --- a lost secret -----------------------------------------------------------------------------------------------
+
+
+def lost(journal: Journal, observation: Observation, **policy: Any) -> Fail:
+    """Return how a run without another way out fails."""
+    step = refuse_lost_secret(case_of(journal, observation, **policy))
+    assert step is not None
+    assert step.failure is Failure.PUBLISHED_LOST
+    return step
+
+
+def test_published_secret_is_not_lost() -> None:
+    assert refuse_lost_secret(case_of(AT_REST, seen())) is None
+    assert refuse_lost_secret(case_of(Journal(), seen(published=Published()))) is None
+
+
+@pytest.mark.parametrize("document", [Published(path="apps/moved"), Published(4, path="apps/moved")])
+def test_secret_at_an_earlier_path_is_lost(document: Published) -> None:
+    recorded = replace(AT_REST, published_path="apps/shop")
+    step = lost(recorded, seen(published=document))
+    assert step.what == "nothing is published at apps/moved, and the last published secret is at apps/shop"
+    assert step.advice.startswith("Correct the path of the account. If the new path is right, bring")
+
+
+def test_history_that_was_deleted_is_no_new_account() -> None:
+    recorded = replace(AT_REST, published_path="apps/shop")
+    step = lost(recorded, seen(published=Published(path="apps/shop")))
+    assert step.what == "the published document was deleted with all its versions"
+    assert step.next_command.args == ("adopt", "shop")
+
+
+def test_primary_account_can_replace_a_lost_secret() -> None:
+    gone = {"published": published(secret=None)}
+    step = lost(AT_REST, seen(**gone), has_primary=True)
+    assert step.next_command.args == ("rotate-now", "shop")
+    refused = seen(**gone, refused=frozenset({Credential.PRIMARY}))
+    step = lost(AT_REST, refused, has_primary=True)
+    assert step.next_command.args == ("adopt", "shop")
 
 
 # --- versions that expire ----------------------------------------------------------------------------------------
@@ -244,7 +290,7 @@ def test_document_is_rewritten_when_older_than_the_mark() -> None:
 def test_revocation_is_refused_when_deleted_version_is_marked() -> None:
     journal = replace(MARKED, retiring=(Retiring("a", NOW),))
     step = step_of(journal, seen(published=published(secret=None)))
-    assert failure_of(step) is Failure.NOT_ADOPTED
+    assert failure_of(step) is Failure.PUBLISHED_LOST
 
 
 # --- after a rewrite ---------------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_rate_limit_is_awaited_without_a_failure() -> None:
     step = step_of(replace(AT_REST, next_attempt_at=LATER), seen())
     assert (reason_of(step), step.until) == (Reason.RATE_LIMITED, LATER)
     assert step.detail == "the provider limits the requests of this key"
-    assert step.next_command.args == ("rotate-now", "shop")
+    assert step.next_command.args == ("rotate-now", "shop", "--due")
 
 
 def test_rate_limit_is_named_after_earlier_failures() -> None:

@@ -310,6 +310,12 @@ def test_request_enters_the_journal() -> None:
     assert requests.requested(seen(), AT_REST, NOW) is AT_REST
 
 
+def test_request_that_names_its_value_is_left_alone() -> None:
+    """A run asks twenty times, and a journal takes long to copy."""
+    journal = replace(AT_REST, request=MANUAL)
+    assert requests.requested(seen(), journal, NOW) is journal
+
+
 @pytest.mark.parametrize("kind", RequestKind)
 def test_request_that_is_too_late_is_dropped(kind: RequestKind) -> None:
     """The secret that it wants replaced is replaced. A compromised one is revoked at once all the same."""

@@ -118,6 +118,17 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
     assert failed(before, seen(), not_before=SECOND).next_attempt_at == NOW + delay
 
 
+@pytest.mark.parametrize("kind", [RequestKind.MANUAL, None])
+@pytest.mark.parametrize("compromised", [True, False])
+def test_compromised_secret_is_revoked_soon_beside_a_weaker_request(
+    kind: RequestKind | None, compromised: bool
+) -> None:
+    entries = (Retiring("a", NOW, compromised=compromised),)
+    asked = request(kind) if kind is not None else None
+    before = replace(AT_REST, attempts=4, request=asked, retiring=entries)
+    assert failed(before, seen()).next_attempt_at == NOW + (URGENT_BACKOFF if compromised else backoff("shop", 5))
+
+
 @pytest.mark.parametrize("window", [timedelta(seconds=10), timedelta(seconds=60)])
 @pytest.mark.parametrize(
     ("current", "identity", "waits"),

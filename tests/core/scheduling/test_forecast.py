@@ -14,21 +14,19 @@ from hypothesis import strategies as st
 
 from rotator.cli.forecast_output import forecast_json, print_forecast
 from rotator.core.protocol import Retiring
-from rotator.core.scheduling import (
+from rotator.core.scheduling import Blackout, Schedule, Window
+from rotator.core.scheduling import forecast as module
+from rotator.core.scheduling.forecast import (
     CALLS,
-    Blackout,
     Event,
     Forecast,
     Kind,
     Member,
-    Schedule,
-    Window,
     busiest_account,
     foresee,
     hours,
     loads,
 )
-from rotator.core.scheduling import forecast as module
 from testkit.model import World
 
 UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")
@@ -333,7 +331,7 @@ def test_print_forecast_shows_all_events_of_small_fleet(printed: Printed) -> Non
         "until 2026-12-15 Tue 18:00 (Europe/Berlin)",
         "in all: rotations 3, revocations 3, calls 15",
         "busiest hour: 2026-11-24 Tue 18:00, calls 3 (36,000 are allowed)",
-        "one account in one hour: calls 3 at most (alerts)",
+        "one account in one hour: calls 3 (alerts), if new secrets work at once",
         "left out, not taken on yet: new",
     ]
 

@@ -230,3 +230,14 @@ def test_slot_is_free_at_first_then_keeps_spacing() -> None:
     assert slot(ODD[0], None, HOUR) == ODD[0]
     assert slot(ODD[0], ODD[0] - MINUTE, HOUR) == ODD[0] + HOUR - MINUTE
     assert slot(ODD[0], ODD[0] - 2 * HOUR, HOUR) == ODD[0]
+
+
+@settings(max_examples=150)
+@given(schedules(), st.datetimes(timezones=st.just(UTC)), st.one_of(st.none(), instants))
+@example(every(30 * DAY, BERLIN), datetime.max.replace(tzinfo=UTC), None)
+@example(every(30 * DAY, BERLIN), datetime.min.replace(tzinfo=UTC), None)
+def test_due_is_never_earlier_than_now_at_any_date(
+    schedule: Schedule, rotated_at: datetime, now: datetime | None
+) -> None:
+    """A wrong clock, or a person, can write any date into a journal."""
+    assert schedule.due("shop", rotated_at, now or rotated_at).at >= (now or rotated_at)

@@ -99,15 +99,16 @@ class Desk:
 
         return self._request(Request.CREATE, carry_out)
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         """Revoke a secret."""
 
-        def carry_out() -> None:
+        def carry_out() -> str:
             self.course.judge.revokes(self, secret_id)
-            self.course.provider.revoke_secret(auth, api_key, secret_id)
+            request_id = self.course.provider.revoke_secret(auth, api_key, secret_id)
             self.course.judge.look(self.actor, self)
+            return request_id
 
-        self._request(Request.REVOKE, carry_out)
+        return self._request(Request.REVOKE, carry_out)
 
     def get_balance(self, auth: Credentials) -> Balance:
         """Read the balance."""

@@ -40,7 +40,7 @@ class Ending:
         outage = course.secondary and course.published is not None and not course.works
         ended = self._runs()
         has_room = len(course.live) < course.max_secrets
-        lost = ended.reason in ("journal_lost", "not_adopted")
+        lost = ended.reason in ("journal_lost", "published_lost", "not_adopted")
         if outage and not course.works and has_room and course.published is not None and not lost:
             course.judge.fail("the refused secret is not replaced, though there are room and a primary account")
         while not is_done(ended.outcome):

@@ -54,12 +54,13 @@ class TroubledProvider(ModelProvider):
         old = tuple(SecretInfo(id_, created) for id_, (created, until) in self.revoked.items() if until > now)
         return (*old, *shown)
 
-    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> None:
+    def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         """Revoke a secret."""
         held = self.secrets[api_key].get(secret_id)
-        super().revoke_secret(auth, api_key, secret_id)
+        request_id = super().revoke_secret(auth, api_key, secret_id)
         if held is not None and self.shows:
             self.revoked[secret_id] = held[1], self.clock() + self.shows
+        return request_id
 
     def _remember(self, api_key: str, id_: str) -> None:
         if self.shows:

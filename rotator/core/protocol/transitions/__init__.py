@@ -1,6 +1,6 @@
 """Every change of a journal, by name. Nothing else writes one."""
 
-from rotator.core.protocol.transitions.ending import failed, limited, recovered, rested
+from rotator.core.protocol.transitions.ending import failed, key_limited, limited, recovered, rested
 from rotator.core.protocol.transitions.identity import (
     LOOKS,
     adopted,
@@ -40,6 +40,7 @@ __all__ = [
     "given_up",
     "grace_period_end",
     "identified",
+    "key_limited",
     "late_create",
     "limited",
     "looked",

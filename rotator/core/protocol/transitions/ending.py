@@ -79,14 +79,14 @@ def failed(
 
 
 def _is_retried_soon(journal: Journal, blame: Blame, attempts: int) -> bool:
-    """Whether an urgent request does not wait for the whole backoff, because the provider may be in trouble."""
-    if journal.request is None or journal.request.kind is RequestKind.MANUAL:
+    """Whether an urgent account does not wait for the whole backoff, because the provider may have failed."""
+    if not journal.is_urgent:
         return False
     return blame is Blame.PROVIDER or (blame is Blame.CREDENTIALS and attempts <= URGENT_REFUSALS)
 
 
 def _shortest_retry(journal: Journal, policy: Policy) -> timedelta:
-    """How soon an urgent request is retried. The write of the failure delays the next list that counts for an id."""
+    """How soon an urgent account is retried. The write of the failure delays the next list that counts for an id."""
     identities = (journal.current, *(entry.identity for entry in journal.retiring))
     if not any(identity is not None and identity.is_pending for identity in identities):
         return URGENT_BACKOFF
@@ -106,11 +106,16 @@ def _unknown_ids(case: Situation) -> frozenset[str]:
 
 
 def limited(case: Situation, until: datetime) -> Journal:
-    """Without the lease, because the provider limits the requests of the key. That is no failure.
+    """Without the lease, because the provider limits the requests of the key. That is no failure."""
+    return key_limited(released(case), case.shared(until))
+
+
+def key_limited(journal: Journal, until: datetime) -> Journal:
+    """With the end of the provider's limit of the account's key, in the time that all instances share.
 
     After earlier failures, the code tells that the next attempt waits for the provider and not for a backoff.
     """
-    journal = replace(released(case), next_attempt_at=case.shared(until))
+    journal = replace(journal, next_attempt_at=until)
     return replace(journal, failure=Code.RATE_LIMITED.value) if journal.attempts else journal
 
 
