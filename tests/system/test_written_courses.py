@@ -146,6 +146,15 @@ COURSES["a compromised secret whose id is not known is retired by hand"] = (
         Person(Deed.RENAME_FIELD),
     ),
 )
+COURSES["the value that replaced a compromised one is deleted before a run reads it"] = (
+    Beginning(runs=0),
+    (
+        Run(Verb.ROTATE),
+        Run(Verb.COMPROMISED, waits=NO_WAIT),
+        Person(Deed.PUBLISH, Pick.REPLACED, named=Pick.NONE),
+        Person(Deed.DELETE),
+    ),
+)
 COURSES["a forced rotation needs the room of one secret"] = (
     Beginning(max_secrets=3, grace=DAY),
     (Run(Verb.ROTATE), Run(Verb.ROTATE), Run(Verb.FORCE)),
