@@ -112,8 +112,9 @@ class Code(StrEnum):
     VAULT_UNTRUSTED = "vault_untrusted", Blame.VAULT, CHECK
     VAULT_RATE_LIMITED = "vault_rate_limited", Blame.VAULT, CHECK  # no evidence that Vault is unavailable
     VAULT_WRONG_MOUNT = "vault_wrong_mount", Blame.VAULT, CHECK
+    VAULT_MOUNT_REPLACED = "vault_mount_replaced", Blame.VAULT, CHECK
     VAULT_UNAUTHORIZED = "vault_unauthorized", Blame.VAULT, CHECK
-    VAULT_DENIED = "vault_denied", Blame.CONFIGURATION, CHECK  # a policy that lacks a path concerns that path only
+    VAULT_DENIED = "vault_denied", Blame.CONFIGURATION, CHECK  # of single paths; otherwise the mount is wrong
     CONFLICT = "conflict", Blame.ACCOUNT, LOOK
     # rotator itself.
     JOURNAL_UNREADABLE = "journal_unreadable", Blame.ACCOUNT, CHECK

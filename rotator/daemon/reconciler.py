@@ -27,6 +27,7 @@ def reconcile(task: Run, send: Callable[[JournalWritten], None], worker_is_wante
         halt=control.halt.is_set,
         worker_is_wanted=worker_is_wanted,
         on_journal=lambda journal: send(JournalWritten(task, journal)),
+        logs_vault_failure=False,  # the registry defers it, or logs it
     )
     started = time.monotonic()
     outcome = target.fleet.guarded(target.name, rotation.run)

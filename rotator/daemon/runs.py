@@ -215,10 +215,12 @@ class Runs:
         record = self._records.get(target.name)
         deferred = self._deferred(record, outcome.blame, now) if record is not None else None
         if deferred is not None:
-            _log.warning("account.deferred", account=target.name, reason=VAULT_UNAVAILABLE, error=outcome.error)
+            _log_of(outcome).warning("account.deferred", reason=VAULT_UNAVAILABLE, error=outcome.error)
             until = deferred.retry.at
             outcome = replace(outcome, result=Result.DEFERRED, reason=VAULT_UNAVAILABLE, until=until)
             self._records.put(deferred)
+        elif outcome.blame is Blame.VAULT:
+            _log_of(outcome).error("rotation.failed", error=outcome.error)
         self._metrics.finished(outcome, fact.seconds)
         self._judge(target, outcome, now)
         record = self._records.get(target.name)
@@ -283,6 +285,12 @@ def _after_outcome(
         return record.after_run(outcome, now)
     # The next run, with today's settings, shows the rest.
     return record.with_journal(outcome.journal or record.journal)
+
+
+def _log_of(outcome: Outcome) -> structlog.stdlib.BoundLogger:
+    """Return a logger whose lines belong to the run that ended so."""
+    log: structlog.stdlib.BoundLogger = _log.bind(account=outcome.account)
+    return log if outcome.rotation_id is None else log.bind(rotation_id=outcome.rotation_id)
 
 
 def _log_override(record: AccountRecord) -> None:

@@ -58,8 +58,9 @@ class StoredJournal:
         written_at: When Vault stored that version.
         expires_at: When Vault deletes that version by itself; None: never.
         has_data: Whether that version contains anything.
-        undelete: The command that restores that version; None if it is not deleted, or destroyed.
+        undelete: The command that restores that version; None if it is not deleted, or Vault cannot restore it.
         read_at: When Vault answered, by Vault's clock; None if it did not say.
+        vanished: Whether this session has seen it before, and it was deleted with all its versions.
     """
 
     journal: Journal
@@ -69,11 +70,12 @@ class StoredJournal:
     has_data: bool
     undelete: str | None
     read_at: datetime | None
+    vanished: bool
 
     @property
     def is_lost(self) -> bool:
         """Whether the journal was written and deleted since."""
-        return self.version > 0 and not self.has_data
+        return self.vanished or (self.version > 0 and not self.has_data)
 
 
 def load_journal(document: Document) -> StoredJournal:
@@ -90,6 +92,7 @@ def load_journal(document: Document) -> StoredJournal:
         document.data is not None,
         document.undelete,
         document.read_at,
+        document.vanished,
     )
 
 

@@ -95,6 +95,7 @@ class Fleet:
         halt: Callable[[], bool] = lambda: False,
         worker_is_wanted: Callable[[], bool] = lambda: False,
         on_journal: Callable[[Journal], None] | None = None,
+        logs_vault_failure: bool = True,
     ) -> Rotation:
         """One run over one account, ready to go.
 
@@ -103,6 +104,7 @@ class Fleet:
             halt: Whether the run is to end before its next step.
             worker_is_wanted: Whether another account waits for this run's worker.
             on_journal: Called with every journal that the run wrote; notes the change if not given.
+            logs_vault_failure: Whether the run logs that it failed because of Vault.
         """
         told = stop or self.stop
         return Rotation(
@@ -119,6 +121,7 @@ class Fleet:
             ask=self._asker(account, request),
             on_journal=on_journal or (lambda _: self._note_written(account)),
             audit=self.audit,
+            logs_vault_failure=logs_vault_failure,
         )
 
     def policy(self, account: AccountSettings, request: Request) -> Policy:

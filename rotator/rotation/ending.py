@@ -19,11 +19,16 @@ UNPROVISIONED_BACKOFF = timedelta(minutes=15)
 
 
 class Ending:
-    """Ends a run."""
+    """Ends a run.
 
-    def __init__(self, state: AccountState, executor: Executor) -> None:
+    Args:
+        logs_vault_failure: Whether a failure because of Vault is logged; the caller decides otherwise.
+    """
+
+    def __init__(self, state: AccountState, executor: Executor, *, logs_vault_failure: bool) -> None:
         self._state = state
         self._executor = executor
+        self._logs_vault_failure = logs_vault_failure
 
     def rested(self, rest: Rest) -> Outcome:
         """End a run that has nothing to do at the moment."""
@@ -92,7 +97,8 @@ class Ending:
             error.advise(advice)
         self._executor.account_for(error)
         self._park(error)
-        state.log.error("rotation.failed", error=str(error))
+        if error.blame is not Blame.VAULT or self._logs_vault_failure:
+            state.log.error("rotation.failed", error=str(error))
         return self._outcome(Result.FAILED, error.code.value, until=state.journal.next_attempt_at, error=error)
 
     def release(self) -> None:

@@ -51,6 +51,7 @@ class Rotation:
         max_wait: How long this run may wait for a lease, a grace period or a rate limit to end.
         ask: Makes the request of this run's caller; None: there is no request.
         on_journal: Gets every journal that the run wrote.
+        logs_vault_failure: Whether it logs that it failed because of Vault. The daemon might defer such a run.
     """
 
     def __init__(
@@ -69,12 +70,13 @@ class Rotation:
         ask: MakeRequest | None = None,
         on_journal: Callable[[Journal], None] = lambda _: None,
         audit: AuditLog = NO_AUDIT,
+        logs_vault_failure: bool = True,
     ) -> None:
         self.account = account
         self.state = AccountState(account, settings, store, policy=policy, clock=clock, ask=ask, on_journal=on_journal)
         self.waiting = Waiting(self.state, wait, clock() + max_wait)
         self.executor = Executor(self.state, provider, AuditTrail(audit, self.state), self.waiting)
-        self._ending = Ending(self.state, self.executor)
+        self._ending = Ending(self.state, self.executor, logs_vault_failure=logs_vault_failure)
         self._halt = halt
         self._worker_is_wanted = worker_is_wanted
         self._conflicts = 0

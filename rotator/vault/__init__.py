@@ -1,7 +1,9 @@
 """Vault and OpenBao: documents, health, permissions, and the session that keeps a token alive."""
 
+from rotator.vault.document import Document
 from rotator.vault.errors import (
     CasConflict,
+    MountReplaced,
     TokenUseLimited,
     VaultDenied,
     VaultError,
@@ -12,7 +14,6 @@ from rotator.vault.errors import (
     VaultUntrusted,
     WrongMount,
 )
-from rotator.vault.kv import Document
 from rotator.vault.system import Health
 from rotator.vault.throttle import Throttle, parse_retry_after
 from rotator.vault.time_limit import LONGEST_READ, LONGEST_THROTTLING
@@ -24,6 +25,7 @@ __all__ = [
     "CasConflict",
     "Document",
     "Health",
+    "MountReplaced",
     "Throttle",
     "TokenUseLimited",
     "Vault",

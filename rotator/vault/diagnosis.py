@@ -12,6 +12,7 @@ from rotator.logs import foreign
 from rotator.net import TooLong
 from rotator.vault.errors import (
     Forbidden,
+    MountReplaced,
     TokenUseLimited,
     VaultDenied,
     VaultError,
@@ -223,6 +224,28 @@ def wrong_mount(what: str) -> WrongMount:
         what,
         unchanged="Nothing was written",
         next_step="Check vault.mount and vault.namespace: vault secrets list -detailed",
+    )
+
+
+def hidden_mount(mount: str) -> WrongMount:
+    """Return the error of a mount that does not exist, or that the token's policy hides: Vault does not say which."""
+    return WrongMount(
+        f'Vault shows rotator no mount "{mount}": it does not exist, or the policy of rotator\'s token lacks it',
+        unchanged="Nothing was written",
+        next_step="Check the mount and the policy: vault secrets list -detailed, vault token lookup",
+    )
+
+
+def replaced_mount(mount: str, path: str) -> MountReplaced:
+    """Return the error of a mount that has replaced the one that rotator knew, and lacks the documents.
+
+    Args:
+        path: A document that the former mount contained.
+    """
+    return MountReplaced(
+        f'Vault\'s mount "{mount}" was replaced by another one, which lacks {path} and other documents of rotator',
+        unchanged="Nothing was written",
+        next_step="Restore the documents. To begin without them, restart rotator",
     )
 
 

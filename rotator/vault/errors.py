@@ -10,6 +10,7 @@ VaultError
 │       └── TokenUseLimited the token is good for a few requests only
 ├── Forbidden               a 403, before the session knows its cause; never leaves the room
 ├── WrongMount              the mount does not exist or is not KV version 2 (exit code 2)
+│   └── MountReplaced       another mount without the documents is in its place
 └── CasConflict             another writer changed the document first
 """
 
@@ -93,6 +94,12 @@ class WrongMount(VaultError):
 
     exit_code = 2
     code = Code.VAULT_WRONG_MOUNT
+
+
+class MountReplaced(WrongMount):
+    """Another mount is in the place of the known one, and lacks the documents."""
+
+    code = Code.VAULT_MOUNT_REPLACED
 
 
 class CasConflict(VaultError):

@@ -4,24 +4,31 @@ OpenBao speaks the same protocol; every statement about the server was tried wit
 """
 
 import json
-import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from hvac.api.secrets_engines import KvV2
 from pydantic import SecretStr
 
-from rotator.core.instants import is_plausible
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
-from rotator.vault.errors import CasConflict, VaultError, VaultUnreachable, is_transient
-from rotator.vault.reply import ErrorReply, whole_number
+from rotator.vault.document import Document, absent, parse_document
+from rotator.vault.errors import (
+    CasConflict,
+    VaultDenied,
+    VaultError,
+    VaultUnauthorized,
+    VaultUnreachable,
+    is_transient,
+)
+from rotator.vault.mount import Mount
+from rotator.vault.reply import ErrorReply
 from rotator.vault.session import Session
 from rotator.vault.time_limit import LONGEST_READ, LONGEST_WRITE, TimeLimit
 
@@ -32,65 +39,41 @@ _READ_PAUSE = 0.1
 # Seconds for which a document must not be older than what this session wrote or read. A restored snapshot can be older.
 _REMEMBERED = 300.0
 _MOST_REMEMBERED = 10_000
-_MOST_VERSIONS = (1 << 63) - 1
 _UNCERTAIN = "The document is unchanged or as rotator wrote it; the next run finds out"
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One version of a document.
-
-    Attributes:
-        version: Its KV version; 0 if it was never written. A check-and-set write over it gives this number.
-        data: Its fields; None if it was never written, or this version was deleted or destroyed.
-        created: When this version was written.
-        expires_at: When Vault deletes this version by itself (`delete_version_after`); None: never.
-        read_at: When Vault answered, by Vault's clock, in whole seconds; None if it did not say.
-        mount: Its mount.
-        path: Its path below the mount.
-        is_destroyed: Whether this version was destroyed: Vault cannot restore it.
-    """
-
-    version: int
-    data: Mapping[str, Any] | None = field(repr=False)
-    created: datetime | None = None
-    expires_at: datetime | None = None
-    read_at: datetime | None = None
-    mount: str = ""
-    path: str = ""
-    is_destroyed: bool = False
-
-    @property
-    def undelete(self) -> str | None:
-        """The command that restores this version; None if it is not deleted, or destroyed."""
-        if not self.version or self.data is not None or self.is_destroyed:
-            return None
-        return self._command("undelete", f"-versions={self.version}")
-
-    @property
-    def rollback(self) -> str:
-        """The command that restores its version N."""
-        return self._command("rollback", "-version=N")
-
-    def _command(self, name: str, version: str) -> str:
-        return shlex.join(("vault", "kv", name, f"-mount={self.mount}", version, self.path))
+T = TypeVar("T")
 
 
 class Documents:
     """Documents of one mount; safe to use from several threads.
 
     Args:
+        find_mount: Returns the mount's accessor; see System.find_mount.
         timeout: Seconds that a write keeps for reading the document back.
     """
 
-    def __init__(self, session: Session, mount: str, *, timeout: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        mount: str,
+        *,
+        find_mount: Callable[[TimeLimit], str],
+        timeout: float,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._session = session
         self._client = session.client
         self._mount = mount
         self._timeout = timeout
         self._written = _Newest(monotonic)
         self._known = _Newest(monotonic)  # apart: a fleet's reads must not displace the writes
+        self._mount_state = Mount(
+            mount,
+            find=find_mount,
+            contains=self._contains,
+            is_throttled=lambda: self._client.is_throttled,
+            monotonic=monotonic,
+        )
 
     def data_path(self, path: str) -> str:
         """Return the API path of a document."""
@@ -99,6 +82,10 @@ class Documents:
     def metadata_path(self, path: str) -> str:
         """Return the API path of a document's metadata."""
         return f"{self._mount}/metadata/{path}"
+
+    def check_mount(self) -> None:
+        """Check the mount; see Vault.check_mount."""
+        self._mount_state.examine(self._client.limit(LONGEST_READ))
 
     def read(self, path: str, version: int | None = None) -> Document:
         """Return a version of a document; see Vault.read."""
@@ -152,14 +139,43 @@ class Documents:
         return True
 
     def _read(self, path: str, version: int | None, limit: TimeLimit) -> Document:
+        """Return a version of a document. The mount is examined before an answer counts that another mount can give."""
+        document = self._unless_denied(lambda: self._ask(path, version, limit), limit)
+        if version is not None:
+            return document
+        if document.version > 0:
+            self._mount_state.remember(path)
+            return document
+        if not self._mount_state.knows(path):
+            self._mount_state.examine_first(limit)
+            return document
+        self._mount_state.examine(limit)
+        document = self._ask(path, None, limit)  # the mount might be back since
+        return replace(document, vanished=document.version == 0)
+
+    def _unless_denied(self, ask: Callable[[], T], limit: TimeLimit) -> T:
+        """Ask. If a policy refuses that, examine the mount, and ask again: the policy might be back."""
+        try:
+            return ask()
+        except VaultUnauthorized:
+            raise
+        except VaultDenied:
+            pass
+        self._mount_state.examine(limit)
+        return ask()
+
+    def _contains(self, path: str, limit: TimeLimit) -> bool:
+        return self._ask(path, None, limit).version > 0
+
+    def _ask(self, path: str, version: int | None, limit: TimeLimit) -> Document:
         api_path = self.data_path(path)
         parameters = None if version is None else {"version": version}
 
         def request(wire: Wire) -> Document:
             try:
-                return _parse_document(wire.get(f"/v1/{api_path}", params=parameters))
+                return parse_document(wire.get(f"/v1/{api_path}", params=parameters))
             except ErrorReply as error:
-                return _absent(error)
+                return absent(error)
 
         with suppress(TypeError, KeyError, ValueError):
             document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
@@ -182,16 +198,20 @@ class Documents:
                     raise
                 return None
 
-        answer = self._client.repeat(
-            lambda: self._session.authorized(call, "write", api_path, request),
-            limit,
-            lambda error: is_transient(error) and not error.maybe_done,
-        )
+        def send() -> Any:
+            return self._client.repeat(
+                lambda: self._session.authorized(call, "write", api_path, request),
+                limit,
+                lambda error: is_transient(error) and not error.maybe_done,
+            )
+
+        answer = self._unless_denied(send, limit)
         if answer is None:
             return None
         with suppress(TypeError, KeyError, ValueError):
-            written = _parse_document({"data": {"metadata": answer["data"], "data": None}})
+            written = parse_document({"data": {"metadata": answer["data"], "data": None}})
             if written.version == cas + 1:
+                self._mount_state.remember(path)
                 return written
         raise diagnosis.unreadable(api_path, self._client.address)
 
@@ -305,51 +325,6 @@ class _Newest:
             return False
         # A document that was deleted with all of its versions has none, and is younger if it was written again.
         return document.created is not None and known.created is not None and document.created <= known.created
-
-
-def _absent(error: ErrorReply) -> Document:
-    """Return what a 404 says of a document.
-
-    The server answers 404 for one that was never written, for a version that is deleted or destroyed (then with its
-    number), but also for a mount or a namespace that does not exist.
-
-    Raises:
-        ErrorReply: If it says nothing of the document.
-        ValueError: If it cannot be read; or a TypeError or KeyError.
-    """
-    if diagnosis.is_never_written(error.reply):
-        return Document(version=0, data=None)
-    if diagnosis.is_version_without_data(error.reply):
-        return _parse_document(error.reply.body)
-    raise error
-
-
-def _parse_document(body: Mapping[str, Any]) -> Document:
-    """Return the document in an answer.
-
-    Raises:
-        ValueError: If there is none; or a TypeError or KeyError.
-    """
-    metadata = body["data"]["metadata"]
-    data = body["data"]["data"]
-    if not (data is None or isinstance(data, dict)):
-        raise ValueError("no document")
-    version = whole_number(metadata["version"], least=1, most=_MOST_VERSIONS)
-    created = _parse_time(metadata["created_time"])
-    if not is_plausible(created):
-        raise ValueError("a time that Vault does not mean")
-    ends = metadata.get("deletion_time")  # of a version that is deleted, too: then it lies in the past
-    expires_at = _parse_time(ends) if ends and data is not None else None
-    if expires_at is not None and not is_plausible(expires_at):
-        expires_at = None  # far beyond any need to write the document again
-    return Document(version, data, created, expires_at, is_destroyed=metadata.get("destroyed") is True)
-
-
-def _parse_time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return at
 
 
 def _reveal(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,17 +151,8 @@ class Session:
     @contextmanager
     def _exclusively(self, limit: TimeLimit) -> Iterator[None]:
         """Let one thread at a time log in or renew; the others wait for it as long as they have time."""
-        began = self._monotonic()
-        acquired = self._lock.acquire(timeout=limit.left)
-        if self.client.is_throttled:  # the other thread waits because of Vault's rate limit
-            acquired = acquired or self._lock.acquire(timeout=max(0.0, limit.may_wait))
-            limit.extend(self._monotonic() - began)
-        if not acquired:
-            raise VaultUnreachable("Another thread is still logging in to Vault", maybe_done=False)
-        try:
+        with limit.exclusively(self._lock, lambda: self.client.is_throttled, "logging in to Vault"):
             yield
-        finally:
-            self._lock.release()
 
     # --- for the thread that has the lock --------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from rotator.vault.client import Call, Client, Wire
 from rotator.vault.errors import Forbidden, VaultError
 from rotator.vault.reply import ErrorReply
 from rotator.vault.session import Session
-from rotator.vault.time_limit import LONGEST_READ
+from rotator.vault.time_limit import LONGEST_READ, TimeLimit
 
 # The server answers 200 whatever its state, except as a secondary of another cluster.
 _HEALTH_OPTIONS = {"standbyok": "true", "perfstandbyok": "true", "sealedcode": "200", "uninitcode": "200"}
@@ -54,10 +54,15 @@ class System:
             raise VaultError(f"Vault at {self._client.address} refuses to read sys/health: {refusal}")
         raise diagnosis.unreadable("sys/health", self._client.address)
 
-    def check_mount(self) -> None:
-        """Check that the mount is of KV version 2; see Vault.check_mount."""
+    def find_mount(self, limit: TimeLimit) -> str:
+        """Return the accessor of the mount: a name that no other mount ever gets.
+
+        Raises:
+            WrongMount: If it is not of KV version 2, or the token cannot see it.
+            VaultError: If there is no usable answer.
+        """
         api_path = f"sys/internal/ui/mounts/{self._mount}"
-        call = Call("mounts", f"read {api_path}", self._client.limit(LONGEST_READ))
+        call = Call("mounts", f"read {api_path}", limit)
 
         def request(wire: Wire) -> Any:
             try:
@@ -69,14 +74,15 @@ class System:
 
         answer = self._session.read(call, "read", api_path, request)
         if answer is None:
-            raise diagnosis.wrong_mount(f'Vault has no mount "{self._mount}" that rotator\'s token may see')
+            raise diagnosis.hidden_mount(self._mount)
         try:
             problem = self._wrong_kind(answer["data"])
+            accessor = foreign(str(answer["data"]["accessor"]))
         except (TypeError, KeyError, AttributeError):
             unreadable = diagnosis.unreadable(api_path, self._client.address)
         else:
             if problem is None:
-                return
+                return accessor
             raise diagnosis.wrong_mount(problem)
         raise unreadable
 

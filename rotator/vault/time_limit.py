@@ -1,8 +1,11 @@
 """Time that one operation of a Vault session may take."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from rotator.vault.errors import VaultUnreachable
 
 # In units of vault.timeout, with logins and retries: an operation that only reads, and one that writes. The pause
 # before an attempt that finds no time left comes on top.
@@ -49,3 +52,26 @@ class TimeLimit:
             yield
         finally:
             self._ends += seconds
+
+    @contextmanager
+    def exclusively(self, lock: threading.Lock, is_throttled: Callable[[], bool], deed: str) -> Iterator[None]:
+        """Let one thread at a time do something; the others wait for it as long as they have time.
+
+        Args:
+            is_throttled: Whether Vault limits the rate of requests, so that the other thread might wait for that.
+            deed: The work that one thread does at a time, for the error.
+
+        Raises:
+            VaultUnreachable: If the other thread takes too long.
+        """
+        began = self._monotonic()
+        acquired = lock.acquire(timeout=self.left)
+        if is_throttled():
+            acquired = acquired or lock.acquire(timeout=max(0.0, self.may_wait))
+            self.extend(self._monotonic() - began)
+        if not acquired:
+            raise VaultUnreachable(f"Another thread is still {deed}", maybe_done=False)
+        try:
+            yield
+        finally:
+            lock.release()

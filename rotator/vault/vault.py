@@ -9,8 +9,9 @@ import structlog
 
 from rotator.config import VaultSettings, in_plain_text
 from rotator.vault.client import Client
+from rotator.vault.document import Document
 from rotator.vault.http import OnRequest
-from rotator.vault.kv import Document, Documents
+from rotator.vault.kv import Documents
 from rotator.vault.login_methods import login_method
 from rotator.vault.session import Session
 from rotator.vault.system import Health, System
@@ -49,12 +50,21 @@ class Vault:
         )
         self._session = Session(client, login_method(settings.auth), clock=clock, monotonic=monotonic)
         timeout = settings.timeout.total_seconds()
-        self._documents = Documents(self._session, settings.mount, timeout=timeout, monotonic=monotonic)
         self._system = System(self._session, settings.mount)
+        self._documents = Documents(
+            self._session,
+            settings.mount,
+            find_mount=self._system.find_mount,
+            timeout=timeout,
+            monotonic=monotonic,
+        )
         _warn_of_readable_traffic(settings)
 
     def read(self, path: str, version: int | None = None) -> Document:
         """Return the current version of a document, or an older one.
+
+        A document that is missing although this session has seen it, and a path that the policy refuses, can be a
+        failure of the whole mount. rotator examines the mount first then.
 
         Args:
             path: Its path below vault.mount.
@@ -118,13 +128,13 @@ class Vault:
         return self._client.is_throttled
 
     def check_mount(self) -> None:
-        """Check that the mount is of KV version 2.
+        """Check that the mount is of KV version 2, and contains documents that this session has seen.
 
         Raises:
-            WrongMount: If it is not, or the token cannot see it.
+            WrongMount: If it does not, or the token cannot see it.
             VaultError: If there is no usable answer.
         """
-        self._system.check_mount()
+        self._documents.check_mount()
 
     def capabilities(self, paths: Sequence[str]) -> dict[str, frozenset[str]]:
         """Return what the token may do at each of these API paths, in one request.

@@ -338,7 +338,10 @@ def test_failure_because_of_vault_is_deferred(bench: Bench) -> None:
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
     checks = bench.checks
-    bench.end(bench.take_one(Run), failed("a", "vault_sealed"))
+    with capture_logs() as logs:
+        bench.end(bench.take_one(Run), failed("a", "vault_sealed", rotation_id="0a1b"))
+    [line] = logs
+    assert (line["event"], line["log_level"], line["rotation_id"]) == ("account.deferred", "warning", "0a1b")
     assert bench.checks > checks
     assert (bench.account("a").failure, bench.account("a").last_error) == (None, None)
     assert bench.registry.admission.breaker.recent == ()
@@ -362,10 +365,12 @@ def test_deferred_runs_continue_when_vault_is_available(bench: Bench) -> None:
 def test_vault_failure_of_one_account_ends_with_failure(bench: Bench) -> None:
     bench.start("a", **CALM)
     bench.load(a=rotated(31 * DAY))
-    for _ in range(VAULT_RETRIES + 1):
-        assert bench.account("a").failure is None
-        bench.advance(timedelta(seconds=5))
-        bench.end(bench.take_one(Run), failed("a", "vault_error"))
+    with capture_logs() as logs:
+        for _ in range(VAULT_RETRIES + 1):
+            assert bench.account("a").failure is None
+            bench.advance(timedelta(seconds=5))
+            bench.end(bench.take_one(Run), failed("a", "vault_error"))
+    assert [line["event"] for line in logs] == ["account.deferred"] * VAULT_RETRIES + ["rotation.failed"]
     assert bench.account("a").failure is Code.VAULT_ERROR
     assert bench.count("rotator_deferrals_total", reason="vault_unavailable") == VAULT_RETRIES
     assert bench.count("rotator_failures_total", reason="vault_error") == 1

@@ -24,13 +24,21 @@ from rotator.core.protocol import (
     Target,
     Verification,
 )
-from rotator.documents.journal import FORMAT, JournalError, JournalNewerError, parse_journal, render_journal
+from rotator.documents.journal import (
+    FORMAT,
+    JournalError,
+    JournalNewerError,
+    load_journal,
+    parse_journal,
+    render_journal,
+)
 from rotator.rotation import Operator, Result
 from rotator.vault import Document
 from testkit.model import World
 
 GOLDEN = sorted(Path(__file__).with_name("journals-0.1.0").glob("*.json"))
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DELETED = Document(2, None, mount="secret", path="rotator/journal/shop")
 
 
 def stored(data: dict[str, Any] | None) -> Document:
@@ -85,6 +93,21 @@ def test_journal_of_a_newer_format_is_refused() -> None:
 def test_journal_format_that_is_no_number_is_refused(format_: object) -> None:
     with pytest.raises(JournalError, match="wrong in: format"):
         parse_journal(stored({"format": format_}))
+
+
+@pytest.mark.parametrize(
+    ("document", "lost", "undelete"),
+    [
+        pytest.param(Document(0, None), False, None, id="new"),
+        pytest.param(Document(2, {}), False, None, id="written"),
+        pytest.param(DELETED, True, "vault kv undelete -mount=secret -versions=2 rotator/journal/shop", id="deleted"),
+        pytest.param(replace(DELETED, is_destroyed=True), True, None, id="destroyed"),
+        pytest.param(Document(0, None, vanished=True), True, None, id="deleted with all its versions"),
+    ],
+)
+def test_lost_journal_names_the_command_that_restores_it(document: Document, lost: bool, undelete: str | None) -> None:
+    journal = load_journal(document)
+    assert (journal.is_lost, journal.undelete) == (lost, undelete)
 
 
 @pytest.mark.parametrize(

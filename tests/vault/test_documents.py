@@ -71,11 +71,13 @@ def test_write_replaces_a_version_without_data(place: KvMount, how: str) -> None
     assert vault.write("apps/shop", {"n": 2}, cas=1) == 2
 
 
-def test_read_treats_deleted_metadata_as_never_written(place: KvMount) -> None:
+def test_deleted_metadata_leaves_version_0(place: KvMount) -> None:
     vault = place.vault()
     vault.write("apps/shop", {"n": 1}, cas=0)
     place.admin("DELETE", vault.metadata_path("apps/shop"))
-    assert never_written(vault.read("apps/shop"))
+    document = vault.read("apps/shop")
+    assert (document.version, document.data, document.vanished) == (0, None, True)
+    assert never_written(place.vault().read("apps/shop")), "another session does not know it"
     assert vault.write("apps/shop", {"n": 2}, cas=0) == 1
 
 

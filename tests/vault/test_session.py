@@ -520,7 +520,7 @@ def test_request_ends_in_time_with_any_server(place: KvMount, misbehave: Callabl
         vault = place.vault(address=address, timeout="300ms")
 
         def ask() -> None:
-            with pytest.raises(VaultUnreachable, match="does not answer") as caught:
+            with pytest.raises(VaultUnreachable, match=r"does not answer|is too long") as caught:
                 vault.health()
             assert_silent(caught.value, place.bao.root_token)
 

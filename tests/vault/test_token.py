@@ -13,7 +13,7 @@ from rotator.vault import (
     VaultDenied,
 )
 from testkit.proxy import DROP_BEFORE, FORWARD, Action, Answer, Call, FaultProxy
-from tests.vault.kv_mount import Clock, KvMount, assert_silent, paths
+from tests.vault.kv_mount import NUMBERS, Clock, KvMount, assert_silent, paths
 
 
 def test_session_sends_nothing_before_the_first_request(place: KvMount, proxy: FaultProxy) -> None:
@@ -70,6 +70,7 @@ def test_token_near_its_longest_life_is_replaced(place: KvMount, proxy: FaultPro
 def test_token_is_replaced_when_it_is_not_renewable(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="60s", token_type="batch"), clock=clock)
+    place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault.read("apps/shop")
     clock.advance(seconds=41)
     vault.read("apps/shop")
@@ -111,9 +112,10 @@ def test_given_token_is_used_until_it_ends(place: KvMount) -> None:
 
 def test_token_that_ended_early_is_replaced(place: KvMount, proxy: FaultProxy) -> None:
     vault = place.vault(address=proxy.address, auth=place.approle(token_ttl="4s", token_type="batch"), clock=Clock())
+    place.vault().write("apps/shop", {"n": 1}, cas=0)
     vault.read("apps/shop")
     time.sleep(4.3)
-    vault.write("apps/shop", {"n": 1}, cas=0)
+    vault.write("apps/shop", {"n": 2}, cas=1)
     names = [path.rsplit("/", 1)[1] for path in paths(proxy)]
     assert names == ["login", "shop", "shop", "lookup-self", "login", "shop"]
 
@@ -152,7 +154,10 @@ def test_token_that_does_not_exist_is_refused(place: KvMount) -> None:
 
 def test_denied_requests_do_not_repeat_the_login(place: KvMount, proxy: FaultProxy) -> None:
     clock = Clock()
-    vault = place.vault(address=proxy.address, mount="elsewhere", auth=place.approle(token_ttl="1h"), clock=clock)
+    policy = f"p{next(NUMBERS)}"
+    place.admin.policy(policy, f'path "{place.mount}/data/other" {{ capabilities = ["read"] }}')
+    auth = place.approle(token_ttl="1h", token_policies=[policy])
+    vault = place.vault(address=proxy.address, auth=auth, clock=clock)
     for _ in range(3):
         with pytest.raises(VaultDenied, match="policy does not let"):
             vault.read("apps/shop")

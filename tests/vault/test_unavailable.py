@@ -64,6 +64,7 @@ def assert_no_failure(cluster: Cluster, daemon: Running) -> None:
     assert metric(daemon, "rotator_failures_total") == 0
     assert metric(daemon, "rotator_circuit_breaker_open") == 0
     assert daemon.find("circuit_breaker.opened") == []
+    assert daemon.find("rotation.failed") == [], "a deferral is logged as account.deferred only"
     accounts = daemon.get("/api/status").json()["accounts"]
     assert {(account["failure"], account["last_error"], account["attempts"]) for account in accounts} == {
         (None, None, 0)
@@ -142,6 +143,100 @@ def test_missing_mount_makes_vault_unavailable(cluster: Cluster) -> None:
         daemon.wait_until_ready()
         await_a_rotation_of_each(daemon)
         assert_no_failure(cluster, daemon)
+
+
+@dataclass
+class Lost:
+    """Documents that a daemon cannot reach for some time: the others of the same mount as well.
+
+    Attributes:
+        lose: Make them unreachable.
+        restore: Make them reachable again.
+        reason: A part of the message.
+    """
+
+    lose: Callable[[], None]
+    restore: Callable[[], None]
+    reason: str
+
+
+def lost_policy(cluster: Cluster) -> Lost:
+    """A policy that names another mount for some time."""
+    rules = 'path "{}/*" {{ capabilities = ["create", "read", "update"] }}'
+
+    def allow(mount: str) -> None:
+        cluster.vault("POST", f"sys/policies/acl/{cluster.mount}", {"policy": rules.format(mount)})
+
+    allow(cluster.mount)
+    body = {"policies": [cluster.mount]}
+    token = str(cluster.vault("POST", "auth/token/create", body)["auth"]["client_token"])
+    cluster.remember(token)
+    cluster.settings = {"VAULT_TOKEN": token}
+    return Lost(lambda: allow("other"), lambda: allow(cluster.mount), "or the policy of rotator's token")
+
+
+def lost_to_a_mount(cluster: Cluster, version: str, reason: str) -> Lost:
+    """Another mount in the place of the one with the documents."""
+    mount, elsewhere = cluster.mount, f"{cluster.mount}-moved"
+
+    def replace_mount() -> None:
+        remount(cluster, mount, elsewhere)
+        cluster.vault("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": version}})
+
+    def restore() -> None:
+        cluster.vault("DELETE", f"sys/mounts/{mount}")
+        remount(cluster, elsewhere, mount)
+
+    return Lost(replace_mount, restore, reason)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param(lost_policy, id="policy"),
+        pytest.param(lambda cluster: lost_to_a_mount(cluster, "1", "KV version 1"), id="KV version 1"),
+        pytest.param(lambda cluster: lost_to_a_mount(cluster, "2", "was replaced"), id="empty mount"),
+    ],
+)
+def test_lost_documents_of_all_are_no_failure(cluster: Cluster, lost: Callable[[Cluster], Lost]) -> None:
+    cluster.base = {"daemon": {"lease": "60s"}}
+    cluster.configure(open_accounts(cluster, *NAMES), defaults=QUICK | {"every": "1s"})
+    documents = lost(cluster)
+    with cluster.daemon() as daemon:
+        await_a_rotation_of_each(daemon)
+        documents.lose()
+        daemon.eventually(lambda: documents.reason in reason_not_ready(daemon))
+        daemon.eventually(lambda: any(documents.reason in line["error"] for line in daemon.find("vault.unavailable")))
+        before = published(daemon)
+        documents.restore()
+        daemon.wait_until_ready()
+        daemon.eventually(lambda: published(daemon) != before)
+        await_a_rotation_of_each(daemon)
+        assert_no_failure(cluster, daemon)
+
+
+def test_lost_documents_of_one_are_its_failure(cluster: Cluster) -> None:
+    """Its policy is wrong, or its journal is deleted with all of its versions; the other accounts rotate."""
+    allowed = [f"data/apps/{name}" for name in NAMES if name != "n1"] + ["data/rotator/*"]
+    rules = [f'path "{cluster.mount}/{path}" {{ capabilities = ["create", "read", "update"] }}' for path in allowed]
+    cluster.vault("POST", f"sys/policies/acl/{cluster.mount}", {"policy": "\n".join(rules)})
+    body = {"policies": [cluster.mount]}
+    token = str(cluster.vault("POST", "auth/token/create", body)["auth"]["client_token"])
+    cluster.remember(token)
+    cluster.settings = {"VAULT_TOKEN": token}
+    cluster.configure(open_accounts(cluster, *NAMES), defaults=QUICK | {"every": "1s"})
+    with cluster.daemon() as daemon:
+        daemon.eventually(lambda: daemon.status("n1")["failure"] == "vault_denied")
+        daemon.wait_for("rotation.recorded", account="n2")
+        cluster.vault("DELETE", f"{cluster.mount}/metadata/rotator/journal/n2")
+        daemon.eventually(lambda: daemon.status("n2")["failure"] == "journal_lost")
+        assert "Vault cannot restore it. Instead, begin again" in daemon.status("n2")["last_error"]
+        daemon.wait_for(
+            "rotation.published", account="n3", count=len(daemon.find("rotation.published", account="n3")) + 1
+        )
+        daemon.wait_until_ready()
+        assert metric(daemon, "rotator_deferrals_total", reason="vault_unavailable") == 0
+        assert metric(daemon, "rotator_failures_total", reason="not_adopted") == 0
 
 
 def test_missing_mount_is_noticed_by_an_idle_daemon(cluster: Cluster) -> None:

@@ -68,8 +68,8 @@ class Observation:
         journal_asked_at: When the request to read it was sent, by this instance's clock.
         observed_at: When both documents had been read, by this instance's clock.
         journal_expires_at: When Vault deletes that version by itself; None: never.
-        journal_lost: The journal has a version, but no data: it was deleted.
-        journal_undelete: The command that restores it; None if it was destroyed.
+        journal_lost: The journal was deleted: it has a version but no data, or had one when it was last read.
+        journal_undelete: The command that restores it; None if Vault cannot restore it.
         request: The request of this run's caller, until a journal write contains it.
         identified: The id of the value that this run restored or adopted.
         replaced: Whether that value replaced the one that the journal describes.
