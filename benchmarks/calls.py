@@ -101,6 +101,7 @@ vault     POST   journal/a
 SECONDARY_COMES_IN = """
 vault     GET    journal/a
 vault     GET    published/a
+vault     GET    journal/main
 vault     GET    published/main
 provider  GET    secrets/a
 vault     POST   journal/a

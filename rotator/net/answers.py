@@ -43,16 +43,18 @@ def described(kind: str, size: int) -> str:
 
 
 def parse_date(header: str | None) -> datetime | None:
-    """Return the instant of an HTTP header such as Date, aware UTC or with the zone that it names.
+    """Return the instant of a Date header, aware; None if it has none, or one that no server means."""
+    at = parse_any_date(header)
+    return at if at is not None and is_plausible(at) else None
 
-    None if the header has no instant, or one that no server means.
-    """
+
+def parse_any_date(header: str | None) -> datetime | None:
+    """Return the instant of an HTTP header, aware UTC or with the zone that it names; None if it has none."""
     try:
         at = parsedate_to_datetime(header or "")
     except (ValueError, OverflowError):
         return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at if is_plausible(at) else None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def check_structure(content: bytes) -> None:

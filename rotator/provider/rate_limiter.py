@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.net.answers import parse_date
+from rotator.net.answers import parse_any_date, parse_date
 
 HOST_LIMIT_KEYS = 3
 """Number of different keys whose limits, within a minute, hold the whole host."""
@@ -168,7 +168,7 @@ def _retry_after(text: str, answered_at: datetime | None) -> timedelta | None:
     """Both forms of the header, seconds and date."""
     if re.fullmatch(r"[0-9]+", text):
         return timedelta(seconds=min(int(text[:9]), _LONGEST_RETRY_AFTER.total_seconds()))
-    at = parse_date(text)
+    at = parse_any_date(text)  # however far it lies ahead, the wait has a limit
     return None if at is None or answered_at is None else at - answered_at
 
 

@@ -1,7 +1,7 @@
 """Which id belongs to a value that a person brought."""
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import TypedDict
 
 from pydantic import SecretStr
 
@@ -15,11 +15,6 @@ from rotator.rotation.access import ProviderAccess
 from rotator.rotation.errors import NOTHING_WRITTEN, OperatorError
 from rotator.rotation.restoration import owners_of, read_versions
 from rotator.rotation.state import AccountState
-
-
-class _Advice(TypedDict):
-    advice: str
-    next_command: Command
 
 
 class Identification:
@@ -54,7 +49,8 @@ class Identification:
             raise OperatorError(
                 f"The provider does not list {secret_id} for {self._name}; it lists {known}",
                 unchanged=NOTHING_WRITTEN,
-                **self._naming(frozenset(info.id for info in infos)),
+                advice=self._advice(infos),
+                next_command=naming(self._name, {info.id for info in infos}, self.given),
             )
         return infos
 
@@ -101,7 +97,8 @@ class Identification:
                 raise OperatorError(
                     f"The id {secret_id} belongs to another secret of {self._name}",
                     unchanged=NOTHING_WRITTEN,
-                    **self._naming(ids),
+                    advice=self._advice(ids),
+                    next_command=naming(self._name, ids, self.given),
                 )
             # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
             proven_others = foreign & self._answered_ids() & ids
@@ -113,21 +110,22 @@ class Identification:
             raise OperatorError(
                 f"The provider lists {len(infos)} secrets and does not say which one this value is: {described}",
                 unchanged=NOTHING_WRITTEN,
-                **self._naming(pool),
+                advice=self._advice(pool),
+                next_command=naming(self._name, pool, self.given),
             )
         case = state.situation
         return replace(
             transitions.pending(case, foreign_ids=foreign, guess=next(iter(pool), None)), beside=stored_ids(ids)
         )
 
-    def _naming(self, possible: frozenset[str]) -> "_Advice":
-        """Return the advice to name the value's id, with the command that brings the same value again."""
+    def _advice(self, possible: Collection[object]) -> str:
+        """Return the advice to name the value's id with the same value."""
         advice = NAME_BOTH if len(possible) > 1 else "Name the id of this value"
         if self.takes_published:
             advice = f"rotator takes the value from Vault. {advice}"
         elif self.is_typed:
             advice = f"{advice}, and type the value again"
-        return {"advice": advice, "next_command": naming(self._name, possible, self.given)}
+        return advice
 
     def _given_up(self, secret: SecretStr, secret_id: str) -> frozenset[str]:
         """Return the ids that the user gave up while this value was published, if the user named this id for it."""

@@ -87,7 +87,7 @@ HELD_UP = Scenario(
             faults=0,
             slowest=AT_ONCE,
         ),
-        THREE_REQUESTS,
+        replace(THREE_REQUESTS, name="two compromised requests", runners=2, requests=(RequestKind.COMPROMISED,) * 2),
     ],
     ids=lambda scenario: scenario.name,
 )

@@ -146,7 +146,7 @@ class Desk:
             raise Suspended
         answer = self.told[self.at - 1]
         if answer.error is not None:
-            raise answer.error
+            raise _copy_of(answer.error)
         return answer.value
 
     def clock(self) -> datetime:
@@ -258,3 +258,10 @@ def _render(journal: Journal) -> dict[str, Any]:
             _RENDERED.clear()
         _RENDERED[journal] = _RENDER(journal)
     return _RENDERED[journal]
+
+
+def _copy_of(error: Exception) -> Exception:
+    """The same error for one repetition of a step: a run adds to it what it left unchanged, and what to do."""
+    same = type(error).__new__(type(error), *error.args)
+    same.__dict__.update(error.__dict__)
+    return same
