@@ -298,7 +298,7 @@ class World:
         """A run by a runner that never ran before."""
         self.runners += 1
         wanted: dict[str, Any] = {
-            "runner": f"runner-{self.runners}",
+            "instance": f"instance-{self.runners}",
             "account": "shop",
             "lease": self.settings.daemon.lease,
             "explicit": True,

@@ -49,7 +49,7 @@ class Entry:
     """An action.
 
     Attributes:
-        runner: The instance that acts.
+        instance: The instance that acts.
         trigger: The reason.
         secret_id: The provider's id of the secret.
         fingerprint: See `fingerprint`; None for values that rotator did not generate.
@@ -59,7 +59,7 @@ class Entry:
     act: Act
     account: str
     api_key: str
-    runner: str
+    instance: str
     trigger: str | None
     rotation_id: str | None = None
     secret_id: str | None = None
@@ -94,7 +94,7 @@ def line_fields(entry: Entry, result: Result) -> dict[str, Any]:
         "secret_id": entry.secret_id,
         "rotation_id": entry.rotation_id,
         "trigger": entry.trigger,
-        "actor": {"runner": entry.runner, **person()},
+        "actor": {"runner": entry.instance, **person()},
         "fingerprint": entry.fingerprint,
         "version": entry.version,
     }

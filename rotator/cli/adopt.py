@@ -264,10 +264,10 @@ def resolve(
                 next_step="Start again",
                 next_command=Command.of("resolve", name),
             )
-        strangers = sorted(set(revoke or []) - unknown.keys())
-        if strangers:
+        others = sorted(set(revoke or []) - unknown.keys())
+        if others:
             raise ConfigError(
-                f"{strangers[0]} is not among the unknown secrets of {name}: {listed(unknown) or 'none'}",
+                f"{others[0]} is not among the unknown secrets of {name}: {listed(unknown) or 'none'}",
                 unchanged=NONE_REVOKED,
                 next_step="To see the secrets and their state",
                 next_command=list_of(name),

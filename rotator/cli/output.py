@@ -13,18 +13,18 @@ from rotator.core.protocol import (
     Fail,
     Journal,
     Learned,
-    Pause,
+    Poll,
     Prepare,
     Publish,
     Reason,
-    Record,
     Refresh,
     Request,
     RequestKind,
-    Rest,
+    RestoreEarlierVersion,
     Revoke,
+    Stop,
     Trigger,
-    TryEarlier,
+    WriteJournal,
 )
 from rotator.core.protocol.wording import MAX_NAMED, listed
 from rotator.errors import Code, visible
@@ -43,7 +43,7 @@ _COLORS = {
     State.AMBIGUOUS: "red",
 }
 
-# Only a person can run them: they name an id, bring a secret, or decide about a stranger's.
+# Only a person can run them: they name an id, bring a secret, or decide about an unknown one.
 _COMMANDS_OF_PERSONS = frozenset({"adopt", "resolve", "account"})
 
 
@@ -191,7 +191,7 @@ def preview_json(preview: Preview | Outcome, settings: Settings, now: datetime) 
         "rotated_at": preview.journal.rotated_at,
         "step": step,
         "why": masked(why),
-        "until": preview.step.until if isinstance(preview.step, Rest) else None,
+        "until": preview.step.until if isinstance(preview.step, Stop) else None,
     }
 
 
@@ -207,23 +207,23 @@ def _explained(preview: Preview, now: datetime) -> tuple[str, str]:
         case Prepare():
             when = "at once" if step.trigger is Trigger.COMPROMISED else "later"
             return "rotate", f"create a new secret, publish it, revoke the old one {when} ({step.trigger.value})"
-        case Create() | Publish() | Pause():
+        case Create() | Publish() | Poll():
             return "finish", f"the rotation {journal.rotation_id} is unfinished"
         case Revoke():
             return "revoke", f"{step.id} is due"
-        case Record():
+        case WriteJournal():
             unfinished = "the unfinished work" if journal.candidate or journal.retiring else "the account"
             return "record", f"record {unfinished} in the journal ({step.event.value})"
         case Refresh():
             kept = "unchanged" if step.secret_id is None else "with the secret's id"
             return "rewrite", f"write the published document again, {kept}: {step.why}"
-        case TryEarlier():
+        case RestoreEarlierVersion():
             return "restore", "the published secret does not work; look for an earlier version that does"
         case Fail():
             return "fail", str(RotationError(step))
-        case Rest(reason=Reason.IDLE):
+        case Stop(reason=Reason.IDLE):
             return "nothing", step.detail
-        case Rest():
+        case Stop():
             return "wait", f"{step.detail} ({relative(step.until, now)})"
         case _:
             raise AssertionError(f"a preview does not end with {type(step).__name__}")

@@ -186,7 +186,7 @@ def _cancel(fleet: "Fleet", accounts: tuple["AccountSettings", ...], *, as_json:
         rows.append({"account": account.name, "withdrawn": request_json(request)})
         if not as_json:
             is_leased = rotation.state.situation.leased_until is not None
-            holder = rotation.journal.holder if is_leased else None
+            holder = rotation.journal.lease_holder if is_leased else None
             echo(f"{account.name}: {withdrawal(request, rotation.journal, holder)}")
     if as_json:
         print_json({"accounts": rows})

@@ -127,7 +127,7 @@ class Daemon:
             _log.info(
                 "daemon.started",
                 version=__version__,
-                instance=self._configuration.fleet.runner,
+                instance=self._configuration.fleet.instance,
                 account_count=len(self.status().accounts),
                 shard=str(self._shard) if self._shard else "all",
                 listen=address,

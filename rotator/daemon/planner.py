@@ -49,7 +49,7 @@ class Planning:
             return Planning(failed=self._without(account))
         return replace(self, failed=self._without(account))
 
-    def trouble(self, accounts: int) -> str | None:
+    def failure(self, accounts: int) -> str | None:
         """Why no account can be planned; None if planning works, or if a failure may be one account's own.
 
         Args:
@@ -99,9 +99,9 @@ class Planner:
         at = self.retry_at
         return self._planning.failed[0] if at is not None and at <= now else None
 
-    def trouble(self, accounts: int) -> str | None:
+    def failure(self, accounts: int) -> str | None:
         """Return why no account can be planned; None if planning works, or if a failure can be one account's own."""
-        return self._planning.trouble(accounts)
+        return self._planning.failure(accounts)
 
     def plan(self, record: AccountRecord, at: Callable[[], datetime | None], now: datetime) -> AccountRecord:
         """Set an account's job.
@@ -125,10 +125,10 @@ class Planner:
                 record = replace(record, job_at=None)
         except Exception as error:  # noqa: BLE001 - an internal error about one account must not end the others
             return self._failed(record, error, now)
-        self.settle(record.name, job_set=wanted is not None)
+        self.planned(record.name, job_set=wanted is not None)
         return record
 
-    def settle(self, name: str, *, job_set: bool = False) -> None:
+    def planned(self, name: str, *, job_set: bool = False) -> None:
         """Take in that an account has its job, or needs none."""
         if name in self._planning.failed:
             self._retry_at = LONG_AGO  # the others at once
@@ -137,7 +137,7 @@ class Planner:
     def forget(self, name: str) -> None:
         """Remove the job of an account that does not belong to this process any more."""
         self._jobs.cancel(name)
-        self.settle(name)
+        self.planned(name)
 
     def after_clock_step(self, now: datetime) -> None:
         """Try again at once: the time of the next try was the previous clock's."""

@@ -105,7 +105,7 @@ class Registry:
         self._runs = Runs(
             fleet, self._records, self._planner, submit, metrics=metrics, check_vault=check_vault, now=now
         )
-        self._vault_trouble: str | None = "Vault was not asked yet"
+        self._vault_failure: str | None = "Vault was not asked yet"
         self._logged: set[Code] = set()
         self._available_since = now
 
@@ -170,13 +170,13 @@ class Registry:
         """Return the registry as it is now."""
         unread = self._records.unread
         statuses = self._records.statuses
-        not_ready = self._vault_trouble or self._planner.trouble(self._records.enabled)
+        not_ready = self._vault_failure or self._planner.failure(self._records.enabled)
         if not_ready is None and unread:
             not_ready = f"{unread} of {len(statuses)} journals were not read yet"
         status = FleetStatus(
             at=now,
             version=__version__,
-            instance=self._fleet.runner,
+            instance=self._fleet.instance,
             started_at=self._started_at,
             ready=not_ready is None,
             not_ready=not_ready,
@@ -221,7 +221,7 @@ class Registry:
             self._lose_vault(fact.error)
         elif not self._runs.vault_is_available:
             _log.info("vault.available")
-            self._vault_trouble = None
+            self._vault_failure = None
             self._logged.clear()
             self._runs.vault_is_available = True
             self._available_since = now
@@ -238,7 +238,7 @@ class Registry:
         if error.code not in self._logged:
             _log.error("vault.unavailable", error=str(error))
             self._logged.add(error.code)
-        self._vault_trouble = error.what
+        self._vault_failure = error.what
         self._runs.vault_is_available = False
         self._jobs.pause()
 

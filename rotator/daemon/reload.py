@@ -80,10 +80,10 @@ class Configuration:
             return None
         self.error = None
         before = self.settings
-        runner = self.fleet.runner
+        runner = self.fleet.instance
         # Runs in progress end with the connections and settings that they started with.
         self.fleet = self._fleet(settings, provider, vault)
-        self.fleet.runner = runner
+        self.fleet.instance = runner
         _log_changes(before, settings)
         self._metrics.reloaded(ok=True)
         return self.fleet

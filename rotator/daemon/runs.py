@@ -66,7 +66,7 @@ class Runs:
         """Follow the settings that are in force from now on."""
         daemon = fleet.settings.daemon
         self._fleet = fleet
-        self._timing = Timing(fleet.runner, daemon.verify_interval, fleet.settings.account_api.consistency_window)
+        self._timing = Timing(fleet.instance, daemon.verify_interval, fleet.settings.account_api.consistency_window)
 
     def current(self, target: Target) -> AccountRecord | None:
         """Return an account's record; None if its documents are at another place than when the work was handed out."""
@@ -84,7 +84,7 @@ class Runs:
             self._planner.forget(name)
             return
         if self.queue.is_running(name) or self.stopping:
-            self._planner.settle(name)  # it is planned when the work on it ends
+            self._planner.planned(name)  # it is planned when the work on it ends
             return
 
         def at() -> datetime | None:

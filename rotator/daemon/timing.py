@@ -54,7 +54,7 @@ def next_run_at(
         now: The time. A wait that is longer than any real one was written by a wrong clock, and is ignored.
     """
     wishes = [LONG_AGO if due_at is None else due_at, tried_at + verify_interval, wake_at(journal, window, now)]
-    leased = journal.holder not in (None, instance)
+    leased = journal.lease_holder not in (None, instance)
     waits = (journal.next_attempt_at, journal.lease_until if leased else None)
     longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
     believed = [until for until in waits if until is not None and until <= longest]
@@ -85,7 +85,7 @@ class Timing:
             found = due(record, now)
             at = self._wanted_at(record, found.at if found else None, now)
         at = max(at, record.retry.at or at)
-        if record.refresh_at is not None and journal is not None and journal.holder in (None, self.instance):
+        if record.refresh_at is not None and journal is not None and journal.lease_holder in (None, self.instance):
             at = min(at, record.refresh_at)
         return max(at, now)
 

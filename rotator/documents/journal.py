@@ -10,7 +10,7 @@ Several versions of rotator can meet in one fleet. These rules keep a journal sa
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ FORMAT = 2
 _PLAIN_FORMAT = 1
 
 _JOURNAL = TypeAdapter(Journal)
+# Fields whose stored keys have other names.
+_STORED_NAMES = {"lease_holder": "holder", "last_doubt": "strangers"}
 # Derived when a journal is stored, so that people and dashboards can read them. Nothing reads them back.
 _DERIVED = ("format", "phase")
 # Only the schedule calculates with it, and the schedule knows which ones to ignore.
@@ -108,14 +110,15 @@ def parse_journal(document: Document) -> Journal:
     _check_format(document.data.get("format", 0), document)
     stored = {key: value for key, value in document.data.items() if key not in _DERIVED}
     stored["current"] = _stored_identity(stored.pop("current_id", None))
+    stored |= {name: stored.pop(key) for name, key in _STORED_NAMES.items() if key in stored}
     try:
         journal = _JOURNAL.validate_python(_without_defaults(_collected(Journal, stored)))
     except ValidationError as error:
-        names = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False)}))
-        raise _unreadable(names.replace("current", "current_id"), document) from None
+        wrong = {str(problem["loc"][0]) for problem in error.errors(include_input=False)}
+        raise _unreadable(wrong, document) from None
     wrong = {name for name, at in _instants(journal) if not (at.tzinfo and is_plausible(at))}
     if wrong:
-        raise _unreadable(", ".join(sorted(wrong)), document)
+        raise _unreadable(wrong, document)
     if journal.candidate is not None:
         register_secret(journal.candidate, passing=True)
     return journal
@@ -125,6 +128,7 @@ def render_journal(journal: Journal) -> dict[str, Any]:
     """Return the document of a journal. The candidate stays a `SecretStr`."""
     document: dict[str, Any] = _spread(_JOURNAL.dump_python(journal, mode="json"))
     document["current_id"] = document.pop("current") or {"id": None}
+    document |= {key: document.pop(name) for name, key in _STORED_NAMES.items()}
     return document | {
         "format": _PLAIN_FORMAT if journal.publishing is None else FORMAT,
         "phase": journal.phase.value,
@@ -134,7 +138,7 @@ def render_journal(journal: Journal) -> dict[str, Any]:
 
 def _check_format(found: object, document: Document) -> None:
     if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-        raise _unreadable("format", document)
+        raise _unreadable({"format"}, document)
     if found > FORMAT:
         raise JournalNewerError(
             f"A newer version of rotator wrote the journal: it has format {found}, "
@@ -144,9 +148,11 @@ def _check_format(found: object, document: Document) -> None:
         )
 
 
-def _unreadable(names: str, document: Document) -> JournalError:
+def _unreadable(wrong: Set[str], document: Document) -> JournalError:
+    stored = {"current": "current_id"} | _STORED_NAMES
+    names = sorted(stored.get(name, name) for name in wrong)
     return JournalError(
-        f"The journal is not readable, wrong in: {names}",
+        f"The journal is not readable, wrong in: {', '.join(names)}",
         unchanged="Nothing was changed",
         next_step=f"Restore its last good version N: {document.rollback}",
     )

@@ -228,7 +228,7 @@ def _doubtful(view: View, case: Situation) -> frozenset[str]:
     current = view.journal.current
     if len(view.created) == 1 or current is None or current.id != view.current_id or current.is_answered:
         return frozenset()
-    return case.strangers | {view.current_id} if case.strangers else frozenset()
+    return case.doubtful_ids | {view.current_id} if case.doubtful_ids else frozenset()
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rotator.config import AccountSettings, TopUpSettings, format_duration
-from rotator.core.protocol import Credential, Fail, Journal, Reason, Rest, TryEarlier
+from rotator.core.protocol import Credential, Fail, Journal, Reason, RestoreEarlierVersion, Stop
 from rotator.core.protocol.wording import listed, loss
 from rotator.documents.published import format_instant
 from rotator.errors import Advice, Code, Command, ConfigError, RotatorError
@@ -161,7 +161,7 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
         yield Finding(State.TO_DO, "not adopted yet. Run for each: rotator adopt NAME")
     elif isinstance(preview.step, Fail):
         yield Finding(State.FAILED, str(RotationError(preview.step)), 1)
-    elif isinstance(preview.step, Rest) and preview.step.reason is Reason.RATE_LIMITED:
+    elif isinstance(preview.step, Stop) and preview.step.reason is Reason.RATE_LIMITED:
         retry = Advice(f"To retry after {format_instant(preview.step.until)}", Command.of("check", preview.account))
         yield Finding(State.FAILED, f"{preview.step.detail}. {retry}", 1)
     elif Credential.PUBLISHED in preview.seen.refused:
@@ -182,7 +182,7 @@ def _account(fleet: Fleet, preview: Preview | Outcome) -> Iterator[Finding]:
 
 def _next_attempt(preview: Preview) -> str:
     """Return how the next run replaces a lost secret."""
-    if isinstance(preview.step, TryEarlier):
+    if isinstance(preview.step, RestoreEarlierVersion):
         return "the next run publishes an earlier version if one works"
     if preview.seen.via is Credential.PRIMARY:
         return "the next run creates a secret through the primary account"

@@ -63,7 +63,7 @@ class Fleet:
         self.permissions = Permissions(settings, vault, self.audit)
         self.has_written = False
         self._changed: set[str] = set()
-        self.runner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self.instance = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     @staticmethod
     def now() -> datetime:
@@ -129,7 +129,7 @@ class Fleet:
         now = self.now()
         by_schedule = request.wanted is Wanted.DUE
         return Policy(
-            runner=self.runner,
+            instance=self.instance,
             account=account.name,
             api_key=account.api_key,
             due_at=(lambda at: account.schedule.due(account.name, at, now).at) if by_schedule else None,

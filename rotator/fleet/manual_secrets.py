@@ -76,7 +76,7 @@ def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> A
         raise StoppedError(
             f"The process stopped before it changed {account.name}", unchanged="Nothing was changed", next_command=None
         )
-    entry = Entry(act, account.name, account.api_key, fleet.runner, trigger="manual", **known)
+    entry = Entry(act, account.name, account.api_key, fleet.instance, trigger="manual", **known)
     return fleet.audit.acting(entry, required=True)
 
 
@@ -222,7 +222,7 @@ def _require_rest(fleet: Fleet, view: View) -> None:
     until = view.situation(policy, fleet.now()).leased_until
     if until is not None:
         raise NotNowError(
-            f"{journal.holder} holds the lease of {name} until {until:%H:%M:%S} UTC",
+            f"{journal.lease_holder} holds the lease of {name} until {until:%H:%M:%S} UTC",
             unchanged="Nothing was changed",
             next_step="Try again then. To wait for the lease",
             next_command=Command.of("rotate-now", name, "--due", "--wait", "5m"),

@@ -77,7 +77,7 @@ class TopUpService:
         trx = self.payment_reference(account)
         credentials = published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
-        entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.runner)]
+        entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.instance)]
         try:
             self.fleet.vault.write(path, render_top_ups(entries), cas=document.version)
         except CasConflict:
@@ -92,7 +92,7 @@ class TopUpService:
             self.fleet.vault.write(path, document.data, cas=document.version)
 
     def _sent(self, account: AccountSettings, send: Callable[[], str]) -> TopUp:
-        entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.runner, trigger="low_balance")
+        entry = Entry(Act.TOP_UP, account.name, account.api_key, self.fleet.instance, trigger="low_balance")
         try:
             with asking(account, balance_of(account.name)), self.fleet.audit.acting(entry, required=True):
                 request_id = send()

@@ -249,7 +249,7 @@ def describe(
     due = first_due(account, known)
     own = known.named_ids
     unknown = known.unknown_ids - own
-    possible = known.strangers.ids if known.strangers is not None else frozenset()
+    possible = known.last_doubt.ids if known.last_doubt is not None else frozenset()
     return AccountStatus(
         name=account.name,
         api_key=account.api_key,
@@ -267,7 +267,7 @@ def describe(
         live_secrets=len(known.retiring_ids | unknown | possible | own),
         unknown_secrets=len(unknown),
         request=request_status(known.request),
-        lease_holder=masked(known.holder),
+        lease_holder=masked(known.lease_holder),
         lease_until=known.lease_until,
         attempts=known.attempts,
         next_attempt_at=retry_at if error else known.next_attempt_at,

@@ -71,7 +71,7 @@ class ProviderAccess:
             return
         try:
             stored = self._journal_of(primary)
-            if stored is not None and stored.journal.holder is None:
+            if stored is not None and stored.journal.lease_holder is None:
                 journal = transitions.key_limited(stored.journal, state.situation.shared(until))
                 state.store.write(state.settings.journal_path(primary), render_journal(journal), cas=stored.version)
         except (CasConflict, VaultError) as error:

@@ -81,7 +81,7 @@ class AdoptionLease:
             if until is not None:
                 if not self._rotation.waiting.for_lease(until):
                     raise OperatorError(
-                        f"{state.journal.holder} holds the lease of {self._name}",
+                        f"{state.journal.lease_holder} holds the lease of {self._name}",
                         unchanged=NOTHING_WRITTEN,
                         advice=f"Try again after {format_instant(until)}",
                         next_command=self.again,

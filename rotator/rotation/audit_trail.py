@@ -34,7 +34,7 @@ class AuditTrail:
             act,
             state.account.name,
             state.account.api_key,
-            runner=state.policy.runner,
+            instance=state.policy.instance,
             trigger=journal.trigger,
             rotation_id=journal.rotation_id,
         )

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import Journal, Outcome, Reason, Request, Rest, Result, transitions
+from rotator.core.protocol import Journal, Outcome, Reason, Request, Result, Stop, transitions
 from rotator.core.protocol.documents import refuse_foreign
 from rotator.documents.journal import JournalError
 from rotator.documents.published import format_instant
@@ -30,7 +30,7 @@ class Ending:
         self._executor = executor
         self._logs_vault_failure = logs_vault_failure
 
-    def rested(self, rest: Rest) -> Outcome:
+    def rested(self, rest: Stop) -> Outcome:
         """End a run that has nothing to do at the moment."""
         reason = rest.reason
         if rest.journal is not None:
@@ -104,7 +104,7 @@ class Ending:
     def release(self) -> None:
         """Release the lease, if this run holds it."""
         state = self._state
-        if state.journal.holder == state.policy.runner:
+        if state.journal.lease_holder == state.policy.instance:
             self._write_if_possible(transitions.released(state.situation))
 
     def _outcome(
@@ -174,7 +174,7 @@ class Ending:
             self._state.log.info("journal.write_failed", error=str(error))
 
 
-def _purpose(rest: Rest) -> str:
+def _purpose(rest: Stop) -> str:
     """Return the purpose of a deferral's command; empty if it has none."""
     if rest.next_command is None:
         return ""

@@ -17,18 +17,18 @@ from rotator.core.protocol import (
     Failure,
     List,
     Listing,
-    Pause,
+    Poll,
     Prepare,
     Publish,
     Published,
     ReadRecorded,
-    Record,
     Refresh,
-    Rest,
+    RestoreEarlierVersion,
     Revoke,
     Step,
+    Stop,
     Trigger,
-    TryEarlier,
+    WriteJournal,
 )
 from rotator.errors import RotatorError
 from rotator.provider import ApiError, Unauthorized
@@ -73,7 +73,7 @@ class Executor:
                 self._list(step.using)
             case ReadRecorded():
                 self.state.read_recorded()
-            case TryEarlier():
+            case RestoreEarlierVersion():
                 Restoration(self.state, self.access, self.publisher).restore_earlier_version()
             case Prepare():
                 self._creation.prepare(step.trigger)
@@ -85,13 +85,13 @@ class Executor:
                 self.publisher.rewrite(step)
             case Revoke():
                 self._revocation.revoke(step)
-            case Record():
+            case WriteJournal():
                 self._record(step)
-            case Pause():
+            case Poll():
                 self._waiting.for_fact(step)
             case Fail():
                 self._fail(step)
-            case Rest():
+            case Stop():
                 raise AssertionError("a rest is not performed")
 
     def _list(self, using: Credential) -> None:
@@ -166,14 +166,14 @@ class Executor:
         state.learn(listing=replace(listing, via=Credential.PUBLISHED))
         state.log.info("rotation.published", secret_id=secret_id, kv_version=state.document.version)
 
-    def _record(self, step: Record) -> None:
+    def _record(self, step: WriteJournal) -> None:
         state = self.state
         committed = step.event is Event.COMMITTED
         if committed and not state.seen.rotated:
             self.trail.confirm_publish()
         state.write_journal(step.journal)
         if committed:
-            keep = state.journal.holder is None  # a revocation at once needs a list fetched after this write
+            keep = state.journal.lease_holder is None  # a revocation at once needs a list fetched after this write
             state.learn(listing=state.seen.listing if keep else None)
         if step.event in (Event.ADOPTED, Event.UNMARKED):
             state.learn(identified=None, replaced=False, rewritten_over=None)

@@ -14,11 +14,11 @@ from rotator.core.protocol import (
     Failure,
     Journal,
     Outcome,
-    Record,
     Refresh,
     Request,
+    RestoreEarlierVersion,
     Result,
-    TryEarlier,
+    WriteJournal,
     requests,
     transitions,
 )
@@ -192,17 +192,19 @@ class Operator:
                 might be the published secret's.
         """
         step = look(self._rotation)
-        if isinstance(step, (Record, Refresh)):
+        if isinstance(step, (WriteJournal, Refresh)):
             outcome = self._rotation.run()
             step = look(self._rotation)
-            if isinstance(step, (Record, Refresh)):
+            if isinstance(step, (WriteJournal, Refresh)):
                 raise OperatorError(
                     f"A document has to be written before unknown secrets are known. {outcome.error or ''}".rstrip(),
                     unchanged=NONE_REVOKED,
                     advice="",
                     next_command=None,
                 )
-        elif isinstance(step, TryEarlier):  # consumers have an outage, and only a run can tell what else works
+        elif isinstance(
+            step, RestoreEarlierVersion
+        ):  # consumers have an outage, and only a run can tell what else works
             self._rotation.run()
             step = self._rotation.decide()
         case = self._state.situation
@@ -245,7 +247,7 @@ class Operator:
         leased = state.situation.leased_until
         if leased is not None:
             raise OperatorError(
-                f"{state.journal.holder} holds the lease of {self._name}",
+                f"{state.journal.lease_holder} holds the lease of {self._name}",
                 unchanged="Nothing was recorded for revocation",
                 advice=f"Try again after {format_instant(leased)}. To wait until then",
                 next_command=Command.of("rotate-now", self._name, "--due", "--wait", "5m"),

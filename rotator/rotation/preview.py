@@ -9,11 +9,11 @@ from rotator.core.protocol import (
     Fail,
     Journal,
     Observation,
-    Pause,
+    Poll,
     Reason,
-    Record,
-    Rest,
     Step,
+    Stop,
+    WriteJournal,
 )
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
@@ -48,7 +48,7 @@ def preview(rotation: Rotation) -> Preview:
         step = _look_past_notes(rotation)
     except RateLimited as limited:  # the run would be deferred
         until = rotation.state.clock() + rotation.waiting.deferral(limited)
-        step = Rest(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
+        step = Stop(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
     return Preview(rotation.account.name, journal, rotation.state.seen, step)
 
 
@@ -64,7 +64,7 @@ def look(rotation: Rotation) -> Step:
 def _look_past_notes(rotation: Rotation) -> Step:
     step = _look_on(rotation)
     for _ in _NOTES:
-        if not isinstance(step, Record) or step.event not in _NOTES:
+        if not isinstance(step, WriteJournal) or step.event not in _NOTES:
             break
         rotation.state.know(step.journal)
         step = _look_on(rotation)
@@ -76,8 +76,8 @@ def _look_on(rotation: Rotation) -> Step:
         if not rotation.state.is_observed:
             rotation.state.observe()
         step = rotation.decide()
-        awaits_candidate = isinstance(step, Pause) and step.awaited is Awaited.CANDIDATE
-        if awaits_candidate or isinstance(step, (*CHANGING_STEPS, Rest, Fail)):
+        awaits_candidate = isinstance(step, Poll) and step.awaited is Awaited.CANDIDATE
+        if awaits_candidate or isinstance(step, (*CHANGING_STEPS, Stop, Fail)):
             break
         rotation.perform(step)
     return step

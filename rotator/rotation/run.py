@@ -11,11 +11,11 @@ from rotator.core.protocol import (
     Awaited,
     Journal,
     Outcome,
-    Pause,
     Policy,
+    Poll,
     Reason,
-    Rest,
     Step,
+    Stop,
     decide,
 )
 from rotator.errors import RotatorError
@@ -121,7 +121,7 @@ class Rotation:
             if not self.state.is_observed or self.state.clock_was_set_back():
                 self.state.observe()
             step = self.decide()
-            if not isinstance(step, Rest):
+            if not isinstance(step, Stop):
                 self.perform(step)
                 return None
             if not self._outlasts(step):
@@ -146,7 +146,7 @@ class Rotation:
         Raises:
             RotatorError: If the step could not be done, or was to fail.
         """
-        if isinstance(step, Pause) and step.awaited is Awaited.CANDIDATE and self._worker_is_wanted():
+        if isinstance(step, Poll) and step.awaited is Awaited.CANDIDATE and self._worker_is_wanted():
             self.state.learn(paused=LONGEST_PAUSE)  # the next decision ends the run
             return
         try:
@@ -178,7 +178,7 @@ class Rotation:
         self.waiting.after_conflict(self.conflicts_since_turn)
         self.state.forget()
 
-    def _outlasts(self, rest: Rest) -> bool:
+    def _outlasts(self, rest: Stop) -> bool:
         """Wait for the end of a deferral; return false if this run may not, or the process is to stop."""
         if rest.reason is Reason.LEASED and rest.until is not None:
             if not self.waiting.for_lease(rest.until):

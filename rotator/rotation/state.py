@@ -140,7 +140,7 @@ class AccountState:
             **_kept_identity(before, published, known, stored.journal),
             **_kept_refusal(before, known, stored.journal),
         )
-        if begins and self.journal.holder == self.policy.runner:
+        if begins and self.journal.lease_holder == self.policy.instance:
             # An earlier run of this process could not say how it ended.
             began_at = self.situation.latest_now
             created_at = began_at if self.journal.candidate is not None else None
@@ -160,9 +160,10 @@ class AccountState:
         observed_at = self.seen.observed_at
         return observed_at is not None and self.clock() < observed_at
 
-    def forget(self) -> None:
-        """Read both documents again before the next decision."""
+    def forget(self, moved_path: str | None = None) -> None:
+        """Read both documents again before the next decision, because another writer might have changed one."""
         self.is_observed = False
+        self.moved_path = moved_path or self.moved_path
 
     def journal_moved(self) -> bool:
         """Return whether another writer changed the journal since it was read."""
@@ -171,7 +172,7 @@ class AccountState:
     def forget_if_moved(self) -> bool:
         """Return whether another writer changed either document since it was read; both are read again then."""
         if self.journal_moved():
-            self._forget_moved(self.journal_path)
+            self.forget(self.journal_path)
             return True
         return self.forget_if_republished()
 
@@ -179,12 +180,8 @@ class AccountState:
         """Return whether the published document changed: it might contain a retiring secret again."""
         document = self.store.read(self.account.path)
         if (document.version, document.created) != (self.document.version, self.document.created):
-            self._forget_moved(self.account.path)
+            self.forget(self.account.path)
         return not self.is_observed
-
-    def _forget_moved(self, path: str) -> None:
-        self.moved_path = path
-        self.forget()
 
     def read_recorded(self) -> None:
         """Read the version of the published document that the journal speaks of."""

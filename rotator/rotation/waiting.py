@@ -6,7 +6,7 @@ Each wait that takes more than a moment is logged once, with its reason and its 
 from datetime import datetime, timedelta
 
 from rotator.core.backoff import backoff
-from rotator.core.protocol import Awaited, Credential, Pause, Reason, Rest
+from rotator.core.protocol import Awaited, Credential, Poll, Reason, Stop
 from rotator.documents.published import format_instant
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
@@ -74,7 +74,7 @@ class Waiting:
         if count > 1:
             self.for_moment(min(timedelta(milliseconds=50) * 2**count, LONGEST_POLL))
 
-    def for_fact(self, pause: Pause) -> None:
+    def for_fact(self, pause: Poll) -> None:
         """Wait a moment for a fact about the account, then look again.
 
         Raises:
@@ -112,7 +112,7 @@ class Waiting:
             process is to stop.
         """
         state = self._state
-        holder = state.journal.holder
+        holder = state.journal.lease_holder
         if state.clock() < min(until, self._until):
             self.log("rotation.waiting", Reason.LEASED.value, until, f"{holder} holds the lease")
         while (now := state.clock()) < until:
@@ -131,12 +131,12 @@ class Waiting:
         self.polled = holder, pause
         return pause
 
-    def may_outlast(self, rest: Rest) -> bool:
+    def may_outlast(self, rest: Stop) -> bool:
         """Return whether this run may wait for the end of a deferral that is no lease."""
         nothing_due = rest.reason is Reason.IDENTIFYING and not self._state.journal.retiring
         return rest.until is not None and not rest.resumes and not nothing_due and rest.until <= self._until
 
-    def for_end(self, rest: Rest) -> bool:
+    def for_end(self, rest: Stop) -> bool:
         """Wait for the end of a deferral; return false if the process is to stop."""
         self.log_deferral(rest)
         left = (rest.until or self._state.clock()) - self._state.clock()
@@ -144,7 +144,7 @@ class Waiting:
             self.count += 1
         return not self.wait(max(left, timedelta()) + PAST_THE_END)
 
-    def log_deferral(self, rest: Rest) -> None:
+    def log_deferral(self, rest: Stop) -> None:
         """Log a deferral whose end this run or a later one of the same command waits for."""
         if rest.until is not None:
             self.log("rotation.waiting", rest.reason.value, rest.until, rest.detail)
@@ -177,7 +177,7 @@ class Waiting:
         """Log a wait: its reason, its end and the same in words."""
         self._state.log.info(event, reason=reason, until=format_instant(until), detail=detail)
 
-    def _log_pause(self, pause: Pause, since: datetime, now: datetime) -> None:
+    def _log_pause(self, pause: Poll, since: datetime, now: datetime) -> None:
         """Log a wait for a fact once it lasts for more than a moment."""
         case = self._state.situation
         awaited = pause.awaited

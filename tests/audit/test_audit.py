@@ -518,7 +518,7 @@ WHOLE = [f"{act} {result}" for act in ("create", "publish", "revoke") for result
 
 def test_rotation_has_two_lines_for_each_action(file: Path) -> None:
     world = audited(file, grace=timedelta())
-    outcome = rotate(world, runner="host/1/ab")
+    outcome = rotate(world, instance="host/1/ab")
     assert acts(file) == WHOLE
     lines = fields(file)
     assert {line["rotation_id"] for line in lines} == {outcome.rotation_id}

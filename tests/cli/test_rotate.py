@@ -432,7 +432,7 @@ def test_withdrawal_names_the_holder_of_a_lease(payments: Payments, here: Here, 
         api_key=None,
         retiring=(Retiring("a", now + timedelta(hours=1)),),
         request=request(RequestKind.COMPROMISED),
-        holder="host/1/x",
+        lease_holder="host/1/x",
         lease_until=now + timedelta(minutes=minutes),
     )
     payments.cluster.put("rotator/journal/payments", dict(render_journal(journal)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rotator.core.protocol import Gone, Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
+from rotator.core.protocol import Doubt, Gone, Identity, Journal, Learned, Request, RequestKind, Retiring, Target
 from rotator.documents.journal import render_journal
 from testkit.cluster import Cluster
 from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, assert_table, everything, opened
@@ -196,12 +196,12 @@ def test_wrong_dates_of_one_account_cost_no_other_its_line(cluster: Cluster, her
         published_at=at,
         published_version=1,
         next_attempt_at=at,
-        holder="other",
+        lease_holder="other",
         lease_until=at,
         create_until=at,
         retiring=(Retiring("id-2", at, missing_since=at),),
         gone=(Gone("id-3", at),),
-        strangers=Strangers(frozenset({"id-4"}), at),
+        last_doubt=Doubt(frozenset({"id-4"}), at),
         request=Request(RequestKind.MANUAL, Target("id-1", 1, at), at, "you", "r1"),
     )
     cluster.put("rotator/journal/wrong", render_journal(journal))

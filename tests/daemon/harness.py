@@ -143,7 +143,7 @@ class Bench:
         """Load another configuration, with the same sessions or with another one with Vault."""
         settings, before = self.configure(*accounts, **sections), self.fleet
         self.fleet = Fleet(settings, before.provider, vault_session or before.vault, threading.Event())
-        self.fleet.runner = before.runner
+        self.fleet.instance = before.instance
         self.feed(SettingsLoaded(self.fleet))
 
     def feed(self, *facts: Fact) -> None:

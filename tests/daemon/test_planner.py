@@ -15,30 +15,30 @@ def after(*accounts: str) -> Planning:
 
 
 def test_single_planning_failure_is_no_general_failure() -> None:
-    assert after().trouble(accounts=5) is None
-    assert after("a").trouble(accounts=5) is None
-    assert after("a").trouble(accounts=1) is None
+    assert after().failure(accounts=5) is None
+    assert after("a").failure(accounts=5) is None
+    assert after("a").failure(accounts=1) is None
 
 
 def test_planning_fails_for_all_after_two_accounts() -> None:
-    assert after("a", "b").trouble(accounts=5) == "fault of b"
+    assert after("a", "b").failure(accounts=5) == "fault of b"
 
 
 def test_planning_failure_of_one_account_is_its_own() -> None:
-    assert after("a", "a", "a").trouble(accounts=5) is None
-    assert after("a", "a").trouble(accounts=1) == "fault of a"
+    assert after("a", "a", "a").failure(accounts=5) is None
+    assert after("a", "a").failure(accounts=1) == "fault of a"
 
 
 def test_planned_job_shows_that_planning_works() -> None:
     planning = after("a", "b").after_success("c", job_set=True)
-    assert planning.trouble(accounts=5) is None
+    assert planning.failure(accounts=5) is None
     assert planning.failed == ("a", "b")
-    assert planning.after_failure("a", "again").trouble(accounts=5) is None
+    assert planning.after_failure("a", "again").failure(accounts=5) is None
 
 
 def test_account_without_a_job_proves_no_planning() -> None:
     planning = after("a", "b").after_success("b", job_set=False)
-    assert planning.trouble(accounts=5) == "fault of b"
+    assert planning.failure(accounts=5) == "fault of b"
     assert planning.failed == ("a",)
 
 

@@ -150,7 +150,7 @@ def test_progress_of_a_run_is_visible(bench: Bench) -> None:
     bench.load(a=rotated(31 * DAY))
     bench.advance(SECOND)
     run = bench.take_one(Run)
-    bench.feed(JournalWritten(run, rotated(31 * DAY, holder="me")))
+    bench.feed(JournalWritten(run, rotated(31 * DAY, lease_holder="me")))
     assert bench.account("a").lease_holder == "me"
 
 
@@ -494,7 +494,7 @@ def test_lease_of_another_instance_is_not_logged(bench: Bench) -> None:
     bench.load(a=rotated())
     bench.announce_changes("a")
     with capture_logs() as log:
-        bench.answer_loads(a=rotated(holder="another", lease_until=NOW + MINUTE))
+        bench.answer_loads(a=rotated(lease_holder="another", lease_until=NOW + MINUTE))
     assert log == []
 
 
@@ -568,7 +568,7 @@ def test_manual_requests_alone_keep_min_spacing(bench: Bench) -> None:
 
 def test_resync_loads_the_changes_of_another_instance(bench: Bench) -> None:
     bench.start("a", daemon={"verify_interval": "365d", "resync_interval": "1m"}, balance={"every": "off"})
-    bench.load(a=rotated(31 * DAY, holder="other", lease_until=NOW + timedelta(hours=1)))
+    bench.load(a=rotated(31 * DAY, lease_holder="other", lease_until=NOW + timedelta(hours=1)))
     bench.advance(MINUTE)
     [look] = bench.take_one(Resync).looks
     bench.feed(
@@ -720,7 +720,7 @@ def test_outcome_about_documents_elsewhere_is_no_news(bench: Bench) -> None:
     bench.advance(SECOND)
     run = bench.take_one(Run)
     bench.reload("a", vault={"address": "http://127.0.0.1:8200", "journal_prefix": "elsewhere"}, **CALM)
-    bench.feed(JournalWritten(run, rotated(holder="me")))
+    bench.feed(JournalWritten(run, rotated(lease_holder="me")))
     assert bench.record("a").journal is None
     bench.end(run, ok("a", rotated()))
     assert bench.record("a").journal is None

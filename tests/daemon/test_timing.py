@@ -44,15 +44,15 @@ def test_next_run_revokes_after_the_last_possible_create() -> None:
 
 def test_next_run_waits_for_backoff_and_foreign_leases() -> None:
     assert run_at(Journal(**UNFINISHED, next_attempt_at=NOW + DAY)) == NOW + DAY
-    assert run_at(Journal(**UNFINISHED, holder="other", lease_until=NOW + DAY)) == NOW + DAY
-    assert run_at(Journal(**UNFINISHED, holder=None, lease_until=NOW + DAY)) < NOW
+    assert run_at(Journal(**UNFINISHED, lease_holder="other", lease_until=NOW + DAY)) == NOW + DAY
+    assert run_at(Journal(**UNFINISHED, lease_holder=None, lease_until=NOW + DAY)) < NOW
     # A run that Vault interrupted could not release its own lease.
-    assert run_at(Journal(**UNFINISHED, holder="me", lease_until=NOW + DAY)) < NOW
+    assert run_at(Journal(**UNFINISHED, lease_holder="me", lease_until=NOW + DAY)) < NOW
 
 
 def test_next_run_ignores_waits_of_a_wrong_clock() -> None:
     assert run_at(Journal(**UNFINISHED, next_attempt_at=NOW + 365 * DAY)) < NOW
-    assert run_at(Journal(**UNFINISHED, holder="other", lease_until=NOW + 365 * DAY)) < NOW
+    assert run_at(Journal(**UNFINISHED, lease_holder="other", lease_until=NOW + 365 * DAY)) < NOW
 
 
 def test_next_run_is_at_once_for_a_request() -> None:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Answered,
+    Doubt,
     Gone,
     Identity,
     Journal,
@@ -20,7 +21,6 @@ from rotator.core.protocol import (
     Request,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Verification,
 )
@@ -206,7 +206,7 @@ def test_unknown_fields_survive_in_every_part() -> None:
         publishing=Publishing(1, Retiring("d", NOW, identity=Identity("d", Learned.ANSWERED))),
         retiring=(Retiring("a", NOW, identity=Identity("a", Learned.ANSWERED)),),
         gone=(Gone("e", NOW),),
-        strangers=Strangers(frozenset({"f"}), NOW),
+        last_doubt=Doubt(frozenset({"f"}), NOW),
     )
     data = plain(journal)
     add_unknown_fields(data)

@@ -135,7 +135,7 @@ def test_top_ups_document_keeps_entries_of_a_day(shop: Cluster, stack: ExitStack
     shop.put("rotator/journal/shop/top-ups", {"top_ups": entries})
     teller = top_up_service(shop, stack)
     assert try_top_up(teller) is TopUp.OK
-    assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.runner]
+    assert [entry["runner"] for entry in noted(shop)] == ["within", teller.fleet.instance]
 
 
 def test_top_ups_stop_when_document_is_unreadable(shop: Cluster, stack: ExitStack) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.config import AccountSettings
-from rotator.core.protocol import Identity, Journal, Learned, Request, RequestKind, Retiring, Strangers, Target
+from rotator.core.protocol import Doubt, Identity, Journal, Learned, Request, RequestKind, Retiring, Target
 from rotator.monitoring import RequestStatus, RetiringStatus, State, describe, state
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
@@ -33,7 +33,7 @@ def test_published_secret_is_never_counted_as_unknown() -> None:
 
 
 def test_secrets_in_doubt_are_counted_but_not_unknown() -> None:
-    journal = Journal(current=OWN, ambiguity="one of two", strangers=Strangers(frozenset({"id-2"}), NOW))
+    journal = Journal(current=OWN, ambiguity="one of two", last_doubt=Doubt(frozenset({"id-2"}), NOW))
     status = describe(SHOP, journal)
     assert (status.unknown_secrets, status.live_secrets) == (0, 2)
 

@@ -63,7 +63,7 @@ def test_adopt_waits_for_lease_then_finds_secret_revoked() -> None:
     with pytest.raises(RotatorError, match="refuses this secret"):
         Operator(rotation).adopt(SecretStr(FIRST), first_id, replace_working=True)
     assert world.published == new
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     assert world.consumer_works()
 
 
@@ -117,13 +117,15 @@ def test_retiring_by_hand_respects_another_instances_lease() -> None:
     run, until = rotation.run, world.clock() + timedelta(minutes=2)
 
     def after_another_one_began() -> Outcome:
-        store(world, holder="other", lease_until=until, candidate=SecretStr("Candidate00001"), rotation_id="other")
+        store(
+            world, lease_holder="other", lease_until=until, candidate=SecretStr("Candidate00001"), rotation_id="other"
+        )
         return run()
 
     rotation.run = after_another_one_began  # type: ignore[method-assign]
     with pytest.raises(RotatorError, match="other holds the lease"):
         Operator(rotation).adopt(SecretStr(world.published or ""), own, retire={extra})
-    assert (world.journal.holder, world.journal.lease_until) == ("other", until)
+    assert (world.journal.lease_holder, world.journal.lease_until) == ("other", until)
     assert not world.journal.retiring
 
 
@@ -144,7 +146,7 @@ def test_foreign_journal_of_unfinished_rotation_is_not_replaced(unfinished: str)
     world = answered()
     changes: dict[str, dict[str, Any]] = {
         "candidate": {"candidate": SecretStr("OtherCandidate1"), "rotation_id": "other"},
-        "lease": {"holder": "other", "lease_until": world.clock() + timedelta(minutes=1)},
+        "lease": {"lease_holder": "other", "lease_until": world.clock() + timedelta(minutes=1)},
         "publishing": {"publishing": Publishing(3)},
     }
     of_another_account(world, **changes[unfinished])

@@ -108,7 +108,7 @@ def test_resolve_waits_for_a_lease_with_another_command() -> None:
     operator = Operator(resolving)
     operator.unknown()
     resolving.state.know(
-        type(world.journal)(holder=other.policy.runner, lease_until=world.clock() + timedelta(minutes=1))
+        type(world.journal)(lease_holder=other.policy.instance, lease_until=world.clock() + timedelta(minutes=1))
     )
     with pytest.raises(RotatorError, match="holds the lease of shop") as raised:
         operator.resolve(frozenset({added}))

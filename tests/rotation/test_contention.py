@@ -114,7 +114,7 @@ def test_command_ends_when_reads_keep_changing(made: str, command: str, path: st
 @pytest.mark.parametrize("made", WORLDS)
 def test_run_waits_for_lease_when_reads_keep_changing(made: str, path: str, kind: str) -> None:
     world = WORLDS[made]()
-    store(world, holder="other", lease_until=world.clock() + timedelta(minutes=80))
+    store(world, lease_holder="other", lease_until=world.clock() + timedelta(minutes=80))
     rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(hours=3))
     rotation.state.store = restless = Restless(world, path, kind)
     rotation.run()
@@ -162,7 +162,7 @@ def test_pauses_look_at_stop() -> None:
 def test_polls_grow_while_one_instance_holds_the_lease() -> None:
     """Also if another server's answer has another version each time."""
     world = adopted()
-    store(world, holder="other", lease_until=world.clock() + timedelta(minutes=2))
+    store(world, lease_holder="other", lease_until=world.clock() + timedelta(minutes=2))
     rotation = world.rotation(fresh_after=world.clock(), patience=timedelta(minutes=5))
     rotation.state.store = restless = Restless(world, JOURNAL, "older")
     outcome = rotation.run()

@@ -201,9 +201,9 @@ class Busy(Conflicting):
         self.path = world.settings.journal_path(world.account)
 
     def write(self, path: str, data: Any, cas: int) -> int:
-        if self.left and self.world.journal.holder is None:
+        if self.left and self.world.journal.lease_holder is None:
             self.left -= 1
-            self.hold(holder="other", lease_until=self.world.clock() + timedelta(minutes=2))
+            self.hold(lease_holder="other", lease_until=self.world.clock() + timedelta(minutes=2))
         return self.world.vault.write(path, data, cas)
 
     def hold(self, **lease: Any) -> None:
@@ -212,8 +212,8 @@ class Busy(Conflicting):
 
     def wait(self, delay: timedelta) -> bool:
         self.world.clock.wait(delay)
-        if self.world.journal.holder == "other":
-            self.hold(holder=None, lease_until=None)
+        if self.world.journal.lease_holder == "other":
+            self.hold(lease_holder=None, lease_until=None)
         return False
 
 

@@ -167,14 +167,14 @@ def test_process_revokes_nothing_after_its_unfinished_create() -> None:
     """A run loses the answer to its create, then Vault. The next run of the process finds its own lease."""
     world = adopted(grace=timedelta())
     world.provider.fault = "late"
-    run_until(world.rotation(runner="daemon", fresh_after=world.clock()), Create, then_perform=True)
-    outcome = world.rotation(runner="daemon").run()
+    run_until(world.rotation(instance="daemon", fresh_after=world.clock()), Create, then_perform=True)
+    outcome = world.rotation(instance="daemon").run()
     assert outcome.published
     assert outcome.until == world.clock() + CLOCK_RESOLUTION + world.provider.request_timeout + world.provider.settle
     world.provider.land()  # refused: both slots are taken
     assert len(world.live) == 2
     world.clock.now = outcome.until
-    assert_settled(world, world.rotation(runner="daemon").run())
+    assert_settled(world, world.rotation(instance="daemon").run())
 
 
 def test_late_create_is_reported_and_not_revoked() -> None:

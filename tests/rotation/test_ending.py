@@ -74,7 +74,7 @@ def test_stopped_run_defers_and_begins_nothing() -> None:
     assert outcome.result is Result.DEFERRED
     assert outcome.reason == "stopped"
     assert world.journal.attempts == 0
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     assert list(world.live.values()) == [FIRST]
 
 

@@ -188,7 +188,7 @@ def test_retire_is_refused_when_candidate_is_published(value_is_given: bool) -> 
         "To see the state: rotator account secrets list shop."
     )
     assert world.journal.retiring_ids == {own}
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     run_for_days(world)
     assert set(world.live) == {candidate}
 
@@ -228,7 +228,7 @@ def write_elsewhere(world: World, **changes: Any) -> None:
 
 def test_named_id_is_recorded_after_another_lease() -> None:
     world, own, other = two_listed()
-    write_elsewhere(world, holder="other", lease_until=world.clock() + timedelta(seconds=20))
+    write_elsewhere(world, lease_holder="other", lease_until=world.clock() + timedelta(seconds=20))
     rotation = world.rotation(patience=timedelta(minutes=2))
     outcome = Operator(rotation).adopt(None, own, retire={other})
     assert outcome.reason == "grace"
@@ -238,7 +238,7 @@ def test_named_id_is_recorded_after_another_lease() -> None:
 def test_adoption_says_that_its_id_was_not_recorded() -> None:
     """Another instance holds the lease for longer than the command may wait."""
     world, own, _ = two_listed()
-    write_elsewhere(world, holder="other", lease_until=world.clock() + timedelta(seconds=20))
+    write_elsewhere(world, lease_holder="other", lease_until=world.clock() + timedelta(seconds=20))
     outcome = Operator(world.rotation()).adopt(None, own)
     again = Command.of("adopt", "shop", "--secret-id", own)
     assert (outcome.result, outcome.reason, outcome.next_command) == (Result.DEFERRED, "leased", again)
@@ -258,7 +258,7 @@ def test_named_id_is_recorded_after_a_conflict(before: int) -> None:
     world.interruption.happen = lambda: write_elsewhere(world)
     Operator(world.rotation()).adopt(None, own, retire={other})
     assert (world.journal.current_id, world.journal.retiring_ids) == (own, {other})
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
 
 
 def test_named_id_replaces_no_answer_of_the_provider() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Create, Event, Learned, Rest, Revoke
+from rotator.core.protocol import Command, Create, Event, Learned, Revoke, Stop
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Result, Rotation
 from testkit.model import World
@@ -216,7 +216,7 @@ def run_until_next(rotation: Rotation) -> None:
     """Go on up to the first step that changes something at the provider, or to the end."""
     for _ in range(20):
         step = rotation.decide()
-        if isinstance(step, Create | Revoke | Rest):
+        if isinstance(step, Create | Revoke | Stop):
             return
         rotation.perform(step)
 

@@ -443,7 +443,7 @@ def test_adoption_that_publishes_nothing_says_so() -> None:
     world.vault.write = refuse  # type: ignore[method-assign]
     with pytest.raises(VaultDenied, match=r"the policy lacks a path\. Nothing was published\."):
         Operator(rotation).adopt(SecretStr(NEW), new)
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     assert "apps/shop" not in world.vault.versions
 
 

@@ -23,7 +23,7 @@ def test_rate_limit_defers_run_until_providers_time() -> None:
     assert (outcome.result, outcome.reason, outcome.until) == (Result.DEFERRED, "rate_limited", world.clock() + DAY)
     journal = world.journal
     assert (journal.attempts, journal.last_error, journal.failure) == (0, None, None)
-    assert (journal.holder, journal.next_attempt_at) == (None, world.clock() + DAY)
+    assert (journal.lease_holder, journal.next_attempt_at) == (None, world.clock() + DAY)
 
 
 def test_rate_limited_account_is_deferred_by_every_instance() -> None:
@@ -56,7 +56,7 @@ def test_rate_limit_during_rotation_keeps_candidate_without_lease() -> None:
     limit(world, DAY, times=1)
     outcome = rotation.run()
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "rate_limited")
-    assert (world.journal.holder, world.journal.phase) == (None, Phase.PREPARED)
+    assert (world.journal.lease_holder, world.journal.phase) == (None, Phase.PREPARED)
     world.clock.wait(DAY + timedelta(seconds=1))
     assert world.rotation(explicit=False).run().published
 
@@ -181,7 +181,7 @@ def test_deleted_journal_of_primary_delays_nothing() -> None:
 
 
 def test_limit_is_no_reason_to_touch_leased_primary() -> None:
-    held = {"holder": "other", "lease_until": World().clock() + DAY}
+    held = {"lease_holder": "other", "lease_until": World().clock() + DAY}
     world = secondary_of_managed_primary(**held)
     limit(world, DAY)
     assert world.rotation().run().reason == "rate_limited"

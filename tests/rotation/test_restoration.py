@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rotator.core.protocol import Create, Revoke, Trigger, TryEarlier
+from rotator.core.protocol import Create, RestoreEarlierVersion, Revoke, Trigger
 from rotator.provider import Credentials, Unauthorized
 from rotator.rotation import Result
 from testkit.model import World
@@ -93,11 +93,11 @@ def test_earlier_secret_is_restored_under_the_lease_only() -> None:
     world, new = in_overlap()
     world.provider.remove("shopkey", world.journal.current_id)
     rotation = world.rotation(lease=timedelta(minutes=1))
-    run_until(rotation, TryEarlier, then_perform=False)
-    assert world.journal.holder == rotation.policy.runner
+    run_until(rotation, RestoreEarlierVersion, then_perform=False)
+    assert world.journal.lease_holder == rotation.policy.instance
     world.clock.wait(timedelta(minutes=2))
-    run_until(world.rotation(), TryEarlier, then_perform=False)
-    rotation.perform(TryEarlier())
+    run_until(world.rotation(), RestoreEarlierVersion, then_perform=False)
+    rotation.perform(RestoreEarlierVersion())
     assert world.published == new, "stopped past its lease it writes nothing"
     world.clock.wait(timedelta(minutes=3))
     world.rotation().run()
@@ -133,7 +133,7 @@ def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool
     rotate(world)
     world.clock.wait(timedelta(hours=2))
     world.provider.fault = "late"
-    revoking = world.rotation(runner="daemon")
+    revoking = world.rotation(instance="daemon")
     run_until(revoking, Revoke, then_perform=True)
     world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
     if dies:

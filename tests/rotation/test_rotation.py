@@ -48,7 +48,7 @@ def test_start_rotates_nothing_when_nothing_is_due() -> None:
 
 CRASHES = [
     pytest.param(kind, after, id=f"{'after' if after else 'before'}-{getattr(kind, '__name__', kind)}")
-    for kind in (Prepare, Create, Publish, Event.COMMITTED, Revoke, Event.SETTLED)
+    for kind in (Prepare, Create, Publish, Event.COMMITTED, Revoke, Event.GONE)
     for after in (False, True)
 ]
 

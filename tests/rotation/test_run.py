@@ -74,7 +74,7 @@ def test_expired_lease_of_killed_command_is_removed() -> None:
     killed.state.write_journal(transitions.claimed(killed.state.situation))
     world.clock.wait(timedelta(minutes=5))
     world.rotation().run()
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     assert world.journal.lease_until is None
 
 

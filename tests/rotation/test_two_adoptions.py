@@ -86,7 +86,7 @@ def test_adoption_without_value_names_another_writer(names_other: bool, is_delet
     assert raised.value.next_command == Command.of("account", "secrets", "list", "shop")
     assert len(versions) == 2
     assert world.journal.retiring_ids == frozenset()
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
 
 
 def test_adoption_without_value_names_no_id_beside_certain_one() -> None:

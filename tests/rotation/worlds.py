@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Event, Phase, Record, RequestKind, Step
+from rotator.core.protocol import Event, Phase, RequestKind, Step, WriteJournal
 from rotator.documents.journal import render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation
@@ -109,7 +109,9 @@ def run_until(rotation: Rotation, kind: type[Step] | Event, *, then_perform: boo
     rotation.state.observe()
     for _ in range(100):
         step = rotation.decide()
-        matches = isinstance(step, Record) and step.event is kind if isinstance(kind, Event) else isinstance(step, kind)
+        matches = (
+            isinstance(step, WriteJournal) and step.event is kind if isinstance(kind, Event) else isinstance(step, kind)
+        )
         if matches and not then_perform:
             return
         rotation.perform(step)
@@ -126,14 +128,14 @@ def wait_with(rotation: Rotation, wait: Waiter) -> None:
 def leased(world: World, *, lasts: timedelta, released_after: timedelta) -> Waiter:
     """Let another instance hold the lease, and release it while a run waits; the run's waiter."""
     path, began = world.settings.journal_path(world.account), world.clock()
-    held = replace(world.journal, holder="other", lease_until=began + lasts)
+    held = replace(world.journal, lease_holder="other", lease_until=began + lasts)
     world.vault.write(path, render_journal(held), cas=len(world.vault.versions[path]))
 
     def wait(delay: timedelta) -> bool:
         assert delay <= LONGEST_POLL
         world.clock.wait(delay)
-        if world.journal.holder == "other" and world.clock() >= began + released_after:
-            free = replace(world.journal, holder=None, lease_until=None)
+        if world.journal.lease_holder == "other" and world.clock() >= began + released_after:
+            free = replace(world.journal, lease_holder=None, lease_until=None)
             world.vault.write(path, render_journal(free), cas=len(world.vault.versions[path]))
         return False
 
@@ -209,7 +211,7 @@ def assert_settled(world: World, outcome: Outcome, *, secrets: int = 1) -> None:
     assert outcome.result is Result.OK, outcome
     assert world.journal.phase is (Phase.IDLE if secrets == 1 else Phase.OVERLAP)
     assert world.journal.candidate is None
-    assert world.journal.holder is None
+    assert world.journal.lease_holder is None
     assert len(world.live) == secrets
     assert world.live[world.journal.current_id] == world.published
     assert world.consumer_works()

@@ -17,12 +17,12 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Prepare,
-    Record,
     RequestKind,
     Revoke,
     Situation,
     Step,
     Trigger,
+    WriteJournal,
     requests,
     transitions,
 )
@@ -138,7 +138,7 @@ def test_search_finds_missing_wait_for_late_creates(monkeypatch: pytest.MonkeyPa
 def test_search_finds_takeover_that_forgets_a_create(monkeypatch: pytest.MonkeyPatch) -> None:
     def claimed(case: Situation) -> Journal:
         lease_until = case.now + case.policy.lease
-        return replace(case.journal, holder=case.policy.runner, lease_until=lease_until)
+        return replace(case.journal, lease_holder=case.policy.instance, lease_until=lease_until)
 
     monkeypatch.setattr(transitions, "claimed", claimed)
     assert "I6" in broken(Scenario("forgetful takeover", runners=1, faults=0, slowest=TICK))
@@ -200,8 +200,8 @@ def test_search_finds_revocation_while_a_mark_stands(monkeypatch: pytest.MonkeyP
         mark = case.journal.publishing
         retiring = case.journal.retiring + ((mark.entry,) if mark is not None and mark.entry is not None else ())
         step = retirement_rules.revoke(replace(case, journal=replace(case.journal, publishing=None, retiring=retiring)))
-        if isinstance(step, Record):
-            return Record(step.event, replace(step.journal, publishing=mark, retiring=case.journal.retiring))
+        if isinstance(step, WriteJournal):
+            return WriteJournal(step.event, replace(step.journal, publishing=mark, retiring=case.journal.retiring))
         return step or document_rules.end_late_write(case)
 
     monkeypatch.setattr(
@@ -217,7 +217,7 @@ def test_search_finds_mark_dropped_over_a_deleted_version(monkeypatch: pytest.Mo
         mark = case.journal.publishing
         if mark is not None and mark.entry is not None and case.seen.published.secret is None:
             retiring = (*case.journal.retiring, mark.entry)
-            return Record(Event.UNMARKED, replace(case.journal, publishing=None, retiring=retiring))
+            return WriteJournal(Event.UNMARKED, replace(case.journal, publishing=None, retiring=retiring))
         return document_rules.end_late_write(case)
 
     replace_rule(monkeypatch, document_rules.end_late_write, forgetful)

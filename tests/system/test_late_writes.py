@@ -271,7 +271,7 @@ def test_adoption_beside_another_command_is_harmless(other: str, pause: timedelt
         world.interruption.happen = None
         assert world.consumer_works(), (other, after)
         settle(world)
-        assert world.journal.holder is None
+        assert world.journal.lease_holder is None
         if ended:
             assert after > 8
             break

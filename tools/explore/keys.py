@@ -25,17 +25,17 @@ from rotator.core.protocol import (
     Journal,
     Listing,
     Observation,
-    Pause,
+    Poll,
     Publish,
     Published,
-    Record,
     Refresh,
     Request,
-    Rest,
     Retiring,
     Revoke,
     Situation,
     Step,
+    Stop,
+    WriteJournal,
     requests,
 )
 from rotator.documents.journal import StoredJournal as Stored
@@ -152,14 +152,14 @@ class Key:
         )
         if runner.pending is not None and runner.pending.name == "resume":
             return runner.crashes, runner.again, self.at(waits_until), holder == runner.name
-        if isinstance(runner.step, Rest) and waits_until is not None:
+        if isinstance(runner.step, Stop) and waits_until is not None:
             return always
         pending = None if runner.pending is None else (self.request(runner.pending), self.patience(runner.pending))
         if runner.halted is not None:
             answer = None if pending is not None else self.told(runner.told[-1])
             return always, self.halted(runner.halted), answer, pending
         # Of what else a run does, all that depends on its looks at the clock stands in the step and the requests.
-        timed = isinstance(runner.step, Create | Revoke | Pause | Publish)
+        timed = isinstance(runner.step, Create | Revoke | Poll | Publish)
         told = tuple(self.told(told) for told in runner.told if timed or not isinstance(told, datetime))
         if not rotation.state.is_observed:
             # The step began with a look at everything.
@@ -295,7 +295,7 @@ class Key:
 
     def journal(self, journal: Journal) -> Any:
         """Return what rules look at in a journal."""
-        verification, mark, strangers = journal.verification, journal.publishing, journal.strangers
+        verification, mark, strangers = journal.verification, journal.publishing, journal.last_doubt
         recent = (gone for gone in journal.gone if self.now_.now - gone.at < WINDOW)
         return (
             journal.api_key,
@@ -314,7 +314,7 @@ class Key:
             mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
             tuple(self.retiring(entry) for entry in journal.retiring),
             tuple(sorted((gone.id, self.since(gone.at) or 0) for gone in recent)),
-            self.holder(journal.holder),
+            self.holder(journal.lease_holder),
             self.shared(journal.lease_until),
             (bool(journal.attempts), bool(journal.last_error), bool(journal.ambiguity)),
             ordered(journal.unknown_ids),
@@ -397,13 +397,13 @@ class Key:
     def step(self, step: Step | None) -> Any:
         """Return what a step is about."""
         match step:
-            case Record(event, journal):
+            case WriteJournal(event, journal):
                 return event.value, self.journal(journal)
-            case Rest(reason, until):
+            case Stop(reason, until):
                 return reason.value, self.at(until)
             case Fail(failure):
                 return failure.value
-            case Pause(_, awaited):
+            case Poll(_, awaited):
                 return awaited.value
             case Publish(id_):
                 return "publish", id_

@@ -167,7 +167,7 @@ class Explorer:
         scheduled = scenario.scheduled and not adopts and asks is None and runner != FINISHING
         scheduled = scheduled and not (runner == ROTATING and scenario.requests)
         policy = Policy(
-            runner=runner,
+            instance=runner,
             account="shop",
             api_key=KEY,
             due_at=(lambda rotated_at: START if always or rotated_at < self.began_at else START + 2 * FOREVER)

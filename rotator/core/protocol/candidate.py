@@ -20,10 +20,10 @@ from rotator.core.protocol.steps import (
     Publish,
     ReadRecorded,
     Reason,
-    Record,
-    Rest,
     Revoke,
     Step,
+    Stop,
+    WriteJournal,
 )
 from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
 
@@ -34,12 +34,12 @@ def commit(case: Situation) -> Step | None:
         return None
     if case.request_is_of_unrecorded and not case.seen.recorded_read:
         return ReadRecorded()
-    return Record(Event.COMMITTED, transitions.committed(case))
+    return WriteJournal(Event.COMMITTED, transitions.committed(case))
 
 
 def give_up(case: Situation) -> Step | None:
-    """Give up a candidate that strangers know, as long as something else authenticates."""
-    return Record(Event.GIVEN_UP, transitions.given_up(case)) if case.candidate_is_compromised else None
+    """Give up a candidate that leaked, as long as something else authenticates."""
+    return WriteJournal(Event.GIVEN_UP, transitions.given_up(case)) if case.candidate_is_compromised else None
 
 
 def send_new_candidate(case: Situation) -> Step | None:
@@ -57,7 +57,7 @@ def wait_for_candidate(case: Situation) -> Step:
     if pause is not None:
         return pause
     since = case.since(Awaited.CANDIDATE) or case.now
-    return Rest(
+    return Stop(
         Reason.VERIFYING,
         case.next_look,
         "the new secret does not authenticate yet",
@@ -161,7 +161,7 @@ def _create(case: Situation) -> Step:
     # With room to spare, a create that lands late would not be refused. Only a list from after that shows it.
     if late <= case.now:
         return List(using)
-    return Rest(
+    return Stop(
         Reason.LATE_CREATE,
         late,
         "an earlier create might still be carried out",

@@ -26,10 +26,10 @@ from rotator.core.protocol.steps import (
     List,
     Prepare,
     Reason,
-    Record,
-    Rest,
+    RestoreEarlierVersion,
     Step,
-    TryEarlier,
+    Stop,
+    WriteJournal,
 )
 from rotator.core.protocol.wording import waiting_run, without_value
 
@@ -73,7 +73,7 @@ def ask_provider(case: Situation) -> Step | None:
         if case.may_wait(Awaited.PUBLISHED):
             return case.pause(Awaited.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
-        return _await_late_revocation(case) or lease.with_lease(case, TryEarlier())
+        return _await_late_revocation(case) or lease.with_lease(case, RestoreEarlierVersion())
     if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
         return List(Credential.PRIMARY)
     return _out_of_reach(case)
@@ -90,7 +90,7 @@ def _await_late_revocation(case: Situation) -> Step | None:
         return None
     if case.held and case.seen.revoke_lost_at is None:
         return None  # this run looked before it acquired the lease
-    return Rest(
+    return Stop(
         Reason.LATE_REVOCATION,
         until,
         f"{without_value(case.seen.published)}, and an earlier revocation might still be carried out",
@@ -128,7 +128,7 @@ def correct_date(case: Situation) -> Step | None:
     latest = case.now + CLOCK_TOLERANCE
     if rotated_at is None or written_at is None or rotated_at <= latest or written_at > latest:
         return None  # if Vault agrees with the journal, it is this clock that is wrong
-    return Record(Event.REDATED, transitions.redated(case, written_at))
+    return WriteJournal(Event.REDATED, transitions.redated(case, written_at))
 
 
 def begin(case: Situation) -> Step | None:
@@ -157,15 +157,15 @@ def clear(case: Situation) -> Step | None:
     """Nothing is wrong: forget the last failure and a request that is done, and release a lease that was not needed."""
     journal = case.journal
     at_rest = transitions.recovered(case)
-    if journal.strangers and case.in_doubt:
+    if journal.last_doubt and case.in_doubt:
         return None  # the lists have lacked an unknown id for a moment only
-    failed = journal.ambiguity or journal.attempts or journal.last_error or journal.strangers
+    failed = journal.ambiguity or journal.attempts or journal.last_error or journal.last_doubt
     is_over = journal.request != at_rest.request or journal.leaked != at_rest.leaked
     if failed or journal.next_attempt_at is not None or is_over:
-        return Record(Event.CLEARED, at_rest)
-    if journal.holder is not None:
+        return WriteJournal(Event.CLEARED, at_rest)
+    if journal.lease_holder is not None:
         # This instance's own lease, or one that a killed command left behind and that has expired.
-        return Record(Event.RELEASED, transitions.unleased(at_rest))
+        return WriteJournal(Event.RELEASED, transitions.unleased(at_rest))
     return None
 
 
@@ -180,11 +180,11 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     documents.end_late_write,  # a write of a dead instance might still be applied
     documents.follow_rewrite,  # this run rewrote the published document
     candidate.commit,  # the candidate is published
-    retirement.settle,  # a retiring secret is gone
+    retirement.record_gone,  # a retiring secret is gone
     done,  # everything is revoked
     candidate.send_new_candidate,  # nothing else can have sent it
     ask_provider,  # which credential authenticates
-    candidate.give_up,  # strangers know the candidate
+    candidate.give_up,  # it leaked
     identity.recognize,  # the document was changed by hand, or is new
     identity.eliminate,  # the published secret's id is pending
     identity.eliminate_retiring,  # a retiring id is pending

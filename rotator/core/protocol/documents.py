@@ -6,7 +6,7 @@ from rotator.core.protocol import transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Record, Refresh, Step
+from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Refresh, Step, WriteJournal
 from rotator.core.protocol.wording import loss, restoring
 
 
@@ -70,7 +70,7 @@ def correct_storage_time(case: Situation) -> Step | None:
     vault_now = case.vault_now
     if written_at is None or vault_now is None or written_at <= vault_now + CLOCK_TOLERANCE:
         return None
-    return Record(Event.REFRESHED, case.journal)
+    return WriteJournal(Event.REFRESHED, case.journal)
 
 
 def refresh(case: Situation) -> Step | None:
@@ -78,7 +78,7 @@ def refresh(case: Situation) -> Step | None:
     seen = case.seen
     now = case.vault_now or case.now
     if expires_soon(seen.journal_at, seen.journal_expires_at, now):
-        return Record(Event.REFRESHED, case.journal)
+        return WriteJournal(Event.REFRESHED, case.journal)
     published = seen.published
     if published.secret is None or case.journal.publishing is not None:
         return None
@@ -113,7 +113,7 @@ def end_late_write(case: Situation) -> Step | None:
         return None
     if published.version > mark.over_version:
         rewritten = case.seen.rewritten_over == mark.over_version == case.journal.published_version
-        return Record(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
+        return WriteJournal(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
     if published.secret is None:
         return None
     return with_lease(case, Refresh("a write of an earlier lease holder might still be applied"))
@@ -121,7 +121,7 @@ def end_late_write(case: Situation) -> Step | None:
 
 def follow_rewrite(case: Situation) -> Step | None:
     """The journal speaks of the version that this run wrote again, unchanged."""
-    return Record(Event.CAUGHT_UP, transitions.caught_up(case)) if case.rewrite_is_unrecorded else None
+    return WriteJournal(Event.CAUGHT_UP, transitions.caught_up(case)) if case.rewrite_is_unrecorded else None
 
 
 def complete(case: Situation) -> Step | None:

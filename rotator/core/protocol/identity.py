@@ -14,10 +14,10 @@ from rotator.core.protocol.steps import (
     Event,
     Fail,
     Failure,
-    Pause,
+    Poll,
     ReadRecorded,
-    Record,
     Step,
+    WriteJournal,
 )
 from rotator.core.protocol.wording import MOVE_FIRST, NAME_BOTH, count_of, names_of, naming
 
@@ -32,11 +32,11 @@ def recognize(case: Situation) -> Step | None:
     if journal.current is not None and not recorded and not seen.recorded_read:
         return ReadRecorded()
     if seen.identified is not None and not (recorded and _says_nothing_new(journal.current, seen.identified)):
-        return Record(Event.ADOPTED, transitions.adopted(case, seen.identified, retire_previous=seen.replaced))
+        return WriteJournal(Event.ADOPTED, transitions.adopted(case, seen.identified, retire_previous=seen.replaced))
     if recorded:
         return _take_over(case) if journal.current is None else None
     if journal.current is not None and seen.recorded == seen.published.secret:
-        return Record(Event.CAUGHT_UP, transitions.caught_up(case))
+        return WriteJournal(Event.CAUGHT_UP, transitions.caught_up(case))
     return _take_over(case)
 
 
@@ -65,10 +65,10 @@ def _take_over(case: Situation) -> Step:
     if len(pool) > 1:
         if named in pool and seen.published.version == 1:  # id and value were written together
             identity = Identity(named, Learned.PERSON, beside=stored_ids(case.listed), foreign_ids=foreign)
-            return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+            return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         if _leads_out(case):
             identity = transitions.pending(case, foreign_ids=foreign)
-            return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+            return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         return Fail(
             Failure.AMBIGUOUS,
             f"the published secret authenticates, but one of several ids is its own: {names_of(pool)}",
@@ -77,7 +77,7 @@ def _take_over(case: Situation) -> Step:
         )
     guess = next(iter(pool), None)
     identity = transitions.pending(case, foreign_ids=foreign, guess=guess)
-    return Record(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+    return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
 
 
 def eliminate(case: Situation) -> Step | None:
@@ -96,13 +96,13 @@ def eliminate(case: Situation) -> Step | None:
     if agrees and found is not None:
         identity = transitions.counted(case, current, found)
         if identity.is_pending:
-            return Record(Event.LOOKED, transitions.looked(case, identity))
-        return Record(Event.IDENTIFIED, transitions.identified(case, identity))
+            return WriteJournal(Event.LOOKED, transitions.looked(case, identity))
+        return WriteJournal(Event.IDENTIFIED, transitions.identified(case, identity))
     if case.journal.candidate is not None:
         return None
     if len(pool) > 1 or current.restarts >= MAX_RESTARTS:
         return None if _leads_out(case) else doubtful(case)
-    return Record(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
+    return WriteJournal(Event.LOOKED, transitions.looked(case, transitions.restarted(case, current, found)))
 
 
 def eliminate_retiring(case: Situation) -> Step | None:
@@ -126,7 +126,7 @@ def eliminate_retiring(case: Situation) -> Step | None:
         elif entry.id not in case.listed:
             found = transitions.restarted(case, identity, entry.id)  # a list that lacks an id is no reason to forget it
         event = Event.LOOKED if found is None or found.is_pending else Event.IDENTIFIED
-        return Record(event, transitions.looked_at_retiring(case, entry, found))
+        return WriteJournal(event, transitions.looked_at_retiring(case, entry, found))
     return None
 
 
@@ -148,7 +148,7 @@ def await_look(case: Situation) -> Step | None:
     delays = [max(at - case.now, timedelta()) for at in looks if at is not None and at > case.listed_at]
     if not delays or case.seen.paused + max(delays) > LONGEST_PAUSE:
         return None
-    return Pause(max(delays), Awaited.LOOK)
+    return Poll(max(delays), Awaited.LOOK)
 
 
 def name_doubt(case: Situation) -> Step | None:
@@ -167,7 +167,7 @@ def doubtful(case: Situation) -> Fail:
     if current is not None and current.is_pending:
         ids = case.pool_of(current)
     else:
-        ids = case.strangers | case.journal.named_ids
+        ids = case.doubtful_ids | case.journal.named_ids
     if ids:
         what = f"one of these ids is the published secret's: {names_of(ids)}"
     else:

@@ -73,7 +73,7 @@ class Ids(Instants):
     # --- doubt -------------------------------------------------------------------------------------------------------
 
     @property
-    def strangers(self) -> frozenset[str]:
+    def doubtful_ids(self) -> frozenset[str]:
         """Listed ids that make an id doubtful that the provider did not answer itself."""
         current = self.journal.current
         if current is None:
@@ -109,15 +109,15 @@ class Ids(Instants):
             return True
         if current.is_answered:
             return False
-        before = self.journal.strangers
+        before = self.journal.last_doubt
         if before is not None and self.is_recent(before.seen_at):
-            return bool(self.strangers | self._unexplained_beside(current, before.ids))
-        return bool(self.strangers)
+            return bool(self.doubtful_ids | self._unexplained_beside(current, before.ids))
+        return bool(self.doubtful_ids)
 
     @property
     def shows_doubt(self) -> bool:
         """Whether the published secret listed ids that make its own doubtful. This doubt does not end by itself."""
-        return self.seen.via is Credential.PUBLISHED and self.in_doubt and bool(self.strangers)
+        return self.seen.via is Credential.PUBLISHED and self.in_doubt and bool(self.doubtful_ids)
 
     @property
     def might_lack_an_id(self) -> bool:

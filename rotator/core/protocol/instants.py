@@ -173,7 +173,7 @@ class Instants:
         """
         journal = self.journal
         policy = self.policy
-        if journal.holder in (None, policy.runner):
+        if journal.lease_holder in (None, policy.instance):
             return None
         lease_until = believed(journal.lease_until, policy.lease, self.seen.journal_at, self.shared_now)
         return None if lease_until is None else lease_until + policy.window
@@ -196,9 +196,9 @@ class Instants:
         return None if entry.missing_since is None else self.window_after(entry.missing_since)
 
     @property
-    def strangers_until(self) -> datetime | None:
-        """Until when strangers of an earlier list count although lists lack them by now; None if there were none."""
-        before = self.journal.strangers
+    def last_doubt_until(self) -> datetime | None:
+        """Until when doubtful ids of an earlier list count although lists lack them by now; None if there were none."""
+        before = self.journal.last_doubt
         return None if before is None else self.window_after(before.seen_at)
 
 
@@ -212,7 +212,7 @@ def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
         now: The time that all instances share or a later one, `Situation.latest_now`.
     """
     return (
-        journal.holder == policy.runner
+        journal.lease_holder == policy.instance
         and journal.lease_until is not None
         and now + policy.request_timeout + CLOCK_RESOLUTION < journal.lease_until
     )
@@ -227,7 +227,7 @@ def leased_elsewhere(
         now: The time that all instances share, `Situation.shared_now`.
         journal_at: When Vault stored the journal, by Vault's clock; None if that is not known.
     """
-    if journal.holder in (None, policy.runner):
+    if journal.lease_holder in (None, policy.instance):
         return None
     until = believed(journal.lease_until, policy.lease, journal_at, now)
     return until if until is not None and until > now else None

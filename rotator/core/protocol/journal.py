@@ -175,7 +175,7 @@ class Request:
         id: Names the request in logs.
         value_digest: A digest of the secret's value. The request begins a rotation only while this value is published.
             None in journals from before that was stored.
-        earlier_ids: Ids that compromised requests named which this one replaced: other secrets that strangers know.
+        earlier_ids: Ids that compromised requests named which this one replaced: other secrets that leaked.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -216,7 +216,7 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
+class Doubt:
     """Unknown ids, in the last list that showed them."""
 
     ids: frozenset[str]
@@ -262,7 +262,7 @@ class Journal:
         added_ids: The ids that the provider returned for secrets which a user added. None of them is the published
             secret's, unless another writer publishes another value.
         gone: Revoked ids of the last consistency window.
-        holder: The instance that holds the lease, until lease_until.
+        lease_holder: The instance that holds the lease, until lease_until.
         lease_until: When the lease expires, by Vault's clock.
         attempts: Failed runs since the last good one; an urgent request counts one of those before it.
         next_attempt_at: Before then only an explicit command or an urgent request retries.
@@ -270,7 +270,7 @@ class Journal:
         failure: The code of that failure.
         ambiguity: Set while the account holds a secret that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known; a limited number of them.
-        strangers: The unknown ids, or some of them, of the last list that made the published secret's id doubtful.
+        last_doubt: The last list that made the published secret's id doubtful; None if no list did.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -294,7 +294,7 @@ class Journal:
     retiring: tuple[Retiring, ...] = ()
     added_ids: frozenset[str] = frozenset()
     gone: tuple[Gone, ...] = ()
-    holder: str | None = None
+    lease_holder: str | None = None
     lease_until: datetime | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = None
@@ -302,7 +302,7 @@ class Journal:
     failure: str | None = None
     ambiguity: str | None = None
     unknown_ids: frozenset[str] = frozenset()
-    strangers: Strangers | None = None
+    last_doubt: Doubt | None = None
     unknown_fields: str = field(default="", repr=False)
 
     @property
@@ -372,7 +372,7 @@ class Journal:
             failure=None,
             ambiguity=None,
             unknown_ids=frozenset(),
-            strangers=None,
+            last_doubt=None,
         )
 
 

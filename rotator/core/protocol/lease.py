@@ -7,7 +7,7 @@ from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal, RequestKind
 from rotator.core.protocol.requests import is_limited
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Record, Rest, Step
+from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Step, Stop, WriteJournal
 from rotator.core.protocol.wording import waiting_run
 
 # How long a lease lasts by default.
@@ -22,9 +22,9 @@ def with_lease(case: Situation, step: Step) -> Step:
     Everything that the step rests on was read before. If the check-and-set of the lease succeeds, no other instance
     has changed the account since.
     """
-    if case.held or isinstance(step, Fail | Rest | Prepare):
+    if case.held or isinstance(step, Fail | Stop | Prepare):
         return step
-    return Record(Event.CLAIMED, transitions.claimed(case))
+    return WriteJournal(Event.CLAIMED, transitions.claimed(case))
 
 
 def record_request(case: Situation) -> Step | None:
@@ -36,7 +36,7 @@ def record_request(case: Situation) -> Step | None:
     if asked is None or case.journal == case.stored:
         return None
     if asked.kind is not RequestKind.MANUAL or case.leased_until is not None:
-        return Record(Event.REQUESTED, case.journal)
+        return WriteJournal(Event.REQUESTED, case.journal)
     return None
 
 
@@ -45,10 +45,10 @@ def wait_for_lease(case: Situation) -> Step | None:
     until = case.leased_until
     if until is None:
         return None
-    return Rest(
+    return Stop(
         Reason.LEASED,
         until,
-        f"{case.journal.holder} holds the lease",
+        f"{case.journal.lease_holder} holds the lease",
         waiting_run(case.policy.account),
     )
 
@@ -71,11 +71,11 @@ def _next_attempt(case: Situation, journal: Journal) -> datetime | None:
 
 def wait_for_backoff(case: Situation) -> Step | None:
     """After a failure, wait before the next attempt, unless a person names the account."""
-    if case.policy.explicit or case.journal.holder == case.policy.runner:
+    if case.policy.explicit or case.journal.lease_holder == case.policy.instance:
         return None
     limit_end = limited_until(case, case.journal)
     if limit_end is not None:
-        return Rest(
+        return Stop(
             Reason.RATE_LIMITED,
             limit_end,
             "the provider limits the requests of this key",
@@ -84,7 +84,7 @@ def wait_for_backoff(case: Situation) -> Step | None:
     at = _next_attempt(case, case.journal)
     if at is None:
         return None
-    return Rest(
+    return Stop(
         Reason.BACKOFF,
         at,
         f"attempt {case.journal.attempts} failed: {case.journal.last_error}",

@@ -12,7 +12,7 @@ class Policy:
     """Rules and limits of one run.
 
     Attributes:
-        runner: The instance; unique to a process.
+        instance: The instance; unique to a process.
         account: The account's name, for messages.
         lease: How long a lease lasts.
         api_key: The account's key; None: rotator compares no document with it.
@@ -31,7 +31,7 @@ class Policy:
             might be carried out, a valid secret refused, and a list lack an id or show a revoked one.
     """
 
-    runner: str
+    instance: str
     account: str
     lease: timedelta
     api_key: str | None = None

@@ -13,7 +13,7 @@ from rotator.core.protocol.observation import Observation, Published, is_recorde
 
 # An account with an urgent request is retried this soon after a failure.
 URGENT_BACKOFF = timedelta(seconds=30)
-# After so many refusals of the secrets they are wrong: a provider in trouble can refuse every secret for half an hour.
+# After so many refusals of the secrets they are wrong: a failing provider can refuse every secret for half an hour.
 URGENT_REFUSALS = 60
 
 
@@ -103,7 +103,7 @@ def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
 
 
 def lacks_compromised_id(journal: Journal) -> bool:
-    """Return whether strangers know a secret whose id rotator cannot tell: it can be any unknown one."""
+    """Return whether a secret leaked whose id rotator cannot tell: it can be any unknown one."""
     request = journal.request
     is_unknown = request is not None and request.kind is RequestKind.COMPROMISED and request.of.is_unknown
     return is_unknown or bool(journal.leaked)
@@ -139,7 +139,7 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
 
 
 def is_never_published_again(journal: Journal, secret: SecretStr) -> bool:
-    """Return whether strangers know this value, and another secret has replaced it since."""
+    """Return whether this value leaked, and another secret has replaced it since."""
     return is_leaked(journal, secret) or is_replaced(journal, secret)
 
 
@@ -220,7 +220,7 @@ def _with_candidate_id(journal: Journal, asked: Request) -> Journal:
 
 
 def _with_request(journal: Journal, asked: Request) -> Journal:
-    """The journal with this request. What the recorded one says of other secrets that strangers know stays."""
+    """The journal with this request. What the recorded one says of other secrets that leaked stays."""
     known = journal.request
     earlier_ids = frozenset[str]() if known is None else known.earlier_ids | _ids_named_by(known, journal)
     return _with_leak(replace(journal, request=replace(asked, earlier_ids=earlier_ids)), known)

@@ -9,11 +9,22 @@ from rotator.core.protocol.identity import await_listed, doubtful
 from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
 from rotator.core.protocol.situation import Situation
-from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Reason, Record, Rest, Revoke, Step
+from rotator.core.protocol.steps import (
+    Command,
+    Credential,
+    Event,
+    Fail,
+    Failure,
+    Reason,
+    Revoke,
+    Step,
+    Stop,
+    WriteJournal,
+)
 from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
 
 
-def settle(case: Situation) -> Step | None:
+def record_gone(case: Situation) -> Step | None:
     """Record what is gone.
 
     A secret is gone if the provider confirmed it; if the provider did not find it, and the next list lacks it; or, once
@@ -31,10 +42,10 @@ def settle(case: Situation) -> Step | None:
             if entry.id in due_and_absent and (gone_at := case.gone_at(entry)) is not None and gone_at <= case.listed_at
         }
         if not gone and {entry.id for entry in case.journal.retiring if entry.missing_since} != due_and_absent:
-            return Record(Event.MISSED, transitions.missed(case, frozenset(due_and_absent)))
+            return WriteJournal(Event.MISSED, transitions.missed(case, frozenset(due_and_absent)))
     if not gone:
         return None
-    return Record(Event.SETTLED, transitions.settled(case, frozenset(gone)))
+    return WriteJournal(Event.GONE, transitions.gone_recorded(case, frozenset(gone)))
 
 
 def _shows_the_published_secret(case: Situation) -> bool:
@@ -76,7 +87,7 @@ def revoke_due(case: Situation) -> Step | None:
     early = any(entry.not_before > case.now for entry in case.journal.retiring if entry.id in due)
     if case.held and not early:
         return Revoke(first)
-    return Record(Event.CLAIMED, transitions.retiring_now(case))
+    return WriteJournal(Event.CLAIMED, transitions.retiring_now(case))
 
 
 def wait_for_room(case: Situation) -> Step:
@@ -92,10 +103,10 @@ def wait_for_room(case: Situation) -> Step:
     account = case.policy.account
     detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
     if case.forced or case.in_doubt or not case.full_by_grace:
-        return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(account)))
+        return _with_request_kept(case, Stop(Reason.FULL, later, detail, waiting_run(account)))
     detail = f"{detail}; --force does not wait for that"
     command = Command.of("rotate-now", account, "--force")
-    return Rest(Reason.FULL, later, detail, command, journal=transitions.rested(case))
+    return Stop(Reason.FULL, later, detail, command, journal=transitions.rested(case))
 
 
 def _obstacle(case: Situation) -> Step | None:
@@ -106,12 +117,12 @@ def _obstacle(case: Situation) -> Step | None:
 def _wait_until(case: Situation, until: datetime | None, detail: str) -> Step:
     """Wait for an instant at which lists tell more; no rule of the account's own defers the request."""
     later = until if until is not None and until > case.now else None
-    return _with_request_kept(case, Rest(Reason.FULL, later, detail, waiting_run(case.policy.account)))
+    return _with_request_kept(case, Stop(Reason.FULL, later, detail, waiting_run(case.policy.account)))
 
 
-def _with_request_kept(case: Situation, rest: Rest) -> Step:
+def _with_request_kept(case: Situation, rest: Stop) -> Step:
     """Record a request that no journal contains yet, before its run ends: a later run carries it out."""
-    return rest if case.journal.request == case.stored.request else Record(Event.REQUESTED, case.journal)
+    return rest if case.journal.request == case.stored.request else WriteJournal(Event.REQUESTED, case.journal)
 
 
 def no_room(case: Situation, secret: str) -> Step:
@@ -134,7 +145,7 @@ def no_room(case: Situation, secret: str) -> Step:
     if obstacle is not None:
         return obstacle
     if case.in_doubt:
-        return _wait_until(case, case.strangers_until, f"{what} until its ids are certain")
+        return _wait_until(case, case.last_doubt_until, f"{what} until its ids are certain")
     added = full_of_added(case, what)
     if added is not None:
         return added
@@ -172,23 +183,23 @@ def full_of_added(case: Situation, what: str) -> Fail | None:
     )
 
 
-def rest(case: Situation) -> Rest:
+def rest(case: Situation) -> Stop:
     """Nothing to do now; until when."""
     entries = case.journal.retiring
     current = case.journal.current
     if not entries:
         if current is not None and current.is_pending:
-            return Rest(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
-        return Rest(Reason.IDLE, None, "nothing is due")
+            return Stop(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
+        return Stop(Reason.IDLE, None, "nothing is due")
     until = _next(case, entries)
     ids = names_of(case.journal.retiring_ids)
     list_is_older = case.listed_at < until  # a list that was fetched later decides
     if until <= case.now and not (list_is_older and case.policy.revoke):
         command = Command.of("rotate-now", case.policy.account, "--due")
-        return Rest(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now", command)
+        return Stop(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now", command)
     if any(case.may_retire(entry) <= case.now for entry in entries):
-        return Rest(Reason.IDENTIFYING, until, f"{ids} is revoked when its id and the published one are certain")
-    return Rest(Reason.GRACE, until, f"{ids} is revoked then")
+        return Stop(Reason.IDENTIFYING, until, f"{ids} is revoked when its id and the published one are certain")
+    return Stop(Reason.GRACE, until, f"{ids} is revoked then")
 
 
 def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:
@@ -202,6 +213,6 @@ def _next_of(case: Situation, entry: Retiring) -> datetime:
         case.look_at(case.journal.current),
         case.look_at(entry.identity),
         case.gone_at(entry),
-        case.strangers_until if case.in_doubt else None,
+        case.last_doubt_until if case.in_doubt else None,
     ]
     return max(at for at in instants if at is not None)

@@ -9,7 +9,7 @@ from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigge
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
-from rotator.core.protocol.steps import Awaited, Pause
+from rotator.core.protocol.steps import Awaited, Poll
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
 LONGEST_PAUSE = timedelta(seconds=5)
@@ -68,7 +68,7 @@ class Situation(Ids):
 
     @property
     def candidate_is_compromised(self) -> bool:
-        """Whether strangers know the candidate, and consumers do not read it any more.
+        """Whether the candidate leaked, and consumers do not read it any more.
 
         A run published it and died, a person asked to replace it, and another version was published by hand.
         """
@@ -92,7 +92,7 @@ class Situation(Ids):
 
     @property
     def compromised(self) -> bool:
-        """Whether the published secret is known to strangers."""
+        """Whether the published secret leaked."""
         request = self.journal.request
         return self.requested and request is not None and request.kind is RequestKind.COMPROMISED
 
@@ -199,11 +199,11 @@ class Situation(Ids):
         """Return whether something may be awaited for longer."""
         return self.since(awaited) is None or self.waited(awaited) < self.max_wait(awaited)
 
-    def pause(self, awaited: Awaited) -> Pause:
+    def pause(self, awaited: Awaited) -> Poll:
         """Return a pause: a tenth of a second at first, then a third of the time waited, up to five seconds."""
-        return Pause(min(max(self.waited(awaited) / 3, _SHORTEST_PAUSE), LONGEST_PAUSE), awaited)
+        return Poll(min(max(self.waited(awaited) / 3, _SHORTEST_PAUSE), LONGEST_PAUSE), awaited)
 
-    def candidate_pause(self) -> Pause | None:
+    def candidate_pause(self) -> Poll | None:
         """Return the next pause of a run that waits for its candidate; None if the run has waited long enough.
 
         Every run looks at least twice, a few seconds apart.
@@ -211,7 +211,7 @@ class Situation(Ids):
         delay = max(self.waited(Awaited.CANDIDATE) / 3, _SHORTEST_PAUSE)
         if not self.seen.paused:
             delay = min(delay, _SECOND_LOOK)
-        return Pause(delay, Awaited.CANDIDATE) if self.seen.paused + delay <= LONGEST_PAUSE else None
+        return Poll(delay, Awaited.CANDIDATE) if self.seen.paused + delay <= LONGEST_PAUSE else None
 
     @property
     def next_look(self) -> datetime:

@@ -34,7 +34,7 @@ class Event(StrEnum):
     CLEARED = "account.recovered"
     CLAIMED = "lease.acquired"
     COMMITTED = "rotation.recorded"
-    SETTLED = "revocation.recorded"
+    GONE = "revocation.recorded"
     RELEASED = "lease.released"
     REQUESTED = "request.recorded"
     LOOKED = "secret.listed"
@@ -94,7 +94,7 @@ class ReadRecorded:
 
 
 @dataclass(frozen=True, slots=True)
-class TryEarlier:
+class RestoreEarlierVersion:
     """Search the older versions of the published document for a value that authenticates, and publish it again."""
 
 
@@ -141,7 +141,7 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class WriteJournal:
     """Write this journal (check-and-set)."""
 
     event: Event
@@ -149,7 +149,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Poll:
     """Wait for a short time, then look again."""
 
     delay: timedelta
@@ -157,7 +157,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Stop:
     """Nothing to do before `until` (None: until something changes).
 
     Attributes:
@@ -190,5 +190,18 @@ class Fail:
     advice: str
 
 
-Step = List | ReadRecorded | TryEarlier | Prepare | Create | Publish | Refresh | Revoke | Record | Pause | Rest | Fail
-CHANGING_STEPS = (TryEarlier, Prepare, Create, Publish, Refresh, Revoke, Record)
+Step = (
+    List
+    | ReadRecorded
+    | RestoreEarlierVersion
+    | Prepare
+    | Create
+    | Publish
+    | Refresh
+    | Revoke
+    | WriteJournal
+    | Poll
+    | Stop
+    | Fail
+)
+CHANGING_STEPS = (RestoreEarlierVersion, Prepare, Create, Publish, Refresh, Revoke, WriteJournal)

@@ -11,6 +11,7 @@ from rotator.core.protocol import (
     Answered,
     Awaited,
     Credential,
+    Doubt,
     Gone,
     Identity,
     Journal,
@@ -23,7 +24,6 @@ from rotator.core.protocol import (
     Request,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
     Verification,
@@ -100,13 +100,13 @@ def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
         retiring=mostly(typical.retiring, retiring),
         added_ids=mostly(frozenset(), some_ids),
         gone=mostly((), st.lists(st.builds(Gone, ids, times), max_size=2).map(tuple)),
-        holder=mostly("me", st.none() | st.just("other")),
+        lease_holder=mostly("me", st.none() | st.just("other")),
         lease_until=mostly(LATER, maybe_time),
         attempts=mostly(0, st.integers(0, 3)),
         next_attempt_at=mostly(None, maybe_time),
         last_error=st.none() | st.just("it failed"),
         ambiguity=mostly(None, st.just("a stranger")),
-        strangers=mostly(None, st.builds(Strangers, some_ids, times)),
+        last_doubt=mostly(None, st.builds(Doubt, some_ids, times)),
     )
 
 
@@ -205,7 +205,7 @@ states: st.SearchStrategy[State] = st.one_of(
 )
 policies = st.builds(
     Policy,
-    runner=st.just("me"),
+    instance=st.just("me"),
     account=st.just("shop"),
     lease=st.just(LEASE),
     api_key=mostly("key1", st.none()),

@@ -10,6 +10,7 @@ from rotator.core.protocol import (
     CLOCK_RESOLUTION,
     LEASE,
     Credential,
+    Doubt,
     Event,
     Fail,
     Failure,
@@ -21,14 +22,13 @@ from rotator.core.protocol import (
     Policy,
     Published,
     Reason,
-    Record,
     Request,
     RequestKind,
-    Rest,
     Retiring,
     Situation,
-    Strangers,
+    Stop,
     Target,
+    WriteJournal,
     decide,
     requests,
 )
@@ -47,12 +47,12 @@ def daily(rotated_at: datetime) -> datetime:
     return rotated_at + timedelta(days=1)
 
 
-POLICY = Policy(runner="me", account="shop", lease=LEASE, api_key="key1", due_at=daily)
+POLICY = Policy(instance="me", account="shop", lease=LEASE, api_key="key1", due_at=daily)
 # How long a request might be carried out after it was sent. Vault's clock tells whole seconds.
 LATE = POLICY.request_timeout + WINDOW + CLOCK_RESOLUTION
-MINE: dict[str, Any] = {"holder": "me", "lease_until": LATER}
+MINE: dict[str, Any] = {"lease_holder": "me", "lease_until": LATER}
 # Another instance's lease, which ends now.
-OTHERS: dict[str, Any] = {"holder": "other", "lease_until": NOW}
+OTHERS: dict[str, Any] = {"lease_holder": "other", "lease_until": NOW}
 # What failed runs have written down.
 FAILURE: dict[str, Any] = {
     "attempts": 3,
@@ -61,7 +61,7 @@ FAILURE: dict[str, Any] = {
     "failure": "code",
     "ambiguity": "two",
     "unknown_ids": frozenset({"x"}),
-    "strangers": Strangers(frozenset({"x"}), NOW),
+    "last_doubt": Doubt(frozenset({"x"}), NOW),
 }
 
 
@@ -151,7 +151,7 @@ def step_of(journal: Journal, observation: Observation, now: datetime = NOW, **p
 
 def event_of(step: Any) -> Event:
     """Return what a journal write means."""
-    assert isinstance(step, Record), step
+    assert isinstance(step, WriteJournal), step
     return step.event
 
 
@@ -163,5 +163,5 @@ def failure_of(step: Any) -> Failure:
 
 def reason_of(step: Any) -> Reason:
     """Return why there is nothing to do."""
-    assert isinstance(step, Rest), step
+    assert isinstance(step, Stop), step
     return step.reason

@@ -20,7 +20,7 @@ from rotator.core.protocol import (
     Learned,
     List,
     Observation,
-    Pause,
+    Poll,
     Prepare,
     Publish,
     Publishing,
@@ -73,7 +73,7 @@ from tests.core.protocol.situations import (
 # The candidate is refused, and the published secret lists its own id.
 WAITS: dict[str, Any] = {"listing": listing("a"), "refused": CANDIDATE_REFUSED}
 WORKS = seen(listing=listing("a", "c", via=Credential.CANDIDATE))
-NOT_HELD = replace(PREPARED, holder=None, lease_until=None)
+NOT_HELD = replace(PREPARED, lease_holder=None, lease_until=None)
 ANSWERED = replace(PREPARED, candidate_id=Answered("rotation-1", "c"))
 IN_GRACE = (Retiring("r", LATER),)
 FORCED = request(RequestKind.FORCE, Target(id="a"), value=OLD)
@@ -231,11 +231,11 @@ def test_recorded_candidate_is_not_given_up() -> None:
 
 def test_given_up_candidate_might_still_be_created() -> None:
     """Another instance might have sent it until its lease ended."""
-    others = replace(COMPROMISED_CANDIDATE, holder="other", lease_until=NOW)
+    others = replace(COMPROMISED_CANDIDATE, lease_holder="other", lease_until=NOW)
     step = step_of(others, waits(listing=listing("a")))
     assert event_of(step) is Event.GIVEN_UP
     assert step.journal.create_until == NOW + POLICY.window
-    assert step.journal.holder == "me"
+    assert step.journal.lease_holder == "me"
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_make_room_does_nothing_without_entries() -> None:
 
 def test_answered_candidate_is_awaited() -> None:
     refused = seen(refused=CANDIDATE_REFUSED)
-    assert step_of(ANSWERED, refused) == Pause(SECOND / 10, Awaited.CANDIDATE)
+    assert step_of(ANSWERED, refused) == Poll(SECOND / 10, Awaited.CANDIDATE)
     assert step_of(PREPARED, refused) == List(Credential.PUBLISHED)
     late = replace(refused, waiting_since=TIME_IS_UP)
     assert step_of(ANSWERED, late) == List(Credential.PUBLISHED)
@@ -458,7 +458,7 @@ def test_waiting_run_ends_and_a_later_one_continues() -> None:
     assert step.detail == "the new secret does not authenticate yet"
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
     assert step.journal.verification == Verification("rotation-1", since, NOW + 5 * SECOND)
-    assert (step.journal.holder, step.journal.lease_until) == (None, None)
+    assert (step.journal.lease_holder, step.journal.lease_until) == (None, None)
     fresh: Any = wait_for_candidate(case_of(ANSWERED, replace(waiting, waiting_since={})))
     assert fresh.journal.verification.since == NOW
 
@@ -468,7 +468,7 @@ def test_verify_timeout_counts_across_runs() -> None:
     journal = replace(ANSWERED, verification=verification)
     assert step_of(journal, seen(refused=CANDIDATE_REFUSED)) == List(Credential.PUBLISHED)
     younger = replace(journal, verification=replace(verification, since=verification.since + MOMENT))
-    assert isinstance(step_of(younger, seen(refused=CANDIDATE_REFUSED)), Pause)
+    assert isinstance(step_of(younger, seen(refused=CANDIDATE_REFUSED)), Poll)
 
 
 def test_unverified_candidate_can_be_given_up() -> None:
@@ -498,7 +498,7 @@ def test_new_id_is_awaited_when_possibly_the_candidates(
     strange = waits(listing=listing("a", "c"), create_refused=refused, creates=creates, prepared_here=here)
     step = step_of(PREPARED, strange)
     if awaited:
-        assert isinstance(step, Pause)
+        assert isinstance(step, Poll)
         return
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.what == (
@@ -512,7 +512,7 @@ def test_new_id_is_awaited_when_possibly_the_candidates(
 def test_new_id_is_awaited_when_current_is_pending(looks: int) -> None:
     """The pending id was listed before the candidate, so the other id can be the candidate's: it is not sent again."""
     adopted = replace(PREPARED, current=pending("a" if looks else None, looks=looks))
-    assert isinstance(step_of(adopted, waits(listing=listing("a", "c"))), Pause)
+    assert isinstance(step_of(adopted, waits(listing=listing("a", "c"))), Poll)
 
 
 def test_new_id_is_not_awaited_for_ever() -> None:
@@ -532,7 +532,7 @@ def test_outage_beside_new_id_is_ended(document: Any, ambiguity: str | None) -> 
         refused=CANDIDATE_REFUSED | {Credential.PUBLISHED},
         published=document,
     )
-    assert isinstance(step_of(journal, outage), Pause), "the new id can be the candidate's"
+    assert isinstance(step_of(journal, outage), Poll), "the new id can be the candidate's"
     late = replace(outage, waiting_since=TIME_IS_UP)
     assert step_of(journal, late) == Create(Credential.PRIMARY)
     assert event_of(step_of(replace(NOT_HELD, ambiguity=ambiguity), late)) is Event.CLAIMED
@@ -605,7 +605,7 @@ def test_primary_account_makes_room_with_due_entries() -> None:
     full = primary_room("r", "x")
     assert step_of(FULL, full) == Revoke("r", using=Credential.PRIMARY)
     assert step_of(FULL, primary_room("r", "a")) == Revoke("a", using=Credential.PRIMARY)
-    assert event_of(step_of(replace(FULL, holder=None), full)) is Event.CLAIMED
+    assert event_of(step_of(replace(FULL, lease_holder=None), full)) is Event.CLAIMED
 
 
 @pytest.mark.parametrize(

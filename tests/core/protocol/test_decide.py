@@ -11,24 +11,24 @@ from rotator.core.protocol import (
     Answered,
     Awaited,
     Credential,
+    Doubt,
     Event,
     Failure,
     Identity,
     Journal,
     List,
     Observation,
-    Pause,
+    Poll,
     Prepare,
     Published,
     Publishing,
     Reason,
-    Record,
     RequestKind,
+    RestoreEarlierVersion,
     Retiring,
-    Strangers,
     Target,
     Trigger,
-    TryEarlier,
+    WriteJournal,
 )
 from rotator.core.protocol.decide import ask_provider, begin, clear, correct_date, done
 from rotator.core.protocol.identity import name_doubt
@@ -72,22 +72,22 @@ LOST = replace(AT_REST, **MINE)
 
 def test_refusal_is_believed_after_the_window() -> None:
     refused = seen(refused=PUBLISHED_REFUSED)
-    assert step_of(AT_REST, refused) == Pause(SECOND / 10, Awaited.PUBLISHED)
+    assert step_of(AT_REST, refused) == Poll(SECOND / 10, Awaited.PUBLISHED)
     waiting = {Awaited.PUBLISHED: NOW - WINDOW + MOMENT}
-    assert isinstance(step_of(AT_REST, replace(refused, waiting_since=waiting)), Pause)
+    assert isinstance(step_of(AT_REST, replace(refused, waiting_since=waiting)), Poll)
     assert failure_of(step_of(AT_REST, seen(**REFUSED))) is Failure.CREDENTIALS
 
 
 def test_earlier_versions_are_tried_under_the_lease() -> None:
     refused = seen(published=published(version=2), **REFUSED)
-    assert step_of(replace(LOST, published_version=2), refused) == TryEarlier()
+    assert step_of(replace(LOST, published_version=2), refused) == RestoreEarlierVersion()
     assert event_of(step_of(AT_REST, refused)) is Event.CLAIMED
     tried = replace(refused, earlier_tried=True)
     assert failure_of(step_of(LOST, tried)) is Failure.CREDENTIALS
     first = replace(refused, published=published(version=1))
     assert failure_of(step_of(LOST, first)) is Failure.CREDENTIALS
     deleted = replace(refused, published=published(version=2, secret=None), waiting_since={})
-    assert step_of(LOST, deleted) == TryEarlier()
+    assert step_of(LOST, deleted) == RestoreEarlierVersion()
 
 
 def deleted_after(written: timedelta, **facts: Any) -> Observation:
@@ -128,7 +128,7 @@ def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
 
 def test_own_revocation_is_awaited_after_deletion() -> None:
     held = replace(RETIRING, **MINE)
-    assert step_of(held, deleted_after(timedelta())) == TryEarlier()
+    assert step_of(held, deleted_after(timedelta())) == RestoreEarlierVersion()
     step = step_of(held, deleted_after(timedelta(days=1), revoke_lost_at=NOW))
     assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + LATE)
 
@@ -206,7 +206,7 @@ def test_deleted_document_can_be_restored() -> None:
 def test_candidate_without_an_answer_is_not_awaited() -> None:
     assert ask_provider(case_of(PREPARED, seen(refused=CANDIDATE_REFUSED))) == List(Credential.PUBLISHED)
     answered = seen(refused=CANDIDATE_REFUSED, answered=Answered("rotation-1", "c"))
-    assert isinstance(ask_provider(case_of(PREPARED, answered)), Pause)
+    assert isinstance(ask_provider(case_of(PREPARED, answered)), Poll)
 
 
 def test_candidate_is_asked_first() -> None:
@@ -239,7 +239,7 @@ def test_date_ahead_of_every_clock_is_corrected(
 ) -> None:
     journal = replace(AT_REST, rotated_at=rotated_at)
     step = correct_date(case_of(journal, seen("b", published=published(written_at=written_at))))
-    assert step == (Record(Event.REDATED, replace(journal, rotated_at=written_at)) if corrected else None)
+    assert step == (WriteJournal(Event.REDATED, replace(journal, rotated_at=written_at)) if corrected else None)
 
 
 # --- beginning ---------------------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_run_does_not_end_otherwise(journal: Journal, facts: dict[str, Any]) -> 
         {"attempts": 1},
         {"last_error": "it failed"},
         {"next_attempt_at": YESTERDAY},
-        {"strangers": Strangers(frozenset({"s"}), YESTERDAY)},
+        {"last_doubt": Doubt(frozenset({"s"}), YESTERDAY)},
     ],
 )
 def test_failure_is_cleared_when_nothing_is_wrong(failure: dict[str, Any]) -> None:
@@ -364,11 +364,11 @@ def test_rescue_continues_after_a_revocation() -> None:
 
 
 def test_doubt_is_not_cleared_too_early() -> None:
-    noted = Strangers(frozenset({"s"}), NOW - SECOND)
-    doubtful = replace(AT_REST, current=eliminated("b"), strangers=noted, attempts=1, holder="me")
+    noted = Doubt(frozenset({"s"}), NOW - SECOND)
+    doubtful = replace(AT_REST, current=eliminated("b"), last_doubt=noted, attempts=1, lease_holder="me")
     assert clear(case_of(doubtful, seen("b"))) is None
     assert reason_of(step_of(doubtful, seen("b"))) is Reason.IDLE
-    assert event_of(clear(case_of(replace(doubtful, strangers=None), seen("b")))) is Event.CLEARED
+    assert event_of(clear(case_of(replace(doubtful, last_doubt=None), seen("b")))) is Event.CLEARED
     nameless = replace(AT_REST, current=None, attempts=1)
     assert event_of(clear(case_of(nameless, seen()))) is Event.CLEARED
 
@@ -387,6 +387,6 @@ def test_unneeded_lease_is_released() -> None:
     assert event_of(step) is Event.RELEASED
     assert step.journal == AT_REST
     assert clear(case_of(AT_REST, seen("b"))) is None
-    expired = clear(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen("b")))
-    assert isinstance(expired, Record)
-    assert (expired.event, expired.journal.holder, expired.journal.lease_until) == (Event.RELEASED, None, None)
+    expired = clear(case_of(replace(AT_REST, lease_holder="other", lease_until=NOW), seen("b")))
+    assert isinstance(expired, WriteJournal)
+    assert (expired.event, expired.journal.lease_holder, expired.journal.lease_until) == (Event.RELEASED, None, None)

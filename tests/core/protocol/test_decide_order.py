@@ -15,7 +15,7 @@ from rotator.core.protocol import (
     Journal,
     List,
     Observation,
-    Pause,
+    Poll,
     Prepare,
     Publishing,
     Reason,
@@ -67,7 +67,7 @@ LATE = Publishing(1, Retiring("m", LATER))
     [
         # an urgent request is written down before anything is awaited
         (
-            replace(AT_REST, holder="other", lease_until=LATER),
+            replace(AT_REST, lease_holder="other", lease_until=LATER),
             seen(request=request(RequestKind.COMPROMISED)),
             Event.REQUESTED,
         ),
@@ -162,7 +162,7 @@ def test_unlisted_id_does_not_delay_a_rotation() -> None:
 
 def test_unlisted_id_is_awaited_before_failures_are_cleared() -> None:
     explained = replace(AT_REST, attempts=1, retiring=(Retiring("x", LATER),))
-    assert step_of(explained, seen("x")) == Pause(SECOND / 10, Awaited.LISTED)
+    assert step_of(explained, seen("x")) == Poll(SECOND / 10, Awaited.LISTED)
 
 
 def test_revocation_comes_before_a_pending_look() -> None:
@@ -174,7 +174,7 @@ def test_revocation_comes_before_a_pending_look() -> None:
 def test_pending_look_is_awaited_before_a_rotation() -> None:
     soon = pending("a", next_look=NOW + SECOND)
     journal = replace(DUE, retiring=(Retiring("a", NOW, identity=soon),))
-    assert step_of(journal, seen("a", "b"), max_secrets=3) == Pause(SECOND, Awaited.LOOK)
+    assert step_of(journal, seen("a", "b"), max_secrets=3) == Poll(SECOND, Awaited.LOOK)
 
 
 def test_candidate_is_finished_before_ids_are_named() -> None:

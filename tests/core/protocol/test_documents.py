@@ -19,11 +19,11 @@ from rotator.core.protocol import (
     Publishing,
     ReadRecorded,
     Reason,
-    Record,
     Refresh,
     RequestKind,
     Retiring,
     Target,
+    WriteJournal,
 )
 from rotator.core.protocol.documents import (
     complete,
@@ -96,7 +96,7 @@ def test_document_is_not_compared_without_an_expected_key() -> None:
 def test_foreign_document_comes_before_every_other_rule() -> None:
     foreign = {"published": published(api_key="key2", **EXPIRES), "journal_lost": True}
     asked = seen(request=request(RequestKind.COMPROMISED), **foreign)
-    leased = replace(AT_REST, holder="other", lease_until=LATER)
+    leased = replace(AT_REST, lease_holder="other", lease_until=LATER)
     assert failure_of(step_of(leased, asked)) is Failure.FOREIGN_DOCUMENT
 
 
@@ -221,14 +221,14 @@ def test_document_is_not_refreshed_otherwise(journal: Journal, document: Publish
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ({"journal_at": NOW + CLOCK_TOLERANCE + MOMENT, "journal_read_at": NOW}, Record(Event.REFRESHED, HELD)),
+        ({"journal_at": NOW + CLOCK_TOLERANCE + MOMENT, "journal_read_at": NOW}, WriteJournal(Event.REFRESHED, HELD)),
         ({"journal_at": NOW + CLOCK_TOLERANCE, "journal_read_at": NOW}, None),
         ({"journal_at": LATER}, None),
         ({"journal_read_at": NOW}, None),
     ],
     ids=["in the future", "a little later", "Vault is silent", "no journal"],
 )
-def test_journal_stored_in_the_future_is_rewritten(facts: dict[str, Any], expected: Record | None) -> None:
+def test_journal_stored_in_the_future_is_rewritten(facts: dict[str, Any], expected: WriteJournal | None) -> None:
     assert correct_storage_time(case_of(HELD, seen(**facts))) == expected
 
 
@@ -236,7 +236,7 @@ def test_refresh_comes_before_backoff_and_after_leases() -> None:
     expiring = seen(published=published(**EXPIRES))
     failed = replace(AT_REST, attempts=1, next_attempt_at=LATER)
     assert event_of(step_of(failed, expiring)) is Event.CLAIMED
-    leased = replace(failed, holder="other", lease_until=LATER)
+    leased = replace(failed, lease_holder="other", lease_until=LATER)
     assert reason_of(step_of(leased, expiring)) is Reason.LEASED
 
 
@@ -244,7 +244,7 @@ def test_refresh_comes_before_backoff_and_after_leases() -> None:
 
 
 def test_late_write_is_ended_by_a_rewrite() -> None:
-    assert event_of(step_of(replace(MARKED, holder=None), seen())) is Event.CLAIMED
+    assert event_of(step_of(replace(MARKED, lease_holder=None), seen())) is Event.CLAIMED
     assert step_of(MARKED, seen()) == Refresh("a write of an earlier lease holder might still be applied")
 
 

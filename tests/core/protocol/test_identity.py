@@ -9,6 +9,7 @@ from rotator.core.protocol import (
     Answered,
     Awaited,
     Credential,
+    Doubt,
     Event,
     Failure,
     Gone,
@@ -16,12 +17,11 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Observation,
-    Pause,
+    Poll,
     Prepare,
     ReadRecorded,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
 )
@@ -304,7 +304,7 @@ def test_request_waits_for_no_revocation_in_doubt() -> None:
         (DOUBTFUL, seen("b")),
         (DOUBTFUL, seen(listing=listing("b", "s", via=Credential.PRIMARY))),
         (replace(AT_REST, current=None), seen()),
-        (replace(DOUBTFUL, strangers=Strangers(frozenset({"s"}), NOW)), seen("b")),
+        (replace(DOUBTFUL, last_doubt=Doubt(frozenset({"s"}), NOW)), seen("b")),
     ],
     ids=["answered", "no stranger", "primary", "no list", "just gone"],
 )
@@ -344,7 +344,7 @@ def test_published_id_is_never_called_unknown(identity: Identity) -> None:
 def test_unlisted_id_is_awaited_then_reported() -> None:
     waiting = {Awaited.LISTED: NOW - WINDOW + MOMENT}
     step = await_listed(case_of(AT_REST, seen("a", waiting_since=waiting)))
-    assert step == Pause(5 * SECOND, Awaited.LISTED)
+    assert step == Poll(5 * SECOND, Awaited.LISTED)
     failed: Any = await_listed(case_of(AT_REST, seen("a", "c", waiting_since={Awaited.LISTED: NOW - WINDOW})))
     assert failure_of(failed) is Failure.UNLISTED
     assert failed.what == ("the published secret authenticates, but the provider does not list its id b; it lists a, c")
@@ -368,4 +368,4 @@ def test_unlisted_published_id_is_no_doubt() -> None:
     explained = replace(AT_REST, retiring=(Retiring("a", LATER),), **MINE)
     case = case_of(explained, seen("a"))
     assert not case.in_doubt
-    assert isinstance(step_of(explained, seen("a")), Pause)
+    assert isinstance(step_of(explained, seen("a")), Poll)

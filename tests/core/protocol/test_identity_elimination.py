@@ -14,10 +14,10 @@ from rotator.core.protocol import (
     Failure,
     Journal,
     Observation,
-    Pause,
+    Poll,
     Reason,
-    Record,
     Retiring,
+    WriteJournal,
 )
 from rotator.core.protocol.identity import (
     await_look,
@@ -64,7 +64,7 @@ def test_pending_id_needs_three_lists_in_two_windows() -> None:
     for milliseconds in range(0, 90_000, 500):
         now = NOW + timedelta(milliseconds=milliseconds)
         step = step_of(journal, seen("b"), now=now, due_at=None)
-        if isinstance(step, Record):
+        if isinstance(step, WriteJournal):
             looks.append((milliseconds / 1000, step.event))
             journal = step.journal
         else:
@@ -78,20 +78,20 @@ def test_list_that_disagrees_starts_again() -> None:
     step = eliminate(case_of(replace(AT_REST, current=looked), seen("c")))
     assert event_of(step) is Event.LOOKED
     expected = replace(looked, id="c", looks=0, restarts=2, next_look=NOW + WINDOW)
-    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+    assert step == WriteJournal(Event.LOOKED, replace(AT_REST, current=expected))
 
 
 def test_first_list_replaces_the_guess() -> None:
     step = eliminate(case_of(replace(AT_REST, current=pending("b")), seen("c")))
     expected = pending("c", looks=1, next_look=NOW + WINDOW / 2)
-    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+    assert step == WriteJournal(Event.LOOKED, replace(AT_REST, current=expected))
 
 
 def test_empty_pool_starts_again() -> None:
     foreign = pending("b", foreign_ids=frozenset({"c"}), looks=1)
     step = eliminate(case_of(replace(AT_REST, current=foreign), seen("c")))
     expected = replace(foreign, id=None, looks=0, restarts=1, next_look=NOW + WINDOW)
-    assert step == Record(Event.LOOKED, replace(AT_REST, current=expected))
+    assert step == WriteJournal(Event.LOOKED, replace(AT_REST, current=expected))
 
 
 def test_lists_disagree_three_times_at_most() -> None:
@@ -286,7 +286,7 @@ def test_look_in_a_moment_is_awaited(
     identity = None if entry is None else pending("a", next_look=entry)
     journal = replace(AT_REST, current=current, retiring=(Retiring("a", NOW, identity=identity),))
     step = await_look(case_of(journal, seen("a", "b", paused=paused * SECOND)))
-    assert step == (None if delay is None else Pause(delay * SECOND, Awaited.LOOK))
+    assert step == (None if delay is None else Poll(delay * SECOND, Awaited.LOOK))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_look_is_not_awaited_otherwise(journal: Journal, observation: Observatio
 def test_look_is_taken_now_when_list_was_old(look: datetime, fetched_at: datetime | None, delay: int | None) -> None:
     journal = replace(RETIRING, current=pending("b", next_look=look))
     step = await_look(case_of(journal, seen(listing=listing("a", "b", fetched_at=fetched_at))))
-    assert step == (None if delay is None else Pause(delay * SECOND, Awaited.LOOK))
+    assert step == (None if delay is None else Poll(delay * SECOND, Awaited.LOOK))
 
 
 def test_look_is_not_awaited_during_a_grace_period() -> None:

@@ -15,19 +15,19 @@ from rotator.core.protocol import (
     Fail,
     Journal,
     List,
-    Pause,
     Policy,
+    Poll,
     Prepare,
     Publish,
     ReadRecorded,
-    Record,
     Refresh,
-    Rest,
+    RestoreEarlierVersion,
     Retiring,
     Revoke,
     Situation,
+    Stop,
     Trigger,
-    TryEarlier,
+    WriteJournal,
     decide,
     has_lease,
     requests,
@@ -35,7 +35,20 @@ from rotator.core.protocol import (
 from tests.core.protocol.arbitrary import State, policies, states
 from tests.core.protocol.situations import NEW, NOW, OLD, WINDOW
 
-STEPS = (Create, Fail, List, Pause, Prepare, Publish, ReadRecorded, Record, Refresh, Rest, Revoke, TryEarlier)
+STEPS = (
+    Create,
+    Fail,
+    List,
+    Poll,
+    Prepare,
+    Publish,
+    ReadRecorded,
+    WriteJournal,
+    Refresh,
+    Stop,
+    Revoke,
+    RestoreEarlierVersion,
+)
 
 
 def retiring_of(journal: Journal) -> dict[str, Retiring]:
@@ -147,7 +160,7 @@ def test_revocation_waits_while_a_write_might_land(state: State, policy: Policy)
     if mark is None:
         return
     assert not isinstance(step, Revoke)
-    if isinstance(step, Record) and step.journal.publishing is None:
+    if isinstance(step, WriteJournal) and step.journal.publishing is None:
         assert seen.published.version > mark.over_version
 
 
@@ -155,7 +168,7 @@ def test_revocation_waits_while_a_write_might_land(state: State, policy: Policy)
 def test_revocation_needs_permission_of_the_policy(state: State, policy: Policy) -> None:
     step = decide(*state, replace(policy, revoke=False), NOW)
     assert not isinstance(step, Revoke)
-    if isinstance(step, Rest):
+    if isinstance(step, Stop):
         assert step.until is None or step.until > NOW
 
 
@@ -166,7 +179,7 @@ def test_revocation_needs_permission_of_the_policy(state: State, policy: Policy)
 def test_recorded_id_is_forgotten_for_known_reasons_only(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
-    if not isinstance(step, Record):
+    if not isinstance(step, WriteJournal):
         return
     before = retiring_of(journal)
     listed = frozenset(seen.created)
@@ -183,7 +196,7 @@ def test_recorded_id_is_forgotten_for_known_reasons_only(state: State, policy: P
                 assert id_ in listed
                 strangers = listed - journal.retiring_ids - {journal.current_id}
                 assert strangers or (entry.identity is not None and id_ in entry.identity.foreign_ids)
-            case Event.SETTLED:
+            case Event.GONE:
                 missing = entry.missing_since is not None and entry.missing_since + WINDOW <= NOW
                 due = entry.not_before <= NOW or situation(state, policy).compromised
                 unlisted = id_ not in listed and journal.current_id in listed
@@ -196,7 +209,7 @@ def test_recorded_id_is_forgotten_for_known_reasons_only(state: State, policy: P
 def test_retiring_ids_were_published_by_rotator(state: State, policy: Policy) -> None:
     _, journal = state
     step = decide(*state, policy, NOW)
-    if not isinstance(step, Record):
+    if not isinstance(step, WriteJournal):
         return
     for id_ in retiring_of(step.journal).keys() - retiring_of(journal).keys():
         assert step.event in (Event.COMMITTED, Event.ADOPTED, Event.GIVEN_UP)
@@ -228,7 +241,7 @@ def test_named_id_revokes_no_possibly_published_secret(state: State, policy: Pol
 def test_published_id_never_becomes_retiring(state: State, policy: Policy) -> None:
     _, journal = state
     step = decide(*state, policy, NOW)
-    if isinstance(step, Record) and journal.current_id not in retiring_of(journal):
+    if isinstance(step, WriteJournal) and journal.current_id not in retiring_of(journal):
         id_ = step.journal.current_id
         assert id_ is None or id_ not in step.journal.retiring_ids
 
@@ -237,7 +250,7 @@ def test_published_id_never_becomes_retiring(state: State, policy: Policy) -> No
 def test_candidate_that_might_be_live_is_never_forgotten(state: State, policy: Policy) -> None:
     seen, journal = state
     step = decide(*state, policy, NOW)
-    if isinstance(step, Record) and journal.candidate is not None and step.event is not Event.GIVEN_UP:
+    if isinstance(step, WriteJournal) and journal.candidate is not None and step.event is not Event.GIVEN_UP:
         assert journal.candidate in (step.journal.candidate, seen.published.secret)
 
 
@@ -246,7 +259,7 @@ def test_given_up_candidate_is_compromised_and_revoked(state: State, policy: Pol
     """Consumers do not read it, and nothing is revoked while a write of it might be applied (I9)."""
     seen, journal = state
     step = decide(*state, policy, NOW)
-    if not isinstance(step, Record) or step.event is not Event.GIVEN_UP:
+    if not isinstance(step, WriteJournal) or step.event is not Event.GIVEN_UP:
         return
     case = situation(state, policy)
     assert journal.candidate is not None
@@ -260,9 +273,9 @@ def test_given_up_candidate_is_compromised_and_revoked(state: State, policy: Pol
 def test_answered_id_is_written_with_its_candidate(state: State, policy: Policy) -> None:
     """It survives the run: no later one has to infer it from a list."""
     step = decide(*state, policy, NOW)
-    written = step.journal if isinstance(step, Record | Rest) else None
+    written = step.journal if isinstance(step, WriteJournal | Stop) else None
     seen, journal = state
-    silent = isinstance(step, Record) and step.event in (Event.REQUESTED, Event.REFRESHED)
+    silent = isinstance(step, WriteJournal) and step.event in (Event.REQUESTED, Event.REFRESHED)
     if written is None or written.candidate is None or seen.answered is None or silent:
         return
     if seen.answered.rotation_id == journal.rotation_id:

@@ -21,15 +21,15 @@ from rotator.core.protocol import (
     Policy,
     Publish,
     Reason,
-    Record,
     Refresh,
     RequestKind,
-    Rest,
+    RestoreEarlierVersion,
     Retiring,
     Revoke,
     Situation,
+    Stop,
     Target,
-    TryEarlier,
+    WriteJournal,
     decide,
     has_lease,
     requests,
@@ -65,7 +65,7 @@ def test_compromised_request_makes_every_entry_due(state: State, policy: Policy)
     if asked is None or seen.journal_lost or refuse_foreign(situation(state, policy)) is not None:
         return
     step = decide(replace(seen, request=asked), replace(journal, request=None), policy, NOW)
-    assert isinstance(step, Record)
+    assert isinstance(step, WriteJournal)
     assert step.event is Event.REQUESTED
     assert step.journal.request == asked
     assert all(entry.compromised and entry.not_before <= NOW for entry in retiring_of(step.journal).values())
@@ -98,18 +98,18 @@ def test_anothers_lease_stops_everything_but_requests(state: State, policy: Poli
     seen, journal = state
     case = situation(state, policy)
     lease_until = case.shared_now + SECOND
-    journal = replace(journal, holder="other", lease_until=lease_until)
+    journal = replace(journal, lease_holder="other", lease_until=lease_until)
     step = decide(seen, journal, policy, NOW)
-    if isinstance(step, Record) and step.event is Event.REFRESHED:
+    if isinstance(step, WriteJournal) and step.event is Event.REFRESHED:
         assert (seen.journal_at or NOW) > (case.vault_now or NOW) + CLOCK_TOLERANCE  # stored in the future
         assert step.journal == situation((seen, journal), policy).journal
-    elif isinstance(step, Record):
+    elif isinstance(step, WriteJournal):
         assert step.event is Event.REQUESTED
-        assert (step.journal.holder, step.journal.lease_until) == ("other", lease_until)
+        assert (step.journal.lease_holder, step.journal.lease_until) == ("other", lease_until)
     elif isinstance(step, Fail):
         assert step.failure in (Failure.FOREIGN_DOCUMENT, Failure.FOREIGN_JOURNAL, Failure.JOURNAL_LOST)
     else:
-        assert isinstance(step, Rest)
+        assert isinstance(step, Stop)
         assert (step.reason, step.until) == (Reason.LEASED, NOW + SECOND)
 
 
@@ -145,9 +145,9 @@ def test_expiring_document_is_refreshed_before_the_provider(state: State, policy
     match step:
         case Refresh():
             assert step.secret_id is None, "it is rewritten unchanged"
-        case Record():
+        case WriteJournal():
             assert step.event in (Event.REQUESTED, Event.REFRESHED, Event.CLAIMED)
-        case Rest():
+        case Stop():
             assert step.reason is Reason.LEASED
         case _:
             assert isinstance(step, Fail)
@@ -157,7 +157,7 @@ def test_expiring_document_is_refreshed_before_the_provider(state: State, policy
 @given(states, policies)
 def test_change_needs_the_lease(state: State, policy: Policy) -> None:
     _, journal = state
-    if isinstance(decide(*state, policy, NOW), Create | Publish | Refresh | Revoke | TryEarlier):
+    if isinstance(decide(*state, policy, NOW), Create | Publish | Refresh | Revoke | RestoreEarlierVersion):
         assert has_lease(journal, policy, situation(state, policy).shared_now)
 
 
@@ -182,7 +182,7 @@ def test_failure_and_deferral_name_a_command(state: State, policy: Policy) -> No
         assert step.what
         assert step.advice
         assert not step.what.endswith(": "), "a list of ids is never empty"
-    elif not isinstance(step, Rest) or step.reason in WELL:
+    elif not isinstance(step, Stop) or step.reason in WELL:
         return
     command = step.next_command
     assert command is not None
@@ -209,7 +209,7 @@ def test_resolve_is_named_only_where_it_offers_ids(state: State, policy: Policy)
 @given(states, policies)
 def test_rest_ends_in_the_future_and_has_detail(state: State, policy: Policy) -> None:
     step = decide(*state, policy, NOW)
-    if isinstance(step, Rest):
+    if isinstance(step, Stop):
         assert step.until is None or step.until > NOW
         assert step.detail
 
@@ -227,7 +227,7 @@ def test_eliminated_id_rests_on_three_agreeing_lists(lists: list[tuple[int, froz
     for seconds, ids in lists:
         now += timedelta(seconds=seconds)
         step = decide(seen(*ids) if ids else seen(), journal, replace(POLICY, due_at=None), now)
-        if not isinstance(step, Record) or step.event not in (Event.LOOKED, Event.IDENTIFIED):
+        if not isinstance(step, WriteJournal) or step.event not in (Event.LOOKED, Event.IDENTIFIED):
             continue
         before, after = journal.current, step.journal.current
         assert before is not None
@@ -252,7 +252,7 @@ def test_elimination_makes_only_the_published_id_certain(state: State, policy: P
     """A journal's identity becomes certain by three lists, by an answer, or by a name that a person wrote."""
     seen, journal = state
     step = decide(*state, policy, NOW)
-    if not isinstance(step, Record) or step.journal.current == journal.current or step.journal.current_id is None:
+    if not isinstance(step, WriteJournal) or step.journal.current == journal.current or step.journal.current_id is None:
         return
     after: Identity | None = step.journal.current
     assert after is not None
@@ -269,6 +269,6 @@ def test_elimination_makes_only_the_published_id_certain(state: State, policy: P
 
 def test_certain_identity_is_kept() -> None:
     step = decide(seen("b"), replace(AT_REST, attempts=1), POLICY, NOW)
-    assert isinstance(step, Record)
+    assert isinstance(step, WriteJournal)
     assert step.journal.current == answered("b")
     assert isinstance(decide(Observation(seen("b").published), AT_REST, POLICY, NOW), List)

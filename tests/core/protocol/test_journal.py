@@ -9,6 +9,7 @@ import pytest
 from rotator.core.protocol import (
     LEASE,
     Answered,
+    Doubt,
     Gone,
     Identity,
     Journal,
@@ -20,7 +21,6 @@ from rotator.core.protocol import (
     Publishing,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
     Verification,
@@ -132,7 +132,7 @@ def test_document_is_recorded_by_version_time_and_place(journal: Journal, docume
         Target(unknown_fields="something newer"),
         Answered("rotation-1", "a", unknown_fields="something newer"),
         Verification("rotation-1", NOW, NOW, unknown_fields="something newer"),
-        Strangers(frozenset("s"), NOW, unknown_fields="something newer"),
+        Doubt(frozenset("s"), NOW, unknown_fields="something newer"),
         Gone("g", NOW, unknown_fields="something newer"),
     ],
 )
@@ -172,7 +172,7 @@ def test_observation_knows_nothing_by_default() -> None:
 
 def test_policy_defaults_are_documented_ones() -> None:
     assert Policy("me", "shop", LEASE) == Policy(
-        runner="me",
+        instance="me",
         account="shop",
         lease=LEASE,
         api_key=None,

@@ -18,9 +18,9 @@ from rotator.core.protocol import (
     Prepare,
     Reason,
     RequestKind,
-    Rest,
     Retiring,
     Revoke,
+    Stop,
     Target,
     Trigger,
     has_lease,
@@ -48,7 +48,7 @@ from tests.core.protocol.situations import (
 )
 
 COMPROMISED = request(RequestKind.COMPROMISED)
-OTHERS: dict[str, Any] = {"holder": "other", "lease_until": LATER}
+OTHERS: dict[str, Any] = {"lease_holder": "other", "lease_until": LATER}
 
 
 # --- the lease ---------------------------------------------------------------------------------------------------
@@ -68,20 +68,20 @@ def test_default_lease_is_two_minutes() -> None:
     ],
 )
 def test_lease_covers_one_more_request(holder: str, left: timedelta | None, held: bool) -> None:
-    journal = Journal(holder=holder, lease_until=None if left is None else NOW + left)
+    journal = Journal(lease_holder=holder, lease_until=None if left is None else NOW + left)
     assert has_lease(journal, POLICY, NOW) is held
 
 
 def test_lease_is_renewed_before_a_change() -> None:
     short = NOW + POLICY.request_timeout + CLOCK_RESOLUTION
-    renewed = step_of(replace(RETIRING, holder="me", lease_until=short), seen("a", "b"))
+    renewed = step_of(replace(RETIRING, lease_holder="me", lease_until=short), seen("a", "b"))
     assert event_of(renewed) is Event.CLAIMED
     assert renewed.journal.lease_until == NOW + POLICY.lease
-    assert step_of(replace(RETIRING, holder="me", lease_until=short + MOMENT), seen("a", "b")) == Revoke("a")
+    assert step_of(replace(RETIRING, lease_holder="me", lease_until=short + MOMENT), seen("a", "b")) == Revoke("a")
 
 
-@pytest.mark.parametrize("step", [Prepare(Trigger.MANUAL), Rest(Reason.IDLE, None, ""), None])
-def test_step_without_a_change_needs_no_lease(step: Prepare | Rest | None) -> None:
+@pytest.mark.parametrize("step", [Prepare(Trigger.MANUAL), Stop(Reason.IDLE, None, ""), None])
+def test_step_without_a_change_needs_no_lease(step: Prepare | Stop | None) -> None:
     wanted = step or failure()
     assert with_lease(case_of(AT_REST, seen()), wanted) is wanted
 
@@ -101,7 +101,7 @@ def test_lease_waits_for_another_holder() -> None:
 
 @pytest.mark.parametrize(
     "journal",
-    [AT_REST, replace(AT_REST, **MINE), replace(AT_REST, holder="other", lease_until=NOW)],
+    [AT_REST, replace(AT_REST, **MINE), replace(AT_REST, lease_holder="other", lease_until=NOW)],
     ids=["nobody's", "own", "expired"],
 )
 def test_lease_is_not_awaited_when_free(journal: Journal) -> None:
@@ -109,7 +109,7 @@ def test_lease_is_not_awaited_when_free(journal: Journal) -> None:
 
 
 def test_lease_without_an_end_is_free() -> None:
-    journal = Journal(holder="other")
+    journal = Journal(lease_holder="other")
     assert leased_elsewhere(journal, POLICY, NOW, journal_at=NOW) is None
 
 
@@ -123,7 +123,7 @@ def test_lease_without_an_end_is_free() -> None:
     ],
 )
 def test_lease_of_a_wrong_clock_ends_early(ahead: timedelta, written_at: datetime | None, expected: datetime) -> None:
-    journal = Journal(holder="other", lease_until=NOW + POLICY.lease + ahead)
+    journal = Journal(lease_holder="other", lease_until=NOW + POLICY.lease + ahead)
     assert leased_elsewhere(journal, POLICY, NOW, journal_at=written_at) == expected
 
 
@@ -140,7 +140,7 @@ def test_urgent_request_is_recorded_before_the_provider(kind: RequestKind) -> No
 def test_manual_request_is_recorded_under_anothers_lease() -> None:
     asked = request()
     assert record_request(case_of(AT_REST, seen(request=asked))) is None
-    assert record_request(case_of(replace(AT_REST, holder="other", lease_until=NOW), seen(request=asked))) is None
+    assert record_request(case_of(replace(AT_REST, lease_holder="other", lease_until=NOW), seen(request=asked))) is None
     leased = replace(AT_REST, **OTHERS)
     step = step_of(leased, seen(request=asked))
     assert event_of(step) is Event.REQUESTED
@@ -156,7 +156,7 @@ def test_late_compromised_request_is_recorded_for_its_entries() -> None:
 
 
 def test_request_waits_for_the_lease_of_wrong_clock() -> None:
-    far = replace(AT_REST, holder="other", lease_until=NOW + timedelta(days=9))
+    far = replace(AT_REST, lease_holder="other", lease_until=NOW + timedelta(days=9))
     expired = seen(request=request(), journal_at=NOW - POLICY.lease)
     assert record_request(case_of(far, expired)) is None
     assert event_of(step_of(far, replace(expired, journal_at=NOW))) is Event.REQUESTED
@@ -212,7 +212,7 @@ def test_backoff_does_not_bind_explicit_commands() -> None:
 
 
 def test_lease_comes_before_backoff_and_writes() -> None:
-    backing_off = replace(PREPARED, candidate=OLD, attempts=1, next_attempt_at=LATER, holder=None)
+    backing_off = replace(PREPARED, candidate=OLD, attempts=1, next_attempt_at=LATER, lease_holder=None)
     assert reason_of(step_of(backing_off, seen())) is Reason.BACKOFF
     assert reason_of(step_of(replace(backing_off, **OTHERS), seen())) is Reason.LEASED
 

@@ -65,8 +65,8 @@ def test_many_unknown_ids_are_counted_in_the_message() -> None:
 def test_journal_contains_the_first_unknown_ids() -> None:
     assert failed(AT_REST).unknown_ids == FIRST
     doubtful = failed(replace(AT_REST, current=eliminated("b")))
-    assert doubtful.strangers is not None
-    assert doubtful.strangers.ids == FIRST
+    assert doubtful.last_doubt is not None
+    assert doubtful.last_doubt.ids == FIRST
     assert doubtful.unknown_ids == frozenset()
 
 
@@ -90,5 +90,5 @@ def test_identities_remember_the_first_ids_beside_them() -> None:
 def test_ids_that_the_journal_leaves_out_stay_doubtful() -> None:
     beside = eliminated("b", *stored_ids(frozenset(MANY)))
     case = case_of(replace(AT_REST, current=beside, retiring=(Retiring("id-13999", NOW),)), seen("b", *MANY))
-    assert len(case.strangers) == len(MANY) - MAX_STORED_IDS - 1
+    assert len(case.doubtful_ids) == len(MANY) - MAX_STORED_IDS - 1
     assert case.in_doubt

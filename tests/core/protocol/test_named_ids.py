@@ -9,6 +9,7 @@ import pytest
 from rotator.core.protocol import (
     Awaited,
     Credential,
+    Doubt,
     Event,
     Fail,
     Failure,
@@ -17,11 +18,10 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Observation,
-    Pause,
+    Poll,
     Reason,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
     transitions,
@@ -77,7 +77,7 @@ NAMED = replace(AT_REST, current=named("b", "s"))
 )
 def test_id_beside_a_named_one_is_doubtful(current: Identity, strangers: set[str]) -> None:
     case = case_of(replace(AT_REST, current=current), seen("b", "s"))
-    assert case.strangers == strangers
+    assert case.doubtful_ids == strangers
     assert case.in_doubt is bool(strangers)
 
 
@@ -98,8 +98,8 @@ def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, riv
     journal = replace(AT_REST, current=named("b", foreign=foreign), retiring=(entry,))
     case = case_of(journal, seen("b", *journal.retiring_ids))
     assert case.retiring_rivals(named("b", foreign=foreign)) == rivals
-    assert case.strangers == rivals
-    assert case_of(replace(journal, current=eliminated("b")), seen("b", *rivals)).strangers == set()
+    assert case.doubtful_ids == rivals
+    assert case_of(replace(journal, current=eliminated("b")), seen("b", *rivals)).doubtful_ids == set()
 
 
 @pytest.mark.parametrize("current", [named("b", "m", "r"), pending("b")], ids=["named", "pending"])
@@ -142,11 +142,11 @@ def test_certain_id_notes_no_other_ids(current: Identity) -> None:
 
 def test_other_explanations_hold_beside_a_named_id() -> None:
     journal = replace(NAMED, added_ids=frozenset({"m"}), gone=(Gone("g", NOW),))
-    assert case_of(journal, seen("b", "m", "g")).strangers == set()
+    assert case_of(journal, seen("b", "m", "g")).doubtful_ids == set()
 
 
 def test_doubt_beside_a_named_id_lasts_a_window() -> None:
-    journal = replace(NAMED, strangers=Strangers(frozenset({"s"}), NOW))
+    journal = replace(NAMED, last_doubt=Doubt(frozenset({"s"}), NOW))
     assert case_of(journal, seen("b")).in_doubt
     assert not case_of(journal, seen("b"), NOW + WINDOW).in_doubt
     proven = replace(journal, current=named("b", "s", foreign="s"))
@@ -264,7 +264,7 @@ def test_possibly_replaced_compromised_id_keeps_whole_grace(before: datetime | N
         ({"current": answered("b")}, YESTERDAY, "brs", False),
         ({"current": pending("b")}, YESTERDAY, "brs", True),
         ({"current": pending("b", next_look=LATER)}, YESTERDAY, "brs", False),
-        ({"strangers": Strangers(frozenset({"s"}), NOW)}, YESTERDAY, "br", False),
+        ({"last_doubt": Doubt(frozenset({"s"}), NOW)}, YESTERDAY, "br", False),
     ],
     ids=["in doubt", "grace period", "answered", "pending", "pending for longer", "a moment ago"],
 )
@@ -394,7 +394,7 @@ def test_added_secret_is_no_way_out_of_doubt() -> None:
 def test_full_account_names_an_unlisted_id(retiring: tuple[Retiring, ...]) -> None:
     """No wait makes room, and `resolve` offers nothing, while the published secret's id is not listed."""
     due = replace(AT_REST, rotated_at=YESTERDAY, retiring=retiring)
-    assert isinstance(step_of(due, seen("r", "s")), Pause)
+    assert isinstance(step_of(due, seen("r", "s")), Poll)
     step = step_of(due, seen("r", "s", waiting_since={Awaited.LISTED: NOW - WINDOW}))
     assert failure_of(step) is Failure.UNLISTED
     assert step.next_command.args == ("adopt", "shop", "--secret-id", "ID")
@@ -403,7 +403,7 @@ def test_full_account_names_an_unlisted_id(retiring: tuple[Retiring, ...]) -> No
 @pytest.mark.parametrize(("at", "until"), [(NOW - SECOND, NOW - SECOND + WINDOW), (NOW, NOW + WINDOW)])
 def test_full_account_waits_when_doubt_ends(at: datetime, until: datetime) -> None:
     """The lists lack an id that put the published one in doubt a moment ago. Until then, `resolve` offers nothing."""
-    journal = replace(NAMED, strangers=Strangers(frozenset({"s"}), at), added_ids=frozenset({"m"}))
+    journal = replace(NAMED, last_doubt=Doubt(frozenset({"s"}), at), added_ids=frozenset({"m"}))
     step = no_room_of(journal, "b", "m")
     assert (reason_of(step), step.until) == (Reason.FULL, until)
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")

@@ -354,7 +354,7 @@ def test_compromised_request_for_the_candidate_stays() -> None:
 
 
 def test_second_compromised_request_keeps_the_ids_of_the_first() -> None:
-    """Strangers know both secrets: both are revoked at once when they are replaced."""
+    """Doubt know both secrets: both are revoked at once when they are replaced."""
     first = request(RequestKind.COMPROMISED, Target(id="b"), earlier_ids=frozenset({"e"}))
     journal = replace(AT_REST, request=first)
     asked = request(RequestKind.COMPROMISED, Target(version=2), id="request-2", value=NEW)

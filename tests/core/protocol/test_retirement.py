@@ -8,6 +8,7 @@ import pytest
 
 from rotator.core.protocol import (
     Credential,
+    Doubt,
     Event,
     Failure,
     Gone,
@@ -21,11 +22,10 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Revoke,
-    Strangers,
     Target,
     transitions,
 )
-from rotator.core.protocol.retirement import rest, revoke, revoke_due, settle, wait_for_room
+from rotator.core.protocol.retirement import record_gone, rest, revoke, revoke_due, wait_for_room
 from tests.core.protocol.situations import (
     AT_REST,
     DUE,
@@ -137,7 +137,7 @@ def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: 
 
 def test_confirmed_revocation_is_recorded() -> None:
     step = step_of(HELD, seen(revoked=frozenset({"a", "x"})))
-    assert event_of(step) is Event.SETTLED
+    assert event_of(step) is Event.GONE
     assert step.journal.retiring == ()
     assert step.journal.gone == (Gone("a", NOW),)
 
@@ -145,29 +145,29 @@ def test_confirmed_revocation_is_recorded() -> None:
 @pytest.mark.parametrize("journal", [RETIRING, IN_GRACE])
 def test_absent_id_is_gone_when_unlisted(journal: Journal) -> None:
     absent = frozenset({"a"})
-    assert event_of(step_of(journal, seen("b", absent=absent))) is Event.SETTLED
-    assert settle(case_of(IN_GRACE, seen("a", "b", absent=absent))) is None
-    assert settle(case_of(IN_GRACE, seen(absent=absent))) is None
+    assert event_of(step_of(journal, seen("b", absent=absent))) is Event.GONE
+    assert record_gone(case_of(IN_GRACE, seen("a", "b", absent=absent))) is None
+    assert record_gone(case_of(IN_GRACE, seen(absent=absent))) is None
 
 
 def test_unlisted_id_is_noted_once_it_is_due() -> None:
     step = step_of(RETIRING, seen("b"))
     assert event_of(step) is Event.MISSED
     assert step.journal.retiring == (Retiring("a", NOW, missing_since=NOW),)
-    assert settle(case_of(IN_GRACE, seen("b"))) is None, "before it is due, an entry is never forgotten"
+    assert record_gone(case_of(IN_GRACE, seen("b"))) is None, "before it is due, an entry is never forgotten"
 
 
 def test_unlisted_id_is_gone_after_the_window() -> None:
-    for waited, event in ((WINDOW, Event.SETTLED), (WINDOW - MOMENT, None)):
+    for waited, event in ((WINDOW, Event.GONE), (WINDOW - MOMENT, None)):
         missing = replace(RETIRING, retiring=(Retiring("a", NOW - WINDOW, missing_since=NOW - waited),))
-        step = settle(case_of(missing, seen("b")))
+        step = record_gone(case_of(missing, seen("b")))
         assert step is None if event is None else event_of(step) is event
 
 
 def test_unlisted_id_is_not_gone_by_old_list() -> None:
     missing = replace(RETIRING, retiring=(Retiring("a", NOW - WINDOW, missing_since=NOW - WINDOW),))
-    assert settle(case_of(missing, seen(listing=listing("b", fetched_at=NOW - MOMENT)))) is None
-    assert event_of(settle(case_of(missing, seen("b")))) is Event.SETTLED
+    assert record_gone(case_of(missing, seen(listing=listing("b", fetched_at=NOW - MOMENT)))) is None
+    assert event_of(record_gone(case_of(missing, seen("b")))) is Event.GONE
 
 
 def test_unlisted_id_is_not_gone_during_grace_period() -> None:
@@ -202,13 +202,13 @@ def test_ids_are_noted_one_by_one() -> None:
     ids=["without the published id", "without an id", "with a candidate", "without a list"],
 )
 def test_list_proves_no_missing_id_otherwise(journal: Journal, observation: Observation) -> None:
-    assert settle(case_of(journal, observation)) is None
+    assert record_gone(case_of(journal, observation)) is None
 
 
 def test_gone_ids_are_recorded_before_missing_ones() -> None:
     entries = (Retiring("a", NOW), Retiring("c", NOW))
     step = step_of(replace(RETIRING, retiring=entries), seen("b", revoked=frozenset({"a"})))
-    assert event_of(step) is Event.SETTLED
+    assert event_of(step) is Event.GONE
     assert step.journal.retiring == (Retiring("c", NOW),)
 
 
@@ -418,7 +418,7 @@ def test_due_entry_is_held_when_its_list_counted() -> None:
         (replace(RETIRING, retiring=(Retiring("a", NOW, identity=pending("a", next_look=LATER)),)), LATER),
         (replace(RETIRING, retiring=(Retiring("a", NOW, missing_since=NOW - SECOND),)), NOW - SECOND + WINDOW),
         (
-            replace(RETIRING, current=eliminated("b"), strangers=Strangers(frozenset({"s"}), NOW - SECOND)),
+            replace(RETIRING, current=eliminated("b"), last_doubt=Doubt(frozenset({"s"}), NOW - SECOND)),
             NOW - SECOND + WINDOW,
         ),
     ],
@@ -453,10 +453,10 @@ def test_first_due_entry_waits_until_it_is_certain() -> None:
 
 
 def test_strangers_that_are_explained_delay_nothing() -> None:
-    noted = Strangers(frozenset({"s"}), NOW - SECOND)
-    step = rest(case_of(replace(IN_GRACE, strangers=noted), seen("a", "b")))
+    noted = Doubt(frozenset({"s"}), NOW - SECOND)
+    step = rest(case_of(replace(IN_GRACE, last_doubt=noted), seen("a", "b")))
     assert step.until == LATER
-    held = rest(case_of(replace(RETIRING, strangers=noted), seen("a", "b"), revoke=False))
+    held = rest(case_of(replace(RETIRING, last_doubt=noted), seen("a", "b"), revoke=False))
     assert held.reason is Reason.HELD
 
 

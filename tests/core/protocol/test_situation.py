@@ -9,6 +9,7 @@ import pytest
 from rotator.core.protocol import (
     Answered,
     Credential,
+    Doubt,
     Gone,
     Identity,
     Journal,
@@ -19,7 +20,6 @@ from rotator.core.protocol import (
     Request,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Trigger,
 )
@@ -200,7 +200,7 @@ def test_stranger_puts_an_unanswered_id_in_doubt(current: Identity | None, stran
     case = case_of(replace(RETIRING, current=current), seen("a", "b", "s") if current else seen("b", "s"))
     if current is not None and current.is_pending:
         case = case_of(replace(AT_REST, current=current), seen("b", "s"))
-    assert case.strangers == strangers
+    assert case.doubtful_ids == strangers
     assert case.in_doubt is doubt
 
 
@@ -208,7 +208,7 @@ def test_explained_ids_are_no_strangers() -> None:
     others = {"retiring": (Retiring("r", LATER),), "gone": (Gone("g", NOW),)}
     listed = seen("b", "r", "g")
     for current in (None, eliminated("b"), pending("b")):
-        strangers = case_of(replace(AT_REST, current=current, **others), listed).strangers  # type: ignore[arg-type]
+        strangers = case_of(replace(AT_REST, current=current, **others), listed).doubtful_ids  # type: ignore[arg-type]
         assert strangers == (frozenset({"b"}) if current is None or current.is_pending else frozenset())
 
 
@@ -223,8 +223,8 @@ def test_pool_leaves_out_ids_of_others() -> None:
     [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False), (-MOMENT, True)],
 )
 def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> None:
-    noted = Strangers(frozenset({"s"}), NOW - age)
-    journal = replace(AT_REST, current=eliminated("b"), strangers=noted)
+    noted = Doubt(frozenset({"s"}), NOW - age)
+    journal = replace(AT_REST, current=eliminated("b"), last_doubt=noted)
     assert case_of(journal, seen("b")).in_doubt is doubt
     assert case_of(journal, seen("b", "x")).in_doubt
 
@@ -240,15 +240,15 @@ def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> 
     ids=["answered", "beside", "own", "retiring"],
 )
 def test_stranger_explained_since_is_no_doubt(journal: Journal) -> None:
-    noted = Strangers(frozenset({"s"}), NOW)
+    noted = Doubt(frozenset({"s"}), NOW)
     current = journal.current
     assert current is not None
     assert current.id is not None
-    assert not case_of(replace(journal, strangers=noted), seen(current.id)).in_doubt
+    assert not case_of(replace(journal, last_doubt=noted), seen(current.id)).in_doubt
 
 
 def test_new_stranger_is_doubt_beside_an_explained_one() -> None:
-    journal = replace(AT_REST, current=eliminated("b", "s"), strangers=Strangers(frozenset({"s"}), NOW))
+    journal = replace(AT_REST, current=eliminated("b", "s"), last_doubt=Doubt(frozenset({"s"}), NOW))
     assert not case_of(journal, seen("b", "s")).in_doubt
     assert case_of(journal, seen("b", "x")).in_doubt
 

@@ -9,21 +9,21 @@ import pytest
 from rotator.core.protocol import (
     CLOCK_TOLERANCE,
     Awaited,
+    Doubt,
     Event,
     Gone,
     Identity,
     Journal,
-    Pause,
-    Record,
+    Poll,
     Request,
     RequestKind,
     Retiring,
     Situation,
-    Strangers,
     Verification,
+    WriteJournal,
     transitions,
 )
-from rotator.core.protocol.retirement import settle
+from rotator.core.protocol.retirement import record_gone
 from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
     AT_REST,
@@ -68,8 +68,8 @@ def test_old_list_still_shows_revoked_ids() -> None:
 
 
 def test_old_list_does_not_end_a_doubt() -> None:
-    noted = Strangers(frozenset({"s"}), NOW - WINDOW)
-    journal = replace(AT_REST, current=eliminated("b"), strangers=noted)
+    noted = Doubt(frozenset({"s"}), NOW - WINDOW)
+    journal = replace(AT_REST, current=eliminated("b"), last_doubt=noted)
     assert case_of(journal, seen(listing=listing("b", fetched_at=NOW - MOMENT))).in_doubt
     assert not case_of(journal, seen("b")).in_doubt
 
@@ -139,7 +139,7 @@ def test_latest_time_counts_from_before_the_journal_was_read(facts: dict[str, An
 def test_own_lease_is_over_when_it_can_be_for_others() -> None:
     facts = {"journal_read_at": NOW - MINUTE, "journal_asked_at": NOW - MINUTE, "observed_at": NOW}
     left = POLICY.request_timeout + 2 * SECOND
-    journal = replace(AT_REST, holder=POLICY.runner, lease_until=NOW + left)
+    journal = replace(AT_REST, lease_holder=POLICY.instance, lease_until=NOW + left)
     assert case_of(journal, seen(**facts)).held
     assert not case_of(journal, seen(**facts | {"journal_asked_at": NOW - MINUTE - 2 * SECOND})).held
 
@@ -172,13 +172,13 @@ def test_missing_id_of_wrong_clock_expires_in_time(ahead: timedelta, since: date
 )
 def test_strangers_of_a_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
     """A note from the future is no reason to revoke anything, and does not last longer than it can."""
-    journal = replace(AT_REST, current=eliminated("b"), strangers=Strangers(frozenset({"s"}), NOW + ahead))
+    journal = replace(AT_REST, current=eliminated("b"), last_doubt=Doubt(frozenset({"s"}), NOW + ahead))
     ends = since + WINDOW
     assert case_of(journal, seen("b", journal_at=YESTERDAY), ends - MOMENT).in_doubt
     assert not case_of(journal, seen("b", journal_at=YESTERDAY), ends).in_doubt
     stored_now = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
     assert case_of(journal, seen("b", **stored_now)).in_doubt
-    assert case_of(AT_REST, seen("b")).strangers_until is None
+    assert case_of(AT_REST, seen("b")).last_doubt_until is None
 
 
 @pytest.mark.parametrize(("looks", "waits"), [(0, 29), (1, 14), (2, 14)])
@@ -203,12 +203,12 @@ def test_late_create_ends_with_the_latest_one() -> None:
 @pytest.mark.parametrize(
     ("journal", "expected"),
     [
-        (replace(PREPARED, holder="other"), LATER + WINDOW),
-        (replace(PREPARED, holder="other", lease_until=None), None),
-        (replace(PREPARED, holder="me"), None),
-        (replace(PREPARED, holder=None), None),
-        (replace(AT_REST, holder="other", lease_until=LATER), None),
-        (replace(PREPARED, holder="other", lease_until=NOW + timedelta(days=1)), NOW + POLICY.lease + WINDOW),
+        (replace(PREPARED, lease_holder="other"), LATER + WINDOW),
+        (replace(PREPARED, lease_holder="other", lease_until=None), None),
+        (replace(PREPARED, lease_holder="me"), None),
+        (replace(PREPARED, lease_holder=None), None),
+        (replace(AT_REST, lease_holder="other", lease_until=LATER), None),
+        (replace(PREPARED, lease_holder="other", lease_until=NOW + timedelta(days=1)), NOW + POLICY.lease + WINDOW),
     ],
 )
 def test_late_create_of_another_instance_ends_with_lease(journal: Journal, expected: datetime | None) -> None:
@@ -332,7 +332,7 @@ def test_waiting_happens_once_and_ends_in_time(awaited: Awaited, longest: timede
 @pytest.mark.parametrize(("waited", "delay"), [(0, 0.1), (0.3, 0.1), (3, 1), (15, 5), (60, 5)])
 def test_pause_is_a_third_of_the_time_waited(waited: float, delay: float) -> None:
     case = case_of(PREPARED, seen(waiting_since={LISTED: NOW - waited * SECOND}))
-    assert case.pause(LISTED) == Pause(delay * SECOND, LISTED)
+    assert case.pause(LISTED) == Poll(delay * SECOND, LISTED)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_pause_is_a_third_of_the_time_waited(waited: float, delay: float) -> Non
 )
 def test_candidate_pause_looks_twice_within_five_seconds(waited: float, paused: float, delay: float | None) -> None:
     facts = {"waiting_since": {CANDIDATE: NOW - waited * SECOND}, "paused": paused * SECOND}
-    expected = None if delay is None else Pause(delay * SECOND, CANDIDATE)
+    expected = None if delay is None else Poll(delay * SECOND, CANDIDATE)
     assert case_of(PREPARED, seen(**facts)).candidate_pause() == expected
 
 
@@ -373,9 +373,9 @@ def test_lease_is_acquired_by_vaults_clock(off: timedelta) -> None:
 def test_lease_of_another_instance_expires_by_vaults_clock(off: timedelta) -> None:
     vault_now = NOW - off
     facts = seen(journal_at=vault_now - SECOND, journal_read_at=vault_now, observed_at=NOW)
-    held = case_of(replace(AT_REST, holder="other", lease_until=vault_now + MOMENT), facts)
+    held = case_of(replace(AT_REST, lease_holder="other", lease_until=vault_now + MOMENT), facts)
     assert held.leased_until == NOW + MOMENT
-    assert case_of(replace(AT_REST, holder="other", lease_until=vault_now), facts).leased_until is None
+    assert case_of(replace(AT_REST, lease_holder="other", lease_until=vault_now), facts).leased_until is None
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
@@ -400,7 +400,7 @@ def test_notes_of_another_clock_expire_by_vaults_clock(off: timedelta, passed: t
     """Their writer's clock was an hour off. Vault's time of reading has whole seconds, so one second is granted."""
     wrote_at = NOW - passed + off
     over = passed >= WINDOW
-    strange = replace(AT_REST, current=eliminated("b"), strangers=Strangers(frozenset({"s"}), wrote_at))
+    strange = replace(AT_REST, current=eliminated("b"), last_doubt=Doubt(frozenset({"s"}), wrote_at))
     assert read_by(strange, passed=passed).in_doubt is not over
     missing = Retiring("a", NOW, missing_since=wrote_at)
     gone_at = read_by(AT_REST, passed=passed).gone_at(missing)
@@ -425,11 +425,11 @@ def test_compromised_secret_is_due_under_any_clock(off: timedelta) -> None:
 def test_compromised_secret_is_missed_under_any_clock(compromised: bool) -> None:
     """A person revoked it: lists lack it from its end on, which a clock that was ahead wrote down."""
     entry = Retiring("a", NOW + HOUR, compromised=compromised)
-    step = settle(read_by(replace(AT_REST, retiring=(entry,)), passed=SECOND))
+    step = record_gone(read_by(replace(AT_REST, retiring=(entry,)), passed=SECOND))
     if not compromised:
         assert step is None, "its grace period lasts as long as it was written"
         return
-    assert isinstance(step, Record)
+    assert isinstance(step, WriteJournal)
     assert step.event is Event.MISSED
 
 

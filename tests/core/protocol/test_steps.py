@@ -7,9 +7,9 @@ from rotator.core.protocol import (
     Outcome,
     Reason,
     Refresh,
-    Rest,
     Result,
     Revoke,
+    Stop,
     limits,
 )
 from rotator.core.protocol.requests import URGENT_BACKOFF
@@ -28,13 +28,13 @@ def test_command_is_shown_as_typed() -> None:
 def test_steps_are_plain_by_default() -> None:
     assert Revoke("a").using is Credential.PUBLISHED
     assert Refresh("why").secret_id is None
-    rest = Rest(Reason.IDLE, None, "nothing")
+    rest = Stop(Reason.IDLE, None, "nothing")
     assert (rest.next_command, rest.journal, rest.resumes) == (None, None, False)
 
 
 def test_changing_steps_are_all_but_looking() -> None:
-    changing = {protocol.TryEarlier, protocol.Prepare, protocol.Create, protocol.Publish}
-    changing |= {protocol.Refresh, protocol.Revoke, protocol.Record}
+    changing = {protocol.RestoreEarlierVersion, protocol.Prepare, protocol.Create, protocol.Publish}
+    changing |= {protocol.Refresh, protocol.Revoke, protocol.WriteJournal}
     assert set(protocol.CHANGING_STEPS) == changing
 
 

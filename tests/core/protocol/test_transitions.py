@@ -63,13 +63,13 @@ def committed(journal: Journal = PREPARED, document: Any = PUBLISHED, **facts: A
 
 def test_claim_takes_the_lease() -> None:
     journal = transitions.claimed(case_of(replace(AT_REST, **OTHERS), seen()))
-    assert journal == replace(AT_REST, holder="me", lease_until=NOW + POLICY.lease)
+    assert journal == replace(AT_REST, lease_holder="me", lease_until=NOW + POLICY.lease)
 
 
 def test_claim_over_a_candidate_notes_its_late_create() -> None:
     journal = transitions.claimed(case_of(replace(PREPARED, **OTHERS), seen()))
     assert journal.create_until == NOW + WINDOW
-    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
 
 
 def test_claim_of_a_working_candidate_ends_its_ambiguity() -> None:
@@ -84,7 +84,7 @@ def test_claim_of_a_working_candidate_ends_its_ambiguity() -> None:
 def test_release_records_facts_for_a_later_run() -> None:
     observation = seen(create_lost_at=NOW, answered=Answered("rotation-1", "c"))
     journal = transitions.released(case_of(replace(PREPARED, api_key=None), observation))
-    assert (journal.holder, journal.lease_until) == (None, None)
+    assert (journal.lease_holder, journal.lease_until) == (None, None)
     assert journal.create_until == NOW + LATE
     assert journal.candidate_id == Answered("rotation-1", "c")
     assert journal.api_key == "key1"
@@ -126,7 +126,7 @@ def test_api_key_is_kept_when_none_is_expected() -> None:
 def test_create_of_a_person_is_noted_before_it_is_sent(earlier: datetime | None, expected: datetime) -> None:
     """It is sent under the lease, so that it is carried out at most a window after its end."""
     journal = transitions.creating_by_hand(case_of(replace(AT_REST, create_until=earlier), seen()))
-    assert (journal.holder, journal.lease_until, journal.create_until) == ("me", NOW + POLICY.lease, expected)
+    assert (journal.lease_holder, journal.lease_until, journal.create_until) == ("me", NOW + POLICY.lease, expected)
 
 
 # --- a rotation --------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_new_candidate_keeps_creates_that_might_land(late: datetime | None, kept
     assert (journal.rotation_id, journal.trigger, journal.candidate) == ("rotation-2", Trigger.MANUAL, OLD)
     assert (journal.candidate_id, journal.verification, journal.ids_before) == (None, None, frozenset({"a", "c", "r"}))
     assert (journal.ambiguity, journal.unknown_ids) == (None, frozenset())
-    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
 
 
 def test_new_candidate_is_no_known_id() -> None:
@@ -368,7 +368,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
         ({"published": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
         ({}, {"retiring": (Retiring("r", NOW),)}, MOMENT, True),
         ({}, {"current": None}, timedelta(), False),
-        ({}, {"holder": None, "lease_until": None}, timedelta(), True),
+        ({}, {"lease_holder": None, "lease_until": None}, timedelta(), True),
     ],
 )
 def test_commit_keeps_the_lease_for_due_entries(
@@ -376,7 +376,7 @@ def test_commit_keeps_the_lease_for_due_entries(
 ) -> None:
     observation = seen(**({"published": PUBLISHED} | facts))
     after = transitions.committed(case_of(replace(PREPARED, **journal), observation, grace=grace))
-    assert after.holder == ("me" if keeps else None)
+    assert after.lease_holder == ("me" if keeps else None)
     assert after.lease_until == (NOW + POLICY.lease if keeps else None)
 
 
@@ -388,7 +388,7 @@ def test_verification_is_left_to_a_later_run() -> None:
     since = NOW - 60 * SECOND
     journal = transitions.verifying(case_of(PREPARED, seen()), since)
     assert journal.verification == Verification("rotation-1", since, NOW + 5 * SECOND)
-    assert (journal.holder, journal.lease_until, journal.candidate) == (None, None, NEW)
+    assert (journal.lease_holder, journal.lease_until, journal.candidate) == (None, None, NEW)
     nameless = transitions.verifying(case_of(replace(PREPARED, rotation_id=None), seen()), since)
     assert nameless.verification is not None
     assert nameless.verification.rotation_id == ""

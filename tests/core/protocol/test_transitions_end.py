@@ -10,12 +10,12 @@ from rotator.core.backoff import backoff
 from rotator.core.failures import Blame, Code
 from rotator.core.protocol import (
     Credential,
+    Doubt,
     Identity,
     Journal,
     Observation,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     transitions,
 )
@@ -187,7 +187,7 @@ def test_ambiguity_is_recorded_or_kept() -> None:
 )
 def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
     journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
-    assert journal.strangers == (Strangers(frozenset({"s"}), NOW) if noted else None)
+    assert journal.last_doubt == (Doubt(frozenset({"s"}), NOW) if noted else None)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_early_revocation_is_recorded_as_due() -> None:
     before = replace(AT_REST, retiring=entries, request=request(RequestKind.FORCE))
     journal = transitions.retiring_now(case_of(before, seen("a", "b", "c"), max_secrets=2))
     assert journal.retiring == (Retiring("a", NOW), Retiring("r", YESTERDAY), Retiring("c", NOW, compromised=True))
-    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
     leaked = replace(before, request=request(RequestKind.COMPROMISED))
     assert all(entry.compromised for entry in transitions.retiring_now(case_of(leaked, seen("a", "b"))).retiring)
 
@@ -79,29 +79,29 @@ def test_settled_ids_are_remembered_for_the_window() -> None:
     old = (Gone("x", NOW - WINDOW), Gone("y", NOW - WINDOW + MOMENT))
     before = replace(RETIRING, gone=old, create_until=LATER, **FAILURE, **MINE)
     case = case_of(replace(before, retiring=(Retiring("a", NOW), Retiring("r", NOW))), seen())
-    journal = transitions.settled(case, frozenset({"r", "a"}))
+    journal = transitions.gone_recorded(case, frozenset({"r", "a"}))
     assert journal == replace(AT_REST, gone=(old[1], Gone("a", NOW), Gone("r", NOW)))
 
 
 def test_settling_keeps_a_late_create_while_entries_remain() -> None:
     entries = (Retiring("a", NOW), Retiring("r", LATER))
     case = case_of(replace(AT_REST, retiring=entries, create_until=LATER), seen())
-    journal = transitions.settled(case, frozenset({"a"}))
+    journal = transitions.gone_recorded(case, frozenset({"a"}))
     assert (journal.retiring, journal.create_until) == (entries[1:], LATER)
 
 
 def test_settling_leaves_anothers_lease() -> None:
-    journal = transitions.settled(case_of(replace(RETIRING, **OTHERS), seen()), frozenset({"a"}))
-    assert (journal.holder, journal.lease_until) == ("other", NOW)
-    free = transitions.settled(case_of(replace(RETIRING, lease_until=NOW), seen()), frozenset({"a"}))
-    assert (free.holder, free.lease_until) == (None, None)
+    journal = transitions.gone_recorded(case_of(replace(RETIRING, **OTHERS), seen()), frozenset({"a"}))
+    assert (journal.lease_holder, journal.lease_until) == ("other", NOW)
+    free = transitions.gone_recorded(case_of(replace(RETIRING, lease_until=NOW), seen()), frozenset({"a"}))
+    assert (free.lease_holder, free.lease_until) == (None, None)
 
 
 @pytest.mark.parametrize(("of", "done"), [("a", True), ("r", False), ("b", False)])
 def test_settling_ends_a_request_whose_secret_is_gone(of: str, done: bool) -> None:
     asked = request(RequestKind.COMPROMISED, Target(id=of))
     before = replace(AT_REST, retiring=(Retiring("a", NOW), Retiring("r", NOW)), request=asked)
-    journal = transitions.settled(case_of(before, seen()), frozenset({"a"}))
+    journal = transitions.gone_recorded(case_of(before, seen()), frozenset({"a"}))
     assert journal.request == (None if done else asked)
 
 
@@ -172,7 +172,7 @@ def test_ids_retire_by_hand() -> None:
     )
     assert (journal.unknown_ids, journal.ambiguity, journal.attempts) == (frozenset(), None, 0)
     assert journal.api_key == "key1"
-    assert (journal.holder, journal.lease_until) == (None, None)
+    assert (journal.lease_holder, journal.lease_until) == (None, None)
 
 
 def test_answered_entry_stays_answered_when_retired_by_hand() -> None:
@@ -293,7 +293,7 @@ def test_mark_names_the_version_and_takes_the_entry() -> None:
     journal = transitions.marked(case, "a")
     assert journal.publishing == Publishing(4, entries[0])
     assert journal.retiring == entries[1:]
-    assert (journal.holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
     for unknown in (None, "x"):
         assert transitions.marked(case, unknown).publishing == Publishing(4)
         assert transitions.marked(case, unknown).retiring == entries

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
+    Doubt,
     Identity,
     Journal,
     Publishing,
     Request,
     RequestKind,
     Retiring,
-    Strangers,
     Target,
     Verification,
     wake_at,
@@ -115,7 +115,7 @@ def test_first_retiring_secret_needs_a_run() -> None:
         ({}, {"identity": replace(answered("a"), next_look=LATER)}, NOW),
         ({"current": replace(answered("b"), next_look=LATER)}, {}, NOW),
         ({}, {"missing_since": NOW - SECOND}, NOW - SECOND + WINDOW),
-        ({"strangers": Strangers(frozenset("s"), NOW - SECOND)}, {}, NOW - SECOND + WINDOW),
+        ({"last_doubt": Doubt(frozenset("s"), NOW - SECOND)}, {}, NOW - SECOND + WINDOW),
     ],
 )
 def test_retiring_secret_waits_for_its_last_condition(
@@ -146,7 +146,7 @@ def test_clock_that_was_ahead_delays_no_run(ahead: timedelta) -> None:
     assert wake_at(looking, WINDOW, NOW) == NOW + WINDOW
     missing = replace(AT_REST, retiring=(Retiring("a", YESTERDAY, missing_since=late),))
     assert wake_at(missing, WINDOW, NOW) == NOW + WINDOW
-    strange = replace(AT_REST, retiring=(Retiring("a", YESTERDAY),), strangers=Strangers(frozenset("s"), late))
+    strange = replace(AT_REST, retiring=(Retiring("a", YESTERDAY),), last_doubt=Doubt(frozenset("s"), late))
     assert wake_at(strange, WINDOW, NOW) == NOW + WINDOW
     leaked = replace(AT_REST, retiring=(Retiring("a", late, compromised=True),))
     assert wake_at(leaked, WINDOW, NOW) == NOW

@@ -55,7 +55,7 @@ class _CourseFleet(Fleet):
 
     def __init__(self, course: "Course", desk: Desk) -> None:
         super().__init__(course.settings, desk, desk, _Stop(course.clock))  # type: ignore[arg-type]
-        self.runner = desk.actor
+        self.instance = desk.actor
         self._course_clock = course.clock
 
     def now(self) -> datetime:  # type: ignore[override]

@@ -117,9 +117,9 @@ class Ending:
         """What an unchanged account has unchanged."""
         course = self._course
         journal = replace(
-            course.journal, holder=None, lease_until=None, attempts=0, next_attempt_at=None, last_error=None
+            course.journal, lease_holder=None, lease_until=None, attempts=0, next_attempt_at=None, last_error=None
         )
-        journal = replace(journal, strangers=None, verification=None, create_until=None, gone=(), published_at=None)
+        journal = replace(journal, last_doubt=None, verification=None, create_until=None, gone=(), published_at=None)
         return replace(journal, published_version=0), course.published, tuple(course.live)
 
     def _adopt(self, options: list[str], said: str) -> Ended:

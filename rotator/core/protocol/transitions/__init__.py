@@ -17,13 +17,13 @@ from rotator.core.protocol.transitions.publishing import caught_up, marked, unma
 from rotator.core.protocol.transitions.retirement import (
     created_by_hand,
     creating_by_hand,
+    gone_recorded,
     grace_period_end,
     late_create,
     missed,
     resolved,
     retired_by_hand,
     retiring_now,
-    settled,
 )
 from rotator.core.protocol.transitions.rotation import committed, given_up, prepared, sent_again, verifying
 
@@ -38,6 +38,7 @@ __all__ = [
     "creating_by_hand",
     "failed",
     "given_up",
+    "gone_recorded",
     "grace_period_end",
     "identified",
     "key_limited",
@@ -58,7 +59,6 @@ __all__ = [
     "retired_by_hand",
     "retiring_now",
     "sent_again",
-    "settled",
     "unleased",
     "unmarked",
     "verifying",

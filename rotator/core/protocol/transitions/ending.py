@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from rotator.core.backoff import backoff
 from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.instants import CLOCK_RESOLUTION
-from rotator.core.protocol.journal import Identity, Journal, RequestKind, Strangers
+from rotator.core.protocol.journal import Doubt, Identity, Journal, RequestKind
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
@@ -64,7 +64,7 @@ def failed(
     if _is_retried_soon(parked, stored_code(failure).blame, attempts):
         delay = min(delay, _shortest_retry(parked, policy))
     if ambiguous and seen.listing is not None and case.in_doubt:
-        parked = replace(parked, strangers=Strangers(stored_ids(case.strangers), now))
+        parked = replace(parked, last_doubt=Doubt(stored_ids(case.doubtful_ids), now))
     if ambiguous and parked.current is not None and parked.current.is_pending and not _agrees(case, parked.current):
         parked = replace(parked, current=restarted(case, parked.current))
     return replace(

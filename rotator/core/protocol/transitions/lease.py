@@ -16,7 +16,7 @@ def claimed(case: Situation) -> Journal:
         journal = replace(journal, ambiguity=None, unknown_ids=frozenset())
     return replace(
         journal,
-        holder=case.policy.runner,
+        lease_holder=case.policy.instance,
         lease_until=case.lease_until,
         create_until=case.create_until,
     )
@@ -24,17 +24,17 @@ def claimed(case: Situation) -> Journal:
 
 def released(case: Situation) -> Journal:
     """Without the lease, and with everything written down that a later run needs."""
-    return replace(with_facts(case), holder=None, lease_until=None, create_until=case.create_until)
+    return replace(with_facts(case), lease_holder=None, lease_until=None, create_until=case.create_until)
 
 
 def unleased(journal: Journal) -> Journal:
     """Without any lease."""
-    return replace(journal, holder=None, lease_until=None)
+    return replace(journal, lease_holder=None, lease_until=None)
 
 
 def without_own_lease(journal: Journal, case: Situation) -> Journal:
     """Without this instance's lease; another instance's stays."""
-    return unleased(journal) if journal.holder in (None, case.policy.runner) else journal
+    return unleased(journal) if journal.lease_holder in (None, case.policy.instance) else journal
 
 
 def with_facts(case: Situation) -> Journal:

@@ -68,7 +68,7 @@ def missed(case: Situation, missing: frozenset[str]) -> Journal:
     return replace(with_facts(case), retiring=tuple(entries))
 
 
-def settled(case: Situation, gone: frozenset[str]) -> Journal:
+def gone_recorded(case: Situation, gone: frozenset[str]) -> Journal:
     """Without these retiring ids. They are remembered for one consistency window."""
     kept = tuple(entry for entry in case.journal.gone if case.is_recent(entry.at))
     journal = without_own_lease(with_facts(case).without_failure(), case).without_retiring(gone)

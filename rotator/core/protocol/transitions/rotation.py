@@ -60,7 +60,7 @@ def sent_again(case: Situation) -> Journal:
 
 
 def given_up(case: Situation) -> Journal:
-    """Without the candidate, because strangers know it, and with its id due.
+    """Without the candidate, because it leaked, and with its id due.
 
     A run that died might still publish it. So the mark says that a write of it might be applied, and its id is retiring
     once the published document has been written again.
@@ -115,7 +115,7 @@ def committed(case: Situation) -> Journal:
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
     if not due_now or identity.is_pending:
         return unleased(done)
-    return replace(done, holder=case.policy.runner, lease_until=case.lease_until)
+    return replace(done, lease_holder=case.policy.instance, lease_until=case.lease_until)
 
 
 def _retiring_previous(case: Situation) -> Retiring | None:
@@ -130,13 +130,13 @@ def _retiring_previous(case: Situation) -> Retiring | None:
         return None
     if case.journal.trigger is Trigger.BOOTSTRAP or not is_in_recorded_place(case.journal, case.seen.published):
         return None
-    at_once = case.journal.trigger is Trigger.COMPROMISED or _is_known_to_strangers(case, old.id)
+    at_once = case.journal.trigger is Trigger.COMPROMISED or _leaked(case, old.id)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
     return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
-def _is_known_to_strangers(case: Situation, id_: str) -> bool:
+def _leaked(case: Situation, id_: str) -> bool:
     """Whether a compromised request is for the previous secret or for the candidate, or an earlier one named the id.
 
     The candidate was published already: what it replaced is concerned as well.
