@@ -93,6 +93,11 @@ def every_mutant() -> Iterator[Mutant]:
         yield from mutants(path, members)
 
 
+def explained_mutants() -> set[str]:
+    """The names of the mutants that survive, as `tools/equivalent.txt` explains."""
+    return {line for line in EQUIVALENT.read_text().splitlines() if line and not line.startswith(("#", " "))}
+
+
 def _enums() -> dict[str, list[str]]:
     """The members of every enumeration, by its name."""
     classes = [node for path in SOURCES for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
@@ -444,7 +449,7 @@ def main(words: list[str]) -> int:
 
 
 def _judge(verdicts: list[Verdict], *, complete: bool) -> int:
-    explained = {line for line in EQUIVALENT.read_text().splitlines() if line and not line.startswith(("#", " "))}
+    explained = explained_mutants()
     survivors = {verdict.mutant for verdict in verdicts if verdict.killed_by is None}
     killed = {verdict.mutant for verdict in verdicts if verdict.killed_by is not None}
     wrong = [f"survived: {name}" for name in sorted(survivors - explained)]
