@@ -489,7 +489,7 @@ def test_create_is_refused_when_unfinished_or_leased(adopted: Payments, here: He
     adopted.cluster.remember(candidate)
     change_journal(adopted, candidate=candidate)
     assert "A rotation of payments is unfinished" in said(here(*create))
-    change_journal(adopted, candidate=None, lease_holder="another", lease_until=later(minutes=4))
+    change_journal(adopted, candidate=None, holder="another", lease_until=later(minutes=4))
     finished = here(*create)
     assert (finished.code, len(adopted.live)) == (3, 1)
     assert "another holds the lease of payments" in said(finished)
@@ -577,11 +577,11 @@ def test_revoke_refuses_an_id_that_is_not_listed(overlapping: Payments, here: He
 
 
 def test_revoke_is_refused_when_leased(overlapping: Payments, here: Here) -> None:
-    change_journal(overlapping, lease_holder="another", lease_until=later(minutes=4))
+    change_journal(overlapping, holder="another", lease_until=later(minutes=4))
     assert "another holds the lease" in refused(overlapping, here, overlapping.live[0], code=3)
     # A lease from a clock that is a year ahead lasts as long as any other lease.
     asked = datetime.now(UTC)
-    change_journal(overlapping, lease_holder="another", lease_until=later(days=365, hours=5))
+    change_journal(overlapping, holder="another", lease_until=later(days=365, hours=5))
     (until,) = re.findall(
         r"lease of \w+ until (\d\d):(\d\d):\d\d UTC", refused(overlapping, here, overlapping.live[0], code=3)
     )

@@ -90,7 +90,7 @@ class Reader:
     def state(self) -> object:
         """What an unchanged account has unchanged."""
         journal = self.world.journal
-        changing = {"attempts": 0, "next_attempt_at": None, "strangers": None, "last_error": None, "ambiguity": None}
+        changing = {"attempts": 0, "next_attempt_at": None, "last_doubt": None, "last_error": None, "ambiguity": None}
         return replace(journal, **changing), self.world.published, frozenset(self.world.live)
 
     def __str__(self) -> str:
