@@ -5,19 +5,12 @@ from typing import Any
 import pytest
 
 from rotator.emulator import Operation
-from testkit.cluster import Cluster, eventually
+from testkit.cluster import eventually
 from tests.system.harness import ENOUGH, ClusterAccount, assert_ok, new_secret
 
 pytestmark = pytest.mark.timeout(280)
 
 JOURNAL = "rotator/journal/main"
-
-
-@pytest.fixture
-def shop(cluster: Cluster) -> ClusterAccount:
-    made = ClusterAccount(cluster).open()
-    made.configure()
-    return made.adopted()
 
 
 def test_unknown_fields_survive_rotations(shop: ClusterAccount) -> None:

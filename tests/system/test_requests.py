@@ -24,13 +24,6 @@ pytestmark = pytest.mark.timeout(280)
 FIRST = "FirstSecret001"
 
 
-@pytest.fixture
-def shop(cluster: Cluster) -> ClusterAccount:
-    made = ClusterAccount(cluster).open()
-    made.configure()
-    return made.adopted()
-
-
 # --- a provider that can be stopped ------------------------------------------------------------------------------
 
 

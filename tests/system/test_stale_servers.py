@@ -7,18 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from testkit.cluster import Cluster
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
 from tests.system.harness import ClusterAccount, assert_ok
 
 JOURNAL, PUBLISHED = "/data/rotator/journal/main", "/data/apps/main"
-
-
-@pytest.fixture
-def shop(cluster: Cluster) -> ClusterAccount:
-    made = ClusterAccount(cluster).open()
-    made.configure()
-    return made.adopted()
 
 
 @dataclass
