@@ -7,7 +7,7 @@ import structlog
 
 from rotator.config import Settings
 from rotator.core.circuit_breaker import CircuitBreaker
-from rotator.core.protocol import Journal, Outcome, RequestKind
+from rotator.core.protocol import Journal, Outcome
 from rotator.daemon import timing
 from rotator.daemon.account_record import SHORTEST_PAUSE, AccountRecord, Start
 from rotator.monitoring import CIRCUIT_BREAKER, PROVIDER_SLOW, first_due
@@ -19,7 +19,6 @@ PROBE_WAIT = timedelta(seconds=2)
 # While this many candidates per worker wait until they authenticate, no scheduled rotation starts.
 VERIFYING_SHARE = 4
 VERIFYING_WAIT = timedelta(seconds=30)
-_URGENT = (RequestKind.FORCE, RequestKind.COMPROMISED)
 
 _log = structlog.get_logger()
 
@@ -87,7 +86,8 @@ class Admission:
         is_due = due is not None and due.at <= now
         if not is_due and record.requested is None:
             return Decision(replace(record, start=Start()))
-        held = self._held_urgently(record, now) if record.requested in _URGENT else self._held(record, seen)
+        is_urgent = record.requested is not None and record.requested.is_urgent
+        held = self._held_urgently(record, now) if is_urgent else self._held(record, seen)
         if held is not None:
             return held
         self.breaker = self.breaker.with_probe(record.name)

@@ -202,10 +202,8 @@ class Operator:
                     advice="",
                     next_command=None,
                 )
-        elif isinstance(
-            step, RestoreEarlierVersion
-        ):  # consumers have an outage, and only a run can tell what else works
-            self._rotation.run()
+        elif isinstance(step, RestoreEarlierVersion):
+            self._rotation.run()  # consumers have an outage, and only a run can tell what else works
             step = self._rotation.decide()
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):

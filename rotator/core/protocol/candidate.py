@@ -118,8 +118,8 @@ def make_room(case: Situation) -> Step | None:
 
 def _room_comes(case: Situation) -> bool:
     """Whether a secret that makes room is revoked as soon as ids are certain and no create might land late."""
-    waiting = (entry for entry in case.journal.retiring if entry.id in case.making_room)
-    return any(case.forced or case.grace_over(entry) <= case.now for entry in waiting)
+    makers = case.making_room
+    return any(entry.id in makers and case.grace_ends(entry) <= case.now for entry in case.journal.retiring)
 
 
 def _make_room_through_primary(case: Situation) -> Step | None:

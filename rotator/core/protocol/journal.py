@@ -140,6 +140,11 @@ class RequestKind(StrEnum):
         """A number that grows with the urgency."""
         return list(RequestKind).index(self)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether the rotation does not wait for the account's own rules."""
+        return self is not RequestKind.MANUAL
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -356,7 +361,7 @@ class Journal:
         A weaker request does not change that.
         """
         request = self.request
-        return (request is not None and request.kind is not RequestKind.MANUAL) or bool(self.compromised_ids)
+        return (request is not None and request.kind.is_urgent) or bool(self.compromised_ids)
 
     def without_retiring(self, ids: frozenset[str]) -> "Journal":
         """Return the journal without these retiring entries."""

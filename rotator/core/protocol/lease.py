@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from rotator.core.protocol import transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
-from rotator.core.protocol.journal import Journal, RequestKind
+from rotator.core.protocol.journal import Journal
 from rotator.core.protocol.requests import is_limited
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Event, Fail, Prepare, Reason, Step, Stop, WriteJournal
@@ -35,7 +35,7 @@ def record_request(case: Situation) -> Step | None:
     asked = case.seen.request
     if asked is None or case.journal == case.stored:
         return None
-    if asked.kind is not RequestKind.MANUAL or case.leased_until is not None:
+    if asked.kind.is_urgent or case.leased_until is not None:
         return WriteJournal(Event.REQUESTED, case.journal)
     return None
 

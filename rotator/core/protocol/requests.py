@@ -179,7 +179,7 @@ def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
     if _outweighs(known, asked, journal):
         return journal
     journal = _with_request(journal, asked)
-    if asked.kind is RequestKind.MANUAL:
+    if not asked.kind.is_urgent:
         return journal
     attempts = min(journal.attempts, 1)
     journal = replace(journal, attempts=attempts, next_attempt_at=_next_attempt(journal, now))

@@ -88,7 +88,7 @@ class Situation(Ids):
         request = self.journal.request
         if not self.policy.begins and self.journal.candidate is None:
             return False  # room is of no use yet
-        return self.requested and request is not None and request.kind is not RequestKind.MANUAL
+        return self.requested and request is not None and request.kind.is_urgent
 
     @property
     def compromised(self) -> bool:
@@ -148,9 +148,13 @@ class Situation(Ids):
         While old and new fill the account, the provider refuses a create that lands late. So not even a compromised
         secret is revoked while a create might be under way.
         """
-        early = self.forced and entry.id in self.making_room
-        grace_over = min(self.now, self.grace_over(entry)) if early else self.grace_over(entry)
-        return max(grace_over, self.late_create_until or grace_over)
+        grace_ends = self.grace_ends(entry)
+        return max(grace_ends, self.late_create_until or grace_ends)
+
+    def grace_ends(self, entry: Retiring) -> datetime:
+        """Return when a recorded secret's grace period is over, or a request ends it to make room."""
+        over = self.grace_over(entry)
+        return min(self.now, over) if self.forced and entry.id in self.making_room else over
 
     @property
     def making_room(self) -> Set[str]:

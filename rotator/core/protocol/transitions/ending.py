@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from rotator.core.backoff import backoff
 from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.instants import CLOCK_RESOLUTION
-from rotator.core.protocol.journal import Doubt, Identity, Journal, RequestKind
+from rotator.core.protocol.journal import Doubt, Identity, Journal
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
@@ -122,6 +122,6 @@ def key_limited(journal: Journal, until: datetime) -> Journal:
 def rested(case: Situation) -> Journal:
     """Without the lease, and without a manual request: the account's own rules defer it."""
     journal = released(case)
-    if journal.request is not None and journal.request.kind is RequestKind.MANUAL:
+    if journal.request is not None and not journal.request.kind.is_urgent:
         return withdrawn(journal)
     return journal
