@@ -399,6 +399,21 @@ def test_refused_candidate_waits_for_a_pending_id(asked: Request | None, not_bef
     assert (reason_of(step) is Reason.FULL) if rests else (failure_of(step) is Failure.REFUSED)
 
 
+@pytest.mark.parametrize(
+    ("listed", "other", "rests"),
+    [
+        pytest.param("ary", Retiring("y", LATER, identity=pending("y", next_look=LATER)), True, id="a later one"),
+        pytest.param("ay", Retiring("y", LATER, identity=pending("y", next_look=LATER)), False, id="not listed"),
+    ],
+)
+def test_refused_candidate_waits_for_what_makes_room_only(listed: str, other: Retiring, rests: bool) -> None:
+    """Beside the due one, another entry is in its grace period. A due one that is not listed makes no room."""
+    due = Retiring("r", NOW, identity=pending("r", next_look=LATER))
+    refused = waits(create_refused="too many", creates=1, listing=listing(*listed))
+    step = step_of(replace(PREPARED, retiring=(due, other)), refused, max_secrets=4)
+    assert (reason_of(step) is Reason.FULL) if rests else (failure_of(step) is Failure.REFUSED)
+
+
 def test_force_makes_room_before_the_grace_period_ends() -> None:
     journal = replace(PREPARED, retiring=IN_GRACE, request=FORCED)
     step = step_of(journal, waits(listing=listing("a", "r")))
