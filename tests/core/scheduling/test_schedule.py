@@ -241,3 +241,10 @@ def test_due_is_never_earlier_than_now_at_any_date(
 ) -> None:
     """A wrong clock, or a person, can write any date into a journal."""
     assert schedule.due("shop", rotated_at, now or rotated_at).at >= (now or rotated_at)
+
+
+def test_implausible_dates_are_never_due_or_at_once() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    first = datetime.min.replace(tzinfo=UTC)
+    assert every(30 * DAY, BERLIN).due("shop", last, ODD[0]) == Due(last, overridden=False)
+    assert every(30 * DAY, BERLIN).due("shop", first, ODD[0]) == Due(ODD[0], overridden=False)
