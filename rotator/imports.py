@@ -10,8 +10,9 @@ from typing import Any
 # structlog would import rich for tracebacks with colors, httpx click for its command line, httpcore anyio for asyncio.
 # The progress on a terminal and the emulator need them later.
 _LATER = ("rich.console", "rich.pretty", "rich.traceback", "click", "anyio")
-# requests, below hvac, would import a detector of text encodings; httpx lexers for its command line; httpcore HTTP/2.
-_NEVER = ("chardet", "charset_normalizer", "pygments.lexers", "h2")
+# requests, below hvac, would import a detector of text encodings; httpx lexers for its command line; httpcore HTTP/2;
+# structlog greenlets, if another program in the same environment needs them.
+_NEVER = ("chardet", "charset_normalizer", "pygments.lexers", "h2", "greenlet")
 
 
 def omit_optional_imports() -> None:

@@ -112,7 +112,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """The text with every registered value masked; values that overlap share one mask."""
-        if not self._beginnings:
+        if len(text) < _SHORTEST or not self._beginnings:
             return text
         found = [
             reading.original(*span)

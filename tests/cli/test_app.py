@@ -178,7 +178,13 @@ _OF_SERVERS = {
     "rotator.web",
 }
 # Loaded by optional parts of libraries: colors of tracebacks, detectors of encodings, plugins.
-_OPTIONAL = {"pygments.lexers._mapping", "rich.segment", "chardet.detector", "charset_normalizer.api"}
+_OPTIONAL = {
+    "pygments.lexers._mapping",
+    "rich.segment",
+    "chardet.detector",
+    "charset_normalizer.api",
+    "greenlet._greenlet",
+}
 # Of commands that foretell, verify an audit log or reload the configuration.
 _OF_OTHERS = {
     "rotator.audit.verify",
