@@ -10,23 +10,46 @@ from pathlib import Path
 import certifi
 
 from rotator.errors import ConfigError
+from rotator.net.proxies import Proxy
 
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
-class UnusableCertificates(OSError):
-    """A file or a directory with certificates cannot be used.
+class TlsFailure(OSError):
+    """There is no TLS connection, and the server is not the reason.
 
     Attributes:
-        problem: The failure, with the setting or the variable that names the file.
+        problem: The failure, without foreign text.
         next_step: The advice.
     """
 
-    def __init__(self, source: str, error: OSError, next_step: str) -> None:
-        reason = re.sub(r"^\[.*?\] | \(_ssl.*", "", error.strerror or str(error))
-        self.problem = f"{source} cannot be used ({reason})"
+    def __init__(self, problem: str, next_step: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
         self.next_step = next_step
-        super().__init__(self.problem)
+
+
+class UnusableCertificates(TlsFailure):
+    """A file or a directory with certificates cannot be used. The problem names its setting or its variable."""
+
+    def __init__(self, source: str, error: OSError, next_step: str) -> None:
+        super().__init__(f"{source} cannot be used ({_reason(error)})", next_step)
+
+
+class UntrustedProxy(TlsFailure):
+    """A proxy does not show a certificate that rotator trusts."""
+
+    def __init__(self, proxy: Proxy, error: Exception) -> None:
+        super().__init__(
+            f"There is no TLS connection to {proxy} ({_reason(error)})",
+            f"Name the CA of the proxy in SSL_CERT_FILE, or correct {proxy.variable}",
+        )
+
+
+def _reason(error: Exception) -> str:
+    """Return OpenSSL's words, without its codes."""
+    text = getattr(error, "strerror", None) or str(error)
+    return re.sub(r"^\[.*?\] | \(_ssl.*", "", text)
 
 
 class Tls:

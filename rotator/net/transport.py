@@ -25,7 +25,7 @@ from rotator.net.answers import MAX_CONTENT
 from rotator.net.connection import Connection, InvalidRequest, InvalidResponse, open_tunnel, proxy_headers
 from rotator.net.proxies import Proxy, find_proxy
 from rotator.net.stream import Deadline, Stream
-from rotator.net.tls import Tls, UnusableCertificates
+from rotator.net.tls import Tls, TlsFailure, UntrustedProxy
 
 # Share of the remaining time that a connection can take, and the least time for it in seconds: the rest is for the
 # answer, or for another server.
@@ -70,7 +70,7 @@ class Unanswered(Exception):
         cut: Whether the connection ended, as a kept one does that the server closes at that moment.
         headers: Headers of a response whose body was cut.
         refusal: The proxy that refused the request, and the HTTP status of its answer.
-        unusable: The failure of rotator's own certificate files, if that is the reason.
+        tls_failure: The failure of rotator's certificate files, or of the proxy's TLS, if that is the reason.
         redirected_to: The server that a redirect led to; empty without a redirect.
     """
 
@@ -85,7 +85,7 @@ class Unanswered(Exception):
         cut: bool = False,
         headers: Mapping[str, str] | None = None,
         refusal: tuple[Proxy, str] | None = None,
-        unusable: UnusableCertificates | None = None,
+        tls_failure: TlsFailure | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind
@@ -94,7 +94,7 @@ class Unanswered(Exception):
         self.cut = cut
         self.headers = headers or {}
         self.refusal = refusal
-        self.unusable = unusable
+        self.tls_failure = tls_failure
 
     @property
     def code(self) -> str:
@@ -225,8 +225,8 @@ class Transport:
         first = self._origin if self.proxy is None else self.proxy.origin
         stream = Stream(first.host, first.port, until)
         try:
-            if self._proxy_tls is not None:
-                stream.start_tls(self._proxy_tls.context(), first.host, until)
+            if proxy is not None and self._proxy_tls is not None:
+                _start_proxy_tls(stream, proxy, self._proxy_tls, until)
             if self._tls is not None:
                 if proxy is not None:
                     open_tunnel(stream, self._origin, proxy, float(deadline))  # the request itself is not sent yet
@@ -263,9 +263,16 @@ class Transport:
         reason = str(error) if isinstance(error, httpcore.NetworkError | OSError) else ""
         cut = isinstance(error, httpcore.ReadError | httpcore.WriteError | InvalidResponse)
         refusal = (self.proxy, str(error)) if self.proxy and isinstance(error, httpcore.ProxyError) else None
-        unusable = error if isinstance(error, UnusableCertificates) else None
+        failure = error if isinstance(error, TlsFailure) else None
         sent = deadline.sent and refusal is None
-        return Unanswered(kind, reason, sent=sent, cut=cut, headers=headers, refusal=refusal, unusable=unusable)
+        return Unanswered(kind, reason, sent=sent, cut=cut, headers=headers, refusal=refusal, tls_failure=failure)
+
+
+def _start_proxy_tls(stream: Stream, proxy: Proxy, tls: Tls, until: float) -> None:
+    try:
+        stream.start_tls(tls.context(), proxy.origin.host, until)
+    except httpcore.ConnectError as error:
+        raise UntrustedProxy(proxy, error) from error
 
 
 def _event(error: Exception) -> str:

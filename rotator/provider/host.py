@@ -158,8 +158,8 @@ class Host:
             proxy, status = error.refusal
             what = f"On the way to {self.name}, {proxy} answers with HTTP {status}"
             return NotSent(what, next_step=proxy.advice(status))
-        if error.unusable is not None:
-            return NotSent(error.unusable.problem, next_step=error.unusable.next_step)
+        if error.tls_failure is not None:
+            return NotSent(error.tls_failure.problem, next_step=error.tls_failure.next_step)
         if error.sent:
             what = f"{self.name} did not answer {call} ({error.kind})"
             return LostAnswer(what, next_step=STATUS_PAGE, request_id=request_id)

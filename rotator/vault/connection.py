@@ -10,12 +10,12 @@ from rotator.vault.http import RedirectReason, RedirectRefused, Unanswered
 
 def unanswered(address: str, failure: Unanswered) -> VaultUnreachable:
     """Return the error of a request that Vault did not answer."""
-    if failure.unusable is not None:
+    if failure.tls_failure is not None:
         return VaultUntrusted(
-            failure.unusable.problem,
+            failure.tls_failure.problem,
             maybe_done=False,
             unchanged="Nothing was sent",
-            next_step=failure.unusable.next_step,
+            next_step=failure.tls_failure.next_step,
         )
     server = failure.redirected_to or address
     if failure.refusal is not None:

@@ -1,9 +1,11 @@
 """An answer of the proxy that the environment names: errors name that proxy and its variable, not the server."""
 
+import ssl
 from collections.abc import Callable
 
 import pytest
 import stamina
+import trustme
 from pydantic import SecretStr
 
 from rotator.config import AccountApiSettings, VaultSettings
@@ -64,3 +66,22 @@ def test_proxy_that_refuses_a_tunnel_is_named(ask: Callable[[str], None], monkey
     text, proxy = answered(ask, "https", 403, monkeypatch)
     assert f"{proxy} answers with HTTP 403. " in text
     assert "Have the proxy in HTTPS_PROXY let rotator's requests pass, or add the server to NO_PROXY" in text
+
+
+@ASKS
+@pytest.mark.parametrize(("speaks_tls", "reason"), [(True, "certificate verify failed: "), (False, "wrong version")])
+def test_proxy_without_trusted_certificate_is_named(
+    ask: Callable[[str], None], reason: str, monkeypatch: pytest.MonkeyPatch, *, speaks_tls: bool
+) -> None:
+    clean_environment(monkeypatch)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    with server(says(200), tls if speaks_tls else None, greets=not speaks_tls) as proxy:
+        place = f"https://127.0.0.1:{proxy.port}"
+        monkeypatch.setenv("HTTPS_PROXY", place)
+        with stamina.set_testing(True, attempts=1), pytest.raises(RotatorError) as caught:
+            ask("https://far.invalid:8200")
+    text = str(caught.value)
+    assert text.startswith(f"There is no TLS connection to the proxy {place} (HTTPS_PROXY) ({reason}")
+    assert "Name the CA of the proxy in SSL_CERT_FILE, or correct HTTPS_PROXY" in text
+    assert "far.invalid" not in text
