@@ -196,7 +196,7 @@ def test_recorded_document_with_an_id_is_recognized() -> None:
 
 
 @pytest.mark.parametrize(("policy", "taken"), [({"max_secrets": 4}, True), ({"max_secrets": 3}, False)])
-def test_requested_rotation_needs_no_id_if_there_is_room(policy: dict[str, Any], taken: bool) -> None:
+def test_requested_rotation_with_room_requires_no_id(policy: dict[str, Any], taken: bool) -> None:
     """The provider answers the id of the secret that replaces the published one."""
     asked = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(version=2), value=NEW))
     step = step_of(asked, seen("b", "c", "d", **CHANGED), **policy)

@@ -318,7 +318,7 @@ def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: se
     ],
     ids=["unlisted", "not tried", "refused", "listed"],
 )
-def test_no_id_is_resolvable_when_published_one_is_unlisted(observation: Observation, resolvable: set[str]) -> None:
+def test_unlisted_published_id_makes_no_id_resolvable(observation: Observation, resolvable: set[str]) -> None:
     """The listed id can be its own: a person can have added the same value again and removed the first one."""
     case = case_of(AT_REST, observation)
     assert case.resolvable == resolvable
@@ -373,7 +373,7 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_listed_by_primary_asks_for_a_value() -> None:
+def test_full_account_listed_by_primary_names_adopt() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
     step = no_room_of(NAMED, **via_primary)
     assert step.what == (

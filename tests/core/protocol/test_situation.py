@@ -87,7 +87,7 @@ def test_candidate_id_is_read_from_the_document() -> None:
     assert case_of(PREPARED, seen(published=published(secret_id="c"))).candidate_id is None
 
 
-def test_candidate_id_is_not_one_from_before_its_create() -> None:
+def test_candidate_id_excludes_ids_known_before_create() -> None:
     """A person can publish the candidate by hand, over a document that names the previous secret's id."""
     named = replace(published(secret_id="c"), secret=PREPARED.candidate)
     assert case_of(replace(PREPARED, ids_before=frozenset({"c"})), seen(published=named)).candidate_id is None

@@ -84,7 +84,7 @@ def test_window_counts_from_the_publication_by_vaults_clock() -> None:
     assert transitions.recovered(case_of(before, seen("b"))).request == asked
 
 
-def test_compromised_request_of_a_known_id_stays_in_doubt() -> None:
+def test_compromised_request_of_known_id_stays_in_doubt() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"))
     before = replace(AT_REST, current=pending("b"), request=asked, rotated_at=NOW - WINDOW)
     assert transitions.recovered(case_of(before, seen("b"))).request == asked
@@ -120,9 +120,7 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
 
 @pytest.mark.parametrize("kind", [RequestKind.MANUAL, None])
 @pytest.mark.parametrize("compromised", [True, False])
-def test_compromised_secret_is_revoked_soon_beside_a_weaker_request(
-    kind: RequestKind | None, compromised: bool
-) -> None:
+def test_compromised_secret_is_revoked_soon_beside_weaker_request(kind: RequestKind | None, compromised: bool) -> None:
     entries = (Retiring("a", NOW, compromised=compromised),)
     asked = request(kind) if kind is not None else None
     before = replace(AT_REST, attempts=4, request=asked, retiring=entries)

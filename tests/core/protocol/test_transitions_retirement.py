@@ -205,7 +205,7 @@ def test_compromised_id_retired_by_hand_is_due() -> None:
     ],
     ids=["unknown", "known", "not compromised", "an earlier one"],
 )
-def test_id_retired_by_hand_is_due_if_it_can_be_a_compromised_one(
+def test_possibly_compromised_id_retired_by_hand_is_due(
     kind: RequestKind, of: Target, leaked: frozenset[str], at_once: bool
 ) -> None:
     before = replace(AT_REST, request=request(kind, of), leaked=leaked)
