@@ -543,7 +543,7 @@ def test_read_with_a_body_changes_nothing(method: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["t\xf6k\xe9n", "\u0442\u043e\u043a\u0435\u043d", "voil\xe0"])
-def test_control_token_beyond_ascii_is_accepted_in_utf_8(token: str) -> None:
+def test_non_ascii_control_token_is_accepted_in_utf8(token: str) -> None:
     """The last byte of the third one is a blank in Latin-1."""
     with world(control_token=SecretStr(token)) as w:
         for sent, status in ((token, 204), (token[:-1], 401)):

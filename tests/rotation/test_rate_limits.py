@@ -197,7 +197,7 @@ def test_limit_of_own_key_says_nothing_about_primary() -> None:
 
 
 @pytest.mark.parametrize("error", [VaultSealed("sealed", maybe_done=False), CasConflict(PARENT_JOURNAL)])
-def test_limit_of_primary_defers_run_when_it_cannot_be_recorded(error: Exception) -> None:
+def test_unrecordable_limit_of_primary_defers_the_run(error: Exception) -> None:
     world = secondary_of_managed_primary()
     limit(world, DAY)
 

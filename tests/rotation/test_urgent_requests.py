@@ -120,7 +120,7 @@ def beside_a_candidate() -> World:
 
 
 @pytest.mark.parametrize("kind", ["force", "compromised"])
-def test_command_waits_for_the_id_of_a_secret_that_makes_room(kind: str) -> None:
+def test_command_waits_for_the_id_that_makes_room(kind: str) -> None:
     """The provider allows fewer secrets than `max_secrets`. The command was refused each time, and named itself."""
     world = lost_answer(eliminated(timedelta(seconds=30)), max_secrets=3)
     first = world.published

@@ -45,7 +45,7 @@ def test_write_fails_when_every_attempt_is_lost(place: KvMount, proxy: FaultProx
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
 
-def test_refused_write_is_not_done_when_its_token_lookup_is_lost(place: KvMount, proxy: FaultProxy) -> None:
+def test_refused_write_is_not_applied_when_lookup_fails(place: KvMount, proxy: FaultProxy) -> None:
     token = place.limited(f'path "{place.mount}/*" {{ capabilities = ["read"] }}')
     vault = place.vault(address=proxy.address, auth={"token": token}, timeout="1s")
     vault.read("apps/shop")
