@@ -447,7 +447,7 @@ def test_gateway_fault_answers_with_a_page(fault: str, live: list[str]) -> None:
         assert w.live() == live
 
 
-def test_slow_is_done_at_once_and_answered_late() -> None:
+def test_slow_fault_applies_at_once_and_answers_late() -> None:
     with world(faults=["create:slow@2s"]) as w, ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
         answer = pool.submit(w.create)
@@ -457,7 +457,7 @@ def test_slow_is_done_at_once_and_answered_late() -> None:
         assert time.monotonic() - started >= 2
 
 
-def test_late_is_done_although_the_client_has_gone() -> None:
+def test_late_fault_applies_after_the_client_disconnects() -> None:
     with world(faults=["create:late@2s"]) as w:
         with pytest.raises(httpx.ReadTimeout):
             w.client.post(PATH, json={"secret": NEW}, timeout=httpx.Timeout(PATIENCE, read=0.05))
@@ -741,7 +741,7 @@ def test_invalid_primary_is_refused(text: str) -> None:
         (["abcd1234=child001", "other001=child001"], "two primaries"),
     ],
 )
-def test_relations_that_cannot_be_are_refused(pairs: list[str], why: str) -> None:
+def test_impossible_relations_are_refused(pairs: list[str], why: str) -> None:
     accounts = [Account(key, SecretStr(SECRET)) for key in (KEY, "child001", "other001")]
     with pytest.raises(ValueError, match=why):
         Emulator(accounts, primaries=[parse_primary(pair) for pair in pairs])

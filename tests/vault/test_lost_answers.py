@@ -78,7 +78,7 @@ def test_write_is_confirmed_when_its_answer_times_out(place: KvMount, proxy: Fau
     assert place.vault(address=proxy.address, timeout="2s").write("apps/shop", {"n": 1}, cas=0) == 1
 
 
-def test_write_recognizes_itself_when_a_proxy_repeats_it(place: KvMount, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_a_proxy_repeats_it(place: KvMount, proxy: FaultProxy) -> None:
     """A proxy that repeats a request by itself lets the client see only the second answer."""
 
     def twice(call: Call) -> Action | Answer:

@@ -117,7 +117,7 @@ def test_recorded_version_is_read_before_a_commit(asked: Request | None, reads: 
 @pytest.mark.parametrize(
     "asked", [FORCED, request(RequestKind.COMPROMISED, Target(version=2), value=NEW)], ids=["by id", "of the candidate"]
 )
-def test_commit_reads_no_version_that_tells_nothing(asked: Request) -> None:
+def test_commit_reads_no_unneeded_version(asked: Request) -> None:
     step = step_of(replace(PREPARED, request=asked), seen(published=published(version=2, secret=NEW)))
     assert event_of(step) is Event.COMMITTED
 

@@ -310,7 +310,7 @@ def test_request_enters_the_journal() -> None:
     assert requests.requested(seen(), AT_REST, NOW) is AT_REST
 
 
-def test_request_that_names_its_value_is_left_alone() -> None:
+def test_request_that_names_its_value_stays_unchanged() -> None:
     """A run asks twenty times, and a journal takes long to copy."""
     journal = replace(AT_REST, request=MANUAL)
     assert requests.requested(seen(), journal, NOW) is journal
@@ -676,7 +676,7 @@ def test_cancelled_request_gives_the_grace_period_back(end: datetime) -> None:
     assert requests.cancelled(due) == journal
 
 
-def test_cancelled_request_keeps_what_an_earlier_made_due() -> None:
+def test_cancelled_request_keeps_entries_of_earlier_request_due() -> None:
     due = requests.requested(seen(request=COMPROMISED), replace(AT_REST, retiring=(Retiring("a", LATER),)), NOW)
     elsewhere = replace(due, current=answered("n"))
     later = request(RequestKind.COMPROMISED, Target(id="n"), value=NEW)

@@ -170,7 +170,7 @@ def test_missing_id_of_wrong_clock_expires_in_time(ahead: timedelta, since: date
         (timedelta(days=2), YESTERDAY),
     ],
 )
-def test_strangers_of_a_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
+def test_unknown_ids_of_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
     """A note from the future is no reason to revoke anything, and does not last longer than it can."""
     journal = replace(AT_REST, current=eliminated("b"), last_doubt=Doubt(frozenset({"s"}), NOW + ahead))
     ends = since + WINDOW
@@ -445,7 +445,7 @@ def test_candidate_is_awaited_by_vaults_clock(off: timedelta) -> None:
     assert journal.verification.next_look == YESTERDAY + LONGEST_PAUSE
 
 
-def test_possible_instants_are_believed_without_vaults_clock() -> None:
+def test_plausible_times_are_accepted_without_vaults_clock() -> None:
     silent = case_of(AT_REST, seen(journal_at=YESTERDAY))
     assert silent.not_after(NOW + CLOCK_TOLERANCE, timedelta()) == NOW + CLOCK_TOLERANCE
     assert silent.not_after(NOW + CLOCK_TOLERANCE + MOMENT, timedelta()) == YESTERDAY

@@ -183,7 +183,9 @@ def test_ambiguity_is_recorded_or_kept() -> None:
         (None, "", True, False),
     ],
 )
-def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
+def test_doubt_is_recorded_with_its_unknown_ids(
+    current: Identity | None, ids: str, ambiguous: bool, noted: bool
+) -> None:
     journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
     assert journal.last_doubt == (Doubt(frozenset({"s"}), NOW) if noted else None)
 
@@ -221,7 +223,7 @@ def test_rate_limit_is_no_failure() -> None:
     assert journal == replace(AT_REST, next_attempt_at=LATER)
 
 
-def test_rate_limit_after_failures_is_told_apart() -> None:
+def test_rate_limit_after_failures_has_its_own_code() -> None:
     before = replace(AT_REST, **FAILURE, **MINE)
     expected = replace(AT_REST, **(FAILURE | {"next_attempt_at": LATER, "failure": "rate_limited"}))
     assert transitions.limited(case_of(before, seen()), LATER) == expected
