@@ -2,8 +2,9 @@
 
 The tool looks for the patterns in README.md, in the comments of config.example.toml, and in every comment, docstring
 and string of `rotator/`. Few hits are right where they stand, so the sum has a bound and not the value 0.
+The tool also finds test functions whose names are too long. None is allowed.
 
-    python -m tools.style_patterns            fails if there are more hits than allowed
+    python -m tools.style_patterns            fails if there are more hits than allowed, or a long test name
     python -m tools.style_patterns --list     shows each hit
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST = 20
+MOST_WORDS = 8
 PATTERNS = {
     "subject clause": r"(?:^|[.:;|] )(?:What|Who|Whoever|Whatever)\b(?![^.:;|]*\?)",
     "nobody": r"\b(?:some|any|every|no)body\b|\bwhoever\b",
@@ -28,6 +30,7 @@ PATTERNS = {
     "so many": r"\bso (?:many|long|much)\b",
 }
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_TEST = re.compile(r"^ *(?:async )?def test_(\w+)", re.MULTILINE)
 _QUOTES = re.compile(r"^[rbfuRBFU]*(\"\"\"|'''|\"|')|(\"\"\"|'''|\"|')$")
 
 
@@ -60,8 +63,16 @@ def hits() -> Iterator[tuple[Path, int, str, str]]:
                     yield path.relative_to(ROOT), line, name, text
 
 
+def long_names() -> Iterator[tuple[Path, str]]:
+    """Yield file and name of each test function that has too many words after `test_`."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name in _TEST.findall(path.read_text(encoding="utf-8")):
+            if len(name.split("_")) > MOST_WORDS:
+                yield path.relative_to(ROOT), f"test_{name}"
+
+
 def main(arguments: list[str]) -> int:
-    """Print the hits by file, or each of them; 1 if there are too many."""
+    """Print the hits by file, or each of them, and long test names; 1 if there are too many."""
     found = list(hits())
     if "--list" in arguments:
         for path, line, name, text in found:
@@ -70,7 +81,10 @@ def main(arguments: list[str]) -> int:
         for path, count in Counter(hit[0] for hit in found).most_common():
             print(f"{count:4} {path}")
     print(f"{len(found)} hits; at most {MOST} are allowed")
-    return int(len(found) > MOST)
+    too_long = list(long_names())
+    for path, name in too_long:
+        print(f"{path}: {name}: more than {MOST_WORDS} words")
+    return int(len(found) > MOST or bool(too_long))
 
 
 if __name__ == "__main__":

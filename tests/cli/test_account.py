@@ -265,7 +265,7 @@ def test_refused_transaction_leads_to_another_one(adopted: Payments, here: Here)
         (f"secrets revoke payments {NOBODY} --yes", "Nothing was revoked", "account secrets list payments"),
     ],
 )
-def test_unreachable_provider_leads_to_a_command_that_shows_it(
+def test_error_of_unreachable_provider_names_diagnostic_command(
     adopted: Payments, here: Here, command: str, unchanged: str, again: str
 ) -> None:
     """`check` tries one of the two hosts, and that only with an adopted account."""

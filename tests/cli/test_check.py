@@ -100,7 +100,7 @@ def test_check_fails_when_a_published_document_is_lost(payments: Payments, here:
     assert "FAIL  account payments: " in finished.out
 
 
-def test_check_tells_a_missing_field_from_a_deleted_document(payments: Payments, here: Here) -> None:
+def test_check_distinguishes_missing_field_from_deleted_document(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
     cluster.put(payments.path, {"password": "not the configured field"})
     finished = here("check")

@@ -119,7 +119,7 @@ def test_secondary_names_its_primarys_deleted_history(cluster: Cluster, here: He
     assert f"The primary account boss cannot act for child: {what}" in checked.out
 
 
-def test_lost_secret_of_a_secondary_is_no_new_account(cluster: Cluster, here: Here) -> None:
+def test_lost_secondary_secret_is_no_new_account(cluster: Cluster, here: Here) -> None:
     boss, child = family(cluster)
     cluster.put(child.path, {"api_secret": child.first.get_secret_value()})
     cluster.configure([boss.entry(), child.entry(primary="boss")])

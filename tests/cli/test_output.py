@@ -59,7 +59,7 @@ def test_request_of_another_account_is_not_shown(payments: Payments, here: Here)
     assert (entry["reason"], entry["request"], entry["state"]) == ("foreign_journal", None, None)
 
 
-def test_weaker_recorded_request_is_not_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_beside_weaker_recorded_request_is_unrecorded(capsys: pytest.CaptureFixture[str]) -> None:
     """Vault refused the write of the compromised request; an older manual one is in the journal."""
     at = datetime(2026, 11, 26, 12, tzinfo=UTC)
     request = Request(RequestKind.MANUAL, Target(id="a"), at, "bob", "r1")
@@ -94,7 +94,7 @@ def test_request_might_be_recorded_when_journal_is_unknown(
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
-def test_request_that_a_person_holds_up_says_so(cluster: Cluster, here: Here) -> None:
+def test_request_of_ambiguous_account_requires_a_manual_decision(cluster: Cluster, here: Here) -> None:
     """No daemon carries a request out before the person has decided."""
     a_colourful_fleet(cluster)
     refused = here("rotate-now", "ambiguous")
@@ -102,7 +102,7 @@ def test_request_that_a_person_holds_up_says_so(cluster: Cluster, here: Here) ->
     assert refused.out.splitlines()[-1].endswith("is recorded. A running daemon carries it out after that")
 
 
-def test_request_for_a_secret_without_an_id_awaits_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_without_an_id_requires_a_manual_decision(capsys: pytest.CaptureFixture[str]) -> None:
     """No daemon carries it out: the secret is replaced, and a person decides about the unknown ids."""
     at = datetime(2026, 11, 26, 12, tzinfo=UTC)
     journal = Journal(request=Request(RequestKind.COMPROMISED, Target(), at, "bob", "r1"))
@@ -112,7 +112,7 @@ def test_request_for_a_secret_without_an_id_awaits_a_person(capsys: pytest.Captu
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
-def test_weaker_request_without_an_id_is_not_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_beside_weaker_request_without_id_is_unrecorded(capsys: pytest.CaptureFixture[str]) -> None:
     at = datetime(2026, 11, 26, 12, tzinfo=UTC)
     journal = Journal(request=Request(RequestKind.MANUAL, Target(), at, "bob", "r1"))
     failed = Outcome("shop", Result.FAILED, reason="vault_denied", journal=journal)

@@ -70,7 +70,7 @@ def test_ctrl_c_at_a_prompt_changes_nothing(rotated: Payments, command: str, pro
     assert not (rotated.cluster.folder / "new").exists()
 
 
-def test_ctrl_c_at_the_prompt_of_revoke_revokes_nothing(payments: Payments) -> None:
+def test_ctrl_c_at_revoke_prompt_revokes_nothing(payments: Payments) -> None:
     payments.cluster.configure([payments.entry(grace="1h")])
     assert payments.cluster.run("rotate-now", "payments").code == 0
     before = everything(payments.cluster)

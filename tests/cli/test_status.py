@@ -184,7 +184,7 @@ def test_status_says_that_an_id_is_in_doubt(payments: Payments, here: Here) -> N
 
 
 @pytest.mark.parametrize("year", [9999, 1])
-def test_wrong_dates_of_one_account_cost_no_other_its_line(cluster: Cluster, here: Here, year: int) -> None:
+def test_wrong_dates_do_not_hide_other_accounts(cluster: Cluster, here: Here, year: int) -> None:
     """One `rotated_at` in the year 9999 ended the command for the whole fleet."""
     at = datetime(year, 12 if year > 1 else 1, 31, 23, 59, 59, tzinfo=UTC)
     made = [opened(cluster, name, f"key{name}") for name in ("good", "wrong")]

@@ -72,7 +72,7 @@ def test_full_disk_under_the_output_is_reported(payments: Payments) -> None:
         "account secrets list",
     ],
 )
-def test_command_that_only_prints_exits_1_when_output_is_lost(payments: Payments, command: str) -> None:
+def test_reading_command_exits_1_when_output_is_lost(payments: Payments, command: str) -> None:
     assert shell(payments.cluster, f"rotator {command} >/dev/null").returncode == 0
     done = shell(payments.cluster, f"rotator {command} >/dev/full")
     assert done.returncode == 1, done

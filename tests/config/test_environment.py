@@ -192,7 +192,7 @@ def test_load_refuses_null(config_file: ConfigFile, variable: str) -> None:
         ({"ROTATOR___X": "1"}, 'ROTATOR___X: unknown section "".'),
     ],
 )
-def test_load_refuses_what_it_would_ignore(config_file: ConfigFile, variables: dict[str, str], said: str) -> None:
+def test_load_refuses_variables_without_effect(config_file: ConfigFile, variables: dict[str, str], said: str) -> None:
     assert config_file.refusal(GOOD, **variables).startswith(said)
 
 

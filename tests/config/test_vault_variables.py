@@ -78,9 +78,7 @@ def test_missing_ca_path_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", [".bad", "a\nb", "two words", "*.example.com", "vault..example", "a" * 64, "fünf"])
-def test_tls_server_name_that_no_certificate_has_is_refused(
-    name: str, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_tls_server_name_is_refused(name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAULT_TLS_SERVER_NAME", name)
     with pytest.raises(ConfigError, match=r"^VAULT_TLS_SERVER_NAME: is not a host name such as .* IP address\.$"):
         load(file)

@@ -153,7 +153,7 @@ def test_closed_breaker_has_no_probe() -> None:
     assert CLOSED.with_probe("x") == CLOSED
 
 
-def test_other_runs_leave_the_probe_and_cooldown_alone() -> None:
+def test_other_runs_change_neither_probe_nor_cooldown() -> None:
     """Runs that began before the breaker opened can end after the cooldown, as can runs that only revoke."""
     breaker, later = opened().with_probe("x"), NOW + COOLDOWN
     assert breaker.without_probe("y") == breaker

@@ -92,7 +92,7 @@ def test_error_that_repeats_does_not_occupy_the_thread() -> None:
         assert registry.handled == 2
 
 
-def test_error_about_the_next_instant_does_not_end_the_thread() -> None:
+def test_next_instant_error_does_not_end_the_thread() -> None:
     registry = Faulty(wants=LookupError("a mistake"))
     with capture_logs() as logs, running(registry) as inbox:
         eventually(lambda: registry.asked == 1)

@@ -98,7 +98,7 @@ def test_outage_is_one_line_when_login_is_refused(watched: Watched, bench: Bench
     assert events_of(watched, bench, stopwatch) == ["vault.unavailable"]
 
 
-def test_outage_is_one_line_when_servers_do_not_answer(watched: Watched, bench: Bench, place: KvMount) -> None:
+def test_outage_is_one_line_when_servers_are_unreachable(watched: Watched, bench: Bench, place: KvMount) -> None:
     stopwatch = Stopwatch()
     watched.fleet.vault = place.vault(address=["http://127.0.0.1:9", "http://127.0.0.1:7"], monotonic=stopwatch)
     assert events_of(watched, bench, stopwatch, heartbeats=2) == ["vault.unavailable"]

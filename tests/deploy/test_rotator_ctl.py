@@ -103,7 +103,7 @@ def test_rotator_ctl_passes_dollars_as_they_are(fake: Path) -> None:
     assert done.stdout.splitlines()[-4:] == ["$HOME", "a${HOME}b", "50$", "$$"]
 
 
-def test_rotator_ctl_forgets_variables_that_a_drop_in_resets(fake: Path) -> None:
+def test_rotator_ctl_removes_variables_reset_by_drop_in(fake: Path) -> None:
     unit = fake / "unit"
     reset = (
         'Environment=\nEnvironment=ROTATOR_CONFIG=/x "ROTATOR_VAULT__AUTH__SECRET_ID_FILE=%d/vault-secret-id" A=%%$\n'

@@ -30,7 +30,7 @@ def test_document_without_value_is_not_deleted(data: dict[str, Any] | None, lack
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "yesterday"])
-def test_date_that_no_document_means_is_none(text: str) -> None:
+def test_unusable_date_of_document_is_none(text: str) -> None:
     account = AccountSettings(name="shop", api_key="shopkey1", path="apps/shop")
     document = Document(version=2, data={"api_secret": "FirstSecret001", "rotated_at": text})
     assert parse_published(document, account).rotated_at is None

@@ -447,7 +447,7 @@ def test_gateway_fault_answers_with_a_page(fault: str, live: list[str]) -> None:
         assert w.live() == live
 
 
-def test_slow_is_done_at_once_and_answered_late() -> None:
+def test_slow_fault_applies_at_once_and_answers_late() -> None:
     with world(faults=["create:slow@2s"]) as w, ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
         answer = pool.submit(w.create)
@@ -457,7 +457,7 @@ def test_slow_is_done_at_once_and_answered_late() -> None:
         assert time.monotonic() - started >= 2
 
 
-def test_late_is_done_although_the_client_has_gone() -> None:
+def test_late_fault_applies_after_the_client_disconnects() -> None:
     with world(faults=["create:late@2s"]) as w:
         with pytest.raises(httpx.ReadTimeout):
             w.client.post(PATH, json={"secret": NEW}, timeout=httpx.Timeout(PATIENCE, read=0.05))
@@ -543,7 +543,7 @@ def test_read_with_a_body_changes_nothing(method: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["t\xf6k\xe9n", "\u0442\u043e\u043a\u0435\u043d", "voil\xe0"])
-def test_control_token_beyond_ascii_is_accepted_in_utf_8(token: str) -> None:
+def test_non_ascii_control_token_is_accepted_in_utf8(token: str) -> None:
     """The last byte of the third one is a blank in Latin-1."""
     with world(control_token=SecretStr(token)) as w:
         for sent, status in ((token, 204), (token[:-1], 401)):
@@ -741,7 +741,7 @@ def test_invalid_primary_is_refused(text: str) -> None:
         (["abcd1234=child001", "other001=child001"], "two primaries"),
     ],
 )
-def test_relations_that_cannot_be_are_refused(pairs: list[str], why: str) -> None:
+def test_impossible_relations_are_refused(pairs: list[str], why: str) -> None:
     accounts = [Account(key, SecretStr(SECRET)) for key in (KEY, "child001", "other001")]
     with pytest.raises(ValueError, match=why):
         Emulator(accounts, primaries=[parse_primary(pair) for pair in pairs])

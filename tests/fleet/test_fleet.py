@@ -109,7 +109,7 @@ def deferred(account: str, *, journal_is_unknown: bool = False) -> Outcome:
 
 
 @pytest.mark.parametrize("is_unknown", [False, True])
-def test_run_that_reads_nothing_ends_with_the_journal_of_the_one_before(
+def test_run_that_reads_nothing_keeps_previous_runs_journal(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, is_unknown: bool
 ) -> None:
     """Vault fails between two runs of a command. The first one recorded the request, or might have."""
@@ -119,9 +119,7 @@ def test_run_that_reads_nothing_ends_with_the_journal_of_the_one_before(
     assert ended == replace(failed, journal=RECORDED, journal_is_unknown=is_unknown)
 
 
-def test_account_that_waits_when_the_process_stops_ends_as_its_last_run(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_account_keeps_last_outcome_when_process_stops(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its run created a secret, and so "nothing was changed" would be false."""
     first = deferred("a")
 
@@ -133,9 +131,7 @@ def test_account_that_waits_when_the_process_stops_ends_as_its_last_run(
     assert outcomes_of(fleet, monkeypatch, a=[lambda _: first], b=[stop_meanwhile])["a"] == first
 
 
-def test_account_that_waits_is_not_waited_for_when_the_process_stops(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_process_does_not_wait_for_deferred_account(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     first = replace(deferred("a"), resume_at=datetime.now(UTC) + timedelta(hours=1))
 
     def stop(_: Callable[[], bool]) -> Outcome:

@@ -65,7 +65,7 @@ def test_worker_is_wanted_while_another_account_has_none(names: list[str], expec
     assert wanted[0] is expected
 
 
-def test_account_that_waits_ends_as_it_is_when_process_stops() -> None:
+def test_waiting_account_keeps_last_outcome_when_process_stops() -> None:
     stop = threading.Event()
 
     def run(name: str, _before: Outcome | None, _: Callable[[], bool]) -> Outcome:

@@ -145,7 +145,7 @@ def test_other_counters_count() -> None:
     }
 
 
-def test_label_is_always_a_word() -> None:
+def test_unknown_label_value_becomes_other() -> None:
     def tell(metrics: Metrics) -> None:
         metrics.request("vault", "read", "403 Forbidden: s.hunter2", 0.25)
         metrics.deferred("x" * 100)

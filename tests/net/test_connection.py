@@ -73,7 +73,7 @@ def test_connection_is_kept_after_a_complete_answer(pieces: tuple[bytes, ...], k
     assert connection.can_be_kept() is kept
 
 
-def test_connection_is_not_kept_before_the_end_of_the_body() -> None:
+def test_connection_with_unread_body_is_not_kept() -> None:
     connection = sent(HEAD + b"Content-Length: 3\r\n\r\nok")
     connection.receive_head(0)
     assert connection.receive(0) == b"ok"
@@ -81,7 +81,7 @@ def test_connection_is_not_kept_before_the_end_of_the_body() -> None:
 
 
 @pytest.mark.parametrize("header", [("Connection", "close"), ("connection", "Close")])
-def test_connection_is_not_kept_when_the_request_ends_it(header: tuple[str, str]) -> None:
+def test_connection_is_not_kept_when_request_closes_it(header: tuple[str, str]) -> None:
     """A server closes it after its answer, and need not say so."""
     connection = Connection(cast("Stream", Received(LENGTH)), keep_for=60)
     connection.send("POST", "/", [("Host", "a"), header], b"", until=0)
@@ -89,7 +89,7 @@ def test_connection_is_not_kept_when_the_request_ends_it(header: tuple[str, str]
     assert not connection.can_be_kept()
 
 
-def test_each_response_on_a_connection_has_its_own_headers() -> None:
+def test_responses_on_one_connection_have_separate_headers() -> None:
     connection = sent(HEAD + b"A: 1\r\nContent-Length: 2\r\n\r\nok", HEAD + b"B: 2\r\nContent-Length: 0\r\n\r\n")
     assert connection.receive_head(0) == (200, {"a": "1", "content-length": "2"})
     assert content(connection) == b"ok"
@@ -98,7 +98,7 @@ def test_each_response_on_a_connection_has_its_own_headers() -> None:
     assert content(connection) == b""
 
 
-def test_headers_of_interim_responses_and_trailers_do_not_count() -> None:
+def test_interim_responses_and_trailers_add_no_headers() -> None:
     connection = sent(b"HTTP/1.1 103 Early Hints\r\nA: 1\r\n\r\n" + CHUNKS + b"B: 2\r\n\r\n")
     assert connection.receive_head(0) == (200, {"transfer-encoding": "chunked"})
     assert content(connection) == b"ok"
@@ -115,7 +115,7 @@ def test_headers_of_one_name_are_joined() -> None:
     assert sent(HEAD + b"A: 1\r\na: 2\r\nB:\r\n\r\n").receive_head(0) == (200, {"a": "1, 2", "b": ""})
 
 
-def test_spaces_around_values_and_after_chunk_sizes_are_ignored() -> None:
+def test_spaces_beside_values_and_chunk_sizes_are_ignored() -> None:
     connection = sent(HEAD + b"A: \t1 \t\r\nTransfer-Encoding: chunked \r\n\r\n2  \r\nok\r\n0 \r\n\r\n")
     assert connection.receive_head(0) == (200, {"a": "1", "transfer-encoding": "chunked"})
     assert content(connection) == b"ok"

@@ -103,7 +103,7 @@ def test_read_ends_within_a_record_of_tls() -> None:
             stream.read(time.monotonic() + 0.5)
 
 
-def test_read_and_write_set_no_limit_on_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_and_write_set_no_socket_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each limit would be a system call, and one more to wait: a thread loses its turn at both."""
 
     def limit(self: socket.socket, value: float | None) -> None:

@@ -540,7 +540,7 @@ def test_redirect_is_not_followed(rest_auth: str, status: int, operation: Operat
     assert "account_api.rest_url" in str(error)
 
 
-def test_redirect_on_one_host_names_the_setting_of_the_operation() -> None:
+def test_redirect_on_shared_host_names_the_operations_setting() -> None:
     with provider(says(302, b"", "Location: https://login.example/\r\n")) as server:
         settings = AccountApiSettings(api_url=server.url, rest_url=server.url)
         with AccountApi(settings, retries=0) as api:

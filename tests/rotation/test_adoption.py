@@ -81,7 +81,7 @@ def test_run_names_adopt_when_nothing_is_published() -> None:
     assert world.settings.journal_path(world.account) not in world.vault.versions
 
 
-def test_adopt_says_that_it_published_when_vault_is_sealed_then() -> None:
+def test_adopt_reports_its_publication_when_vault_seals_afterwards() -> None:
     world = World()
     world.provider.add("shopkey", FIRST)
     sealed_after_publish(world)

@@ -138,7 +138,7 @@ def test_edited_field_does_not_change_an_unlisted_id() -> None:
     assert world.journal.current_id == current
 
 
-def test_candidate_published_by_hand_has_not_the_previous_id() -> None:
+def test_candidate_published_by_hand_gets_no_previous_id() -> None:
     """The document names the previous secret's id still."""
     world = answered()
     previous = world.journal.current_id

@@ -123,7 +123,7 @@ def test_run_waits_for_lease_when_reads_keep_changing(made: str, path: str, kind
 
 
 @pytest.mark.parametrize("path", [PUBLISHED, JOURNAL])
-def test_changes_during_a_wait_end_the_run_with_a_reason(path: str) -> None:
+def test_changes_during_wait_end_the_run_as_contention(path: str) -> None:
     world = refused()
     began = world.clock()
     rotation = world.rotation(fresh_after=world.clock())

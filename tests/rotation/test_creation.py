@@ -116,7 +116,7 @@ def in_whole_seconds(world: World) -> None:
     world.vault.peek = told  # type: ignore[method-assign]
 
 
-def test_late_create_is_awaited_when_vault_tells_whole_seconds() -> None:
+def test_late_create_is_awaited_when_vault_truncates_seconds() -> None:
     """The run that sent the create began near the end of a second, and the next one begins with a second."""
     world = adopted(max_secrets=3)
     in_whole_seconds(world)
@@ -131,7 +131,7 @@ def test_late_create_is_awaited_when_vault_tells_whole_seconds() -> None:
     assert outcome.until >= sent_at + world.provider.request_timeout + world.provider.settle
 
 
-def test_late_create_is_awaited_for_long_enough_when_vault_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_create_is_awaited_when_vault_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run reads Vault's clock with the journal, and then waits for the published document."""
     world = answered()
     read, slow = world.vault.read, [timedelta(seconds=20)]

@@ -32,7 +32,7 @@ def test_backoff_doubles_to_an_hour_until_a_success() -> None:
 
 
 @pytest.mark.parametrize("ahead", [365 * DAY, timedelta(hours=20)])
-def test_backoff_does_not_depend_on_the_clock_of_the_instance(ahead: timedelta) -> None:
+def test_backoff_is_independent_of_the_instances_clock(ahead: timedelta) -> None:
     world = adopted()
     world.ahead = ahead
     world.provider.add("shopkey", "HumanSecret001")
@@ -113,7 +113,7 @@ def test_failure_names_the_providers_request_id(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(("fault", "is_unknown"), [(None, False), ("lost-before", True), ("lost-after", True)])
-def test_outcome_tells_whether_a_write_at_the_end_is_unknown(fault: str | None, *, is_unknown: bool) -> None:
+def test_outcome_reports_whether_last_write_is_unknown(fault: str | None, *, is_unknown: bool) -> None:
     """The provider fails, and so does Vault, which was to record the request and the failure."""
     world = answered()
 

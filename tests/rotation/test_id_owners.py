@@ -130,7 +130,7 @@ def test_restored_version_retires_nothing_when_ids_are_missing() -> None:
     assert world.journal.current_id == own
 
 
-def test_restored_value_gets_no_id_of_a_later_value() -> None:
+def test_restored_value_gets_no_id_of_later_value() -> None:
     """The run that adopted the value of now restores the value before: the journal no longer speaks of that one."""
     world, value, own = rotated()
     other = world.provider.add("shopkey", OTHER)

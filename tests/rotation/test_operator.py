@@ -84,7 +84,7 @@ def test_unknown_secret_named_by_edit_can_be_resolved() -> None:
     assert world.vault.versions["apps/shop"][-1]["secret_id"] == own
 
 
-def test_unknown_secrets_are_not_told_when_the_journal_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_unknown_secrets_fails_when_journal_is_unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vault can refuse writes and allow reads: an empty answer would say that nothing is unknown."""
     world = answered()
     world.provider.add("shopkey", "HumanSecret001")

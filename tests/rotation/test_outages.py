@@ -58,7 +58,7 @@ def test_candidate_ends_outage_beside_unknown_secret(create: str | None, max_sec
     assert list(world.live.values()) == [world.published]
 
 
-def test_outage_without_room_names_a_command_that_ends_it() -> None:
+def test_outage_without_room_names_the_recovery_command() -> None:
     world, added = mistyped()
     other = world.provider.add("shopkey", "OtherByHand0001")
     outcome = again_and_again(world)

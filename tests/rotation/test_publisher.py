@@ -22,7 +22,7 @@ def test_rotation_keeps_other_fields() -> None:
     assert document["api_secret"] != FIRST
 
 
-def test_run_says_that_it_published_when_vault_is_sealed_then() -> None:
+def test_run_reports_its_publication_when_vault_seals_afterwards() -> None:
     world = adopted()
     sealed_after_publish(world)
     outcome = rotate(world)

@@ -122,7 +122,7 @@ def count_requests(world: World) -> list[str]:
     return asked
 
 
-def test_limited_primary_is_left_alone_by_every_run() -> None:
+def test_limited_primary_gets_no_request_from_any_run() -> None:
     world = secondary_of_managed_primary()
     limit(world, DAY)
     first = world.rotation().run()
@@ -180,7 +180,7 @@ def test_deleted_journal_of_primary_delays_nothing() -> None:
     assert world.rotation().run().published
 
 
-def test_limit_is_no_reason_to_touch_leased_primary() -> None:
+def test_limit_leaves_journal_of_leased_primary_unchanged() -> None:
     held = {"lease_holder": "other", "lease_until": World().clock() + DAY}
     world = secondary_of_managed_primary(**held)
     limit(world, DAY)
@@ -197,7 +197,7 @@ def test_limit_of_own_key_says_nothing_about_primary() -> None:
 
 
 @pytest.mark.parametrize("error", [VaultSealed("sealed", maybe_done=False), CasConflict(PARENT_JOURNAL)])
-def test_limit_of_primary_defers_run_when_it_cannot_be_recorded(error: Exception) -> None:
+def test_unrecordable_limit_of_primary_defers_the_run(error: Exception) -> None:
     world = secondary_of_managed_primary()
     limit(world, DAY)
 

@@ -46,7 +46,7 @@ def waiting_candidate(**facts: int) -> World:
     return world
 
 
-def test_daemon_carries_a_request_out_when_its_id_was_corrected() -> None:
+def test_daemon_carries_out_a_request_with_corrected_id() -> None:
     """A person names the wrong id, requests a rotation, and names the right one."""
     world = World()
     wrong = world.provider.add("shopkey", "OtherSecret001")
@@ -64,7 +64,7 @@ def test_daemon_carries_a_request_out_when_its_id_was_corrected() -> None:
     assert (FIRST in world.live.values(), world.journal.request) == (False, None)
 
 
-def test_named_id_does_not_withdraw_the_request_of_the_published_secret() -> None:
+def test_named_id_keeps_the_published_secrets_request() -> None:
     """The journal's version is gone, so the id is pending, and a person names it."""
     world = answered()
     leaked = world.published
@@ -76,7 +76,7 @@ def test_named_id_does_not_withdraw_the_request_of_the_published_secret() -> Non
     assert world.journal.request.kind is RequestKind.COMPROMISED
 
 
-def test_request_ends_with_the_rotation_when_the_id_is_pending() -> None:
+def test_request_of_pending_id_ends_with_its_rotation() -> None:
     """A person goes back to the replaced secret: nothing requests another rotation."""
     world = answered(max_secrets=3)
     replaced = world.published
@@ -86,7 +86,7 @@ def test_request_ends_with_the_rotation_when_the_id_is_pending() -> None:
     assert (world.published != replaced, world.journal.request) == (True, None)
 
 
-def test_candidate_over_an_unrecorded_leak_keeps_the_grace_period() -> None:
+def test_candidate_over_unrecorded_leak_keeps_the_grace_period() -> None:
     """The leaked secret was published by hand over a secret that nobody knows. It is not published again."""
     world = waiting_candidate(max_secrets=3)
     before = world.journal.current_id
@@ -174,7 +174,7 @@ def test_compromised_candidate_is_given_up_after_another_request() -> None:
 
 
 @pytest.mark.parametrize("kind", RequestKind)
-def test_leaked_candidate_without_an_id_is_given_up_after_another_request(kind: RequestKind) -> None:
+def test_later_request_gives_up_leaked_candidate_without_id(kind: RequestKind) -> None:
     """The answer to its create was lost."""
     world = answered()
     world.provider.fault = "lost-after"
@@ -191,7 +191,7 @@ def test_leaked_candidate_without_an_id_is_given_up_after_another_request(kind: 
 
 
 @pytest.mark.parametrize("kind", RequestKind)
-def test_leaked_value_without_an_id_is_not_restored_after_another_request(kind: RequestKind) -> None:
+def test_later_request_restores_no_leaked_value_without_id(kind: RequestKind) -> None:
     world = adopted(max_secrets=5)
     world.provider.add("shopkey", "OtherSecret001")
     add(world, BY_HAND)

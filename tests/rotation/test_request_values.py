@@ -91,7 +91,7 @@ def test_compromised_value_without_an_id_is_not_restored() -> None:
     assert world.published == FIRST
 
 
-def test_force_replaces_no_compromised_request_of_the_same_value() -> None:
+def test_force_keeps_a_compromised_request_of_same_value() -> None:
     """An edit of another field changes the version, not the secret. Its id is not certain yet."""
     world = answered()
     world.provider.fault = "lost-after"
@@ -102,7 +102,7 @@ def test_force_replaces_no_compromised_request_of_the_same_value() -> None:
     assert world.journal.request.kind is RequestKind.COMPROMISED
 
 
-def test_request_for_a_value_does_not_move_to_another() -> None:
+def test_request_does_not_move_to_another_value() -> None:
     """A person publishes another secret, requests its rotation and goes back."""
     world = answered(max_secrets=3)
     before = world.published

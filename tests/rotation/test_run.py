@@ -126,7 +126,7 @@ def test_lease_of_wrong_clock_lasts_no_longer() -> None:
     assert rotate(world, patience=timedelta(minutes=3)).result is Result.OK
 
 
-def test_lease_from_a_vault_whose_clock_was_ahead_ends() -> None:
+def test_lease_expires_when_vaults_clock_was_ahead() -> None:
     world = adopted()
     right = world.vault.clock
     world.vault.clock = lambda: right() + 40 * DAY  # type: ignore[assignment]

@@ -89,7 +89,7 @@ def test_adoption_without_value_names_another_writer(names_other: bool, is_delet
     assert world.journal.lease_holder is None
 
 
-def test_adoption_without_value_names_no_id_beside_certain_one() -> None:
+def test_adoption_without_value_replaces_no_certain_id() -> None:
     """Another adoption published another value, after the user had looked."""
     world, first, second = two_secrets()
     adopt(world, SECOND, second, replace_working=True, retire={first})

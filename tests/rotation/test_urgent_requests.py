@@ -120,7 +120,7 @@ def beside_a_candidate() -> World:
 
 
 @pytest.mark.parametrize("kind", ["force", "compromised"])
-def test_command_waits_for_the_id_of_a_secret_that_makes_room(kind: str) -> None:
+def test_command_waits_for_the_id_that_makes_room(kind: str) -> None:
     """The provider allows fewer secrets than `max_secrets`. The command was refused each time, and named itself."""
     world = lost_answer(eliminated(timedelta(seconds=30)), max_secrets=3)
     first = world.published
@@ -135,7 +135,7 @@ def test_command_waits_for_the_id_of_a_secret_that_makes_room(kind: str) -> None
     assert FIRST not in world.live.values()
 
 
-def test_compromised_secret_is_revoked_soon_beside_a_weaker_request() -> None:
+def test_compromised_secret_is_revoked_soon_beside_weaker_request() -> None:
     """A weaker request takes the place of the one that replaced it. The retry does not wait for the backoff."""
     world = answered()
     leaked = world.published

@@ -86,7 +86,7 @@ def test_messages_about_limited_key_say_until_when(primary: ClusterAccount) -> N
         assert "works now" not in said, command
 
 
-def test_preview_of_limited_key_waits_as_its_run_does(primary: ClusterAccount) -> None:
+def test_preview_and_run_of_limited_key_both_wait(primary: ClusterAccount) -> None:
     planned = primary.rotate("--dry-run", "--json")
     assert planned.code == 0, planned
     (row,) = planned.json["accounts"]

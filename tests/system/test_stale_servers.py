@@ -39,7 +39,7 @@ def rotate(shop: ClusterAccount, answer: Callable[[Call, Answer], Action | Answe
 
 
 @pytest.mark.parametrize("document", [JOURNAL, PUBLISHED])
-def test_stale_server_beside_a_fresh_one_delays_a_run_only(shop: ClusterAccount, document: str) -> None:
+def test_stale_server_beside_current_server_only_delays_run(shop: ClusterAccount, document: str) -> None:
     """The lease of a killed run is there: the wait for it goes on to its end."""
     assert_ok(shop.rotate())
     until = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
@@ -51,7 +51,7 @@ def test_stale_server_beside_a_fresh_one_delays_a_run_only(shop: ClusterAccount,
     assert shop.published != before
 
 
-def test_stale_read_back_does_not_put_the_write_in_doubt(shop: ClusterAccount) -> None:
+def test_stale_read_back_leaves_the_write_certain(shop: ClusterAccount) -> None:
     """Vault acknowledged the new version, and a cache returns the one before."""
     remembered: list[Answer] = []
     written: list[Call] = []

@@ -37,7 +37,7 @@ def test_time_that_a_request_can_still_wait_counts() -> None:
     assert key_after([GOES_ON, GOES_ON, PASSES], FOREVER) == key_after([GOES_ON, GOES_ON], FOREVER)
 
 
-def test_middle_of_an_adoption_is_what_the_rest_of_it_depends_on() -> None:
+def test_key_contains_only_what_an_adoption_still_needs() -> None:
     """An adoption is one step. All that it was told since it began is longer than what it still needs."""
     explorer = Explorer(replace(ADOPTION_OF_TWO, runners=1))
     with explorer.desk.patched():

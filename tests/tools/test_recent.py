@@ -22,7 +22,7 @@ def test_recent_results_are_not_computed_again() -> None:
     assert computed == [1, 2, 3, 4], "each is among the last three"
 
 
-def test_results_that_nobody_wants_are_dropped() -> None:
+def test_unused_results_are_dropped() -> None:
     recent: Recent[list[int]] = Recent(2)
     first = recent.get(0, list)
     for number in range(1, 5):

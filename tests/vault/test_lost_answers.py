@@ -45,7 +45,7 @@ def test_write_fails_when_every_attempt_is_lost(place: KvMount, proxy: FaultProx
     assert_silent(caught.value, CANARY, place.bao.root_token)
 
 
-def test_refused_write_is_not_done_when_its_token_lookup_is_lost(place: KvMount, proxy: FaultProxy) -> None:
+def test_refused_write_is_not_applied_when_lookup_fails(place: KvMount, proxy: FaultProxy) -> None:
     token = place.limited(f'path "{place.mount}/*" {{ capabilities = ["read"] }}')
     vault = place.vault(address=proxy.address, auth={"token": token}, timeout="1s")
     vault.read("apps/shop")
@@ -78,7 +78,7 @@ def test_write_is_confirmed_when_its_answer_times_out(place: KvMount, proxy: Fau
     assert place.vault(address=proxy.address, timeout="2s").write("apps/shop", {"n": 1}, cas=0) == 1
 
 
-def test_write_recognizes_itself_when_a_proxy_repeats_it(place: KvMount, proxy: FaultProxy) -> None:
+def test_write_is_confirmed_when_a_proxy_repeats_it(place: KvMount, proxy: FaultProxy) -> None:
     """A proxy that repeats a request by itself lets the client see only the second answer."""
 
     def twice(call: Call) -> Action | Answer:

@@ -88,7 +88,7 @@ def test_redirect_that_changes_the_method_is_refused(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307])
-def test_redirect_of_a_write_to_a_login_page_names_the_proxy(
+def test_write_redirected_to_login_page_names_the_proxy(
     place: KvMount, proxy: FaultProxy, vault: Vault, status: int
 ) -> None:
     proxy.on_request = documents(redirect(status, "https://login.example.com/start?for=rotator"))

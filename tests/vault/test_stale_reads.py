@@ -83,7 +83,7 @@ def test_read_older_than_another_read_is_refused(place: KvMount, cache: Cache, p
     assert (caught.value.maybe_done, caught.value.unchanged) == (False, "")
 
 
-def test_two_servers_of_different_age_answer_as_the_newer(place: KvMount, proxy: FaultProxy) -> None:
+def test_reads_stay_at_newest_version_of_two_servers(place: KvMount, proxy: FaultProxy) -> None:
     """A balancer sends every second read to a server that lags behind."""
     place.vault().write("apps/shop", {"n": 1}, cas=0)
     place.vault().write("apps/shop", {"n": 2}, cas=1)

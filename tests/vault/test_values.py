@@ -98,7 +98,7 @@ def test_token_of_a_login_is_checked(place: KvMount, proxy: FaultProxy, value: b
 
 
 @pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Tue, 01 Jan 1901 00:00:00 GMT"])
-def test_date_that_no_server_means_is_none(place: KvMount, proxy: FaultProxy, date: str) -> None:
+def test_unusable_date_of_server_is_none(place: KvMount, proxy: FaultProxy, date: str) -> None:
     proxy.on_response = lambda call, answer: Answer(
         answer.status, answer.body, (*(pair for pair in answer.headers if pair[0].lower() != "date"), ("Date", date))
     )

@@ -599,7 +599,7 @@ def test_foreign_address_is_one_line() -> None:
         pass
 
 
-def test_server_without_files_for_its_loop_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_free_file_descriptors_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

@@ -105,7 +105,7 @@ def test_published_candidate_is_committed() -> None:
     ],
     ids=["unrecorded", "without a digest", "recorded", "by id", "none"],
 )
-def test_version_is_read_that_the_journal_speaks_of_before_a_commit(asked: Request | None, reads: bool) -> None:
+def test_recorded_version_is_read_before_a_commit(asked: Request | None, reads: bool) -> None:
     """A request can be for a secret that a person published and no run recorded."""
     known = replace(PREPARED, request=asked, published_version=1)
     by_candidate = seen(published=published(version=3, secret=NEW))
@@ -117,7 +117,7 @@ def test_version_is_read_that_the_journal_speaks_of_before_a_commit(asked: Reque
 @pytest.mark.parametrize(
     "asked", [FORCED, request(RequestKind.COMPROMISED, Target(version=2), value=NEW)], ids=["by id", "of the candidate"]
 )
-def test_commit_reads_no_version_that_tells_nothing(asked: Request) -> None:
+def test_commit_reads_no_unneeded_version(asked: Request) -> None:
     step = step_of(replace(PREPARED, request=asked), seen(published=published(version=2, secret=NEW)))
     assert event_of(step) is Event.COMMITTED
 
@@ -160,7 +160,7 @@ def test_compromised_candidate_is_given_up(via: Credential) -> None:
     assert step.journal.retiring == ()
 
 
-def test_given_up_candidate_puts_no_named_id_in_doubt() -> None:
+def test_given_up_candidate_leaves_named_id_without_doubt() -> None:
     """The provider answered its id to the create of another value than the published one."""
     named = Identity("a", Learned.PERSON, beside=frozenset({"a"}))
     step = step_of(replace(COMPROMISED_CANDIDATE, current=named), waits(listing=listing("a", "c")))
@@ -207,13 +207,13 @@ def test_leaked_candidate_without_an_id_stays_compromised(asked: Request | None)
     assert not case_of(journal, seen(published=published(version=2, secret=NEW))).candidate_is_compromised
 
 
-def test_candidate_stays_compromised_when_another_request_replaces_its_own() -> None:
+def test_candidate_stays_compromised_when_its_request_is_replaced() -> None:
     asked = replace(LEAKED, of=Target(id="c"))
     journal = case_of(replace(COMPROMISED_CANDIDATE, candidate_id=None, request=None), waits(request=asked)).journal
     assert case_of(journal, waits(request=request(id="request-2"))).candidate_is_compromised
 
 
-def test_candidate_that_an_earlier_request_named_is_given_up() -> None:
+def test_candidate_of_an_earlier_request_is_given_up() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, earlier_ids=frozenset({"c"}))
     step = step_of(replace(ANSWERED, request=asked), waits(listing=listing("a", "c")))
     assert event_of(step) is Event.GIVEN_UP
@@ -249,7 +249,7 @@ def test_given_up_candidate_might_still_be_created() -> None:
     ],
     ids=["published", "forced", "of the published secret", "of another", "none"],
 )
-def test_candidate_is_kept_if_strangers_do_not_know_it(asked: Request | None, facts: dict[str, Any]) -> None:
+def test_candidate_is_kept_unless_compromised_and_unpublished(asked: Request | None, facts: dict[str, Any]) -> None:
     assert give_up(case_of(replace(ANSWERED, request=asked), waits(**facts))) is None
 
 
@@ -310,7 +310,7 @@ def test_late_create_is_awaited_where_there_is_room(late: Any, max_secrets: int,
 
 
 @pytest.mark.parametrize("via", [Credential.PUBLISHED, Credential.PRIMARY])
-def test_late_create_is_looked_for_in_a_newer_list(via: Credential) -> None:
+def test_late_create_requires_a_newer_list(via: Credential) -> None:
     """A list that was fetched before a create landed does not show it, however late its answer comes."""
     journal = replace(PREPARED, create_until=NOW)
     older = waits(listing=listing("a", via=via, fetched_at=NOW - MOMENT))

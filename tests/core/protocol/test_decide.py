@@ -70,7 +70,7 @@ LOST = replace(AT_REST, **MINE)
 # --- which credential authenticates ------------------------------------------------------------------------------
 
 
-def test_refusal_is_believed_after_the_window() -> None:
+def test_refusal_counts_after_the_consistency_window() -> None:
     refused = seen(refused=PUBLISHED_REFUSED)
     assert step_of(AT_REST, refused) == Poll(SECOND / 10, Awaited.PUBLISHED)
     waiting = {Awaited.PUBLISHED: NOW - WINDOW + MOMENT}
@@ -138,7 +138,7 @@ def test_refused_secret_is_replaced_despite_late_revocation() -> None:
     assert event_of(step_of(replace(RETIRING, published_version=2), refused)) is Event.CLAIMED
 
 
-def test_primary_account_is_asked_last() -> None:
+def test_primary_credential_is_used_last() -> None:
     assert step_of(LOST, seen(**REFUSED), has_primary=True) == List(Credential.PRIMARY)
     both = REFUSED | {"refused": PUBLISHED_REFUSED | {Credential.PRIMARY}}
     assert failure_of(step_of(LOST, seen(**both), has_primary=True)) is Failure.CREDENTIALS
@@ -173,7 +173,9 @@ def test_primary_account_is_asked_last() -> None:
         (Published(), Failure.PUBLISHED_LOST, "the published document was deleted with all its versions{}"),
     ],
 )
-def test_account_out_of_reach_needs_a_secret(document: Published, failure: Failure, what: str, refuses: bool) -> None:
+def test_account_without_working_secret_names_adopt(
+    document: Published, failure: Failure, what: str, refuses: bool
+) -> None:
     refused = PUBLISHED_REFUSED | ({Credential.PRIMARY} if refuses else set())
     step = step_of(AT_REST, seen(**(REFUSED | {"refused": refused, "published": document})), has_primary=refuses)
     assert failure_of(step) is failure
@@ -209,7 +211,7 @@ def test_candidate_without_an_answer_is_not_awaited() -> None:
     assert isinstance(ask_provider(case_of(PREPARED, answered)), Poll)
 
 
-def test_candidate_is_asked_first() -> None:
+def test_candidate_credential_is_used_first() -> None:
     assert step_of(PREPARED, seen()) == List(Credential.CANDIDATE)
     assert step_of(AT_REST, seen()) == List(Credential.PUBLISHED)
     assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)

@@ -104,7 +104,7 @@ def test_id_written_with_the_first_value_is_taken(version: int, secret_id: str, 
         assert failure_of(step) is Failure.AMBIGUOUS
 
 
-def test_list_without_any_possible_id_leaves_it_open() -> None:
+def test_list_without_possible_ids_leaves_id_pending() -> None:
     gone = replace(Journal(), gone=(Gone("g", NOW),))
     journal = adopted_of(step_of(gone, seen("g")))
     assert journal.current == pending(None, beside=frozenset({"g"}), next_look=NOW + WINDOW)
@@ -196,7 +196,7 @@ def test_recorded_document_with_an_id_is_recognized() -> None:
 
 
 @pytest.mark.parametrize(("policy", "taken"), [({"max_secrets": 4}, True), ({"max_secrets": 3}, False)])
-def test_requested_rotation_needs_no_id_if_there_is_room(policy: dict[str, Any], taken: bool) -> None:
+def test_requested_rotation_with_room_requires_no_id(policy: dict[str, Any], taken: bool) -> None:
     """The provider answers the id of the secret that replaces the published one."""
     asked = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(version=2), value=NEW))
     step = step_of(asked, seen("b", "c", "d", **CHANGED), **policy)
@@ -249,7 +249,7 @@ def test_known_identity_is_adopted_once() -> None:
         (answered("b"), Identity("c", Learned.PERSON), True),
     ],
 )
-def test_answer_is_worth_more_than_other_knowledge(known: Identity | None, identified: Identity, new: bool) -> None:
+def test_answered_id_outranks_other_knowledge(known: Identity | None, identified: Identity, new: bool) -> None:
     step = recognize(case_of(replace(AT_REST, current=known), seen("b", "c", identified=identified)))
     assert (step is not None) is new
     if new:
@@ -261,7 +261,7 @@ def test_answer_is_worth_more_than_other_knowledge(known: Identity | None, ident
 DOUBTFUL = replace(AT_REST, current=eliminated("b"))
 
 
-def test_doubt_names_the_ids_and_leads_out() -> None:
+def test_ambiguous_account_names_ids_and_next_command() -> None:
     step = step_of(DOUBTFUL, seen("b", "s"))
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.what == "one of these ids is the published secret's: b, s"

@@ -195,7 +195,7 @@ def test_retiring_id_agrees_beside_explained_ones(ids: tuple[str, ...]) -> None:
     assert step.journal.retiring_ids == {"a", "x"}
 
 
-def test_retiring_id_beside_a_stranger_becomes_unknown() -> None:
+def test_retiring_id_beside_unknown_id_becomes_unknown() -> None:
     step: Any = eliminate_retiring(case_of(retiring_pending(), seen("a", "b", "s")))
     assert event_of(step) is Event.LOOKED
     assert step.journal.retiring == (Retiring("x", LATER),)

@@ -207,7 +207,7 @@ def test_resolve_is_named_only_where_it_offers_ids(state: State, policy: Policy)
 
 
 @given(states, policies)
-def test_rest_ends_in_the_future_and_has_detail(state: State, policy: Policy) -> None:
+def test_stop_ends_in_the_future_and_has_detail(state: State, policy: Policy) -> None:
     step = decide(*state, policy, NOW)
     if isinstance(step, Stop):
         assert step.until is None or step.until > NOW

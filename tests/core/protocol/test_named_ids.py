@@ -103,7 +103,7 @@ def test_retiring_id_can_be_the_published_one(entry: Retiring, foreign: str, riv
 
 
 @pytest.mark.parametrize("current", [named("b", "m", "r"), pending("b")], ids=["named", "pending"])
-def test_id_given_up_by_person_stays_no_rival(current: Identity) -> None:
+def test_id_retired_by_hand_puts_nothing_in_doubt(current: Identity) -> None:
     """`resolve` and `--retire` say of the published value that another id is not its own."""
     journal = replace(AT_REST, current=current, added_ids=frozenset({"m"}))
     resolved = transitions.resolved(case_of(journal, seen("b", "m")), frozenset({"m"}))
@@ -124,7 +124,7 @@ def test_id_given_up_joins_the_earlier_ones(current: Identity) -> None:
     assert retired.current == replace(current, foreign_ids=frozenset({"f", "s"}))
 
 
-def test_id_given_up_is_rival_of_next_value() -> None:
+def test_next_value_is_in_doubt_beside_retired_id() -> None:
     """A person goes back to the secret that they had retired, and repeats the id of the command before."""
     retired = transitions.retired_by_hand(case_of(NAMED, seen("b", "s")), frozenset({"s"}), not_before=LATER)
     back = seen("b", "s", published=published(version=2, secret=OTHER), identified=named("b", "s"))
@@ -318,7 +318,7 @@ def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: se
     ],
     ids=["unlisted", "not tried", "refused", "listed"],
 )
-def test_no_id_is_resolvable_when_published_one_is_unlisted(observation: Observation, resolvable: set[str]) -> None:
+def test_unlisted_published_id_makes_no_id_resolvable(observation: Observation, resolvable: set[str]) -> None:
     """The listed id can be its own: a person can have added the same value again and removed the first one."""
     case = case_of(AT_REST, observation)
     assert case.resolvable == resolvable
@@ -373,7 +373,7 @@ def test_full_account_names_a_command_that_leads_on(
     assert step.advice
 
 
-def test_full_account_listed_by_primary_asks_for_a_value() -> None:
+def test_full_account_listed_by_primary_names_adopt() -> None:
     via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY)}
     step = no_room_of(NAMED, **via_primary)
     assert step.what == (

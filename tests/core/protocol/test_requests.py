@@ -136,7 +136,7 @@ def test_request_is_for_a_value_wherever_it_is(of: Target) -> None:
         (OF_VERSION, published(secret=None, written_at=NOW), False),
     ],
 )
-def test_earlier_request_is_for_an_id_or_a_version(target: Target, document: Published, expected: bool) -> None:
+def test_request_without_digest_matches_id_or_version(target: Target, document: Published, expected: bool) -> None:
     """Version 0.1.0 stored no digest at first."""
     asked = request(of=target, value=None)
     assert requests.is_published(asked, AT_REST, document) is expected
@@ -271,14 +271,14 @@ def test_other_replaced_requests_leave_no_leak(first: Request) -> None:
     assert (found.request, found.leaked) == (asked, frozenset())
 
 
-def test_stronger_late_request_leaves_no_leak_of_the_weaker() -> None:
+def test_late_stronger_request_marks_no_value_leaked() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, id="request-2")
     late = seen(request=asked, published=published(version=2, secret=OTHER), recorded=OLD)
     journal = replace(PREPARED, candidate=NEW, request=FORCE)
     assert requests.requested(late, journal, NOW).leaked == frozenset()
 
 
-def test_request_without_a_digest_is_not_for_the_candidate() -> None:
+def test_request_without_digest_is_not_for_the_candidate() -> None:
     """Otherwise a compromised request for the candidate, which consumers read already, was not recorded."""
     known = request(RequestKind.COMPROMISED, Target(id="a"), value=None)
     journal = replace(PREPARED, request=known)
@@ -289,13 +289,13 @@ def test_request_without_a_digest_is_not_for_the_candidate() -> None:
     assert found.request == replace(asked, earlier_ids=frozenset("a"))
 
 
-def test_replaced_secret_of_a_possible_id_can_be_published() -> None:
+def test_replaced_secret_of_uncertain_id_can_be_published() -> None:
     """The journal names its id for the published secret, which is not certain."""
     asked = request(RequestKind.COMPROMISED, Target(id="b"), value=NEW)
     assert not requests.is_never_published_again(replace(AT_REST, current=pending("b"), request=asked), NEW)
 
 
-def test_value_with_half_a_surrogate_pair_has_a_digest() -> None:
+def test_value_with_lone_surrogate_has_a_digest() -> None:
     """JSON can contain it."""
     half = SecretStr("Half-\ud83dSecret01")
     assert requests.speaks_of(with_value(MANUAL, half), half)
@@ -310,7 +310,7 @@ def test_request_enters_the_journal() -> None:
     assert requests.requested(seen(), AT_REST, NOW) is AT_REST
 
 
-def test_request_that_names_its_value_is_left_alone() -> None:
+def test_request_that_names_its_value_stays_unchanged() -> None:
     """A run asks twenty times, and a journal takes long to copy."""
     journal = replace(AT_REST, request=MANUAL)
     assert requests.requested(seen(), journal, NOW) is journal
@@ -353,7 +353,7 @@ def test_compromised_request_for_the_candidate_stays() -> None:
     assert found.request == replace(asked, earlier_ids=frozenset({"e"}))
 
 
-def test_second_compromised_request_keeps_the_ids_of_the_first() -> None:
+def test_second_compromised_request_keeps_earlier_ids() -> None:
     """Doubt know both secrets: both are revoked at once when they are replaced."""
     first = request(RequestKind.COMPROMISED, Target(id="b"), earlier_ids=frozenset({"e"}))
     journal = replace(AT_REST, request=first)
@@ -365,7 +365,7 @@ def test_second_compromised_request_keeps_the_ids_of_the_first() -> None:
     assert found == replace(asked, earlier_ids=frozenset({"e"}))
 
 
-def test_later_request_keeps_the_id_of_a_compromised_candidate() -> None:
+def test_later_request_keeps_a_compromised_candidates_id() -> None:
     first = request(RequestKind.COMPROMISED, Target(version=2), value=NEW)
     journal = replace(PREPARED, request=first, candidate_id=Answered("rotation-1", "c"))
     asked = request(RequestKind.COMPROMISED, Target(id="a"), id="request-2", value=OLD)
@@ -449,7 +449,7 @@ def test_weaker_request_forgets_no_secret_without_an_id(known: Request, kind: Re
     assert (found.id == known.id) is kept
 
 
-def test_weaker_request_for_the_same_value_is_not_recorded() -> None:
+def test_weaker_request_for_same_value_is_not_recorded() -> None:
     """An edit of another field is no replacement, whichever version or id a request names."""
     known = request(RequestKind.COMPROMISED, OF_VERSION)
     asked = request(RequestKind.FORCE, Target(version=2), id="request-2", value=OLD)
@@ -573,7 +573,7 @@ def test_request_without_a_digest_follows_the_same_value(is_other: bool, expecte
 
 
 @pytest.mark.parametrize("kind", RequestKind)
-def test_added_ids_are_unknown_beside_a_compromised_request_without_an_id(kind: RequestKind) -> None:
+def test_compromised_request_without_id_forgets_added_ids(kind: RequestKind) -> None:
     """A person can have published one of them before they went back."""
     asked = request(kind, OF_VERSION, value=OTHER)
     followed = requests.followed(replace(AT_REST, added_ids=frozenset("x"), request=asked), published(version=2))
@@ -634,14 +634,14 @@ def test_request_is_done_when_its_secret_is_gone(journal: Journal, done: bool) -
         "forced",
     ],
 )
-def test_request_is_not_done_while_its_secret_can_be_unknown(facts: dict[str, Any], done: bool) -> None:
+def test_request_is_unfinished_while_secret_might_be_unknown(facts: dict[str, Any], done: bool) -> None:
     journal = replace(AT_REST, **({"request": OF_PREVIOUS} | facts))
     assert requests.is_done(journal, published(), at_rest=False) is done
 
 
 @pytest.mark.parametrize("of", [Target(), Target(version=2)])
 @pytest.mark.parametrize("at_rest", [True, False])
-def test_compromised_request_without_an_id_is_done_at_rest(of: Target, at_rest: bool) -> None:
+def test_compromised_request_without_id_is_done_at_rest(of: Target, at_rest: bool) -> None:
     """Until then, one of the unknown ids can be its secret's."""
     journal = replace(AT_REST, request=request(RequestKind.COMPROMISED, of))
     assert requests.is_done(journal, published(), at_rest=at_rest) is at_rest
@@ -676,7 +676,7 @@ def test_cancelled_request_gives_the_grace_period_back(end: datetime) -> None:
     assert requests.cancelled(due) == journal
 
 
-def test_cancelled_request_keeps_what_an_earlier_made_due() -> None:
+def test_cancelled_request_keeps_entries_of_earlier_request_due() -> None:
     due = requests.requested(seen(request=COMPROMISED), replace(AT_REST, retiring=(Retiring("a", LATER),)), NOW)
     elsewhere = replace(due, current=answered("n"))
     later = request(RequestKind.COMPROMISED, Target(id="n"), value=NEW)

@@ -452,7 +452,7 @@ def test_first_due_entry_waits_until_it_is_certain() -> None:
     assert (step.reason, step.until) == (Reason.IDENTIFYING, NOW + SECOND)
 
 
-def test_strangers_that_are_explained_delay_nothing() -> None:
+def test_doubt_about_explained_ids_delays_nothing() -> None:
     noted = Doubt(frozenset({"s"}), NOW - SECOND)
     step = rest(case_of(replace(IN_GRACE, last_doubt=noted), seen("a", "b")))
     assert step.until == LATER

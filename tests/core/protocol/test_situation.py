@@ -87,7 +87,7 @@ def test_candidate_id_is_read_from_the_document() -> None:
     assert case_of(PREPARED, seen(published=published(secret_id="c"))).candidate_id is None
 
 
-def test_candidate_id_is_not_one_from_before_its_create() -> None:
+def test_candidate_id_excludes_ids_known_before_create() -> None:
     """A person can publish the candidate by hand, over a document that names the previous secret's id."""
     named = replace(published(secret_id="c"), secret=PREPARED.candidate)
     assert case_of(replace(PREPARED, ids_before=frozenset({"c"})), seen(published=named)).candidate_id is None
@@ -196,7 +196,7 @@ def test_explained_ids_belong_to_other_secrets() -> None:
         (pending("b", foreign_ids=frozenset({"s"})), set(), False),
     ],
 )
-def test_stranger_puts_an_unanswered_id_in_doubt(current: Identity | None, strangers: set[str], doubt: bool) -> None:
+def test_unknown_id_puts_an_unanswered_id_in_doubt(current: Identity | None, strangers: set[str], doubt: bool) -> None:
     case = case_of(replace(RETIRING, current=current), seen("a", "b", "s") if current else seen("b", "s"))
     if current is not None and current.is_pending:
         case = case_of(replace(AT_REST, current=current), seen("b", "s"))
@@ -204,7 +204,7 @@ def test_stranger_puts_an_unanswered_id_in_doubt(current: Identity | None, stran
     assert case.in_doubt is doubt
 
 
-def test_explained_ids_are_no_strangers() -> None:
+def test_explained_ids_are_not_unknown() -> None:
     others = {"retiring": (Retiring("r", LATER),), "gone": (Gone("g", NOW),)}
     listed = seen("b", "r", "g")
     for current in (None, eliminated("b"), pending("b")):
@@ -222,7 +222,7 @@ def test_pool_leaves_out_ids_of_others() -> None:
     ("age", "doubt"),
     [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False), (-MOMENT, True)],
 )
-def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> None:
+def test_doubt_ends_a_window_after_the_unknown_id(age: timedelta, doubt: bool) -> None:
     noted = Doubt(frozenset({"s"}), NOW - age)
     journal = replace(AT_REST, current=eliminated("b"), last_doubt=noted)
     assert case_of(journal, seen("b")).in_doubt is doubt
@@ -239,7 +239,7 @@ def test_doubt_ends_a_window_after_the_stranger(age: timedelta, doubt: bool) -> 
     ],
     ids=["answered", "beside", "own", "retiring"],
 )
-def test_stranger_explained_since_is_no_doubt(journal: Journal) -> None:
+def test_unknown_id_explained_since_causes_no_doubt(journal: Journal) -> None:
     noted = Doubt(frozenset({"s"}), NOW)
     current = journal.current
     assert current is not None
@@ -247,7 +247,7 @@ def test_stranger_explained_since_is_no_doubt(journal: Journal) -> None:
     assert not case_of(replace(journal, last_doubt=noted), seen(current.id)).in_doubt
 
 
-def test_new_stranger_is_doubt_beside_an_explained_one() -> None:
+def test_new_unknown_id_causes_doubt_beside_explained_ids() -> None:
     journal = replace(AT_REST, current=eliminated("b", "s"), last_doubt=Doubt(frozenset({"s"}), NOW))
     assert not case_of(journal, seen("b", "s")).in_doubt
     assert case_of(journal, seen("b", "x")).in_doubt

@@ -128,7 +128,7 @@ def test_vaults_time_passes_while_the_run_lasts(facts: dict[str, Any], expected:
     ],
     ids=["nothing is known", "Vault is silent", "not measured", "Vault is slow", "the clock was set back"],
 )
-def test_latest_time_counts_from_before_the_journal_was_read(facts: dict[str, Any], latest: datetime) -> None:
+def test_latest_time_counts_from_the_journal_request(facts: dict[str, Any], latest: datetime) -> None:
     """Vault read its clock at some moment between the request and the end of the look."""
     case = case_of(AT_REST, seen(**facts))
     assert case.latest_now == latest
@@ -136,7 +136,7 @@ def test_latest_time_counts_from_before_the_journal_was_read(facts: dict[str, An
     assert transitions.late_create(case).create_until == latest + LATE
 
 
-def test_own_lease_is_over_when_it_can_be_for_others() -> None:
+def test_own_lease_expires_before_others_can_acquire_it() -> None:
     facts = {"journal_read_at": NOW - MINUTE, "journal_asked_at": NOW - MINUTE, "observed_at": NOW}
     left = POLICY.request_timeout + 2 * SECOND
     journal = replace(AT_REST, lease_holder=POLICY.instance, lease_until=NOW + left)
@@ -170,7 +170,7 @@ def test_missing_id_of_wrong_clock_expires_in_time(ahead: timedelta, since: date
         (timedelta(days=2), YESTERDAY),
     ],
 )
-def test_strangers_of_a_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
+def test_unknown_ids_of_wrong_clock_count_in_time(ahead: timedelta, since: datetime) -> None:
     """A note from the future is no reason to revoke anything, and does not last longer than it can."""
     journal = replace(AT_REST, current=eliminated("b"), last_doubt=Doubt(frozenset({"s"}), NOW + ahead))
     ends = since + WINDOW
@@ -445,7 +445,7 @@ def test_candidate_is_awaited_by_vaults_clock(off: timedelta) -> None:
     assert journal.verification.next_look == YESTERDAY + LONGEST_PAUSE
 
 
-def test_possible_instants_are_believed_without_vaults_clock() -> None:
+def test_plausible_times_are_accepted_without_vaults_clock() -> None:
     silent = case_of(AT_REST, seen(journal_at=YESTERDAY))
     assert silent.not_after(NOW + CLOCK_TOLERANCE, timedelta()) == NOW + CLOCK_TOLERANCE
     assert silent.not_after(NOW + CLOCK_TOLERANCE + MOMENT, timedelta()) == YESTERDAY

@@ -123,7 +123,7 @@ def test_api_key_is_kept_when_none_is_expected() -> None:
         (NOW + POLICY.lease + 2 * WINDOW, NOW + POLICY.lease + 2 * WINDOW),
     ],
 )
-def test_create_of_a_person_is_noted_before_it_is_sent(earlier: datetime | None, expected: datetime) -> None:
+def test_manual_create_is_recorded_before_its_request(earlier: datetime | None, expected: datetime) -> None:
     """It is sent under the lease, so that it is carried out at most a window after its end."""
     journal = transitions.creating_by_hand(case_of(replace(AT_REST, create_until=earlier), seen()))
     assert (journal.lease_holder, journal.lease_until, journal.create_until) == ("me", NOW + POLICY.lease, expected)
@@ -166,7 +166,7 @@ def test_previous_secret_of_another_path_stays(recorded: str | None, retiring: s
     assert after.published_path == "apps/shop"
 
 
-def test_new_candidate_has_no_id_that_the_document_names() -> None:
+def test_new_candidate_excludes_the_id_in_the_document() -> None:
     """The document can name a removed secret's id, and a person can publish the candidate in it by hand."""
     case = case_of(AT_REST, seen("a", published=published(secret_id="removed")))
     journal = transitions.prepared(case, trigger=Trigger.MANUAL, candidate=NEW, rotation_id="rotation-1")

@@ -84,7 +84,7 @@ def test_window_counts_from_the_publication_by_vaults_clock() -> None:
     assert transitions.recovered(case_of(before, seen("b"))).request == asked
 
 
-def test_compromised_request_of_a_known_id_stays_in_doubt() -> None:
+def test_compromised_request_of_known_id_stays_in_doubt() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"))
     before = replace(AT_REST, current=pending("b"), request=asked, rotated_at=NOW - WINDOW)
     assert transitions.recovered(case_of(before, seen("b"))).request == asked
@@ -120,9 +120,7 @@ def test_urgent_request_is_retried_soon(kind: RequestKind, delay: timedelta) -> 
 
 @pytest.mark.parametrize("kind", [RequestKind.MANUAL, None])
 @pytest.mark.parametrize("compromised", [True, False])
-def test_compromised_secret_is_revoked_soon_beside_a_weaker_request(
-    kind: RequestKind | None, compromised: bool
-) -> None:
+def test_compromised_secret_is_revoked_soon_beside_weaker_request(kind: RequestKind | None, compromised: bool) -> None:
     entries = (Retiring("a", NOW, compromised=compromised),)
     asked = request(kind) if kind is not None else None
     before = replace(AT_REST, attempts=4, request=asked, retiring=entries)
@@ -185,7 +183,9 @@ def test_ambiguity_is_recorded_or_kept() -> None:
         (None, "", True, False),
     ],
 )
-def test_doubt_is_noted_with_its_strangers(current: Identity | None, ids: str, ambiguous: bool, noted: bool) -> None:
+def test_doubt_is_recorded_with_its_unknown_ids(
+    current: Identity | None, ids: str, ambiguous: bool, noted: bool
+) -> None:
     journal = failed(replace(AT_REST, current=current), seen(*ids), ambiguous=ambiguous)
     assert journal.last_doubt == (Doubt(frozenset({"s"}), NOW) if noted else None)
 
@@ -223,7 +223,7 @@ def test_rate_limit_is_no_failure() -> None:
     assert journal == replace(AT_REST, next_attempt_at=LATER)
 
 
-def test_rate_limit_after_failures_is_told_apart() -> None:
+def test_rate_limit_after_failures_has_its_own_code() -> None:
     before = replace(AT_REST, **FAILURE, **MINE)
     expected = replace(AT_REST, **(FAILURE | {"next_attempt_at": LATER, "failure": "rate_limited"}))
     assert transitions.limited(case_of(before, seen()), LATER) == expected

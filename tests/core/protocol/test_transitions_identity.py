@@ -185,7 +185,7 @@ def test_request_speaks_of_the_identified_id(asked: Request | None, expected: Re
     assert transitions.identified(case_of(before, seen("b")), eliminated("b")).request == expected
 
 
-def test_request_of_a_wrong_guess_names_the_identified_id() -> None:
+def test_request_of_wrong_guess_names_the_identified_id() -> None:
     before = replace(AT_REST, current=pending("b"), request=request())
     after = transitions.identified(case_of(before, seen("c")), eliminated("c"))
     assert after.request == request(of=Target(id="c"), value=OLD)

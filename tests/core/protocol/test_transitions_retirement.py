@@ -144,7 +144,7 @@ def test_published_candidate_never_retires_by_resolve() -> None:
     ("version", "over", "follows"),
     [(2, 1, True), (2, None, False), (3, 1, False), (3, 2, False), (1, 1, False), (2, 0, False)],
 )
-def test_persons_retirement_speaks_of_the_own_rewrite_only(version: int, over: int | None, follows: bool) -> None:
+def test_retirement_by_hand_follows_own_rewrite_only(version: int, over: int | None, follows: bool) -> None:
     """Another version is recognized by the ordinary rules."""
     case = case_of(AT_REST, seen("b", "s", published=published(version=version), rewritten_over=over))
     for journal in (
@@ -205,7 +205,7 @@ def test_compromised_id_retired_by_hand_is_due() -> None:
     ],
     ids=["unknown", "known", "not compromised", "an earlier one"],
 )
-def test_id_retired_by_hand_is_due_if_it_can_be_a_compromised_one(
+def test_possibly_compromised_id_retired_by_hand_is_due(
     kind: RequestKind, of: Target, leaked: frozenset[str], at_once: bool
 ) -> None:
     before = replace(AT_REST, request=request(kind, of), leaked=leaked)

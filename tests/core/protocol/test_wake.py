@@ -92,7 +92,7 @@ def test_request_of_the_published_secret_needs_a_run(asked: Request | None, expe
     ("facts", "expected"),
     [({"leaked": frozenset({"request-1:digest"})}, NOW + WINDOW), ({"request": request(of=Target())}, NOW + WINDOW)],
 )
-def test_leak_without_an_id_needs_a_run_after_the_window(facts: dict[str, Any], expected: datetime) -> None:
+def test_leak_without_id_needs_run_after_consistency_window(facts: dict[str, Any], expected: datetime) -> None:
     """Lists show by then which ids are unknown. Vault tells best when the secret was replaced."""
     journal = replace(AT_REST, **facts)
     assert wake_at(journal, WINDOW, LATER) == expected

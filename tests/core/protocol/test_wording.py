@@ -43,6 +43,6 @@ def test_command_names_each_other_id(possible: str, others: int) -> None:
     ],
     ids=["new", "published", "destroyed", "vanished", "moved", "path not known", "journal of before", "same path"],
 )
-def test_loss_tells_how_a_secret_was_lost(journal: Journal, document: Published, finding: str | None) -> None:
+def test_loss_states_the_cause(journal: Journal, document: Published, finding: str | None) -> None:
     found = loss(journal, document)
     assert (found.finding if found is not None else None) == finding

@@ -102,7 +102,7 @@ def test_due_is_within_a_window(window: str, now: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("minute", range(60))
-def test_window_that_begins_in_a_gap_opens_after_it(minute: int) -> None:
+def test_window_beginning_in_dst_gap_opens_after_gap(minute: int) -> None:
     """On 29 March the clock goes from 02:00 to 03:00 in Berlin."""
     schedule = every(HOUR, BERLIN, f"02:{minute:02}-04:00")
     now = at("2026-03-29T00:00")
