@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.observation import Observation, is_in_recorded_place, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Poll
@@ -122,6 +122,16 @@ class Situation(Ids):
     def rewrite_is_unrecorded(self) -> bool:
         """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
         return self.seen.rewritten_over == self.journal.published_version == self.seen.published.version - 1
+
+    @property
+    def replaced_unrecorded_version(self) -> bool:
+        """Whether consumers could read a version between the recorded one and the published one, or in another place.
+
+        A person might have published any earlier secret there. An edit of another field counts, too.
+        """
+        published = self.seen.published
+        follows = published.version == self.journal.published_version + 1
+        return not (is_recorded(self.journal, published) or (follows and is_in_recorded_place(self.journal, published)))
 
     @property
     def crowded(self) -> bool:

@@ -127,6 +127,7 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
 def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
     """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
     marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
+    marked = replace(marked, published_version=PUBLISHED.version - 1)
     case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     assert (journal.retiring, journal.publishing) == (entries, None)

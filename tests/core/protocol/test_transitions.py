@@ -252,8 +252,27 @@ def test_commit_excludes_other_ids_from_a_pending_one() -> None:
 
 def test_commit_keeps_other_entries() -> None:
     entries = (Retiring("r", LATER), Retiring("c", LATER), Retiring("a", LATER))
-    journal = committed(replace(PREPARED, retiring=entries))
+    journal = committed(replace(PREPARED, retiring=entries, published_version=PUBLISHED.version - 1))
     assert journal.retiring == (Retiring("r", LATER), Retiring("a", GRACE_OVER, identity=answered("a")))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "path", "end"),
+    [
+        (PUBLISHED.version, None, LATER),
+        (PUBLISHED.version - 1, None, LATER),
+        (PUBLISHED.version - 2, None, GRACE_OVER),
+        (PUBLISHED.version + 1, None, GRACE_OVER),
+        (PUBLISHED.version - 1, "elsewhere", GRACE_OVER),
+    ],
+    ids=["the same", "replaced", "not replaced", "older", "another place"],
+)
+def test_commit_over_an_unrecorded_version_gives_grace(recorded: int, path: str | None, end: datetime) -> None:
+    """A person might have published a retiring secret's value there, which consumers read until now."""
+    entries = (Retiring("r", LATER), Retiring("l", YESTERDAY, compromised=True))
+    before = replace(PREPARED, retiring=entries, published_version=recorded, published_path=path)
+    after = committed(before, replace(PUBLISHED, path="apps/shop")).retiring
+    assert [(entry.id, entry.not_before) for entry in after if entry.id != "a"] == [("r", end), ("l", YESTERDAY)]
 
 
 @pytest.mark.parametrize("current", [None, pending(None), answered("c")], ids=["none", "open", "the same"])
@@ -375,7 +394,8 @@ def test_commit_keeps_the_lease_for_due_entries(
     facts: dict[str, Any], journal: dict[str, Any], grace: timedelta, keeps: bool
 ) -> None:
     observation = seen(**({"published": PUBLISHED} | facts))
-    after = transitions.committed(case_of(replace(PREPARED, **journal), observation, grace=grace))
+    before = replace(PREPARED, published_version=PUBLISHED.version - 1)
+    after = transitions.committed(case_of(replace(before, **journal), observation, grace=grace))
     assert after.lease_holder == ("me" if keeps else None)
     assert after.lease_until == (NOW + POLICY.lease if keeps else None)
 

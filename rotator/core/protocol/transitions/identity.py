@@ -49,7 +49,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     asked = case.journal.request
     journal = without_mark(speaking_of(with_facts(case), case.seen.published), case)
     if retire_previous:
-        journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
+        journal = replace(journal, retiring=with_grace(case, journal))
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)

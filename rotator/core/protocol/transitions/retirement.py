@@ -24,17 +24,22 @@ def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised
     return Retiring(id_, end, identity=identity)
 
 
-def with_grace(case: Situation) -> tuple[Retiring, ...]:
-    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
-    current = case.journal.current
+def with_grace(case: Situation, journal: Journal) -> tuple[Retiring, ...]:
+    """The journal's retiring entries. One that can be the secret which was just replaced gets a whole grace period.
+
+    If consumers could read a version that was not recorded, a person might have gone back to any of them.
+    """
+    current = journal.current
     end = grace_period_end(case)
-    if current is None:
-        rivals = frozenset[str]()
+    if case.replaced_unrecorded_version:
+        rivals = journal.retiring_ids
+    elif current is None:
+        rivals = frozenset()
     elif current.is_pending:
-        rivals = case.journal.retiring_ids - current.foreign_ids
+        rivals = journal.retiring_ids - current.foreign_ids
     else:
-        rivals = case.retiring_rivals(current)
-    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in case.journal.retiring)
+        rivals = replace(case, journal=journal).retiring_rivals(current)
+    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in journal.retiring)
 
 
 def _until(entry: Retiring, end: datetime) -> Retiring:

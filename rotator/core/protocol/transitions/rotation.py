@@ -95,7 +95,7 @@ def committed(case: Situation) -> Journal:
     """
     published = case.seen.published
     identity = _candidate_identity(case)
-    entries = {entry.id: entry for entry in with_grace(case) if entry.id != case.candidate_id}
+    entries = {entry.id: entry for entry in with_grace(case, case.journal) if entry.id != case.candidate_id}
     old = _retiring_previous(case)
     if old is not None:
         entries[old.id] = old
