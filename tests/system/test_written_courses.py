@@ -186,6 +186,24 @@ COURSES["a person goes back to a retiring secret while a candidate waits"] = (
         Run(Verb.DAEMON),
     ),
 )
+COURSES["a secret and its successor leak, and the primary account creates another one"] = (
+    Beginning(max_secrets=3, grace=DAY, secondary=True, runs=0),
+    (
+        Run(Verb.COMPROMISED, PUBLISHED_ONLY),
+        Run(Verb.COMPROMISED, waits=NO_WAIT),
+        Person(Deed.MISTYPE),
+    ),
+)
+COURSES["an added secret leaks, and the document is rolled back before a run reads it"] = (
+    Beginning(max_secrets=3, grace=DAY, runs=4),
+    (
+        Run(Verb.CREATE),
+        Person(Deed.PUBLISH, Pick.SECOND),
+        Run(Verb.COMPROMISED, ASKED_ONLY),
+        Person(Deed.ROLL_BACK),
+        Run(Verb.ROTATE),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -36,6 +36,7 @@ from rotator.core.protocol import (
     Step,
     Stop,
     WriteJournal,
+    leaks,
     requests,
 )
 from rotator.documents.journal import StoredJournal as Stored
@@ -305,7 +306,7 @@ class Key:
             self.name("rotation", journal.rotation_id),
             journal.trigger and journal.trigger.value,
             self.asked(journal.request),
-            tuple(number for plain, number in self.names.items() if requests.is_leaked(journal, SecretStr(plain))),
+            tuple(number for plain, number in self.names.items() if leaks.is_leaked(journal, SecretStr(plain))),
             self.value(journal.candidate),
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),

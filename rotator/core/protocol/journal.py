@@ -255,7 +255,7 @@ class Journal:
         trigger: Why that rotation began.
         request: The pending request for a rotation.
         leaked: Digests of values of earlier compromised requests, each after the request's id and a colon. None of them
-            is published again. They are forgotten once nothing is unknown.
+            is published again. They are forgotten once nothing is unknown, and nothing compromised retiring.
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
@@ -341,14 +341,19 @@ class Journal:
         return frozenset(entry.id for entry in self.retiring)
 
     @property
+    def retiring_compromised(self) -> frozenset[str]:
+        """The ids of compromised secrets that are to be revoked, with one in the mark."""
+        marked = self.publishing.entry if self.publishing is not None else None
+        return ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+
+    @property
     def compromised_ids(self) -> frozenset[str]:
         """The ids that must never be published again.
 
         They include an id in the mark, and an id whose entry was dropped because lists put it in doubt.
         """
-        marked = self.publishing.entry if self.publishing is not None else None
         request = self.request
-        ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+        ids = self.retiring_compromised
         if request is None:
             return ids
         own = request.of.id if request.kind is RequestKind.COMPROMISED else None

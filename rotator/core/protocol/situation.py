@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
+from rotator.core.protocol.leaks import is_leaked
 from rotator.core.protocol.observation import Observation, is_in_recorded_place, is_recorded
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
+from rotator.core.protocol.requests import is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Poll
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.

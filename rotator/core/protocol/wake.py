@@ -32,7 +32,8 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    if journal.leaked or (journal.request is not None and journal.request.of.is_unknown):
+    is_open = journal.leaked or (journal.request is not None and journal.request.of.is_unknown)
+    if is_open and not journal.retiring_compromised:  # these are revoked first
         wishes.append(_window_after(journal.published_at or journal.rotated_at, window, now))
     if might_begin_rotation(journal):
         wishes.append(AT_ONCE)

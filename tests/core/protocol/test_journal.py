@@ -72,8 +72,9 @@ def test_retiring_ids_can_be_taken_out() -> None:
 def test_compromised_ids_include_a_marked_one() -> None:
     compromised = Retiring("m", NOW, compromised=True)
     journal = Journal(retiring=(*RETIRING, Retiring("x", NOW, compromised=True)))
-    assert journal.compromised_ids == {"x"}
-    assert replace(journal, publishing=Publishing(1, compromised)).compromised_ids == {"x", "m"}
+    assert journal.compromised_ids == journal.retiring_compromised == {"x"}
+    marked = replace(journal, publishing=Publishing(1, compromised))
+    assert marked.compromised_ids == marked.retiring_compromised == {"x", "m"}
     assert replace(journal, publishing=Publishing(1, Retiring("m", NOW))).compromised_ids == {"x"}
     assert replace(journal, publishing=Publishing(1)).compromised_ids == {"x"}
 
@@ -92,6 +93,8 @@ def test_compromised_ids_include_a_dropped_one(kind: RequestKind, of: Target, ex
     assert replace(AT_REST, request=request(kind, of)).compromised_ids == expected
     other = replace(AT_REST, retiring=(Retiring("x", NOW, compromised=True),), request=request(kind, of))
     assert other.compromised_ids == expected | {"x"}
+    earlier = replace(AT_REST, request=request(kind, of, earlier_ids=frozenset({"e"})))
+    assert earlier.compromised_ids == expected | {"e"}
 
 
 def test_ids_of_leaves_out_unknown_ones() -> None:

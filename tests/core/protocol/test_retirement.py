@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Credential,
@@ -23,6 +24,7 @@ from rotator.core.protocol import (
     Retiring,
     Revoke,
     Target,
+    leaks,
     transitions,
 )
 from rotator.core.protocol.retirement import record_gone, rest, revoke, revoke_due, wait_for_room
@@ -35,6 +37,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    OTHER,
     POLICY,
     PREPARED,
     RETIRING,
@@ -110,10 +113,31 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     case = case_of(replace(AT_REST, request=asked), known)
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
-    assert journal.retiring == (due if at_once else entry,)
     of_old = at_once and asked is not None and not asked.earlier_ids
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if of_old else None)
+    assert journal.retiring == (due if at_once else entry,)
     assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "at_once"), [(OLD, True), (OTHER, False), (None, True)], ids=["leaked", "another", "gone"]
+)
+def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, at_once: bool) -> None:
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', OLD)}"})
+    known = seen("b", "c", published=PUBLISHED, recorded=recorded, recorded_read=True)
+    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
+    due = Retiring("b", NOW, compromised=True, identity=answered("b"))
+    assert journal.retiring == (due if at_once else Retiring("b", GRACE_OVER, identity=answered("b")),)
+    assert journal.leaked == leaked
+
+
+def test_adoption_of_the_only_leaked_value_spares_others() -> None:
+    """A person publishes the leaked value all the same, and the value before it cannot be read."""
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', NEW)}"})
+    known = seen("b", "c", published=PUBLISHED, recorded_read=True, identified=answered("c"))
+    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
+    assert journal.retiring == (Retiring("b", GRACE_OVER, identity=answered("b")),)
+    assert journal.leaked == frozenset()
 
 
 @pytest.mark.parametrize(

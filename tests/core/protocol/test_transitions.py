@@ -20,6 +20,7 @@ from rotator.core.protocol import (
     Target,
     Trigger,
     Verification,
+    leaks,
     transitions,
 )
 from tests.core.protocol.situations import (
@@ -319,6 +320,33 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:
     journal = committed(replace(PREPARED, trigger=trigger, request=asked))
+    entry = Retiring("a", GRACE_OVER, identity=answered("a"))
+    by_earlier = asked is not None and "a" in asked.earlier_ids  # no withdrawal of this request changes that
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=None if by_earlier else GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "at_once"), [(OLD, True), (OTHER, False), (None, True)], ids=["leaked", "another", "gone"]
+)
+@pytest.mark.parametrize("trigger", [Trigger.RESCUE, Trigger.COMPROMISED])
+def test_commit_makes_a_possible_earlier_leak_due(trigger: Trigger, recorded: SecretStr | None, at_once: bool) -> None:
+    """A request that another one replaced leaves a leak without an id. No withdrawal gives the grace period back."""
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', OLD)}"})
+    journal = committed(replace(PREPARED, trigger=trigger, leaked=leaked), recorded=recorded, recorded_read=True)
+    (entry,) = journal.retiring
+    requested = trigger is Trigger.COMPROMISED
+    assert (entry.id, entry.compromised) == ("a", at_once or requested)
+    assert entry.not_before == (NOW if at_once or requested else GRACE_OVER)
+    assert entry.grace_until == (GRACE_OVER if requested and not at_once else None)
+    assert journal.leaked == leaked
+
+
+@pytest.mark.parametrize(("recorded", "at_once"), [(OTHER, False), (None, True)], ids=["another", "gone"])
+def test_commit_makes_a_possible_leak_due(recorded: SecretStr | None, at_once: bool) -> None:
+    """The leak of a request without an id. A withdrawal of the request gives the grace period back."""
+    asked = request(RequestKind.COMPROMISED, Target(), value=OLD)
+    journal = committed(replace(PREPARED, request=asked), recorded=recorded, recorded_read=True)
     entry = Retiring("a", GRACE_OVER, identity=answered("a"))
     due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
     assert journal.retiring == (due if at_once else entry,)

@@ -12,6 +12,7 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Publishing,
+    Request,
     RequestKind,
     Retiring,
     Target,
@@ -212,6 +213,27 @@ def test_possibly_compromised_id_retired_by_hand_is_due(
     journal = transitions.retired_by_hand(case_of(before, seen("b", "s")), frozenset({"s"}), not_before=LATER)
     found = [(entry.not_before, entry.compromised) for entry in journal.retiring]
     assert found == [(NOW, True) if at_once else (LATER, False)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "leaked", "compromised"),
+    [
+        (None, frozenset(), False),
+        (None, frozenset({"request-0:digest"}), True),
+        (request(RequestKind.COMPROMISED, Target()), frozenset(), True),
+        (request(RequestKind.COMPROMISED, Target(id="a")), frozenset(), False),
+    ],
+    ids=["none", "an earlier one", "unknown", "known"],
+)
+def test_possibly_compromised_id_is_compromised_when_resolved(
+    asked: Request | None, leaked: frozenset[str], compromised: bool
+) -> None:
+    before = replace(AT_REST, request=asked, leaked=leaked)
+    journal = transitions.resolved(case_of(before, seen("b", "s", "t")), frozenset({"s", "t"}))
+    assert [(entry.id, entry.not_before, entry.compromised) for entry in journal.retiring] == [
+        ("s", NOW, compromised),
+        ("t", NOW, compromised),
+    ]
 
 
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:
