@@ -17,8 +17,10 @@ from tests.rotation.worlds import (
     assert_settled,
     in_overlap,
     interrupted_return_of_a_compromised_secret,
+    lost_lease,
     rotate,
     run_until,
+    without_journal,
 )
 
 
@@ -149,6 +151,32 @@ def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool
     for _ in range(3):
         world.clock.now = outcome.until or world.clock()
         outcome = world.rotation().run()
+    assert world.published == (None if lands else value)
+    assert outcome.reason == "published_lost" if lands else world.consumer_works()
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_deleted_document_without_journal_awaits_late_revocation(*, lands: bool) -> None:
+    """The account was renamed, or the journal deleted with its metadata: nothing tells of the DELETE on its way."""
+    world = answered()
+    (own,) = world.live
+    value = world.live[own]
+    rotate(world)
+    world.clock.wait(timedelta(hours=2))
+    world.provider.fault = "late"
+    run_until(world.rotation(), Revoke, then_perform=True)
+    without_journal(world)
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    ends = world.clock() + lost_lease(world)
+    for _ in range(3):
+        outcome = world.rotation().run()
+        assert (outcome.reason, outcome.until) == ("late_revocation", ends)
+        assert world.published is None
+        world.clock.wait(timedelta(seconds=20))
+    if lands:
+        world.provider.remove("shopkey", own)
+    world.clock.now = ends
+    outcome = world.rotation().run()
     assert world.published == (None if lands else value)
     assert outcome.reason == "published_lost" if lands else world.consumer_works()
 

@@ -311,6 +311,7 @@ class Key:
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),
             ordered(journal.ids_before),
             self.shared(journal.create_until),
+            self.shared(journal.lost_journal_until),
             mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
             tuple(self.retiring(entry) for entry in journal.retiring),
             tuple(sorted((gone.id, self.since(gone.at) or 0) for gone in recent)),

@@ -90,11 +90,13 @@ def _await_late_revocation(case: Situation) -> Step | None:
         return None
     if case.held and case.seen.revoke_lost_at is None:
         return None  # this run looked before it acquired the lease
+    is_noted = case.stored.lost_journal_until == case.journal.lost_journal_until
     return Stop(
         Reason.LATE_REVOCATION,
         until,
         f"{without_value(case.seen.published)}, and an earlier revocation might still be carried out",
         waiting_run(case.policy.account),
+        journal=None if is_noted else transitions.released(case),  # otherwise each run would begin the wait again
     )
 
 

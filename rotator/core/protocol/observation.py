@@ -40,6 +40,12 @@ class Published:
     secret_id: str | None = None
     rotated_at: datetime | None = None
 
+    @property
+    def shows_history(self) -> bool:
+        """Whether rotator might have published here before: a field of rotator's is left, or a version was deleted."""
+        is_deleted = self.version > 0 and self.secret is None and not self.lacks_value
+        return is_deleted or self.secret_id is not None or self.rotated_at is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:

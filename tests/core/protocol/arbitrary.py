@@ -96,6 +96,7 @@ def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
         verification=mostly(None, st.builds(Verification, st.just("rotation-1"), times, times)),
         ids_before=mostly(typical.ids_before, some_ids),
         create_until=mostly(None, maybe_time),
+        lost_journal_until=mostly(None, maybe_time),
         publishing=mostly(None, st.builds(Publishing, st.integers(0, 3), st.none() | entries)),
         retiring=mostly(typical.retiring, retiring),
         added_ids=mostly(frozenset(), some_ids),

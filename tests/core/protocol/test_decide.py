@@ -126,6 +126,20 @@ def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
     assert case_of(endless, deleted_after(POLICY.lease)).late_revocation_until == NOW + WINDOW
 
 
+def test_lost_journals_revocation_is_awaited_after_deletion() -> None:
+    """The first run notes the end of the wait; otherwise each run would begin it again."""
+    lost = POLICY.lease + LATE
+    step = step_of(Journal(), deleted_after(timedelta(), journal_at=None))
+    assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + lost)
+    assert step.journal == Journal(api_key="key1", create_until=step.until, lost_journal_until=step.until), (
+        "without the lease"
+    )
+    later = step_of(step.journal, deleted_after(timedelta()))
+    assert (reason_of(later), later.until, later.journal) == (Reason.LATE_REVOCATION, NOW + lost, None)
+    over = replace(step.journal, create_until=NOW, lost_journal_until=NOW)
+    assert event_of(step_of(over, deleted_after(timedelta()))) is Event.CLAIMED
+
+
 def test_own_revocation_is_awaited_after_deletion() -> None:
     held = replace(RETIRING, **MINE)
     assert step_of(held, deleted_after(timedelta())) == RestoreEarlierVersion()
