@@ -212,10 +212,11 @@ class Adoption:
         waiting = self._rotation.waiting
         is_logged = False
         ends = state.clock() + state.policy.window
+        patience = waiting.countdown(state.policy.window)
         delay = timedelta(milliseconds=200)
         while self._executor.access.list_with(secret) is None:
-            left = ends - state.clock()
-            if left <= timedelta():
+            left = patience.left
+            if not left:
                 return False
             if delay >= WORTH_A_LINE and not is_logged:
                 is_logged = True
