@@ -378,7 +378,7 @@ class Key:
             tuple(sorted(credential.value for credential in seen.refused)),
             self.value(seen.recorded),
             (seen.recorded_read, seen.earlier_tried, seen.prepared_here, seen.value_refused),
-            ordered(seen.earlier_ids),
+            (ordered(seen.earlier_ids), bool(seen.withheld)),
             bool(seen.create_refused),
             seen.values,
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),

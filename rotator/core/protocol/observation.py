@@ -85,6 +85,7 @@ class Observation:
         recorded_read: Whether it was.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         earlier_ids: The ids that those versions name.
+        withheld: Those versions that this run does not publish again, because their secrets might be compromised.
         prepared_here: This run generated the candidate itself, so no other instance can have sent it.
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
@@ -121,6 +122,7 @@ class Observation:
     recorded_read: bool = False
     earlier_tried: bool = False
     earlier_ids: frozenset[str] = frozenset()
+    withheld: frozenset[int] = frozenset()
     prepared_here: bool = False
     creates: int = 0
     answered: Answered | None = None

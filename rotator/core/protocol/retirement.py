@@ -21,7 +21,7 @@ from rotator.core.protocol.steps import (
     Stop,
     WriteJournal,
 )
-from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run, without_withheld
 
 
 def record_gone(case: Situation) -> Step | None:
@@ -162,9 +162,10 @@ def needs_value(case: Situation, failure: Failure, what: str) -> Fail:
         failure: The code.
         what: Why rotator cannot create another secret.
     """
+    withheld = case.seen.withheld
     return Fail(
         failure,
-        f"{what}; rotator knows no value that authenticates",
+        f"{what}; rotator knows no {'other ' if withheld else ''}value that authenticates{without_withheld(withheld)}",
         Command.of("adopt", case.policy.account, "--replace"),
         "Bring a value that authenticates",
     )

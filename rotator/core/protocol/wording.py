@@ -38,6 +38,15 @@ def without_value(published: Published) -> str:
     return f"the newest version of the published document is {state}"
 
 
+def without_withheld(versions: Set[int]) -> str:
+    """Return that rotator does not publish these versions of the document, as the end of a sentence; empty if none."""
+    if not versions:
+        return ""
+    plural = "s" if len(versions) > 1 else ""
+    numbers = listed(str(version) for version in sorted(versions))
+    return f", and rotator does not publish version{plural} {numbers}, which might be compromised"
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A published secret that consumers cannot read any more.

@@ -146,6 +146,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         recorded_read=st.booleans(),
         earlier_tried=mostly(typical.earlier_tried, st.booleans()),
         earlier_ids=mostly(frozenset(), some_ids),
+        withheld=mostly(frozenset(), st.frozensets(st.integers(1, 3))),
         prepared_here=st.booleans(),
         creates=mostly(0, st.integers(0, 4)),
         answered=mostly(None, st.builds(Answered, st.just("rotation-1"), ids)),

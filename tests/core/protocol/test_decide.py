@@ -198,6 +198,28 @@ def test_account_without_working_secret_names_adopt(
     assert step.advice
 
 
+@pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        (
+            published(version=3),
+            "the provider refuses the published secret (401); no other earlier version of it authenticates",
+        ),
+        (
+            published(version=3, secret=None),
+            "the newest version of the published document is destroyed",
+        ),
+    ],
+)
+def test_withheld_version_is_told(document: Published, what: str) -> None:
+    """Nothing else authenticates. `adopt` refuses the compromised secret without --replace."""
+    tried: dict[str, Any] = {"published": document, "earlier_tried": True, "withheld": frozenset({2})}
+    step = step_of(AT_REST, seen(**(REFUSED | tried)))
+    assert step.what == what + ", and rotator does not publish version 2, which might be compromised"
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert step.advice.endswith(", also a compromised one")
+
+
 @pytest.mark.parametrize("refuses", [False, True])
 def test_new_account_needs_a_secret(refuses: bool) -> None:
     refused = frozenset({Credential.PRIMARY} if refuses else ())

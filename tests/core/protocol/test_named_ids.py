@@ -382,6 +382,14 @@ def test_full_account_listed_by_primary_names_adopt() -> None:
     assert step.next_command.args == ("adopt", "shop", "--replace")
 
 
+def test_full_account_in_outage_tells_of_withheld_version() -> None:
+    via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY), "withheld": frozenset({10, 2})}
+    assert no_room_of(NAMED, **via_primary).what.endswith(
+        "; rotator knows no other value that authenticates, "
+        "and rotator does not publish versions 2, 10, which might be compromised"
+    )
+
+
 def test_added_secret_is_no_way_out_of_doubt() -> None:
     """`resolve` names no id in doubt, and spares the one that the document names."""
     journal = replace(NAMED, added_ids=frozenset({"m"}))
