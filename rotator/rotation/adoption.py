@@ -161,7 +161,7 @@ class Adoption:
         wrong = sorted(retire - others)
         if wrong:
             raise OperatorError(
-                f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
+                f"{wrong[0]} cannot be retired. Other listed ids: {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
                 advice="To see the ids and their state",
                 next_command=list_of(self._name),

@@ -347,6 +347,8 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
     assert (reason_of(step), step.until) == (Reason.FULL, NOW - SECOND + WINDOW)
     assert step.detail == "the account is full: the provider still lists g, which was revoked"
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    both = no_room_of(replace(AT_REST, gone=(Gone("g", NOW), Gone("h", NOW))), "b", "g", "h")
+    assert both.detail == "the account is full: the provider still lists g, h, which were revoked"
     here = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}))
     assert (reason_of(here), here.until) == (Reason.FULL, None)
     asked = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}), request=request())
