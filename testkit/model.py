@@ -52,6 +52,9 @@ class Clock:
         self.now += delay
         return False
 
+    def monotonic(self) -> float:
+        return (self.now - START).total_seconds()
+
 
 @dataclass
 class Interruption:
@@ -336,6 +339,7 @@ class World:
             policy=Policy(**(wanted | policy)),
             clock=lambda: self.clock() + self.ahead,
             wait=self.clock.wait,
+            monotonic=self.clock.monotonic,
             max_wait=max_wait,
             ask=ask,
             audit=self.audit,

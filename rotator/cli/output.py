@@ -236,7 +236,9 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.revoked:
         parts.append(f"{len(outcome.revoked)} revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"previous revoked {relative(outcome.until, now)}")
+        count = len(outcome.journal.retiring) if outcome.journal else 1
+        previous = "previous" if count == 1 else f"first of {count} previous"
+        parts.append(f"{previous} revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:

@@ -2,6 +2,7 @@
 
 from rotator.core.protocol import Outcome, Result
 from rotator.rotation.audit_trail import audited_fingerprint
+from rotator.rotation.countdown import Countdown
 from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
@@ -9,6 +10,7 @@ from rotator.rotation.run import Rotation
 
 __all__ = [
     "NONE_REVOKED",
+    "Countdown",
     "Operator",
     "Outcome",
     "Preview",

@@ -23,7 +23,7 @@ from rotator.core.protocol import (
     transitions,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
-from rotator.core.protocol.wording import names_of
+from rotator.core.protocol.wording import names_of, number
 from rotator.documents.published import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
@@ -140,7 +140,7 @@ class Operator:
         own = ids & state.journal.named_ids
         if own:
             return f"{published}: its id {names_of(own)} cannot be retired"
-        return f"{published}: {secret_id} is not its id, and {names_of(ids)} was not recorded"
+        return f"{published}: {secret_id} is not its id, and {names_of(ids)} {number(ids, 'was', 'were')} not recorded"
 
     # --- requests ------------------------------------------------------------------------------------------------
 

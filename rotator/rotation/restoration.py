@@ -79,7 +79,7 @@ class Restoration:
                 continue
             tried.add(earlier.secret)
             if requests.is_never_published_again(state.journal, earlier.secret):
-                self._skip(earlier)
+                self._withhold(earlier.version)
                 continue
             infos = self._access.list_with(earlier.secret)
             if infos is None:
@@ -88,16 +88,17 @@ class Restoration:
             if earlier.secret_id not in listed or owners.get(earlier.secret_id) != earlier.secret:
                 earlier = replace(earlier, secret_id=None)  # noqa: PLW2901 - without an id that can be another value's
             if state.journal.compromised_ids & ({earlier.secret_id} if earlier.secret_id else listed):
-                self._skip(earlier)
+                self._withhold(earlier.version)
                 continue
             if self._restore(earlier, document.data):
                 state.log.warning("account.restored", kv_version=earlier.version, secret_id=earlier.secret_id)
             return
         state.learn(earlier_tried=True, earlier_ids=frozenset(ids))
 
-    def _skip(self, earlier: Published) -> None:
-        detail = "it might be compromised"
-        self._state.log.warning("account.not_restored", kv_version=earlier.version, detail=detail)
+    def _withhold(self, version: int) -> None:
+        state = self._state
+        state.learn(withheld=state.seen.withheld | {version})
+        state.log.warning("account.not_restored", kv_version=version, detail="it might be compromised")
 
     def _restore(self, earlier: Published, base: Mapping[str, Any] | None) -> bool:
         """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""

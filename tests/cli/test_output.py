@@ -6,7 +6,7 @@ import pytest
 
 from rotator.cli.output import print_outcomes
 from rotator.config import Settings
-from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
+from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Retiring, Target
 from rotator.demo import free_port
 from testkit.cluster import Cluster
 from tests.cli.harness import (
@@ -119,6 +119,16 @@ def test_request_beside_weaker_request_without_id_is_unrecorded(capsys: pytest.C
     print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
     end = "The request is not recorded. Run the command again"
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+
+
+def test_first_of_several_revocations_has_the_date(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
+    entries = tuple(Retiring(id_, now + timedelta(hours=hours)) for hours, id_ in enumerate("ab", 1))
+    for retiring, shown in ((entries[:1], "previous revoked in 1h"), (entries, "first of 2 previous revoked in 1h")):
+        journal = Journal(retiring=retiring)
+        ended = Outcome("shop", Result.OK, reason="grace", until=entries[0].not_before, journal=journal)
+        print_outcomes([ended], SETTINGS, now, adopted={})
+        assert f" {shown} " in capsys.readouterr().out
 
 
 def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture[str]) -> None:

@@ -262,6 +262,8 @@ class Journal:
         ids_before: The ids that were known before the candidate was created: listed then, in the journal or in the
             published document.
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
+        lost_journal_until: Until then, by Vault's clock, a request of a run under an *earlier* journal, which is lost,
+            might still be carried out; None: there was no such journal, or that is over.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
         added_ids: The ids that the provider returned for secrets which a user added. None of them is the published
@@ -295,6 +297,7 @@ class Journal:
     verification: Verification | None = None
     ids_before: frozenset[str] = frozenset()
     create_until: datetime | None = None
+    lost_journal_until: datetime | None = None
     publishing: Publishing | None = None
     retiring: tuple[Retiring, ...] = ()
     added_ids: frozenset[str] = frozenset()

@@ -40,6 +40,12 @@ class Published:
     secret_id: str | None = None
     rotated_at: datetime | None = None
 
+    @property
+    def shows_history(self) -> bool:
+        """Whether rotator might have published here before: a field of rotator's is left, or a version was deleted."""
+        is_deleted = self.version > 0 and self.secret is None and not self.lacks_value
+        return is_deleted or self.secret_id is not None or self.rotated_at is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -79,6 +85,7 @@ class Observation:
         recorded_read: Whether it was.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         earlier_ids: The ids that those versions name.
+        withheld: Those versions that this run does not publish again, because their secrets might be compromised.
         prepared_here: This run generated the candidate itself, so no other instance can have sent it.
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
@@ -115,6 +122,7 @@ class Observation:
     recorded_read: bool = False
     earlier_tried: bool = False
     earlier_ids: frozenset[str] = frozenset()
+    withheld: frozenset[int] = frozenset()
     prepared_here: bool = False
     creates: int = 0
     answered: Answered | None = None

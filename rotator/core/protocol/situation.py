@@ -1,7 +1,7 @@
 """Input of the rules: the facts of a run and conclusions from them."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.core.protocol.ids import Ids
@@ -26,7 +26,11 @@ class Situation(Ids):
     @classmethod
     def of(cls, seen: Observation, journal: Journal, policy: Policy, now: datetime) -> "Situation":
         """Return the situation of a run."""
-        return cls(seen, journal, policy, now, requested(seen, journal, now))
+        case = cls(seen, journal, policy, now, requested(seen, journal, now))
+        until = case.lost_journal_until
+        if until == case.journal.lost_journal_until:
+            return case
+        return replace(case, journal=replace(case.journal, lost_journal_until=until))
 
     # --- request -----------------------------------------------------------------------------------------------------
 

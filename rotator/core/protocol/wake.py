@@ -46,6 +46,7 @@ def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime
     return max(
         min(entry.not_before, now) if entry.compromised else entry.not_before,
         journal.create_until or AT_ONCE,
+        journal.lost_journal_until or AT_ONCE,
         *(_look_at(identity, window, now) for identity in identities if identity is not None and identity.is_pending),
         _window_after(entry.missing_since, window, now),
         _window_after(journal.last_doubt.seen_at if journal.last_doubt is not None else None, window, now),

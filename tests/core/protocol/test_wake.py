@@ -120,6 +120,8 @@ def test_first_retiring_secret_needs_a_run() -> None:
         ({}, {}, NOW),
         ({"create_until": LATER}, {}, LATER),
         ({"create_until": YESTERDAY}, {}, NOW),
+        ({"lost_journal_until": LATER}, {}, LATER),
+        ({"lost_journal_until": YESTERDAY}, {}, NOW),
         ({}, {"identity": pending("a", next_look=LATER)}, LATER),
         ({}, {"identity": pending("a", next_look=None)}, NOW),
         ({}, {"identity": replace(answered("a"), next_look=LATER)}, NOW),
