@@ -17,11 +17,13 @@ def grace_period_end(case: Situation) -> datetime:
 
 
 def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised: bool) -> Retiring:
-    """The entry of a secret that is replaced now. A compromised one is due, unless the request is withdrawn."""
+    """The entry of the recorded secret, which is replaced now.
+
+    A compromised one is due, unless the request is withdrawn.
+    """
     end = grace_period_end(case)
-    if compromised:
-        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
-    return Retiring(id_, end, identity=identity)
+    entry = Retiring(id_, end, identity=identity, published_in=case.journal.published_in)
+    return replace(entry, not_before=case.now, compromised=True, grace_until=end) if compromised else entry
 
 
 def with_grace(case: Situation) -> tuple[Retiring, ...]:
