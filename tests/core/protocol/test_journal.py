@@ -180,6 +180,7 @@ def test_journal_proves_the_values_of_answered_ids() -> None:
         Retiring("e", NOW, identity=Identity("e", Learned.ELIMINATED), published_in=earlier),
         Retiring("n", NOW, identity=answered("n")),
         Retiring("o", NOW, published_in=earlier),
+        Retiring("z", NOW, identity=Identity(None, Learned.ANSWERED), published_in=earlier),
     )
     journal = speaking_of(replace(AT_REST, retiring=entries), VERSION)
     assert journal.answered_in == {"b": VERSION, "r": earlier}

@@ -14,6 +14,7 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
+    Observation,
     Request,
     RequestKind,
     Retiring,
@@ -49,13 +50,18 @@ from tests.core.protocol.situations import (
 )
 
 GRACE_OVER = NOW + POLICY.grace
-PUBLISHED = published(version=2, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
+PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
 COMPROMISED = request(RequestKind.COMPROMISED, Target(id="a"))
 
 
 def committed(journal: Journal = PREPARED, document: Any = PUBLISHED, **facts: Any) -> Journal:
-    """Return the journal after the candidate was published."""
-    return transitions.committed(case_of(journal, seen(published=document, **facts)))
+    """Return the journal after the candidate was published with the id that the provider answered, if it did."""
+    return transitions.committed(case_of(journal, published_candidate(document, **facts)))
+
+
+def published_candidate(document: Any = PUBLISHED, **facts: Any) -> Observation:
+    answer = Answered("rotation-1", document.secret_id) if document.secret_id is not None else None
+    return seen(published=document, answered=answer, **facts)
 
 
 # --- the lease ---------------------------------------------------------------------------------------------------
@@ -216,7 +222,7 @@ def test_commit_records_the_published_candidate() -> None:
         api_key="key1",
         current=answered("c", "a", "c"),
         rotated_at=LATER,
-        published_version=2,
+        published_version=7,
         published_at=YESTERDAY,
         rotation_id="rotation-1",
         create_until=LATER,
@@ -291,11 +297,11 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
         (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(id="a")), False),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=6)), True),
         (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(id="x")), False),
-        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=2), value=NEW), True),
-        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=2)), False),
-        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=2), value=NEW), False),
-        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=2), earlier_ids=frozenset({"a"})), True),
-        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=2), earlier_ids=frozenset({"x"})), False),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7), value=NEW), True),
+        (Trigger.SCHEDULE, request(RequestKind.COMPROMISED, Target(version=7)), False),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), value=NEW), False),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), earlier_ids=frozenset({"a"})), True),
+        (Trigger.SCHEDULE, request(RequestKind.FORCE, Target(version=7), earlier_ids=frozenset({"x"})), False),
     ],
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:
@@ -317,9 +323,9 @@ def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request 
             request(RequestKind.COMPROMISED, Target(id="a"), value=OTHER),
         ),
         (request(RequestKind.COMPROMISED, Target(id="x")), request(RequestKind.COMPROMISED, Target(id="x"))),
-        (request(of=Target(version=2), value=NEW), request(of=Target(id="c"), value=NEW)),
+        (request(of=Target(version=7), value=NEW), request(of=Target(id="c"), value=NEW)),
         (request(of=Target(version=8)), request(of=Target(version=8))),
-        (request(of=Target(id="x", version=2)), request(of=Target(id="x", version=7))),
+        (request(of=Target(id="x", version=7)), request(of=Target(id="x", version=7))),
     ],
     ids=["none", "manual", "force", "compromised", "by version", "of another", "of the candidate", "later", "by both"],
 )
@@ -351,7 +357,7 @@ def test_commit_over_an_unrecorded_secret_concerns_no_other(recorded: SecretStr 
 
 
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:
-    asked = request(of=Target(version=2), value=NEW)
+    asked = request(of=Target(version=7), value=NEW)
     nameless = replace(PUBLISHED, secret_id=None)
     assert committed(replace(PREPARED, request=asked), nameless).request == asked
 
@@ -365,7 +371,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
         ({}, {"create_until": NOW + MOMENT}, timedelta(), False),
         ({"create_lost_at": NOW}, {}, timedelta(), False),
         ({}, {"current": pending("a")}, timedelta(), False),
-        ({"published": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
+        ({"document": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
         ({}, {"retiring": (Retiring("r", NOW),)}, MOMENT, True),
         ({}, {"current": None}, timedelta(), False),
         ({}, {"lease_holder": None, "lease_until": None}, timedelta(), True),
@@ -374,7 +380,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
 def test_commit_keeps_the_lease_for_due_entries(
     facts: dict[str, Any], journal: dict[str, Any], grace: timedelta, keeps: bool
 ) -> None:
-    observation = seen(**({"published": PUBLISHED} | facts))
+    observation = published_candidate(**facts)
     after = transitions.committed(case_of(replace(PREPARED, **journal), observation, grace=grace))
     assert after.lease_holder == ("me" if keeps else None)
     assert after.lease_until == (NOW + POLICY.lease if keeps else None)
