@@ -162,9 +162,10 @@ def _print_identity(outcome: Outcome) -> None:
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others[:MAX_NAMED])
+        own = journal.current_id or "ID"  # a pending id is a guess, and no advice makes a person's claim of it
         echo(
             f"{outcome.account}: other secrets stay: {listed(others)}. To revoke them after the grace period: "
-            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}"
+            f"rotator adopt {outcome.account} --secret-id {own} {options}"
         )
 
 

@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Published,
     Situation,
     is_recorded,
+    published_with_candidate,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
 from rotator.documents.journal import StoredJournal, load_journal
@@ -254,7 +255,8 @@ def _current_id(
     if len(listed) == 1:
         return next(iter(listed))  # the list was fetched with it
     if journal.candidate is not None and journal.candidate == published.secret:
-        return published.secret_id if published.secret_id in listed else None
+        own = journal.answered_id or published_with_candidate(journal, published)
+        return own if own in listed else None
     if journal.current_id not in listed:
         return None
     if not is_recorded(journal, published):

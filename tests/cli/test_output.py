@@ -6,7 +6,7 @@ import pytest
 
 from rotator.cli.output import print_outcomes
 from rotator.config import Settings
-from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Retiring, Target
+from rotator.core.protocol import Identity, Journal, Learned, Outcome, Request, RequestKind, Result, Retiring, Target
 from rotator.demo import free_port
 from testkit.cluster import Cluster
 from tests.cli.harness import (
@@ -138,6 +138,16 @@ def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture
         deferred = Outcome("shop", Result.DEFERRED, reason="rate_limited", until=now + wait, journal=Journal())
         print_outcomes([deferred], SETTINGS, now, adopted={})
         assert f" deferred until {shown}: rate limited " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("learned", "named"), [(Learned.ELIMINATED, "id-1"), (Learned.PENDING, "ID")])
+def test_adoption_advises_no_guessed_id(learned: Learned, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pending id is rotator's guess: the person who copies the command would claim it."""
+    journal = Journal(current=Identity("id-1", learned), unknown_ids=frozenset({"id-2"}))
+    done = Outcome("shop", Result.OK, journal=journal)
+    print_outcomes([done], SETTINGS, datetime(2026, 11, 26, 12, tzinfo=UTC), adopted={"shop": "adopted"})
+    advice = f"rotator adopt shop --secret-id {named} --retire id-2"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(advice)
 
 
 def test_account_without_published_secret_keeps_none(cluster: Cluster, here: Here) -> None:

@@ -18,10 +18,18 @@ from rotator.core.protocol.journal import (
     Target,
     Trigger,
     Verification,
+    Version,
     ids_of,
 )
 from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
-from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
+from rotator.core.protocol.observation import (
+    Listing,
+    Observation,
+    Published,
+    is_recorded,
+    is_version,
+    published_with_candidate,
+)
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
@@ -95,13 +103,16 @@ __all__ = [
     "Target",
     "Trigger",
     "Verification",
+    "Version",
     "WriteJournal",
     "decide",
     "has_lease",
     "ids_of",
     "is_recorded",
+    "is_version",
     "leased_elsewhere",
     "limited_until",
+    "published_with_candidate",
     "requests",
     "transitions",
     "wake_at",

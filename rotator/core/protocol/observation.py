@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol.journal import Answered, Identity, Journal, Request
+from rotator.core.protocol.journal import Answered, Identity, Journal, Request, Version
 from rotator.core.protocol.steps import Awaited, Credential
 
 
@@ -154,6 +154,27 @@ def is_recorded(journal: Journal, published: Published) -> bool:
     """Return whether the value in a version of the published document is the one that the journal speaks of."""
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
     return published.version == journal.published_version and same_time and is_in_recorded_place(journal, published)
+
+
+def published_with_candidate(journal: Journal, published: Published) -> str | None:
+    """Return the id that a run published together with the candidate, before any journal named it; None if none did.
+
+    Only an answered id is published with a candidate, in the version after the recorded one. A person can have written
+    the id in a later version, and leave the previous secret's id if they publish the candidate by hand.
+    """
+    is_first = published.version == journal.published_version + 1
+    if journal.candidate is None or published.secret != journal.candidate or not is_first:
+        return None
+    return published.secret_id if published.secret_id not in journal.ids_before else None
+
+
+def is_version(version: Version, published: Published) -> bool:
+    """Return whether this is a recorded version, read from the recorded field of the recorded document.
+
+    A document that was deleted with its history and written again has the same numbers, and other times.
+    """
+    recorded = (version.number, version.written_at, version.path, version.value_field)
+    return recorded == (published.version, published.written_at, published.path, published.field)
 
 
 def is_in_recorded_place(journal: Journal, published: Published) -> bool:

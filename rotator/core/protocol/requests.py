@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
 from rotator.core.protocol.leaks import digest_of, is_leaked
-from rotator.core.protocol.observation import Observation, Published, is_recorded
+from rotator.core.protocol.observation import Observation, Published, is_recorded, published_with_candidate
 
 # An account with an urgent request is retried this soon after a failure.
 URGENT_BACKOFF = timedelta(seconds=30)
@@ -36,15 +36,12 @@ def new_request(
 
 
 def _target_of(journal: Journal, published: Published) -> Target:
-    """The id, if the journal speaks of the published version or of its value. Otherwise the version itself.
-
-    Only an id that the provider answered is published together with a candidate.
-    """
+    """The id, if the journal speaks of the published version or of its value. Otherwise the version itself."""
     if is_recorded(journal, published) and journal.current_id is not None:
         return Target(id=journal.current_id)
-    is_candidate = published.secret == journal.candidate
-    if is_candidate and published.secret_id is not None and published.secret_id not in journal.ids_before:
-        return Target(id=published.secret_id)
+    answered = published_with_candidate(journal, published)
+    if answered is not None:
+        return Target(id=answered)
     return Target(version=published.version, written_at=published.written_at)
 
 

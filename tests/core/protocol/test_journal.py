@@ -24,10 +24,25 @@ from rotator.core.protocol import (
     Target,
     Trigger,
     Verification,
+    Version,
     ids_of,
     is_recorded,
+    is_version,
 )
-from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, published, request
+from rotator.core.protocol.observation import published_with_candidate
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    NEW,
+    NOW,
+    OLD,
+    PREPARED,
+    answered,
+    eliminated,
+    pending,
+    published,
+    request,
+)
 
 RETIRING = (Retiring("a", NOW), Retiring("c", LATER))
 
@@ -122,6 +137,77 @@ def test_ids_of_leaves_out_unknown_ones() -> None:
 )
 def test_document_is_recorded_by_version_time_and_place(journal: Journal, document: Published, expected: bool) -> None:
     assert is_recorded(journal, document) is expected
+
+
+VERSION = Version(1, NOW, "apps/shop", "api_secret")
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, True),
+        ({"version": 2}, False),
+        ({"written_at": LATER}, False),
+        ({"written_at": None}, False),
+        ({"path": "apps/other"}, False),
+        ({"field": "password"}, False),
+    ],
+)
+def test_version_is_recognized_by_number_time_and_place(facts: dict[str, Any], expected: bool) -> None:
+    known: dict[str, Any] = {"version": 1, "written_at": NOW, "path": "apps/shop", "field": "api_secret"}
+    assert is_version(VERSION, Published(**(known | facts))) is expected
+
+
+def test_published_version_is_none_when_incomplete() -> None:
+    journal = speaking_of(AT_REST, VERSION)
+    assert journal.published_in == VERSION
+    assert replace(journal, published_at=None).published_in is None
+    assert replace(journal, published_path=None).published_in is None
+    assert replace(journal, published_field=None).published_in is None
+
+
+def speaking_of(journal: Journal, version: Version) -> Journal:
+    return replace(
+        journal,
+        published_version=version.number,
+        published_at=version.written_at,
+        published_path=version.path,
+        published_field=version.value_field,
+    )
+
+
+def test_journal_proves_the_values_of_answered_ids() -> None:
+    earlier = replace(VERSION, number=2)
+    entries = (
+        Retiring("r", NOW, identity=answered("r"), published_in=earlier),
+        Retiring("e", NOW, identity=Identity("e", Learned.ELIMINATED), published_in=earlier),
+        Retiring("n", NOW, identity=answered("n")),
+        Retiring("o", NOW, published_in=earlier),
+        Retiring("z", NOW, identity=Identity(None, Learned.ANSWERED), published_in=earlier),
+    )
+    journal = speaking_of(replace(AT_REST, retiring=entries), VERSION)
+    assert journal.answered_in == {"b": VERSION, "r": earlier}
+    marked = Publishing(1, Retiring("m", NOW, identity=answered("m"), published_in=earlier))
+    assert replace(journal, publishing=marked, retiring=()).answered_in == {"b": VERSION, "m": earlier}
+    assert replace(journal, publishing=Publishing(1), current=None, retiring=()).answered_in == {}
+    assert replace(AT_REST, current=answered("b")).answered_in == {}
+
+
+@pytest.mark.parametrize(
+    ("journal", "facts", "expected"),
+    [
+        (PREPARED, {}, "c"),
+        (PREPARED, {"version": 1}, None),
+        (PREPARED, {"version": 3}, None),
+        (PREPARED, {"secret_id": None}, None),
+        (PREPARED, {"secret_id": "a"}, None),
+        (PREPARED, {"secret": OLD}, None),
+        (AT_REST, {"secret": None}, None),
+    ],
+)
+def test_candidates_id_is_in_its_first_version(journal: Journal, facts: dict[str, Any], expected: str | None) -> None:
+    known: dict[str, Any] = {"version": 2, "secret": NEW, "secret_id": "c"}
+    assert published_with_candidate(journal, Published(**(known | facts))) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
+    Observation,
     Request,
     RequestKind,
     Retiring,
@@ -55,8 +56,13 @@ COMPROMISED = request(RequestKind.COMPROMISED, Target(id="a"))
 
 
 def committed(journal: Journal = PREPARED, document: Any = PUBLISHED, **facts: Any) -> Journal:
-    """Return the journal after the candidate was published."""
-    return transitions.committed(case_of(journal, seen(published=document, **facts)))
+    """Return the journal after the candidate was published with the id that the provider answered, if it did."""
+    return transitions.committed(case_of(journal, published_candidate(document, **facts)))
+
+
+def published_candidate(document: Any = PUBLISHED, **facts: Any) -> Observation:
+    answer = Answered("rotation-1", document.secret_id) if document.secret_id is not None else None
+    return seen(published=document, answered=answer, **facts)
 
 
 # --- the lease ---------------------------------------------------------------------------------------------------
@@ -412,7 +418,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
         ({}, {"create_until": NOW + MOMENT}, timedelta(), False),
         ({"create_lost_at": NOW}, {}, timedelta(), False),
         ({}, {"current": pending("a")}, timedelta(), False),
-        ({"published": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
+        ({"document": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
         ({}, {"retiring": (Retiring("r", NOW),)}, MOMENT, True),
         ({}, {"current": None}, timedelta(), False),
         ({}, {"lease_holder": None, "lease_until": None}, timedelta(), True),
@@ -421,7 +427,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
 def test_commit_keeps_the_lease_for_due_entries(
     facts: dict[str, Any], journal: dict[str, Any], grace: timedelta, keeps: bool
 ) -> None:
-    observation = seen(**({"published": PUBLISHED} | facts))
+    observation = published_candidate(**facts)
     before = replace(PREPARED, published_version=PUBLISHED.version - 1)
     after = transitions.committed(case_of(replace(before, **journal), observation, grace=grace))
     assert after.lease_holder == ("me" if keeps else None)

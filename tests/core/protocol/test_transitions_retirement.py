@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,9 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Target,
+    Trigger,
     Verification,
+    Version,
     transitions,
 )
 from rotator.core.protocol.limits import MAX_STORED_IDS
@@ -55,6 +58,21 @@ def test_early_revocation_is_recorded_as_due() -> None:
     assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
     leaked = replace(before, request=request(RequestKind.COMPROMISED))
     assert all(entry.compromised for entry in transitions.retiring_now(case_of(leaked, seen("a", "b"))).retiring)
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_replaced_secret_keeps_its_version(compromised: bool) -> None:
+    """The version in which its value was recorded, not the one that replaces it."""
+    place: dict[str, Any] = {"published_at": YESTERDAY, "published_path": "apps/shop", "published_field": "api_secret"}
+    trigger = Trigger.COMPROMISED if compromised else Trigger.SCHEDULE
+    before = replace(PREPARED, trigger=trigger, **place)
+    later = published(version=2, written_at=NOW, secret=NEW, secret_id="c", path="apps/shop", field="api_secret")
+    recorded = Version(1, YESTERDAY, "apps/shop", "api_secret")
+    (entry,) = transitions.committed(case_of(before, seen(published=later))).retiring
+    assert (entry.id, entry.compromised, entry.published_in) == ("a", compromised, recorded)
+    by_hand = case_of(replace(before, candidate=None), seen("a", "c", published=later))
+    (entry,) = transitions.adopted(by_hand, pending("c"), retire_previous=True).retiring
+    assert (entry.id, entry.published_in) == ("a", recorded)
 
 
 def test_entry_in_grace_is_recorded_as_it_is() -> None:

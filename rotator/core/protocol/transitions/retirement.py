@@ -32,12 +32,13 @@ def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised
     journal = case.journal
     value = case.seen.recorded
     end = grace_period_end(case)
+    entry = Retiring(id_, end, identity=identity, published_in=journal.published_in)
     earlier_ids = journal.request.earlier_ids if journal.request is not None else frozenset[str]()
     if id_ in earlier_ids or might_be_leaked(withdrawn(journal), value):
-        return Retiring(id_, case.now, compromised=True, identity=identity)
+        return replace(entry, not_before=case.now, compromised=True)
     if compromised or might_be_leaked(journal, value):
-        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
-    return Retiring(id_, end, identity=identity)
+        return replace(entry, not_before=case.now, compromised=True, grace_until=end)
+    return entry
 
 
 def with_grace(case: Situation, journal: Journal) -> tuple[Retiring, ...]:
