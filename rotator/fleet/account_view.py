@@ -20,8 +20,7 @@ from rotator.core.protocol import (
     is_recorded,
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
-from rotator.documents.journal import StoredJournal, load_journal
-from rotator.documents.published import parse_published
+from rotator.documents import StoredJournal, load_journal, parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted

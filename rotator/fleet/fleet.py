@@ -29,8 +29,7 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
-from rotator.documents.fleet import announce_changes
-from rotator.documents.published import parse_published
+from rotator.documents import announce_changes, parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
 from rotator.fleet.request import Request, Wanted

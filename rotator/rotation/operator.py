@@ -24,7 +24,7 @@ from rotator.core.protocol import (
 )
 from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.core.protocol.wording import names_of
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS

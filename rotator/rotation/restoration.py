@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rotator.core.protocol import Identity, Learned, Published, Trigger, ids_of, requests, transitions
-from rotator.documents.published import parse_published
+from rotator.documents import parse_published
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.publisher import Publisher
 from rotator.rotation.state import AccountState
