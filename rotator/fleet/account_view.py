@@ -18,8 +18,10 @@ from rotator.core.protocol import (
     Published,
     Situation,
     is_recorded,
+    refuse_foreign,
+    refuse_lost_journal,
+    refuse_lost_secret,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
 from rotator.documents import StoredJournal, load_journal, parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet

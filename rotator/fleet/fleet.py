@@ -35,8 +35,7 @@ from rotator.fleet.permissions import Permissions
 from rotator.fleet.request import Request, Wanted
 from rotator.fleet.wave import Wave, waves
 from rotator.provider import WORST_CASE, AccountApi
-from rotator.rotation import Outcome, Preview, Result, Rotation, StoppedError, preview
-from rotator.rotation.state import MakeRequest
+from rotator.rotation import MakeRequest, Outcome, Preview, Result, Rotation, StoppedError, preview
 from rotator.vault import Vault
 
 _log = structlog.get_logger()

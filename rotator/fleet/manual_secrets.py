@@ -13,10 +13,7 @@ from pydantic import SecretStr
 
 from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
-from rotator.core.protocol import (
-    transitions,
-)
-from rotator.core.protocol.identity import way_out
+from rotator.core.protocol import transitions, way_out
 from rotator.core.protocol.wording import names_of
 from rotator.documents import render_journal
 from rotator.errors import Code, Command, RotatorError, list_of

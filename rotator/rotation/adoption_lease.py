@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from rotator.core.protocol import Command, Fail, Journal, ids_of, transitions
-from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol import Command, Fail, Journal, ids_of, refuse_foreign, transitions
 from rotator.documents import format_instant
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.run import Rotation

@@ -5,8 +5,17 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, ids_of, is_recorded, transitions
-from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol import (
+    Command,
+    Credential,
+    Identity,
+    Learned,
+    Listing,
+    ids_of,
+    is_recorded,
+    stored_ids,
+    transitions,
+)
 from rotator.core.protocol.wording import NAME_BOTH, listed, naming
 from rotator.documents import format_instant
 from rotator.errors import list_of

@@ -19,10 +19,11 @@ from rotator.core.protocol import (
     RestoreEarlierVersion,
     Result,
     WriteJournal,
+    refuse_foreign,
+    refuse_lost_journal,
     requests,
     transitions,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.core.protocol.wording import names_of
 from rotator.documents import format_instant
 from rotator.errors import RotatorError, list_of

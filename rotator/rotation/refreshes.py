@@ -2,8 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import CLOCK_RESOLUTION, Situation
-from rotator.core.protocol.documents import half_life
+from rotator.core.protocol import CLOCK_RESOLUTION, Situation, half_life
 from rotator.documents import StoredJournal
 
 

@@ -1,7 +1,15 @@
 """The rotation protocol, decided purely."""
 
-from rotator.core.protocol import requests, transitions
+from rotator.core.protocol import requests, transitions, wording
 from rotator.core.protocol.decide import decide
+from rotator.core.protocol.documents import (
+    expires_soon,
+    half_life,
+    refuse_foreign,
+    refuse_lost_journal,
+    refuse_lost_secret,
+)
+from rotator.core.protocol.identity import way_out
 from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
 from rotator.core.protocol.journal import (
     Answered,
@@ -21,6 +29,7 @@ from rotator.core.protocol.journal import (
     ids_of,
 )
 from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
@@ -97,12 +106,20 @@ __all__ = [
     "Verification",
     "WriteJournal",
     "decide",
+    "expires_soon",
+    "half_life",
     "has_lease",
     "ids_of",
     "is_recorded",
     "leased_elsewhere",
     "limited_until",
+    "refuse_foreign",
+    "refuse_lost_journal",
+    "refuse_lost_secret",
     "requests",
+    "stored_ids",
     "transitions",
     "wake_at",
+    "way_out",
+    "wording",
 ]
