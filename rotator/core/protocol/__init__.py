@@ -1,4 +1,7 @@
-"""The rotation protocol, decided purely."""
+"""The rotation protocol, decided purely.
+
+The modules `requests`, `transitions` and `wording` are public as a whole: each has many names of one kind.
+"""
 
 from rotator.core.protocol import requests, transitions, wording
 from rotator.core.protocol.decide import decide
