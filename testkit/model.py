@@ -18,8 +18,7 @@ from pydantic import SecretStr
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
-from rotator.documents.journal import parse_journal
-from rotator.documents.published import parse_published
+from rotator.documents import parse_journal, parse_published
 from rotator.provider import (
     Balance,
     Credentials,

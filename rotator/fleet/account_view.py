@@ -19,10 +19,11 @@ from rotator.core.protocol import (
     Situation,
     is_recorded,
     published_with_candidate,
+    refuse_foreign,
+    refuse_lost_journal,
+    refuse_lost_secret,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
-from rotator.documents.journal import StoredJournal, load_journal
-from rotator.documents.published import parse_published
+from rotator.documents import StoredJournal, load_journal, parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted

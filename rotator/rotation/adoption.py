@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, requests
-from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, refuse_foreign, requests
 from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo

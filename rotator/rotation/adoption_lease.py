@@ -3,9 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from rotator.core.protocol import Command, Fail, Journal, ids_of, transitions
-from rotator.core.protocol.documents import refuse_foreign
-from rotator.documents.published import format_instant
+from rotator.core.protocol import Command, Fail, Journal, ids_of, refuse_foreign, transitions
+from rotator.documents import format_instant
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.run import Rotation
 from rotator.vault import CasConflict

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, transitions
-from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, stored_ids, transitions
 from rotator.core.protocol.wording import NAME_BOTH, listed, naming
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import list_of
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess

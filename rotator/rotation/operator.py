@@ -19,12 +19,13 @@ from rotator.core.protocol import (
     RestoreEarlierVersion,
     Result,
     WriteJournal,
+    refuse_foreign,
+    refuse_lost_journal,
     requests,
     transitions,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
 from rotator.core.protocol.wording import names_of, number
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS

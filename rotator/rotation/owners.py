@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 
 from rotator.core.protocol import is_version
-from rotator.documents.published import parse_published
+from rotator.documents import parse_published
 from rotator.rotation.state import AccountState
 
 

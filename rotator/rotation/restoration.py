@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from rotator.core.protocol import Identity, Learned, Published, Trigger, ids_of, requests, transitions
-from rotator.documents.published import parse_published
+from rotator.documents import parse_published
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.owners import owners_of
 from rotator.rotation.publisher import Publisher

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rotator.core.backoff import backoff
 from rotator.core.protocol import Awaited, Credential, Poll, Reason, Stop
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
 from rotator.rotation.countdown import Countdown, Monotonic

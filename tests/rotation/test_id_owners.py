@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Event, Identity, Learned
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.errors import RotatorError
 from rotator.provider import LostAnswer
 from rotator.rotation import Operator, Outcome, Result

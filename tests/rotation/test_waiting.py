@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.provider import Balance, Credentials, LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result, Rotation
 from testkit.model import World

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.core.protocol import CLOCK_RESOLUTION, Event, Phase, RequestKind, Step, WriteJournal
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter

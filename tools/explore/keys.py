@@ -39,8 +39,8 @@ from rotator.core.protocol import (
     leaks,
     requests,
 )
-from rotator.documents.journal import StoredJournal as Stored
-from rotator.documents.published import parse_instant
+from rotator.documents import StoredJournal as Stored
+from rotator.documents import parse_instant
 from rotator.provider import Credentials, SecretInfo
 from rotator.rotation.state import AccountState
 from rotator.vault import Document
