@@ -159,6 +159,14 @@ COURSES["a forced rotation needs the room of one secret"] = (
     Beginning(max_secrets=3, grace=DAY),
     (Run(Verb.ROTATE), Run(Verb.ROTATE), Run(Verb.FORCE)),
 )
+COURSES["a request is not written beside one for the secret before"] = (
+    Beginning(),
+    (
+        Run(Verb.COMPROMISED, PUBLISHED_ONLY),
+        Run(Verb.DUE),
+        Run(Verb.COMPROMISED, dies(Request.JOURNAL, fault=Fault.REFUSED)),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

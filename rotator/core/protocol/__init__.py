@@ -1,6 +1,7 @@
 """The rotation protocol, decided purely."""
 
 from rotator.core.protocol import requests, transitions
+from rotator.core.protocol.asked import Asked
 from rotator.core.protocol.decide import decide
 from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
 from rotator.core.protocol.journal import (
@@ -57,6 +58,7 @@ __all__ = [
     "LONGEST_BACKOFF",
     "LONGEST_PAUSE",
     "Answered",
+    "Asked",
     "Awaited",
     "Command",
     "Create",
