@@ -4,6 +4,7 @@ The modules `requests`, `transitions` and `wording` are public as a whole: each 
 """
 
 from rotator.core.protocol import requests, transitions, wording
+from rotator.core.protocol.asked import Asked
 from rotator.core.protocol.decide import decide
 from rotator.core.protocol.documents import (
     expires_soon,
@@ -77,6 +78,7 @@ __all__ = [
     "LONGEST_BACKOFF",
     "LONGEST_PAUSE",
     "Answered",
+    "Asked",
     "Awaited",
     "Command",
     "Create",
