@@ -30,7 +30,6 @@ from rotator.core.protocol.journal import (
     Target,
     Trigger,
     Verification,
-    Version,
     ids_of,
 )
 from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
@@ -39,6 +38,7 @@ from rotator.core.protocol.observation import (
     Listing,
     Observation,
     Published,
+    answered_in,
     is_recorded,
     is_version,
     published_with_candidate,
@@ -68,6 +68,7 @@ from rotator.core.protocol.steps import (
     Stop,
     WriteJournal,
 )
+from rotator.core.protocol.version import Version
 from rotator.core.protocol.wake import wake_at
 
 __all__ = [
@@ -119,6 +120,7 @@ __all__ = [
     "Verification",
     "Version",
     "WriteJournal",
+    "answered_in",
     "decide",
     "expires_soon",
     "half_life",

@@ -25,11 +25,12 @@ from rotator.core.protocol import (
     Trigger,
     Verification,
     Version,
+    answered_in,
     ids_of,
     is_recorded,
     is_version,
 )
-from rotator.core.protocol.observation import published_with_candidate
+from rotator.core.protocol.observation import published_with_candidate, recorded_version
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
@@ -160,10 +161,10 @@ def test_version_is_recognized_by_number_time_and_place(facts: dict[str, Any], e
 
 def test_published_version_is_none_when_incomplete() -> None:
     journal = speaking_of(AT_REST, VERSION)
-    assert journal.published_in == VERSION
-    assert replace(journal, published_at=None).published_in is None
-    assert replace(journal, published_path=None).published_in is None
-    assert replace(journal, published_field=None).published_in is None
+    assert recorded_version(journal) == VERSION
+    assert recorded_version(replace(journal, published_at=None)) is None
+    assert recorded_version(replace(journal, published_path=None)) is None
+    assert recorded_version(replace(journal, published_field=None)) is None
 
 
 def speaking_of(journal: Journal, version: Version) -> Journal:
@@ -186,11 +187,11 @@ def test_journal_proves_the_values_of_answered_ids() -> None:
         Retiring("z", NOW, identity=Identity(None, Learned.ANSWERED), published_in=earlier),
     )
     journal = speaking_of(replace(AT_REST, retiring=entries), VERSION)
-    assert journal.answered_in == {"b": VERSION, "r": earlier}
+    assert answered_in(journal) == {"b": VERSION, "r": earlier}
     marked = Publishing(1, Retiring("m", NOW, identity=answered("m"), published_in=earlier))
-    assert replace(journal, publishing=marked, retiring=()).answered_in == {"b": VERSION, "m": earlier}
-    assert replace(journal, publishing=Publishing(1), current=None, retiring=()).answered_in == {}
-    assert replace(AT_REST, current=answered("b")).answered_in == {}
+    assert answered_in(replace(journal, publishing=marked, retiring=())) == {"b": VERSION, "m": earlier}
+    assert answered_in(replace(journal, publishing=Publishing(1), current=None, retiring=())) == {}
+    assert answered_in(AT_REST) == {}
 
 
 @pytest.mark.parametrize(
