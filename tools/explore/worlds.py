@@ -58,6 +58,7 @@ FOR_A_PERSON = (
     "unlisted",
     "not_adopted",
     "foreign_document",
+    "unconfirmed_document",
     "unverified",
     "refused",
 )
