@@ -91,6 +91,7 @@ class Code(StrEnum):
     REFUSED = "refused", Blame.PROVIDER, OWN
     UNANSWERED = "unanswered", Blame.PROVIDER, OWN
     FOREIGN_DOCUMENT = "foreign_document", Blame.ACCOUNT, OWN
+    UNCONFIRMED_DOCUMENT = "unconfirmed_document", Blame.ACCOUNT, OWN
     FOREIGN_JOURNAL = "foreign_journal", Blame.ACCOUNT, OWN
     JOURNAL_LOST = "journal_lost", Blame.ACCOUNT, OWN
     # The provider's answer to one request.

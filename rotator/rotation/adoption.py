@@ -6,6 +6,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, refuse_foreign, requests
+from rotator.core.protocol.confirmation import WRONG_PATH, finding, is_confirmed
 from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
@@ -174,7 +175,7 @@ class Adoption:
             )
 
     def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
-        """Refuse to replace a published secret that authenticates, or to publish a compromised one, unasked.
+        """Refuse to publish a compromised secret unasked, or to replace one that authenticates or can be another's.
 
         Raises:
             RotatorError: Then.
@@ -195,11 +196,20 @@ class Adoption:
                 advice="To publish it all the same, add --replace",
                 next_command=self._replacing,
             )
-        if published.secret not in (None, secret) and not foreign and self._works(published.secret):
+        if published.secret in (None, secret) or foreign:
+            return
+        if self._works(published.secret):
             raise OperatorError(
                 f"{self._rotation.account.path} already contains another secret, which authenticates",
                 unchanged=NOTHING_WRITTEN,
                 advice="To replace it all the same, add --replace",
+                next_command=self._replacing,
+            )
+        if not is_confirmed(state.situation):
+            raise OperatorError(
+                finding(state.situation),
+                unchanged=NOTHING_WRITTEN,
+                advice=f"{WRONG_PATH}, add --replace",
                 next_command=self._replacing,
             )
 

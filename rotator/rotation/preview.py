@@ -11,10 +11,12 @@ from rotator.core.protocol import (
     Observation,
     Poll,
     Reason,
+    RestoreEarlierVersion,
     Step,
     Stop,
     WriteJournal,
 )
+from rotator.core.protocol.confirmation import is_confirmed, refuse_unconfirmed
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
 from rotator.rotation.run import MAX_STEPS, Rotation
@@ -49,6 +51,9 @@ def preview(rotation: Rotation) -> Preview:
     except RateLimited as limited:  # the run would be deferred
         until = rotation.state.clock() + rotation.waiting.deferral(limited)
         step = Stop(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
+    case = rotation.state.situation
+    if isinstance(step, RestoreEarlierVersion) and not is_confirmed(case):
+        step = refuse_unconfirmed(case)  # unless an earlier version authenticates: only a run can tell
     return Preview(rotation.account.name, journal, rotation.state.seen, step)
 
 

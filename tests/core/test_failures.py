@@ -22,6 +22,7 @@ OWN = {
     "refused",
     "unanswered",
     "foreign_document",
+    "unconfirmed_document",
     "foreign_journal",
     "journal_lost",
     "auto_reload_disabled",  # a change in the provider's dashboard

@@ -117,7 +117,8 @@ def test_rescue_at_another_path_retires_nothing() -> None:
     """A person copied the document there by hand, and mistyped the value."""
     world, _, own = rotated(secondary=True)
     move(world, "apps/moved")
-    world.publish(TYPO, path="apps/moved")
+    copied = world.vault.versions["apps/shop"][-1]
+    world.vault.write("apps/moved", copied | {"api_secret": TYPO}, cas=0)
     assert world.rotation().run().published
     assert world.journal.trigger is Trigger.RESCUE
     run_for_days(world)

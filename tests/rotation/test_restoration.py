@@ -81,9 +81,11 @@ def test_old_snapshot_fails_without_a_primary_account() -> None:
 
 
 def test_rescue_without_journal_revokes_nothing() -> None:
+    """The document names the account: that shows whose it is."""
     world = adopted(grace=timedelta(), secondary=True)
     world.provider.add("shopkey", "HumanSecret001")
     world.provider.remove("shopkey", world.journal.current_id)
+    world.vault.versions["apps/shop"][-1]["api_key"] = "shopkey"
     del world.vault.versions[world.settings.journal_path(world.account)]
     outcome = rotate(world)
     assert outcome.published

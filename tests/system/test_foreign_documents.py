@@ -111,6 +111,95 @@ def test_absent_api_key_is_not_foreign(shop: ClusterAccount) -> None:
     assert shop.published != shop.first
 
 
+# --- documents that name no account ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def child(cluster: Cluster) -> ClusterAccount:
+    """A new secondary account, whose primary account is published."""
+    parent = ClusterAccount(cluster, api_key="parentk1", path="apps/parent", name="parent").open()
+    made = ClusterAccount(cluster, api_key="childky1", path="apps/child", name="child").open(primary=parent.api_key)
+    made.configure({"name": parent.name, "api_key": parent.api_key, "path": parent.path}, primary=parent.name)
+    parent.put(parent.first)
+    return made
+
+
+@pytest.fixture(params=["no key", "a key in another field", "two versions"])
+def unnamed(child: ClusterAccount, request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    """Another account's document at the path of the child. It names no account in the field of the configuration."""
+    other = ClusterAccount(child.cluster, api_key=FOREIGN).open()
+    document = {"api_secret": other.first, "owner": "team b"}
+    if request.param == "a key in another field":
+        document["key"] = FOREIGN
+    if request.param == "two versions":
+        child.cluster.put(child.path, {"api_secret": new_secret()})
+    child.cluster.put(child.path, document)
+    return document
+
+
+WORDS = "nothing shows that apps/child is the document of child"
+
+
+def test_rescue_replaces_no_secret_of_unknown_owner(child: ClusterAccount, unnamed: Mapping[str, Any]) -> None:
+    """A new secret was created through the primary account, and published over another team's."""
+    for options in ((), ("--due",), ("--compromised",)):
+        failed = child.rotate(*options, "--json")
+        assert failed.code == 1, failed
+        row = failed.json["accounts"][0]
+        assert row["reason"] == "unconfirmed_document"
+        assert WORDS in row["error"]
+        assert "accounts.path" in row["error"]
+        assert row["next_command"] == ["adopt", "child", "--replace"]
+    refused = child.adopt(child.first)
+    assert refused.code == 1, refused
+    assert WORDS in refused.err
+    assert child.cluster.document(child.path) == unnamed
+    assert list(child.live.values()) == [child.first]
+
+
+def test_check_and_plan_name_document_of_unknown_owner(child: ClusterAccount, unnamed: Mapping[str, Any]) -> None:
+    for command in ("check", "plan"):
+        said = child.run(command, "child")
+        assert said.code == 1, said
+        assert WORDS in " ".join(said.out.split()), said
+    assert child.cluster.document(child.path) == unnamed
+    assert not child.journal
+
+
+def test_advice_for_document_of_unknown_owner_works(child: ClusterAccount, unnamed: Mapping[str, Any]) -> None:
+    child.follow(child.rotate("--json"), {"VALUE": child.first}, limit=1)
+    document = child.cluster.document(child.path)
+    assert (document["api_key"], document["api_secret"]) == (child.api_key, child.first)
+    assert unnamed.keys() <= document.keys()
+    with child.consumer():
+        assert_ok(child.rotate("--wait", "20s"))
+    assert child.published != child.first
+
+
+def test_document_with_its_key_is_rescued(child: ClusterAccount, unnamed: Mapping[str, Any]) -> None:
+    """The message says so: a person who has no secret of the account lets the primary account create one."""
+    assert f"add the key {child.api_key}" in child.rotate().out
+    child.cluster.put(child.path, {**unnamed, "api_key": child.api_key})
+    child.rotate("--due")
+    with child.consumer():
+        assert child.published in child.live.values()
+
+
+def test_recorded_secret_is_rescued_without_a_key(child: ClusterAccount) -> None:
+    """A person edits an adopted value, and mistypes it."""
+    child.cluster.put(child.path, {"api_secret": child.first})
+    assert_ok(child.rotate("--due"))
+    child.cluster.put(child.path, {"api_secret": f"{child.first}x"})
+    child.rotate("--due")
+    assert child.published in child.live.values()
+
+
+def test_secondary_without_document_is_bootstrapped(child: ClusterAccount) -> None:
+    child.rotate("--due")
+    assert child.published in child.live.values()
+    assert child.published != child.first
+
+
 # --- journals ----------------------------------------------------------------------------------------------------
 
 

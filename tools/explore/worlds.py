@@ -57,6 +57,7 @@ FOR_A_PERSON = (
     "unlisted",
     "not_adopted",
     "foreign_document",
+    "unconfirmed_document",
     "unverified",
     "refused",
 )

@@ -1,9 +1,9 @@
 """The rotation protocol, decided purely.
 
-The modules `requests`, `transitions` and `wording` are public as a whole: each has many names of one kind.
+The modules `confirmation`, `requests`, `transitions` and `wording` are public as a whole: each has names of one kind.
 """
 
-from rotator.core.protocol import requests, transitions, wording
+from rotator.core.protocol import confirmation, requests, transitions, wording
 from rotator.core.protocol.asked import Asked
 from rotator.core.protocol.decide import decide
 from rotator.core.protocol.documents import (
@@ -121,6 +121,7 @@ __all__ = [
     "Version",
     "WriteJournal",
     "answered_in",
+    "confirmation",
     "decide",
     "expires_soon",
     "half_life",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol import candidate, documents, identity, lease, retirement, transitions
+from rotator.core.protocol import candidate, confirmation, documents, identity, lease, retirement, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal
 from rotator.core.protocol.observation import Observation
@@ -60,13 +60,49 @@ def ask_provider(case: Situation) -> Step | None:
     """
     seen = case.seen
     is_of_other = case.journal.candidate is None or case.candidate_is_compromised
-    if seen.listing is not None and not (case.candidate_works and is_of_other):
+    is_of_candidate = case.candidate_works and is_of_other
+    if seen.listing is not None and not is_of_candidate and not _skipped_candidate(case):
         return None
     if case.journal.candidate is not None and not case.candidate_is_compromised:
         if Credential.CANDIDATE not in seen.refused:
             return List(Credential.CANDIDATE)
         if case.candidate_id is not None and case.may_wait(Awaited.CANDIDATE):
             return candidate.wait_for_candidate(case)
+    step = _ask_with_published(case)
+    if step is not None:
+        return step
+    if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
+        return List(Credential.PRIMARY)
+    return _out_of_reach(case)
+
+
+def confirm(case: Situation) -> Step | None:
+    """Replace no value unasked that nothing shows to be this account's: neither by a new secret nor by a candidate.
+
+    A value that authenticates shows it, also in an earlier version. Then the journal takes the document over, or only
+    notes it: a candidate in hand comes next.
+    """
+    if confirmation.is_confirmed(case):
+        return None
+    if case.seen.via is not Credential.PUBLISHED:
+        return _ask_with_published(case) or confirmation.refuse_unconfirmed(case)
+    if case.journal.current is None and case.journal.candidate is not None:
+        return WriteJournal(Event.CAUGHT_UP, transitions.confirmed(case))
+    return None
+
+
+def _skipped_candidate(case: Situation) -> bool:
+    """Whether the list was fetched with the published secret first, to confirm the document."""
+    if case.journal.candidate is None or case.candidate_is_compromised or case.seen.prepared_here:
+        return False
+    if not confirmation.is_confirmed(case):
+        return False
+    return case.seen.via is Credential.PUBLISHED and Credential.CANDIDATE not in case.seen.refused
+
+
+def _ask_with_published(case: Situation) -> Step | None:
+    """Fetch the list with the published secret or, if the refusal lasts, search the document's earlier versions."""
+    seen = case.seen
     if seen.published.secret is not None:
         if Credential.PUBLISHED not in seen.refused:
             return List(Credential.PUBLISHED)
@@ -74,9 +110,7 @@ def ask_provider(case: Situation) -> Step | None:
             return case.pause(Awaited.PUBLISHED)
     if seen.published.version > 1 and not seen.earlier_tried:
         return _await_late_revocation(case) or lease.with_lease(case, RestoreEarlierVersion())
-    if case.policy.has_primary and Credential.PRIMARY not in seen.refused:
-        return List(Credential.PRIMARY)
-    return _out_of_reach(case)
+    return None
 
 
 def _await_late_revocation(case: Situation) -> Step | None:
@@ -200,6 +234,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     retirement.record_gone,  # a retiring secret is gone
     done,  # everything is revoked
     candidate.send_new_candidate,  # nothing else can have sent it
+    confirm,  # the published value can be another account's
     ask_provider,  # which credential authenticates
     candidate.give_up,  # it leaked
     identity.recognize,  # the document was changed by hand, or is new

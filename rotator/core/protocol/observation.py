@@ -207,6 +207,10 @@ def is_in_recorded_place(journal: Journal, published: Published) -> bool:
 
     Both can change in the configuration: another field or document can contain another value.
     """
-    same_path = None in (journal.published_path, published.path) or journal.published_path == published.path
     same_field = None in (journal.published_field, published.field) or journal.published_field == published.field
-    return same_path and same_field
+    return same_field and is_at_recorded_path(journal, published)
+
+
+def is_at_recorded_path(journal: Journal, published: Published) -> bool:
+    """Return whether the journal speaks of the path that the configuration names."""
+    return None in (journal.published_path, published.path) or journal.published_path == published.path

@@ -77,6 +77,7 @@ class Failure(StrEnum):
     REFUSED = "refused"
     UNANSWERED = "unanswered"
     FOREIGN_DOCUMENT = "foreign_document"
+    UNCONFIRMED_DOCUMENT = "unconfirmed_document"
     FOREIGN_JOURNAL = "foreign_journal"
     JOURNAL_LOST = "journal_lost"
 

@@ -11,7 +11,8 @@ const ROWS = 60; // are shown at once, and so many more when the end comes near
 const STUBBORN = 3; // failed runs after which it will not go away by itself
 // Failure codes that a retry does not end: they name a command that a person has to run.
 const NEED_A_PERSON = new Set([
-  "not_adopted", "published_lost", "foreign_document", "foreign_journal", "journal_lost", "journal_newer",
+  "not_adopted", "published_lost", "foreign_document", "unconfirmed_document", "foreign_journal", "journal_lost",
+  "journal_newer",
 ]);
 const NAMED = 3; // troubled accounts that the headline tells in full
 

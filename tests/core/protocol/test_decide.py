@@ -253,7 +253,7 @@ def test_candidate_credential_is_used_first() -> None:
     assert step_of(AT_REST, seen(listing=listing("b", via=Credential.CANDIDATE))) == List(Credential.PUBLISHED)
     assert ask_provider(case_of(PREPARED, seen(listing=listing("b", via=Credential.CANDIDATE)))) is None
     assert ask_provider(case_of(DUE, seen("b"))) is None
-    assert ask_provider(case_of(PREPARED, seen("b"))) is None
+    assert ask_provider(case_of(PREPARED, seen("b", refused=CANDIDATE_REFUSED))) is None
 
 
 # --- dates -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rotator.core.protocol import (
     List,
     Observation,
     Policy,
+    Prepare,
     Publish,
     Reason,
     Refresh,
@@ -34,9 +35,10 @@ from rotator.core.protocol import (
     has_lease,
     requests,
 )
+from rotator.core.protocol.confirmation import is_confirmed
 from rotator.core.protocol.documents import expires_soon, refuse_foreign
 from tests.core.protocol.arbitrary import State, policies, some_ids, states
-from tests.core.protocol.situations import AT_REST, NOW, POLICY, SECOND, WINDOW, answered, pending, published, seen
+from tests.core.protocol.situations import AT_REST, NOW, OLD, POLICY, SECOND, WINDOW, answered, pending, published, seen
 
 # Reasons that end a run well: nothing was asked for that is not done.
 WELL = (Reason.IDLE, Reason.GRACE, Reason.IDENTIFYING)
@@ -130,6 +132,20 @@ def test_foreign_or_lost_documents_stay_unchanged(state: State, policy: Policy) 
 
 
 @given(states, policies)
+def test_value_of_unknown_owner_is_not_replaced(state: State, policy: Policy) -> None:
+    """Nor is a secret created for that. An earlier version that authenticates shows whose the document is."""
+    seen, journal = state
+    unnamed = replace(seen, published=replace(seen.published, api_key=None, secret=OLD))
+    new = replace(journal, current=None, published_version=0)
+    step = decide(unnamed, new, replace(policy, api_key="key1"), NOW)
+    assert not isinstance(step, Publish | Revoke)
+    if isinstance(step, Prepare | Create):
+        assert seen.via is Credential.PUBLISHED or seen.prepared_here
+    if isinstance(step, Refresh):
+        assert journal.publishing is not None, "a late write has to be ended"
+
+
+@given(states, policies)
 def test_expiring_document_is_refreshed_before_the_provider(state: State, policy: Policy) -> None:
     """An outage of the provider must not delete a good secret."""
     seen, journal = state
@@ -138,6 +154,7 @@ def test_expiring_document_is_refreshed_before_the_provider(state: State, policy
         expires_soon(document.written_at, document.expires_at, now)
         and document.secret is not None
         and journal.publishing is None
+        and is_confirmed(situation(state, policy))
     )
     if not expiring:
         return

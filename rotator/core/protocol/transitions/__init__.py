@@ -13,7 +13,14 @@ from rotator.core.protocol.transitions.identity import (
     restarted,
 )
 from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts, without_own_lease
-from rotator.core.protocol.transitions.publishing import caught_up, marked, unmarked, with_rewrite, without_mark
+from rotator.core.protocol.transitions.publishing import (
+    caught_up,
+    confirmed,
+    marked,
+    unmarked,
+    with_rewrite,
+    without_mark,
+)
 from rotator.core.protocol.transitions.retirement import (
     created_by_hand,
     creating_by_hand,
@@ -33,6 +40,7 @@ __all__ = [
     "caught_up",
     "claimed",
     "committed",
+    "confirmed",
     "counted",
     "created_by_hand",
     "creating_by_hand",

@@ -8,13 +8,14 @@ from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.instants import CLOCK_RESOLUTION
 from rotator.core.protocol.journal import Doubt, Identity, Journal
 from rotator.core.protocol.limits import stored_ids
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.observation import Observation, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import URGENT_BACKOFF, URGENT_REFUSALS, is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Credential
 from rotator.core.protocol.transitions.identity import restarted
 from rotator.core.protocol.transitions.lease import released, with_facts, without_own_lease
+from rotator.core.protocol.transitions.publishing import confirmed
 
 
 def recovered(case: Situation) -> Journal:
@@ -59,6 +60,8 @@ def failed(
     """
     case = Situation.of(seen, journal, policy, now)
     parked = released(case)
+    if seen.via is Credential.PUBLISHED and parked.current is None and not is_recorded(parked, seen.published):
+        parked = confirmed(replace(case, journal=parked))
     attempts = parked.attempts + 1
     delay = backoff(policy.account, attempts)
     if _is_retried_soon(parked, stored_code(failure).blame, attempts):

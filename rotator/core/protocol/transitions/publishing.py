@@ -26,6 +26,14 @@ def caught_up(case: Situation) -> Journal:
     return followed(speaking_of(with_facts(case), published), published)
 
 
+def confirmed(case: Situation) -> Journal:
+    """Speaking of the published value of an account that is not adopted yet: it authenticates, so it is its own.
+
+    A user can have added this very secret.
+    """
+    return replace(caught_up(case), added_ids=frozenset())
+
+
 def with_rewrite(case: Situation) -> Journal:
     """Speaking of the version that this run wrote again, if the journal spoke of the version before."""
     return caught_up(case) if case.rewrite_is_unrecorded else case.journal

@@ -1,0 +1,183 @@
+"""A refused value that nothing shows to be this account's is replaced by nothing unasked."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rotator.core.protocol import (
+    Awaited,
+    Credential,
+    Event,
+    Failure,
+    Journal,
+    List,
+    Observation,
+    Poll,
+    Prepare,
+    Publish,
+    Refresh,
+    RestoreEarlierVersion,
+    Trigger,
+    transitions,
+)
+from rotator.core.protocol.confirmation import is_confirmed
+from tests.core.protocol.situations import (
+    AT_REST,
+    CANDIDATE_REFUSED,
+    MINE,
+    NEW,
+    NOW,
+    POLICY,
+    PREPARED,
+    WINDOW,
+    YESTERDAY,
+    case_of,
+    event_of,
+    failure_of,
+    listing,
+    published,
+    seen,
+    step_of,
+)
+
+PATH = "apps/shop"
+PUBLISHED_REFUSED = frozenset({Credential.PUBLISHED})
+REFUSED: dict[str, Any] = {"refused": PUBLISHED_REFUSED, "waiting_since": {Awaited.PUBLISHED: NOW - WINDOW}}
+BY_PRIMARY = listing("b", via=Credential.PRIMARY)
+# A rotation that began while nothing was published.
+BOOTSTRAP = Journal(
+    api_key="key1",
+    rotation_id="rotation-1",
+    trigger=Trigger.BOOTSTRAP,
+    candidate=NEW,
+    ids_before=frozenset({"a"}),
+    **MINE,
+)
+
+
+def unnamed(**facts: Any) -> Observation:
+    """Return what a run sees of a document that names no account."""
+    document = {key: facts.pop(key) for key in ("version", "secret", "written_at", "expires_at") if key in facts}
+    return seen(published=published(path=PATH, **document), **facts)
+
+
+@pytest.mark.parametrize("has_primary", [True, False])
+def test_refused_value_of_unknown_owner_stays(has_primary: bool) -> None:
+    step = step_of(Journal(), unnamed(**REFUSED), has_primary=has_primary)
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    what = "the published secret does not authenticate, and nothing shows that apps/shop is the document of shop"
+    assert step.what == what
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert step.advice.startswith("If the path is wrong, correct it in the configuration (accounts.path). ")
+    assert ("add the key key1" in step.advice) == has_primary
+    assert step.advice.endswith("ring a secret that authenticates")
+
+
+def test_refusal_lasts_for_the_consistency_window_first() -> None:
+    assert step_of(Journal(), unnamed()) == List(Credential.PUBLISHED)
+    assert isinstance(step_of(Journal(), unnamed(refused=PUBLISHED_REFUSED), has_primary=True), Poll)
+
+
+def test_earlier_version_can_confirm_the_document() -> None:
+    second = unnamed(version=2, **REFUSED)
+    assert step_of(Journal(**MINE), second, has_primary=True) == RestoreEarlierVersion()
+    tried = replace(second, earlier_tried=True)
+    assert failure_of(step_of(Journal(**MINE), tried, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+
+
+@pytest.mark.parametrize(
+    ("journal", "facts"),
+    [
+        pytest.param(Journal(), {"api_key": "key1"}, id="the document names the account"),
+        pytest.param(replace(AT_REST, published_path=PATH), {"version": 1}, id="the journal recorded it"),
+        pytest.param(replace(AT_REST, published_path=PATH), {"version": 2}, id="an earlier version"),
+        pytest.param(AT_REST, {"version": 2}, id="a journal without a path"),
+        pytest.param(Journal(), {"version": 0, "secret": None}, id="nothing is published"),
+    ],
+)
+def test_shown_document_is_rescued(journal: Journal, facts: dict[str, Any]) -> None:
+    found = seen(published=published(path=PATH, **facts), listing=BY_PRIMARY, earlier_tried=True, **REFUSED)
+    assert is_confirmed(case_of(journal, found, has_primary=True))
+    assert isinstance(step_of(journal, found, has_primary=True), Prepare)
+
+
+def test_value_at_another_path_is_not_rescued() -> None:
+    moved = replace(AT_REST, published_path="apps/before", published_version=3)
+    assert failure_of(step_of(moved, unnamed(**REFUSED), has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+
+
+def test_list_of_the_primary_account_confirms_nothing() -> None:
+    found = unnamed(listing=BY_PRIMARY, **REFUSED)
+    assert failure_of(step_of(Journal(), found, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+
+
+def test_candidate_replaces_no_value_of_unknown_owner() -> None:
+    """A person wrote the document while the candidate was waiting."""
+    assert step_of(BOOTSTRAP, unnamed()) == List(Credential.PUBLISHED)
+    works = unnamed(listing=listing("a", "b", via=Credential.CANDIDATE))
+    assert step_of(BOOTSTRAP, works) == List(Credential.PUBLISHED)
+    assert isinstance(step_of(BOOTSTRAP, replace(works, refused=PUBLISHED_REFUSED)), Poll)
+    assert failure_of(step_of(BOOTSTRAP, replace(works, **REFUSED))) is Failure.UNCONFIRMED_DOCUMENT
+    assert failure_of(step_of(BOOTSTRAP, unnamed(**REFUSED), has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+    assert isinstance(step_of(BOOTSTRAP, replace(works, published=published(secret=None, version=0))), Publish)
+
+
+def test_candidate_is_tried_once_the_value_authenticates() -> None:
+    works = unnamed(listing=listing("a", "b"))
+    note = step_of(replace(BOOTSTRAP, added_ids=frozenset({"a"})), works)
+    assert event_of(note) is Event.CAUGHT_UP
+    assert (note.journal.published_version, note.journal.published_path, note.journal.current) == (1, PATH, None)
+    assert note.journal.added_ids == frozenset()
+    assert step_of(note.journal, works) == List(Credential.CANDIDATE)
+    refused = step_of(note.journal, replace(works, refused=CANDIDATE_REFUSED))
+    assert failure_of(refused) is Failure.AMBIGUOUS
+    here = step_of(note.journal, replace(works, prepared_here=True))
+    assert failure_of(here) is Failure.AMBIGUOUS
+    assert isinstance(step_of(note.journal, replace(works, listing=listing("a", via=Credential.CANDIDATE))), Publish)
+
+
+def test_candidate_is_tried_at_a_confirmed_path() -> None:
+    """The journal's id belongs to the value at the earlier path."""
+    moved = replace(PREPARED, published_path="apps/before", published_version=3)
+    works = unnamed(listing=listing("a"), recorded_read=True)
+    adoption = step_of(moved, works)
+    assert event_of(adoption) is Event.ADOPTED
+    assert step_of(adoption.journal, works) == List(Credential.CANDIDATE)
+
+
+def test_expiring_document_of_unknown_owner_is_not_rewritten() -> None:
+    expiring = unnamed(written_at=YESTERDAY, expires_at=NOW + WINDOW)
+    assert step_of(Journal(), expiring) == List(Credential.PUBLISHED)
+    held = replace(AT_REST, published_path=PATH, **MINE)
+    assert isinstance(step_of(held, expiring), Refresh)
+    named = replace(expiring, published=replace(expiring.published, api_key="key1"))
+    assert isinstance(step_of(Journal(**MINE), named), Refresh)
+
+
+# --- a value that authenticates, of an account that is not adopted yet -------------------------------------------
+
+
+def failed(journal: Journal, observation: Observation) -> Journal:
+    """Return what a run leaves behind that could not tell the published secret's id."""
+    return transitions.failed(observation, journal, POLICY, NOW, "one of several", failure="ambiguous", ambiguous=True)
+
+
+def test_ambiguous_account_remembers_a_value_that_authenticated() -> None:
+    ambiguous = unnamed(listing=listing("a", "b"))
+    assert failure_of(step_of(Journal(), ambiguous)) is Failure.AMBIGUOUS
+    noted = failed(Journal(added_ids=frozenset({"a"})), ambiguous)
+    assert (noted.published_version, noted.published_path, noted.current) == (1, PATH, None)
+    assert noted.added_ids == frozenset()
+    assert failure_of(step_of(noted, ambiguous, explicit=True)) is Failure.AMBIGUOUS
+    rescue = unnamed(listing=BY_PRIMARY, **REFUSED)
+    assert isinstance(step_of(noted, rescue, explicit=True, has_primary=True), Prepare)
+    again = failed(replace(noted, added_ids=frozenset({"a"})), ambiguous)
+    assert again.added_ids == frozenset({"a"})
+
+
+def test_failure_of_adopted_account_keeps_its_recorded_version() -> None:
+    moved = replace(AT_REST, published_path="apps/before", published_version=3)
+    assert failed(moved, unnamed(listing=listing("a", "b"))).published_version == 3
+    assert failed(Journal(), unnamed(listing=BY_PRIMARY)).published_version == 0
+    assert failed(Journal(), unnamed()).published_version == 0
