@@ -1,4 +1,4 @@
-"""The file: which one is read, how its text is encoded, and files that it names."""
+"""Which configuration is read, how its text is encoded, and files that it names."""
 
 import os
 from pathlib import Path
