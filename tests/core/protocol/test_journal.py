@@ -1,33 +1,26 @@
 """What rotator remembers, and what a caller can leave out."""
 
 from dataclasses import fields, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from rotator.core.protocol import (
-    LEASE,
     Answered,
     Doubt,
     Gone,
     Identity,
     Journal,
     Learned,
-    Observation,
     Phase,
-    Policy,
-    Published,
     Publishing,
     RequestKind,
     Retiring,
     Target,
-    Trigger,
     Verification,
     ids_of,
-    is_recorded,
 )
-from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, published, request
+from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, request
 
 RETIRING = (Retiring("a", NOW), Retiring("c", LATER))
 
@@ -100,28 +93,6 @@ def test_ids_of_leaves_out_unknown_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("journal", "document", "expected"),
-    [
-        (Journal(published_version=1), Published(version=1, written_at=NOW), True),
-        (Journal(published_version=1, published_at=NOW), Published(version=1), True),
-        (Journal(published_version=1, published_at=NOW), Published(version=1, written_at=NOW), True),
-        (Journal(published_version=1, published_at=LATER), Published(version=1, written_at=NOW), False),
-        (Journal(published_version=1), Published(version=2), False),
-        (Journal(published_version=1, published_field="a"), Published(version=1), True),
-        (Journal(published_version=1), Published(version=1, field="a"), True),
-        (Journal(published_version=1, published_field="a"), Published(version=1, field="a"), True),
-        (Journal(published_version=1, published_field="a"), Published(version=1, field="b"), False),
-        (Journal(published_version=1, published_path="a"), Published(version=1), True),
-        (Journal(published_version=1), Published(version=1, path="a"), True),
-        (Journal(published_version=1, published_path="a"), Published(version=1, path="a"), True),
-        (Journal(published_version=1, published_path="a"), Published(version=1, path="b"), False),
-    ],
-)
-def test_document_is_recorded_by_version_time_and_place(journal: Journal, document: Published, expected: bool) -> None:
-    assert is_recorded(journal, document) is expected
-
-
-@pytest.mark.parametrize(
     "value",
     [
         replace(AT_REST, unknown_fields="something newer"),
@@ -157,34 +128,3 @@ def test_parts_are_empty_by_default() -> None:
     assert (entry.compromised, entry.identity, entry.missing_since) == (False, None, None)
     assert Publishing(1).entry is None
     assert Target() == Target(id=None, version=0, written_at=None)
-
-
-def test_observation_knows_nothing_by_default() -> None:
-    fresh = Observation(Published())
-    facts = [getattr(fresh, field.name) for field in fields(Observation)[1:]]
-    assert not any(facts)
-    assert (dict(fresh.created), fresh.via) == ({}, None)
-    document = Published()
-    assert document.version == 0
-    assert [getattr(document, field.name) for field in fields(Published)[1:]] == [None] * 6 + [False, None, None, None]
-    assert published().version == 1
-
-
-def test_policy_defaults_are_documented_ones() -> None:
-    assert Policy("me", "shop", LEASE) == Policy(
-        instance="me",
-        account="shop",
-        lease=LEASE,
-        api_key=None,
-        due_at=None,
-        begins=True,
-        explicit=False,
-        revoke=True,
-        trigger=Trigger.SCHEDULE,
-        has_primary=False,
-        grace=timedelta(days=1),
-        verify_timeout=timedelta(minutes=5),
-        max_secrets=2,
-        request_timeout=timedelta(seconds=10),
-        window=timedelta(seconds=30),
-    )

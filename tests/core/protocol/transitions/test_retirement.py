@@ -1,4 +1,4 @@
-"""Changes of a journal: what retires, and writes that might land late."""
+"""Changes of a journal: what retires, and creates by hand that might land late."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +12,7 @@ from rotator.core.protocol import (
     Journal,
     Learned,
     Publishing,
+    Request,
     RequestKind,
     Retiring,
     Target,
@@ -28,6 +29,7 @@ from tests.core.protocol.situations import (
     MOMENT,
     NEW,
     NOW,
+    OLD,
     OTHERS,
     POLICY,
     PREPARED,
@@ -37,13 +39,15 @@ from tests.core.protocol.situations import (
     YESTERDAY,
     answered,
     case_of,
+    eliminated,
     pending,
     published,
     request,
     seen,
 )
 
-# --- retirement --------------------------------------------------------------------------------------------------
+GRACE_OVER = NOW + POLICY.grace
+PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c")
 
 
 def test_early_revocation_is_recorded_as_due() -> None:
@@ -284,66 +288,82 @@ def test_published_id_never_retires_by_hand(current: Identity) -> None:
     assert transitions.retired_by_hand(nameless, frozenset({"b", "s"}), not_before=NOW).retiring_ids == {"b", "s"}
 
 
-# --- late writes -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        (None, NOW + POLICY.lease + WINDOW),
+        (NOW + POLICY.lease, NOW + POLICY.lease + WINDOW),
+        (NOW + POLICY.lease + 2 * WINDOW, NOW + POLICY.lease + 2 * WINDOW),
+    ],
+)
+def test_manual_create_is_recorded_before_its_request(earlier: datetime | None, expected: datetime) -> None:
+    """It is sent under the lease, so that it is carried out at most a window after its end."""
+    journal = transitions.creating_by_hand(case_of(replace(AT_REST, create_until=earlier), seen()))
+    assert (journal.lease_holder, journal.lease_until, journal.create_until) == ("me", NOW + POLICY.lease, expected)
 
 
-def test_mark_names_the_version_and_takes_the_entry() -> None:
-    entries = (Retiring("a", LATER, compromised=True), Retiring("r", LATER))
-    case = case_of(replace(AT_REST, retiring=entries), seen(published=published(version=4)))
-    journal = transitions.marked(case, "a")
-    assert journal.publishing == Publishing(4, entries[0])
-    assert journal.retiring == entries[1:]
-    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
-    for unknown in (None, "x"):
-        assert transitions.marked(case, unknown).publishing == Publishing(4)
-        assert transitions.marked(case, unknown).retiring == entries
+def test_grace_period_of_a_replaced_secret_begins_now() -> None:
+    assert transitions.grace_period_end(case_of(AT_REST, seen(), grace=3 * SECOND)) == NOW + 3 * SECOND
 
 
-def test_mark_written_again_keeps_its_entry() -> None:
-    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
-    case = case_of(before, seen(published=published(version=2)))
-    assert transitions.marked(case, "m").publishing == Publishing(2, Retiring("m", LATER))
-    assert transitions.marked(case, None).publishing == Publishing(2, Retiring("m", LATER))
-    assert transitions.marked(replace(case, journal=replace(before, publishing=Publishing(1))), None).publishing == (
-        Publishing(2)
-    )
+@pytest.mark.parametrize(
+    ("old", "identity", "asked", "retires"),
+    [
+        (answered("b"), answered("c"), True, True),
+        (answered("b"), pending("c"), True, True),
+        (answered("b"), answered("b"), True, False),
+        (answered("b"), answered("c"), False, False),
+        (eliminated("b"), answered("c"), True, False),
+        (Identity("b", Learned.PERSON), answered("c"), True, False),
+        (pending("b"), answered("c"), True, False),
+        (Identity(None, Learned.ANSWERED), answered("c"), True, False),
+        (None, answered("c"), True, False),
+    ],
+)
+def test_adoption_retires_only_an_answered_previous_id(
+    old: Identity | None, identity: Identity, asked: bool, retires: bool
+) -> None:
+    case = case_of(replace(AT_REST, current=old), seen("b", "c"))
+    journal = transitions.adopted(case, identity, retire_previous=asked)
+    assert journal.retiring == ((Retiring("b", GRACE_OVER, identity=answered("b")),) if retires else ())
 
 
-def test_mark_of_another_entry_returns_the_first() -> None:
-    """No recorded id is forgotten, whichever value is written next."""
-    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
-    journal = transitions.marked(case_of(before, seen(published=published(version=2))), "a")
-    assert journal.publishing == Publishing(2, Retiring("a", NOW))
-    assert journal.retiring == (Retiring("m", LATER),)
+@pytest.mark.parametrize(
+    ("asked", "at_once"),
+    [
+        (request(RequestKind.COMPROMISED), True),
+        (request(RequestKind.COMPROMISED, Target(version=1)), True),
+        (request(RequestKind.COMPROMISED, Target(id="a")), False),
+        (request(RequestKind.FORCE), False),
+        (request(RequestKind.COMPROMISED, Target(id="x")), False),
+        (request(RequestKind.COMPROMISED, Target(id="x"), earlier_ids=frozenset({"a"})), False),
+        (request(RequestKind.MANUAL, Target(id="x"), earlier_ids=frozenset({"b"})), True),
+        (None, False),
+    ],
+)
+def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None, at_once: bool) -> None:
+    """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
+    known = seen("b", "c", published=PUBLISHED, recorded=OLD, recorded_read=True)
+    case = case_of(replace(AT_REST, request=asked), known)
+    journal = transitions.adopted(case, answered("c"), retire_previous=True)
+    entry = Retiring("b", GRACE_OVER, identity=answered("b"))
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
+    of_old = at_once and asked is not None and not asked.earlier_ids
+    assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
 
 
-@pytest.mark.parametrize("rewritten", [True, False])
-def test_removed_mark_returns_its_entry(rewritten: bool) -> None:
-    before = replace(RETIRING, api_key=None, publishing=Publishing(1, Retiring("m", LATER, compromised=True)))
-    moved = published(version=2, written_at=LATER)
-    journal = transitions.unmarked(case_of(before, seen(published=moved)), rewritten=rewritten)
-    entries = (Retiring("a", NOW), Retiring("m", LATER, compromised=True))
-    expected = replace(AT_REST, retiring=entries)
-    if rewritten:
-        expected = replace(expected, published_version=2, published_at=LATER)
-    assert journal == expected
-
-
-def test_removed_mark_returns_no_published_or_known_entry() -> None:
-    moved = seen(published=published(version=2))
-    for id_ in ("b", "a"):
-        before = replace(RETIRING, publishing=Publishing(1, Retiring(id_, LATER)))
-        assert transitions.unmarked(case_of(before, moved), rewritten=False) == RETIRING
-    empty = replace(RETIRING, publishing=Publishing(1))
-    assert transitions.unmarked(case_of(empty, moved), rewritten=False) == RETIRING
-    assert transitions.unmarked(case_of(RETIRING, moved), rewritten=False) == RETIRING
-
-
-@pytest.mark.parametrize("version", [5, 6])
-def test_mark_stays_until_the_document_moved_past_it(version: int) -> None:
-    """A document that was deleted with its history counts its versions from 1 again."""
-    marked = replace(RETIRING, publishing=Publishing(6, Retiring("m", LATER)))
-    document = published(version=version, secret=NEW)
-    case = case_of(marked, seen("a", "b", published=document))
-    assert transitions.adopted(case, pending("b"), retire_previous=False).publishing == marked.publishing
-    assert transitions.unmarked(case, rewritten=False).publishing == marked.publishing
+@pytest.mark.parametrize(
+    ("old", "entries"),
+    [
+        (answered("b"), (Retiring("m", LATER), Retiring("b", GRACE_OVER, identity=answered("b")))),
+        (Identity("b", Learned.PERSON), (Retiring("m", GRACE_OVER),)),
+    ],
+    ids=["answered", "named"],
+)
+def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
+    """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
+    marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
+    case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
+    journal = transitions.adopted(case, answered("c"), retire_previous=True)
+    assert (journal.retiring, journal.publishing) == (entries, None)

@@ -40,8 +40,6 @@ from tests.core.protocol.situations import (
     seen,
 )
 
-# --- how a run ends ----------------------------------------------------------------------------------------------
-
 
 def test_recovered_journal_has_no_failure() -> None:
     before = replace(AT_REST, api_key=None, **FAILURE, **MINE)

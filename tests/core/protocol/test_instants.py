@@ -1,4 +1,4 @@
-"""What follows from the instants of a run."""
+"""The time by several clocks, leases, lists, and creates that might land late."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,27 +8,22 @@ import pytest
 
 from rotator.core.protocol import (
     CLOCK_TOLERANCE,
-    Awaited,
     Doubt,
     Event,
     Gone,
     Identity,
     Journal,
-    Poll,
-    Request,
-    RequestKind,
     Retiring,
-    Situation,
-    Verification,
     WriteJournal,
     transitions,
 )
 from rotator.core.protocol.retirement import record_gone
-from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
     AT_REST,
+    HOUR,
     LATE,
     LATER,
+    MINUTE,
     MOMENT,
     NOW,
     POLICY,
@@ -36,21 +31,13 @@ from tests.core.protocol.situations import (
     SECOND,
     WINDOW,
     YESTERDAY,
-    answered,
     case_of,
     eliminated,
     listing,
     pending,
-    request,
+    read_by,
     seen,
 )
-
-MINUTE = timedelta(minutes=1)
-MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
-CANDIDATE, LISTED = Awaited.CANDIDATE, Awaited.LISTED
-
-
-# --- when the list was fetched -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -59,22 +46,6 @@ CANDIDATE, LISTED = Awaited.CANDIDATE, Awaited.LISTED
 def test_list_holds_for_the_instant_of_its_fetch(fetched_at: datetime | None, expected: datetime) -> None:
     assert case_of(AT_REST, seen(listing=listing("b", fetched_at=fetched_at))).listed_at == expected
     assert case_of(AT_REST, seen()).listed_at == NOW
-
-
-def test_old_list_still_shows_revoked_ids() -> None:
-    journal = replace(AT_REST, gone=(Gone("g", NOW - WINDOW),))
-    assert case_of(journal, seen(listing=listing("b", "g", fetched_at=NOW - MOMENT))).gone == {"g"}
-    assert case_of(journal, seen("b", "g")).gone == frozenset()
-
-
-def test_old_list_does_not_end_a_doubt() -> None:
-    noted = Doubt(frozenset({"s"}), NOW - WINDOW)
-    journal = replace(AT_REST, current=eliminated("b"), last_doubt=noted)
-    assert case_of(journal, seen(listing=listing("b", fetched_at=NOW - MOMENT))).in_doubt
-    assert not case_of(journal, seen("b")).in_doubt
-
-
-# --- instants of other clocks ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,9 +159,6 @@ def test_look_waits_by_vaults_clock(looks: int, waits: int) -> None:
     assert case.look_at(pending("b", looks=looks, next_look=None)) is None
 
 
-# --- what may be revoked when ------------------------------------------------------------------------------------
-
-
 def test_late_create_ends_with_the_latest_one() -> None:
     lost = seen(create_lost_at=NOW)
     ends = NOW + LATE
@@ -223,143 +191,6 @@ def test_late_create_of_a_wrong_clock_ends_early() -> None:
         assert case.late_create_until == expected
 
 
-@pytest.mark.parametrize(
-    ("ids", "facts", "crowded"), [(("a", "b"), {}, True), (("b",), {}, False), (("b",), {"create_refused": "no"}, True)]
-)
-def test_account_is_crowded_when_full_or_refused(ids: tuple[str, ...], facts: dict[str, Any], crowded: bool) -> None:
-    assert case_of(AT_REST, seen(*ids, **facts)).crowded is crowded
-
-
-@pytest.mark.parametrize(
-    ("asked", "max_secrets", "expected"),
-    [(None, 2, LATER), (MANUAL, 2, LATER), (FORCE, 3, LATER), (FORCE, 2, NOW), (COMPROMISED, 2, NOW)],
-)
-def test_force_ends_grace_period_when_account_is_crowded(
-    asked: Request | None, max_secrets: int, expected: datetime
-) -> None:
-    for entry, at in ((Retiring("a", LATER), expected), (Retiring("a", NOW - SECOND), NOW - SECOND)):
-        journal = replace(AT_REST, request=asked, retiring=(entry,))
-        assert case_of(journal, seen("a", "b"), max_secrets=max_secrets).may_retire(entry) == at
-
-
-@pytest.mark.parametrize(
-    ("listed", "max_secrets", "facts", "expected"),
-    [
-        pytest.param("abcde", 5, {}, {"a"}, id="full"),
-        pytest.param("abcde", 4, {}, {"a", "c"}, id="fuller than allowed"),
-        pytest.param("abcde", 6, {}, set(), id="room"),
-        pytest.param("abcde", 6, {"create_refused": "no"}, {"a"}, id="refused"),
-        pytest.param("abcde", 4, {"create_refused": "no"}, {"a", "c"}, id="refused and full"),
-        pytest.param("abcde", 5, {"revoked": frozenset({"a"})}, set(), id="the list shows a revoked id"),
-        pytest.param("bcde", 4, {}, {"c"}, id="not listed"),
-        pytest.param("abcde", 5, {"earlier_ids": frozenset({"a"})}, {"c"}, id="named before"),
-        pytest.param("abcde", 2, {"earlier_ids": frozenset({"a"})}, {"a", "c", "d", "e"}, id="all"),
-        pytest.param("bd", 2, {}, {"d"}, id="pending alone"),
-    ],
-)
-def test_grace_periods_that_end_first_make_room(
-    listed: str, max_secrets: int, facts: dict[str, Any], expected: set[str]
-) -> None:
-    """An entry whose id is the published secret's own never makes room, and one that is pending comes last."""
-    entries = (
-        Retiring("e", LATER),
-        Retiring("d", NOW, identity=pending("d")),
-        Retiring("c", NOW + SECOND),
-        Retiring("a", NOW),
-        Retiring("b", NOW - SECOND),
-    )
-    case = case_of(replace(AT_REST, retiring=entries), seen(*listed, **facts), max_secrets=max_secrets)
-    assert case.making_room == expected
-
-
-def test_force_does_not_shorten_a_late_create() -> None:
-    for entry in (Retiring("a", NOW), Retiring("a", LATER + SECOND)):
-        journal = replace(AT_REST, request=COMPROMISED, create_until=LATER, retiring=(entry,))
-        assert case_of(journal, seen("a", "b")).may_retire(entry) == LATER
-
-
-def test_due_ids_are_past_their_grace_period() -> None:
-    entries = (Retiring("a", NOW), Retiring("c", NOW + MOMENT))
-    for current in (answered("b"), pending(), None):
-        assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "b", "c")).due == {"a"}
-
-
-@pytest.mark.parametrize("current", [answered("a"), pending("a")])
-def test_published_id_is_never_due(current: Identity) -> None:
-    entries = (Retiring("a", NOW), Retiring("c", NOW))
-    assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "c")).due == {"c"}
-
-
-# --- waiting -----------------------------------------------------------------------------------------------------
-
-
-def test_waiting_since_is_of_this_or_earlier_run() -> None:
-    here = {CANDIDATE: NOW - SECOND, LISTED: NOW - 2 * SECOND}
-    earlier = replace(PREPARED, verification=Verification("rotation-1", NOW - 9 * SECOND, LATER))
-    assert case_of(PREPARED, seen(waiting_since=here)).since(CANDIDATE) == NOW - SECOND
-    assert case_of(earlier, seen(waiting_since=here)).since(CANDIDATE) == NOW - 9 * SECOND
-    assert case_of(earlier, seen(waiting_since=here)).since(LISTED) == NOW - 2 * SECOND
-    assert case_of(earlier, seen(waiting_since=here, creates=1)).since(CANDIDATE) == NOW - SECOND
-    assert case_of(PREPARED, seen()).since(CANDIDATE) is None
-
-
-@pytest.mark.parametrize(
-    ("verification", "believed"),
-    [
-        (Verification("rotation-0", NOW - 9 * SECOND, LATER), False),
-        (Verification("rotation-1", NOW + MOMENT, LATER), False),
-        (Verification("rotation-1", NOW, LATER), True),
-    ],
-)
-def test_waiting_of_another_rotation_does_not_count(verification: Verification, believed: bool) -> None:
-    case = case_of(replace(PREPARED, verification=verification), seen())
-    assert case.since(CANDIDATE) == (verification.since if believed else None)
-
-
-def test_time_waited_is_never_negative() -> None:
-    assert case_of(PREPARED, seen(waiting_since={LISTED: LATER})).waited(LISTED) == timedelta()
-    assert case_of(PREPARED, seen(waiting_since={LISTED: NOW - SECOND})).waited(LISTED) == SECOND
-    assert case_of(PREPARED, seen()).waited(LISTED) == timedelta()
-
-
-@pytest.mark.parametrize(("awaited", "longest"), [(CANDIDATE, POLICY.verify_timeout), (LISTED, WINDOW)])
-def test_waiting_happens_once_and_ends_in_time(awaited: Awaited, longest: timedelta) -> None:
-    for waited, expected in ((longest - MOMENT, True), (longest, False)):
-        assert case_of(PREPARED, seen(waiting_since={awaited: NOW - waited})).may_wait(awaited) is expected
-    assert case_of(PREPARED, seen(), verify_timeout=timedelta(), window=timedelta()).may_wait(awaited)
-
-
-@pytest.mark.parametrize(("waited", "delay"), [(0, 0.1), (0.3, 0.1), (3, 1), (15, 5), (60, 5)])
-def test_pause_is_a_third_of_the_time_waited(waited: float, delay: float) -> None:
-    case = case_of(PREPARED, seen(waiting_since={LISTED: NOW - waited * SECOND}))
-    assert case.pause(LISTED) == Poll(delay * SECOND, LISTED)
-
-
-@pytest.mark.parametrize(
-    ("waited", "paused", "delay"),
-    [(0, 0, 0.1), (6, 0, 2), (60, 0, 3), (6, 3, 2), (6, 3.1, None), (9, 2, 3), (60, 0.1, None)],
-)
-def test_candidate_pause_looks_twice_within_five_seconds(waited: float, paused: float, delay: float | None) -> None:
-    facts = {"waiting_since": {CANDIDATE: NOW - waited * SECOND}, "paused": paused * SECOND}
-    expected = None if delay is None else Poll(delay * SECOND, CANDIDATE)
-    assert case_of(PREPARED, seen(**facts)).candidate_pause() == expected
-
-
-@pytest.mark.parametrize(("waited", "delay"), [(0, 5), (15, 5), (30, 10), (90, 30), (900, 30)])
-def test_next_look_comes_within_half_a_minute(waited: float, delay: float) -> None:
-    case = case_of(PREPARED, seen(waiting_since={CANDIDATE: NOW - waited * SECOND}))
-    assert case.next_look == NOW + delay * SECOND
-
-
-def test_longest_waits_are_documented_ones() -> None:
-    assert (LONGEST_PAUSE, LONGEST_LOOK) == (5 * SECOND, 30 * SECOND)
-
-
-# --- the time that all instances share ---------------------------------------------------------------------------
-
-HOUR = timedelta(hours=1)
-
-
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
 def test_lease_is_acquired_by_vaults_clock(off: timedelta) -> None:
     vault_now = NOW - off  # this instance's clock says NOW
@@ -388,12 +219,6 @@ def test_late_create_ends_by_vaults_clock(off: timedelta) -> None:
     assert transitions.late_create(case).create_until == vault_now + LATE
 
 
-def read_by(journal: Journal, *, passed: timedelta, ids: str = "b") -> Situation:
-    """Return the situation of an instance whose clock says NOW, some time after Vault stored the journal."""
-    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + passed, "observed_at": NOW}
-    return case_of(journal, seen(*ids, **facts))
-
-
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
 @pytest.mark.parametrize("passed", [SECOND, WINDOW, WINDOW + SECOND])
 def test_notes_of_another_clock_expire_by_vaults_clock(off: timedelta, passed: timedelta) -> None:
@@ -413,14 +238,6 @@ def test_notes_of_another_clock_expire_by_vaults_clock(off: timedelta, passed: t
     assert (look_at <= NOW) is over
 
 
-@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_compromised_secret_is_due_under_any_clock(off: timedelta) -> None:
-    leaked = Retiring("a", NOW - SECOND + off, compromised=True)
-    assert read_by(AT_REST, passed=SECOND).may_retire(leaked) <= NOW
-    in_grace = replace(leaked, not_before=NOW + HOUR, compromised=False)
-    assert read_by(AT_REST, passed=SECOND).may_retire(in_grace) == NOW + HOUR
-
-
 @pytest.mark.parametrize("compromised", [True, False])
 def test_compromised_secret_is_missed_under_any_clock(compromised: bool) -> None:
     """A person revoked it: lists lack it from its end on, which a clock that was ahead wrote down."""
@@ -431,18 +248,6 @@ def test_compromised_secret_is_missed_under_any_clock(compromised: bool) -> None
         return
     assert isinstance(step, WriteJournal)
     assert step.event is Event.MISSED
-
-
-@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_candidate_is_awaited_by_vaults_clock(off: timedelta) -> None:
-    """The instance that began to wait has a clock that is an hour off."""
-    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
-    writer = case_of(PREPARED, seen(observed_at=NOW + off, **facts), NOW + off)
-    journal = transitions.verifying(writer, NOW + off - SECOND)
-    reader = read_by(journal, passed=timedelta(seconds=9))
-    assert reader.waited(CANDIDATE) == timedelta(seconds=10)
-    assert journal.verification is not None
-    assert journal.verification.next_look == YESTERDAY + LONGEST_PAUSE
 
 
 def test_plausible_times_are_accepted_without_vaults_clock() -> None:
@@ -457,3 +262,18 @@ def test_plausible_times_are_accepted_without_vaults_clock() -> None:
     assert told.not_after(NOW + 2 * MOMENT, MOMENT) == NOW - 9 * SECOND + MOMENT
     behind = case_of(AT_REST, seen(journal_at=LATER, journal_read_at=NOW, observed_at=NOW))
     assert behind.not_after(NOW + SECOND, timedelta()) == NOW + SECOND, "never later than it says"
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        (None, None),
+        (eliminated("b"), None),
+        (replace(eliminated("b"), next_look=LATER), None),
+        (pending("b", next_look=None), None),
+        (pending("b", next_look=LATER), LATER),
+        (pending("b", next_look=NOW + timedelta(days=1)), NOW + WINDOW),
+    ],
+)
+def test_next_look_of_a_pending_id_is_bounded(identity: Identity | None, expected: datetime | None) -> None:
+    assert case_of(AT_REST, seen(journal_at=NOW)).look_at(identity) == expected

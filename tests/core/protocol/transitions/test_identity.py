@@ -26,6 +26,7 @@ from tests.core.protocol.situations import (
     NOW,
     OLD,
     PREPARED,
+    PUBLISHED,
     WINDOW,
     YESTERDAY,
     answered,
@@ -40,10 +41,6 @@ from tests.core.protocol.situations import (
 NAMED = Identity("p", Learned.PERSON)
 # A compromised request for the secret that is published again now; its id is p.
 OF_PREVIOUS = request(RequestKind.COMPROMISED, Target(id="p"), value=NEW)
-PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
-
-
-# --- identity ----------------------------------------------------------------------------------------------------
 
 
 def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
@@ -189,14 +186,6 @@ def test_request_of_wrong_guess_names_the_identified_id() -> None:
     before = replace(AT_REST, current=pending("b"), request=request())
     after = transitions.identified(case_of(before, seen("c")), eliminated("c"))
     assert after.request == request(of=Target(id="c"), value=OLD)
-
-
-def test_journal_catches_up_with_its_request() -> None:
-    before = replace(AT_REST, api_key=None, current=pending(), request=request(of=Target(version=1), value=NEW))
-    journal = transitions.caught_up(case_of(before, seen(published=PUBLISHED)))
-    asked = request(of=Target(version=7, written_at=YESTERDAY), value=NEW)
-    assert journal.request == asked
-    assert (journal.published_version, journal.published_at) == (7, YESTERDAY)
 
 
 @pytest.mark.parametrize("identified", [None, NAMED])
