@@ -57,6 +57,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.style_patterns
 	$(BIN)/python -m tools.private_names
+	$(BIN)/python -m tools.public_names
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Identity, Journal, Learned
 from rotator.demo import free_port
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.emulator import Account, Emulator
 from rotator.vault import Vault
 

@@ -18,8 +18,7 @@ from pydantic import SecretStr
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
-from rotator.documents.journal import parse_journal
-from rotator.documents.published import parse_published
+from rotator.documents import parse_journal, parse_published
 from rotator.provider import (
     Balance,
     Credentials,
@@ -51,6 +50,9 @@ class Clock:
     def wait(self, delay: timedelta) -> bool:
         self.now += delay
         return False
+
+    def monotonic(self) -> float:
+        return (self.now - START).total_seconds()
 
 
 @dataclass
@@ -336,6 +338,7 @@ class World:
             policy=Policy(**(wanted | policy)),
             clock=lambda: self.clock() + self.ahead,
             wait=self.clock.wait,
+            monotonic=self.clock.monotonic,
             max_wait=max_wait,
             ask=ask,
             audit=self.audit,

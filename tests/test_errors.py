@@ -10,7 +10,7 @@ import pytest
 import rotator
 from rotator.config import AccountSettings
 from rotator.core.protocol import Command, Fail, Failure
-from rotator.documents.journal import parse_journal
+from rotator.documents import parse_journal
 from rotator.errors import Blame, Code, ConfigError, RotatorError, stored_code
 from rotator.fleet import Fleet
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, describe, expose

@@ -1,6 +1,6 @@
 """The audit log: a chain of lines that says what rotator did to which account, and when.
 
-One command alone needs `verify`, which is imported by itself.
+The module `verify` is public as a whole. One command alone needs it, so it is imported by itself.
 """
 
 from rotator.audit.entry import Act, AuditError, Entry, Found, Result, fingerprint, person, user
@@ -17,4 +17,5 @@ __all__ = [
     "fingerprint",
     "person",
     "user",
+    "verify",
 ]

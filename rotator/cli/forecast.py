@@ -63,7 +63,7 @@ def _look(fleet: "Fleet", account: "AccountSettings") -> "Member | str":
     """The account as its journal shows it, or why it cannot be forecast."""
     from rotator.core.protocol import Phase
     from rotator.core.scheduling.forecast import Member
-    from rotator.documents.journal import JournalError, parse_journal
+    from rotator.documents import JournalError, parse_journal
 
     try:
         journal = parse_journal(fleet.vault.read(fleet.settings.journal_path(account)))

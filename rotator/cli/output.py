@@ -162,9 +162,10 @@ def _print_identity(outcome: Outcome) -> None:
     others = sorted(journal.unknown_ids)
     if others:
         options = " ".join(f"--retire {id_}" for id_ in others[:MAX_NAMED])
+        own = journal.current_id or "ID"  # a pending id is a guess, and no advice makes a person's claim of it
         echo(
             f"{outcome.account}: other secrets stay: {listed(others)}. To revoke them after the grace period: "
-            f"rotator adopt {outcome.account} --secret-id {current.id or 'ID'} {options}"
+            f"rotator adopt {outcome.account} --secret-id {own} {options}"
         )
 
 
@@ -236,7 +237,9 @@ def _happened(outcome: Outcome, now: datetime) -> str:
     if outcome.revoked:
         parts.append(f"{len(outcome.revoked)} revoked")
     if outcome.reason == Reason.GRACE:
-        parts.append(f"previous revoked {relative(outcome.until, now)}")
+        count = len(outcome.journal.retiring) if outcome.journal else 1
+        previous = "previous" if count == 1 else f"first of {count} previous"
+        parts.append(f"{previous} revoked {relative(outcome.until, now)}")
     elif outcome.reason == Reason.IDENTIFYING:
         parts.append("the published secret's id is confirmed later")
     elif outcome.result is Result.DEFERRED:

@@ -1,6 +1,6 @@
 """Settings: the configuration file and the environment, checked before anything is contacted or written.
 
-Only a reload needs `diff`, which is imported by itself.
+The module `diff` is public as a whole. Only a reload needs it, so it is imported by itself.
 """
 
 from rotator.config.accounts import AccountSettings, Fields, TopUpSettings
@@ -19,6 +19,7 @@ __all__ = [
     "TopUpSettings",
     "VaultAuth",
     "VaultSettings",
+    "diff",
     "find_file",
     "format_duration",
     "in_plain_text",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rotator.daemon.facts import JournalLoaded, JournalUnreadable, JournalWritten, RunEnded
 from rotator.daemon.tasks import LoadJournal, Run
 from rotator.daemon.timing import refresh_at
-from rotator.documents.journal import parse_journal
+from rotator.documents import parse_journal
 from rotator.errors import RotatorError
 
 

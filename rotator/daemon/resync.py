@@ -12,7 +12,7 @@ from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.daemon.facts import DocumentSeen, LookFailed, ResyncEnded
 from rotator.daemon.tasks import Look, Resync
 from rotator.daemon.timing import refresh_at
-from rotator.documents.journal import parse_journal
+from rotator.documents import parse_journal
 from rotator.errors import RotatorError
 from rotator.monitoring import describe, state
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
-from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, wake_at
-from rotator.core.protocol.documents import half_life
+from rotator.core.protocol import CLOCK_TOLERANCE, LONGEST_BACKOFF, Journal, half_life, wake_at
 from rotator.core.scheduling import Due
 from rotator.daemon.account_record import LONG_AGO, AccountRecord
 from rotator.vault import Document

@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 
 from rotator.daemon.facts import JournalsChanged, VaultStateChanged
-from rotator.documents.fleet import parse_fleet
+from rotator.documents import parse_fleet
 from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet, log_internal_error
 from rotator.monitoring import Metrics

@@ -20,7 +20,7 @@ from rotator import logs
 from rotator.config import Settings, load
 from rotator.core.generator import Recipe, generate
 from rotator.demo.openbao import OpenBao, running_openbao
-from rotator.documents.published import parse_published
+from rotator.documents import parse_published
 from rotator.emulator import Account, Emulator, Primary, running
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet, Request, Wanted

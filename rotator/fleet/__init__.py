@@ -1,4 +1,7 @@
-"""Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes."""
+"""Many accounts: runs, permissions, checks, sharding, and secrets that a person creates or revokes.
+
+The module `manual_secrets` is public as a whole: `manual_secrets.revoke` says more than `revoke`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,7 @@ __all__ = [
     "examine",
     "log_internal_error",
     "look",
+    "manual_secrets",
     "parse_shard",
     "published_credentials",
     "read_status",

@@ -2,8 +2,7 @@
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Failure, Journal
-from rotator.documents.journal import JournalError, load_journal
-from rotator.documents.published import parse_published
+from rotator.documents import JournalError, load_journal, parse_published
 from rotator.errors import RotatorError
 from rotator.fleet.account_view import documents_failure
 from rotator.fleet.fleet import Fleet

@@ -18,10 +18,12 @@ from rotator.core.protocol import (
     Published,
     Situation,
     is_recorded,
+    published_with_candidate,
+    refuse_foreign,
+    refuse_lost_journal,
+    refuse_lost_secret,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal, refuse_lost_secret
-from rotator.documents.journal import StoredJournal, load_journal
-from rotator.documents.published import parse_published
+from rotator.documents import StoredJournal, load_journal, parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted
@@ -254,7 +256,8 @@ def _current_id(
     if len(listed) == 1:
         return next(iter(listed))  # the list was fetched with it
     if journal.candidate is not None and journal.candidate == published.secret:
-        return published.secret_id if published.secret_id in listed else None
+        own = journal.answered_id or published_with_candidate(journal, published)
+        return own if own in listed else None
     if journal.current_id not in listed:
         return None
     if not is_recorded(journal, published):

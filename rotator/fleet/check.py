@@ -7,7 +7,7 @@ from datetime import timedelta
 from rotator.config import AccountSettings, TopUpSettings, format_duration
 from rotator.core.protocol import Credential, Fail, Journal, Reason, RestoreEarlierVersion, Stop
 from rotator.core.protocol.wording import listed, loss
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import Advice, Code, Command, ConfigError, RotatorError
 from rotator.fleet.check_environment import check_audit_log, check_clock, check_proxies, check_quota, check_shard
 from rotator.fleet.finding import Finding, State

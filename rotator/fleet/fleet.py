@@ -29,15 +29,13 @@ from rotator.core.protocol import (
     requests,
 )
 from rotator.core.protocol import Request as StoredRequest
-from rotator.documents.fleet import announce_changes
-from rotator.documents.published import parse_published
+from rotator.documents import announce_changes, parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
 from rotator.fleet.request import Request, Wanted
 from rotator.fleet.wave import Wave, waves
 from rotator.provider import WORST_CASE, AccountApi
-from rotator.rotation import Outcome, Preview, Result, Rotation, StoppedError, preview
-from rotator.rotation.state import MakeRequest
+from rotator.rotation import MakeRequest, Outcome, Preview, Result, Rotation, StoppedError, preview
 from rotator.vault import Vault
 
 _log = structlog.get_logger()

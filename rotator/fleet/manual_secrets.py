@@ -13,12 +13,9 @@ from pydantic import SecretStr
 
 from rotator.audit import Act, Entry, Found
 from rotator.config import AccountSettings
-from rotator.core.protocol import (
-    transitions,
-)
-from rotator.core.protocol.identity import way_out
+from rotator.core.protocol import transitions, way_out
 from rotator.core.protocol.wording import names_of
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.errors import Code, Command, RotatorError, list_of
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, look
 from rotator.fleet.fleet import Fleet

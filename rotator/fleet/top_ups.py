@@ -18,8 +18,8 @@ from rotator.audit import Act, Entry
 from rotator.config import AccountSettings
 from rotator.core import balance
 from rotator.core.balance import Reading, Rules, TopUp, Withheld
-from rotator.core.protocol.documents import expires_soon
-from rotator.documents.top_ups import StoredTopUp, parse_top_ups, render_top_ups
+from rotator.core.protocol import expires_soon
+from rotator.documents import StoredTopUp, parse_top_ups, render_top_ups
 from rotator.errors import Command, RotatorError
 from rotator.fleet.account_view import asking, published_credentials
 from rotator.fleet.fleet import Fleet

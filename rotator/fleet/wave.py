@@ -7,7 +7,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from rotator.config import AccountSettings
-from rotator.rotation import Outcome
+from rotator.rotation import Countdown, Outcome
 
 RunAccount = Callable[[str, Outcome | None, Callable[[], bool]], Outcome]
 """Does a run of the named account.
@@ -36,7 +36,7 @@ class Wave:
         self._clock = clock
         self._running: set[Future[Outcome]] = set()
         self._ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
-        self._waiting: dict[str, tuple[datetime, Outcome]] = {}  # by account: when its next run begins, how it ended
+        self._waiting: dict[str, tuple[Countdown, Outcome]] = {}  # by account: when its next run begins, how it ended
 
     def outcomes(self, names: Iterable[str]) -> Iterator[Outcome]:
         """Run the accounts; return the last outcome of each, as they end."""
@@ -55,7 +55,7 @@ class Wave:
                 if outcome.resume_at is None:
                     yield outcome
                 else:
-                    self._waiting[outcome.account] = (outcome.resume_at, outcome)
+                    self._waiting[outcome.account] = Countdown(outcome.resume_at - self._clock()), outcome
 
     def _start(self, pool: ThreadPoolExecutor, name: str, before: Outcome | None) -> None:
         future = pool.submit(self._run, name, before, self._is_full)
@@ -66,8 +66,7 @@ class Wave:
         return len(self._running) > self._concurrency
 
     def _due(self) -> list[str]:
-        now = self._clock()
-        return [name for name, (resume_at, _) in self._waiting.items() if resume_at <= now]
+        return [name for name, (wait, _) in self._waiting.items() if not wait.left]
 
     def _next_outcome(self) -> Outcome | None:
         """Wait for the end of a run; None if an account that waits is due before, or the process ends."""
@@ -83,8 +82,8 @@ class Wave:
 
     def _seconds_to_resume(self) -> float | None:
         """Return after how long the first account that waits is due; None if no account waits."""
-        first = min((resume_at for resume_at, _ in self._waiting.values()), default=None)
-        return None if first is None else max(0.0, (first - self._clock()).total_seconds())
+        first = min((wait.left for wait, _ in self._waiting.values()), default=None)
+        return None if first is None else first.total_seconds()
 
 
 def waves(accounts: Sequence[AccountSettings]) -> list[list[AccountSettings]]:

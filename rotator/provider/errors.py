@@ -23,7 +23,7 @@ from http import HTTPStatus
 from typing import Any, TypedDict, Unpack
 
 from rotator.errors import Advice, Code, RotatorError
-from rotator.net.answers import JSON, PROBLEM, XML, described
+from rotator.net import JSON, PROBLEM, XML, described
 from rotator.provider.parsing import Reply, clean, document, reference, text_field
 from rotator.provider.rate_limiter import requested_wait
 

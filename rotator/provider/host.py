@@ -15,8 +15,7 @@ import httpx
 import structlog
 
 from rotator.config import AccountApiSettings
-from rotator.net import Deadline, Origin, Tls, TooLong, Transport, Unanswered
-from rotator.net.answers import is_encoded
+from rotator.net import Deadline, Origin, Tls, TooLong, Transport, Unanswered, is_encoded
 from rotator.provider.errors import STATUS_PAGE, ApiError, LostAnswer, NotSent, RateLimited
 from rotator.provider.parsing import Reply, clean
 from rotator.provider.rate_limiter import RateLimiter

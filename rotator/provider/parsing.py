@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import SecretBytes
 
 from rotator.logs import MASK, foreign
-from rotator.net import Proxy
-from rotator.net.answers import XML, check_structure, media_type, parse_json
+from rotator.net import XML, Proxy, check_structure, media_type, parse_json
 from rotator.provider.rate_limiter import HEADERS
 
 _MAX_REFERENCE = 100

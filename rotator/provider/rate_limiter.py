@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.net.answers import parse_any_date, parse_date
+from rotator.net import parse_any_date, parse_date
 
 HOST_LIMIT_KEYS = 3
 """Number of different keys whose limits, within a minute, hold the whole host."""

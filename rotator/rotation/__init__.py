@@ -2,13 +2,17 @@
 
 from rotator.core.protocol import Outcome, Result
 from rotator.rotation.audit_trail import audited_fingerprint
+from rotator.rotation.countdown import Countdown
 from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
 from rotator.rotation.run import Rotation
+from rotator.rotation.state import MakeRequest
 
 __all__ = [
     "NONE_REVOKED",
+    "Countdown",
+    "MakeRequest",
     "Operator",
     "Outcome",
     "Preview",

@@ -8,8 +8,7 @@ from pydantic import SecretStr
 from rotator.config import AccountSettings
 from rotator.core.protocol import Credential, limited_until, transitions
 from rotator.core.protocol.wording import loss
-from rotator.documents.journal import JournalError, StoredJournal, load_journal, render_journal
-from rotator.documents.published import format_instant, parse_published
+from rotator.documents import JournalError, StoredJournal, format_instant, load_journal, parse_published, render_journal
 from rotator.errors import Command, RotatorError
 from rotator.provider import Credentials, RateLimited, SecretInfo, Unauthorized
 from rotator.rotation.errors import ForeignPrimaryError, NotAdoptedError, PublishedLostError

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, requests
-from rotator.core.protocol.documents import refuse_foreign
+from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, refuse_foreign, requests
 from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
@@ -161,7 +160,7 @@ class Adoption:
         wrong = sorted(retire - others)
         if wrong:
             raise OperatorError(
-                f"{wrong[0]} cannot be retired: the other listed ids are {names_of(others) or 'none'}",
+                f"{wrong[0]} cannot be retired. Other listed ids: {names_of(others) or 'none'}",
                 unchanged=NOTHING_WRITTEN,
                 advice="To see the ids and their state",
                 next_command=list_of(self._name),
@@ -212,10 +211,11 @@ class Adoption:
         waiting = self._rotation.waiting
         is_logged = False
         ends = state.clock() + state.policy.window
+        patience = waiting.countdown(state.policy.window)
         delay = timedelta(milliseconds=200)
         while self._executor.access.list_with(secret) is None:
-            left = ends - state.clock()
-            if left <= timedelta():
+            left = patience.left
+            if not left:
                 return False
             if delay >= WORTH_A_LINE and not is_logged:
                 is_logged = True

@@ -1,10 +1,10 @@
 """The lease of an adoption, and the documents that it can replace."""
 
 from dataclasses import replace
+from datetime import timedelta
 
-from rotator.core.protocol import Command, Fail, Journal, ids_of, transitions
-from rotator.core.protocol.documents import refuse_foreign
-from rotator.documents.published import format_instant
+from rotator.core.protocol import Command, Fail, Journal, ids_of, refuse_foreign, transitions
+from rotator.documents import format_instant
 from rotator.rotation.errors import NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.run import Rotation
 from rotator.vault import CasConflict
@@ -68,7 +68,8 @@ class AdoptionLease:
         """Acquire the lease, and mark the write if the value might be a retiring secret's.
 
         A revocation that was sent before is over only when the provider cannot carry it out any more. If another
-        instance changed the account during that wait, it might have sent one: the wait begins again.
+        instance changed the account during that wait, it might have sent one: the wait begins again. A revocation of a
+        run whose journal is lost is over at an instant that this instance's journal notes.
 
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
@@ -103,7 +104,7 @@ class AdoptionLease:
                 continue
             if waited or not may_be_retiring:
                 return
-            delay = state.policy.request_timeout + state.policy.window
+            delay = self._late_revocation()
             detail = "a revocation might be under way"
             self._rotation.waiting.log("adoption.waiting", "late_revocation", state.clock() + delay, detail)
             self._rotation.waiting.for_moment(delay)
@@ -121,7 +122,16 @@ class AdoptionLease:
     def _may_be_retiring(self) -> bool:
         """Return whether the value can be a retiring secret's. The id that a person named does not tell.
 
-        Nor does a journal that was deleted: what it called retiring is not known any more.
+        Nor does a journal that is new although the account is not: what the lost one called retiring is not known.
         """
+        case = self._state.situation
+        lost = case.journal.lost_journal_until is not None
+        return lost or case.journal.publishing is not None or bool(case.journal.retiring)
+
+    def _late_revocation(self) -> timedelta:
+        """Return how long a revocation that was sent before might still be carried out."""
         state = self._state
-        return state.seen.journal_lost or state.journal.publishing is not None or bool(state.journal.retiring)
+        case = state.situation
+        lost = case.journal.lost_journal_until
+        left = timedelta() if lost is None else lost - case.shared_now
+        return max(state.policy.request_timeout + state.policy.window, left)

@@ -2,10 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import Journal, Outcome, Reason, Request, Result, Stop, transitions
-from rotator.core.protocol.documents import refuse_foreign
-from rotator.documents.journal import JournalError
-from rotator.documents.published import format_instant
+from rotator.core.protocol import Journal, Outcome, Reason, Request, Result, Stop, refuse_foreign, transitions
+from rotator.documents import JournalError, format_instant
 from rotator.errors import Advice, Blame, Code, RotatorError
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import advice_for, continuation, repetition

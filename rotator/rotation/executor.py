@@ -30,6 +30,7 @@ from rotator.core.protocol import (
     Trigger,
     WriteJournal,
 )
+from rotator.core.protocol.wording import listed, number
 from rotator.errors import RotatorError
 from rotator.provider import ApiError, Unauthorized
 from rotator.rotation.access import ProviderAccess
@@ -206,5 +207,5 @@ class Executor:
             published = "the published secret stays"
         else:
             published = "nothing was published"
-        revoked = f"Only {', '.join(self.revoked)} was revoked" if self.revoked else "Nothing was revoked"
-        return f"{revoked}, and {published}"
+        only = f"Only {listed(self.revoked)} {number(self.revoked, 'was', 'were')}" if self.revoked else "Nothing was"
+        return f"{only} revoked, and {published}"

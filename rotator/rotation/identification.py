@@ -5,15 +5,14 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, ids_of, is_recorded, transitions
-from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol import Command, Credential, Identity, Learned, Listing, stored_ids, transitions
 from rotator.core.protocol.wording import NAME_BOTH, listed, naming
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import list_of
 from rotator.provider import SecretInfo
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.errors import NOTHING_WRITTEN, OperatorError
-from rotator.rotation.restoration import owners_of, read_versions
+from rotator.rotation.owners import owners_of
 from rotator.rotation.state import AccountState
 
 
@@ -83,7 +82,9 @@ class Identification:
         """
         state = self._state
         ids = frozenset(info.id for info in infos)
-        foreign = frozenset(self._ids_of_others(secret))
+        owners = owners_of(state)
+        proven_others = frozenset(id_ for id_, owner in owners.items() if owner != secret)
+        foreign = proven_others | self._added_ids(secret)
         if secret_id is not None:
             proven = self._answered_id() if state.seen.published.secret == secret else None
             if proven in ids - {secret_id}:
@@ -100,8 +101,6 @@ class Identification:
                     advice=self._advice(ids),
                     next_command=naming(self._name, ids, self.given),
                 )
-            # A document can repeat a person's claim. An id that the provider answered is certainly another value's.
-            proven_others = foreign & self._answered_ids() & ids
             others = (proven_others | self._given_up(secret, secret_id)) & ids
             return Identity(secret_id, Learned.PERSON, beside=stored_ids(ids), foreign_ids=others)
         pool = ids - foreign - state.situation.gone
@@ -136,10 +135,10 @@ class Identification:
         return current.foreign_ids if is_published else frozenset()
 
     def _is_recorded(self, secret: SecretStr) -> bool:
-        """Whether the value is published and recorded already."""
-        published = self._state.seen.published
-        recorded = is_recorded(self._state.journal, published)
-        return published.secret == secret and (recorded and self._state.journal.current is not None)
+        """Whether the value is published, and the journal knows it already, also if another field was edited since."""
+        state = self._state
+        is_published = state.seen.published.secret == secret
+        return is_published and state.journal.current is not None and state.speaks_of_published()
 
     def _answered_id(self) -> str | None:
         """Return the published secret's id, if the provider answered it; None if that is not known."""
@@ -151,24 +150,7 @@ class Identification:
             return None
         return current.id
 
-    def _answered_ids(self) -> frozenset[str]:
-        """Return the ids that the provider answered to creates of recorded values."""
-        journal = self._state.journal
-        identities = (journal.current, *(entry.identity for entry in journal.retiring))
-        return ids_of(*(known.id for known in identities if known is not None and known.is_answered))
-
-    def _ids_of_others(self, secret: SecretStr) -> set[str]:
-        """Return ids that rotator wrote into the published document together with other values.
-
-        An id that a person named for another value does not count: they might have been wrong. If nothing is published,
-        the journal's id can be this value's: the version that was deleted might have contained it.
-        """
-        state = self._state
-        current = state.journal.current
-        ids = set(ids_of(self._answered_id() if state.seen.published.secret not in (None, secret) else None))
-        if state.seen.published.secret == secret and state.speaks_of_published():
-            ids |= state.journal.added_ids  # the provider answered them for secrets that a user added
-        owners = owners_of(read_versions(state))
-        ids |= {id_ for id_, owner in owners.items() if id_ is not None and owner != secret}
-        identities = (current, *(entry.identity for entry in state.journal.retiring))
-        return ids - {known.id for known in identities if known is not None and known.learned is Learned.PERSON}
+    def _added_ids(self, secret: SecretStr) -> frozenset[str]:
+        """Return the ids that the provider answered for secrets which a user added beside this published value."""
+        is_published = self._state.seen.published.secret == secret and self._state.speaks_of_published()
+        return self._state.journal.added_ids if is_published else frozenset()

@@ -19,12 +19,13 @@ from rotator.core.protocol import (
     RestoreEarlierVersion,
     Result,
     WriteJournal,
+    refuse_foreign,
+    refuse_lost_journal,
     requests,
     transitions,
 )
-from rotator.core.protocol.documents import refuse_foreign, refuse_lost_journal
-from rotator.core.protocol.wording import names_of
-from rotator.documents.published import format_instant
+from rotator.core.protocol.wording import names_of, number
+from rotator.documents import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
@@ -140,7 +141,7 @@ class Operator:
         own = ids & state.journal.named_ids
         if own:
             return f"{published}: its id {names_of(own)} cannot be retired"
-        return f"{published}: {secret_id} is not its id, and {names_of(ids)} was not recorded"
+        return f"{published}: {secret_id} is not its id, and {names_of(ids)} {number(ids, 'was', 'were')} not recorded"
 
     # --- requests ------------------------------------------------------------------------------------------------
 

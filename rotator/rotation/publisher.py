@@ -5,7 +5,7 @@ from typing import Any
 
 from rotator.audit import Act
 from rotator.core.protocol import Published, Refresh, is_recorded
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.errors import Command, RotatorError
 from rotator.rotation.audit_trail import AuditTrail
 from rotator.rotation.state import AccountState

@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from rotator.core.protocol import CLOCK_RESOLUTION, Situation
-from rotator.core.protocol.documents import half_life
-from rotator.documents.journal import StoredJournal
+from rotator.core.protocol import CLOCK_RESOLUTION, Situation, half_life
+from rotator.documents import StoredJournal
 
 
 class Refreshes:

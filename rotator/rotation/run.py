@@ -1,5 +1,6 @@
 """One run over one account: ask the protocol, do what it says, ask again."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +23,7 @@ from rotator.errors import RotatorError
 from rotator.provider import RateLimited
 from rotator.rotation.audit_trail import NO_AUDIT, AuditTrail
 from rotator.rotation.continuation import continuation
+from rotator.rotation.countdown import Monotonic
 from rotator.rotation.ending import Ending
 from rotator.rotation.errors import ContentionError, StoppedError
 from rotator.rotation.executor import Executor
@@ -45,6 +47,7 @@ class Rotation:
         settings: The whole configuration, for paths and for the primary account.
         wait: Waits, and says whether the process is to stop. If it is, a run begins nothing new and waits no more, but
             finishes what it can.
+        monotonic: Returns seconds that only grow, for the lengths of its waits.
         halt: Whether not even that is wanted any more: the run ends before its next step.
         worker_is_wanted: Whether another account waits for this run's worker. A run that only waits for its candidate
             ends then, and a later one continues.
@@ -64,6 +67,7 @@ class Rotation:
         policy: Policy,
         clock: Clock,
         wait: Waiter,
+        monotonic: Monotonic = time.monotonic,
         halt: Callable[[], bool] = lambda: False,
         worker_is_wanted: Callable[[], bool] = lambda: False,
         max_wait: timedelta = timedelta(),
@@ -74,7 +78,7 @@ class Rotation:
     ) -> None:
         self.account = account
         self.state = AccountState(account, settings, store, policy=policy, clock=clock, ask=ask, on_journal=on_journal)
-        self.waiting = Waiting(self.state, wait, clock() + max_wait)
+        self.waiting = Waiting(self.state, wait, max_wait, monotonic)
         self.executor = Executor(self.state, provider, AuditTrail(audit, self.state), self.waiting)
         self._ending = Ending(self.state, self.executor, logs_vault_failure=logs_vault_failure)
         self._halt = halt

@@ -24,8 +24,7 @@ from rotator.core.protocol import (
     is_recorded,
     requests,
 )
-from rotator.documents.journal import load_journal, render_journal
-from rotator.documents.published import parse_published
+from rotator.documents import load_journal, parse_published, render_journal
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes

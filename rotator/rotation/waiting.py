@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from rotator.core.backoff import backoff
 from rotator.core.protocol import Awaited, Credential, Poll, Reason, Stop
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
+from rotator.rotation.countdown import Countdown, Monotonic
 from rotator.rotation.errors import StoppedError
 from rotator.rotation.interfaces import Waiter
 from rotator.rotation.state import AccountState
@@ -39,22 +40,28 @@ class Waiting:
 
     Args:
         wait: Waits; returns true if the process stops.
-        until: The end of the longest wait for a lease, a deferral or a rate limit.
+        max_wait: How long this run may wait for leases, deferrals and rate limits to end, from now on.
+        monotonic: Measures the waits. The clock can be set back during one.
 
     Attributes:
         count: How often this run has waited for a lease or for the end of a deferral.
         polled: The lease holder for which this run waited last, and the last pause before it read the journal again.
     """
 
-    def __init__(self, state: AccountState, wait: Waiter, until: datetime) -> None:
+    def __init__(self, state: AccountState, wait: Waiter, max_wait: timedelta, monotonic: Monotonic) -> None:
         self.wait = wait
         self.count = 0
         self._state = state
-        self._until = until
+        self._monotonic = monotonic
+        self._patience = self.countdown(max_wait)
         self._limits = 0
         self.polled: tuple[str | None, timedelta] = None, SHORTEST_POLL
         self._paused: set[Awaited] = set()
         self._logged: set[tuple[Awaited, datetime]] = set()
+
+    def countdown(self, lasts: timedelta) -> Countdown:
+        """Return a measure of a wait that begins now."""
+        return Countdown(lasts, self._monotonic)
 
     def for_moment(self, delay: timedelta) -> None:
         """Wait.
@@ -113,11 +120,12 @@ class Waiting:
         """
         state = self._state
         holder = state.journal.lease_holder
-        if state.clock() < min(until, self._until):
+        lease = self.countdown(until - state.clock())
+        if lease.left and self._patience.left:
             self.log("rotation.waiting", Reason.LEASED.value, until, f"{holder} holds the lease")
-        while (now := state.clock()) < until:
-            left = min(until, self._until) - now
-            if left <= timedelta() or self.wait(min(self._next_poll(holder), left + PAST_THE_END)):
+        while lease.left:
+            left = min(lease.left, self._patience.left)
+            if not left or self.wait(min(self._next_poll(holder), left + PAST_THE_END)):
                 return False
             self.count += 1
             if state.journal_moved():
@@ -134,15 +142,18 @@ class Waiting:
     def may_outlast(self, rest: Stop) -> bool:
         """Return whether this run may wait for the end of a deferral that is no lease."""
         nothing_due = rest.reason is Reason.IDENTIFYING and not self._state.journal.retiring
-        return rest.until is not None and not rest.resumes and not nothing_due and rest.until <= self._until
+        if rest.until is None or rest.resumes or nothing_due:
+            return False
+        return rest.until - self._state.clock() <= self._patience.left
 
     def for_end(self, rest: Stop) -> bool:
         """Wait for the end of a deferral; return false if the process is to stop."""
         self.log_deferral(rest)
-        left = (rest.until or self._state.clock()) - self._state.clock()
-        if left > timedelta():
+        now = self._state.clock()
+        left = min(max((rest.until or now) - now, timedelta()), self._patience.left)
+        if left:
             self.count += 1
-        return not self.wait(max(left, timedelta()) + PAST_THE_END)
+        return not self.wait(left + PAST_THE_END)
 
     def log_deferral(self, rest: Stop) -> None:
         """Log a deferral whose end this run or a later one of the same command waits for."""
@@ -157,7 +168,7 @@ class Waiting:
         """
         state = self._state
         delay = limited.retry_after or timedelta(seconds=1)
-        too_long = delay > SHORT_WAIT and state.clock() + delay > self._until
+        too_long = delay > SHORT_WAIT and delay > self._patience.left
         if too_long or self._limits >= MAX_LIMITS:
             raise limited
         detail = "the provider limits the requests of this key"

@@ -16,8 +16,18 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from rotator import __version__
 from rotator.config import VaultSettings
 from rotator.logs import register_proxies
-from rotator.net import Deadline, Origin, Proxy, Response, Tls, Transport, Unanswered
-from rotator.net.answers import is_encoded, media_type, parse_date
+from rotator.net import (
+    Deadline,
+    Origin,
+    Proxy,
+    Response,
+    Tls,
+    Transport,
+    Unanswered,
+    is_encoded,
+    media_type,
+    parse_date,
+)
 from rotator.vault.throttle import parse_retry_after
 
 __all__ = ["Answer", "Http", "OnRequest", "RedirectReason", "RedirectRefused", "Unanswered"]

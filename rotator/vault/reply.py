@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rotator.logs import foreign
-from rotator.net import Proxy
-from rotator.net.answers import JSON, described, parse_json
+from rotator.net import JSON, Proxy, described, parse_json
 from rotator.vault.http import Answer
 
 # How many of an answer's errors are kept.

@@ -185,11 +185,13 @@ _OPTIONAL = {
     "charset_normalizer.api",
     "greenlet._greenlet",
 }
-# Of commands that foretell, verify an audit log or reload the configuration.
+# Of commands that foretell, verify an audit log, read balances or reload the configuration.
 _OF_OTHERS = {
     "rotator.audit.verify",
     "rotator.config.diff",
+    "rotator.core.balance",
     "rotator.core.scheduling.forecast",
+    "rotator.documents.top_ups",
     "rotator.fleet.sharding",
 }
 _OF_ACCOUNTS = {"httpcore", "hvac", "pydantic", "structlog", "rotator.config", "rotator.fleet", "rotator.vault"}

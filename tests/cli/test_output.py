@@ -6,7 +6,7 @@ import pytest
 
 from rotator.cli.output import print_outcomes
 from rotator.config import Settings
-from rotator.core.protocol import Journal, Outcome, Request, RequestKind, Result, Target
+from rotator.core.protocol import Identity, Journal, Learned, Outcome, Request, RequestKind, Result, Retiring, Target
 from rotator.demo import free_port
 from testkit.cluster import Cluster
 from tests.cli.harness import (
@@ -121,6 +121,16 @@ def test_request_beside_weaker_request_without_id_is_unrecorded(capsys: pytest.C
     assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
 
 
+def test_first_of_several_revocations_has_the_date(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
+    entries = tuple(Retiring(id_, now + timedelta(hours=hours)) for hours, id_ in enumerate("ab", 1))
+    for retiring, shown in ((entries[:1], "previous revoked in 1h"), (entries, "first of 2 previous revoked in 1h")):
+        journal = Journal(retiring=retiring)
+        ended = Outcome("shop", Result.OK, reason="grace", until=entries[0].not_before, journal=journal)
+        print_outcomes([ended], SETTINGS, now, adopted={})
+        assert f" {shown} " in capsys.readouterr().out
+
+
 def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture[str]) -> None:
     """A key can be limited for a day: the time alone is one that is over."""
     now = datetime(2026, 11, 26, 22, 30, tzinfo=UTC)
@@ -128,6 +138,16 @@ def test_deferral_until_another_day_shows_its_date(capsys: pytest.CaptureFixture
         deferred = Outcome("shop", Result.DEFERRED, reason="rate_limited", until=now + wait, journal=Journal())
         print_outcomes([deferred], SETTINGS, now, adopted={})
         assert f" deferred until {shown}: rate limited " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("learned", "named"), [(Learned.ELIMINATED, "id-1"), (Learned.PENDING, "ID")])
+def test_adoption_advises_no_guessed_id(learned: Learned, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pending id is rotator's guess: the person who copies the command would claim it."""
+    journal = Journal(current=Identity("id-1", learned), unknown_ids=frozenset({"id-2"}))
+    done = Outcome("shop", Result.OK, journal=journal)
+    print_outcomes([done], SETTINGS, datetime(2026, 11, 26, 12, tzinfo=UTC), adopted={"shop": "adopted"})
+    advice = f"rotator adopt shop --secret-id {named} --retire id-2"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(advice)
 
 
 def test_account_without_published_secret_keeps_none(cluster: Cluster, here: Here) -> None:

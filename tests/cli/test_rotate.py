@@ -16,7 +16,7 @@ from rotator.cli.rotate import withdrawal
 from rotator.core.generator import Recipe, generate
 from rotator.core.protocol import Journal, RequestKind, Retiring
 from rotator.demo import running_openbao
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.emulator import Account, Operation, running
 from rotator.rotation.creation import Creation
 from testkit.cluster import PATIENCE, Cluster, Finished, Process

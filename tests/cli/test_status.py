@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import Doubt, Gone, Identity, Journal, Learned, Request, RequestKind, Retiring, Target
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from testkit.cluster import Cluster
 from tests.cli.harness import CHANGING, Here, Payments, a_colourful_fleet, assert_table, everything, opened
 

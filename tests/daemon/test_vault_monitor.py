@@ -10,7 +10,7 @@ from rotator.config import load
 from rotator.daemon.facts import JournalsChanged, VaultStateChanged
 from rotator.daemon.registry import Registry
 from rotator.daemon.vault_monitor import HEARTBEAT_UNAVAILABLE, VaultMonitor
-from rotator.documents.fleet import announce_changes
+from rotator.documents import announce_changes
 from rotator.errors import RotatorError
 from rotator.fleet import Fleet
 from rotator.monitoring import Metrics

@@ -23,6 +23,7 @@ from rotator.core.protocol import (
     Retiring,
     Target,
     Verification,
+    Version,
 )
 from rotator.documents.journal import (
     FORMAT,
@@ -204,7 +205,9 @@ def test_unknown_fields_survive_in_every_part() -> None:
         candidate_id=Answered("rotation", "c"),
         verification=Verification("rotation", NOW, NOW),
         publishing=Publishing(1, Retiring("d", NOW, identity=Identity("d", Learned.ANSWERED))),
-        retiring=(Retiring("a", NOW, identity=Identity("a", Learned.ANSWERED)),),
+        retiring=(
+            Retiring("a", NOW, identity=Identity("a", Learned.ANSWERED), published_in=Version(1, NOW, "a", "b")),
+        ),
         gone=(Gone("e", NOW),),
         last_doubt=Doubt(frozenset({"f"}), NOW),
     )

@@ -12,8 +12,14 @@ from rotator.rotation import Outcome, Result
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
-def wave(run: RunAccount, *, concurrency: int = 1, stop: threading.Event | None = None) -> Wave:
-    return Wave(run, concurrency=concurrency, stop=stop or threading.Event(), clock=lambda: NOW)
+def wave(
+    run: RunAccount,
+    *,
+    concurrency: int = 1,
+    stop: threading.Event | None = None,
+    clock: Callable[[], datetime] = lambda: NOW,
+) -> Wave:
+    return Wave(run, concurrency=concurrency, stop=stop or threading.Event(), clock=clock)
 
 
 def done(name: str) -> Outcome:
@@ -73,3 +79,22 @@ def test_waiting_account_keeps_last_outcome_when_process_stops() -> None:
         return unfinished(name, timedelta(hours=1))
 
     assert list(wave(run, stop=stop).outcomes(["shop"])) == [unfinished("shop", timedelta(hours=1))]
+
+
+def test_clock_set_back_lengthens_no_wait() -> None:
+    stop = threading.Event()
+    now = [NOW]
+
+    def run(name: str, before: Outcome | None, _: Callable[[], bool]) -> Outcome:
+        return done(name) if before else unfinished(name, timedelta(milliseconds=50))
+
+    def clock() -> datetime:
+        """The clock is set back right after the run's end was read."""
+        return now.pop() if now else NOW - timedelta(hours=1)
+
+    timeout = threading.Timer(30, stop.set)
+    timeout.start()
+    try:
+        assert list(wave(run, stop=stop, clock=clock).outcomes(["shop"])) == [done("shop")]
+    finally:
+        timeout.cancel()

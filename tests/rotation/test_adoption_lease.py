@@ -10,6 +10,7 @@ from rotator.core.protocol import Publishing, Retiring, Revoke
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
 from rotator.rotation.waiting import LONGEST_POLL
+from testkit.model import World
 from tests.rotation.worlds import (
     FIRST,
     adopt_first,
@@ -17,11 +18,13 @@ from tests.rotation.worlds import (
     answered,
     in_overlap,
     leased,
+    lost_lease,
     of_another_account,
     rotate,
     run_until,
     store,
     wait_with,
+    without_journal,
 )
 
 
@@ -107,6 +110,60 @@ def test_adopt_awaits_late_revocation_when_journal_is_lost() -> None:
     adopt_first(world)
     assert world.published == FIRST
     assert world.clock() - began >= world.provider.request_timeout + world.provider.settle
+
+
+@pytest.mark.parametrize("run_before", [False, True], ids=["first command", "after a run"])
+def test_adopt_awaits_late_revocation_when_journal_vanished(run_before: bool) -> None:
+    """Its metadata was deleted, or the account was renamed: the published document is all that is left."""
+    world = adopted()
+    rotate(world)
+    without_journal(world)
+    began = world.clock()
+    if run_before:  # it writes a journal that calls nothing retiring
+        world.rotation().run()
+    adopt_first(world)
+    assert world.published == FIRST
+    assert world.clock() - began >= lost_lease(world)
+
+
+def test_adopt_awaits_late_revocation_of_replaced_foreign_journal() -> None:
+    """The other account's journal took the place of this account's."""
+    world = adopted()
+    rotate(world)
+    store(world, api_key="otherkey", current=None, retiring=())
+    began = world.clock()
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    operator = Operator(world.rotation())
+    operator.adopt(SecretStr(FIRST), first_id, replace_working=True, replace_foreign="otherkey")
+    assert world.published == FIRST
+    assert world.clock() - began >= lost_lease(world)
+
+
+def test_adopt_of_long_lost_journal_waits_for_nothing() -> None:
+    """A run sends a revocation under a lease, which began when the last version was stored at the latest."""
+    world = adopted()
+    rotate(world)
+    path = world.settings.journal_path(world.account)
+    world.vault.deleted.add((path, len(world.vault.versions[path])))
+    world.clock.wait(timedelta(hours=1))
+    began = world.clock()
+    adopt_first(world)
+    assert world.published == FIRST
+    assert world.clock() - began < world.provider.request_timeout
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["no document", "written by a person"])
+def test_first_adoption_waits_for_nothing(written: bool) -> None:
+    world = World()
+    if written:
+        world.vault.write("apps/shop", {"api_key": "shopkey", "api_secret": "Mistyped00001"}, cas=0)
+        world.vault.write("apps/shop", {"api_key": "shopkey", "api_secret": "Mistyped00002"}, cas=1)
+    world.provider.add("shopkey", FIRST)
+    began = world.clock()
+    adopt_first(world)
+    assert world.published == FIRST
+    assert world.clock() == began
+    assert world.journal.lost_journal_until is None
 
 
 def test_retiring_by_hand_respects_another_instances_lease() -> None:

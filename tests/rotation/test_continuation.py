@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import Command, Create, Publish
-from rotator.documents.journal import render_journal
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant, render_journal
 from rotator.errors import Blame, RotatorError
 from rotator.provider import NotSent, Unprovisioned
 from rotator.rotation import Outcome, Result, Rotation

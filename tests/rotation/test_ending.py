@@ -1,5 +1,6 @@
 """How a run ends: failures, backoff, and what its outcome says."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from rotator.core.protocol import Publish
 from rotator.errors import Blame
 from rotator.provider import Credentials, LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result
+from rotator.vault import VaultSealed
 from tests.rotation.worlds import DAY, FIRST, adopted, answered, rotate, run_until, wait_with
 
 
@@ -125,3 +127,23 @@ def test_outcome_reports_whether_last_write_is_unknown(fault: str | None, *, is_
     outcome = world.rotation(fresh_after=world.clock() + timedelta(seconds=1), compromised=True).run()
     assert outcome.blame is Blame.PROVIDER
     assert outcome.journal_is_unknown == is_unknown
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "Only id-001 was revoked"), (2, "Only id-001, id-002 were revoked")])
+def test_failure_after_revocations_names_them(count: int, said: str) -> None:
+    world = adopted(max_secrets=count + 1)
+    for _ in range(count):
+        rotate(world)
+        world.clock.wait(timedelta(minutes=2))
+    world.clock.wait(timedelta(hours=2))
+    revoked: list[str] = []
+    world.provider.on_revoke = lambda id_, _: revoked.append(id_)
+    write = world.vault.write
+
+    def writes(path: str, data: Mapping[str, Any], cas: int) -> int:
+        if len(revoked) == count:
+            raise VaultSealed("Vault is sealed", maybe_done=False)
+        return write(path, data, cas)
+
+    world.vault.write = writes  # type: ignore[method-assign]
+    assert f"{said}, and the published secret stays" in (world.rotation().run().error or "")

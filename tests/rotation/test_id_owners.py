@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.core.protocol import Command, Event, Identity, Learned
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from rotator.errors import RotatorError
 from rotator.provider import LostAnswer
 from rotator.rotation import Operator, Outcome, Result
@@ -193,17 +193,18 @@ def test_retire_is_refused_when_candidate_is_published(value_is_given: bool) -> 
     assert set(world.live) == {candidate}
 
 
-def test_retire_says_that_a_candidate_was_published() -> None:
-    """The id to retire is another secret's."""
-    world, value, own, _ = waiting(max_secrets=3)
-    spare = world.provider.add("shopkey", OTHER)
+@pytest.mark.parametrize(("count", "verb"), [(1, "was"), (2, "were")])
+def test_retire_says_that_a_candidate_was_published(count: int, verb: str) -> None:
+    """The ids to retire are other secrets'."""
+    world, value, own, _ = waiting(max_secrets=4)
+    spare = [world.provider.add("shopkey", f"{OTHER}{number}") for number in range(count)]
     with pytest.raises(RotatorError) as raised:
-        Operator(world.rotation()).adopt(SecretStr(value), own, retire={spare})
+        Operator(world.rotation()).adopt(SecretStr(value), own, retire=set(spare))
     assert str(raised.value).startswith(
         "The new secret of shop that was waiting authenticates, so rotator published it: "
-        f"{own} is not its id, and {spare} was not recorded. "
+        f"{own} is not its id, and {', '.join(spare)} {verb} not recorded. "
     )
-    assert spare not in world.journal.retiring_ids
+    assert not world.journal.retiring_ids & set(spare)
 
 
 def unanswered(*_: object) -> None:

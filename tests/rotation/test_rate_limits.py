@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from rotator.core.protocol import Create, Journal, Phase
 from rotator.core.protocol.limits import MAX_SENDS
-from rotator.documents.journal import load_journal, render_journal
+from rotator.documents import load_journal, render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Result
 from rotator.vault import CasConflict, VaultSealed

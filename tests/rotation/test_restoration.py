@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.core.protocol import Create, RestoreEarlierVersion, Revoke, Trigger
 from rotator.provider import Credentials, Unauthorized
-from rotator.rotation import Result
+from rotator.rotation import Operator, Result
 from testkit.model import World
 from tests.rotation.worlds import (
     DAY,
@@ -17,8 +18,10 @@ from tests.rotation.worlds import (
     assert_settled,
     in_overlap,
     interrupted_return_of_a_compromised_secret,
+    lost_lease,
     rotate,
     run_until,
+    without_journal,
 )
 
 
@@ -153,6 +156,32 @@ def test_deleted_document_waits_for_a_late_revocation(*, dies: bool, lands: bool
     assert outcome.reason == "published_lost" if lands else world.consumer_works()
 
 
+@pytest.mark.parametrize("lands", [True, False])
+def test_deleted_document_without_journal_awaits_late_revocation(*, lands: bool) -> None:
+    """The account was renamed, or the journal deleted with its metadata: nothing tells of the DELETE on its way."""
+    world = answered()
+    (own,) = world.live
+    value = world.live[own]
+    rotate(world)
+    world.clock.wait(timedelta(hours=2))
+    world.provider.fault = "late"
+    run_until(world.rotation(), Revoke, then_perform=True)
+    without_journal(world)
+    world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
+    ends = world.clock() + lost_lease(world)
+    for _ in range(3):
+        outcome = world.rotation().run()
+        assert (outcome.reason, outcome.until) == ("late_revocation", ends)
+        assert world.published is None
+        world.clock.wait(timedelta(seconds=20))
+    if lands:
+        world.provider.remove("shopkey", own)
+    world.clock.now = ends
+    outcome = world.rotation().run()
+    assert world.published == (None if lands else value)
+    assert outcome.reason == "published_lost" if lands else world.consumer_works()
+
+
 def test_document_deleted_under_the_lease_waits_too() -> None:
     """The dead holder's DELETE can still be on its way when another run has acquired the lease."""
     world = answered(grace=timedelta(hours=1))
@@ -180,6 +209,22 @@ def test_compromised_secret_is_not_restored_when_nothing_authenticates() -> None
     assert world.published != FIRST
 
 
+def test_withheld_secret_is_told_and_can_be_adopted() -> None:
+    """The only secret that works leaked. A person can publish it again with the command that the failure names."""
+    world = adopted()
+    world.provider.fault = "late"
+    rotate(world, compromised=True, force=True, trigger=Trigger.COMPROMISED)
+    world.provider.remove("shopkey", world.journal.current_id)
+    outcome = world.rotation().run()
+    assert outcome.error is not None
+    assert "no other earlier version of it authenticates, and rotator does not publish version 1, " in outcome.error
+    assert outcome.next_command is not None
+    assert outcome.next_command.args == ("adopt", "shop", "--replace")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), None, replace_working=True)
+    assert world.published == FIRST
+    assert world.consumer_works()
+
+
 def test_compromised_secret_in_a_mark_is_not_restored() -> None:
     world = interrupted_return_of_a_compromised_secret()
     world.vault.deleted.add(("apps/shop", len(world.vault.versions["apps/shop"])))
@@ -198,8 +243,9 @@ def test_compromised_secret_without_entry_is_not_restored() -> None:
     world.rotation().run()
     assert world.journal.unknown_ids == {leaked, stranger}
     world.provider.remove("shopkey", world.journal.current_id)
-    world.rotation().run()
+    outcome = world.rotation().run()
     assert world.published != FIRST
+    assert "rotator does not publish version 1, which might be compromised" in (outcome.error or "")
 
 
 def test_single_401_undoes_no_rotation() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.documents.published import format_instant
+from rotator.documents import format_instant
 from rotator.provider import Balance, Credentials, LostAnswer, Unauthorized
 from rotator.rotation import Operator, Result, Rotation
 from testkit.model import World
-from tests.rotation.worlds import FIRST, adopted, in_overlap, leased, limit, rotate
+from tests.rotation.worlds import FIRST, adopted, in_overlap, leased, limit, rotate, store
 
 WINDOW = timedelta(seconds=30)
 
@@ -97,6 +97,56 @@ def test_lease_is_one_wait_with_its_holder() -> None:
     assert rotation.run().published
     assert log.waits[0] == ("leased", format_instant(until))
     assert next(one["detail"] for one in log.events if "detail" in one) == "other holds the lease"
+
+
+def set_back(world: World, rotation: Rotation, *, at_wait: int) -> None:
+    """Set the clock of the run's machine back by an hour during one of its waits."""
+    wait = rotation.waiting.wait
+    waits: list[timedelta] = []
+
+    def waiting(delay: timedelta) -> bool:
+        waits.append(delay)
+        if len(waits) == at_wait:
+            world.ahead -= timedelta(hours=1)
+        assert len(waits) < 100, "it waits for as much longer"
+        return wait(delay)
+
+    rotation.waiting.wait = waiting
+
+
+@pytest.mark.parametrize(
+    ("lasts", "reason"), [(timedelta(minutes=2), "grace"), (timedelta(minutes=30), "leased")], ids=["lease", "patience"]
+)
+def test_clock_set_back_lengthens_no_lease(lasts: timedelta, reason: str) -> None:
+    world = adopted()
+    store(world, lease_holder="dead", lease_until=world.clock() + lasts)
+    patience = timedelta(minutes=5)
+    rotation = world.rotation(fresh_after=world.clock(), patience=patience, lease=timedelta(minutes=30))
+    began = world.clock()
+    set_back(world, rotation, at_wait=3)
+    assert rotation.run().reason == reason
+    assert world.clock() - began < min(lasts, patience) + timedelta(seconds=10)
+
+
+def test_clock_set_back_lengthens_no_deferral() -> None:
+    """The grace period ends within the command's patience by the clock that it began with."""
+    world = adopted(grace=timedelta(minutes=4))
+    rotate(world)
+    patience = timedelta(minutes=5)
+    began, rotation = world.clock(), world.rotation(fresh_after=world.clock(), patience=patience)
+    set_back(world, rotation, at_wait=1)
+    rotation.run()
+    assert world.clock() - began < patience + timedelta(seconds=10)
+
+
+def test_clock_set_back_lengthens_no_refusal() -> None:
+    world, new = in_overlap()
+    world.provider.on_request = refusing(world, new, timedelta(minutes=5))
+    began, rotation = world.clock(), world.rotation()
+    set_back(world, rotation, at_wait=3)
+    first_id = next(id_ for id_, value in world.live.items() if value == FIRST)
+    Operator(rotation).adopt(SecretStr(FIRST), first_id)
+    assert world.clock() - began < 4 * WINDOW
 
 
 def test_rate_limit_is_one_wait() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Event, Phase, RequestKind, Step, WriteJournal
-from rotator.documents.journal import render_journal
+from rotator.core.protocol import CLOCK_RESOLUTION, Event, Phase, RequestKind, Step, WriteJournal
+from rotator.documents import render_journal
 from rotator.provider import Credentials, RateLimited, SecretInfo
 from rotator.rotation import Operator, Outcome, Result, Rotation
 from rotator.rotation.interfaces import Waiter
@@ -74,6 +74,17 @@ def of_another_account(world: World, **changes: Any) -> None:
     published = world.vault.peek("apps/shop")
     known = {"api_key": "otherkey", "published_version": published.version, "published_at": published.created}
     store(world, **(known | changes))
+
+
+def without_journal(world: World) -> None:
+    """The journal was deleted with its metadata."""
+    del world.vault.versions[world.settings.journal_path(world.account)]
+
+
+def lost_lease(world: World) -> timedelta:
+    """Return how long a request might be carried out after the journal of its run was lost."""
+    lease = world.rotation().policy.lease
+    return lease + CLOCK_RESOLUTION + world.provider.request_timeout + world.provider.settle
 
 
 def name_id(world: World, id_: str) -> Outcome:

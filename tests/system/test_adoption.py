@@ -81,6 +81,25 @@ def test_adopt_needs_no_id_when_one_is_listed(shop: ClusterAccount) -> None:
     assert not shop.journal["retiring"]
 
 
+def test_adopt_trusts_no_copied_id(shop: ClusterAccount) -> None:
+    """A person wrote version 1 with the value of one secret, and left the id of another from a copied document."""
+    old_id = shop.id_of(shop.first)
+    value, new_id = add_secret(shop)
+    fields = {"api_key": shop.api_key, "secret_id": old_id, "rotated_at": "2026-01-01T00:00:00Z"}
+    shop.cluster.put(shop.path, {**fields, "api_secret": value})
+    with shop.consumer():
+        refused = shop.adopt(shop.first, "--replace")
+        assert refused.code == 1, refused
+        assert next_command(refused)[:2] == ["adopt", shop.name]
+        assert shop.published == value
+        shop.adopt(shop.first, "--replace", "--secret-id", old_id, "--retire", new_id)
+        assert shop.published == shop.first
+        assert_never_named(shop, shop.run("status").out, old_id)
+        assert shop.run("resolve", shop.name, "--revoke", old_id).code != 0
+        eventually(lambda: shop.rotate("--due").code == 0, timeout=ENOUGH)
+    assert old_id in shop.live
+
+
 def test_lost_create_answer_publishes_no_unknown_id(cluster: Cluster) -> None:
     """B2: `ids_before` came from a list that lacked a stranger's id, so that this id looked like the candidate's."""
     emulator = Emulator([], max_secrets=3)

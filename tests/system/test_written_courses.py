@@ -5,7 +5,20 @@ from datetime import timedelta
 import pytest
 
 from tests.system.courses.drawing import Beginning, play
-from tests.system.courses.events import Deed, Event, Fault, Moment, Person, Pick, Request, Run, Trouble, Troubled, Verb
+from tests.system.courses.events import (
+    Deed,
+    Event,
+    Fault,
+    Moment,
+    Passing,
+    Person,
+    Pick,
+    Request,
+    Run,
+    Trouble,
+    Troubled,
+    Verb,
+)
 
 DAY = timedelta(days=1)
 NO_WAIT = NO_GRACE = timedelta()
@@ -158,6 +171,38 @@ COURSES["the value that replaced a compromised one is deleted before a run reads
 COURSES["a forced rotation needs the room of one secret"] = (
     Beginning(max_secrets=3, grace=DAY),
     (Run(Verb.ROTATE), Run(Verb.ROTATE), Run(Verb.FORCE)),
+)
+COURSES["a person goes back to a retiring secret while a candidate waits"] = (
+    Beginning(max_secrets=3, grace=DAY),
+    (
+        Run(Verb.ROTATE),
+        Passing(DAY - timedelta(minutes=4)),
+        Troubled(Trouble.SLOW, time=timedelta(seconds=20)),
+        Run(Verb.ROTATE, dies(Request.CREATE)),
+        Passing(timedelta(minutes=3)),
+        Run(Verb.DAEMON),
+        Person(Deed.PUBLISH, Pick.REPLACED, named=Pick.NONE),
+        Passing(timedelta(minutes=3)),
+        Run(Verb.DAEMON),
+    ),
+)
+COURSES["a secret and its successor leak, and the primary account creates another one"] = (
+    Beginning(max_secrets=3, grace=DAY, secondary=True, runs=0),
+    (
+        Run(Verb.COMPROMISED, PUBLISHED_ONLY),
+        Run(Verb.COMPROMISED, waits=NO_WAIT),
+        Person(Deed.MISTYPE),
+    ),
+)
+COURSES["an added secret leaks, and the document is rolled back before a run reads it"] = (
+    Beginning(max_secrets=3, grace=DAY, runs=4),
+    (
+        Run(Verb.CREATE),
+        Person(Deed.PUBLISH, Pick.SECOND),
+        Run(Verb.COMPROMISED, ASKED_ONLY),
+        Person(Deed.ROLL_BACK),
+        Run(Verb.ROTATE),
+    ),
 )
 
 

@@ -36,10 +36,11 @@ from rotator.core.protocol import (
     Step,
     Stop,
     WriteJournal,
+    leaks,
     requests,
 )
-from rotator.documents.journal import StoredJournal as Stored
-from rotator.documents.published import parse_instant
+from rotator.documents import StoredJournal as Stored
+from rotator.documents import parse_instant
 from rotator.provider import Credentials, SecretInfo
 from rotator.rotation.state import AccountState
 from rotator.vault import Document
@@ -305,12 +306,13 @@ class Key:
             self.name("rotation", journal.rotation_id),
             journal.trigger and journal.trigger.value,
             self.asked(journal.request),
-            tuple(number for plain, number in self.names.items() if requests.is_leaked(journal, SecretStr(plain))),
+            tuple(number for plain, number in self.names.items() if leaks.is_leaked(journal, SecretStr(plain))),
             self.value(journal.candidate),
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),
             ordered(journal.ids_before),
             self.shared(journal.create_until),
+            self.shared(journal.lost_journal_until),
             mark and (mark.over_version, mark.entry and self.retiring(mark.entry)),
             tuple(self.retiring(entry) for entry in journal.retiring),
             tuple(sorted((gone.id, self.since(gone.at) or 0) for gone in recent)),
@@ -377,7 +379,7 @@ class Key:
             tuple(sorted(credential.value for credential in seen.refused)),
             self.value(seen.recorded),
             (seen.recorded_read, seen.earlier_tried, seen.prepared_here, seen.value_refused),
-            ordered(seen.earlier_ids),
+            (ordered(seen.earlier_ids), bool(seen.withheld)),
             bool(seen.create_refused),
             seen.values,
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),

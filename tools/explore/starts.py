@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from rotator.core.protocol import Publishing, Trigger
-from rotator.documents.journal import render_journal
+from rotator.documents import render_journal
 from testkit.model import World
 from tools.explore.runs import Versions
 from tools.explore.states import FIRST, KEY, REQUEST_TIMEOUT, SECOND, TICK, WINDOW, Request

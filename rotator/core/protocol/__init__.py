@@ -1,7 +1,18 @@
-"""The rotation protocol, decided purely."""
+"""The rotation protocol, decided purely.
 
-from rotator.core.protocol import requests, transitions
+The modules `requests`, `transitions` and `wording` are public as a whole: each has many names of one kind.
+"""
+
+from rotator.core.protocol import requests, transitions, wording
 from rotator.core.protocol.decide import decide
+from rotator.core.protocol.documents import (
+    expires_soon,
+    half_life,
+    refuse_foreign,
+    refuse_lost_journal,
+    refuse_lost_secret,
+)
+from rotator.core.protocol.identity import way_out
 from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
 from rotator.core.protocol.journal import (
     Answered,
@@ -18,10 +29,19 @@ from rotator.core.protocol.journal import (
     Target,
     Trigger,
     Verification,
+    Version,
     ids_of,
 )
 from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
-from rotator.core.protocol.observation import Listing, Observation, Published, is_recorded
+from rotator.core.protocol.limits import stored_ids
+from rotator.core.protocol.observation import (
+    Listing,
+    Observation,
+    Published,
+    is_recorded,
+    is_version,
+    published_with_candidate,
+)
 from rotator.core.protocol.outcome import Outcome, Result
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
@@ -95,14 +115,25 @@ __all__ = [
     "Target",
     "Trigger",
     "Verification",
+    "Version",
     "WriteJournal",
     "decide",
+    "expires_soon",
+    "half_life",
     "has_lease",
     "ids_of",
     "is_recorded",
+    "is_version",
     "leased_elsewhere",
     "limited_until",
+    "published_with_candidate",
+    "refuse_foreign",
+    "refuse_lost_journal",
+    "refuse_lost_secret",
     "requests",
+    "stored_ids",
     "transitions",
     "wake_at",
+    "way_out",
+    "wording",
 ]

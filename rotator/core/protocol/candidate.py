@@ -4,6 +4,7 @@ from rotator.core.failures import list_of
 from rotator.core.protocol import retirement, transitions
 from rotator.core.protocol.identity import doubtful, way_out
 from rotator.core.protocol.journal import Trigger
+from rotator.core.protocol.leaks import might_be_leaked
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.limits import MAX_SENDS, MAX_VALUES
 from rotator.core.protocol.situation import Situation
@@ -32,7 +33,8 @@ def commit(case: Situation) -> Step | None:
     """Record a published candidate and the revocation of the previous secret."""
     if not case.candidate_published:
         return None
-    if case.request_is_of_unrecorded and not case.seen.recorded_read:
+    tells = case.request_is_of_unrecorded or might_be_leaked(case.journal)
+    if tells and not case.seen.recorded_read:
         return ReadRecorded()
     return WriteJournal(Event.COMMITTED, transitions.committed(case))
 

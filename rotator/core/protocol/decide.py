@@ -31,7 +31,7 @@ from rotator.core.protocol.steps import (
     Stop,
     WriteJournal,
 )
-from rotator.core.protocol.wording import waiting_run, without_value
+from rotator.core.protocol.wording import waiting_run, without_value, without_withheld
 
 
 def decide(observation: Observation, journal: Journal, policy: Policy, now: datetime) -> Step:
@@ -90,11 +90,13 @@ def _await_late_revocation(case: Situation) -> Step | None:
         return None
     if case.held and case.seen.revoke_lost_at is None:
         return None  # this run looked before it acquired the lease
+    is_noted = case.stored.lost_journal_until == case.journal.lost_journal_until
     return Stop(
         Reason.LATE_REVOCATION,
         until,
         f"{without_value(case.seen.published)}, and an earlier revocation might still be carried out",
         waiting_run(case.policy.account),
+        journal=None if is_noted else transitions.released(case),  # otherwise each run would begin the wait again
     )
 
 
@@ -104,20 +106,35 @@ def _out_of_reach(case: Situation) -> Fail:
     primary = ", and it refuses the primary account's credentials" if Credential.PRIMARY in seen.refused else ""
     adopt = Command.of("adopt", account)
     if seen.published.secret is not None:
-        return Fail(
+        refused = Fail(
             Failure.CREDENTIALS,
-            f"the provider refuses the published secret (401){primary}; no earlier version of it authenticates",
+            f"the provider refuses the published secret (401){primary}; "
+            f"no {'other ' if seen.withheld else ''}earlier version of it authenticates",
             adopt,
             "Bring a secret that authenticates",
         )
+        return _with_withheld(refused, case)
     lost = documents.refuse_lost_secret(case)
     if lost is not None:
-        return replace(lost, what=lost.what + primary)
+        return _with_withheld(replace(lost, what=lost.what + primary), case)
     return Fail(
         Failure.NOT_ADOPTED,
         f"nothing is published for the account yet{primary}",
         adopt,
         "Bring the secret in use",
+    )
+
+
+def _with_withheld(fail: Fail, case: Situation) -> Fail:
+    """The failure with the versions that might be compromised. Only a person has one of them published again."""
+    versions = case.seen.withheld
+    if not versions:
+        return fail
+    return replace(
+        fail,
+        what=fail.what + without_withheld(versions),
+        next_command=Command.of("adopt", case.policy.account, "--replace"),
+        advice=f"{fail.advice}, also a compromised one",
     )
 
 

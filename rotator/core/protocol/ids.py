@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rotator.core.protocol.instants import Instants
 from rotator.core.protocol.journal import Identity, ids_of
-from rotator.core.protocol.observation import is_recorded
+from rotator.core.protocol.observation import is_recorded, published_with_candidate
 from rotator.core.protocol.steps import Credential
 
 
@@ -28,16 +28,14 @@ class Ids(Instants):
     def candidate_id(self) -> str | None:
         """The id that the provider answered to the create of the candidate in hand.
 
-        Only an answered id is published together with a candidate. So the published document is a record of it, too,
-        unless a person published the candidate over a document that names an earlier id.
+        The version in which a run published it together with the candidate is a record of it, too.
         """
         answered = self.seen.answered
         if answered is not None and answered.rotation_id == self.journal.rotation_id:
             return answered.id
         if self.journal.answered_id is not None:
             return self.journal.answered_id
-        published_id = self.seen.published.secret_id
-        return published_id if self.candidate_published and published_id not in self.journal.ids_before else None
+        return published_with_candidate(self.journal, self.seen.published)
 
     # --- the list ----------------------------------------------------------------------------------------------------
 

@@ -139,7 +139,8 @@ class Instants:
         journal = self.journal
         policy = self.policy
         longest = policy.lease + policy.request_timeout + policy.window
-        fences = [believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)]
+        create_until = believed(journal.create_until, longest, self.seen.journal_at, self.shared_now)
+        fences = [create_until, journal.lost_journal_until]
         if self.seen.create_lost_at is not None:
             fences.append(self.ends_after(self.seen.create_lost_at))
         if journal.candidate is not None:
@@ -152,11 +153,32 @@ class Instants:
 
         A run sends one under its lease, and writes the journal before it and, unless it dies, after it.
         """
-        if not self.journal.retiring and self.journal.publishing is None:
-            return None
-        sent = (at for at in (self.seen.journal_at, self.seen.revoke_lost_at) if at is not None)
-        fences = [self._lease_holders_until, *(self.ends_after(at) for at in sent)]
+        fences = [self.journal.lost_journal_until]
+        if self.journal.retiring or self.journal.publishing is not None:
+            sent = (at for at in (self.seen.journal_at, self.seen.revoke_lost_at) if at is not None)
+            fences += [self._lease_holders_until, *(self.ends_after(at) for at in sent)]
         return self.local(max((fence for fence in fences if fence is not None), default=None))
+
+    @property
+    def lost_journal_until(self) -> datetime | None:
+        """Until when a request might be carried out that a run sent under a lost journal, in the shared time.
+
+        None: none can have been sent, or that is over. An empty journal knows of no request. That proves nothing if it
+        takes the place of a deleted one, or of another account's, or if the published document has a history: the
+        account's journal was deleted with its metadata, or has another path now. Its last lease began when a deleted
+        version was stored at the latest; without such a version, it might begin now.
+        """
+        stored = self.stored
+        longest = self.policy.lease + CLOCK_RESOLUTION + self.policy.request_timeout + self.policy.window
+        until = believed(stored.lost_journal_until, longest, self.seen.journal_at, self.shared_now)
+        if stored == Journal() and self._had_a_journal:
+            until = (self.seen.journal_at or self.latest_now) + longest
+        return until if until is not None and until > self.shared_now else None
+
+    @property
+    def _had_a_journal(self) -> bool:
+        seen = self.seen
+        return seen.journal_lost or seen.journal_at is not None or seen.published.shows_history
 
     def ends_after(self, sent_at: datetime) -> datetime:
         """Return until when a request might be carried out that was sent at an instant of the time that all share.

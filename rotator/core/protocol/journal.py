@@ -84,6 +84,25 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A version of the published document, and where a secret's value is in it.
+
+    Attributes:
+        number: The KV version.
+        written_at: When Vault stored it. No other version with this number has the same time.
+        path: Path of the document.
+        value_field: Name of the field for the value.
+        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
+    """
+
+    number: int
+    written_at: datetime
+    path: str
+    value_field: str
+    unknown_fields: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Retiring:
     """A recorded secret that rotator revokes, not before an instant.
 
@@ -94,6 +113,7 @@ class Retiring:
         grace_until: The end that its grace period had before the pending request made it due; None if no request did.
         identity: How its id was learned; None in journals from before that was stored.
         missing_since: The first of several lists that lacked the id after `not_before`.
+        published_in: The version that contains its value; None if rotator did not record one.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -103,6 +123,7 @@ class Retiring:
     grace_until: datetime | None = None
     identity: Identity | None = None
     missing_since: datetime | None = None
+    published_in: Version | None = None
     unknown_fields: str = field(default="", repr=False)
 
     @property
@@ -255,13 +276,15 @@ class Journal:
         trigger: Why that rotation began.
         request: The pending request for a rotation.
         leaked: Digests of values of earlier compromised requests, each after the request's id and a colon. None of them
-            is published again. They are forgotten once nothing is unknown.
+            is published again. They are forgotten once nothing is unknown, and nothing compromised retiring.
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
         ids_before: The ids that were known before the candidate was created: listed then, in the journal or in the
             published document.
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
+        lost_journal_until: Until then, by Vault's clock, a request of a run under an *earlier* journal, which is lost,
+            might still be carried out; None: there was no such journal, or that is over.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
         added_ids: The ids that the provider returned for secrets which a user added. None of them is the published
@@ -295,6 +318,7 @@ class Journal:
     verification: Verification | None = None
     ids_before: frozenset[str] = frozenset()
     create_until: datetime | None = None
+    lost_journal_until: datetime | None = None
     publishing: Publishing | None = None
     retiring: tuple[Retiring, ...] = ()
     added_ids: frozenset[str] = frozenset()
@@ -336,9 +360,39 @@ class Journal:
         return ids_of(self.current.id if self.current is not None else None)
 
     @property
+    def published_in(self) -> Version | None:
+        """The version of the published document that this journal speaks of; None if not all of that is known."""
+        at, path, name = self.published_at, self.published_path, self.published_field
+        if at is None or path is None or name is None:
+            return None
+        return Version(self.published_version, at, path, name)
+
+    @property
+    def answered_in(self) -> dict[str, Version]:
+        """Ids that the provider answered to creates, and the versions with the values to which they belong.
+
+        rotator recorded both together. A document alone proves nothing: a person can copy an id into it.
+        """
+        mark = self.publishing.entry if self.publishing is not None else None
+        entries = (*self.retiring, *((mark,) if mark is not None else ()))
+        known = [(entry.identity, entry.published_in) for entry in entries]
+        known.append((self.current, self.published_in))
+        return {
+            identity.id: version
+            for identity, version in known
+            if identity is not None and identity.is_answered and identity.id is not None and version is not None
+        }
+
+    @property
     def retiring_ids(self) -> frozenset[str]:
         """The ids recorded for revocation."""
         return frozenset(entry.id for entry in self.retiring)
+
+    @property
+    def retiring_compromised(self) -> frozenset[str]:
+        """The ids of compromised secrets that are to be revoked, with one in the mark."""
+        marked = self.publishing.entry if self.publishing is not None else None
+        return ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
 
     @property
     def compromised_ids(self) -> frozenset[str]:
@@ -346,9 +400,8 @@ class Journal:
 
         They include an id in the mark, and an id whose entry was dropped because lists put it in doubt.
         """
-        marked = self.publishing.entry if self.publishing is not None else None
         request = self.request
-        ids = ids_of(*(entry.id for entry in (*self.retiring, marked) if entry is not None and entry.compromised))
+        ids = self.retiring_compromised
         if request is None:
             return ids
         own = request.of.id if request.kind is RequestKind.COMPROMISED else None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol.journal import Answered, Identity, Journal, Request
+from rotator.core.protocol.journal import Answered, Identity, Journal, Request, Version
 from rotator.core.protocol.steps import Awaited, Credential
 
 
@@ -39,6 +39,12 @@ class Published:
     undelete: str | None = None
     secret_id: str | None = None
     rotated_at: datetime | None = None
+
+    @property
+    def shows_history(self) -> bool:
+        """Whether rotator might have published here before: a field of rotator's is left, or a version was deleted."""
+        is_deleted = self.version > 0 and self.secret is None and not self.lacks_value
+        return is_deleted or self.secret_id is not None or self.rotated_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Observation:
         recorded_read: Whether it was.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         earlier_ids: The ids that those versions name.
+        withheld: Those versions that this run does not publish again, because their secrets might be compromised.
         prepared_here: This run generated the candidate itself, so no other instance can have sent it.
         creates: How often this run sent the create.
         answered: The id that the provider answered to it.
@@ -115,6 +122,7 @@ class Observation:
     recorded_read: bool = False
     earlier_tried: bool = False
     earlier_ids: frozenset[str] = frozenset()
+    withheld: frozenset[int] = frozenset()
     prepared_here: bool = False
     creates: int = 0
     answered: Answered | None = None
@@ -146,6 +154,27 @@ def is_recorded(journal: Journal, published: Published) -> bool:
     """Return whether the value in a version of the published document is the one that the journal speaks of."""
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
     return published.version == journal.published_version and same_time and is_in_recorded_place(journal, published)
+
+
+def published_with_candidate(journal: Journal, published: Published) -> str | None:
+    """Return the id that a run published together with the candidate, before any journal named it; None if none did.
+
+    Only an answered id is published with a candidate, in the version after the recorded one. A person can have written
+    the id in a later version, and leave the previous secret's id if they publish the candidate by hand.
+    """
+    is_first = published.version == journal.published_version + 1
+    if journal.candidate is None or published.secret != journal.candidate or not is_first:
+        return None
+    return published.secret_id if published.secret_id not in journal.ids_before else None
+
+
+def is_version(version: Version, published: Published) -> bool:
+    """Return whether this is a recorded version, read from the recorded field of the recorded document.
+
+    A document that was deleted with its history and written again has the same numbers, and other times.
+    """
+    recorded = (version.number, version.written_at, version.path, version.value_field)
+    return recorded == (published.version, published.written_at, published.path, published.field)
 
 
 def is_in_recorded_place(journal: Journal, published: Published) -> bool:

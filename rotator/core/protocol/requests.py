@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from hashlib import blake2b
 
 from pydantic import SecretStr
 
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
-from rotator.core.protocol.observation import Observation, Published, is_recorded
+from rotator.core.protocol.leaks import digest_of, is_leaked
+from rotator.core.protocol.observation import Observation, Published, is_recorded, published_with_candidate
 
 # An account with an urgent request is retried this soon after a failure.
 URGENT_BACKOFF = timedelta(seconds=30)
@@ -32,37 +32,24 @@ def new_request(
     """
     if published.secret is None:
         return None
-    return Request(kind, _target_of(journal, published), at, by, id_, value_digest=_digest_of(id_, published.secret))
+    return Request(kind, _target_of(journal, published), at, by, id_, value_digest=digest_of(id_, published.secret))
 
 
 def _target_of(journal: Journal, published: Published) -> Target:
-    """The id, if the journal speaks of the published version or of its value. Otherwise the version itself.
-
-    Only an id that the provider answered is published together with a candidate.
-    """
+    """The id, if the journal speaks of the published version or of its value. Otherwise the version itself."""
     if is_recorded(journal, published) and journal.current_id is not None:
         return Target(id=journal.current_id)
-    is_candidate = published.secret == journal.candidate
-    if is_candidate and published.secret_id is not None and published.secret_id not in journal.ids_before:
-        return Target(id=published.secret_id)
+    answered = published_with_candidate(journal, published)
+    if answered is not None:
+        return Target(id=answered)
     return Target(version=published.version, written_at=published.written_at)
-
-
-def _digest_of(request_id: str, secret: SecretStr) -> str:
-    """A digest that tells whether two values are the same one.
-
-    The request's name keys it, so that digests of two requests do not tell that they speak of one value.
-    """
-    key = request_id.encode()[: blake2b.MAX_KEY_SIZE]
-    value = secret.get_secret_value().encode(errors="surrogatepass")  # JSON can contain half a pair
-    return blake2b(value, key=key, digest_size=16).hexdigest()
 
 
 def speaks_of(request: Request | None, secret: SecretStr | None) -> bool:
     """Return whether a request is for this value. One from before digests were stored is for none."""
     if request is None or secret is None:
         return False
-    return request.value_digest == _digest_of(request.id, secret)
+    return request.value_digest == digest_of(request.id, secret)
 
 
 def is_published(request: Request, journal: Journal, published: Published) -> bool:
@@ -97,45 +84,20 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
-def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
-    """Return whether an earlier compromised request was for this value."""
-    return bool(_leaks(journal, secret))
-
-
-def lacks_compromised_id(journal: Journal) -> bool:
-    """Return whether a secret leaked whose id rotator cannot tell: it can be any unknown one."""
-    request = journal.request
-    is_unknown = request is not None and request.kind is RequestKind.COMPROMISED and request.of.is_unknown
-    return is_unknown or bool(journal.leaked)
-
-
-def without_leak(journal: Journal, secret: SecretStr | None, id_: str | None) -> Journal:
-    """Return the journal without a note that this value leaked, because a person published it all the same.
-
-    Args:
-        journal: The journal.
-        secret: The value.
-        id_: Its id, if it is known.
-    """
-    journal = replace(journal, leaked=journal.leaked - _leaks(journal, secret))
-    request = journal.request
-    if request is None:
-        return journal
-    return replace(journal, request=replace(request, earlier_ids=request.earlier_ids - ids_of(id_)))
-
-
-def _leaks(journal: Journal, secret: SecretStr | None) -> frozenset[str]:
-    if secret is None:
-        return frozenset()
-    parts = {leak: leak.rpartition(":") for leak in journal.leaked}
-    return frozenset(leak for leak, (id_, _, digest) in parts.items() if digest == _digest_of(id_, secret))
-
-
 def _with_leak(journal: Journal, request: Request | None) -> Journal:
-    """The journal that notes the value of a compromised request which it does not contain itself."""
+    """The journal that notes the value of a compromised request which it does not contain itself.
+
+    If no run recorded that this value was published, it can be that of a secret that a user added.
+    """
     if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
         return journal
-    return replace(journal, leaked=journal.leaked | {f"{request.id}:{request.value_digest}"})
+    is_recorded_version = request.of.version in (0, journal.published_version)
+    might_be_added = not is_recorded_version and not speaks_of(request, journal.candidate)
+    return replace(
+        journal,
+        leaked=journal.leaked | {f"{request.id}:{request.value_digest}"},
+        added_ids=frozenset() if might_be_added else journal.added_ids,
+    )
 
 
 def is_never_published_again(journal: Journal, secret: SecretStr) -> bool:
@@ -204,7 +166,7 @@ def _with_digest(journal: Journal, published: Published) -> Journal:
     is_certain = request.of.id is None or is_recorded(journal, published)
     if not is_certain or not is_published(request, journal, published):
         return journal
-    return replace(journal, request=replace(request, value_digest=_digest_of(request.id, published.secret)))
+    return replace(journal, request=replace(request, value_digest=digest_of(request.id, published.secret)))
 
 
 def _with_candidate_id(journal: Journal, asked: Request) -> Journal:

@@ -21,7 +21,7 @@ from rotator.core.protocol.steps import (
     Stop,
     WriteJournal,
 )
-from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, waiting_run
+from rotator.core.protocol.wording import MOVE_FIRST, count_of, names_of, number, waiting_run, without_withheld
 
 
 def record_gone(case: Situation) -> Step | None:
@@ -96,12 +96,13 @@ def wait_for_room(case: Situation) -> Step:
     If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
     """
     until = _next(case, case.journal.retiring)
+    first = _ids_at(case, until)
     later = until if until > case.now else None
     obstacle = _obstacle(case) if later is None else None
     if obstacle is not None:
         return obstacle
     account = case.policy.account
-    detail = f"the account is full until {names_of(case.journal.retiring_ids)} is revoked"
+    detail = f"the account is full until {names_of(first)} {number(first, 'is', 'are')} revoked"
     if case.forced or case.in_doubt or not case.full_by_grace:
         return _with_request_kept(case, Stop(Reason.FULL, later, detail, waiting_run(account)))
     detail = f"{detail}; --force does not wait for that"
@@ -136,7 +137,8 @@ def no_room(case: Situation, secret: str) -> Step:
     revoked = case.listed & case.gone
     if revoked:
         until = max((case.window_after(entry.at) for entry in case.journal.gone), default=case.now)
-        detail = f"the account is full: the provider still lists {names_of(revoked)}, which was revoked"
+        were = number(revoked, "was", "were")
+        detail = f"the account is full: the provider still lists {names_of(revoked)}, which {were} revoked"
         return _wait_until(case, until, detail)
     what = f"the account has {len(case.listed)} of {case.policy.max_secrets} secrets, there is no room for {secret}"
     if case.seen.via is Credential.PRIMARY:
@@ -162,9 +164,10 @@ def needs_value(case: Situation, failure: Failure, what: str) -> Fail:
         failure: The code.
         what: Why rotator cannot create another secret.
     """
+    withheld = case.seen.withheld
     return Fail(
         failure,
-        f"{what}; rotator knows no value that authenticates",
+        f"{what}; rotator knows no {'other ' if withheld else ''}value that authenticates{without_withheld(withheld)}",
         Command.of("adopt", case.policy.account, "--replace"),
         "Bring a value that authenticates",
     )
@@ -192,14 +195,27 @@ def rest(case: Situation) -> Stop:
             return Stop(Reason.IDENTIFYING, case.look_at(current), "the id of the published secret is not certain yet")
         return Stop(Reason.IDLE, None, "nothing is due")
     until = _next(case, entries)
-    ids = names_of(case.journal.retiring_ids)
     list_is_older = case.listed_at < until  # a list that was fetched later decides
     if until <= case.now and not (list_is_older and case.policy.revoke):
         command = Command.of("rotate-now", case.policy.account, "--due")
-        return Stop(Reason.HELD, None, f"{ids} is due, but nothing may be revoked now", command)
-    if any(case.may_retire(entry) <= case.now for entry in entries):
-        return Stop(Reason.IDENTIFYING, until, f"{ids} is revoked when its id and the published one are certain")
-    return Stop(Reason.GRACE, until, f"{ids} is revoked then")
+        due = _ids_at(case, case.now)
+        held = f"{names_of(due)} {number(due, 'is', 'are')} due, but nothing may be revoked now"
+        return Stop(Reason.HELD, None, held, command)
+    waiting = frozenset(entry.id for entry in entries if case.may_retire(entry) <= case.now)
+    if waiting:
+        verb = number(waiting, "is", "are")
+        ids = number(waiting, "its id", "their ids")
+        certain = f"{names_of(waiting)} {verb} revoked when {ids} and the published one are certain"
+        return Stop(Reason.IDENTIFYING, until, certain)
+    first = _ids_at(case, until)
+    others = case.journal.retiring_ids - first
+    later = f", and {names_of(others)} later" if others else ""
+    return Stop(Reason.GRACE, until, f"{names_of(first)} {number(first, 'is', 'are')} revoked then{later}")
+
+
+def _ids_at(case: Situation, at: datetime) -> frozenset[str]:
+    """The retiring ids that may be revoked, or looked at again, by an instant."""
+    return frozenset(entry.id for entry in case.journal.retiring if _next_of(case, entry) <= at)
 
 
 def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:

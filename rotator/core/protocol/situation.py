@@ -1,14 +1,15 @@
 """Input of the rules: the facts of a run and conclusions from them."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.leaks import is_leaked
+from rotator.core.protocol.observation import Observation, is_in_recorded_place, is_recorded
 from rotator.core.protocol.policy import Policy
-from rotator.core.protocol.requests import is_leaked, is_published, requested, speaks_of
+from rotator.core.protocol.requests import is_published, requested, speaks_of
 from rotator.core.protocol.steps import Awaited, Poll
 
 # A run waits this long for one account at most; for longer waits it ends and a later run continues.
@@ -25,7 +26,11 @@ class Situation(Ids):
     @classmethod
     def of(cls, seen: Observation, journal: Journal, policy: Policy, now: datetime) -> "Situation":
         """Return the situation of a run."""
-        return cls(seen, journal, policy, now, requested(seen, journal, now))
+        case = cls(seen, journal, policy, now, requested(seen, journal, now))
+        until = case.lost_journal_until
+        if until == case.journal.lost_journal_until:
+            return case
+        return replace(case, journal=replace(case.journal, lost_journal_until=until))
 
     # --- request -----------------------------------------------------------------------------------------------------
 
@@ -122,6 +127,16 @@ class Situation(Ids):
     def rewrite_is_unrecorded(self) -> bool:
         """Whether the journal speaks of the version of the published document that this run wrote again, unchanged."""
         return self.seen.rewritten_over == self.journal.published_version == self.seen.published.version - 1
+
+    @property
+    def replaced_unrecorded_version(self) -> bool:
+        """Whether consumers could read a version between the recorded one and the published one, or in another place.
+
+        A person might have published any earlier secret there. An edit of another field counts, too.
+        """
+        published = self.seen.published
+        follows = published.version == self.journal.published_version + 1
+        return not (is_recorded(self.journal, published) or (follows and is_in_recorded_place(self.journal, published)))
 
     @property
     def crowded(self) -> bool:

@@ -32,7 +32,8 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    if journal.leaked or (journal.request is not None and journal.request.of.is_unknown):
+    is_open = journal.leaked or (journal.request is not None and journal.request.of.is_unknown)
+    if is_open and not journal.retiring_compromised:  # these are revoked first
         wishes.append(_window_after(journal.published_at or journal.rotated_at, window, now))
     if might_begin_rotation(journal):
         wishes.append(AT_ONCE)
@@ -45,6 +46,7 @@ def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime
     return max(
         min(entry.not_before, now) if entry.compromised else entry.not_before,
         journal.create_until or AT_ONCE,
+        journal.lost_journal_until or AT_ONCE,
         *(_look_at(identity, window, now) for identity in identities if identity is not None and identity.is_pending),
         _window_after(entry.missing_since, window, now),
         _window_after(journal.last_doubt.seen_at if journal.last_doubt is not None else None, window, now),

@@ -1,6 +1,6 @@
 """Parts of messages that several rules use."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass
 
 from rotator.core.failures import Command
@@ -27,7 +27,12 @@ def listed(words: Iterable[str]) -> str:
 
 def count_of(ids: Set[str]) -> str:
     """Return how many secrets these are."""
-    return "a secret" if len(ids) == 1 else f"{len(ids)} secrets"
+    return number(ids, "a secret", f"{len(ids)} secrets")
+
+
+def number(ids: Collection[object], one: str, several: str) -> str:
+    """Return the words that agree with the number of the ids."""
+    return one if len(ids) == 1 else several
 
 
 def without_value(published: Published) -> str:
@@ -36,6 +41,15 @@ def without_value(published: Published) -> str:
         return f"the newest version of the published document has no value in the field {published.field}"
     state = "destroyed" if published.undelete is None else "deleted"
     return f"the newest version of the published document is {state}"
+
+
+def without_withheld(versions: Set[int]) -> str:
+    """Return that rotator does not publish these versions of the document, as the end of a sentence; empty if none."""
+    if not versions:
+        return ""
+    word = number(versions, "version", "versions")
+    numbers = listed(str(version) for version in sorted(versions))
+    return f", and rotator does not publish {word} {numbers}, which might be compromised"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """When accounts are due: schedules, windows and blackouts.
 
-Few commands need `forecast`, which is imported by itself.
+The module `forecast` is public as a whole. Few commands need it, so it is imported by itself.
 """
 
 from rotator.core.scheduling.calendar import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Window
@@ -15,5 +15,6 @@ __all__ = [
     "Schedule",
     "Window",
     "cron_gaps",
+    "forecast",
     "slot",
 ]

@@ -110,6 +110,9 @@ def test_recorded_version_is_read_before_a_commit(asked: Request | None, reads: 
     known = replace(PREPARED, request=asked, published_version=1)
     by_candidate = seen(published=published(version=3, secret=NEW))
     assert isinstance(step_of(known, by_candidate), ReadRecorded) is reads
+    leaked = replace(known, leaked=frozenset({"request-0:digest"}))
+    assert step_of(leaked, by_candidate) == ReadRecorded()
+    assert event_of(step_of(leaked, replace(by_candidate, recorded_read=True))) is Event.COMMITTED
     assert event_of(step_of(known, replace(by_candidate, recorded_read=True))) is Event.COMMITTED
     assert event_of(step_of(replace(known, current=None), by_candidate)) is Event.COMMITTED
 

@@ -126,6 +126,20 @@ def test_dead_holders_revocation_is_awaited_after_deletion() -> None:
     assert case_of(endless, deleted_after(POLICY.lease)).late_revocation_until == NOW + WINDOW
 
 
+def test_lost_journals_revocation_is_awaited_after_deletion() -> None:
+    """The first run notes the end of the wait; otherwise each run would begin it again."""
+    lost = POLICY.lease + LATE
+    step = step_of(Journal(), deleted_after(timedelta(), journal_at=None))
+    assert (reason_of(step), step.until) == (Reason.LATE_REVOCATION, NOW + lost)
+    assert step.journal == Journal(api_key="key1", create_until=step.until, lost_journal_until=step.until), (
+        "without the lease"
+    )
+    later = step_of(step.journal, deleted_after(timedelta()))
+    assert (reason_of(later), later.until, later.journal) == (Reason.LATE_REVOCATION, NOW + lost, None)
+    over = replace(step.journal, create_until=NOW, lost_journal_until=NOW)
+    assert event_of(step_of(over, deleted_after(timedelta()))) is Event.CLAIMED
+
+
 def test_own_revocation_is_awaited_after_deletion() -> None:
     held = replace(RETIRING, **MINE)
     assert step_of(held, deleted_after(timedelta())) == RestoreEarlierVersion()
@@ -182,6 +196,28 @@ def test_account_without_working_secret_names_adopt(
     assert step.what == what.format(", and it refuses the primary account's credentials" if refuses else "")
     assert step.next_command.args == ("adopt", "shop")
     assert step.advice
+
+
+@pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        (
+            published(version=3),
+            "the provider refuses the published secret (401); no other earlier version of it authenticates",
+        ),
+        (
+            published(version=3, secret=None),
+            "the newest version of the published document is destroyed",
+        ),
+    ],
+)
+def test_withheld_version_is_told(document: Published, what: str) -> None:
+    """Nothing else authenticates. `adopt` refuses the compromised secret without --replace."""
+    tried: dict[str, Any] = {"published": document, "earlier_tried": True, "withheld": frozenset({2})}
+    step = step_of(AT_REST, seen(**(REFUSED | tried)))
+    assert step.what == what + ", and rotator does not publish version 2, which might be compromised"
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert step.advice.endswith(", also a compromised one")
 
 
 @pytest.mark.parametrize("refuses", [False, True])

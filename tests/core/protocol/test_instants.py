@@ -13,6 +13,7 @@ from rotator.core.protocol import (
     Gone,
     Identity,
     Journal,
+    Published,
     Retiring,
     WriteJournal,
     transitions,
@@ -35,6 +36,7 @@ from tests.core.protocol.situations import (
     eliminated,
     listing,
     pending,
+    published,
     read_by,
     seen,
 )
@@ -189,6 +191,59 @@ def test_late_create_of_a_wrong_clock_ends_early() -> None:
     for until, expected in ((furthest, furthest), (furthest + MOMENT, NOW + longest)):
         case = case_of(replace(AT_REST, create_until=until), seen(journal_at=NOW))
         assert case.late_create_until == expected
+
+
+# The lease of a run whose journal is lost might begin now.
+LOST_LEASE = POLICY.lease + LATE
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param({"published": published(secret_id="a")}, LOST_LEASE, id="document names an id"),
+        pytest.param({"published": published(rotated_at=YESTERDAY)}, LOST_LEASE, id="document has a date"),
+        pytest.param({"published": published(secret=None)}, LOST_LEASE, id="document was deleted"),
+        pytest.param({"journal_lost": True}, LOST_LEASE, id="journal was deleted"),
+        pytest.param({"journal_at": NOW - LATE}, POLICY.lease, id="journal was stored and is empty"),
+        pytest.param({"journal_at": NOW - LOST_LEASE + MOMENT, "journal_lost": True}, MOMENT, id="almost over"),
+        pytest.param({"journal_at": NOW - LOST_LEASE, "journal_lost": True}, None, id="over"),
+        pytest.param({}, None, id="written by a person"),
+        pytest.param({"published": published(secret=None, lacks_value=True)}, None, id="person's field is missing"),
+        pytest.param({"published": Published()}, None, id="new account"),
+    ],
+)
+def test_lost_journals_requests_end_with_its_lease(facts: dict[str, Any], expected: timedelta | None) -> None:
+    """Its create might still be carried out, and its revocation."""
+    until = None if expected is None else NOW + expected
+    case = case_of(Journal(), seen(**facts))
+    assert case.journal.lost_journal_until == until
+    assert (case.late_create_until, case.late_revocation_until) == (until, until)
+    known = case_of(AT_REST, seen(**facts))
+    assert (known.journal, known.late_revocation_until) == (AT_REST, None)
+
+
+def test_lost_journals_end_is_noted_in_shared_time() -> None:
+    vault_now = NOW + timedelta(minutes=5)
+    read = seen(published=published(secret_id="a"), journal_read_at=vault_now, observed_at=NOW)
+    case = case_of(Journal(), read)
+    assert case.journal.lost_journal_until == vault_now + LOST_LEASE
+    assert (case.late_create_until, case.late_revocation_until) == (NOW + LOST_LEASE, NOW + LOST_LEASE)
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        (LATER, LATER),
+        (NOW + MOMENT, NOW + MOMENT),
+        (NOW, None),
+        (NOW + LOST_LEASE + CLOCK_TOLERANCE, NOW + LOST_LEASE + CLOCK_TOLERANCE),
+        (NOW + LOST_LEASE + CLOCK_TOLERANCE + MOMENT, NOW + LOST_LEASE),
+    ],
+)
+def test_noted_end_of_lost_journal_counts_until_over(until: datetime, expected: datetime | None) -> None:
+    case = case_of(replace(AT_REST, lost_journal_until=until), seen(journal_at=NOW))
+    assert case.journal.lost_journal_until == expected
+    assert (case.late_create_until, case.late_revocation_until) == (expected, expected)
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])

@@ -148,6 +148,7 @@ def test_revocation_is_recorded_due_and_fenced(state: State, policy: Policy) -> 
     assert entries[step.id].not_before <= NOW, "an early revocation is written down first"
     shared_now = situation(state, policy).shared_now
     assert journal.create_until is None or journal.create_until <= shared_now, "a create might be under way"
+    assert situation(state, policy).journal.lost_journal_until is None, "a create of a lost journal might be under way"
     assert has_lease(journal, policy, situation(state, policy).shared_now)
 
 

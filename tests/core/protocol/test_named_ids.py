@@ -347,6 +347,8 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
     assert (reason_of(step), step.until) == (Reason.FULL, NOW - SECOND + WINDOW)
     assert step.detail == "the account is full: the provider still lists g, which was revoked"
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+    both = no_room_of(replace(AT_REST, gone=(Gone("g", NOW), Gone("h", NOW))), "b", "g", "h")
+    assert both.detail == "the account is full: the provider still lists g, h, which were revoked"
     here = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}))
     assert (reason_of(here), here.until) == (Reason.FULL, None)
     asked = no_room_of(AT_REST, "b", "g", revoked=frozenset({"g"}), request=request())
@@ -380,6 +382,14 @@ def test_full_account_listed_by_primary_names_adopt() -> None:
         "the account has 2 of 2 secrets, there is no room for a new one; rotator knows no value that authenticates"
     )
     assert step.next_command.args == ("adopt", "shop", "--replace")
+
+
+def test_full_account_in_outage_tells_of_withheld_version() -> None:
+    via_primary = {"listing": listing("b", "s", via=Credential.PRIMARY), "withheld": frozenset({10, 2})}
+    assert no_room_of(NAMED, **via_primary).what.endswith(
+        "; rotator knows no other value that authenticates, "
+        "and rotator does not publish versions 2, 10, which might be compromised"
+    )
 
 
 def test_added_secret_is_no_way_out_of_doubt() -> None:

@@ -235,8 +235,11 @@ def test_full_account_waits_for_the_first_entry() -> None:
     entries = (Retiring("c", LATER + SECOND), Retiring("a", LATER))
     step = step_of(replace(DUE, retiring=entries), seen("a", "b", "c"))
     assert (reason_of(step), step.until) == (Reason.FULL, LATER)
-    assert step.detail == "the account is full until a, c is revoked; --force does not wait for that"
+    assert step.detail == "the account is full until a is revoked; --force does not wait for that"
     assert step.next_command.args == ("rotate-now", "shop", "--force")
+    together = tuple(replace(entry, not_before=LATER) for entry in entries)
+    step = step_of(replace(DUE, retiring=together), seen("a", "b", "c"))
+    assert step.detail == "the account is full until a, c are revoked; --force does not wait for that"
 
 
 @pytest.mark.parametrize("kind", [RequestKind.FORCE, RequestKind.COMPROMISED])
@@ -298,7 +301,36 @@ def test_account_rests_until_a_grace_period_ends() -> None:
     entries = (Retiring("c", LATER + SECOND), Retiring("a", LATER))
     step = rest(case_of(replace(AT_REST, retiring=entries), seen("a", "b", "c")))
     assert (step.reason, step.until) == (Reason.GRACE, LATER)
-    assert step.detail == "a, c is revoked then"
+    assert step.detail == "a is revoked then, and c later"
+    together = tuple(replace(entry, not_before=LATER) for entry in entries)
+    assert rest(case_of(replace(AT_REST, retiring=together), seen("a", "b", "c"))).detail == "a, c are revoked then"
+
+
+@pytest.mark.parametrize(
+    ("second", "detail"),
+    [
+        (NOW, "a, c are due, but nothing may be revoked now"),
+        (NOW + MOMENT, "a is due, but nothing may be revoked now"),
+    ],
+)
+def test_held_entries_are_the_due_ones(second: datetime, detail: str) -> None:
+    journal = replace(AT_REST, retiring=(Retiring("a", NOW), Retiring("c", second)))
+    step = rest(case_of(journal, seen("a", "b", "c"), revoke=False))
+    assert (step.reason, step.detail) == (Reason.HELD, detail)
+
+
+@pytest.mark.parametrize(
+    ("second", "detail"),
+    [
+        (NOW, "a, c are revoked when their ids and the published one are certain"),
+        (NOW + MOMENT, "a is revoked when its id and the published one are certain"),
+    ],
+)
+def test_entries_that_wait_for_ids_are_named(second: datetime, detail: str) -> None:
+    current = pending("b", next_look=LATER)
+    journal = replace(AT_REST, current=current, retiring=(Retiring("a", NOW), Retiring("c", second)))
+    step = rest(case_of(journal, seen("a", "b", "c")))
+    assert (step.reason, step.until, step.detail) == (Reason.IDENTIFYING, LATER, detail)
 
 
 def test_account_rests_until_its_id_is_looked_at() -> None:

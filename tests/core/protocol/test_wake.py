@@ -99,6 +99,16 @@ def test_leak_without_id_needs_run_after_consistency_window(facts: dict[str, Any
     assert wake_at(replace(journal, published_at=NOW - SECOND), WINDOW, LATER) == expected - SECOND
 
 
+@pytest.mark.parametrize("facts", [{"leaked": frozenset({"request-1:digest"})}, {"request": request(of=Target())}])
+def test_leak_without_id_waits_for_compromised_secrets(facts: dict[str, Any]) -> None:
+    """They can be what leaked. A create that might land late delays their revocation, and no run ends that."""
+    entry = Retiring("a", NOW)
+    journal = replace(AT_REST, create_until=EVEN_LATER, **facts)
+    assert wake_at(replace(journal, retiring=(entry,)), WINDOW, LATER) == NOW + WINDOW
+    compromised = replace(entry, compromised=True)
+    assert wake_at(replace(journal, retiring=(compromised,)), WINDOW, LATER) == EVEN_LATER
+
+
 def test_first_retiring_secret_needs_a_run() -> None:
     entries = (Retiring("a", EVEN_LATER), Retiring("c", LATER))
     assert wake_at(replace(AT_REST, retiring=entries), WINDOW, LATER) == LATER
@@ -110,6 +120,8 @@ def test_first_retiring_secret_needs_a_run() -> None:
         ({}, {}, NOW),
         ({"create_until": LATER}, {}, LATER),
         ({"create_until": YESTERDAY}, {}, NOW),
+        ({"lost_journal_until": LATER}, {}, LATER),
+        ({"lost_journal_until": YESTERDAY}, {}, NOW),
         ({}, {"identity": pending("a", next_look=LATER)}, LATER),
         ({}, {"identity": pending("a", next_look=None)}, NOW),
         ({}, {"identity": replace(answered("a"), next_look=LATER)}, NOW),

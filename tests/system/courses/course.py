@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import Journal
-from rotator.documents.journal import parse_journal
+from rotator.documents import parse_journal
 from rotator.fleet import Fleet, fleet
 from rotator.fleet import Request as Asked
 from rotator.provider import WORST_CASE

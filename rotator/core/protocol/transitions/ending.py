@@ -21,11 +21,11 @@ def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done.
 
     While the published secret is young or its id not certain, a list can lack a compromised secret whose id rotator
-    cannot tell.
+    cannot tell. A compromised secret that is retiring can be that one, too.
     """
     journal = without_own_lease(with_facts(case).without_failure(), case)
     is_certain = journal.current_id is not None and not case.in_doubt
-    shows_all = is_certain and not case.might_lack_an_id
+    shows_all = is_certain and not case.might_lack_an_id and not journal.retiring_compromised
     if shows_all:
         journal = replace(journal, leaked=frozenset())
     names_id = journal.request is not None and journal.request.of.id is not None

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
+from rotator.core.protocol.leaks import without_leak
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.requests import (
@@ -13,7 +14,6 @@ from rotator.core.protocol.requests import (
     with_target,
     withdrawn,
     without_compromised_trigger,
-    without_leak,
 )
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
@@ -45,16 +45,16 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         identity: The published secret's id, or what is known of it.
         retire_previous: Whether the current id belongs to another value, so that it was replaced.
     """
+    if case.seen.identified == identity:
+        case = replace(case, journal=without_leak(case.journal, case.seen.published.secret, identity.id))
     old = case.journal.current
     asked = case.journal.request
     journal = without_mark(speaking_of(with_facts(case), case.seen.published), case)
     if retire_previous:
-        journal = replace(journal, retiring=with_grace(replace(case, journal=journal)))
+        journal = replace(journal, retiring=with_grace(case, journal))
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
     if _is_wanted_again(case, identity):
         journal = withdrawn(journal)
-    if case.seen.identified == identity:
-        journal = without_leak(journal, case.seen.published.secret, identity.id)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
         of_old = (
@@ -62,8 +62,7 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
             and asked.kind is RequestKind.COMPROMISED
             and is_of_current(asked, case.journal, case.seen)
         )
-        at_once = of_old or (asked is not None and old.id in asked.earlier_ids)
-        entries[old.id] = retiring_entry(case, old.id, old, compromised=at_once)
+        entries[old.id] = retiring_entry(case, old.id, old, compromised=of_old)
         journal = with_target(journal, Target(id=old.id)) if of_old else journal
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.

@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
+from rotator.core.protocol.leaks import might_be_leaked
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
-from rotator.core.protocol.requests import is_done, lacks_compromised_id, withdrawn
+from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
 from rotator.core.protocol.transitions.publishing import with_rewrite
@@ -17,24 +18,45 @@ def grace_period_end(case: Situation) -> datetime:
 
 
 def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised: bool) -> Retiring:
-    """The entry of a secret that is replaced now. A compromised one is due, unless the request is withdrawn."""
+    """The entry of the journal's secret, which is replaced now.
+
+    A compromised one is due, unless the request is withdrawn. If an earlier request named it, or might have, it is due
+    for good.
+
+    Args:
+        case: The situation.
+        id_: Its id.
+        identity: The same, and how it was learned.
+        compromised: Whether the request of the journal is for it.
+    """
+    journal = case.journal
+    value = case.seen.recorded
     end = grace_period_end(case)
-    if compromised:
-        return Retiring(id_, case.now, compromised=True, grace_until=end, identity=identity)
-    return Retiring(id_, end, identity=identity)
+    entry = Retiring(id_, end, identity=identity, published_in=journal.published_in)
+    earlier_ids = journal.request.earlier_ids if journal.request is not None else frozenset[str]()
+    if id_ in earlier_ids or might_be_leaked(withdrawn(journal), value):
+        return replace(entry, not_before=case.now, compromised=True)
+    if compromised or might_be_leaked(journal, value):
+        return replace(entry, not_before=case.now, compromised=True, grace_until=end)
+    return entry
 
 
-def with_grace(case: Situation) -> tuple[Retiring, ...]:
-    """The retiring entries. One that can be the secret which was just replaced gets a whole grace period of its own."""
-    current = case.journal.current
+def with_grace(case: Situation, journal: Journal) -> tuple[Retiring, ...]:
+    """The journal's retiring entries. One that can be the secret which was just replaced gets a whole grace period.
+
+    If consumers could read a version that was not recorded, a person might have gone back to any of them.
+    """
+    current = journal.current
     end = grace_period_end(case)
-    if current is None:
-        rivals = frozenset[str]()
+    if case.replaced_unrecorded_version:
+        rivals = journal.retiring_ids
+    elif current is None:
+        rivals = frozenset()
     elif current.is_pending:
-        rivals = case.journal.retiring_ids - current.foreign_ids
+        rivals = journal.retiring_ids - current.foreign_ids
     else:
-        rivals = case.retiring_rivals(current)
-    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in case.journal.retiring)
+        rivals = replace(case, journal=journal).retiring_rivals(current)
+    return tuple(_until(entry, end) if entry.id in rivals else entry for entry in journal.retiring)
 
 
 def _until(entry: Retiring, end: datetime) -> Retiring:
@@ -81,13 +103,17 @@ def gone_recorded(case: Situation, gone: frozenset[str]) -> Journal:
 def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     """With these unknown ids retiring at once, because a person named them. A waiting candidate is given up with them.
 
+    Each is compromised if it can be a compromised one without a known id.
+
     A create of the candidate might still be in progress: rotator revokes nothing before it has ended. An earlier step
     has rewritten the published document, so that no write of the candidate is in progress.
     """
     case = replace(case, journal=with_rewrite(case))
     may_go = revoke & (case.resolvable | ids_of(case.candidate_id)) - ids_of(case.seen.published.secret_id)
+    beside = stored_ids(case.listed)
+    is_compromised = might_be_leaked(case.journal)
     entries = tuple(
-        Retiring(id_, case.now, identity=Identity(id_, Learned.PERSON, beside=stored_ids(case.listed)))
+        Retiring(id_, case.now, compromised=is_compromised, identity=Identity(id_, Learned.PERSON, beside=beside))
         for id_ in sorted(may_go)
     )
     return replace(
@@ -120,7 +146,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
-        is_compromised = lacks_compromised_id(case.journal) or id_ in case.journal.compromised_ids
+        is_compromised = might_be_leaked(case.journal) or id_ in case.journal.compromised_ids
         new = Retiring(id_, case.now if is_compromised else not_before, compromised=is_compromised)
         known = entries.get(id_, new)
         if known.identity is None or not known.identity.is_answered:

@@ -95,7 +95,7 @@ def committed(case: Situation) -> Journal:
     """
     published = case.seen.published
     identity = _candidate_identity(case)
-    entries = {entry.id: entry for entry in with_grace(case) if entry.id != case.candidate_id}
+    entries = {entry.id: entry for entry in with_grace(case, case.journal) if entry.id != case.candidate_id}
     old = _retiring_previous(case)
     if old is not None:
         entries[old.id] = old
@@ -130,22 +130,21 @@ def _retiring_previous(case: Situation) -> Retiring | None:
         return None
     if case.journal.trigger is Trigger.BOOTSTRAP or not is_in_recorded_place(case.journal, case.seen.published):
         return None
-    at_once = case.journal.trigger is Trigger.COMPROMISED or _leaked(case, old.id)
+    at_once = case.journal.trigger is Trigger.COMPROMISED or _is_requested(case)
     certain = old.is_answered or (case.seen.listing is not None and not case.in_doubt)
     identity = old if certain or old.is_pending else restarted(case, replace(old, learned=Learned.PENDING), old.id)
     return retiring_entry(case, old.id, identity, compromised=at_once)
 
 
-def _leaked(case: Situation, id_: str) -> bool:
-    """Whether a compromised request is for the previous secret or for the candidate, or an earlier one named the id.
+def _is_requested(case: Situation) -> bool:
+    """Whether a compromised request is for the previous secret or for the candidate.
 
     The candidate was published already: what it replaced is concerned as well.
     """
     request = case.journal.request
-    if request is None:
+    if request is None or request.kind is not RequestKind.COMPROMISED:
         return False
-    is_concerned = case.request_is_of_previous or case.request_is_of_candidate
-    return (request.kind is RequestKind.COMPROMISED and is_concerned) or id_ in request.earlier_ids
+    return case.request_is_of_previous or case.request_is_of_candidate
 
 
 def _candidate_identity(case: Situation) -> Identity:

@@ -14,6 +14,8 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Observation,
+    Publishing,
+    Request,
     RequestKind,
     Retiring,
     Target,
@@ -64,6 +66,26 @@ def test_compromised_request_without_an_id_stays_in_doubt(current: Identity | No
     asked = request(RequestKind.COMPROMISED, Target())
     before = replace(AT_REST, current=current, request=asked, rotated_at=NOW - WINDOW)
     assert (transitions.recovered(case_of(before, seen(*listed))).request is not None) is kept
+
+
+@pytest.mark.parametrize("asked", [None, request(RequestKind.COMPROMISED, Target())], ids=["none", "without an id"])
+@pytest.mark.parametrize(
+    ("facts", "kept"),
+    [
+        ({}, False),
+        ({"retiring": (Retiring("a", NOW), Retiring("x", LATER))}, False),
+        ({"retiring": (Retiring("a", NOW), Retiring("x", NOW, compromised=True))}, True),
+        ({"publishing": Publishing(1, Retiring("x", NOW, compromised=True))}, True),
+    ],
+    ids=["nothing retiring", "not compromised", "compromised", "in the mark"],
+)
+def test_leak_is_kept_while_a_compromised_secret_retires(
+    asked: Request | None, facts: dict[str, Any], kept: bool
+) -> None:
+    """That secret can be the one that leaked, and no other one might be it."""
+    before = replace(AT_REST, rotated_at=NOW - WINDOW, request=asked, leaked=frozenset({"request-0:digest"}), **facts)
+    journal = transitions.recovered(case_of(before, seen("b")))
+    assert (journal.leaked, journal.request) == ((before.leaked, asked) if kept else (frozenset(), None))
 
 
 @pytest.mark.parametrize(

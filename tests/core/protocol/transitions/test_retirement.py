@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Answered,
@@ -16,7 +18,10 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Target,
+    Trigger,
     Verification,
+    Version,
+    leaks,
     transitions,
 )
 from rotator.core.protocol.limits import MAX_STORED_IDS
@@ -30,6 +35,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    OTHER,
     OTHERS,
     POLICY,
     PREPARED,
@@ -58,6 +64,21 @@ def test_early_revocation_is_recorded_as_due() -> None:
     assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
     leaked = replace(before, request=request(RequestKind.COMPROMISED))
     assert all(entry.compromised for entry in transitions.retiring_now(case_of(leaked, seen("a", "b"))).retiring)
+
+
+@pytest.mark.parametrize("compromised", [False, True])
+def test_replaced_secret_keeps_its_version(compromised: bool) -> None:
+    """The version in which its value was recorded, not the one that replaces it."""
+    place: dict[str, Any] = {"published_at": YESTERDAY, "published_path": "apps/shop", "published_field": "api_secret"}
+    trigger = Trigger.COMPROMISED if compromised else Trigger.SCHEDULE
+    before = replace(PREPARED, trigger=trigger, **place)
+    later = published(version=2, written_at=NOW, secret=NEW, secret_id="c", path="apps/shop", field="api_secret")
+    recorded = Version(1, YESTERDAY, "apps/shop", "api_secret")
+    (entry,) = transitions.committed(case_of(before, seen(published=later))).retiring
+    assert (entry.id, entry.compromised, entry.published_in) == ("a", compromised, recorded)
+    by_hand = case_of(replace(before, candidate=None), seen("a", "c", published=later))
+    (entry,) = transitions.adopted(by_hand, pending("c"), retire_previous=True).retiring
+    assert (entry.id, entry.published_in) == ("a", recorded)
 
 
 def test_entry_in_grace_is_recorded_as_it_is() -> None:
@@ -218,6 +239,27 @@ def test_possibly_compromised_id_retired_by_hand_is_due(
     assert found == [(NOW, True) if at_once else (LATER, False)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "leaked", "compromised"),
+    [
+        (None, frozenset(), False),
+        (None, frozenset({"request-0:digest"}), True),
+        (request(RequestKind.COMPROMISED, Target()), frozenset(), True),
+        (request(RequestKind.COMPROMISED, Target(id="a")), frozenset(), False),
+    ],
+    ids=["none", "an earlier one", "unknown", "known"],
+)
+def test_possibly_compromised_id_is_compromised_when_resolved(
+    asked: Request | None, leaked: frozenset[str], compromised: bool
+) -> None:
+    before = replace(AT_REST, request=asked, leaked=leaked)
+    journal = transitions.resolved(case_of(before, seen("b", "s", "t")), frozenset({"s", "t"}))
+    assert [(entry.id, entry.not_before, entry.compromised) for entry in journal.retiring] == [
+        ("s", NOW, compromised),
+        ("t", NOW, compromised),
+    ]
+
+
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:
     """A person wants it revoked now, whatever becomes of the request that made it due before."""
     due = Retiring("a", YESTERDAY, compromised=True, grace_until=LATER, identity=answered("a"))
@@ -347,10 +389,31 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     case = case_of(replace(AT_REST, request=asked), known)
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
-    assert journal.retiring == (due if at_once else entry,)
     of_old = at_once and asked is not None and not asked.earlier_ids
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if of_old else None)
+    assert journal.retiring == (due if at_once else entry,)
     assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "at_once"), [(OLD, True), (OTHER, False), (None, True)], ids=["leaked", "another", "gone"]
+)
+def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, at_once: bool) -> None:
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', OLD)}"})
+    known = seen("b", "c", published=PUBLISHED, recorded=recorded, recorded_read=True)
+    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
+    due = Retiring("b", NOW, compromised=True, identity=answered("b"))
+    assert journal.retiring == (due if at_once else Retiring("b", GRACE_OVER, identity=answered("b")),)
+    assert journal.leaked == leaked
+
+
+def test_adoption_of_the_only_leaked_value_spares_others() -> None:
+    """A person publishes the leaked value all the same, and the value before it cannot be read."""
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', NEW)}"})
+    known = seen("b", "c", published=PUBLISHED, recorded_read=True, identified=answered("c"))
+    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
+    assert journal.retiring == (Retiring("b", GRACE_OVER, identity=answered("b")),)
+    assert journal.leaked == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -364,6 +427,7 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
 def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
     """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
     marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
+    marked = replace(marked, published_version=PUBLISHED.version - 1)
     case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     assert (journal.retiring, journal.publishing) == (entries, None)

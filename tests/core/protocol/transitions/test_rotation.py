@@ -14,12 +14,14 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Learned,
+    Observation,
     Request,
     RequestKind,
     Retiring,
     Target,
     Trigger,
     Verification,
+    leaks,
     transitions,
 )
 from tests.core.protocol.situations import (
@@ -53,8 +55,13 @@ COMPROMISED = request(RequestKind.COMPROMISED, Target(id="a"))
 
 
 def committed(journal: Journal = PREPARED, document: Any = PUBLISHED, **facts: Any) -> Journal:
-    """Return the journal after the candidate was published."""
-    return transitions.committed(case_of(journal, seen(published=document, **facts)))
+    """Return the journal after the candidate was published with the id that the provider answered, if it did."""
+    return transitions.committed(case_of(journal, published_candidate(document, **facts)))
+
+
+def published_candidate(document: Any = PUBLISHED, **facts: Any) -> Observation:
+    answer = Answered("rotation-1", document.secret_id) if document.secret_id is not None else None
+    return seen(published=document, answered=answer, **facts)
 
 
 # --- a rotation --------------------------------------------------------------------------------------------------
@@ -180,8 +187,27 @@ def test_commit_excludes_other_ids_from_a_pending_one() -> None:
 
 def test_commit_keeps_other_entries() -> None:
     entries = (Retiring("r", LATER), Retiring("c", LATER), Retiring("a", LATER))
-    journal = committed(replace(PREPARED, retiring=entries))
+    journal = committed(replace(PREPARED, retiring=entries, published_version=PUBLISHED.version - 1))
     assert journal.retiring == (Retiring("r", LATER), Retiring("a", GRACE_OVER, identity=answered("a")))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "path", "end"),
+    [
+        (PUBLISHED.version, None, LATER),
+        (PUBLISHED.version - 1, None, LATER),
+        (PUBLISHED.version - 2, None, GRACE_OVER),
+        (PUBLISHED.version + 1, None, GRACE_OVER),
+        (PUBLISHED.version - 1, "elsewhere", GRACE_OVER),
+    ],
+    ids=["the same", "replaced", "not replaced", "older", "another place"],
+)
+def test_commit_over_an_unrecorded_version_gives_grace(recorded: int, path: str | None, end: datetime) -> None:
+    """A person might have published a retiring secret's value there, which consumers read until now."""
+    entries = (Retiring("r", LATER), Retiring("l", YESTERDAY, compromised=True))
+    before = replace(PREPARED, retiring=entries, published_version=recorded, published_path=path)
+    after = committed(before, replace(PUBLISHED, path="apps/shop")).retiring
+    assert [(entry.id, entry.not_before) for entry in after if entry.id != "a"] == [("r", end), ("l", YESTERDAY)]
 
 
 @pytest.mark.parametrize("current", [None, pending(None), answered("c")], ids=["none", "open", "the same"])
@@ -228,6 +254,33 @@ def test_commit_keeps_a_pending_previous_id_pending() -> None:
 )
 def test_commit_makes_a_compromised_secret_due(trigger: Trigger, asked: Request | None, at_once: bool) -> None:
     journal = committed(replace(PREPARED, trigger=trigger, request=asked))
+    entry = Retiring("a", GRACE_OVER, identity=answered("a"))
+    by_earlier = asked is not None and "a" in asked.earlier_ids  # no withdrawal of this request changes that
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=None if by_earlier else GRACE_OVER)
+    assert journal.retiring == (due if at_once else entry,)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "at_once"), [(OLD, True), (OTHER, False), (None, True)], ids=["leaked", "another", "gone"]
+)
+@pytest.mark.parametrize("trigger", [Trigger.RESCUE, Trigger.COMPROMISED])
+def test_commit_makes_a_possible_earlier_leak_due(trigger: Trigger, recorded: SecretStr | None, at_once: bool) -> None:
+    """A request that another one replaced leaves a leak without an id. No withdrawal gives the grace period back."""
+    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', OLD)}"})
+    journal = committed(replace(PREPARED, trigger=trigger, leaked=leaked), recorded=recorded, recorded_read=True)
+    (entry,) = journal.retiring
+    requested = trigger is Trigger.COMPROMISED
+    assert (entry.id, entry.compromised) == ("a", at_once or requested)
+    assert entry.not_before == (NOW if at_once or requested else GRACE_OVER)
+    assert entry.grace_until == (GRACE_OVER if requested and not at_once else None)
+    assert journal.leaked == leaked
+
+
+@pytest.mark.parametrize(("recorded", "at_once"), [(OTHER, False), (None, True)], ids=["another", "gone"])
+def test_commit_makes_a_possible_leak_due(recorded: SecretStr | None, at_once: bool) -> None:
+    """The leak of a request without an id. A withdrawal of the request gives the grace period back."""
+    asked = request(RequestKind.COMPROMISED, Target(), value=OLD)
+    journal = committed(replace(PREPARED, request=asked), recorded=recorded, recorded_read=True)
     entry = Retiring("a", GRACE_OVER, identity=answered("a"))
     due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER)
     assert journal.retiring == (due if at_once else entry,)
@@ -293,7 +346,7 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
         ({}, {"create_until": NOW + MOMENT}, timedelta(), False),
         ({"create_lost_at": NOW}, {}, timedelta(), False),
         ({}, {"current": pending("a")}, timedelta(), False),
-        ({"published": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
+        ({"document": replace(PUBLISHED, secret_id=None)}, {}, timedelta(), False),
         ({}, {"retiring": (Retiring("r", NOW),)}, MOMENT, True),
         ({}, {"current": None}, timedelta(), False),
         ({}, {"lease_holder": None, "lease_until": None}, timedelta(), True),
@@ -302,8 +355,9 @@ def test_commit_keeps_request_when_candidate_has_no_id() -> None:
 def test_commit_keeps_the_lease_for_due_entries(
     facts: dict[str, Any], journal: dict[str, Any], grace: timedelta, keeps: bool
 ) -> None:
-    observation = seen(**({"published": PUBLISHED} | facts))
-    after = transitions.committed(case_of(replace(PREPARED, **journal), observation, grace=grace))
+    observation = published_candidate(**facts)
+    before = replace(PREPARED, published_version=PUBLISHED.version - 1)
+    after = transitions.committed(case_of(replace(before, **journal), observation, grace=grace))
     assert after.lease_holder == ("me" if keeps else None)
     assert after.lease_until == (NOW + POLICY.lease if keeps else None)
 
