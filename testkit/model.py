@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from rotator.audit import AuditLog
 from rotator.config import AccountSettings, Settings
-from rotator.core.protocol import Journal, Policy, Published, Request, RequestKind, Trigger, requests
+from rotator.core.protocol import Asked, Journal, Policy, Published, Request, RequestKind, Trigger, requests
 from rotator.documents import parse_journal, parse_published
 from rotator.provider import (
     Balance,
@@ -321,14 +321,15 @@ class World:
         asked_at = policy.pop("fresh_after", None)
         asked: Request | None = policy.pop("asked", None)
 
-        def ask(journal: Journal, published: Published, _: datetime | None) -> Request | None:
+        def ask(journal: Journal, published: Published, _: datetime | None) -> Asked | None:
             """Ask for a secret that is younger than an instant, or for just what the test asks."""
             if asked is not None:
-                return asked
+                return Asked(asked, published.secret)
             if asked_at is None or (journal.rotated_at is not None and journal.rotated_at >= asked_at):
                 return None
             name = f"request-{self.runners}"
-            return requests.new_request(kind, journal, published, at=self.clock(), by="somebody", id_=name)
+            made = requests.new_request(kind, journal, published, at=self.clock(), by="somebody", id_=name)
+            return Asked.of(made, published.secret)
 
         rotation = Rotation(
             self.account,

@@ -56,7 +56,7 @@ def list_(
 
     published: consumers read it. retiring: a previous secret that rotator revokes later. new: probably the secret of an
     unfinished rotation. added: you added it with `rotator account secrets create`. unknown: rotator did not create it.
-    in doubt: one of these is the published secret.
+    revoked: lists can still show it. in doubt: it can be the published secret.
     """
     from rotator.cli.terminal import print_failures, print_rows
     from rotator.fleet import look

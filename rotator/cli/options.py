@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from rotator.config import AccountSettings, Settings
-    from rotator.core.protocol import RequestKind
     from rotator.fleet import Fleet, Shard
     from rotator.rotation import Outcome
 
@@ -258,7 +257,7 @@ def finish(
     outcomes: list["Outcome"],
     *,
     as_json: bool,
-    asked: "RequestKind | None" = None,
+    asks: bool = False,
     adopted: Mapping[str, str] | None = None,
 ) -> None:
     """Print how runs ended, and end the command with the exit code that says so."""
@@ -272,7 +271,7 @@ def finish(
             outcomes,
             fleet.settings,
             fleet.now(),
-            asked=asked,
+            asks=asks,
             adopted=adopted or {},
             quiet=invocation(ctx).quiet,
         )

@@ -19,7 +19,6 @@ from rotator.core.protocol import (
     Reason,
     Refresh,
     Request,
-    RequestKind,
     RestoreEarlierVersion,
     Revoke,
     Stop,
@@ -73,6 +72,7 @@ def _outcome_json(outcome: Outcome, settings: Settings, now: datetime) -> dict[s
         "error": masked(outcome.error),
         "next_command": list(outcome.next_command.args) if outcome.next_command else None,
         "request": request_json(journal.request) if journal else None,
+        "request_recorded": _is_recorded(outcome),
         "rotation_id": outcome.rotation_id,
     }
 
@@ -88,7 +88,7 @@ def print_outcomes(
     settings: Settings,
     now: datetime,
     *,
-    asked: RequestKind | None = None,
+    asks: bool = False,
     adopted: Mapping[str, str],
     quiet: bool = False,
 ) -> None:
@@ -98,7 +98,7 @@ def print_outcomes(
         outcomes: How the runs ended.
         settings: The configuration.
         now: The time.
-        asked: Kind of the request that the command made; None if it made none.
+        asks: Whether the command asks for rotations.
         adopted: Result of the adoption, by account.
         quiet: Whether to print failures only.
     """
@@ -116,9 +116,9 @@ def print_outcomes(
     for result in (Result.OK, Result.DEFERRED, Result.FAILED):
         errors = [(outcome.account, outcome.error) for outcome in shown if outcome.result is result and outcome.error]
         print_sentences(errors, _COLORS[result])
-    if asked is not None:
+    if asks:
         unfinished = [outcome for outcome in shown if outcome.result is not Result.OK]
-        print_sentences((outcome.account, _recorded(outcome, asked)) for outcome in unfinished)
+        print_sentences((outcome.account, said_of_request(outcome)) for outcome in unfinished)
 
 
 def _own_journal(outcome: Outcome) -> Journal | None:
@@ -126,23 +126,34 @@ def _own_journal(outcome: Outcome) -> Journal | None:
     return None if outcome.reason == Code.FOREIGN_JOURNAL else outcome.journal
 
 
-def _recorded(outcome: Outcome, asked: RequestKind) -> str:
+def _recorded_request(outcome: Outcome) -> Request | None:
+    """Return the recorded request that does what the command asked for, unless the journal is another account's."""
+    return outcome.recorded_request if _own_journal(outcome) is not None else None
+
+
+def _is_recorded(outcome: Outcome) -> bool | None:
+    """Return whether the journal contains the command's request; None if that is not known."""
+    if _recorded_request(outcome) is not None:
+        return True
+    is_unknown = outcome.journal_is_unknown or outcome.code is Code.INTERNAL_ERROR
+    return None if is_unknown else False
+
+
+def said_of_request(outcome: Outcome) -> str:
     """Return the state of the request of a run that is not complete, and the next step."""
-    journal = _own_journal(outcome)
-    request = journal.request if journal else None
+    request = _recorded_request(outcome)
     needs_person = outcome.next_command is not None and outcome.next_command.args[0] in _COMMANDS_OF_PERSONS
     after = " after that" if needs_person else ""
-    if request is not None and request.kind.strength >= asked.strength:
+    if request is not None:
         if request.of.is_unknown:
             return "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
         recorded = f"The request ({request.kind.value}, by {request.by}) is recorded"
         return f"{recorded}. A running daemon carries it out{after}"
-    if outcome.reason == Reason.FULL:
+    if outcome.reason == Reason.FULL and outcome.journal is not None and outcome.journal.request is None:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
-    is_unknown = outcome.journal_is_unknown or outcome.code is Code.INTERNAL_ERROR
-    recorded = "might not be" if is_unknown else "is not"
+    recorded = "is not" if _is_recorded(outcome) is False else "might not be"
     return f"The request {recorded} recorded. Run the command again{after}"
 
 

@@ -107,7 +107,7 @@ def rotate_now(
             return
         with showing_progress(ctx, len(accounts), "rotating") as progress:
             outcomes = list(progress.counted(fleet.run(accounts, request)))
-        finish(ctx, fleet, outcomes, as_json=as_json, asked=kind or asked)
+        finish(ctx, fleet, outcomes, as_json=as_json, asks=bool(kind or asked))
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The status of one account, from its documents in Vault. Reading them needs no lease and changes nothing."""
 
+from dataclasses import replace
+
 from rotator.config import AccountSettings
-from rotator.core.protocol import Failure, Journal
+from rotator.core.protocol import Failure, Journal, is_recorded
 from rotator.documents import JournalError, load_journal, parse_published
 from rotator.errors import RotatorError
 from rotator.fleet.account_view import documents_failure
@@ -26,7 +28,10 @@ def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, 
         stored = load_journal(document)
         fail = documents_failure(fleet, account, stored, published)
         if fail is None:
-            return describe(account, stored.journal, published=has_secret), True
+            status = describe(account, stored.journal, published=has_secret)
+            if not is_recorded(stored.journal, published):  # the journal's id can be another value's
+                status = replace(status, secret_id=None, secret_id_learned=None)
+            return status, True
         failure = RotationError(fail)
         journal = stored.journal if fail.failure is Failure.PUBLISHED_LOST else Journal()
     except JournalError as error:

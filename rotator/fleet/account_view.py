@@ -17,11 +17,12 @@ from rotator.core.protocol import (
     Policy,
     Published,
     Situation,
+    ids_of,
     is_recorded,
-    published_with_candidate,
     refuse_foreign,
     refuse_lost_journal,
     refuse_lost_secret,
+    transitions,
 )
 from rotator.documents import StoredJournal, load_journal, parse_published
 from rotator.errors import Advice, Command, RotatorError, list_of
@@ -42,7 +43,8 @@ class Standing(StrEnum):
     ADDED = "added"  # a person added it with rotator
     NEW = "new"  # on its way to being published, or added meanwhile
     UNKNOWN = "unknown"  # rotator cannot account for it
-    IN_DOUBT = "in doubt"  # one of these is the published secret
+    REVOKED = "revoked"  # a moment ago: lists can still show it
+    IN_DOUBT = "in doubt"  # it can be the published secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,10 @@ class View:
         asked_at: When the request to read it was sent, by this instance's clock.
         looked_at: When it was read, by this instance's clock.
         published: The published document.
-        current_id: The id of the published secret; None if it is ambiguous.
         created: Listed id to creation time. The list was fetched with the published secret.
+        current_id: The listed id that the protocol takes for the published secret's; None if there is none.
         doubtful: The listed ids that can be the published secret's; empty if that is certain.
+        gone: The ids that were revoked a moment ago.
     """
 
     account: AccountSettings
@@ -84,9 +87,10 @@ class View:
     asked_at: datetime
     looked_at: datetime
     published: Published
-    current_id: str | None
     created: Mapping[str, datetime]
+    current_id: str | None = None
     doubtful: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
 
     def situation(self, policy: Policy, now: datetime) -> Situation:
         """Return the account's situation as the protocol sees it."""
@@ -128,6 +132,8 @@ class View:
             return Standing.RETIRING
         if id_ in self.journal.added_ids:
             return Standing.ADDED
+        if id_ in self.gone:
+            return Standing.REVOKED
         if self.journal.candidate is None:
             return Standing.UNKNOWN
         if id_ == self.journal.current_id:
@@ -207,7 +213,6 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
     with asking(account, list_of(account.name)):
         infos = fleet.provider.list_secrets(credentials, account.api_key)
     created = {info.id: info.created_at for info in infos}
-    current_id = _current_id(fleet, account, journal, published, frozenset(created))
     view = View(
         account,
         journal,
@@ -217,20 +222,10 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         asked_at=asked_at,
         looked_at=looked_at,
         published=published,
-        current_id=current_id,
         created=created,
     )
-    return replace(view, doubtful=_doubtful(view, view.situation(fleet.policy(account, NO_REQUEST), fleet.now())))
-
-
-def _doubtful(view: View, case: Situation) -> frozenset[str]:
-    """Return the listed ids that can be the published secret's, if that is not certain."""
-    if view.current_id is None:
-        return frozenset(view.created)
-    current = view.journal.current
-    if len(view.created) == 1 or current is None or current.id != view.current_id or current.is_answered:
-        return frozenset()
-    return case.doubtful_ids | {view.current_id} if case.doubtful_ids else frozenset()
+    case = _known_case(view, fleet)
+    return replace(view, current_id=_current_id(case), doubtful=_doubtful(case), gone=case.gone)
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:
@@ -249,19 +244,38 @@ def _credentials(account: AccountSettings, published: Published) -> Credentials:
     return Credentials(account.api_key, published.secret)
 
 
-def _current_id(
-    fleet: Fleet, account: AccountSettings, journal: Journal, published: Published, listed: frozenset[str]
-) -> str | None:
-    """Return the published secret's id: the journal's id of this value, or the only listed one."""
-    if len(listed) == 1:
-        return next(iter(listed))  # the list was fetched with it
-    if journal.candidate is not None and journal.candidate == published.secret:
-        own = journal.answered_id or published_with_candidate(journal, published)
-        return own if own in listed else None
-    if journal.current_id not in listed:
-        return None
-    if not is_recorded(journal, published):
-        recorded = parse_published(fleet.vault.read(account.path, journal.published_version), account)
-        if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != published.secret:
-            return None
-    return journal.current_id
+def _known_case(view: View, fleet: Fleet) -> Situation:
+    """Return the situation as the next run sees it: an edit of another field changes no secret."""
+    case = view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now())
+    journal = case.journal
+    if journal.current is None or case.candidate_published or is_recorded(journal, view.published):
+        return case
+    recorded = parse_published(fleet.vault.read(view.account.path, journal.published_version), view.account)
+    if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != view.published.secret:
+        return case
+    return replace(case, journal=transitions.caught_up(case))
+
+
+def _current_id(case: Situation) -> str | None:
+    """Return the listed id that the protocol takes for the published secret's; it can be doubtful."""
+    if case.candidate_published:
+        id_ = case.candidate_id
+    else:
+        id_ = case.journal.current_id if is_recorded(case.journal, case.seen.published) else None
+    return id_ if id_ in case.listed else None
+
+
+def _doubtful(case: Situation) -> frozenset[str]:
+    """Return the listed ids that can be the published secret's, if that is not certain.
+
+    One listed id is not certain either: the list can lack a new one.
+    """
+    current = case.journal.current
+    known = ids_of(_current_id(case))
+    if case.candidate_published or current is None or not is_recorded(case.journal, case.seen.published):
+        return frozenset() if known else case.listed - case.gone
+    if current.is_pending:
+        return case.pool_of(current) | known
+    if not known:
+        return case.listed - case.gone
+    return case.doubtful_ids | known if case.in_doubt else frozenset()

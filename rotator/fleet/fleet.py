@@ -19,6 +19,7 @@ from rotator import audit
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
     CLOCK_RESOLUTION,
+    Asked,
     Journal,
     Policy,
     Published,
@@ -28,7 +29,6 @@ from rotator.core.protocol import (
     is_recorded,
     requests,
 )
-from rotator.core.protocol import Request as StoredRequest
 from rotator.documents import announce_changes, parse_published
 from rotator.errors import Code, Command, ConfigError, RotatorError
 from rotator.fleet.permissions import Permissions
@@ -151,14 +151,15 @@ class Fleet:
             return None
         age = timedelta(seconds=time.monotonic() - request.made_at)
 
-        def ask(journal: Journal, published: Published, read_at: datetime | None) -> StoredRequest | None:
+        def ask(journal: Journal, published: Published, read_at: datetime | None) -> Asked | None:
             now = self.now()
             if request.wanted is Wanted.DUE and not _is_due(account, journal, published, now):
                 return None
             # Both documents were read after the age was measured. Vault tells its time in whole seconds.
             made_at = None if read_at is None else read_at + CLOCK_RESOLUTION - age
             then = self._published_at(account, published, made_at)
-            return requests.new_request(kind, journal, then, at=now, by=audit.user(), id_=secrets.token_hex(8))
+            made = requests.new_request(kind, journal, then, at=now, by=audit.user(), id_=secrets.token_hex(8))
+            return Asked.of(made, then.secret)
 
         return ask
 
@@ -223,7 +224,9 @@ class Fleet:
 
     def _after(self, before: Outcome, job: Callable[[], Outcome]) -> Outcome:
         """Continue what an earlier run of the same command began; return its outcome if the process stops."""
-        outcome = before if self.stop.is_set() else self.guarded(before.account, job)
+        if self.stop.is_set():
+            return before
+        outcome = replace(self.guarded(before.account, job), asked=before.asked)
         if outcome.journal is not None:
             return outcome
         return replace(outcome, journal=before.journal, journal_is_unknown=before.journal_is_unknown)

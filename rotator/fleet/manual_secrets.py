@@ -136,7 +136,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     """Refuse to revoke a secret that consumers might use.
 
     Returns:
-        The secret; its standing is RETIRING, ADDED or UNKNOWN.
+        The secret; its standing is RETIRING, ADDED, UNKNOWN or REVOKED.
 
     Raises:
         RotatorError: Why not.
@@ -148,7 +148,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     _require_rest(fleet, view)
     if len(view.created) == 1:
         raise _not_revoked(f"{secret_id} is the last secret of {name}", "Replace it", Command.of("rotate-now", name))
-    if view.doubtful and view.current_id is not None:
+    if len(view.doubtful) > 1 and view.current_id is not None:
         certain, _ = way_out(view.situation(fleet.policy(view.account, NO_REQUEST), fleet.now()))
         raise _not_revoked(
             f"One of these ids is the published secret's: {names_of(view.doubtful)}",
@@ -185,7 +185,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     view = look(fleet, account)
     found = require_revocable(fleet, view, secret_id)
     rotation = fleet.rotation(account, NO_REQUEST)
-    if found.standing in (Standing.UNKNOWN, Standing.ADDED):
+    if found.standing in (Standing.UNKNOWN, Standing.ADDED, Standing.REVOKED):
         operator = Operator(rotation)
         if secret_id not in operator.unknown():
             raise NotNowError(

@@ -104,7 +104,7 @@ class AccountStatus:
         enabled: Whether rotator manages it.
         phase: The phase in its journal; None if it is not adopted yet, or its journal was not read yet.
         published: Whether a secret is published.
-        secret_id: The published secret's id.
+        secret_id: The published secret's id; None if it is not known, or the published version is not recorded yet.
         secret_id_learned: How rotator learned that id.
         rotated_at: The time at which the published secret was generated.
         due_at: The time of its next rotation; None if it is not known or there will be none.

@@ -52,10 +52,10 @@ class Ending:
     def _withdrawn_request(self) -> Request | None:
         """Return the caller's request if the journal lost it although its secret is still published."""
         state = self._state
-        if state.recorded_request is None or state.journal.request is not None or state.seen.rotated:
+        asked = state.asked if state.is_asked_recorded else None
+        if asked is None or state.journal.request is not None or state.seen.rotated:
             return None
-        request, to_replace = state.recorded_request
-        return request if state.seen.published.secret == to_replace else None
+        return asked.request if state.seen.published.secret == asked.secret else None
 
     def _withdrawn(self, request: Request) -> Outcome:
         """End the run of a command whose recorded request disappeared before it was carried out."""
@@ -131,6 +131,7 @@ class Ending:
             journal=state.journal if state.journal_read else None,
             journal_is_unknown=state.write_is_unknown,
             refresh_at=state.refreshes.next_at(state.situation),
+            asked=state.asked,
         )
 
     def _park(self, error: RotatorError) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import is_version
+from rotator.core.protocol import answered_in, is_version
 from rotator.documents import parse_published
 from rotator.rotation.state import AccountState
 
@@ -16,7 +16,7 @@ def owners_of(state: AccountState) -> dict[str, SecretStr]:
     """
     case = state.situation
     owners: dict[str, SecretStr] = {}
-    for id_, version in case.journal.answered_in.items():
+    for id_, version in answered_in(case.journal).items():
         then = parse_published(state.store.read(state.account.path, version.number), state.account)
         if then.secret is not None and is_version(version, then):
             owners[id_] = then.secret

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
+    Asked,
     Awaited,
     Credential,
     Failure,
@@ -19,7 +20,6 @@ from rotator.core.protocol import (
     Observation,
     Policy,
     Published,
-    Request,
     Situation,
     is_recorded,
     requests,
@@ -33,7 +33,7 @@ from rotator.vault import Document, VaultUnreachable
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
 JOURNAL_VERSIONS = 3
 
-MakeRequest = Callable[[Journal, Published, datetime | None], Request | None]
+MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
 """Makes a request from both documents, and the time of Vault's clock at which they were read."""
 
 
@@ -48,8 +48,8 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
             and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
-        recorded_request: The request of this run's caller, once a journal contained it, and the secret that it is to
-            replace.
+        asked: The request of this run's caller, whatever became of it; None if there is none.
+        is_asked_recorded: Whether a journal contained that request while its secret was published.
         moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
 
@@ -81,7 +81,8 @@ class AccountState:
         self.is_observed = False
         self.moved_path = account.path
         self.answers: dict[Failure, str] = {}
-        self.recorded_request: tuple[Request, SecretStr | None] | None = None
+        self.asked: Asked | None = None
+        self.is_asked_recorded = False
         self.refreshes = Refreshes()
 
     @property
@@ -150,7 +151,8 @@ class AccountState:
         if self._ask is not None:
             ask = self._ask
             self._ask = None
-            self.learn(request=ask(stored.journal, published, stored.read_at))
+            self.asked = ask(stored.journal, published, stored.read_at)
+            self.learn(request=self.asked.request if self.asked is not None else None)
         self._drop_spent_request()
         self.is_observed = True
 
@@ -261,7 +263,7 @@ class AccountState:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
         if (asked := self.seen.request) and journal.request is not None and journal.request.id == asked.id:
             if requests.is_published(asked, journal, self.seen.published):
-                self.recorded_request = asked, self.seen.published.secret
+                self.is_asked_recorded = True
             self.learn(request=None)
         self._drop_spent_request()
         self._on_journal(journal)

@@ -1,12 +1,27 @@
 """The tables of commands and their JSON report the same."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
-from rotator.cli.output import print_outcomes
+from rotator.cli.output import outcomes_json, print_outcomes
 from rotator.config import Settings
-from rotator.core.protocol import Identity, Journal, Learned, Outcome, Request, RequestKind, Result, Retiring, Target
+from rotator.core.protocol import (
+    Asked,
+    Identity,
+    Journal,
+    Learned,
+    Outcome,
+    Published,
+    Request,
+    RequestKind,
+    Result,
+    Retiring,
+    Target,
+    requests,
+)
 from rotator.demo import free_port
 from testkit.cluster import Cluster
 from tests.cli.harness import (
@@ -24,6 +39,22 @@ SETTINGS = Settings.model_validate(
         "accounts": [{"name": "shop", "api_key": "abcd1234", "path": "apps/shop"}],
     }
 )
+AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
+FAILED = Outcome("shop", Result.FAILED, reason="vault_denied")
+OWN, OTHER = SecretStr("Published0001"), SecretStr("Previous00001")
+
+
+def asked_for(kind: RequestKind, id_: str = "own", secret: SecretStr = OWN) -> Asked:
+    """Return the request of a command for this secret."""
+    made = requests.new_request(kind, Journal(), Published(1, secret=secret), at=AT, by="bob", id_=id_)
+    assert made is not None
+    return Asked(made, secret)
+
+
+def said(capsys: pytest.CaptureFixture[str], outcome: Outcome) -> str:
+    """Return what a command says last that asked for a rotation."""
+    print_outcomes([outcome], SETTINGS, AT, asks=True, adopted={})
+    return capsys.readouterr().out.splitlines()[-1]
 
 
 def test_tables_and_json_report_the_same(cluster: Cluster, here: Here) -> None:
@@ -61,15 +92,35 @@ def test_request_of_another_account_is_not_shown(payments: Payments, here: Here)
 
 def test_request_beside_weaker_recorded_request_is_unrecorded(capsys: pytest.CaptureFixture[str]) -> None:
     """Vault refused the write of the compromised request; an older manual one is in the journal."""
-    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    request = Request(RequestKind.MANUAL, Target(id="a"), at, "bob", "r1")
-    failed = Outcome("shop", Result.FAILED, reason="vault_denied", journal=Journal(request=request))
-    for asked, end in (
+    failed = replace(FAILED, journal=Journal(request=asked_for(RequestKind.MANUAL, "r1").request))
+    for kind, end in (
         (RequestKind.COMPROMISED, "The request is not recorded. Run the command again"),
         (RequestKind.MANUAL, "The request (manual, by bob) is recorded. A running daemon carries it out"),
     ):
-        print_outcomes([failed], SETTINGS, at, asked=asked, adopted={})
-        assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+        assert said(capsys, replace(failed, asked=asked_for(kind))) == f"shop: {end}"
+
+
+@pytest.mark.parametrize("kind", list(RequestKind))
+def test_request_beside_one_for_another_secret_is_unrecorded(
+    capsys: pytest.CaptureFixture[str], kind: RequestKind
+) -> None:
+    """A revocation under way keeps the request for the previous secret. The new secret's request was not written."""
+    earlier = asked_for(RequestKind.COMPROMISED, "r1", OTHER).request
+    failed = replace(FAILED, journal=Journal(request=earlier), asked=asked_for(kind))
+    assert said(capsys, failed) == "shop: The request is not recorded. Run the command again"
+    unknown = replace(failed, journal_is_unknown=True)
+    assert said(capsys, unknown) == "shop: The request might not be recorded. Run the command again"
+    shown = [outcomes_json([one], SETTINGS, AT)["accounts"][0] for one in (failed, unknown)]
+    assert [(one["request"]["id"], one["request_recorded"]) for one in shown] == [("r1", False), ("r1", None)]
+
+
+def test_deferral_withdraws_no_request_for_another_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    earlier = asked_for(RequestKind.COMPROMISED, "r1", OTHER).request
+    full = Outcome("shop", Result.DEFERRED, reason="full", journal=Journal(), asked=asked_for(RequestKind.MANUAL))
+    withdrawn = "shop: The request is withdrawn: the account has no room before a grace period ends"
+    assert said(capsys, full) == withdrawn
+    kept = replace(full, journal=Journal(request=earlier))
+    assert said(capsys, kept) == "shop: The request is not recorded. Run the command again"
 
 
 @pytest.mark.parametrize(
@@ -87,11 +138,7 @@ def test_request_might_be_recorded_when_journal_is_unknown(
     capsys: pytest.CaptureFixture[str], failed: Outcome, recorded: str
 ) -> None:
     """Whatever the run failed for: if a write was not answered, nothing tells until the journal is read again."""
-    print_outcomes(
-        [failed], SETTINGS, datetime(2026, 11, 26, 12, tzinfo=UTC), asked=RequestKind.COMPROMISED, adopted={}
-    )
-    end = f"The request {recorded} recorded. Run the command again"
-    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+    assert said(capsys, failed) == f"shop: The request {recorded} recorded. Run the command again"
 
 
 def test_request_of_ambiguous_account_requires_a_manual_decision(cluster: Cluster, here: Here) -> None:
@@ -104,21 +151,17 @@ def test_request_of_ambiguous_account_requires_a_manual_decision(cluster: Cluste
 
 def test_request_without_an_id_requires_a_manual_decision(capsys: pytest.CaptureFixture[str]) -> None:
     """No daemon carries it out: the secret is replaced, and a person decides about the unknown ids."""
-    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    journal = Journal(request=Request(RequestKind.COMPROMISED, Target(), at, "bob", "r1"))
-    failed = Outcome("shop", Result.FAILED, reason="ambiguous", journal=journal)
-    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
+    asked = asked_for(RequestKind.COMPROMISED)
+    journal = Journal(request=replace(asked.request, of=Target()))
+    failed = replace(FAILED, reason="ambiguous", journal=journal, asked=asked)
     end = "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
-    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+    assert said(capsys, failed) == f"shop: {end}"
 
 
 def test_request_beside_weaker_request_without_id_is_unrecorded(capsys: pytest.CaptureFixture[str]) -> None:
-    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
-    journal = Journal(request=Request(RequestKind.MANUAL, Target(), at, "bob", "r1"))
-    failed = Outcome("shop", Result.FAILED, reason="vault_denied", journal=journal)
-    print_outcomes([failed], SETTINGS, at, asked=RequestKind.COMPROMISED, adopted={})
-    end = "The request is not recorded. Run the command again"
-    assert capsys.readouterr().out.splitlines()[-1] == f"shop: {end}"
+    journal = Journal(request=Request(RequestKind.MANUAL, Target(), AT, "bob", "r1"))
+    failed = replace(FAILED, journal=journal, asked=asked_for(RequestKind.COMPROMISED))
+    assert said(capsys, failed) == "shop: The request is not recorded. Run the command again"
 
 
 def test_first_of_several_revocations_has_the_date(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,7 @@ def test_rotation_reports_its_result_as_json(payments: Payments) -> None:
                 "error": None,
                 "next_command": None,
                 "request": None,
+                "request_recorded": False,
                 "rotation_id": rotation_id,
             }
         ],

@@ -174,7 +174,7 @@ def test_status_says_that_an_id_is_in_doubt(payments: Payments, here: Here) -> N
     cluster.emulator.faults.add("create:drop-after")
     assert here("rotate-now", "payments").code == 0
     secrets = here("account", "secrets", "list", "--json").json["accounts"][0]["secrets"]
-    assert [secret["is"] for secret in secrets] == ["in doubt", "in doubt"]
+    assert [secret["is"] for secret in secrets] == ["retiring", "in doubt"]
     awaited = "later lists tell which id is the published secret's"
     shown = here("status", "payments")
     assert shown.out.splitlines()[1].endswith(awaited), shown

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
 from rotator.config import AccountSettings, load
-from rotator.core.protocol import Command, Journal, Publish, RequestKind, Target
+from rotator.core.protocol import Asked, Command, Journal, Publish, RequestKind, Target
 from rotator.core.protocol import Request as StoredRequest
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
@@ -67,9 +68,10 @@ name = "b"
 api_key = "bcde2345"
 path = "apps/b"
 """
-RECORDED = Journal(
-    request=StoredRequest(RequestKind.COMPROMISED, Target(), datetime(2026, 11, 26, tzinfo=UTC), "me", "r")
+ASKED = Asked(
+    StoredRequest(RequestKind.COMPROMISED, Target(), datetime(2026, 11, 26, tzinfo=UTC), "me", "r"), SecretStr(FIRST)
 )
+RECORDED = Journal(request=ASKED.request)
 Run = Callable[[Callable[[], bool]], Outcome]
 
 
@@ -105,6 +107,7 @@ def deferred(account: str, *, journal_is_unknown: bool = False) -> Outcome:
         resume_at=datetime.now(UTC),
         journal=RECORDED,
         journal_is_unknown=journal_is_unknown,
+        asked=ASKED,
     )
 
 
@@ -116,7 +119,17 @@ def test_run_that_reads_nothing_keeps_previous_runs_journal(
     failed = Outcome("a", Result.FAILED, reason="vault_unreachable")
     first = deferred("a", journal_is_unknown=is_unknown)
     ended = outcomes_of(fleet, monkeypatch, a=[lambda _: first, lambda _: failed])["a"]
-    assert ended == replace(failed, journal=RECORDED, journal_is_unknown=is_unknown)
+    assert ended == replace(failed, journal=RECORDED, journal_is_unknown=is_unknown, asked=ASKED)
+
+
+def test_later_run_of_a_command_knows_its_request(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that continues makes no request of its own, and another command's can be in the journal by then."""
+    later = Outcome("a", Result.FAILED, reason="vault_denied", journal=RECORDED)
+    ended = outcomes_of(fleet, monkeypatch, a=[lambda _: deferred("a"), lambda _: later])["a"]
+    assert ended.recorded_request == ASKED.request
+    others = replace(later, journal=Journal(request=replace(ASKED.request, id="other", of=Target(id="x"))))
+    ended = outcomes_of(fleet, monkeypatch, a=[lambda _: deferred("a"), lambda _: others])["a"]
+    assert ended.recorded_request is None
 
 
 def test_waiting_account_keeps_last_outcome_when_process_stops(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

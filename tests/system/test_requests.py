@@ -313,6 +313,25 @@ def test_request_is_reported_lost_when_not_recorded(shop: ClusterAccount) -> Non
     assert shop.journal["request"] is None
 
 
+def test_request_is_unrecorded_beside_one_for_another_secret(shop: ClusterAccount) -> None:
+    """The revocation of a compromised secret gets no answer, and its request stays. Then the next secret leaks."""
+    assert_ok(shop.rotate("--due", "--wait", "20s"))
+    with Gate(refuse=lambda call: " DELETE " in call).before(shop.cluster) as env:
+        assert shop.rotate("--compromised", env=env).code == 1
+    request = shop.journal["request"]
+    leaked = shop.published
+    gate = Gate(refuse=writes_to(f"rotator/journal/{shop.name}"))
+    with gate.before(shop.cluster) as env:
+        failed = shop.rotate("--compromised", env=env)
+        (account,) = shop.rotate("--json", env=env).json["accounts"]
+    assert failed.code == 1, failed
+    assert "The request might not be recorded. Run the command again" in failed.out, failed.out
+    assert shop.journal["request"] == request
+    assert (account["request"]["id"], account["request_recorded"]) == (request["id"], None)
+    assert_ok(shop.rotate("--compromised", "--wait", "20s"))
+    assert leaked not in shop.live.values()
+
+
 def test_edit_of_another_field_is_no_replacement(shop: ClusterAccount) -> None:
     """A request speaks of a secret. It stays when somebody changes another field of the document."""
     shop.cluster.emulator.faults.add("any:503:*")

@@ -204,6 +204,14 @@ COURSES["an added secret leaks, and the document is rolled back before a run rea
         Run(Verb.ROTATE),
     ),
 )
+COURSES["a request is not written beside one for the secret before"] = (
+    Beginning(),
+    (
+        Run(Verb.COMPROMISED, PUBLISHED_ONLY),
+        Run(Verb.DUE),
+        Run(Verb.COMPROMISED, dies(Request.JOURNAL, fault=Fault.REFUSED)),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Journal, Phase, Policy, Published, Reason, RequestKind, requests
-from rotator.core.protocol import Request as Asked
+from rotator.core.protocol import Asked, Journal, Phase, Policy, Published, Reason, RequestKind, requests
 from rotator.errors import Code, RotatorError
 from rotator.provider import Credentials, LostAnswer, Refused, SecretInfo, Unauthorized
 from rotator.rotation import Outcome, Result
@@ -188,7 +187,8 @@ class Explorer:
             if asks is None or (rotated_at is not None and rotated_at >= self.began_at):
                 return None
             name = f"of {runner}"
-            return requests.new_request(asks, journal, published, at=self.began_at, by="somebody", id_=name)
+            made = requests.new_request(asks, journal, published, at=self.began_at, by="somebody", id_=name)
+            return Asked.of(made, published.secret)
 
         rotation = Run(
             self.world.account,

@@ -4,6 +4,7 @@ The modules `requests`, `transitions` and `wording` are public as a whole: each 
 """
 
 from rotator.core.protocol import requests, transitions, wording
+from rotator.core.protocol.asked import Asked
 from rotator.core.protocol.decide import decide
 from rotator.core.protocol.documents import (
     expires_soon,
@@ -29,7 +30,6 @@ from rotator.core.protocol.journal import (
     Target,
     Trigger,
     Verification,
-    Version,
     ids_of,
 )
 from rotator.core.protocol.lease import LEASE, LONGEST_BACKOFF, limited_until
@@ -38,6 +38,7 @@ from rotator.core.protocol.observation import (
     Listing,
     Observation,
     Published,
+    answered_in,
     is_recorded,
     is_version,
     published_with_candidate,
@@ -67,6 +68,7 @@ from rotator.core.protocol.steps import (
     Stop,
     WriteJournal,
 )
+from rotator.core.protocol.version import Version
 from rotator.core.protocol.wake import wake_at
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "LONGEST_BACKOFF",
     "LONGEST_PAUSE",
     "Answered",
+    "Asked",
     "Awaited",
     "Command",
     "Create",
@@ -117,6 +120,7 @@ __all__ = [
     "Verification",
     "Version",
     "WriteJournal",
+    "answered_in",
     "decide",
     "expires_soon",
     "half_life",

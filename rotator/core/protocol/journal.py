@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import SecretStr
 
+from rotator.core.protocol.version import Version
+
 
 class Phase(StrEnum):
     """An account's phase, for people and dashboards."""
@@ -81,25 +83,6 @@ class Identity:
     def other_ids(self) -> frozenset[str]:
         """The ids that certainly belong to other secrets."""
         return self.foreign_ids if self.is_named else self.beside
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version of the published document, and where a secret's value is in it.
-
-    Attributes:
-        number: The KV version.
-        written_at: When Vault stored it. No other version with this number has the same time.
-        path: Path of the document.
-        value_field: Name of the field for the value.
-        unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
-    """
-
-    number: int
-    written_at: datetime
-    path: str
-    value_field: str
-    unknown_fields: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,30 +341,6 @@ class Journal:
     def named_ids(self) -> frozenset[str]:
         """The id that the journal names for the published secret, certain or not; empty if it names none."""
         return ids_of(self.current.id if self.current is not None else None)
-
-    @property
-    def published_in(self) -> Version | None:
-        """The version of the published document that this journal speaks of; None if not all of that is known."""
-        at, path, name = self.published_at, self.published_path, self.published_field
-        if at is None or path is None or name is None:
-            return None
-        return Version(self.published_version, at, path, name)
-
-    @property
-    def answered_in(self) -> dict[str, Version]:
-        """Ids that the provider answered to creates, and the versions with the values to which they belong.
-
-        rotator recorded both together. A document alone proves nothing: a person can copy an id into it.
-        """
-        mark = self.publishing.entry if self.publishing is not None else None
-        entries = (*self.retiring, *((mark,) if mark is not None else ()))
-        known = [(entry.identity, entry.published_in) for entry in entries]
-        known.append((self.current, self.published_in))
-        return {
-            identity.id: version
-            for identity, version in known
-            if identity is not None and identity.is_answered and identity.id is not None and version is not None
-        }
 
     @property
     def retiring_ids(self) -> frozenset[str]:

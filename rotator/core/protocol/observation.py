@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol.journal import Answered, Identity, Journal, Request, Version
+from rotator.core.protocol.journal import Answered, Identity, Journal, Request
 from rotator.core.protocol.steps import Awaited, Credential
+from rotator.core.protocol.version import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,30 @@ def is_recorded(journal: Journal, published: Published) -> bool:
     """Return whether the value in a version of the published document is the one that the journal speaks of."""
     same_time = None in (journal.published_at, published.written_at) or journal.published_at == published.written_at
     return published.version == journal.published_version and same_time and is_in_recorded_place(journal, published)
+
+
+def recorded_version(journal: Journal) -> Version | None:
+    """Return the version of the published document that a journal speaks of; None if not all of that is known."""
+    at, path, name = journal.published_at, journal.published_path, journal.published_field
+    if at is None or path is None or name is None:
+        return None
+    return Version(journal.published_version, at, path, name)
+
+
+def answered_in(journal: Journal) -> dict[str, Version]:
+    """Return ids that the provider answered to creates, and the versions with the values to which they belong.
+
+    rotator recorded both together. A document alone proves nothing: a person can copy an id into it.
+    """
+    mark = journal.publishing.entry if journal.publishing is not None else None
+    entries = (*journal.retiring, *((mark,) if mark is not None else ()))
+    known = [(entry.identity, entry.published_in) for entry in entries]
+    known.append((journal.current, recorded_version(journal)))
+    return {
+        identity.id: version
+        for identity, version in known
+        if identity is not None and identity.is_answered and identity.id is not None and version is not None
+    }
 
 
 def published_with_candidate(journal: Journal, published: Published) -> str | None:

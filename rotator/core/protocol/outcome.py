@@ -5,7 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from rotator.core.failures import Blame, Code, Command, stored_code
-from rotator.core.protocol.journal import Journal, Phase, Trigger
+from rotator.core.protocol.asked import Asked
+from rotator.core.protocol.journal import Journal, Phase, Request, Trigger
 
 
 class Result(StrEnum):
@@ -34,6 +35,7 @@ class Outcome:
         journal: The journal as this run left it; None if it could not be read.
         refresh_at: When a run has to write a document again, by this instance's clock; None: none expires.
         journal_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it.
+        asked: The request that the command made; None if it made none.
     """
 
     account: str
@@ -52,6 +54,14 @@ class Outcome:
     journal: Journal | None = None
     journal_is_unknown: bool = False
     refresh_at: datetime | None = None
+    asked: Asked | None = None
+
+    @property
+    def recorded_request(self) -> Request | None:
+        """The request in the journal that does what the command asked for; None if there is none."""
+        if self.asked is None or self.journal is None:
+            return None
+        return self.asked.recorded_in(self.journal)
 
     @property
     def code(self) -> Code | None:

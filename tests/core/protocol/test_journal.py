@@ -18,7 +18,6 @@ from rotator.core.protocol import (
     Retiring,
     Target,
     Verification,
-    Version,
     ids_of,
 )
 from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, request
@@ -94,44 +93,6 @@ def test_compromised_ids_include_a_dropped_one(kind: RequestKind, of: Target, ex
 def test_ids_of_leaves_out_unknown_ones() -> None:
     assert ids_of("a", None, "b") == {"a", "b"}
     assert ids_of(None) == frozenset()
-
-
-VERSION = Version(1, NOW, "apps/shop", "api_secret")
-
-
-def test_published_version_is_none_when_incomplete() -> None:
-    journal = speaking_of(AT_REST, VERSION)
-    assert journal.published_in == VERSION
-    assert replace(journal, published_at=None).published_in is None
-    assert replace(journal, published_path=None).published_in is None
-    assert replace(journal, published_field=None).published_in is None
-
-
-def speaking_of(journal: Journal, version: Version) -> Journal:
-    return replace(
-        journal,
-        published_version=version.number,
-        published_at=version.written_at,
-        published_path=version.path,
-        published_field=version.value_field,
-    )
-
-
-def test_journal_proves_the_values_of_answered_ids() -> None:
-    earlier = replace(VERSION, number=2)
-    entries = (
-        Retiring("r", NOW, identity=answered("r"), published_in=earlier),
-        Retiring("e", NOW, identity=Identity("e", Learned.ELIMINATED), published_in=earlier),
-        Retiring("n", NOW, identity=answered("n")),
-        Retiring("o", NOW, published_in=earlier),
-        Retiring("z", NOW, identity=Identity(None, Learned.ANSWERED), published_in=earlier),
-    )
-    journal = speaking_of(replace(AT_REST, retiring=entries), VERSION)
-    assert journal.answered_in == {"b": VERSION, "r": earlier}
-    marked = Publishing(1, Retiring("m", NOW, identity=answered("m"), published_in=earlier))
-    assert replace(journal, publishing=marked, retiring=()).answered_in == {"b": VERSION, "m": earlier}
-    assert replace(journal, publishing=Publishing(1), current=None, retiring=()).answered_in == {}
-    assert replace(AT_REST, current=answered("b")).answered_in == {}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,25 @@
-"""Facts of a run besides the journal: nothing by default, and which document is recorded."""
+"""Facts of a run besides the journal: nothing by default, and which versions the journal speaks of."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from rotator.core.protocol import Journal, Observation, Published, Version, is_recorded, is_version
-from rotator.core.protocol.observation import published_with_candidate
-from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, OLD, PREPARED, published
+from rotator.core.protocol import (
+    Identity,
+    Journal,
+    Learned,
+    Observation,
+    Published,
+    Publishing,
+    Retiring,
+    Version,
+    answered_in,
+    is_recorded,
+    is_version,
+)
+from rotator.core.protocol.observation import published_with_candidate, recorded_version
+from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, OLD, PREPARED, answered, published
 
 
 @pytest.mark.parametrize(
@@ -49,6 +61,41 @@ VERSION = Version(1, NOW, "apps/shop", "api_secret")
 def test_version_is_recognized_by_number_time_and_place(facts: dict[str, Any], expected: bool) -> None:
     known: dict[str, Any] = {"version": 1, "written_at": NOW, "path": "apps/shop", "field": "api_secret"}
     assert is_version(VERSION, Published(**(known | facts))) is expected
+
+
+def test_published_version_is_none_when_incomplete() -> None:
+    journal = speaking_of(AT_REST, VERSION)
+    assert recorded_version(journal) == VERSION
+    assert recorded_version(replace(journal, published_at=None)) is None
+    assert recorded_version(replace(journal, published_path=None)) is None
+    assert recorded_version(replace(journal, published_field=None)) is None
+
+
+def speaking_of(journal: Journal, version: Version) -> Journal:
+    return replace(
+        journal,
+        published_version=version.number,
+        published_at=version.written_at,
+        published_path=version.path,
+        published_field=version.value_field,
+    )
+
+
+def test_journal_proves_the_values_of_answered_ids() -> None:
+    earlier = replace(VERSION, number=2)
+    entries = (
+        Retiring("r", NOW, identity=answered("r"), published_in=earlier),
+        Retiring("e", NOW, identity=Identity("e", Learned.ELIMINATED), published_in=earlier),
+        Retiring("n", NOW, identity=answered("n")),
+        Retiring("o", NOW, published_in=earlier),
+        Retiring("z", NOW, identity=Identity(None, Learned.ANSWERED), published_in=earlier),
+    )
+    journal = speaking_of(replace(AT_REST, retiring=entries), VERSION)
+    assert answered_in(journal) == {"b": VERSION, "r": earlier}
+    marked = Publishing(1, Retiring("m", NOW, identity=answered("m"), published_in=earlier))
+    assert answered_in(replace(journal, publishing=marked, retiring=())) == {"b": VERSION, "m": earlier}
+    assert answered_in(replace(journal, publishing=Publishing(1), current=None, retiring=())) == {}
+    assert answered_in(AT_REST) == {}
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class _Command:
         runs = 0
         while outcome.resume_at is not None and not daemon:
             self.course.clock.wait(max(outcome.resume_at - self.course.clock(), timedelta()))
-            outcome = self._rotation(later).run()
+            outcome = replace(self._rotation(later).run(), asked=outcome.asked)
             runs += 1
             assert runs < _MOST_RUNS, "a command that waits for its candidate does not end"
         return outcome

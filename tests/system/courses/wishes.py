@@ -3,7 +3,12 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rotator.core.protocol import RequestKind, Result
+from pydantic import SecretStr
+
+from rotator.cli.output import said_of_request
+from rotator.core.protocol import Request as StoredRequest
+from rotator.core.protocol import RequestKind, Result, requests
+from rotator.documents.journal import parse_journal
 from tests.system.courses.desk import Desk
 from tests.system.courses.events import Run, Verb
 
@@ -25,13 +30,11 @@ class Leak:
 
     Attributes:
         value: The value that was published when the command was made.
-        earlier: The request of the journal before the command.
-        recorded: Whether rotator took note of it: the journal contained it, or the command said so.
+        recorded: Whether rotator took note of it: the journal contained a request for it, or the command said so.
         sure: Whether nothing else was published while the command looked.
     """
 
     value: str
-    earlier: str | None
     recorded: bool = False
     sure: bool = True
 
@@ -71,8 +74,7 @@ class Wishes:
             return
         self._want(desk, desk.asks, value)
         if desk.asks is RequestKind.COMPROMISED:
-            request = self._request()
-            leak = Leak(value, request[1] if request else None)
+            leak = Leak(value)
             self.leaks.append(leak)
             self._commands[desk.actor] = leak
 
@@ -102,20 +104,23 @@ class Wishes:
         self.forced.add(value)
         self.hurried |= {value} | (live & set(self.published_values))
 
-    def _request(self) -> tuple[str, str] | None:
-        """Return kind and name of the request that the journal contains."""
-        data = self.course.vault.peek(self.course.journal_path).data or {}
-        request = data.get("request")
-        return (request["kind"], request["id"]) if request else None
+    def _request(self) -> StoredRequest | None:
+        """Return the request that the journal contains."""
+        return parse_journal(self.course.vault.peek(self.course.journal_path)).request
+
+    def _is_requested(self, value: str) -> bool:
+        """Return whether the journal contains a compromised request for this value."""
+        request = self._request()
+        is_compromised = request is not None and request.kind is RequestKind.COMPROMISED
+        return is_compromised and requests.speaks_of(request, SecretStr(value))
 
     def journaled(self, desk: Desk, before: str | None) -> None:
         """Rotator wrote the journal."""
         del before
         leak = self._commands.get(desk.actor)
-        request = self._request()
-        if leak is not None and request is not None and request[0] == "compromised" and request[1] != leak.earlier:
+        if leak is not None and self._is_requested(leak.value):
             leak.recorded = True
-        if request is not None:
+        if self._request() is not None:
             self.asked |= desk.wants  # also if a person deleted the journal between the command's read and its write
         self._check_begun(desk)
 
@@ -162,7 +167,4 @@ def _says_recorded(ended: "Ended") -> bool:
     outcome = ended.outcome
     if outcome is None:
         return False
-    if outcome.result is Result.OK:
-        return True
-    request = outcome.journal.request if outcome.journal is not None else None
-    return request is not None and request.kind is RequestKind.COMPROMISED
+    return outcome.result is Result.OK or "Run the command again" not in said_of_request(outcome)

@@ -6,6 +6,7 @@ from datetime import datetime
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
 from rotator.core.protocol.leaks import might_be_leaked
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
+from rotator.core.protocol.observation import recorded_version
 from rotator.core.protocol.requests import is_done, withdrawn
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, released, with_facts, without_own_lease
@@ -32,7 +33,7 @@ def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised
     journal = case.journal
     value = case.seen.recorded
     end = grace_period_end(case)
-    entry = Retiring(id_, end, identity=identity, published_in=journal.published_in)
+    entry = Retiring(id_, end, identity=identity, published_in=recorded_version(journal))
     earlier_ids = journal.request.earlier_ids if journal.request is not None else frozenset[str]()
     if id_ in earlier_ids or might_be_leaked(withdrawn(journal), value):
         return replace(entry, not_before=case.now, compromised=True)
