@@ -14,8 +14,8 @@ COMPILE     := $(BIN)/pip-compile -q --upgrade --strip-extras --generate-hashes 
 TOOLS       := chromium prometheus prometheus-alertmanager faketime systemd
 # The tests of `make test-fast`: no server, no root.
 FAST        := tests/core tests/documents tests/rotation tests/fleet tests/logs tests/config tests/net/test_answers.py \
-               tests/provider/test_rate_limiter.py tests/daemon/test_admission.py tests/daemon/test_registry.py \
-               tests/daemon/test_timing.py
+               tests/provider/test_rate_limiter.py tests/daemon/test_admission.py tests/daemon/test_record_store.py \
+               tests/daemon/test_registry.py tests/daemon/test_resync.py tests/daemon/test_runs.py tests/daemon/test_timing.py
 # What builds the image, and the Debian below it.
 IMAGE_TOOLS := buildah debootstrap
 SOAK        ?= 600

@@ -34,7 +34,7 @@ from benchmarks.calls import (
 from rotator.core.generator import Recipe, generate
 from rotator.emulator import Account, running
 from testkit.cluster import Cluster, Tape, eventually, proxied
-from tests.emulator.test_emulator import issue
+from tests.emulator.harness import issue
 
 SCRIPTS = Path(bare.__file__).parent
 

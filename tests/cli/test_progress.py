@@ -1,16 +1,10 @@
-"""The terminal is for people: sentences, waits with their reason, a result; the log only if it is asked for."""
+"""The terminal is for people: waits with their reason, a result, and failures without class names."""
 
-import contextlib
-import io
-import json
-import logging
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from rotator.cli.notices import Notices
 from rotator.cli.progress import Progress
 from testkit.cluster import Cluster
 from tests.cli.harness import Payments, opened
@@ -142,69 +136,3 @@ def test_failed_tls_on_a_terminal_names_no_class(payments: Payments, server: str
     assert code == 1, shown
     assert "TLS" in shown or "SSL" in shown
     assert not CLASS_NAME.search(plain(shown)), shown
-
-
-def test_verbose_shows_the_log(payments: Payments) -> None:
-    code, shown = on_terminal(payments.cluster, "rotate-now", "payments", "-v")
-    assert code == 0, shown
-    assert "rotation.published" in shown
-    assert "http.request" not in shown
-    code, shown = on_terminal(payments.cluster, "-vv", "rotate-now", "payments")
-    assert code == 0, shown
-    assert "http.request" in shown
-
-
-def test_quiet_prints_failures_only(payments: Payments, tmp_path: Path) -> None:
-    assert on_terminal(payments.cluster, "rotate-now", "payments", "-q") == (0, "")
-    payments.cluster.emulator.faults.add("any:503:*")
-    code, shown = on_terminal(payments.cluster, "rotate-now", "payments", "--quiet")
-    assert code == 1, shown
-    assert shown.startswith("\x1b[31mpayments\x1b[0m: ")
-
-
-def test_pipe_gets_the_log_only_as_json(payments: Payments) -> None:
-    assert '"event"' in payments.cluster.run("rotate-now", "payments").err
-    payments.cluster.configure([payments.entry()], log={"format": "console"})
-    assert payments.cluster.run("rotate-now", "payments").err == ""
-    assert "rotation.published" in payments.cluster.run("rotate-now", "payments", "-v").err
-
-
-def test_open_files_are_warned_of_in_a_sentence(payments: Payments) -> None:
-    cluster = payments.cluster
-    file = cluster.folder / "audit.jsonl"
-    file.touch()
-    file.chmod(0o666)
-    warning = f"warning: {file}: Every user of this machine can write the file. To correct it: chmod o= {file}."
-    cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console"})
-    code, shown = on_terminal(cluster, "check")
-    assert (code, plain(shown).replace("\r\n", "\n").count(f"{warning}\n")) == (0, 1), shown
-    assert cluster.run("check").err == f"{warning}\n"
-    assert cluster.run("status", "-q").err == ""
-
-
-def test_lost_audit_line_is_reported_in_a_sentence() -> None:
-    notices = Notices(failures_only=True)
-    lost = {"event": "audit.lost", "error": "a.jsonl cannot be written: No space left on device", "line": {}}
-    other = {"event": "file.permissions_too_open", "file": "a", "reason": "b", "next_step": "c"}
-    shown = io.StringIO()
-    with contextlib.redirect_stderr(shown):
-        for event, level in ((lost, logging.ERROR), (lost, logging.ERROR), (other, logging.WARNING)):
-            record = logging.LogRecord("rotator", level, "", 0, event, None, None)
-            if level >= notices.level:
-                notices.handle(record)
-    assert shown.getvalue() == (
-        "warning: the audit log lacks a line of this command: a.jsonl cannot be written: No space left on device.\n"
-    )
-
-
-def test_audit_hashes_reach_every_output_but_a_terminal(payments: Payments) -> None:
-    cluster = payments.cluster
-    file = cluster.folder / "audit.jsonl"
-    cluster.configure([payments.entry()], audit={"file": str(file)}, log={"format": "console", "level": "error"})
-    code, shown = on_terminal(cluster, "rotate-now", "payments")
-    assert code == 0, shown
-    assert "audit.recorded" not in shown
-    logged = [cluster.run("rotate-now", "payments", "--force", *options).err for options in ([], ["-q"])]
-    written = [json.loads(line)["hash"] for line in file.read_text().splitlines()]
-    assert re.findall(r"audit\.recorded .*? audit=([0-9a-f]{64}) ", "".join(logged)) == written[-12:]
-    assert all(len(lines.splitlines()) == 6 for lines in logged)

@@ -20,7 +20,7 @@ from rotator.documents import render_journal
 from rotator.emulator import Account, Operation, running
 from rotator.rotation.creation import Creation
 from testkit.cluster import PATIENCE, Cluster, Finished, Process
-from tests.cli.harness import CHANGING, STANZA, Here, Payments, everything, opened, said, token_with
+from tests.cli.harness import CHANGING, Here, Payments, everything, opened, said
 from tests.core.protocol.situations import AT_REST, LATER, NOW, PREPARED, request
 
 GRACE = f". Grace periods last as before: a until {LATER:%Y-%m-%d %H:%M} UTC"
@@ -108,40 +108,6 @@ def test_provider_of_an_unknown_ca_is_refused(payments: Payments, tmp_path: Path
     assert "account_api.ca_cert" in line
     assert not cluster.emulator.requests
     assert everything(cluster) == before
-
-
-def test_incomplete_policy_names_the_missing_stanza(payments: Payments) -> None:
-    cluster = payments.cluster
-    journals = f'path "{cluster.mount}/data/rotator/journal/*" {{ capabilities = ["create", "read", "update"] }}'
-    token = token_with(cluster, f"some-{cluster.mount}", journals)
-    before = everything(cluster)
-    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
-    assert finished.code == 2, finished
-    (stanza,) = STANZA.findall(said(finished))
-    assert f'"{cluster.mount}/data/{payments.path}"' in stanza
-    assert "Nothing was written anywhere" in said(finished)
-    assert everything(cluster) == before
-    assert not cluster.emulator.requests
-    cluster.vault("PUT", f"sys/policies/acl/some-{cluster.mount}", {"policy": f"{journals}\n{stanza}"})
-    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
-    assert finished.code == 0, finished
-    payments.assert_works()
-
-
-def test_empty_policy_names_every_stanza(payments: Payments) -> None:
-    """The commonest beginning of all: a new token, and nobody wrote a policy yet."""
-    cluster = payments.cluster
-    token = token_with(cluster, f"none-{cluster.mount}")
-    before = everything(cluster)
-    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
-    assert finished.code == 2, finished
-    stanzas = STANZA.findall(said(finished))
-    assert len(stanzas) == 2, "one for the document, one for its journal"
-    assert everything(cluster) == before
-    cluster.vault("PUT", f"sys/policies/acl/none-{cluster.mount}", {"policy": "\n".join(stanzas)})
-    finished = cluster.run("rotate-now", "payments", env={"VAULT_TOKEN": token})
-    assert finished.code == 0, finished
-    payments.assert_works()
 
 
 def test_unknown_token_is_refused(payments: Payments) -> None:

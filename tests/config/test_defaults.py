@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from rotator.core.protocol import LEASE
 from tests.config.config_file import CANARY, GOOD, ConfigFile
 
 
@@ -14,3 +15,7 @@ def test_load_applies_the_documented_defaults(config_file: ConfigFile) -> None:
     assert first.enabled
     assert settings.vault.auth.token is not None
     assert settings.vault.auth.token.get_secret_value() == CANARY
+
+
+def test_load_takes_the_default_lease(config_file: ConfigFile) -> None:
+    assert config_file.load(GOOD).daemon.lease == LEASE

@@ -2,9 +2,12 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from rotator.config import load
+from rotator.errors import ConfigError
 from tests.config.config_file import CANARY, DEFAULTS, GOOD, VAULT, A, ConfigFile, account
 
 
@@ -206,3 +209,45 @@ def test_load_names_no_value_of_a_missing_file(config_file: ConfigFile, variable
     }
     refusal = config_file.refusal(text, **(others | {variable: CANARY * 500}))
     assert refusal.startswith(f"{variable}: names no file that exists")
+
+
+@pytest.mark.parametrize("prefix", ["VAULT", "BAO"])
+def test_tls_variables_set_the_settings(prefix: str, tls_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("CLIENT_CERT", "CLIENT_KEY")
+    for name in names:
+        (tls_file.parent / name).touch()
+        monkeypatch.setenv(f"{prefix}_{name}", str(tls_file.parent / name))
+    monkeypatch.setenv(f"{prefix}_CAPATH", str(tls_file.parent))
+    monkeypatch.setenv(f"{prefix}_TLS_SERVER_NAME", "vault.internal")
+    vault = load(tls_file).vault
+    assert (vault.client_cert, vault.client_key) == tuple(tls_file.parent / name for name in names)
+    assert (vault.ca_path, vault.tls_server_name) == (tls_file.parent, "vault.internal")
+
+
+@pytest.mark.parametrize(
+    ("variables", "verify"),
+    [
+        ({}, True),
+        ({"VAULT_SKIP_VERIFY": "1"}, False),
+        ({"VAULT_SKIP_VERIFY": "True"}, False),
+        ({"BAO_SKIP_VERIFY": "t"}, False),
+        ({"VAULT_SKIP_VERIFY": "0"}, True),
+        ({"BAO_SKIP_VERIFY": "1", "VAULT_SKIP_VERIFY": "false"}, True),
+        ({"VAULT_SKIP_VERIFY": "1", "ROTATOR_VAULT__VERIFY": "true"}, True),
+    ],
+)
+def test_skip_verify_overrides_the_file(
+    variables: dict[str, str], verify: bool, tls_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load(tls_file).vault.verify is verify
+
+
+@pytest.mark.parametrize("variable", ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"])
+def test_skip_verify_without_truth_value_is_refused(
+    variable: str, tls_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "maybe")
+    with pytest.raises(ConfigError, match=rf"^{variable}: must be true or false\.$"):
+        load(tls_file)

@@ -25,10 +25,11 @@ from rotator.daemon.facts import (
 )
 from rotator.daemon.registry import Registry
 from rotator.daemon.tasks import LoadJournal, ReadBalance, Run, Task
+from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet
 from rotator.monitoring import AccountStatus, FleetStatus, Metrics, expose
 from rotator.provider import AccountApi
-from rotator.vault import Vault
+from rotator.vault import Vault, VaultSealed
 from testkit.cluster import write_config
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -36,6 +37,10 @@ DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 CURRENT = Identity("id", Learned.ANSWERED)
 
 T = TypeVar("T")
+MINUTE = timedelta(minutes=1)
+SEALED = VaultSealed("Vault is sealed", unchanged="Nothing was changed", next_step="Unseal it")
+# Nothing is tried at the provider by itself, and no resync comes in between.
+CALM: dict[str, Any] = {"daemon": {"verify_interval": "365d", "resync_interval": "30d"}, "balance": {"every": "off"}}
 
 
 @dataclass
@@ -231,3 +236,14 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("VAULT_TOKEN", "token-of-the-bench")
     return Bench(tmp_path)
+
+
+class Unreadable(RotatorError):
+    code = Code.JOURNAL_UNREADABLE
+
+
+def run_of(bench: Bench, name: str) -> Run:
+    """Return the run of an account that was handed out, and leave the others."""
+    [task] = [task for task in bench.submitted if isinstance(task, Run) and task.target.name == name]
+    bench.submitted.remove(task)
+    return task

@@ -10,9 +10,8 @@ from rotator.core.circuit_breaker import LONGEST_COOLDOWN, Cause, CircuitBreaker
 from rotator.core.protocol import Journal, RequestKind, Target, Verification
 from rotator.daemon.account_record import AccountRecord
 from rotator.daemon.admission import FAMILY_WAIT, PROBE_WAIT, VERIFYING_WAIT, Admission, Decision, Situation
-from tests.daemon.harness import DAY, NOW, SECOND, Bench, failed, ok, requested, rotated
+from tests.daemon.harness import DAY, MINUTE, NOW, SECOND, Bench, failed, ok, requested, rotated
 
-MINUTE = timedelta(minutes=1)
 URGENT = [RequestKind.FORCE, RequestKind.COMPROMISED]
 
 

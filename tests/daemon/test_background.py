@@ -1,4 +1,4 @@
-"""Work beside the runs, one thing at a time: balances and the resync."""
+"""Work beside the runs, one task at a time: balances and the resync."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -7,19 +7,17 @@ from typing import Any
 from rotator.core.balance import Reading, TopUp
 from rotator.daemon.facts import (
     BalanceRead,
-    JournalLoaded,
     ResyncEnded,
     Stopping,
     TaskBroke,
     TopUpEnded,
     VaultStateChanged,
 )
-from rotator.daemon.tasks import LoadJournal, ReadBalance, Resync, TopUpBalance
+from rotator.daemon.tasks import ReadBalance, Resync, TopUpBalance
 from rotator.monitoring import BalanceStatus
 from rotator.vault import VaultSealed
-from tests.daemon.harness import DAY, SECOND, Bench, rotated
+from tests.daemon.harness import DAY, MINUTE, SECOND, Bench, rotated
 
-MINUTE = timedelta(minutes=1)
 TOP_UPS: dict[str, Any] = {"balance": {"every": "1h"}, "balance.top_up": {"per_day": 1, "trx_path": "money/shop"}}
 
 
@@ -145,14 +143,3 @@ def test_balance_is_not_read_before_adoption(bench: Bench) -> None:
     bench.advance(MINUTE)
     bench.advance(MINUTE)
     assert bench.take(ReadBalance) == []
-
-
-def test_resync_looks_first_at_accounts_unseen_for_longest(bench: Bench) -> None:
-    bench.start("a", "b", daemon={"resync_interval": "1m", "verify_interval": "365d"}, balance={"every": "off"})
-    bench.available()
-    first, second = bench.take(LoadJournal)
-    bench.feed(JournalLoaded(second, rotated()))
-    bench.advance(10 * SECOND)
-    bench.feed(JournalLoaded(first, rotated()))
-    bench.advance(MINUTE)
-    assert [look.target.name for look in bench.take_one(Resync).looks] == ["b", "a"]

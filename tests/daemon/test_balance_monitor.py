@@ -12,7 +12,7 @@ from rotator.emulator import Operation
 from testkit.cluster import Cluster, Running
 from tests.daemon.test_daemon import open_accounts
 from tests.daemon.test_reload import held, reload
-from tests.fleet.test_top_ups import noted, shop, topped_up
+from tests.fleet.shop import noted, shop, topped_up
 from tests.provider.harness import provider, says
 
 __all__ = ["shop"]

@@ -1,8 +1,6 @@
 """Signals to `rotator run` while it starts, sent to a real process at events of its start."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,37 +61,3 @@ def test_early_stop_exits_with_0_and_a_line(cluster: Cluster, moment: str, numbe
         assert daemon.end(number) == 0
     line = f"rotator: {number.name}: stopped. Nothing was in progress.\n"
     assert daemon.find(line) or daemon.find("daemon.stopped")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "guarded"),
-    [
-        (["run"], True),
-        (["-c", "config.toml", "run", "--shard", "0/2"], True),
-        (["--config", "run", "run"], True),
-        (["--config=run", "run"], True),
-        (["rotate-now", "run"], False),
-        (["-c", "run", "status"], False),
-        (["--version"], False),
-        ([], False),
-    ],
-)
-def test_guard_startup_keeps_sighup_for_the_daemon_only(arguments: list[str], guarded: bool) -> None:
-    program = (
-        "import signal, sys; from rotator.startup_signals import guard_startup; guard_startup(sys.argv[1:]); "
-        "print(signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, []), "
-        "signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(guarded), "True"]
-
-
-def test_guard_startup_leaves_an_ignored_signal_ignored() -> None:
-    """A shell ignores SIGINT for what it runs in the background."""
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-        "from rotator.startup_signals import guard_startup; guard_startup(['run']); "
-        "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"

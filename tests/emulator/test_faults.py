@@ -1,108 +1,42 @@
-"""Faults for one key, for one server and for one secret, lists that lag, and rate limits: over real sockets."""
+"""Faults: their text, what they do to a request, and faults for one key, for one server and for one secret."""
 
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+import trustme
 from pydantic import SecretStr
 
-from rotator.emulator import Fault, Faults, History, Limit, Operation, listed, parse_fault, parse_limit, parse_primary
-from rotator.emulator.revisions import Revision
+from rotator.emulator import Fault, Operation, parse_fault, parse_primary
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import KEY, NEW, PATH, SECRET, Clock, World, eventually, in_control, problem, world
-
-CHILD, CHILD_SECRET = "child001", "Secret54321"
-CHILD_PATH = f"/accounts/{CHILD}/secrets"
-SECOND = timedelta(seconds=1)
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def ids(w: World, path: str = PATH) -> list[str]:
-    """Ids of a list."""
-    return [secret["id"] for secret in w.client.get(path).json()["_embedded"]["secrets"]]
-
-
-# --- lists -----------------------------------------------------------------------------------------------------
-
-
-def test_lagging_list_shows_the_earlier_state() -> None:
-    clock = Clock()
-    with world(faults=["list:lag:20s"], clock=clock) as w:
-        old = w.ids[0]
-        new = w.create().json()["id"]
-        assert ids(w) == [old]
-        clock.now += 19 * SECOND
-        assert ids(w) == [old]
-        clock.now += SECOND
-        assert ids(w) == [old, new]
-        w.emulator.remove_secret(KEY, new)
-        assert ids(w) == [old, new]
-        assert w.client.get(f"{PATH}/{new}").status_code == 404, "only the list lags"
-        clock.now += 20 * SECOND
-        assert ids(w) == [old]
-        assert list(w.emulator.live(KEY)) == [old]
-
-
-def test_lagging_list_has_the_first_secrets() -> None:
-    with world(f"{KEY}:{SECRET}", f"{KEY}:{NEW}", faults=["list:lag:1h"], clock=Clock()) as w:
-        assert ids(w) == list(w.ids)
-        assert len(ids(w)) == 2
-
-
-def test_two_servers_disagree_in_turn_per_account() -> None:
-    clock = Clock()
-    accounts = (f"{KEY}:{SECRET}", f"{CHILD}:{CHILD_SECRET}")
-    relation = [parse_primary(f"{KEY}={CHILD}")]
-    with world(*accounts, primaries=relation, faults=["list:lag:20s@in-turn"], clock=clock) as w:
-        w.create()
-        w.client.post(CHILD_PATH, json={"secret": NEW})
-        assert [len(ids(w)) for _ in range(3)] == [1, 2, 1]
-        assert [len(ids(w, CHILD_PATH)) for _ in range(2)] == [1, 2]
-        assert [len(ids(w)) for _ in range(2)] == [2, 1]
-
-
-def test_list_lacks_the_oldest_or_named_secret() -> None:
-    with world(max_secrets=3) as w:
-        w.emulator.faults.add("list:lacks")
-        assert ids(w) == list(w.ids), "never the only one"
-        second, third = (w.emulator.add_secret(KEY, SecretStr(value)) for value in (NEW, "Third1234567"))
-        w.emulator.faults.add("list:lacks", f"list:lacks@id={second}", "list:lacks@id=no-such-id", "list:stale")
-        first = w.ids[0]
-        assert [ids(w) for _ in range(4)] == [[second, third], [first, third], [first, second, third], [first, second]]
-
-
-def test_history_returns_items_at_any_instant() -> None:
-    history = History[str]().add("a", "first").add("b", "second", since=NOON).remove("a", NOON + 10 * SECOND)
-    seen = [list(history.at(NOON + second * SECOND)) for second in (-1, 0, 9, 10)]
-    assert seen == [["a"], ["a", "b"], ["a", "b"], ["b"]]
-    assert history.current == {"b": "second"}
-    assert hash(history) == hash(History(history.spans)), "a history fits into the states of a search"
-
-
-def test_history_forgets_items_that_no_list_can_show() -> None:
-    history = History[str]().add("a", "first").add("b", "second", since=NOON).remove("a", NOON)
-    hour = timedelta(hours=1)
-    assert [span.id for span in history.remove("none", NOON + hour - SECOND).spans] == ["a", "b"]
-    assert [span.id for span in history.remove("none", NOON + hour).spans] == ["b"]
-
-
-def test_list_faults_work_without_a_server() -> None:
-    """As the models use them: the history of their own provider, and a fault that is taken."""
-    faults = Faults(["list:lag:20s@account=shop", "list:stale@account=other"])
-    history = History[str]().add("a", "first").add("b", "second", since=NOON)
-    lag = faults.take(Operation.LIST, account="shop", changes_content=True)
-    assert list(listed(history, lag, NOON + 19 * SECOND)) == ["a"]
-    assert list(listed(history, lag, NOON + 20 * SECOND)) == ["a", "b"]
-    assert list(listed(history, None, NOON - SECOND)) == ["a", "b"]
-    assert faults.take(Operation.LIST, account="shop") is None, "it is no fault of the exchange"
-    assert faults.take(Operation.LIST, account="third", changes_content=True) is None
-
+from tests.emulator.harness import (
+    BALANCE,
+    CHILD,
+    CHILD_PATH,
+    CHILD_SECRET,
+    KEY,
+    NEW,
+    PATH,
+    RICH,
+    SECOND,
+    SECRET,
+    SETTINGS,
+    TOP_UP,
+    Clock,
+    ask,
+    basic,
+    eventually,
+    ids,
+    problem,
+    refusal,
+    world,
+)
 
 # --- one key ---------------------------------------------------------------------------------------------------
 
@@ -161,17 +95,6 @@ def test_hanging_request_is_never_answered(fault: str, values: list[str]) -> Non
         assert [request.status for request in w.emulator.requests] == [None, 200]
 
 
-def test_server_stops_at_once_while_a_request_hangs() -> None:
-    with ThreadPoolExecutor(1) as pool:
-        with world(faults=["list:hang"]) as w:
-            answer = pool.submit(httpx.get, w.url + PATH, auth=(KEY, SECRET), trust_env=False, timeout=2 * PATIENCE)
-            assert eventually(lambda: w.emulator.faults.pending() == ())
-            started = time.monotonic()
-        assert time.monotonic() - started < PATIENCE
-        with pytest.raises(httpx.RemoteProtocolError):
-            answer.result()
-
-
 def test_unverified_secret_is_listed_and_refused() -> None:
     clock = Clock()
     with world(faults=["create:unverified@30s"], clock=clock) as w:
@@ -200,107 +123,6 @@ def test_refusal_of_an_operation_changes_nothing(fault: str, title: str) -> None
         w.create()
         problem(w.client.delete(f"{PATH}/{w.ids[0]}"), int(fault[:3]), title)
         assert len(w.live()) == 2
-
-
-# --- rate limits -----------------------------------------------------------------------------------------------
-
-X_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
-
-
-def limited(response: httpx.Response) -> tuple[str | None, dict[str, str]]:
-    """The Retry-After of a 429 and its other headers; the reset in seconds or milliseconds after the answer's date."""
-    assert response.status_code == 429
-    date = parsedate_to_datetime(response.headers["date"]).timestamp()
-    shown = {name: response.headers[name] for name in X_HEADERS if name in response.headers}
-    if "x-ratelimit-reset" in shown:
-        reset = int(shown["x-ratelimit-reset"])
-        shown["x-ratelimit-reset"] = f"{reset - date * 1000:.0f}ms" if reset > 1e11 else f"{reset - date:.0f}s"
-    return response.headers.get("retry-after"), shown
-
-
-def budget(reset: str, limit: str = "30", remaining: str = "0") -> dict[str, str]:
-    return dict(zip(X_HEADERS, (limit, remaining, reset), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("details", "retry_after", "headers"),
-    [
-        pytest.param("", "1", budget("1000ms"), id="as the emulator does"),
-        pytest.param("@5s", "5", budget("5000ms"), id="Retry-After"),
-        pytest.param("@reset=20s", None, budget("20s"), id="seconds"),
-        pytest.param("@reset-ms=20s", None, budget("20000ms"), id="milliseconds"),
-        pytest.param("@5s@reset=1h", "5", budget("3600s"), id="both"),
-        pytest.param("@bare", None, {}, id="bare"),
-    ],
-)
-def test_rate_limit_sends_the_headers_of_its_details(
-    details: str, retry_after: str | None, headers: dict[str, str]
-) -> None:
-    with world(faults=[f"list:429{details}"], revision=Revision.V1_0_4, clock=Clock()) as w:
-        assert limited(w.client.get(PATH)) == (retry_after, headers)
-        assert w.client.get(PATH).status_code == 200
-
-
-def test_first_revision_limits_with_retry_after_only() -> None:
-    with world(faults=["list:429", "list:429@reset-ms=20s"], clock=Clock()) as w:
-        assert limited(w.client.get(PATH)) == ("1", {})
-        assert limited(w.client.get(PATH)) == (None, budget("20000ms")), "unless the fault says so"
-
-
-def test_reset_and_date_follow_the_emulators_clock() -> None:
-    """A provider whose clock is two hours ahead of the client's."""
-
-    def clock() -> datetime:
-        return datetime.now(UTC) + timedelta(hours=2)
-
-    with world(faults=["list:429@reset=20s"], clock=clock) as w:
-        response = w.client.get(PATH)
-        assert len(response.headers.get_list("date")) == 1
-        assert abs(parsedate_to_datetime(response.headers["date"]) - clock()) < 60 * SECOND
-        assert limited(response)[1]["x-ratelimit-reset"] in ("20s", "21s")
-
-
-def test_limit_counts_the_calls_of_each_key() -> None:
-    clock = Clock()
-    accounts = (f"{KEY}:{SECRET}", f"{CHILD}:{CHILD_SECRET}")
-    with world(*accounts, limit=Limit(3, timedelta(hours=1)), revision=Revision.V1_0_4, clock=clock) as w:
-        first = w.client.get(PATH)
-        assert {name: first.headers[name] for name in X_HEADERS[:2]} == dict(zip(X_HEADERS, "32", strict=False))
-        clock.now += 10 * SECOND
-        assert w.client.get(f"{PATH}/unknown").headers["x-ratelimit-remaining"] == "1"
-        assert w.client.get("/account/get-balance").headers["x-ratelimit-remaining"] == "0"
-        assert limited(w.create()) == ("3590", budget("3590000ms", "3"))
-        assert w.live() == [SECRET]
-        assert w.client.get(CHILD_PATH, auth=(CHILD, CHILD_SECRET)).status_code == 200
-        assert w.client.get(PATH, auth=(KEY, NEW)).status_code == 401, "a refused login does not count"
-        clock.now += timedelta(seconds=3590)
-        assert w.create().status_code == 201
-
-
-def test_limit_without_retry_after_has_reset_seconds() -> None:
-    options: dict[str, Any] = {
-        "limit": Limit(1, timedelta(hours=1)),
-        "reset_unit": "s",
-        "retry_after": False,
-        "clock": Clock(),
-    }
-    with world(**options, revision=Revision.V1_0_4) as w:
-        w.client.get(PATH)
-        assert limited(w.client.get(PATH)) == (None, budget("3600s", "1"))
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [("30/h", Limit(30, timedelta(hours=1))), ("5/10s", Limit(5, 10 * SECOND)), ("1/m", Limit(1, 60 * SECOND))],
-)
-def test_limit_is_read_from_its_text(text: str, limit: Limit) -> None:
-    assert parse_limit(text) == limit
-
-
-@pytest.mark.parametrize("text", ["", "30", "0/h", "30/d", "/h", "30/0s", "-1/h", "30 / h"])
-def test_unreadable_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not CALLS/PERIOD"):
-        parse_limit(text)
 
 
 # --- the text of a fault ---------------------------------------------------------------------------------------
@@ -372,11 +194,194 @@ def test_fault_without_duration_cannot_be_made_in_code() -> None:
         Fault(Operation.LIST, "slow", 1, None)
 
 
-def test_control_interface_sets_faults_of_a_key() -> None:
+def test_create_dropped_before_is_not_done() -> None:
+    with world(faults=["create:drop-before"]) as w:
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            w.create()
+        assert w.live() == [SECRET]
+        assert w.create().status_code == 201
+
+
+def test_create_with_drop_after_is_applied() -> None:
+    with world(faults=["create:drop-after"]) as w:
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            w.create()
+        assert w.live() == [SECRET, NEW]
+
+
+def test_reused_connection_is_dropped() -> None:
     with world() as w:
-        faults = [f"list:lag:20s@key={KEY}", "any:429@bare"]
-        added = w.client.post("/_emulator/faults", json={"faults": faults}, auth=in_control)
-        assert added.json() == {"faults": [f"list:lag:*@20000ms@key={KEY}", "any:429:1@bare"]}
-        assert limited(w.client.get(PATH)) == (None, {})
-        w.create()
-        assert len(ids(w)) == 1
+        assert w.client.get(PATH).status_code == 200
+        w.emulator.faults.add("list:drop-before")
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            w.client.get(PATH)
+        assert w.client.get(PATH).status_code == 200
+
+
+def test_drop_sends_not_a_single_byte() -> None:
+    with world(faults=["list:drop-after"]) as w:
+        host, port = w.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as raw:
+            raw.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(f'{KEY}:{SECRET}')}\r\n\r\n".encode())
+            assert raw.recv(1) == b""
+
+
+def test_drop_under_tls_is_a_drop_too(tmp_path: Path) -> None:
+    with world(tls=trustme.CA(), folder=tmp_path, faults=["create:drop-after"]) as w:
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            w.create()
+        assert w.live() == [SECRET, NEW]
+        assert w.client.get(PATH).status_code == 200
+
+
+def test_drop_leaves_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with world(faults=["list:drop-after"]) as w, pytest.raises(httpx.RemoteProtocolError):
+        w.client.get(PATH)
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn.error")] == []
+
+
+@pytest.mark.parametrize(("fault", "retry_after"), [("create:429", "1"), ("create:429@7", "7"), ("create:429@0s", "0")])
+def test_rate_limited_call_has_retry_after_only(fault: str, retry_after: str) -> None:
+    with world(faults=[fault]) as w:
+        response = w.create()
+        assert problem(response, 429, "Rate Limit Hit")
+        assert response.headers["retry-after"] == retry_after
+        assert w.live() == [SECRET]
+
+
+@pytest.mark.parametrize(("fault", "live"), [("503", [SECRET]), ("504-after", [SECRET, NEW]), ("522", [SECRET])])
+def test_gateway_fault_answers_with_a_page(fault: str, live: list[str]) -> None:
+    with world(faults=[f"create:{fault}"]) as w:
+        response = w.create()
+        assert response.status_code == int(fault[:3])
+        assert response.headers["content-type"].startswith("text/html")
+        assert "<html>" in response.text
+        assert w.live() == live
+
+
+def test_slow_fault_applies_at_once_and_answers_late() -> None:
+    with world(faults=["create:slow@2s"]) as w, ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        answer = pool.submit(w.create)
+        assert eventually(lambda: w.live() == [SECRET, NEW])
+        assert not answer.done()
+        assert answer.result().status_code == 201
+        assert time.monotonic() - started >= 2
+
+
+def test_late_fault_applies_after_the_client_disconnects() -> None:
+    with world(faults=["create:late@2s"]) as w:
+        with pytest.raises(httpx.ReadTimeout):
+            w.client.post(PATH, json={"secret": NEW}, timeout=httpx.Timeout(PATIENCE, read=0.05))
+        w.client.close()
+        assert w.live() == [SECRET]
+        assert eventually(lambda: w.live() == [SECRET, NEW])
+
+
+def test_late_create_sees_the_later_account() -> None:
+    with world(faults=["create:late@2s"]) as w, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(w.create, "TooLate12345")
+        assert eventually(lambda: w.emulator.faults.pending() == ())
+        assert w.create().status_code == 201
+        assert answer.result().status_code == 400
+        assert w.live() == [SECRET, NEW]
+
+
+def test_refusal_fault_changes_nothing() -> None:
+    with world(faults=["create:401"]) as w:
+        problem(w.create(NEW), 401, "Unauthorized")
+        assert w.live() == [SECRET]
+
+
+def test_stale_list_lacks_the_latest_secret() -> None:
+    with world(faults=["list:stale:2"]) as w:
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 1
+        w.create(NEW)
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 1
+        assert len(w.client.get(PATH).json()["_embedded"]["secrets"]) == 2
+
+
+def test_fault_hits_its_operation_count_times() -> None:
+    with world(faults=["get:503:2"]) as w:
+        path = f"{PATH}/{w.ids[0]}"
+        assert [w.client.get(p).status_code for p in (path, PATH, path, path)] == [503, 200, 503, 200]
+
+
+@pytest.mark.parametrize("count", ["*", "0"])
+def test_endless_fault_hits_until_cleared(count: str) -> None:
+    with world(faults=[f"any:500:{count}"]) as w:
+        assert [w.client.get(PATH).status_code, w.create().status_code, w.client.get(PATH).status_code] == [500] * 3
+        w.emulator.faults.clear()
+        assert w.client.get(PATH).status_code == 200
+
+
+def test_faults_come_in_the_order_they_were_added() -> None:
+    with world(faults=["list:500", "any:501", "list:502"]) as w:
+        assert [w.client.get(PATH).status_code for _ in range(4)] == [500, 501, 502, 200]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("create:drop-after", Fault(Operation.CREATE, "drop-after")),
+        ("create:drop-after:2", Fault(Operation.CREATE, "drop-after", 2)),
+        ("any:503:*", Fault(None, "503", None)),
+        ("any:599-after:0", Fault(None, "599-after", None)),
+        ("list:429:3@5", Fault(Operation.LIST, "429", 3, timedelta(seconds=5))),
+        ("revoke:late@250ms", Fault(Operation.REVOKE, "late", 1, timedelta(milliseconds=250))),
+        ("get:slow:*@2s", Fault(Operation.GET, "slow", None, timedelta(seconds=2))),
+    ],
+)
+def test_fault_is_parsed_and_printed(text: str, fault: Fault) -> None:
+    assert parse_fault(text) == fault
+    assert parse_fault(str(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is not OPERATION:FAULT"),
+        ("create", "is not OPERATION:FAULT"),
+        ("create:drop-after:x", "is not OPERATION:FAULT"),
+        ("create:slow@soon", "is not OPERATION:FAULT"),
+        ("create:slow@-1s", "is not OPERATION:FAULT"),
+        ("update:503", "is no operation"),
+        ("create:404", "is no fault"),
+        ("create:stale", "only a list can be stale"),
+        ("any:stale", "only a list can be stale"),
+        ("create:429-after", "is no fault"),
+        ("create:drop", "is no fault"),
+        ("create:503@5s", "take a detail"),
+        ("create:429@500ms", "whole seconds"),
+    ],
+)
+def test_invalid_fault_says_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_fault(text)
+
+
+def test_fault_in_code_must_hit_once() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Fault(None, "503", 0)
+
+
+@pytest.mark.parametrize(("path", "name"), [(BALANCE, "balance"), (TOP_UP, "top-up"), (SETTINGS, "settings")])
+def test_faults_hit_these_operations_as_well(path: str, name: str) -> None:
+    with world(profile=RICH, faults=[f"{name}:429@7s", f"{name}:503", f"{name}:drop-before", "list:500"]) as w:
+        limited = ask(w, path)
+        assert refusal(limited, 429) == "rate limit hit"
+        assert limited.headers["retry-after"] == "7"
+        assert ask(w, path).status_code == 503
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(w, path)
+        assert w.emulator.profile(KEY) == RICH
+        assert ask(w, path).status_code == 200
+        assert [request.status for request in w.emulator.requests] == [429, 503, None, 200]
+
+
+def test_top_up_with_lost_answer_is_applied() -> None:
+    with world(profile=RICH, faults=["top-up:drop-after", "top-up:504-after"]) as w:
+        with pytest.raises(httpx.RemoteProtocolError):
+            ask(w, TOP_UP)
+        assert ask(w, TOP_UP).status_code == 504
+        assert w.emulator.profile(KEY).balance == Decimal("30.5")

@@ -1,5 +1,6 @@
-"""Fixtures: the usual account, and the command in this process."""
+"""Fixtures: the usual account, the command in this process, and an account with top-ups."""
 
 from tests.cli.harness import here, payments
+from tests.fleet.shop import shop, stack
 
-__all__ = ["here", "payments"]
+__all__ = ["here", "payments", "shop", "stack"]

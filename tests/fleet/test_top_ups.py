@@ -1,71 +1,20 @@
 """No top-up is ever one too many, whatever restarts, dies or races."""
 
-import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rotator.config import load
 from rotator.core.balance import LIMITED_WITHIN, TopUp, Withheld
-from rotator.core.generator import Recipe, generate
-from rotator.emulator import Account, Operation
 from rotator.errors import RotatorError
-from rotator.fleet import Finding, Fleet, Request, State, TopUpService, Wanted, examine
+from rotator.fleet import TopUpService
 from rotator.provider import AccountApi, Credentials
-from rotator.rotation import Result
 from rotator.vault import Document, Vault
 from testkit.cluster import Cluster
-
-TRX = "payment-reference-4711"
-
-
-def top_up_service(
-    cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault
-) -> TopUpService:
-    settings = load(cluster.config)
-    provider = stack.enter_context(api(settings.account_api))
-    return TopUpService(Fleet(settings, provider, vault(settings.vault), threading.Event()))
-
-
-@pytest.fixture
-def shop(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """An account that rotator has taken on, nearly empty, which it may top up once a day."""
-    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
-    first = generate(Recipe())
-    cluster.emulator.open_account(Account("ef567890", first))
-    cluster.remember(first.get_secret_value(), TRX)
-    cluster.put("apps/shop", {"api_secret": first.get_secret_value()})
-    cluster.put("money/shop", {"trx": TRX})
-    entry: dict[str, Any] = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
-    top_up = {"per_day": 1, "trx_path": "money/shop"}
-    cluster.configure([entry], balance={"every": "1s"}, **{"balance.top_up": top_up})
-    cluster.emulator.change_account("ef567890", balance=Decimal(1), auto_reload=True)
-    with ExitStack() as stack:
-        fleet = top_up_service(cluster, stack).fleet
-        assert fleet.rotation(fleet.settings.accounts[0], Request(Wanted.NOTHING_NEW)).run().result is Result.OK
-    return cluster
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
-def topped_up(cluster: Cluster) -> int:
-    """How often it was."""
-    return sum(request.operation is Operation.TOP_UP for request in cluster.emulator.requests)
-
-
-def noted(cluster: Cluster) -> list[dict[str, str]]:
-    entries: list[dict[str, str]] = cluster.document("rotator/journal/shop/top-ups").get("top_ups", [])
-    return entries
+from tests.fleet.shop import TRX, noted, top_up_service, topped_up
 
 
 def try_top_up(teller: TopUpService) -> TopUp | Withheld:
@@ -199,60 +148,3 @@ def test_deleted_top_ups_document_stops_them_a_day(shop: Cluster, stack: ExitSta
             return replace(super().read(path, version), read_at=datetime.now(UTC) + LIMITED_WITHIN)
 
     assert try_top_up(top_up_service(shop, stack, vault=Tomorrow)) is TopUp.OK
-
-
-def test_check_names_permissions_that_top_ups_need(shop: Cluster, stack: ExitStack) -> None:
-    fleet = top_up_service(shop, stack).fleet
-    findings = [finding.what for finding in examine(fleet, fleet.settings.accounts)]
-    assert f"policy for {shop.mount}/data/rotator/journal/shop/top-ups" in findings
-    assert f"policy for {shop.mount}/data/money/shop" in findings
-    assert not [need for need in fleet.permissions.needs(fleet.settings.accounts) if "top-ups" in need.path]
-
-
-def test_check_finds_the_payments_reference_of_top_ups(shop: Cluster, stack: ExitStack) -> None:
-    """Two accounts share its place, and a third one has no top-ups."""
-    configure_more(shop, {"per_day": 1, "trx_path": "money/shop"})
-    what = "top-ups of more, shop: the reference of the payment can be read"
-    assert [(finding.state, finding.what) for finding in found(shop, stack)] == [(State.OK, what)]
-
-
-@pytest.mark.parametrize(
-    ("place", "where"),
-    [
-        ({"trx_path": "money/none"}, "trx of money/none"),
-        ({"trx_path": "money/shop", "trx_field": "reference"}, "reference of money/shop"),
-        ({"trx_env": "SHOP_TRX"}, "the variable SHOP_TRX"),
-    ],
-    ids=["document", "field", "variable"],
-)
-def test_check_fails_without_the_payments_reference(
-    shop: Cluster, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, place: dict[str, str], where: str
-) -> None:
-    """Nothing else would tell before a balance is low."""
-    configure_more(shop, {"per_day": 1, **place})
-    [finding] = found(shop, stack)
-    assert (finding.state, finding.exit_code) == (State.FAILED, 2)
-    assert finding.what.startswith("top-ups of more, shop: The reference of the payment for ")
-    assert f" is not in {where}. " in finding.what
-    monkeypatch.setenv("SHOP_TRX", TRX)
-    assert [known.ok for known in found(shop, stack)] == ["trx_env" in place]
-
-
-@pytest.mark.parametrize("balance", [{"every": "off"}, {"every": "1s"}], ids=["no readings", "no top-ups"])
-def test_check_omits_the_reference_without_top_ups(shop: Cluster, stack: ExitStack, balance: dict[str, str]) -> None:
-    configure_more(shop, {"per_day": int(balance["every"] == "off"), "trx_path": "money/none"}, balance)
-    assert not found(shop, stack)
-
-
-def configure_more(cluster: Cluster, top_up: dict[str, Any], balance: dict[str, str] | None = None) -> None:
-    """Configure the shop and another account with these top-ups, and one that is disabled."""
-    shop = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
-    more = {"name": "more", "api_key": "ef567891", "path": "apps/more"}
-    off = {"name": "off", "api_key": "ef567892", "path": "apps/off", "enabled": False}
-    cluster.configure([shop, more, off], balance=balance or {"every": "1s"}, **{"balance.top_up": top_up})
-
-
-def found(cluster: Cluster, stack: ExitStack) -> list[Finding]:
-    """Return what `check` says of top-ups, their policy left out."""
-    fleet = top_up_service(cluster, stack).fleet
-    return [known for known in examine(fleet, fleet.settings.accounts) if known.what.startswith("top-ups of ")]

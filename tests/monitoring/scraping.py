@@ -13,10 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from rotator import __version__
 from rotator.core.protocol import Phase
 from rotator.monitoring import (
+    OVERDUE_AFTER,
     AccountStatus,
     FleetStatus,
     Metrics,
     RetiringStatus,
+    State,
     expose,
     requested_format,
 )
@@ -49,6 +51,20 @@ IN_GRACE = replace(
 )
 SHARED = Metrics()
 NEVER_SEEN = AccountStatus(name="new", api_key="a1", path="nexmo/new", primary=None, enabled=True)
+LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
+TRUE_OF = {
+    "idle": (HEALTHY, State.IDLE),
+    "in its grace period": (IN_GRACE, State.GRACE_PERIOD),
+    "rotating": (replace(HEALTHY, phase=Phase.PREPARED), State.ROTATING),
+    "never seen": (NEVER_SEEN, State.PENDING),
+    "due, not for long": (replace(HEALTHY, due_at=NOW - OVERDUE_AFTER), State.IDLE),
+    "overdue": (replace(HEALTHY, due_at=LATE), State.OVERDUE),
+    "begun and overdue": (replace(HEALTHY, due_at=LATE, phase=Phase.PREPARED), State.ROTATING),
+    "failed and overdue": (replace(HEALTHY, due_at=LATE, attempts=1), State.FAILING),
+    "failed, not in the journal": (replace(NEVER_SEEN, last_error="nothing is published"), State.FAILING),
+    "ambiguous and failed": (replace(HEALTHY, phase=Phase.AMBIGUOUS, attempts=2, last_error="x"), State.AMBIGUOUS),
+    "disabled in whatever state": (replace(HEALTHY, enabled=False, phase=Phase.AMBIGUOUS), State.DISABLED),
+}
 
 
 def fleet(*accounts: AccountStatus, **changes: Any) -> FleetStatus:

@@ -1,26 +1,19 @@
 """The gauges of the fleet and of each account."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from rotator.core.protocol import Phase
 from rotator.errors import Code
 from rotator.monitoring import (
-    OVERDUE_AFTER,
     BalanceStatus,
-    Format,
     Metrics,
     State,
     expose,
     requested_format,
-    state,
 )
 from rotator.provider import Budget
 from tests.monitoring.scraping import (
@@ -29,15 +22,13 @@ from tests.monitoring.scraping import (
     IN_GRACE,
     NEVER_SEEN,
     NOW,
-    SHARED,
+    TRUE_OF,
     Parse,
     about,
     fleet,
     scrape,
     series,
 )
-
-# --- accounts -----------------------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -73,71 +64,11 @@ def test_removed_account_has_no_series() -> None:
 
 
 @BOTH
-@settings(max_examples=40)
-@given(names=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), unique=True, max_size=4))
-def test_any_account_name_survives_exposition(accept: str, parse: Parse, names: list[str]) -> None:
-    status = fleet(*(replace(HEALTHY, name=name) for name in names))
-    text = b"".join(expose(SHARED, status, requested_format(accept))).decode()
-    family = next(family for family in parse(text) if family.name == "rotator_account_enabled")
-    assert [sample.labels["account"] for sample in family.samples] == names
-
-
-@BOTH
-def test_account_name_cannot_break_its_line(accept: str, parse: Parse) -> None:
-    name = 'a"} 1\nrotator_forged{x="\\'
-    samples = scrape(Metrics(), fleet(replace(HEALTHY, name=name)), accept, parse)
-    assert about(samples, name)["enabled"] == 1
-    assert not [key for key, _ in samples if "forged" in key]
-
-
-def test_error_text_is_in_no_metric() -> None:
-    failed = replace(HEALTHY, last_error="hunter2", attempts=3)
-    status = fleet(failed, circuit_breaker="hunter2", ready=False, not_ready="hunter2")
-    assert b"hunter2" not in b"".join(expose(Metrics(), status))
-    assert about(scrape(Metrics(), status), "shop")["failed_attempts"] == 3
-
-
-@BOTH
 def test_failure_gauge_has_the_last_runs_code(accept: str, parse: Parse) -> None:
     refused = replace(HEALTHY, name="refused", failure=Code.CREDENTIALS, attempts=2)
     samples = scrape(Metrics(), fleet(HEALTHY, refused), accept, parse)
     told = [dict(labels) for name, labels in samples if name == "rotator_account_failure"]
     assert {labels["account"]: labels["reason"] for labels in told} == {"refused": "credentials"}
-
-
-def test_ten_thousand_accounts_take_half_a_second() -> None:
-    accounts = [replace(IN_GRACE, name=f"account-{number}") for number in range(10_000)]
-    metrics, status = Metrics(), fleet(*accounts)
-    took = []
-    for _ in range(3):
-        begun = time.thread_time()
-        b"".join(expose(metrics, status, Format.OPENMETRICS))
-        took.append(time.thread_time() - begun)
-    assert min(took) < 0.5
-
-
-# --- states -------------------------------------------------------------------------------------------------------
-
-LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
-TRUE_OF = {
-    "idle": (HEALTHY, State.IDLE),
-    "in its grace period": (IN_GRACE, State.GRACE_PERIOD),
-    "rotating": (replace(HEALTHY, phase=Phase.PREPARED), State.ROTATING),
-    "never seen": (NEVER_SEEN, State.PENDING),
-    "due, not for long": (replace(HEALTHY, due_at=NOW - OVERDUE_AFTER), State.IDLE),
-    "overdue": (replace(HEALTHY, due_at=LATE), State.OVERDUE),
-    "begun and overdue": (replace(HEALTHY, due_at=LATE, phase=Phase.PREPARED), State.ROTATING),
-    "failed and overdue": (replace(HEALTHY, due_at=LATE, attempts=1), State.FAILING),
-    "failed, not in the journal": (replace(NEVER_SEEN, last_error="nothing is published"), State.FAILING),
-    "ambiguous and failed": (replace(HEALTHY, phase=Phase.AMBIGUOUS, attempts=2, last_error="x"), State.AMBIGUOUS),
-    "disabled in whatever state": (replace(HEALTHY, enabled=False, phase=Phase.AMBIGUOUS), State.DISABLED),
-}
-
-
-@pytest.mark.parametrize("case", TRUE_OF)
-def test_state_is_the_first_that_applies(case: str) -> None:
-    account, expected = TRUE_OF[case]
-    assert state(account, NOW) is expected
 
 
 def test_account_is_counted_in_one_state() -> None:

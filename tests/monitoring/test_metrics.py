@@ -21,12 +21,9 @@ from rotator.core.protocol import Phase, Reason, Trigger
 from rotator.errors import Code
 from rotator.monitoring import (
     CIRCUIT_BREAKER,
-    Format,
     Metrics,
     State,
-    content_type,
     expose,
-    requested_format,
 )
 from rotator.provider import Budget
 from rotator.rotation import Outcome, Result
@@ -37,7 +34,6 @@ from tests.monitoring.scraping import (
     IN_GRACE,
     NEVER_SEEN,
     NOW,
-    OPENMETRICS,
     fleet,
     scrape,
     series,
@@ -178,32 +174,6 @@ def test_metrics_objects_share_nothing() -> None:
     assert scrape(other, fleet())[series("jobs_missed_total")] == 0
 
 
-# --- formats ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ("", "text/plain; version=0.0.4; charset=utf-8"),
-        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
-        ("text/plain;version=1.0.0;escaping=dots", "text/plain; version=0.0.4; charset=utf-8"),
-        (OPENMETRICS, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        ("application/openmetrics-text;version=zero", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-    ],
-)
-def test_client_chooses_the_format(accept: str, expected: str) -> None:
-    form = requested_format(accept)
-    text = b"".join(expose(Metrics(), fleet(HEALTHY), form))
-    assert content_type(form).startswith(expected)
-    assert text.endswith(b"# EOF\n") == ("openmetrics" in expected)
-    assert text.count(b"# EOF") <= 1
-
-
-def test_counters_have_no_created_series() -> None:
-    assert b"_created" not in b"".join(expose(Metrics(), fleet(HEALTHY), Format.OPENMETRICS))
-
-
 def test_build_info_has_both_versions() -> None:
     builds = [labels for name, labels in scrape(Metrics(), fleet()) if name == "rotator_build_info"]
     assert [dict(labels)["version"] for labels in builds] == [__version__]
@@ -306,13 +276,13 @@ def test_documentation_names_exactly_the_metrics() -> None:
     assert sorted(row.split("`")[1].split("{")[0] for row in rows) == sorted(real)
 
 
-def test_documentation_names_every_state_in_its_order() -> None:
-    section = DOCUMENTATION.read_text(encoding="utf-8").split("## States")[1].split("## ")[0]
-    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.value for each in State]
-
-
 def test_documentation_names_every_reason_of_a_deferral() -> None:
     section = DOCUMENTATION.read_text(encoding="utf-8").split("## Deferrals")[1].split("## ")[0]
     text = b"".join(expose(Metrics(), fleet(HEALTHY))).decode()
     reasons = re.findall(r'^rotator_deferrals_total\{reason="(\w+)"\}', text, re.MULTILINE)
     assert sorted(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == sorted(reasons)
+
+
+def test_documentation_names_every_state_in_its_order() -> None:
+    section = DOCUMENTATION.read_text(encoding="utf-8").split("## States")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [each.value for each in State]

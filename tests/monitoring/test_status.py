@@ -1,12 +1,14 @@
-"""What the status of an account says of its journal."""
+"""The status of an account: its state, and what it says of the journal."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+
+import pytest
 
 from rotator.config import AccountSettings
 from rotator.core.protocol import Doubt, Identity, Journal, Learned, Request, RequestKind, Retiring, Target
 from rotator.monitoring import RequestStatus, RetiringStatus, State, describe, state
+from tests.monitoring.scraping import NOW, TRUE_OF
 
-NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
 SHOP = AccountSettings(name="shop", api_key="abcd1234", path="apps/shop")
 OWN = Identity("id-1", Learned.ELIMINATED, beside=frozenset({"id-1"}))
 
@@ -46,3 +48,9 @@ def test_long_error_is_bounded() -> None:
     assert len(status.last_error or "") == 2001
     assert status.unknown_secrets == 14_000
     assert state(status, NOW) is State.AMBIGUOUS
+
+
+@pytest.mark.parametrize("case", TRUE_OF)
+def test_state_is_the_first_that_applies(case: str) -> None:
+    account, expected = TRUE_OF[case]
+    assert state(account, NOW) is expected

@@ -23,7 +23,7 @@ from rotator.config import AccountApiSettings
 from rotator.emulator import Emulator, Profile, parse_account, running
 from rotator.provider import AccountApi, AutoReloadDisabled, Credentials, Refused
 from testkit.cluster import PATIENCE
-from tests.emulator.test_emulator import issue
+from tests.emulator.harness import issue
 
 KEY, SECRET, NEW = "abcd1234", "Secret12345", "Another67890"
 OTHER = "efgh5678"

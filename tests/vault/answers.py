@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 VAULT, OPENBAO = "HashiCorp Vault", "OpenBao"
-BAO_2_7 = "recorded by tests/vault/test_answers.py"
+BAO_2_7 = "recorded by tests/vault/test_diagnosis.py"
 POLICY = "1 error occurred:\n\t* permission denied\n\n"
 KV_UPGRADE = (
     "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period and will "

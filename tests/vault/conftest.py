@@ -28,3 +28,9 @@ def proxy(bao: OpenBao) -> Iterator[FaultProxy]:
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsOpenBao]:
     with running_tls_openbao(tmp_path_factory.mktemp("tls")) as server:
         yield server
+
+
+@pytest.fixture
+def second(bao: OpenBao) -> Iterator[FaultProxy]:
+    with FaultProxy(bao.address).running() as running:
+        yield running

@@ -1,8 +1,10 @@
 """A KV mount for one test, clocks, and assertions about requests and errors."""
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,12 +17,15 @@ from rotator.config import VaultSettings
 from rotator.demo import OpenBao
 from rotator.vault import (
     Vault,
+    VaultError,
 )
 from testkit.openbao import Admin, TlsOpenBao
 from testkit.proxy import FORWARD, Action, Answer, Call, FaultProxy
 
 CANARY = "Canary0fTheDocument"
 NUMBERS = count(1)
+SEALED = Answer(503, b'{"errors":["Vault is sealed"]}')
+LEADERLESS = Answer(500, b'{"errors":["local node not active but active cluster node not found"]}')
 
 
 @dataclass
@@ -132,3 +137,26 @@ def assert_silent(error: BaseException, *secrets: SecretStr | str) -> None:
 def secure(tls: TlsOpenBao, **changes: Any) -> VaultSettings:
     values: dict[str, Any] = {"address": tls.bao.address, "ca_cert": tls.ca_cert, "timeout": "20s"}
     return VaultSettings(**values | {"auth": {"token": tls.bao.root_token}} | changes)
+
+
+def always(decision: Action | Answer) -> Callable[[Call], Action | Answer]:
+    return lambda call: decision
+
+
+def logins(proxy: FaultProxy) -> int:
+    return sum(path.endswith("/login") for path in paths(proxy))
+
+
+def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
+    """Each in a thread of its own, all beginning together; an error is a result."""
+    barrier = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return job()
+        except VaultError as error:
+            return error
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(run, jobs))

@@ -1,6 +1,7 @@
 """Policies, mounts, namespaces and the server's health."""
 
 import pytest
+import stamina
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -9,11 +10,12 @@ from rotator.vault import (
     VaultDenied,
     VaultError,
     VaultSealed,
+    VaultUnreachable,
     WrongMount,
 )
 from testkit.openbao import TlsOpenBao
-from testkit.proxy import FaultProxy
-from tests.vault.kv_mount import CANARY, NUMBERS, KvMount, assert_silent, paths, secure
+from testkit.proxy import Answer, FaultProxy
+from tests.vault.kv_mount import CANARY, NUMBERS, KvMount, always, assert_silent, paths, secure
 
 
 def test_denied_write_names_the_missing_stanza(place: KvMount) -> None:
@@ -121,3 +123,20 @@ def test_sealed_server_is_named_at_once(tls: TlsOpenBao) -> None:
 def test_health_contains_version_and_state(place: KvMount) -> None:
     health = place.vault().health()
     assert (health.version, health.sealed, health.standby) == (place.bao.version, False, False)
+
+
+@pytest.mark.parametrize("status", [200, 429, 472, 473, 501, 503])
+def test_health_is_read_at_any_status(place: KvMount, proxy: FaultProxy, status: int) -> None:
+    body = b'{"version":"1.2","sealed":%s,"standby":true}' % (b"true" if status in (501, 503) else b"false")
+    proxy.on_request = always(Answer(status, body))
+    health = place.vault(address=proxy.address).health()
+    assert (health.address, health.version, health.standby) == (proxy.address, "1.2", True)
+    assert health.sealed is (status in (501, 503))
+
+
+def test_health_refuses_a_disaster_recovery_secondary(place: KvMount, proxy: FaultProxy, second: FaultProxy) -> None:
+    body = b'{"version":"1.2","sealed":false,"standby":false,"replication_dr_mode":"secondary"}'
+    proxy.on_request = always(Answer(472, body))
+    with stamina.set_testing(True, attempts=1), pytest.raises(VaultUnreachable, match="disaster"):
+        place.vault(address=proxy.address).health()
+    assert place.vault(address=[proxy.address, second.address]).health().address == second.address

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from rotator.monitoring import FleetStatus
 from rotator.web import Limits, Request, Response, serving
 from testkit.cluster import PATIENCE, eventually
-from tests.web.test_web import CALM, MANY, app, connect, open_files, served
+from tests.web.harness import CALM, MANY, app, connect, open_files, served
 
 ANSWERS = {200, 304, 400, 403, 404, 405, 413}
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -35,7 +35,7 @@ from rotator.core.protocol import (
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 LATER = NOW + timedelta(minutes=1)
 YESTERDAY = NOW - timedelta(days=1)
 WINDOW = timedelta(seconds=30)
@@ -136,6 +136,8 @@ PREPARED = replace(
     ids_before=frozenset({"a"}),
     **MINE,
 )
+PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c", rotated_at=LATER)
+PUBLISHED_CANDIDATE = seen(published=published(version=2, secret=NEW))
 CANDIDATE_REFUSED = frozenset({Credential.CANDIDATE})
 
 
@@ -165,3 +167,9 @@ def reason_of(step: Any) -> Reason:
     """Return why there is nothing to do."""
     assert isinstance(step, Stop), step
     return step.reason
+
+
+def read_by(journal: Journal, *, passed: timedelta, ids: str = "b") -> Situation:
+    """Return the situation of an instance whose clock says NOW, some time after Vault stored the journal."""
+    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY + passed, "observed_at": NOW}
+    return case_of(journal, seen(*ids, **facts))

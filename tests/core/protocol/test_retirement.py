@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from rotator.core.protocol import (
     Credential,
@@ -19,13 +18,10 @@ from rotator.core.protocol import (
     Observation,
     Publishing,
     Reason,
-    Request,
     RequestKind,
     Retiring,
     Revoke,
     Target,
-    leaks,
-    transitions,
 )
 from rotator.core.protocol.retirement import record_gone, rest, revoke, revoke_due, wait_for_room
 from tests.core.protocol.situations import (
@@ -34,16 +30,11 @@ from tests.core.protocol.situations import (
     LATER,
     MINE,
     MOMENT,
-    NEW,
     NOW,
-    OLD,
-    OTHER,
-    POLICY,
     PREPARED,
     RETIRING,
     SECOND,
     WINDOW,
-    YESTERDAY,
     answered,
     case_of,
     eliminated,
@@ -51,7 +42,6 @@ from tests.core.protocol.situations import (
     failure_of,
     listing,
     pending,
-    published,
     reason_of,
     request,
     seen,
@@ -61,100 +51,6 @@ from tests.core.protocol.situations import (
 HELD = replace(RETIRING, **MINE)
 FORCED = request(RequestKind.FORCE)
 IN_GRACE = replace(RETIRING, retiring=(Retiring("a", LATER),))
-GRACE_OVER = NOW + POLICY.grace
-PUBLISHED = published(version=7, written_at=YESTERDAY, secret=NEW, secret_id="c")
-
-
-# --- due after a grace period ------------------------------------------------------------------------------------
-
-
-def test_grace_period_of_a_replaced_secret_begins_now() -> None:
-    assert transitions.grace_period_end(case_of(AT_REST, seen(), grace=3 * SECOND)) == NOW + 3 * SECOND
-
-
-@pytest.mark.parametrize(
-    ("old", "identity", "asked", "retires"),
-    [
-        (answered("b"), answered("c"), True, True),
-        (answered("b"), pending("c"), True, True),
-        (answered("b"), answered("b"), True, False),
-        (answered("b"), answered("c"), False, False),
-        (eliminated("b"), answered("c"), True, False),
-        (Identity("b", Learned.PERSON), answered("c"), True, False),
-        (pending("b"), answered("c"), True, False),
-        (Identity(None, Learned.ANSWERED), answered("c"), True, False),
-        (None, answered("c"), True, False),
-    ],
-)
-def test_adoption_retires_only_an_answered_previous_id(
-    old: Identity | None, identity: Identity, asked: bool, retires: bool
-) -> None:
-    case = case_of(replace(AT_REST, current=old), seen("b", "c"))
-    journal = transitions.adopted(case, identity, retire_previous=asked)
-    assert journal.retiring == ((Retiring("b", GRACE_OVER, identity=answered("b")),) if retires else ())
-
-
-@pytest.mark.parametrize(
-    ("asked", "at_once"),
-    [
-        (request(RequestKind.COMPROMISED), True),
-        (request(RequestKind.COMPROMISED, Target(version=1)), True),
-        (request(RequestKind.COMPROMISED, Target(id="a")), False),
-        (request(RequestKind.FORCE), False),
-        (request(RequestKind.COMPROMISED, Target(id="x")), False),
-        (request(RequestKind.COMPROMISED, Target(id="x"), earlier_ids=frozenset({"a"})), False),
-        (request(RequestKind.MANUAL, Target(id="x"), earlier_ids=frozenset({"b"})), True),
-        (None, False),
-    ],
-)
-def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None, at_once: bool) -> None:
-    """A person replaced the secret that another one reported as compromised: what is left is its revocation."""
-    known = seen("b", "c", published=PUBLISHED, recorded=OLD, recorded_read=True)
-    case = case_of(replace(AT_REST, request=asked), known)
-    journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    of_old = at_once and asked is not None and not asked.earlier_ids
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if of_old else None)
-    assert journal.retiring == (due if at_once else entry,)
-    assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
-
-
-@pytest.mark.parametrize(
-    ("recorded", "at_once"), [(OLD, True), (OTHER, False), (None, True)], ids=["leaked", "another", "gone"]
-)
-def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, at_once: bool) -> None:
-    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', OLD)}"})
-    known = seen("b", "c", published=PUBLISHED, recorded=recorded, recorded_read=True)
-    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
-    due = Retiring("b", NOW, compromised=True, identity=answered("b"))
-    assert journal.retiring == (due if at_once else Retiring("b", GRACE_OVER, identity=answered("b")),)
-    assert journal.leaked == leaked
-
-
-def test_adoption_of_the_only_leaked_value_spares_others() -> None:
-    """A person publishes the leaked value all the same, and the value before it cannot be read."""
-    leaked = frozenset({f"request-0:{leaks.digest_of('request-0', NEW)}"})
-    known = seen("b", "c", published=PUBLISHED, recorded_read=True, identified=answered("c"))
-    journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
-    assert journal.retiring == (Retiring("b", GRACE_OVER, identity=answered("b")),)
-    assert journal.leaked == frozenset()
-
-
-@pytest.mark.parametrize(
-    ("old", "entries"),
-    [
-        (answered("b"), (Retiring("m", LATER), Retiring("b", GRACE_OVER, identity=answered("b")))),
-        (Identity("b", Learned.PERSON), (Retiring("m", GRACE_OVER),)),
-    ],
-    ids=["answered", "named"],
-)
-def test_adoption_of_another_value_returns_marked_entry(old: Identity, entries: tuple[Retiring, ...]) -> None:
-    """No recorded id is forgotten. One that can be the replaced secret's gets a whole grace period."""
-    marked = replace(AT_REST, current=old, publishing=Publishing(6, Retiring("m", LATER)))
-    marked = replace(marked, published_version=PUBLISHED.version - 1)
-    case = case_of(marked, seen("b", "c", "m", published=PUBLISHED))
-    journal = transitions.adopted(case, answered("c"), retire_previous=True)
-    assert (journal.retiring, journal.publishing) == (entries, None)
 
 
 # --- gone --------------------------------------------------------------------------------------------------------
@@ -235,9 +131,6 @@ def test_gone_ids_are_recorded_before_missing_ones() -> None:
     step = step_of(replace(RETIRING, retiring=entries), seen("b", revoked=frozenset({"a"})))
     assert event_of(step) is Event.GONE
     assert step.journal.retiring == (Retiring("c", NOW),)
-
-
-# --- revoked -----------------------------------------------------------------------------------------------------
 
 
 def test_due_id_is_revoked_under_the_lease() -> None:
@@ -336,9 +229,6 @@ def test_revocation_is_sent_three_times_at_most() -> None:
     assert step.what == "the provider still lists a after 3 requests to revoke it"
     assert step.next_command.args == ("rotate-now", "shop", "--due")
     assert step.advice
-
-
-# --- waiting -----------------------------------------------------------------------------------------------------
 
 
 def test_full_account_waits_for_the_first_entry() -> None:

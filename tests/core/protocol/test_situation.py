@@ -1,4 +1,4 @@
-"""What follows from the facts of a run."""
+"""What follows from the facts of a run: requests, waits, room and entries that are due."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -7,25 +7,24 @@ from typing import Any
 import pytest
 
 from rotator.core.protocol import (
-    Answered,
-    Credential,
-    Doubt,
-    Gone,
+    Awaited,
     Identity,
     Journal,
-    Learned,
     Observation,
-    Published,
-    Publishing,
+    Poll,
     Request,
     RequestKind,
     Retiring,
     Target,
     Trigger,
+    Verification,
+    transitions,
 )
+from rotator.core.protocol.situation import LONGEST_LOOK, LONGEST_PAUSE
 from tests.core.protocol.situations import (
     AT_REST,
     DUE,
+    HOUR,
     LATER,
     MOMENT,
     NEW,
@@ -33,67 +32,21 @@ from tests.core.protocol.situations import (
     OTHER,
     POLICY,
     PREPARED,
-    RETIRING,
+    PUBLISHED_CANDIDATE,
+    SECOND,
     WINDOW,
+    YESTERDAY,
     answered,
     case_of,
-    eliminated,
-    listing,
     pending,
     published,
+    read_by,
     request,
     seen,
 )
 
 MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
-PUBLISHED_CANDIDATE = seen(published=published(version=2, secret=NEW))
-
-
-# --- candidate ---------------------------------------------------------------------------------------------------
-
-
-def test_candidate_is_published_when_consumers_read_it() -> None:
-    assert case_of(PREPARED, PUBLISHED_CANDIDATE).candidate_published
-    assert not case_of(PREPARED, seen()).candidate_published
-    assert not case_of(AT_REST, seen(published=published(secret=None))).candidate_published
-
-
-def test_candidate_works_when_it_fetched_the_list() -> None:
-    assert case_of(PREPARED, seen(listing=listing("a", via=Credential.CANDIDATE))).candidate_works
-    assert not case_of(PREPARED, seen("a")).candidate_works
-    assert not case_of(PREPARED, seen()).candidate_works
-
-
-@pytest.mark.parametrize(
-    ("here", "stored", "expected"),
-    [
-        (None, None, None),
-        ("rotation-1", None, "b"),
-        (None, "rotation-1", "c"),
-        ("rotation-1", "rotation-1", "b"),
-        ("rotation-0", "rotation-1", "c"),
-        ("rotation-0", "rotation-0", None),
-    ],
-)
-def test_candidate_id_is_of_the_same_rotation(here: str | None, stored: str | None, expected: str | None) -> None:
-    journal = replace(PREPARED, candidate_id=Answered(stored, "c") if stored else None)
-    observation = seen(answered=Answered(here, "b") if here else None)
-    assert case_of(journal, observation).candidate_id == expected
-
-
-def test_candidate_id_is_read_from_the_document() -> None:
-    named = published(version=2, secret=NEW, secret_id="c")
-    assert case_of(PREPARED, seen(published=named)).candidate_id == "c"
-    assert case_of(PREPARED, seen(published=published(secret_id="c"))).candidate_id is None
-
-
-def test_candidate_id_excludes_ids_known_before_create() -> None:
-    """A person can publish the candidate by hand, over a document that names the previous secret's id."""
-    named = replace(published(secret_id="c"), secret=PREPARED.candidate)
-    assert case_of(replace(PREPARED, ids_before=frozenset({"c"})), seen(published=named)).candidate_id is None
-
-
-# --- request -----------------------------------------------------------------------------------------------------
+CANDIDATE, LISTED = Awaited.CANDIDATE, Awaited.LISTED
 
 
 @pytest.mark.parametrize(
@@ -157,144 +110,150 @@ def test_rotation_is_wanted_when_due_or_requested(
     assert case_of(journal, seen(**facts), **policy).wanted is expected
 
 
-# --- ids ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("ids", "facts", "crowded"), [(("a", "b"), {}, True), (("b",), {}, False), (("b",), {"create_refused": "no"}, True)]
+)
+def test_account_is_crowded_when_full_or_refused(ids: tuple[str, ...], facts: dict[str, Any], crowded: bool) -> None:
+    assert case_of(AT_REST, seen(*ids, **facts)).crowded is crowded
 
 
-@pytest.mark.parametrize(("max_secrets", "full"), [(1, True), (2, True), (3, False)])
-def test_account_is_full_at_its_maximum(max_secrets: int, full: bool) -> None:
-    assert case_of(AT_REST, seen("a", "b"), max_secrets=max_secrets).full is full
+@pytest.mark.parametrize(
+    ("asked", "max_secrets", "expected"),
+    [(None, 2, LATER), (MANUAL, 2, LATER), (FORCE, 3, LATER), (FORCE, 2, NOW), (COMPROMISED, 2, NOW)],
+)
+def test_force_ends_grace_period_when_account_is_crowded(
+    asked: Request | None, max_secrets: int, expected: datetime
+) -> None:
+    for entry, at in ((Retiring("a", LATER), expected), (Retiring("a", NOW - SECOND), NOW - SECOND)):
+        journal = replace(AT_REST, request=asked, retiring=(entry,))
+        assert case_of(journal, seen("a", "b"), max_secrets=max_secrets).may_retire(entry) == at
 
 
-@pytest.mark.parametrize(("age", "gone"), [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False)])
-def test_gone_id_is_remembered_for_the_window(age: timedelta, gone: bool) -> None:
-    journal = replace(AT_REST, gone=(Gone("g", NOW - age),))
-    assert case_of(journal, seen(revoked=frozenset({"r"}))).gone == ({"g", "r"} if gone else {"r"})
-
-
-def test_explained_ids_belong_to_other_secrets() -> None:
-    journal = replace(
-        PREPARED,
-        retiring=(Retiring("r", LATER),),
-        gone=(Gone("g", NOW),),
-        publishing=Publishing(1, Retiring("m", LATER)),
-        candidate_id=Answered("rotation-1", "c"),
+@pytest.mark.parametrize(
+    ("listed", "max_secrets", "facts", "expected"),
+    [
+        pytest.param("abcde", 5, {}, {"a"}, id="full"),
+        pytest.param("abcde", 4, {}, {"a", "c"}, id="fuller than allowed"),
+        pytest.param("abcde", 6, {}, set(), id="room"),
+        pytest.param("abcde", 6, {"create_refused": "no"}, {"a"}, id="refused"),
+        pytest.param("abcde", 4, {"create_refused": "no"}, {"a", "c"}, id="refused and full"),
+        pytest.param("abcde", 5, {"revoked": frozenset({"a"})}, set(), id="the list shows a revoked id"),
+        pytest.param("bcde", 4, {}, {"c"}, id="not listed"),
+        pytest.param("abcde", 5, {"earlier_ids": frozenset({"a"})}, {"c"}, id="named before"),
+        pytest.param("abcde", 2, {"earlier_ids": frozenset({"a"})}, {"a", "c", "d", "e"}, id="all"),
+        pytest.param("bd", 2, {}, {"d"}, id="pending alone"),
+    ],
+)
+def test_grace_periods_that_end_first_make_room(
+    listed: str, max_secrets: int, facts: dict[str, Any], expected: set[str]
+) -> None:
+    """An entry whose id is the published secret's own never makes room, and one that is pending comes last."""
+    entries = (
+        Retiring("e", LATER),
+        Retiring("d", NOW, identity=pending("d")),
+        Retiring("c", NOW + SECOND),
+        Retiring("a", NOW),
+        Retiring("b", NOW - SECOND),
     )
-    assert case_of(journal, seen("a")).explained == {"r", "g", "m", "c"}
-    assert case_of(replace(AT_REST, publishing=Publishing(1)), seen("a")).explained == frozenset()
+    case = case_of(replace(AT_REST, retiring=entries), seen(*listed, **facts), max_secrets=max_secrets)
+    assert case.making_room == expected
+
+
+def test_force_does_not_shorten_a_late_create() -> None:
+    for entry in (Retiring("a", NOW), Retiring("a", LATER + SECOND)):
+        journal = replace(AT_REST, request=COMPROMISED, create_until=LATER, retiring=(entry,))
+        assert case_of(journal, seen("a", "b")).may_retire(entry) == LATER
+
+
+def test_due_ids_are_past_their_grace_period() -> None:
+    entries = (Retiring("a", NOW), Retiring("c", NOW + MOMENT))
+    for current in (answered("b"), pending(), None):
+        assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "b", "c")).due == {"a"}
+
+
+@pytest.mark.parametrize("current", [answered("a"), pending("a")])
+def test_published_id_is_never_due(current: Identity) -> None:
+    entries = (Retiring("a", NOW), Retiring("c", NOW))
+    assert case_of(replace(AT_REST, current=current, retiring=entries), seen("a", "c")).due == {"c"}
+
+
+def test_waiting_since_is_of_this_or_earlier_run() -> None:
+    here = {CANDIDATE: NOW - SECOND, LISTED: NOW - 2 * SECOND}
+    earlier = replace(PREPARED, verification=Verification("rotation-1", NOW - 9 * SECOND, LATER))
+    assert case_of(PREPARED, seen(waiting_since=here)).since(CANDIDATE) == NOW - SECOND
+    assert case_of(earlier, seen(waiting_since=here)).since(CANDIDATE) == NOW - 9 * SECOND
+    assert case_of(earlier, seen(waiting_since=here)).since(LISTED) == NOW - 2 * SECOND
+    assert case_of(earlier, seen(waiting_since=here, creates=1)).since(CANDIDATE) == NOW - SECOND
+    assert case_of(PREPARED, seen()).since(CANDIDATE) is None
 
 
 @pytest.mark.parametrize(
-    ("current", "strangers", "doubt"),
+    ("verification", "believed"),
     [
-        (None, {"b", "s"}, True),
-        (answered("b"), {"s"}, False),
-        (answered("b", "s"), set(), False),
-        (eliminated("b"), {"s"}, True),
-        (eliminated("b", "s"), set(), False),
-        (Identity("b", Learned.PERSON, foreign_ids=frozenset({"a"})), {"s"}, True),
-        (pending("b"), {"b", "s"}, True),
-        (pending("b", foreign_ids=frozenset({"s"})), set(), False),
+        (Verification("rotation-0", NOW - 9 * SECOND, LATER), False),
+        (Verification("rotation-1", NOW + MOMENT, LATER), False),
+        (Verification("rotation-1", NOW, LATER), True),
     ],
 )
-def test_unknown_id_puts_an_unanswered_id_in_doubt(current: Identity | None, strangers: set[str], doubt: bool) -> None:
-    case = case_of(replace(RETIRING, current=current), seen("a", "b", "s") if current else seen("b", "s"))
-    if current is not None and current.is_pending:
-        case = case_of(replace(AT_REST, current=current), seen("b", "s"))
-    assert case.doubtful_ids == strangers
-    assert case.in_doubt is doubt
+def test_waiting_of_another_rotation_does_not_count(verification: Verification, believed: bool) -> None:
+    case = case_of(replace(PREPARED, verification=verification), seen())
+    assert case.since(CANDIDATE) == (verification.since if believed else None)
 
 
-def test_explained_ids_are_not_unknown() -> None:
-    others = {"retiring": (Retiring("r", LATER),), "gone": (Gone("g", NOW),)}
-    listed = seen("b", "r", "g")
-    for current in (None, eliminated("b"), pending("b")):
-        strangers = case_of(replace(AT_REST, current=current, **others), listed).doubtful_ids  # type: ignore[arg-type]
-        assert strangers == (frozenset({"b"}) if current is None or current.is_pending else frozenset())
+def test_time_waited_is_never_negative() -> None:
+    assert case_of(PREPARED, seen(waiting_since={LISTED: LATER})).waited(LISTED) == timedelta()
+    assert case_of(PREPARED, seen(waiting_since={LISTED: NOW - SECOND})).waited(LISTED) == SECOND
+    assert case_of(PREPARED, seen()).waited(LISTED) == timedelta()
 
 
-def test_pool_leaves_out_ids_of_others() -> None:
-    journal = replace(PREPARED, gone=(Gone("g", NOW),), candidate_id=Answered("rotation-1", "c"))
-    case = case_of(journal, seen("a", "c", "f", "g", "r"))
-    assert case.pool_of(pending(foreign_ids=frozenset({"f"}))) == {"a", "r"}
+@pytest.mark.parametrize(("awaited", "longest"), [(CANDIDATE, POLICY.verify_timeout), (LISTED, WINDOW)])
+def test_waiting_happens_once_and_ends_in_time(awaited: Awaited, longest: timedelta) -> None:
+    for waited, expected in ((longest - MOMENT, True), (longest, False)):
+        assert case_of(PREPARED, seen(waiting_since={awaited: NOW - waited})).may_wait(awaited) is expected
+    assert case_of(PREPARED, seen(), verify_timeout=timedelta(), window=timedelta()).may_wait(awaited)
 
 
-@pytest.mark.parametrize(
-    ("age", "doubt"),
-    [(timedelta(), True), (WINDOW - MOMENT, True), (WINDOW, False), (-MOMENT, True)],
-)
-def test_doubt_ends_a_window_after_the_unknown_id(age: timedelta, doubt: bool) -> None:
-    noted = Doubt(frozenset({"s"}), NOW - age)
-    journal = replace(AT_REST, current=eliminated("b"), last_doubt=noted)
-    assert case_of(journal, seen("b")).in_doubt is doubt
-    assert case_of(journal, seen("b", "x")).in_doubt
+@pytest.mark.parametrize(("waited", "delay"), [(0, 0.1), (0.3, 0.1), (3, 1), (15, 5), (60, 5)])
+def test_pause_is_a_third_of_the_time_waited(waited: float, delay: float) -> None:
+    case = case_of(PREPARED, seen(waiting_since={LISTED: NOW - waited * SECOND}))
+    assert case.pause(LISTED) == Poll(delay * SECOND, LISTED)
 
 
 @pytest.mark.parametrize(
-    "journal",
-    [
-        replace(AT_REST, current=answered("b")),
-        replace(AT_REST, current=eliminated("b", "s")),
-        replace(AT_REST, current=Identity("s", Learned.ELIMINATED)),
-        replace(RETIRING, current=eliminated("b"), retiring=(Retiring("s", NOW),)),
-    ],
-    ids=["answered", "beside", "own", "retiring"],
+    ("waited", "paused", "delay"),
+    [(0, 0, 0.1), (6, 0, 2), (60, 0, 3), (6, 3, 2), (6, 3.1, None), (9, 2, 3), (60, 0.1, None)],
 )
-def test_unknown_id_explained_since_causes_no_doubt(journal: Journal) -> None:
-    noted = Doubt(frozenset({"s"}), NOW)
-    current = journal.current
-    assert current is not None
-    assert current.id is not None
-    assert not case_of(replace(journal, last_doubt=noted), seen(current.id)).in_doubt
+def test_candidate_pause_looks_twice_within_five_seconds(waited: float, paused: float, delay: float | None) -> None:
+    facts = {"waiting_since": {CANDIDATE: NOW - waited * SECOND}, "paused": paused * SECOND}
+    expected = None if delay is None else Poll(delay * SECOND, CANDIDATE)
+    assert case_of(PREPARED, seen(**facts)).candidate_pause() == expected
 
 
-def test_new_unknown_id_causes_doubt_beside_explained_ids() -> None:
-    journal = replace(AT_REST, current=eliminated("b", "s"), last_doubt=Doubt(frozenset({"s"}), NOW))
-    assert not case_of(journal, seen("b", "s")).in_doubt
-    assert case_of(journal, seen("b", "x")).in_doubt
+@pytest.mark.parametrize(("waited", "delay"), [(0, 5), (15, 5), (30, 10), (90, 30), (900, 30)])
+def test_next_look_comes_within_half_a_minute(waited: float, delay: float) -> None:
+    case = case_of(PREPARED, seen(waiting_since={CANDIDATE: NOW - waited * SECOND}))
+    assert case.next_look == NOW + delay * SECOND
 
 
-@pytest.mark.parametrize(
-    ("identity", "expected"),
-    [
-        (None, None),
-        (eliminated("b"), None),
-        (replace(eliminated("b"), next_look=LATER), None),
-        (pending("b", next_look=None), None),
-        (pending("b", next_look=LATER), LATER),
-        (pending("b", next_look=NOW + timedelta(days=1)), NOW + WINDOW),
-    ],
-)
-def test_next_look_of_a_pending_id_is_bounded(identity: Identity | None, expected: datetime | None) -> None:
-    assert case_of(AT_REST, seen(journal_at=NOW)).look_at(identity) == expected
+def test_longest_waits_are_documented_ones() -> None:
+    assert (LONGEST_PAUSE, LONGEST_LOOK) == (5 * SECOND, 30 * SECOND)
 
 
-@pytest.mark.parametrize(
-    ("journal", "document", "doubt"),
-    [
-        (AT_REST, published(), False),
-        (AT_REST, published(version=2), True),
-        (PREPARED, published(version=2, secret=NEW), False),
-    ],
-    ids=["recorded", "edited", "candidate"],
-)
-def test_id_says_nothing_about_an_unrecorded_version(journal: Journal, document: Published, doubt: bool) -> None:
-    assert case_of(journal, seen("a", "b", published=document)).in_doubt is doubt
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_compromised_secret_is_due_under_any_clock(off: timedelta) -> None:
+    leaked = Retiring("a", NOW - SECOND + off, compromised=True)
+    assert read_by(AT_REST, passed=SECOND).may_retire(leaked) <= NOW
+    in_grace = replace(leaked, not_before=NOW + HOUR, compromised=False)
+    assert read_by(AT_REST, passed=SECOND).may_retire(in_grace) == NOW + HOUR
 
 
-@pytest.mark.parametrize(
-    ("journal", "unknown"),
-    [
-        (AT_REST, {"a", "r", "s"}),
-        (replace(AT_REST, ids_before=frozenset({"a"})), {"a", "r", "s"}),
-        (replace(AT_REST, retiring=(Retiring("r", LATER),)), {"a", "s"}),
-        (replace(AT_REST, current=None, retiring=(Retiring("r", LATER),)), {"a", "b", "s"}),
-        (replace(PREPARED, current=None), {"b", "r", "s"}),
-        (replace(PREPARED, current=None, candidate=None), {"a", "b", "r", "s"}),
-        (replace(PREPARED, current=eliminated("b")), {"r", "s"}),
-        (replace(AT_REST, current=pending()), set()),
-        (replace(AT_REST, current=pending(foreign_ids=frozenset({"a", "s"}))), {"a", "s"}),
-    ],
-)
-def test_unknown_ids_are_not_accounted_for(journal: Journal, unknown: set[str]) -> None:
-    assert case_of(journal, seen("a", "b", "r", "s")).unknown == unknown
-    assert case_of(journal, seen()).unknown == frozenset()
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+def test_candidate_is_awaited_by_vaults_clock(off: timedelta) -> None:
+    """The instance that began to wait has a clock that is an hour off."""
+    facts = {"journal_at": YESTERDAY, "journal_read_at": YESTERDAY}
+    writer = case_of(PREPARED, seen(observed_at=NOW + off, **facts), NOW + off)
+    journal = transitions.verifying(writer, NOW + off - SECOND)
+    reader = read_by(journal, passed=timedelta(seconds=9))
+    assert reader.waited(CANDIDATE) == timedelta(seconds=10)
+    assert journal.verification is not None
+    assert journal.verification.next_look == YESTERDAY + LONGEST_PAUSE

@@ -3,7 +3,7 @@
 import pytest
 
 from rotator.core.protocol import Command, Journal, Published
-from rotator.core.protocol.wording import loss, naming
+from rotator.core.protocol.wording import count_of, loss, names_of, naming
 from tests.core.protocol.situations import AT_REST, OLD, published
 
 
@@ -46,3 +46,9 @@ def test_command_names_each_other_id(possible: str, others: int) -> None:
 def test_loss_states_the_cause(journal: Journal, document: Published, finding: str | None) -> None:
     found = loss(journal, document)
     assert (found.finding if found is not None else None) == finding
+
+
+def test_ids_are_shown_sorted_and_counted() -> None:
+    assert names_of({"b", "a"}) == "a, b"
+    assert count_of({"a"}) == "a secret"
+    assert count_of({"a", "b"}) == "2 secrets"

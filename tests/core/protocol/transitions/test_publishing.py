@@ -1,0 +1,92 @@
+"""Changes of a journal: the mark of a write to the published document."""
+
+from dataclasses import replace
+
+import pytest
+
+from rotator.core.protocol import Publishing, Retiring, Target, transitions
+from tests.core.protocol.situations import (
+    AT_REST,
+    LATER,
+    NEW,
+    NOW,
+    POLICY,
+    PUBLISHED,
+    RETIRING,
+    YESTERDAY,
+    case_of,
+    pending,
+    published,
+    request,
+    seen,
+)
+
+
+def test_mark_names_the_version_and_takes_the_entry() -> None:
+    entries = (Retiring("a", LATER, compromised=True), Retiring("r", LATER))
+    case = case_of(replace(AT_REST, retiring=entries), seen(published=published(version=4)))
+    journal = transitions.marked(case, "a")
+    assert journal.publishing == Publishing(4, entries[0])
+    assert journal.retiring == entries[1:]
+    assert (journal.lease_holder, journal.lease_until) == ("me", NOW + POLICY.lease)
+    for unknown in (None, "x"):
+        assert transitions.marked(case, unknown).publishing == Publishing(4)
+        assert transitions.marked(case, unknown).retiring == entries
+
+
+def test_mark_written_again_keeps_its_entry() -> None:
+    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
+    case = case_of(before, seen(published=published(version=2)))
+    assert transitions.marked(case, "m").publishing == Publishing(2, Retiring("m", LATER))
+    assert transitions.marked(case, None).publishing == Publishing(2, Retiring("m", LATER))
+    assert transitions.marked(replace(case, journal=replace(before, publishing=Publishing(1))), None).publishing == (
+        Publishing(2)
+    )
+
+
+def test_mark_of_another_entry_returns_the_first() -> None:
+    """No recorded id is forgotten, whichever value is written next."""
+    before = replace(RETIRING, publishing=Publishing(1, Retiring("m", LATER)))
+    journal = transitions.marked(case_of(before, seen(published=published(version=2))), "a")
+    assert journal.publishing == Publishing(2, Retiring("a", NOW))
+    assert journal.retiring == (Retiring("m", LATER),)
+
+
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_removed_mark_returns_its_entry(rewritten: bool) -> None:
+    before = replace(RETIRING, api_key=None, publishing=Publishing(1, Retiring("m", LATER, compromised=True)))
+    moved = published(version=2, written_at=LATER)
+    journal = transitions.unmarked(case_of(before, seen(published=moved)), rewritten=rewritten)
+    entries = (Retiring("a", NOW), Retiring("m", LATER, compromised=True))
+    expected = replace(AT_REST, retiring=entries)
+    if rewritten:
+        expected = replace(expected, published_version=2, published_at=LATER)
+    assert journal == expected
+
+
+def test_removed_mark_returns_no_published_or_known_entry() -> None:
+    moved = seen(published=published(version=2))
+    for id_ in ("b", "a"):
+        before = replace(RETIRING, publishing=Publishing(1, Retiring(id_, LATER)))
+        assert transitions.unmarked(case_of(before, moved), rewritten=False) == RETIRING
+    empty = replace(RETIRING, publishing=Publishing(1))
+    assert transitions.unmarked(case_of(empty, moved), rewritten=False) == RETIRING
+    assert transitions.unmarked(case_of(RETIRING, moved), rewritten=False) == RETIRING
+
+
+@pytest.mark.parametrize("version", [5, 6])
+def test_mark_stays_until_the_document_moved_past_it(version: int) -> None:
+    """A document that was deleted with its history counts its versions from 1 again."""
+    marked = replace(RETIRING, publishing=Publishing(6, Retiring("m", LATER)))
+    document = published(version=version, secret=NEW)
+    case = case_of(marked, seen("a", "b", published=document))
+    assert transitions.adopted(case, pending("b"), retire_previous=False).publishing == marked.publishing
+    assert transitions.unmarked(case, rewritten=False).publishing == marked.publishing
+
+
+def test_journal_catches_up_with_its_request() -> None:
+    before = replace(AT_REST, api_key=None, current=pending(), request=request(of=Target(version=1), value=NEW))
+    journal = transitions.caught_up(case_of(before, seen(published=PUBLISHED)))
+    asked = request(of=Target(version=7, written_at=YESTERDAY), value=NEW)
+    assert journal.request == asked
+    assert (journal.published_version, journal.published_at) == (7, YESTERDAY)
