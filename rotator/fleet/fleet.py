@@ -113,6 +113,7 @@ class Fleet:
             policy=self.policy(account, request),
             clock=self.now,
             wait=lambda delay: told.wait(delay.total_seconds()),
+            monotonic=time.monotonic,
             halt=halt,
             worker_is_wanted=worker_is_wanted,
             max_wait=request.max_wait,

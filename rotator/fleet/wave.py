@@ -1,6 +1,7 @@
 """Runs of several accounts at the same time, within the limit of `daemon.concurrency`, and their order."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
@@ -55,7 +56,8 @@ class Wave:
                 if outcome.resume_at is None:
                     yield outcome
                 else:
-                    self._waiting[outcome.account] = Countdown(outcome.resume_at - self._clock()), outcome
+                    wait = Countdown(outcome.resume_at - self._clock(), time.monotonic)
+                    self._waiting[outcome.account] = (wait, outcome)
 
     def _start(self, pool: ThreadPoolExecutor, name: str, before: Outcome | None) -> None:
         future = pool.submit(self._run, name, before, self._is_full)

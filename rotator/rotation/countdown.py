@@ -1,6 +1,5 @@
 """The time that is left of a wait."""
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,13 +13,16 @@ class Countdown:
     Args:
         lasts: How long the wait may take from now on.
         monotonic: Measures it.
+
+    Attributes:
+        ends: When it is over, by the same measure.
     """
 
-    def __init__(self, lasts: timedelta, monotonic: Monotonic = time.monotonic) -> None:
+    def __init__(self, lasts: timedelta, monotonic: Monotonic) -> None:
         self._monotonic = monotonic
-        self._ends = monotonic() + lasts.total_seconds()
+        self.ends = monotonic() + lasts.total_seconds()
 
     @property
     def left(self) -> timedelta:
         """How long it may take from now on; nothing if it is over."""
-        return timedelta(seconds=max(0.0, self._ends - self._monotonic()))
+        return timedelta(seconds=max(0.0, self.ends - self._monotonic()))

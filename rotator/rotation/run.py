@@ -1,6 +1,5 @@
 """One run over one account: ask the protocol, do what it says, ask again."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -67,7 +66,7 @@ class Rotation:
         policy: Policy,
         clock: Clock,
         wait: Waiter,
-        monotonic: Monotonic = time.monotonic,
+        monotonic: Monotonic,
         halt: Callable[[], bool] = lambda: False,
         worker_is_wanted: Callable[[], bool] = lambda: False,
         max_wait: timedelta = timedelta(),

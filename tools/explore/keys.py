@@ -42,8 +42,10 @@ from rotator.core.protocol import (
 from rotator.documents import StoredJournal as Stored
 from rotator.documents import parse_instant
 from rotator.provider import Credentials, SecretInfo
+from rotator.rotation import Countdown
 from rotator.rotation.state import AccountState
 from rotator.vault import Document
+from testkit.model import START
 from tools.explore.runs import parsed
 from tools.explore.states import TICK, WINDOW, Halted, Runner, State
 from tools.explore.states import Request as Sent
@@ -217,6 +219,8 @@ class Key:
                 return self.since(min(value, self.now_.now + _FAR * TICK))
             case timedelta():
                 return value // timedelta(milliseconds=1)
+            case Countdown():
+                return self.any(START + timedelta(seconds=value.ends))
             case dict():
                 return sorted((str(name), marshal.dumps(self.any(of), 2)) for name, of in value.items())
             case set() | frozenset():

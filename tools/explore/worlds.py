@@ -191,6 +191,10 @@ class Explorer:
             made = requests.new_request(asks, journal, published, at=self.began_at, by="somebody", id_=name)
             return Asked.of(made, published.secret)
 
+        def monotonic() -> float:
+            """The same time, so that a state does not depend on how long the search takes."""
+            return float((clock() - START).total_seconds())
+
         rotation = Run(
             self.world.account,
             self.world.settings,
@@ -199,6 +203,7 @@ class Explorer:
             policy=policy,
             clock=clock,
             wait=wait,
+            monotonic=monotonic,
             max_wait=2 * FOREVER,
             ask=ask,
         )
