@@ -35,6 +35,7 @@ from rotator.core.protocol import (
     Situation,
     Step,
     Stop,
+    Version,
     WriteJournal,
     leaks,
     requests,
@@ -231,6 +232,8 @@ class Key:
                 return self.journal(value)
             case Identity():
                 return self.identity(value)
+            case Version():
+                return value.number  # no version is ever written again
             case Observation():
                 return self.seen(value)
             case Situation():
@@ -350,6 +353,7 @@ class Key:
             self.at(entry.grace_until),
             self.identity(entry.identity),
             self.since(entry.missing_since),
+            entry.published_in and entry.published_in.number,
         )
 
     def asked(self, request: Request | None) -> Any:
