@@ -5,8 +5,17 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Awaited, Command, Identity, Outcome, Published, ids_of, refuse_foreign, requests
-from rotator.core.protocol.confirmation import WRONG_PATH, finding, is_confirmed
+from rotator.core.protocol import (
+    Awaited,
+    Command,
+    Identity,
+    Outcome,
+    Published,
+    ids_of,
+    ownership,
+    refuse_foreign,
+    requests,
+)
 from rotator.core.protocol.wording import loss, names_of
 from rotator.errors import Advice, RotatorError, list_of
 from rotator.provider import ApiError, SecretInfo
@@ -205,11 +214,11 @@ class Adoption:
                 advice="To replace it all the same, add --replace",
                 next_command=self._replacing,
             )
-        if not is_confirmed(state.situation):
+        if not ownership.is_shown(state.situation):
             raise OperatorError(
-                finding(state.situation),
+                ownership.finding(state.situation),
                 unchanged=NOTHING_WRITTEN,
-                advice=f"{WRONG_PATH}, add --replace",
+                advice=f"{ownership.WRONG_PATH}, add --replace",
                 next_command=self._replacing,
             )
 

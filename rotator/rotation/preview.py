@@ -15,8 +15,8 @@ from rotator.core.protocol import (
     Step,
     Stop,
     WriteJournal,
+    ownership,
 )
-from rotator.core.protocol.confirmation import is_confirmed, refuse_unconfirmed
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import continuation
 from rotator.rotation.run import MAX_STEPS, Rotation
@@ -52,8 +52,8 @@ def preview(rotation: Rotation) -> Preview:
         until = rotation.state.clock() + rotation.waiting.deferral(limited)
         step = Stop(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
     case = rotation.state.situation
-    if isinstance(step, RestoreEarlierVersion) and not is_confirmed(case):
-        step = refuse_unconfirmed(case)  # unless an earlier version authenticates: only a run can tell
+    if isinstance(step, RestoreEarlierVersion) and not ownership.is_shown(case):
+        step = ownership.refuse_unknown_owner(case)  # unless an earlier version authenticates: only a run can tell
     return Preview(rotation.account.name, journal, rotation.state.seen, step)
 
 

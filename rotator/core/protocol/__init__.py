@@ -1,9 +1,9 @@
 """The rotation protocol, decided purely.
 
-The modules `confirmation`, `requests`, `transitions` and `wording` are public as a whole: each has names of one kind.
+The modules `ownership`, `requests`, `transitions` and `wording` are public as a whole: each has names of one kind.
 """
 
-from rotator.core.protocol import confirmation, requests, transitions, wording
+from rotator.core.protocol import ownership, requests, transitions, wording
 from rotator.core.protocol.asked import Asked
 from rotator.core.protocol.decide import decide
 from rotator.core.protocol.documents import (
@@ -121,7 +121,6 @@ __all__ = [
     "Version",
     "WriteJournal",
     "answered_in",
-    "confirmation",
     "decide",
     "expires_soon",
     "half_life",
@@ -131,6 +130,7 @@ __all__ = [
     "is_version",
     "leased_elsewhere",
     "limited_until",
+    "ownership",
     "published_with_candidate",
     "refuse_foreign",
     "refuse_lost_journal",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol import candidate, confirmation, documents, identity, lease, retirement, transitions
+from rotator.core.protocol import candidate, documents, identity, lease, ownership, retirement, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal
 from rotator.core.protocol.observation import Observation
@@ -82,10 +82,10 @@ def confirm(case: Situation) -> Step | None:
     A value that authenticates shows it, also in an earlier version. Then the journal takes the document over, or only
     notes it: a candidate in hand comes next.
     """
-    if confirmation.is_confirmed(case):
+    if ownership.is_shown(case):
         return None
     if case.seen.via is not Credential.PUBLISHED:
-        return _ask_with_published(case) or confirmation.refuse_unconfirmed(case)
+        return _ask_with_published(case) or ownership.refuse_unknown_owner(case)
     if case.journal.current is None and case.journal.candidate is not None:
         return WriteJournal(Event.CAUGHT_UP, transitions.confirmed(case))
     return None
@@ -95,7 +95,7 @@ def _skipped_candidate(case: Situation) -> bool:
     """Whether the list was fetched with the published secret first, to confirm the document."""
     if case.journal.candidate is None or case.candidate_is_compromised or case.seen.prepared_here:
         return False
-    if not confirmation.is_confirmed(case):
+    if not ownership.is_shown(case):
         return False
     return case.seen.via is Credential.PUBLISHED and Credential.CANDIDATE not in case.seen.refused
 

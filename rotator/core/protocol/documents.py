@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from rotator.core.protocol import confirmation, transitions
+from rotator.core.protocol import ownership, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
 from rotator.core.protocol.situation import Situation
@@ -82,7 +82,7 @@ def refresh(case: Situation) -> Step | None:
     published = seen.published
     if published.secret is None or case.journal.publishing is not None:
         return None
-    if not confirmation.is_confirmed(case) or not expires_soon(published.written_at, published.expires_at, now):
+    if not ownership.is_shown(case) or not expires_soon(published.written_at, published.expires_at, now):
         return None
     return with_lease(case, Refresh("it would expire"))
 

@@ -35,8 +35,8 @@ from rotator.core.protocol import (
     has_lease,
     requests,
 )
-from rotator.core.protocol.confirmation import is_confirmed
 from rotator.core.protocol.documents import expires_soon, refuse_foreign
+from rotator.core.protocol.ownership import is_shown
 from tests.core.protocol.arbitrary import State, policies, some_ids, states
 from tests.core.protocol.situations import AT_REST, NOW, OLD, POLICY, SECOND, WINDOW, answered, pending, published, seen
 
@@ -154,7 +154,7 @@ def test_expiring_document_is_refreshed_before_the_provider(state: State, policy
         expires_soon(document.written_at, document.expires_at, now)
         and document.secret is not None
         and journal.publishing is None
-        and is_confirmed(situation(state, policy))
+        and is_shown(situation(state, policy))
     )
     if not expiring:
         return

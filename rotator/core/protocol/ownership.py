@@ -8,7 +8,7 @@ WRONG_PATH = "If the path is wrong, correct it in the configuration (accounts.pa
 """The beginning of the advice about a document that can be another account's."""
 
 
-def is_confirmed(case: Situation) -> bool:
+def is_shown(case: Situation) -> bool:
     """Return whether something shows that the published value is this account's, or there is none to lose.
 
     The document names the account, or a journal write of the account speaks of the document: its value authenticated
@@ -27,7 +27,7 @@ def finding(case: Situation) -> str:
     return f"{what} {case.seen.published.path} is the document of {case.policy.account}"
 
 
-def refuse_unconfirmed(case: Situation) -> Fail:
+def refuse_unknown_owner(case: Situation) -> Fail:
     """Leave a refused value alone that can be another account's."""
     advice = "bring a secret that authenticates"
     if case.policy.has_primary:

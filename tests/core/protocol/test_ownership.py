@@ -21,7 +21,7 @@ from rotator.core.protocol import (
     Trigger,
     transitions,
 )
-from rotator.core.protocol.confirmation import is_confirmed
+from rotator.core.protocol.ownership import is_shown
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
@@ -98,7 +98,7 @@ def test_earlier_version_can_confirm_the_document() -> None:
 )
 def test_shown_document_is_rescued(journal: Journal, facts: dict[str, Any]) -> None:
     found = seen(published=published(path=PATH, **facts), listing=BY_PRIMARY, earlier_tried=True, **REFUSED)
-    assert is_confirmed(case_of(journal, found, has_primary=True))
+    assert is_shown(case_of(journal, found, has_primary=True))
     assert isinstance(step_of(journal, found, has_primary=True), Prepare)
 
 
