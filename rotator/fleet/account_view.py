@@ -77,6 +77,7 @@ class View:
         current_id: The listed id that the protocol takes for the published secret's; None if there is none.
         doubtful: The listed ids that can be the published secret's; empty if that is certain.
         gone: The ids that were revoked a moment ago.
+        unconfirmed: Ids that can be the published secret's until a later list shows its certain one beside them.
     """
 
     account: AccountSettings
@@ -91,6 +92,7 @@ class View:
     current_id: str | None = None
     doubtful: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    unconfirmed: frozenset[str] = frozenset()
 
     def situation(self, policy: Policy, now: datetime) -> Situation:
         """Return the account's situation as the protocol sees it."""
@@ -124,7 +126,7 @@ class View:
         return LiveSecret(id_, created_at, self._standing(id_), until.get(id_))
 
     def _standing(self, id_: str) -> Standing:
-        if id_ in self.doubtful:
+        if id_ in self.doubtful | self.unconfirmed:
             return Standing.IN_DOUBT
         if id_ == self.current_id:
             return Standing.PUBLISHED
@@ -225,7 +227,9 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         created=created,
     )
     case = _known_case(view, fleet)
-    return replace(view, current_id=_current_id(case), doubtful=_doubtful(case), gone=case.gone)
+    return replace(
+        view, current_id=_current_id(case), doubtful=_doubtful(case), gone=case.gone, unconfirmed=case.unconfirmed
+    )
 
 
 def _credentials(account: AccountSettings, published: Published) -> Credentials:

@@ -136,7 +136,7 @@ def require_revocable(fleet: Fleet, view: View, secret_id: str) -> LiveSecret:
     """Refuse to revoke a secret that consumers might use.
 
     Returns:
-        The secret; its standing is RETIRING, ADDED, UNKNOWN or REVOKED.
+        The secret; its standing is RETIRING, ADDED, UNKNOWN or REVOKED, or IN_DOUBT until a later list confirms its id.
 
     Raises:
         RotatorError: Why not.
@@ -185,7 +185,7 @@ def revoke(fleet: Fleet, account: AccountSettings, secret_id: str) -> Outcome:
     view = look(fleet, account)
     found = require_revocable(fleet, view, secret_id)
     rotation = fleet.rotation(account, NO_REQUEST)
-    if found.standing in (Standing.UNKNOWN, Standing.ADDED, Standing.REVOKED):
+    if found.standing in (Standing.UNKNOWN, Standing.ADDED, Standing.REVOKED, Standing.IN_DOUBT):
         operator = Operator(rotation)
         if secret_id not in operator.unknown():
             raise NotNowError(

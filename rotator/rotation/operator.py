@@ -29,6 +29,7 @@ from rotator.documents import format_instant
 from rotator.errors import RotatorError, list_of
 from rotator.rotation.adoption import Adoption
 from rotator.rotation.adoption_lease import MAX_CLAIMS
+from rotator.rotation.confirmation import confirm
 from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.preview import look
 from rotator.rotation.run import Rotation
@@ -110,6 +111,7 @@ class Operator:
         """
         state = self._state
         for conflicts in range(1, MAX_CLAIMS + 1):
+            self._require_confirmed(ids)
             try:
                 self._end_writes_in_flight()
                 if not adoption.is_recorded(secret_id):
@@ -131,6 +133,14 @@ class Operator:
             advice="To see the state",
             next_command=list_of(self._name),
         )
+
+    def _require_confirmed(self, ids: frozenset[str]) -> None:
+        """Refuse to retire ids that can be the published secret's, because no later list shows its own beside them."""
+        if not ids & self._state.situation.unconfirmed:
+            return
+        step = confirm(self._rotation, self._rotation.decide())
+        if isinstance(step, Fail) and ids - self._state.situation.resolvable:
+            raise RotationError(step, unchanged="Nothing was recorded for revocation")
 
     def _reason_not_retired(self, secret_id: str | None, ids: frozenset[str]) -> str:
         """Say why ids that a person gave up for the adopted value were not recorded."""
@@ -186,7 +196,8 @@ class Operator:
         does if the published secret is refused: it tries what else works. Otherwise nothing changes.
 
         These are the ids that rotator cannot account for, and those of secrets that a person added. The id of a
-        candidate that does not authenticate in time is among them: it can be given up.
+        candidate that does not authenticate in time is among them: it can be given up. If an id was first seen a moment
+        ago, a later list has to confirm it.
 
         Raises:
             RotatorError: If the account cannot be read or written, if it fails for another reason, or if one of the ids
@@ -206,6 +217,7 @@ class Operator:
         elif isinstance(step, RestoreEarlierVersion):
             self._rotation.run()  # consumers have an outage, and only a run can tell what else works
             step = self._rotation.decide()
+        step = confirm(self._rotation, step)
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(

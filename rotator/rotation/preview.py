@@ -47,7 +47,7 @@ def preview(rotation: Rotation) -> Preview:
     rotation.state.observe()
     journal = rotation.state.journal
     try:
-        step = _look_past_notes(rotation)
+        step = look_further(rotation)
     except RateLimited as limited:  # the run would be deferred
         until = rotation.state.clock() + rotation.waiting.deferral(limited)
         step = Stop(Reason.RATE_LIMITED, until, limited.what, continuation(rotation.state))
@@ -63,10 +63,11 @@ def look(rotation: Rotation) -> Step:
     Journal writes that only note what a list shows count as done. Nothing is written.
     """
     rotation.state.observe()
-    return _look_past_notes(rotation)
+    return look_further(rotation)
 
 
-def _look_past_notes(rotation: Rotation) -> Step:
+def look_further(rotation: Rotation) -> Step:
+    """Do the same with what the run knows already."""
     step = _look_on(rotation)
     for _ in _NOTES:
         if not isinstance(step, WriteJournal) or step.event not in _NOTES:

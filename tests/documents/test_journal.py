@@ -210,6 +210,7 @@ def test_unknown_fields_survive_in_every_part() -> None:
         ),
         gone=(Gone("e", NOW),),
         last_doubt=Doubt(frozenset({"f"}), NOW),
+        noticed=Doubt(frozenset({"g"}), NOW),
     )
     data = plain(journal)
     add_unknown_fields(data)

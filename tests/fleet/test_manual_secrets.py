@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from rotator.errors import RotatorError
 from rotator.fleet import Fleet, look, manual_secrets
 from rotator.fleet.account_view import NO_REQUEST
 from rotator.vault import VaultUnreachable
@@ -67,3 +68,20 @@ def test_view_bounds_vaults_clock_when_vault_is_slow(monkeypatch: pytest.MonkeyP
     case = look(fleet, world.account).situation(fleet.policy(world.account, NO_REQUEST), world.clock())
     assert case.vault_now == asked_at + timedelta(seconds=10)
     assert case.latest_now == asked_at + timedelta(seconds=20)
+
+
+def test_new_id_of_published_value_is_not_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person added the value again and removed its first id, which lists still show."""
+    world, fleet = managed(monkeypatch)
+    monkeypatch.setattr(Fleet, "rotation", lambda *_: world.rotation())
+    assert world.rotation(fresh_after=world.clock()).run().revoked
+    before = str(world.journal.current_id)
+    new = world.provider.add("shopkey", world.published or "")
+    real = world.provider.list_secrets
+    old_list = real(look(fleet, world.account).credentials, "shopkey")
+    world.provider.remove("shopkey", before)
+    until = world.clock() + timedelta(seconds=20)
+    monkeypatch.setattr(world.provider, "list_secrets", lambda *ask: old_list if world.clock() < until else real(*ask))
+    with pytest.raises(RotatorError, match="does not list its id"):
+        manual_secrets.revoke(fleet, world.account, new)
+    assert new in world.live

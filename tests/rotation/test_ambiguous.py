@@ -27,8 +27,18 @@ def test_unknown_secret_in_use_is_moved_first() -> None:
     world = answered()
     first = world.published
     added = world.provider.add("shopkey", "ByHand000001")
+    early = world.rotation().run()
+    assert (early.reason, early.next_command) == ("ambiguous", Command.of("resolve", "shop"))
+    assert early.error == (
+        f"the provider lists {added}, and no later list confirms that the published secret has another id. "
+        "Nothing was revoked, and the published secret stays. "
+        "Wait for a later list, then decide: rotator resolve shop."
+    )
+    assert world.journal.unknown_ids == frozenset()
+    world.clock.wait(timedelta(minutes=1))
     outcome = world.rotation().run()
     assert (outcome.reason, outcome.next_command) == ("ambiguous", Command.of("resolve", "shop"))
+    assert world.journal.unknown_ids == {added}
     assert outcome.error == (
         f"the account holds a secret that rotator did not create: {added}. "
         "Nothing was revoked, and the published secret stays. "

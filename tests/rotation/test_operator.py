@@ -60,6 +60,9 @@ def test_id_of_published_document_is_never_offered() -> None:
     stray = world.provider.add("shopkey", "HumanSecret001")
     world.vault.versions["apps/shop"][-1]["secret_id"] = stray
     outcome = world.rotation().run()
+    assert outcome.next_command == Command.of("rotate-now", "shop", "--due")
+    world.clock.wait(timedelta(minutes=1))
+    outcome = world.rotation().run()
     assert outcome.reason == "ambiguous"
     assert outcome.next_command == Command.of("adopt", "shop", "--secret-id", world.journal.current_id)
     rotation = Operator(world.rotation())

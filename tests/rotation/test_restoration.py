@@ -241,8 +241,9 @@ def test_compromised_secret_without_entry_is_not_restored() -> None:
     world.rotation().run()
     rotate(world, compromised=True, fresh_after=world.clock() + DAY)
     stranger = world.provider.add("shopkey", "Stranger00001")
-    world.clock.wait(timedelta(minutes=1))
-    world.rotation().run()
+    for _ in range(2):
+        world.clock.wait(timedelta(minutes=1))
+        world.rotation().run()
     assert world.journal.unknown_ids == {leaked, stranger}
     world.provider.remove("shopkey", world.journal.current_id)
     outcome = world.rotation().run()

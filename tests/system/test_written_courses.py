@@ -212,6 +212,28 @@ COURSES["a request is not written beside one for the secret before"] = (
         Run(Verb.COMPROMISED, dies(Request.JOURNAL, fault=Fault.REFUSED)),
     ),
 )
+COURSES["the published value is added again while lists show its removed id"] = (
+    Beginning(grace=DAY, runs=0),
+    (
+        Run(Verb.ROTATE),
+        Troubled(Trouble.LISTS_SHOW, Pick.NONE),
+        Person(Deed.READD),
+        Run(Verb.DUE),
+        Run(Verb.RESOLVE),
+    ),
+)
+COURSES["the published value is added again beside another secret, and one is resolved"] = (
+    Beginning(grace=NO_GRACE, max_secrets=3),
+    (
+        Run(Verb.ROTATE),
+        Person(Deed.ADD),
+        Run(Verb.DUE),
+        Troubled(Trouble.LISTS_SHOW, Pick.NONE),
+        Person(Deed.READD),
+        Run(Verb.RESOLVE, named=Pick.PUBLISHED),
+        Run(Verb.REVOKE, named=Pick.PUBLISHED),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -328,6 +328,7 @@ class Key:
             (bool(journal.attempts), bool(journal.last_error), bool(journal.ambiguity)),
             ordered(journal.unknown_ids),
             strangers and (ordered(strangers.ids), self.since(strangers.seen_at)),
+            journal.noticed and (ordered(journal.noticed.ids), self.since(journal.noticed.seen_at)),
         )
 
     def identity(self, identity: Identity | None) -> Any:

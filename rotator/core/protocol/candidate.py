@@ -2,7 +2,7 @@
 
 from rotator.core.failures import list_of
 from rotator.core.protocol import retirement, transitions
-from rotator.core.protocol.identity import doubtful, way_out
+from rotator.core.protocol.identity import doubtful, unconfirmed, way_out
 from rotator.core.protocol.journal import Trigger
 from rotator.core.protocol.leaks import might_be_leaked
 from rotator.core.protocol.lease import with_lease
@@ -84,6 +84,8 @@ def finish(case: Situation) -> Step | None:
         return wait_for_candidate(case)
     if outage or not new:
         return with_lease(case, _create(case))  # another secret ends an outage, whoever created the new ones
+    if new & case.unconfirmed:
+        return unconfirmed(case)
     if not new <= case.resolvable:
         return doubtful(case)  # one of the new ids can be the published secret's
     return Fail(

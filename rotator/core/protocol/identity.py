@@ -195,15 +195,31 @@ def name_unknown(case: Situation) -> Step | None:
     """Listed ids that rotator cannot account for. One of them can be the published secret's if its id is not listed."""
     if case.in_doubt or case.lacks_published or not case.unknown:
         return None
-    what = f"the account holds {count_of(case.unknown)} that rotator did not create: {names_of(case.unknown)}"
+    unknown = case.unknown - case.unconfirmed
+    if not unknown:
+        return unconfirmed(case)
+    what = f"the account holds {count_of(unknown)} that rotator did not create: {names_of(unknown)}"
     account = case.policy.account
     current = case.journal.current_id
-    if case.unknown == {case.seen.published.secret_id}:
+    if unknown == {case.seen.published.secret_id}:
         # `resolve` spares the id that the published document names. An edit by hand might have left it there.
         command = Command.of("adopt", account, "--secret-id", current or "ID")
         advice = "The published document names this id. Name the published secret's own"
         return Fail(Failure.AMBIGUOUS, what, command, advice)
     return Fail(Failure.AMBIGUOUS, what, Command.of("resolve", account), MOVE_FIRST)
+
+
+def unconfirmed(case: Situation) -> Fail:
+    """The failure of an account that holds an id which was first seen a moment ago: it can be the published secret's.
+
+    It is called unknown once a later list confirms it.
+    """
+    ids = case.unconfirmed
+    what = f"the provider lists {names_of(ids)}, and no later list confirms that the published secret has another id"
+    account = case.policy.account
+    if not case.resolvable_later:
+        return Fail(Failure.AMBIGUOUS, what, Command.of("rotate-now", account, "--due"), "Look again in a moment")
+    return Fail(Failure.AMBIGUOUS, what, Command.of("resolve", account), "Wait for a later list, then decide")
 
 
 def await_listed(case: Situation) -> Step | None:

@@ -155,14 +155,39 @@ class Ids(Instants):
         return self.listed - self.explained - before - own
 
     @property
+    def unexplained(self) -> frozenset[str]:
+        """The listed ids of secrets that rotator does not know, beside a published id that is certain and listed.
+
+        Beside a candidate, an id that was listed before it is among them.
+        """
+        current = self.journal.current
+        if current is None or self.in_doubt or self.lacks_published:
+            return frozenset()
+        own = self.pool_of(current) if current.is_pending else ids_of(current.id)
+        return self.listed - self.explained - own
+
+    @property
+    def unconfirmed(self) -> frozenset[str]:
+        """Those of the unexplained ids that can be the published secret's all the same.
+
+        A person can have added its value again and removed its id, which an old list still shows. A list shows the
+        truth once the consistency window is over since an id was first seen.
+        """
+        noticed = self.journal.noticed
+        confirmed_at = self.confirmed_at
+        if noticed is None or confirmed_at is None or self.listed_at < confirmed_at:
+            return self.unexplained
+        return self.unexplained - noticed.ids
+
+    @property
     def resolvable(self) -> frozenset[str]:
         """The listed ids that a person can have revoked: unknown ones, and those of secrets that a person added.
 
-        None of them can be the published secret's. Beside a candidate, an id that was listed before it is unknown, too.
+        None of them can be the published secret's.
         """
-        current = self.journal.current
-        named = ids_of(self.seen.published.secret_id)
-        if current is None or self.in_doubt or self.lacks_published:
-            return self.added - named
-        own = self.pool_of(current) if current.is_pending else ids_of(current.id)
-        return (self.added | self.listed - self.explained - own) - named
+        return (self.added | self.unexplained - self.unconfirmed) - ids_of(self.seen.published.secret_id)
+
+    @property
+    def resolvable_later(self) -> frozenset[str]:
+        """The ids that a person can have revoked once a later list confirms them."""
+        return self.unconfirmed - ids_of(self.seen.published.secret_id)

@@ -223,6 +223,18 @@ class Instants:
         before = self.journal.last_doubt
         return None if before is None else self.window_after(before.seen_at)
 
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """From when on a list confirms the ids that were noticed; None if there are none.
+
+        They were first seen at an instant of Vault's clock, which tells whole seconds.
+        """
+        noticed = self.journal.noticed
+        if noticed is None:
+            return None
+        seen_at = believed(noticed.seen_at, timedelta(), self.seen.journal_at, self.shared_now)
+        return self.local(None if seen_at is None else seen_at + self.policy.window + CLOCK_RESOLUTION)
+
 
 def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
     """Return whether the instance holds the lease for long enough to send one more request to the provider.

@@ -226,7 +226,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Unknown ids, in the last list that showed them."""
+    """Ids that nothing explains, and when a list showed them."""
 
     ids: frozenset[str]
     seen_at: datetime
@@ -282,6 +282,7 @@ class Journal:
         ambiguity: Set while the account holds a secret that rotator cannot account for.
         unknown_ids: The ids that it cannot account for, where they are known; a limited number of them.
         last_doubt: The last list that made the published secret's id doubtful; None if no list did.
+        noticed: Ids that are unknown once a later list confirms them, and when the last of them was first seen.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
@@ -315,6 +316,7 @@ class Journal:
     ambiguity: str | None = None
     unknown_ids: frozenset[str] = frozenset()
     last_doubt: Doubt | None = None
+    noticed: Doubt | None = None
     unknown_fields: str = field(default="", repr=False)
 
     @property

@@ -151,7 +151,7 @@ def no_room(case: Situation, secret: str) -> Step:
     added = full_of_added(case, what)
     if added is not None:
         return added
-    if case.resolvable:
+    if case.resolvable or case.resolvable_later:
         return Fail(Failure.FULL, what, Command.of("resolve", account), "Decide which secret can go")
     return Fail(Failure.FULL, what, list_of(account), "Look at its secrets")
 

@@ -108,6 +108,7 @@ def journals_like(typical: Journal) -> st.SearchStrategy[Journal]:
         last_error=st.none() | st.just("it failed"),
         ambiguity=mostly(None, st.just("a stranger")),
         last_doubt=mostly(None, st.builds(Doubt, some_ids, times)),
+        noticed=st.none() | st.builds(Doubt, some_ids, times),
     )
 
 

@@ -141,6 +141,11 @@ PUBLISHED_CANDIDATE = seen(published=published(version=2, secret=NEW))
 CANDIDATE_REFUSED = frozenset({Credential.CANDIDATE})
 
 
+def noticed(journal: Journal, *ids: str, at: datetime = YESTERDAY) -> Journal:
+    """Return a journal that says when ids were first seen which nothing explains. By default, a list confirms them."""
+    return replace(journal, noticed=Doubt(frozenset(ids), at))
+
+
 def case_of(journal: Journal, observation: Observation, now: datetime = NOW, **policy: Any) -> Situation:
     """Return the situation of a run."""
     return Situation.of(observation, journal, replace(POLICY, **policy), now)

@@ -62,6 +62,7 @@ from tests.core.protocol.situations import (
     event_of,
     failure_of,
     listing,
+    noticed,
     pending,
     published,
     reason_of,
@@ -514,7 +515,7 @@ def test_new_id_is_awaited_when_possibly_the_candidates(
     refused: str | None, creates: int, here: bool, awaited: bool
 ) -> None:
     strange = waits(listing=listing("a", "c"), create_refused=refused, creates=creates, prepared_here=here)
-    step = step_of(PREPARED, strange)
+    step = step_of(noticed(PREPARED, "c"), strange)
     if awaited:
         assert isinstance(step, Poll)
         return
@@ -524,6 +525,18 @@ def test_new_id_is_awaited_when_possibly_the_candidates(
     )
     assert step.next_command.args == ("resolve", "shop")
     assert step.advice
+
+
+def test_new_id_is_not_called_unknown_before_confirmation() -> None:
+    """It can be the published secret's: a person can have added its value again while the candidate waits."""
+    strange = waits(listing=listing("a", "c"), create_refused="too many", creates=1, prepared_here=True)
+    step = step_of(PREPARED, strange)
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.what == ("the provider lists c, and no later list confirms that the published secret has another id")
+    assert step.next_command.args == ("resolve", "shop")
+    earlier = replace(noticed(PREPARED, "c"), ids_before=frozenset({"a", "x"}))
+    confirmed = step_of(earlier, replace(strange, listing=listing("a", "c", "x")))
+    assert confirmed.what.startswith("a secret appeared"), "x is not new"
 
 
 @pytest.mark.parametrize("looks", [0, 1])

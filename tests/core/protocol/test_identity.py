@@ -47,6 +47,7 @@ from tests.core.protocol.situations import (
     event_of,
     failure_of,
     listing,
+    noticed,
     pending,
     published,
     request,
@@ -320,10 +321,32 @@ def test_doubt_is_not_named_otherwise(journal: Journal, observation: Observation
     ],
 )
 def test_unknown_ids_are_named(ids: str, what: str) -> None:
-    step = step_of(AT_REST, seen("b", *ids))
+    step = step_of(noticed(AT_REST, *ids), seen("b", *ids))
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.what == what
     assert step.next_command.args == ("resolve", "shop")
+    assert step.advice
+
+
+def test_ids_are_named_once_later_list_confirms_them() -> None:
+    """A list can show the published id although it was removed, and a person can have added the value again as c."""
+    fresh = step_of(AT_REST, seen("b", "c", "d"))
+    assert failure_of(fresh) is Failure.AMBIGUOUS
+    assert fresh.what == (
+        "the provider lists c, d, and no later list confirms that the published secret has another id"
+    )
+    assert fresh.next_command.args == ("resolve", "shop")
+    assert fresh.advice
+    some = step_of(noticed(AT_REST, "c"), seen("b", "c", "d"))
+    assert some.what == "the account holds a secret that rotator did not create: c"
+    assert step_of(noticed(AT_REST, "c", at=NOW), seen("b", "c")) != step_of(noticed(AT_REST, "c"), seen("b", "c"))
+
+
+def test_id_not_offered_later_is_looked_at_again() -> None:
+    """`resolve` spares the id that the published document names."""
+    step = step_of(AT_REST, seen("b", "c", published=published(secret_id="c")))
+    assert failure_of(step) is Failure.AMBIGUOUS
+    assert step.next_command.args == ("rotate-now", "shop", "--due")
     assert step.advice
 
 

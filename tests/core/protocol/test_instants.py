@@ -35,6 +35,7 @@ from tests.core.protocol.situations import (
     case_of,
     eliminated,
     listing,
+    noticed,
     pending,
     published,
     read_by,
@@ -332,3 +333,41 @@ def test_plausible_times_are_accepted_without_vaults_clock() -> None:
 )
 def test_next_look_of_a_pending_id_is_bounded(identity: Identity | None, expected: datetime | None) -> None:
     assert case_of(AT_REST, seen(journal_at=NOW)).look_at(identity) == expected
+
+
+# --- ids that a later list confirms --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "confirmed"), [(WINDOW + SECOND, True), (WINDOW + SECOND - MOMENT, False), (-SECOND, False)]
+)
+def test_list_confirms_ids_a_window_after_first_sight(age: timedelta, confirmed: bool) -> None:
+    """Vault's clock tells whole seconds: two instances can read it a second apart."""
+    journal = noticed(AT_REST, "s", at=NOW - age)
+    assert case_of(journal, seen("b", "s")).unconfirmed == (set() if confirmed else {"s"})
+    assert case_of(journal, seen("b", "s", "t")).unconfirmed == ({"t"} if confirmed else {"s", "t"})
+
+
+def test_older_list_does_not_confirm_ids() -> None:
+    """A run can be interrupted before it uses a list."""
+    journal = noticed(AT_REST, "s", at=NOW - WINDOW - SECOND)
+    old = seen(listing=listing("b", "s", fetched_at=NOW - MOMENT))
+    assert case_of(journal, old).unconfirmed == {"s"}
+
+
+@pytest.mark.parametrize("skew", [-timedelta(days=1), timedelta(days=1)])
+def test_ids_are_confirmed_by_vaults_clock(skew: timedelta) -> None:
+    """The journal contains Vault's time. This instance's clock is a day off."""
+    now = NOW + skew
+    reading = {"journal_read_at": NOW, "journal_asked_at": now, "observed_at": now}
+    for age, ids in ((WINDOW, {"s"}), (WINDOW + SECOND, set())):
+        case = case_of(noticed(AT_REST, "s", at=NOW - age), seen("b", "s", **reading), now)
+        assert case.unconfirmed == ids
+
+
+def test_first_sight_in_the_future_counts_from_write() -> None:
+    """A clock that was a day ahead wrote it, while Vault did not tell its time."""
+    journal = noticed(AT_REST, "s", at=NOW + timedelta(days=1))
+    case = case_of(journal, seen("b", "s", journal_at=NOW))
+    assert case.confirmed_at == NOW + WINDOW + SECOND
+    assert case_of(AT_REST, seen("b", "s")).confirmed_at is None

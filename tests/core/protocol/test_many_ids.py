@@ -17,6 +17,7 @@ from tests.core.protocol.situations import (
     case_of,
     eliminated,
     failure_of,
+    noticed,
     pending,
     published,
     seen,
@@ -56,14 +57,20 @@ def test_message_about_many_ids_is_short(current: Identity | None) -> None:
 
 
 def test_many_unknown_ids_are_counted_in_the_message() -> None:
-    step: Any = step_of(AT_REST, seen("b", *MANY))
+    """The journal notes the first ones, and only these are confirmed."""
+    step: Any = step_of(noticed(AT_REST, *FIRST), seen("b", *MANY))
     assert failure_of(step).value == "ambiguous"
-    assert step.what.startswith("the account holds 14000 secrets that rotator did not create: id-00000, ")
-    assert step.what.endswith(" and 13995 more")
+    assert step.what.startswith("the account holds 100 secrets that rotator did not create: id-00000, ")
+    assert step.what.endswith(" and 95 more")
 
 
 def test_journal_contains_the_first_unknown_ids() -> None:
-    assert failed(AT_REST).unknown_ids == FIRST
+    found = failed(AT_REST)
+    assert found.noticed is not None
+    assert (found.noticed.ids, found.unknown_ids) == (FIRST, frozenset())
+    confirmed = noticed(AT_REST, *FIRST)
+    assert failed(confirmed).unknown_ids == FIRST
+    assert failed(confirmed).noticed == confirmed.noticed
     doubtful = failed(replace(AT_REST, current=eliminated("b")))
     assert doubtful.last_doubt is not None
     assert doubtful.last_doubt.ids == FIRST

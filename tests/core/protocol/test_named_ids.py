@@ -47,6 +47,7 @@ from tests.core.protocol.situations import (
     eliminated,
     failure_of,
     listing,
+    noticed,
     pending,
     published,
     reason_of,
@@ -304,8 +305,13 @@ def test_due_id_is_not_revoked_beside_named_one() -> None:
     ids=["unknown", "added", "retiring", "nothing known", "in doubt", "pending", "listed before the candidate"],
 )
 def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: set[str]) -> None:
-    case = case_of(journal, seen("b", "m", "s", "t", published=published(secret_id="t")))
+    listed = seen("b", "m", "s", "t", published=published(secret_id="t"))
+    case = case_of(noticed(journal, "b", "m", "s", "t"), listed)
     assert case.resolvable == expected
+    assert not case.resolvable_later
+    fresh = case_of(journal, listed)
+    assert fresh.resolvable == journal.added_ids - {"t", "x"}
+    assert fresh.resolvable | fresh.resolvable_later == expected
 
 
 @pytest.mark.parametrize(
@@ -320,8 +326,9 @@ def test_resolvable_id_is_never_the_published_one(journal: Journal, expected: se
 )
 def test_unlisted_published_id_makes_no_id_resolvable(observation: Observation, resolvable: set[str]) -> None:
     """The listed id can be its own: a person can have added the same value again and removed the first one."""
-    case = case_of(AT_REST, observation)
+    case = case_of(noticed(AT_REST, "s"), observation)
     assert case.resolvable == resolvable
+    assert case_of(AT_REST, observation).resolvable_later == resolvable
     assert (name_unknown(case) is None) == (not resolvable)
 
 
@@ -358,13 +365,14 @@ def test_full_account_waits_when_revoked_id_is_listed() -> None:
 @pytest.mark.parametrize(
     ("journal", "ids", "command"),
     [
+        (noticed(AT_REST, "s"), ("b", "s"), ("resolve", "shop")),
         (AT_REST, ("b", "s"), ("resolve", "shop")),
         (replace(AT_REST, added_ids=frozenset({"m"})), ("b", "m"), ("resolve", "shop", "--revoke", "m")),
         (replace(AT_REST, added_ids=frozenset({"m", "n"})), ("b", "m", "n"), ("resolve", "shop", "--revoke", "m")),
         (NAMED, ("b", "s"), ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")),
         (AT_REST, ("b",), ("account", "secrets", "list", "shop")),
     ],
-    ids=["unknown", "added", "first added", "in doubt", "nothing to decide"],
+    ids=["unknown", "not confirmed", "added", "first added", "in doubt", "nothing to decide"],
 )
 def test_full_account_names_a_command_that_leads_on(
     journal: Journal, ids: tuple[str, ...], command: tuple[str, ...]
@@ -442,13 +450,15 @@ def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
 def test_document_that_names_an_unknown_id_is_corrected() -> None:
     """An edit by hand can leave the previous id in the document. `resolve` spares it."""
     left = seen("b", "x", published=published(secret_id="x"))
-    step: Any = name_unknown(case_of(AT_REST, left))
+    step: Any = name_unknown(case_of(noticed(AT_REST, "x"), left))
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.next_command.args == ("adopt", "shop", "--secret-id", "b")
     assert step.what == "the account holds a secret that rotator did not create: x"
     assert step.advice
     open_id = replace(AT_REST, current=pending("b", foreign_ids=frozenset({"x"})))
-    unnamed: Any = name_unknown(case_of(open_id, left))
+    unnamed: Any = name_unknown(case_of(noticed(open_id, "x"), left))
     assert unnamed.next_command.args == ("adopt", "shop", "--secret-id", "ID")
-    beside: Any = name_unknown(case_of(AT_REST, seen("b", "x", "y", published=published(secret_id="x"))))
+    beside: Any = name_unknown(
+        case_of(noticed(AT_REST, "x", "y"), seen("b", "x", "y", published=published(secret_id="x")))
+    )
     assert beside.next_command.args == ("resolve", "shop")

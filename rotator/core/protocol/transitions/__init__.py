@@ -12,7 +12,7 @@ from rotator.core.protocol.transitions.identity import (
     redated,
     restarted,
 )
-from rotator.core.protocol.transitions.lease import claimed, released, unleased, with_facts, without_own_lease
+from rotator.core.protocol.transitions.lease import claimed, noticed, released, unleased, with_facts, without_own_lease
 from rotator.core.protocol.transitions.publishing import (
     caught_up,
     confirmed,
@@ -56,6 +56,7 @@ __all__ = [
     "looked_at_retiring",
     "marked",
     "missed",
+    "noticed",
     "pending",
     "prepared",
     "recovered",

@@ -24,7 +24,7 @@ def recovered(case: Situation) -> Journal:
     While the published secret is young or its id not certain, a list can lack a compromised secret whose id rotator
     cannot tell. A compromised secret that is retiring can be that one, too.
     """
-    journal = without_own_lease(with_facts(case).without_failure(), case)
+    journal = replace(without_own_lease(with_facts(case).without_failure(), case), noticed=None)
     is_certain = journal.current_id is not None and not case.in_doubt
     shows_all = is_certain and not case.might_lack_an_id and not journal.retiring_compromised
     if shows_all:
@@ -103,9 +103,9 @@ def _agrees(case: Situation, identity: Identity) -> bool:
 
 
 def _unknown_ids(case: Situation) -> frozenset[str]:
-    """The unknown ids. None while one of them might be the published secret's: its id is in doubt, or not listed."""
+    """The unknown ids. None of them might be the published secret's: in doubt, not listed, or not confirmed yet."""
     in_doubt = case.seen.via is Credential.PUBLISHED and case.in_doubt
-    return frozenset() if in_doubt or case.lacks_published else stored_ids(case.unknown)
+    return frozenset() if in_doubt or case.lacks_published else stored_ids(case.unknown - case.unconfirmed)
 
 
 def limited(case: Situation, until: datetime) -> Journal:

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from rotator.core.protocol.journal import Answered, Journal
+from rotator.core.protocol.journal import Answered, Doubt, Journal
+from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation
 
 
@@ -24,7 +25,18 @@ def claimed(case: Situation) -> Journal:
 
 def released(case: Situation) -> Journal:
     """Without the lease, and with everything written down that a later run needs."""
-    return replace(with_facts(case), lease_holder=None, lease_until=None, create_until=case.create_until)
+    return replace(
+        with_facts(case), lease_holder=None, lease_until=None, create_until=case.create_until, noticed=noticed(case)
+    )
+
+
+def noticed(case: Situation) -> Doubt | None:
+    """The ids that nothing explains, and when the last of them was first seen."""
+    before = case.journal.noticed
+    ids = stored_ids(case.unexplained)
+    if not ids or (before is not None and ids <= before.ids):
+        return before
+    return Doubt(ids, case.latest_now)
 
 
 def unleased(journal: Journal) -> Journal:

@@ -107,10 +107,12 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     Each is compromised if it can be a compromised one without a known id.
 
     A create of the candidate might still be in progress: rotator revokes nothing before it has ended. An earlier step
-    has rewritten the published document, so that no write of the candidate is in progress.
+    has rewritten the published document, so that no write of the candidate is in progress. The command has waited until
+    a later list confirmed the ids.
     """
     case = replace(case, journal=with_rewrite(case))
-    may_go = revoke & (case.resolvable | ids_of(case.candidate_id)) - ids_of(case.seen.published.secret_id)
+    possible = case.resolvable | case.resolvable_later | ids_of(case.candidate_id)
+    may_go = revoke & possible - ids_of(case.seen.published.secret_id)
     beside = stored_ids(case.listed)
     is_compromised = might_be_leaked(case.journal)
     entries = tuple(

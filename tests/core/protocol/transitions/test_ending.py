@@ -33,10 +33,12 @@ from tests.core.protocol.situations import (
     POLICY,
     SECOND,
     WINDOW,
+    YESTERDAY,
     answered,
     case_of,
     eliminated,
     listing,
+    noticed,
     pending,
     request,
     seen,
@@ -187,7 +189,7 @@ def test_urgent_request_backs_off_after_other_failures(code: Code) -> None:
 
 def test_ambiguity_is_recorded_or_kept() -> None:
     earlier = replace(AT_REST, ambiguity="two", unknown_ids=frozenset({"x"}))
-    found = failed(earlier, seen("b", "c"), ambiguous=True)
+    found = failed(noticed(earlier, "c"), seen("b", "c"), ambiguous=True)
     assert (found.ambiguity, found.unknown_ids) == ("it failed", frozenset({"c"}))
     kept = failed(earlier, seen("b", "c"))
     assert (kept.ambiguity, kept.unknown_ids) == ("two", frozenset({"x"}))
@@ -235,7 +237,40 @@ def test_ids_in_doubt_are_not_called_unknown() -> None:
     primary = seen(listing=listing("b", "s", via=Credential.PRIMARY))
     assert failed(replace(AT_REST, current=None), primary, ambiguous=True).unknown_ids == {"b", "s"}
     assert failed(AT_REST, seen("s"), ambiguous=True).unknown_ids == frozenset()
-    assert failed(AT_REST, seen("b", "s"), ambiguous=True).unknown_ids == {"s"}
+    assert failed(noticed(AT_REST, "s"), seen("b", "s"), ambiguous=True).unknown_ids == {"s"}
+    assert failed(AT_REST, seen("b", "s"), ambiguous=True).unknown_ids == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("before", "observation", "after"),
+    [
+        (None, seen("b", "s"), Doubt(frozenset({"s"}), NOW)),
+        (Doubt(frozenset({"s"}), YESTERDAY), seen("b", "s"), Doubt(frozenset({"s"}), YESTERDAY)),
+        (Doubt(frozenset({"s", "t"}), YESTERDAY), seen("b", "s"), Doubt(frozenset({"s", "t"}), YESTERDAY)),
+        (Doubt(frozenset({"s"}), YESTERDAY), seen("b", "s", "t"), Doubt(frozenset({"s", "t"}), NOW)),
+        (Doubt(frozenset({"s"}), YESTERDAY), seen("b"), Doubt(frozenset({"s"}), YESTERDAY)),
+        (Doubt(frozenset({"s"}), YESTERDAY), seen("t"), Doubt(frozenset({"s"}), YESTERDAY)),
+        (None, seen("b"), None),
+        (None, seen("s"), None),
+        (None, seen(), None),
+    ],
+    ids=["first", "again", "fewer", "more", "gone", "other list", "none", "not listed", "no list"],
+)
+def test_run_notes_when_ids_were_first_seen(
+    before: Doubt | None, observation: Observation, after: Doubt | None
+) -> None:
+    assert transitions.released(case_of(replace(AT_REST, noticed=before), observation)).noticed == after
+
+
+def test_ids_are_noticed_by_latest_vault_time() -> None:
+    """Another instance confirms them by the earliest one."""
+    asked = YESTERDAY + 2 * SECOND
+    slow = seen("b", "s", journal_read_at=YESTERDAY, journal_asked_at=NOW - SECOND, observed_at=NOW)
+    assert transitions.released(case_of(AT_REST, slow)).noticed == Doubt(frozenset({"s"}), asked - SECOND)
+
+
+def test_recovered_account_has_noticed_nothing() -> None:
+    assert transitions.recovered(case_of(noticed(AT_REST, "s"), seen("b"))).noticed is None
 
 
 def test_rate_limit_is_no_failure() -> None:

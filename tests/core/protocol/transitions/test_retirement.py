@@ -46,6 +46,7 @@ from tests.core.protocol.situations import (
     answered,
     case_of,
     eliminated,
+    noticed,
     pending,
     published,
     request,
@@ -140,6 +141,7 @@ def test_resolved_ids_retire_at_once() -> None:
         create_until=LATER,
         **FAILURE,
     )
+    before = noticed(before, "s", "t", "u")
     rewritten = published(version=2, written_at=LATER, secret_id="t")
     observation = seen("a", "c", "s", "t", "u", published=rewritten, rewritten_over=1)
     journal = transitions.resolved(case_of(before, observation), frozenset({"s", "c", "t", "r", "a", "x"}))
@@ -154,6 +156,7 @@ def test_resolved_ids_retire_at_once() -> None:
         rotation_id="rotation-1",
         create_until=LATER,
         retiring=entries,
+        noticed=before.noticed,
     )
 
 

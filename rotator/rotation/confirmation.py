@@ -1,0 +1,36 @@
+"""Which listed ids are unknown: a later list tells."""
+
+from dataclasses import replace
+
+from rotator.core.protocol import Awaited, Fail, Poll, Step, transitions
+from rotator.rotation.preview import look_further
+from rotator.rotation.run import Rotation
+from rotator.rotation.waiting import PAST_THE_END
+
+# How often a later list can show new ids, which a still later one has to confirm.
+_LATER_LISTS = 3
+
+
+def confirm(rotation: Rotation, step: Step) -> Step:
+    """Wait until a later list tells whether the ids are unknown because of which a run would fail.
+
+    An old list can show the published secret's id although a person removed it and added the value again. If an earlier
+    run has noticed the ids for long enough, there is no wait. Nothing is written.
+
+    Returns:
+        The next step by then.
+
+    Raises:
+        StoppedError: If the process stops.
+    """
+    state = rotation.state
+    for _ in range(_LATER_LISTS):
+        case = state.situation
+        if not isinstance(step, Fail) or not case.unconfirmed:
+            break
+        state.know(replace(state.journal, noticed=transitions.noticed(case)))
+        case = state.situation
+        confirmed_at = case.confirmed_at or case.now
+        rotation.waiting.for_fact(Poll(confirmed_at - case.now + PAST_THE_END, Awaited.LOOK))
+        step = look_further(rotation)
+    return step
