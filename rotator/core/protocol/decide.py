@@ -233,8 +233,8 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     candidate.commit,  # the candidate is published
     retirement.record_gone,  # a retiring secret is gone
     done,  # everything is revoked
-    candidate.send_new_candidate,  # nothing else can have sent it
     confirm,  # the published value can be another account's
+    candidate.send_new_candidate,  # nothing else can have sent it
     ask_provider,  # which credential authenticates
     candidate.give_up,  # it leaked
     identity.recognize,  # the document was changed by hand, or is new

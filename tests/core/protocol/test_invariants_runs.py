@@ -140,7 +140,7 @@ def test_value_of_unknown_owner_is_not_replaced(state: State, policy: Policy) ->
     step = decide(unnamed, new, replace(policy, api_key="key1"), NOW)
     assert not isinstance(step, Publish | Revoke)
     if isinstance(step, Prepare | Create):
-        assert seen.via is Credential.PUBLISHED or seen.prepared_here
+        assert seen.via is Credential.PUBLISHED
     if isinstance(step, Refresh):
         assert journal.publishing is not None, "a late write has to be ended"
 

@@ -102,6 +102,11 @@ def test_shown_document_is_rescued(journal: Journal, facts: dict[str, Any]) -> N
     assert isinstance(step_of(journal, found, has_primary=True), Prepare)
 
 
+def test_document_needs_no_proof_without_an_expected_key() -> None:
+    named = seen(published=published(api_key="key2", path=PATH))
+    assert is_confirmed(case_of(Journal(), named, api_key=None))
+
+
 def test_value_at_another_path_is_not_rescued() -> None:
     moved = replace(AT_REST, published_path="apps/before", published_version=3)
     assert failure_of(step_of(moved, unnamed(**REFUSED), has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
@@ -110,6 +115,11 @@ def test_value_at_another_path_is_not_rescued() -> None:
 def test_list_of_the_primary_account_confirms_nothing() -> None:
     found = unnamed(listing=BY_PRIMARY, **REFUSED)
     assert failure_of(step_of(Journal(), found, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+
+
+def test_candidate_is_not_created_for_unconfirmed_document() -> None:
+    prepared = unnamed(listing=BY_PRIMARY, prepared_here=True, **REFUSED)
+    assert failure_of(step_of(BOOTSTRAP, prepared, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
 
 
 def test_candidate_replaces_no_value_of_unknown_owner() -> None:
@@ -166,7 +176,8 @@ def failed(journal: Journal, observation: Observation) -> Journal:
 def test_ambiguous_account_remembers_a_value_that_authenticated() -> None:
     ambiguous = unnamed(listing=listing("a", "b"))
     assert failure_of(step_of(Journal(), ambiguous)) is Failure.AMBIGUOUS
-    noted = failed(Journal(added_ids=frozenset({"a"})), ambiguous)
+    noted = failed(Journal(added_ids=frozenset({"a"}), **MINE), ambiguous)
+    assert noted.lease_holder is None
     assert (noted.published_version, noted.published_path, noted.current) == (1, PATH, None)
     assert noted.added_ids == frozenset()
     assert failure_of(step_of(noted, ambiguous, explicit=True)) is Failure.AMBIGUOUS
