@@ -26,11 +26,10 @@ def confirm(rotation: Rotation, step: Step) -> Step:
     state = rotation.state
     for _ in range(_LATER_LISTS):
         case = state.situation
-        if not isinstance(step, Fail) or not case.unconfirmed:
+        noticed = transitions.noticed(case)
+        if not isinstance(step, Fail) or not case.unconfirmed or noticed is None:
             break
-        state.know(replace(state.journal, noticed=transitions.noticed(case)))
-        case = state.situation
-        confirmed_at = case.confirmed_at or case.now
-        rotation.waiting.for_fact(Poll(confirmed_at - case.now + PAST_THE_END, Awaited.LOOK))
+        state.know(replace(state.journal, noticed=noticed))
+        rotation.waiting.for_fact(Poll(case.confirmed_at(noticed) - case.now + PAST_THE_END, Awaited.LOOK))
         step = look_further(rotation)
     return step

@@ -174,8 +174,7 @@ class Ids(Instants):
         truth once the consistency window is over since an id was first seen.
         """
         noticed = self.journal.noticed
-        confirmed_at = self.confirmed_at
-        if noticed is None or confirmed_at is None or self.listed_at < confirmed_at:
+        if noticed is None or self.listed_at < self.confirmed_at(noticed):
             return self.unexplained
         return self.unexplained - noticed.ids
 

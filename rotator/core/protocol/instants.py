@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.journal import Doubt, Identity, Journal, Retiring
 from rotator.core.protocol.observation import Observation
 from rotator.core.protocol.policy import Policy
 
@@ -223,17 +223,13 @@ class Instants:
         before = self.journal.last_doubt
         return None if before is None else self.window_after(before.seen_at)
 
-    @property
-    def confirmed_at(self) -> datetime | None:
-        """From when on a list confirms the ids that were noticed; None if there are none.
+    def confirmed_at(self, noticed: Doubt) -> datetime:
+        """Return from when on a list confirms ids that were noticed, by this instance's clock.
 
         They were first seen at an instant of Vault's clock, which tells whole seconds.
         """
-        noticed = self.journal.noticed
-        if noticed is None:
-            return None
-        seen_at = believed(noticed.seen_at, timedelta(), self.seen.journal_at, self.shared_now)
-        return self.local(None if seen_at is None else seen_at + self.policy.window + CLOCK_RESOLUTION)
+        seen_at = believed(noticed.seen_at, timedelta(), self.seen.journal_at, self.shared_now) or noticed.seen_at
+        return seen_at + self.policy.window + CLOCK_RESOLUTION + (self.now - self.shared_now)
 
 
 def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
