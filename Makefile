@@ -58,6 +58,7 @@ check: $(READY)  ## format, lint, types, layering
 	$(BIN)/python -m tools.style_patterns
 	$(BIN)/python -m tools.private_names
 	$(BIN)/python -m tools.public_names
+	$(BIN)/python -m tools.sizes
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 unit: $(READY) tools  ## every test, against real servers on loopback

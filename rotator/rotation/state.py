@@ -106,9 +106,8 @@ class AccountState:
         """Read the journal, then the published document. Drop the provider's earlier list and refusals.
 
         The order matters: the published document is never older than the journal. If another instance changes the
-        account between the two, this one's next journal write fails, and nothing is done before one: the lease is
-        acquired before every step that changes anything. One thread reads both: only within a thread does the Vault
-        session keep a lagging standby from answering with less than was read before.
+        account between the two, this one's next journal write fails, which comes before every step that changes
+        anything. One thread reads both: only there, a lagging standby never answers with less than was read before.
         """
         asked_at = self.clock()
         stored = load_journal(self.store.read(self.journal_path))
