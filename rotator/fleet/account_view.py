@@ -254,6 +254,8 @@ def _known_case(view: View, fleet: Fleet) -> Situation:
     journal = case.journal
     if journal.current is None or case.candidate_published or is_recorded(journal, view.published):
         return case
+    if not journal.published_version:
+        return case  # an earlier version of rotator wrote none; Vault would answer with the newest one
     recorded = parse_published(fleet.vault.read(view.account.path, journal.published_version), view.account)
     if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != view.published.secret:
         return case

@@ -23,7 +23,7 @@ def is_shown(case: Situation) -> bool:
 
 def finding(case: Situation) -> str:
     """Return the finding about a refused value that can be another account's."""
-    what = "the published secret does not authenticate, and nothing shows that"
+    what = "the provider refuses the published secret (401), and nothing shows that"
     return f"{what} {case.seen.published.path} is the document of {case.policy.account}"
 
 

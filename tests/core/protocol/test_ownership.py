@@ -66,7 +66,7 @@ def unnamed(**facts: Any) -> Observation:
 def test_refused_value_of_unknown_owner_stays(has_primary: bool) -> None:
     step = step_of(Journal(), unnamed(**REFUSED), has_primary=has_primary)
     assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
-    what = "the published secret does not authenticate, and nothing shows that apps/shop is the document of shop"
+    what = "the provider refuses the published secret (401), and nothing shows that apps/shop is the document of shop"
     assert step.what == what
     assert step.next_command.args == ("adopt", "shop", "--replace")
     assert step.advice.startswith("If the path is wrong, correct it in the configuration (accounts.path). ")
