@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from rotator.core.protocol.journal import Journal, Request
+from rotator.core.protocol.leaks import leaked_requests
 from rotator.core.protocol.requests import speaks_of
 
 
@@ -35,7 +36,7 @@ class Asked:
         known = journal.request
         if known is None or known.id == own.id:
             return known
-        if own.id in {leak.rpartition(":")[0] for leak in journal.leaked}:
+        if own.id in leaked_requests(journal):
             return own
         same = known.of == own.of if known.value_digest is None else speaks_of(known, self.secret)
         return known if same and known.kind.strength >= own.kind.strength else None

@@ -5,7 +5,17 @@ from hashlib import blake2b
 
 from pydantic import SecretStr
 
-from rotator.core.protocol.journal import Journal, RequestKind, ids_of
+from rotator.core.protocol.journal import Journal, Request, RequestKind, ids_of
+
+
+def leak_of(request: Request) -> str:
+    """Return the note that the value of a compromised request leaked."""
+    return f"{request.id}:{request.value_digest}"
+
+
+def leaked_requests(journal: Journal) -> frozenset[str]:
+    """Return the names of the compromised requests whose values are noted."""
+    return frozenset(leak.rpartition(":")[0] for leak in journal.leaked)
 
 
 def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
-from rotator.core.protocol.leaks import digest_of, is_leaked
+from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of
 from rotator.core.protocol.observation import Observation, Published, is_recorded, published_with_candidate
 
 # An account with an urgent request is retried this soon after a failure.
@@ -95,7 +95,7 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
     might_be_added = not is_recorded_version and not speaks_of(request, journal.candidate)
     return replace(
         journal,
-        leaked=journal.leaked | {f"{request.id}:{request.value_digest}"},
+        leaked=journal.leaked | {leak_of(request)},
         added_ids=frozenset() if might_be_added else journal.added_ids,
     )
 
