@@ -19,7 +19,6 @@ from rotator.core.protocol import (
     Retiring,
     Target,
     Trigger,
-    leaks,
     requests,
 )
 from tests.core.protocol.situations import (
@@ -204,36 +203,6 @@ def test_replaced_compromised_value_is_never_published_again(asked: Request | No
     assert requests.is_never_published_again(replace(AT_REST, request=asked), NEW) is expected
 
 
-@pytest.mark.parametrize("kind", RequestKind)
-def test_value_of_a_replaced_compromised_request_is_leaked(kind: RequestKind) -> None:
-    """Also if no id is known for it."""
-    first = request(RequestKind.COMPROMISED, Target(version=7), value=NEW)
-    found = requests.requested(seen(request=request(kind, id="request-2")), replace(AT_REST, request=first), NOW)
-    assert (leaks.is_leaked(found, NEW), leaks.is_leaked(found, OLD)) == (True, False)
-    assert not leaks.is_leaked(found, None)
-    assert requests.is_never_published_again(found, NEW)
-    assert "leaked" not in repr(found)
-    assert leaks.without_leak(found, OLD, "x") == found
-    assert leaks.without_leak(found, None, None) == found
-    assert leaks.without_leak(found, NEW, None).leaked == frozenset()
-
-
-def test_each_replaced_compromised_request_leaves_its_leak() -> None:
-    first = request(RequestKind.COMPROMISED, Target(version=7), value=NEW)
-    journal = replace(AT_REST, request=first, leaked=frozenset({"request-0:digest"}))
-    found = requests.requested(seen(request=request(RequestKind.FORCE, id="request-2")), journal, NOW)
-    assert found.leaked == {"request-0:digest", f"request-1:{first.value_digest}"}
-
-
-def test_late_request_for_the_candidate_leaves_a_leak() -> None:
-    """The recorded request is for the secret that the journal speaks of."""
-    known = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD)
-    late = request(RequestKind.COMPROMISED, Target(version=2), value=NEW, id="request-2")
-    edited = seen(request=late, published=published(version=3, secret=OTHER), recorded=OLD)
-    found = requests.requested(edited, replace(PREPARED, request=known), NOW)
-    assert leaks.is_leaked(found, NEW)
-
-
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
@@ -247,75 +216,6 @@ def test_request_for_the_candidate_tells_its_id(known: Answered | None, expected
     asked = request(RequestKind.COMPROMISED, Target(id="c"), value=NEW)
     found = requests.requested(seen(request=asked, published=EDITED), replace(PREPARED, candidate_id=known), NOW)
     assert found.candidate_id == expected
-
-
-@pytest.mark.parametrize(
-    ("asked", "of_other", "of_unread"),
-    [
-        (None, False, False),
-        (request(RequestKind.COMPROMISED, Target(), value=OLD), False, True),
-        (request(RequestKind.FORCE, Target(), value=OLD), False, False),
-        (request(RequestKind.COMPROMISED), False, False),
-    ],
-    ids=["none", "without an id", "forced", "by id"],
-)
-def test_secret_might_be_leaked_until_it_is_read(asked: Request | None, of_other: bool, of_unread: bool) -> None:
-    journal = replace(AT_REST, request=asked)
-    assert (leaks.might_be_leaked(journal, OTHER), leaks.might_be_leaked(journal)) == (of_other, of_unread)
-    leaked = replace(journal, leaked=frozenset({f"request-1:{leaks.digest_of('request-1', NEW)}"}))
-    assert [leaks.might_be_leaked(leaked, secret) for secret in (NEW, OTHER, None)] == [True, False, True]
-
-
-def test_adopted_secret_is_no_earlier_leak() -> None:
-    asked = request(earlier_ids=frozenset({"a", "e"}))
-    journal = replace(AT_REST, request=asked)
-    found = leaks.without_leak(journal, OTHER, "a")
-    assert found.request == replace(asked, earlier_ids=frozenset({"e"}))
-    assert leaks.without_leak(journal, OTHER, None) == journal
-    assert leaks.without_leak(AT_REST, OTHER, "a") == AT_REST
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        request(RequestKind.FORCE, Target(version=7), value=NEW),
-        request(RequestKind.COMPROMISED, OF_VERSION, value=None),
-    ],
-    ids=["forced", "without a digest"],
-)
-def test_other_replaced_requests_leave_no_leak(first: Request) -> None:
-    journal = replace(AT_REST, published_version=2, request=first)
-    asked = request(RequestKind.COMPROMISED, id="request-2")
-    found = requests.requested(seen(request=asked, published=published(version=3)), journal, NOW)
-    assert (found.request, found.leaked) == (asked, frozenset())
-
-
-@pytest.mark.parametrize(
-    ("of", "value", "kept"),
-    [
-        (Target(id="b"), OLD, True),
-        (Target(version=1), OLD, True),
-        (Target(version=2), OTHER, False),
-        (Target(version=2), NEW, True),
-    ],
-    ids=["by id", "recorded", "not recorded", "candidate"],
-)
-def test_leak_without_record_can_be_added_secret(of: Target, value: SecretStr, kept: bool) -> None:
-    """A person published the value of a secret that they added, and no run recorded that."""
-    known = request(RequestKind.COMPROMISED, of, value=value)
-    journal = replace(PREPARED, current=answered("b"), request=known, added_ids=frozenset({"n"}))
-    asked = request(RequestKind.COMPROMISED, Target(version=3), value=SecretStr("Latest0001"), id="request-2")
-    latest = published(version=3, secret=SecretStr("Latest0001"))
-    found = requests.requested(seen(request=asked, published=latest), journal, NOW)
-    assert leaks.is_leaked(found, value)
-    assert found.added_ids == (journal.added_ids if kept else frozenset())
-
-
-def test_late_stronger_request_marks_no_value_leaked() -> None:
-    asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, id="request-2")
-    late = seen(request=asked, published=published(version=2, secret=OTHER), recorded=OLD)
-    journal = replace(PREPARED, candidate=NEW, request=FORCE)
-    assert requests.requested(late, journal, NOW).leaked == frozenset()
 
 
 def test_request_without_digest_is_not_for_the_candidate() -> None:
