@@ -12,6 +12,8 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 # Vault tells its time in whole seconds: two instances that ask it differ by that much.
 CLOCK_RESOLUTION = timedelta(seconds=1)
 
+_NEW = Journal()
+
 
 @dataclass(frozen=True, slots=True)
 class Instants:
@@ -169,9 +171,12 @@ class Instants:
         version was stored at the latest; without such a version, it might begin now.
         """
         stored = self.stored
+        is_lost = stored == _NEW and self._had_a_journal
+        if stored.lost_journal_until is None and not is_lost:
+            return None
         longest = self.policy.lease + CLOCK_RESOLUTION + self.policy.request_timeout + self.policy.window
         until = believed(stored.lost_journal_until, longest, self.seen.journal_at, self.shared_now)
-        if stored == Journal() and self._had_a_journal:
+        if is_lost:
             until = (self.seen.journal_at or self.latest_now) + longest
         return until if until is not None and until > self.shared_now else None
 
