@@ -29,7 +29,7 @@ from rotator.errors import Advice, Command, RotatorError, list_of
 from rotator.fleet.fleet import Fleet
 from rotator.fleet.request import Request, Wanted
 from rotator.provider import ApiError, Credentials, Unauthorized
-from rotator.rotation import RotationError
+from rotator.rotation import RotationError, recorded_secret
 
 # The request of a command that asks for no rotation.
 NO_REQUEST = Request(Wanted.NOTHING_NEW)
@@ -254,12 +254,9 @@ def _known_case(view: View, fleet: Fleet) -> Situation:
     journal = case.journal
     if journal.current is None or case.candidate_published or is_recorded(journal, view.published):
         return case
-    if not journal.published_version:
-        return case  # an earlier version of rotator wrote none; Vault would answer with the newest one
-    recorded = parse_published(fleet.vault.read(view.account.path, journal.published_version), view.account)
-    if not is_recorded(journal, recorded) or recorded.secret is None or recorded.secret != view.published.secret:
-        return case
-    return replace(case, journal=transitions.caught_up(case))
+    recorded = recorded_secret(fleet.vault, journal, view.account)
+    is_same = recorded is not None and recorded == view.published.secret
+    return replace(case, journal=transitions.caught_up(case)) if is_same else case
 
 
 def _current_id(case: Situation) -> str | None:

@@ -7,7 +7,7 @@ from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
 from rotator.rotation.run import Rotation
-from rotator.rotation.state import MakeRequest
+from rotator.rotation.state import MakeRequest, recorded_secret
 
 __all__ = [
     "NONE_REVOKED",
@@ -22,4 +22,5 @@ __all__ = [
     "StoppedError",
     "audited_fingerprint",
     "preview",
+    "recorded_secret",
 ]

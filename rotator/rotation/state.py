@@ -185,12 +185,7 @@ class AccountState:
 
     def read_recorded(self) -> None:
         """Read the version of the published document that the journal speaks of."""
-        recorded = None
-        version = self.journal.published_version
-        if version:
-            then = parse_published(self.store.read(self.account.path, version), self.account)
-            recorded = then.secret if is_recorded(self.journal, then) else None
-        self.learn(recorded=recorded, recorded_read=True)
+        self.learn(recorded=recorded_secret(self.store, self.journal, self.account), recorded_read=True)
 
     def speaks_of_published(self) -> bool:
         """Return whether the journal speaks of the published secret, also if another field of it was edited since."""
@@ -317,3 +312,15 @@ def _kept_refusal(before: Observation, known: Journal, journal: Journal) -> dict
     """Return the refusal of the candidate. Another instance that revokes a secret makes room for it."""
     is_same = (known.candidate, known.retiring_ids) == (journal.candidate, journal.retiring_ids)
     return {"create_refused": before.create_refused} if is_same else {}
+
+
+def recorded_secret(store: Store, journal: Journal, account: AccountSettings) -> SecretStr | None:
+    """Read the value that a journal speaks of; None if it speaks of none, or Vault does not keep that version.
+
+    Raises:
+        VaultError: If Vault does not give the version.
+    """
+    if not journal.published_version:
+        return None  # Vault would answer with the newest version
+    then = parse_published(store.read(account.path, journal.published_version), account)
+    return then.secret if is_recorded(journal, then) else None
