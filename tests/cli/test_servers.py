@@ -4,6 +4,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,8 +15,9 @@ from testkit.cluster import PATIENCE
 from tests.emulator.harness import BALANCE, CONTROL_TOKEN, KEY, NO_TRUST, SECRET, SETTINGS, TOP_UP, document, refusal
 
 
-def test_command_serves_a_revision_and_a_limit() -> None:
-    options = "--revision 1.0.4 --limit 2/h --reset-unit s --no-retry-after"
+@contextmanager
+def asking_emulator(options: str) -> Iterator[httpx.Client]:
+    """Run the command with these options as long as the block runs; yield a client of it."""
     arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
     with subprocess.Popen([*arguments, *options.split()], stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -24,13 +27,19 @@ def test_command_serves_a_revision_and_a_limit() -> None:
             with httpx.Client(
                 base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False, timeout=PATIENCE
             ) as client:
-                assert [client.get(BALANCE).headers["x-ratelimit-remaining"] for _ in range(2)] == ["1", "0"]
-                refused = client.get(BALANCE)
-                document(refused, 429)
-                assert "retry-after" not in refused.headers
-                assert len(refused.headers["x-ratelimit-reset"]) == 10
+                yield client
         finally:
             server.send_signal(signal.SIGINT)
+
+
+def test_command_serves_a_revision_and_a_limit() -> None:
+    options = "--revision 1.0.4 --limit 2/h --reset-unit s --no-retry-after"
+    with asking_emulator(options) as client:
+        assert [client.get(BALANCE).headers["x-ratelimit-remaining"] for _ in range(2)] == ["1", "0"]
+        refused = client.get(BALANCE)
+        document(refused, 429)
+        assert "retry-after" not in refused.headers
+        assert len(refused.headers["x-ratelimit-reset"]) == 10
 
 
 @pytest.mark.parametrize("source", ["file", "variable", "generated"])
@@ -74,19 +83,9 @@ def test_command_refuses_an_unreadable_option(options: list[str]) -> None:
 
 def test_command_passes_options_to_the_emulator() -> None:
     options = "--balance 2.5 --top-up 1.25 --auto-reload --max-calls-per-second 4 --check-callbacks"
-    arguments = [sys.executable, "-m", "rotator", "emulator", "--port", "0", "--account", f"{KEY}:{SECRET}"]
-    with subprocess.Popen([*arguments, *options.split()], stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
-            assert found is not None
-            with httpx.Client(
-                base_url=found[0], auth=(KEY, SECRET), verify=NO_TRUST, trust_env=False, timeout=PATIENCE
-            ) as client:
-                assert client.post(TOP_UP, data={"trx": "1"}).status_code == 200
-                assert client.get(BALANCE).json() == {"value": 3.75, "autoReload": True}
-                assert client.post(SETTINGS).json()["max-calls-per-second"] == 4
-                refused = client.post(SETTINGS, data={"moCallBackUrl": "http://192.0.2.1/"})
-                assert "loopback" in refusal(refused, 420)
-        finally:
-            server.send_signal(signal.SIGINT)
+    with asking_emulator(options) as client:
+        assert client.post(TOP_UP, data={"trx": "1"}).status_code == 200
+        assert client.get(BALANCE).json() == {"value": 3.75, "autoReload": True}
+        assert client.post(SETTINGS).json()["max-calls-per-second"] == 4
+        refused = client.post(SETTINGS, data={"moCallBackUrl": "http://192.0.2.1/"})
+        assert "loopback" in refusal(refused, 420)
