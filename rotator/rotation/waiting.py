@@ -45,7 +45,6 @@ class Waiting:
 
     Attributes:
         count: How often this run has waited for a lease or for the end of a deferral.
-        polled: The lease holder for which this run waited last, and the last pause before it read the journal again.
     """
 
     def __init__(self, state: AccountState, wait: Waiter, max_wait: timedelta, monotonic: Monotonic) -> None:
@@ -55,7 +54,7 @@ class Waiting:
         self._monotonic = monotonic
         self._patience = self.countdown(max_wait)
         self._limits = 0
-        self.polled: tuple[str | None, timedelta] = None, SHORTEST_POLL
+        self._polled: tuple[str | None, timedelta] = None, SHORTEST_POLL
         self._paused: set[Awaited] = set()
         self._logged: set[tuple[Awaited, datetime]] = set()
 
@@ -134,9 +133,9 @@ class Waiting:
 
     def _next_poll(self, holder: str | None) -> timedelta:
         """Return the pause before the journal is read again. It grows as long as one instance holds the lease."""
-        polled, pause = self.polled
+        polled, pause = self._polled
         pause = min(pause * 2, LONGEST_POLL) if polled == holder else SHORTEST_POLL
-        self.polled = holder, pause
+        self._polled = holder, pause
         return pause
 
     def may_outlast(self, rest: Stop) -> bool:

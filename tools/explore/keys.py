@@ -45,6 +45,7 @@ from rotator.documents import parse_instant
 from rotator.provider import Credentials, SecretInfo
 from rotator.rotation import Countdown
 from rotator.rotation.state import AccountState
+from rotator.rotation.waiting import LONGEST_POLL
 from rotator.vault import Document
 from testkit.model import START
 from tools.explore.runs import parsed
@@ -52,6 +53,8 @@ from tools.explore.states import TICK, WINDOW, Halted, Runner, State
 from tools.explore.states import Request as Sent
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT")
+# Each pause between two polls of a lease lasts until the next tick, so that it does not count how long it is.
+assert LONGEST_POLL < TICK
 # No deadline of a run is this far away, in ticks, unless it is as good as never.
 _FAR = 50
 # What is the same in all of a run, or is looked at elsewhere: settings, and the run itself with its parts.
@@ -150,7 +153,6 @@ class Key:
             (self.answered(seen.answered), self.asked(seen.request)),
             self.identified(rotation.state),
             rotation.conflicts_since_turn,
-            (self.holder(rotation.waiting.polled[0]), rotation.waiting.polled[1] // timedelta(milliseconds=1)),
             rotation.adopts,
             rotation.state.journal_read,
         )

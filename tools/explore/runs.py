@@ -77,13 +77,25 @@ def _copied(part: T, copies: dict[int, Any]) -> T:
     if isinstance(part, (dict, set)):
         return copy(part)
     kind = type(part)
-    if kind is not Run and not kind.__module__.startswith("rotator.rotation."):
+    if not _COPIED[kind]:
         return part
     if id(part) not in copies:
         copies[id(part)] = copied = kind.__new__(kind)
-        vars(copied).update({name: _copied(value, copies) for name, value in vars(part).items()})
+        values = vars(part).items()
+        vars(copied).update({name: _copied(of, copies) if _COPIED[type(of)] else of for name, of in values})
     found: T = copies[id(part)]
     return found
+
+
+class _Copied(dict[type, bool]):
+    """Whether an object of a class can change while a run continues; asked for millions of times."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = issubclass(kind, (dict, set)) or kind is Run or kind.__module__.startswith("rotator.rotation.")
+        return self[kind]
+
+
+_COPIED = _Copied()
 
 
 class Versions(ModelVault):
