@@ -6,7 +6,6 @@ carries them.
 
 import re
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -120,8 +119,8 @@ class Host:
         except Unanswered as error:
             return self._unanswered(call, error, Reply.of(0, error.headers, b"", call.in_the_clear).request_id)
         headers = dict(response.headers.items())
-        reply = Reply.of(response.status_code, headers, b"".join(response.iter_raw()), call.in_the_clear)
-        reply = replace(reply, forwarder=self._forwarder)
+        content = b"".join(response.iter_raw())
+        reply = Reply.of(response.status_code, headers, content, call.in_the_clear, self._forwarder)
         if is_encoded(headers.get("content-encoding")):
             return LostAnswer(
                 f"The answer to {call} is compressed, although rotator asked for one that is not",

@@ -38,7 +38,12 @@ class Reply:
 
     @classmethod
     def of(
-        cls, status: int, headers: Mapping[str, str], content: bytes, hidden: Callable[[], Sequence[str]]
+        cls,
+        status: int,
+        headers: Mapping[str, str],
+        content: bytes,
+        hidden: Callable[[], Sequence[str]],
+        forwarder: Proxy | None = None,
     ) -> "Reply":
         """Keep what is needed of a response.
 
@@ -47,10 +52,12 @@ class Reply:
             headers: By their names in lower case.
             content: The body.
             hidden: Returns the values of the request that no text of the answer may show.
+            forwarder: The proxy of the environment that can have answered in place of the provider.
         """
         request_id = headers.get("x-request-id")
         kept = {name: headers[name] for name in ("content-type", *HEADERS) if name in headers}
-        return cls(status, kept, SecretBytes(content), reference(request_id, hidden()) if request_id else "")
+        shown_id = reference(request_id, hidden()) if request_id else ""
+        return cls(status, kept, SecretBytes(content), shown_id, forwarder)
 
 
 def document(reply: Reply) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class ProviderAccess:
         try:
             stored = self._journal_of(primary)
             if stored is not None and stored.journal.lease_holder is None:
-                journal = transitions.key_limited(stored.journal, state.situation.shared(until))
+                journal = transitions.key_limited(stored.journal, state.instants.shared(until))
                 state.store.write(state.settings.journal_path(primary), render_journal(journal), cas=stored.version)
         except (CasConflict, VaultError) as error:
             state.log.info("journal.write_failed", error=str(error))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -30,15 +29,12 @@ class AuditTrail:
         """Return the entry for an act of this run."""
         state = self._state
         journal = journal or state.journal
-        entry = Entry(
-            act,
-            state.account.name,
-            state.account.api_key,
-            instance=state.policy.instance,
-            trigger=journal.trigger,
-            rotation_id=journal.rotation_id,
-        )
-        return replace(entry, **known)
+        of_run = {
+            "instance": state.policy.instance,
+            "trigger": journal.trigger,
+            "rotation_id": journal.rotation_id,
+        }
+        return Entry(act, state.account.name, state.account.api_key, **{**of_run, **known})
 
     def begins(self, entry: Entry, *, noted: bool = False, unless: Callable[[], bool] = lambda: False) -> bool:
         """Return whether an act may be done, after noting that it begins.
@@ -52,7 +48,7 @@ class AuditTrail:
         if not noted:
             self._log.note(entry, audit.Result.STARTED)
         state = self._state
-        may = not unless() and has_lease(state.journal, state.policy, state.situation.latest_now)
+        may = not unless() and has_lease(state.journal, state.policy, state.instants.latest_now)
         if not may:
             self._log.note(entry, audit.Result.FAILED)
         return may

@@ -84,7 +84,7 @@ class Creation:
             state.write_journal(transitions.sent_again(state.situation))
         if not trail.begins(entry, noted=noted):
             return  # stopped for too long since the decision: decide again
-        sent_at = state.situation.latest_now
+        sent_at = state.instants.latest_now
         state.learn(
             creates=state.seen.creates + 1,
             create_refused=None,

@@ -37,7 +37,7 @@ class Revocation:
         if not self._trail.begins(entry, unless=state.forget_if_republished):
             return
         state.learn(listing=None)
-        sent_at = state.situation.latest_now
+        sent_at = state.instants.latest_now
         try:
             with self._trail.acting(entry):
                 auth = self._access.credentials(step.using)

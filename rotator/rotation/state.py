@@ -15,6 +15,7 @@ from rotator.core.protocol import (
     Credential,
     Failure,
     Identity,
+    Instants,
     Journal,
     Listing,
     Observation,
@@ -96,6 +97,11 @@ class AccountState:
         return Situation.of(self.seen, self.journal, self.policy, self.clock())
 
     @property
+    def instants(self) -> Instants:
+        """The time by the clocks of this instance and of Vault."""
+        return Instants(self.seen, self.journal, self.policy, self.clock(), self.journal)
+
+    @property
     def new_secret_is_published(self) -> bool:
         """Whether this run published the new secret, or an earlier run did and did not record it."""
         return self.seen.rotated or self.situation.candidate_published
@@ -141,12 +147,12 @@ class AccountState:
         )
         if begins and self.journal.lease_holder == self.policy.instance:
             # An earlier run of this process could not say how it ended.
-            began_at = self.situation.latest_now
+            began_at = self.instants.latest_now
             created_at = began_at if self.journal.candidate is not None else None
             self.learn(create_lost_at=created_at, revoke_lost_at=began_at)
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
-            self.learn(revoke_lost_at=self.situation.latest_now)
+            self.learn(revoke_lost_at=self.instants.latest_now)
         if self._ask is not None:
             ask = self._ask
             self._ask = None
@@ -205,12 +211,13 @@ class AccountState:
 
     def learn(self, **facts: Any) -> None:
         """Take over what a step found out."""
-        self.seen = replace(self.seen, **facts)
+        news = {name: fact for name, fact in facts.items() if fact != getattr(self.seen, name)}
+        if news:  # a copy takes as long as a decision
+            self.seen = replace(self.seen, **news)
 
     def refer(self, failure: Failure, error: ApiError) -> None:
         """Remember an answer for the message of a later failure."""
-        text = f": {error.what}" if failure is Failure.UNANSWERED else error.reference
-        self.answers = self.answers | {failure: text}
+        self.answers |= {failure: f": {error.what}" if failure is Failure.UNANSWERED else error.reference}
 
     def learn_identity(self, secret: SecretStr | None, identity: Identity | None, *, replaced: bool = False) -> None:
         """A value has this identity. Another writer might have published another value meanwhile."""
@@ -250,14 +257,13 @@ class AccountState:
         self.journal_version = version
         self.write_is_unknown = False  # an earlier write over the version before cannot be applied any more
         self.know(journal)
-        self.refreshes.wrote(self.situation.shared_now)
+        self.refreshes.wrote(self.instants.shared_now)
         self.learn(journal_lost=False, journal_expires_at=None)
-        vault_now = self.situation.vault_now
+        vault_now = self.instants.vault_now
         if self.seen.journal_at is not None and vault_now is not None and self.seen.journal_at > vault_now:
             self.learn(journal_at=vault_now)  # the version before was stored while Vault's clock was ahead
         if (asked := self.seen.request) and journal.request is not None and journal.request.id == asked.id:
-            if requests.is_published(asked, journal, self.seen.published):
-                self.is_asked_recorded = True
+            self.is_asked_recorded |= requests.is_published(asked, journal, self.seen.published)
             self.learn(request=None)
         self._drop_spent_request()
         self._on_journal(journal)

@@ -14,7 +14,7 @@ from rotator.core.protocol.documents import (
     refuse_lost_secret,
 )
 from rotator.core.protocol.identity import way_out
-from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, has_lease, leased_elsewhere
+from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, Instants, has_lease, leased_elsewhere
 from rotator.core.protocol.journal import (
     Answered,
     Doubt,
@@ -90,6 +90,7 @@ __all__ = [
     "Failure",
     "Gone",
     "Identity",
+    "Instants",
     "Journal",
     "Learned",
     "List",

@@ -41,6 +41,8 @@ def noticed(case: Situation) -> Doubt | None:
 
 def unleased(journal: Journal) -> Journal:
     """Without any lease."""
+    if (journal.lease_holder, journal.lease_until) == (None, None):
+        return journal
     return replace(journal, lease_holder=None, lease_until=None)
 
 
@@ -51,7 +53,10 @@ def without_own_lease(journal: Journal, case: Situation) -> Journal:
 
 def with_facts(case: Situation) -> Journal:
     """With the account's key, and the id that the provider answered to the create of the candidate in hand."""
-    journal = replace(case.journal, api_key=case.policy.api_key or case.journal.api_key)
+    journal = case.journal
+    api_key = case.policy.api_key or journal.api_key
+    if journal.api_key != api_key:
+        journal = replace(journal, api_key=api_key)
     if journal.candidate is None or journal.rotation_id is None or case.candidate_id is None:
         return journal
     if journal.answered_id == case.candidate_id:
