@@ -112,7 +112,7 @@ class Adoption:
                 self._executor.account_for(error)
                 raise
         elif secret_id is not None:  # otherwise the ordinary rules recognize it
-            state.learn_identity(secret, known)
+            state.learn_identity(secret, known, wanted_again=replace_working)
         state.learn(journal_lost=False)
 
     @property
@@ -271,7 +271,7 @@ class Adoption:
                 next_step="Try again",
                 next_command=self._lease.again,
             )
-        state.learn_identity(secret, identity, replaced=replaced)
+        state.learn_identity(secret, identity, replaced=replaced, wanted_again=replace_working)
 
 
 def _named(secret_id: str | None, retire: Set[str]) -> tuple[str, ...]:

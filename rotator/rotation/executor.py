@@ -41,7 +41,7 @@ from rotator.rotation.interfaces import Provider
 from rotator.rotation.publisher import Publisher
 from rotator.rotation.restoration import Restoration
 from rotator.rotation.revocation import Revocation
-from rotator.rotation.state import AccountState
+from rotator.rotation.state import NO_IDENTITY, AccountState
 from rotator.rotation.waiting import Waiting
 
 
@@ -177,7 +177,7 @@ class Executor:
             keep = state.journal.lease_holder is None  # a revocation at once needs a list fetched after this write
             state.learn(listing=state.seen.listing if keep else None)
         if step.event in (Event.ADOPTED, Event.UNMARKED):
-            state.learn(identified=None, replaced=False, rewritten_over=None)
+            state.learn(**NO_IDENTITY, rewritten_over=None)
         state.log.info(step.event.value, phase=state.journal.phase.value, secret_id=state.journal.current_id)
 
     def _fail(self, fail: Fail) -> None:

@@ -33,6 +33,7 @@ from rotator.rotation.confirmation import confirm
 from rotator.rotation.errors import NONE_REVOKED, NOTHING_WRITTEN, ContentionError, OperatorError, RotationError
 from rotator.rotation.preview import look
 from rotator.rotation.run import Rotation
+from rotator.rotation.state import NO_IDENTITY
 from rotator.vault import CasConflict
 
 
@@ -275,4 +276,4 @@ class Operator:
                 entry = trail.entry(Act.RETIRE, trigger="resolve", secret_id=id_)
                 stack.enter_context(trail.acting(entry, begin=True, required=True))
             self._state.write_journal(journal)
-        self._state.learn(identified=None, replaced=False)  # the journal says more of the published id now
+        self._state.learn(**NO_IDENTITY)  # the journal says more of the published id now

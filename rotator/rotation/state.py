@@ -34,6 +34,9 @@ from rotator.vault import Document, VaultUnreachable
 # Old versions of a journal contain values that were candidates, and some of those are live: few are kept.
 JOURNAL_VERSIONS = 3
 
+# Forgotten when the journal, or another value, says more about the published id.
+NO_IDENTITY = {"identified": None, "replaced": False, "wanted_again": False}
+
 MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
 """Makes a request from both documents, and the time of Vault's clock at which they were read."""
 
@@ -148,8 +151,7 @@ class AccountState:
         if begins and self.journal.lease_holder == self.policy.instance:
             # An earlier run of this process could not say how it ended.
             began_at = self.instants.latest_now
-            created_at = began_at if self.journal.candidate is not None else None
-            self.learn(create_lost_at=created_at, revoke_lost_at=began_at)
+            self.learn(create_lost_at=began_at if self.journal.candidate else None, revoke_lost_at=began_at)
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
             self.learn(revoke_lost_at=self.instants.latest_now)
@@ -163,8 +165,7 @@ class AccountState:
 
     def clock_was_set_back(self) -> bool:
         """Return whether this instance's clock no longer tells how old its observations are."""
-        observed_at = self.seen.observed_at
-        return observed_at is not None and self.clock() < observed_at
+        return self.seen.observed_at is not None and self.clock() < self.seen.observed_at
 
     def forget(self, moved_path: str | None = None) -> None:
         """Read both documents again before the next decision, because another writer might have changed one."""
@@ -177,10 +178,10 @@ class AccountState:
 
     def forget_if_moved(self) -> bool:
         """Return whether another writer changed either document since it was read; both are read again then."""
-        if self.journal_moved():
-            self.forget(self.journal_path)
-            return True
-        return self.forget_if_republished()
+        if not self.journal_moved():
+            return self.forget_if_republished()
+        self.forget(self.journal_path)
+        return True
 
     def forget_if_republished(self) -> bool:
         """Return whether the published document changed: it might contain a retiring secret again."""
@@ -219,10 +220,12 @@ class AccountState:
         """Remember an answer for the message of a later failure."""
         self.answers |= {failure: f": {error.what}" if failure is Failure.UNANSWERED else error.reference}
 
-    def learn_identity(self, secret: SecretStr | None, identity: Identity | None, *, replaced: bool = False) -> None:
+    def learn_identity(
+        self, secret: SecretStr | None, identity: Identity, *, replaced: bool = False, wanted_again: bool = False
+    ) -> None:
         """A value has this identity. Another writer might have published another value meanwhile."""
         if self.seen.published.secret == secret:
-            self.learn(identified=identity, replaced=replaced)
+            self.learn(identified=identity, replaced=replaced, wanted_again=wanted_again)
 
     def learn_refusal(self, using: Credential) -> None:
         """The provider refused a credential."""
@@ -279,7 +282,7 @@ class AccountState:
         self.document = self.store.read(self.account.path)
         published = parse_published(self.document, self.account)
         if published.secret != self.seen.published.secret:
-            self.learn(identified=None, replaced=False)  # that speaks of the value before
+            self.learn(**NO_IDENTITY)  # that speaks of the value before
         self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})
 
     def secret_of(self, using: Credential) -> SecretStr:
@@ -308,7 +311,7 @@ def _kept_identity(before: Observation, published: Published, known: Journal, jo
         return {}
     current = journal.current
     if (current, journal.published_version) == (known.current, known.published_version):
-        return {"identified": identified, "replaced": before.replaced}
+        return {"identified": identified, "replaced": before.replaced, "wanted_again": before.wanted_again}
     is_new = current is None or not (current.is_answered or current.id == identified.id)
     given_up = current is not None and current.is_named and identified.id in current.foreign_ids
     return {"identified": identified} if identified.is_named and is_new and not given_up else {}

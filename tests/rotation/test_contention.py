@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -136,8 +136,12 @@ def test_changes_during_wait_end_the_run_as_contention(path: str) -> None:
 
 
 def test_edits_between_own_journal_writes_end_the_run() -> None:
-    """The run notes each version in the journal before it loses the published document again."""
+    """The run notes each version in the journal before it loses the published document again.
+
+    The retiring secret is a compromised one: versions that nobody read do not give it another grace period.
+    """
     world = in_due_overlap()
+    store(world, retiring=tuple(replace(entry, compromised=True) for entry in world.journal.retiring))
     rotation = world.rotation(fresh_after=world.clock())
     rotation.state.store = Restless(world, PUBLISHED, "edited")
     assert rotation.run().reason == "contention"

@@ -234,6 +234,28 @@ COURSES["the published value is added again beside another secret, and one is re
         Run(Verb.REVOKE, named=Pick.PUBLISHED),
     ),
 )
+COURSES["a leaked secret is published again by hand, and a person names its id"] = (
+    Beginning(),
+    (
+        Run(Verb.COMPROMISED, dies(Request.LIST, 1)),
+        Run(Verb.DUE),
+        Person(Deed.ROLL_BACK),
+        Run(Verb.COMPROMISED),
+        Run(Verb.ADOPT, named=Pick.OLDEST, retire=(Pick.SECOND,)),
+    ),
+)
+COURSES["a person goes back to the retiring secret and forward again between two runs"] = (
+    Beginning(grace=DAY),
+    (
+        Run(Verb.ROTATE),
+        Passing(timedelta(hours=23, minutes=56)),
+        Person(Deed.ROLL_BACK),
+        Passing(timedelta(minutes=3, seconds=55)),
+        Person(Deed.ROLL_BACK),
+        Passing(timedelta(seconds=10)),
+        Run(Verb.DAEMON),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -187,7 +187,7 @@ class Key:
         if seen.identified is None:
             return None
         rests_on = self.value(seen.published.secret), self.identity(journal.current), journal.published_version
-        return self.identity(seen.identified), seen.replaced, rests_on
+        return self.identity(seen.identified), seen.replaced, seen.wanted_again, rests_on
 
     def halted(self, halted: Halted) -> Any:
         """Return what the rest of a step depends on."""
@@ -385,7 +385,7 @@ class Key:
             seen.published.version,
             seen.published.secret is None,
             seen.journal_lost,
-            (self.identity(seen.identified), seen.replaced),
+            (self.identity(seen.identified), seen.replaced, seen.wanted_again),
             self.listing(seen.listing),
             tuple(sorted(credential.value for credential in seen.refused)),
             self.value(seen.recorded),

@@ -36,7 +36,7 @@ def recognize(case: Situation) -> Step | None:
     if recorded:
         return _take_over(case) if journal.current is None else None
     if journal.current is not None and seen.recorded == seen.published.secret:
-        return WriteJournal(Event.CAUGHT_UP, transitions.caught_up(case))
+        return WriteJournal(Event.CAUGHT_UP, transitions.recorded_again(case))
     return _take_over(case)
 
 

@@ -80,6 +80,7 @@ class Observation:
         request: The request of this run's caller, until a journal write contains it.
         identified: The id of the value that this run restored or adopted.
         replaced: Whether that value replaced the one that the journal describes.
+        wanted_again: Whether a person has that value published although it might be compromised: `adopt --replace`.
         listing: The provider's list; dropped after every change and every wait.
         refused: Credentials that the provider answered with 401.
         recorded: The value at the journal's published_version, once that version was read; None if it is gone.
@@ -117,6 +118,7 @@ class Observation:
     request: Request | None = None
     identified: Identity | None = None
     replaced: bool = False
+    wanted_again: bool = False
     listing: Listing | None = None
     refused: frozenset[Credential] = frozenset()
     recorded: SecretStr | None = None

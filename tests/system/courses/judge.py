@@ -45,9 +45,8 @@ class Judge(Wishes):
         """Look at what consumers read, after something changed."""
         value = self.course.published
         if value != self._last:
-            if self._last is not None and self.was_seen:
+            if self._last is not None:
                 self.left[self._last] = self.course.clock()
-            self.was_seen = desk is not None
             if value is not None and value not in self.published_values[-1:]:
                 self.published_values.append(value)
             self._since = self.course.next_number(), actor

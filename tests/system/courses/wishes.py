@@ -58,7 +58,6 @@ class Wishes:
     forced: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)  # values that a person ever called so
-    was_seen: bool = False  # whether rotator could know that the value was published
     _commands: dict[str, Leak] = field(default_factory=dict)
     replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
 
@@ -80,7 +79,6 @@ class Wishes:
 
     def read(self, desk: Desk, *, first: bool) -> None:
         """A command read the published document: it speaks of this value, or of the one when it was made."""
-        self.was_seen = True
         if not first:
             return
         value = desk.read_value

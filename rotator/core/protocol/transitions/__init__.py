@@ -9,6 +9,7 @@ from rotator.core.protocol.transitions.identity import (
     looked,
     looked_at_retiring,
     pending,
+    recorded_again,
     redated,
     restarted,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "noticed",
     "pending",
     "prepared",
+    "recorded_again",
     "recovered",
     "redated",
     "released",

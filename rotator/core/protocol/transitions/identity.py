@@ -17,7 +17,7 @@ from rotator.core.protocol.requests import (
 )
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import with_facts
-from rotator.core.protocol.transitions.publishing import speaking_of, without_mark
+from rotator.core.protocol.transitions.publishing import caught_up, speaking_of, without_mark
 from rotator.core.protocol.transitions.retirement import retiring_entry, with_grace
 
 # The number of lists that have to agree before an id counts as eliminated.
@@ -45,15 +45,16 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         identity: The published secret's id, or what is known of it.
         retire_previous: Whether the current id belongs to another value, so that it was replaced.
     """
-    if case.seen.identified == identity:
+    if case.seen.wanted_again:
         case = replace(case, journal=without_leak(case.journal, case.seen.published.secret, identity.id))
     old = case.journal.current
     asked = case.journal.request
     journal = without_mark(speaking_of(with_facts(case), case.seen.published), case)
-    if retire_previous:
+    if retire_previous or case.replaced_unrecorded_version:
         journal = replace(journal, retiring=with_grace(case, journal))
+    if retire_previous:
         journal = without_compromised_trigger(journal)  # the candidate replaces another secret now
-    if _is_wanted_again(case, identity):
+    if case.seen.wanted_again and is_replaced(case.journal, case.seen.published.secret):
         journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
@@ -78,9 +79,13 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
     return followed(journal, case.seen.published, is_other=retire_previous)
 
 
-def _is_wanted_again(case: Situation, identity: Identity) -> bool:
-    """Whether this run published a secret again that the request had replaced, because a person wants it."""
-    return case.seen.identified == identity and is_replaced(case.journal, case.seen.published.secret)
+def recorded_again(case: Situation) -> Journal:
+    """Speaking of a later version that contains the value of the recorded one.
+
+    Another version between them can have contained a retiring secret, until a moment ago.
+    """
+    journal = caught_up(case)
+    return replace(journal, retiring=with_grace(case, journal)) if case.replaced_unrecorded_version else journal
 
 
 def restarted(case: Situation, identity: Identity, guess: str | None = None) -> Identity:

@@ -25,6 +25,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    POLICY,
     PREPARED,
     PUBLISHED,
     WINDOW,
@@ -45,12 +46,23 @@ OF_PREVIOUS = request(RequestKind.COMPROMISED, Target(id="p"), value=NEW)
 
 def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
     entries = (Retiring("r", LATER, compromised=True), Retiring("c", LATER))
-    case = case_of(replace(AT_REST, retiring=entries), seen("b", "c", published=replace(PUBLISHED, secret_id=None)))
+    before = replace(AT_REST, published_version=6, retiring=entries)
+    case = case_of(before, seen("b", "c", published=replace(PUBLISHED, secret_id=None)))
     journal = transitions.adopted(case, eliminated("c"), retire_previous=False)
     expected = replace(AT_REST, current=eliminated("c"), rotated_at=YESTERDAY, retiring=entries[:1])
     assert journal == replace(expected, published_version=7, published_at=YESTERDAY)
     kept = transitions.adopted(case, pending("c"), retire_previous=False)
     assert kept.retiring == entries, "a pending id might be another one"
+
+
+@pytest.mark.parametrize(("version", "end"), [(5, NOW + POLICY.grace), (6, LATER)])
+def test_version_in_between_gives_grace(version: int, end: datetime) -> None:
+    """It can have contained a retiring secret, until a moment ago, whether the value of the recorded one is known."""
+    before = replace(AT_REST, published_version=version, retiring=(Retiring("r", LATER),))
+    case = case_of(before, seen("b", "r", published=PUBLISHED))
+    assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("r", end),)
+    again = transitions.recorded_again(case)
+    assert (again.published_version, again.retiring) == (7, (Retiring("r", end),))
 
 
 @pytest.mark.parametrize(("version", "replaced", "kept"), [(1, False, {"m"}), (1, True, set()), (2, False, set())])
@@ -114,7 +126,7 @@ def test_adoption_moves_an_earlier_request_unless_it_replaces(replaced: bool, of
 
 
 def test_adoption_returns_a_marked_entry_but_its_own() -> None:
-    marked = replace(AT_REST, publishing=Publishing(6, Retiring("m", LATER)))
+    marked = replace(AT_REST, published_version=6, publishing=Publishing(6, Retiring("m", LATER)))
     case = case_of(marked, seen("b", "m", published=PUBLISHED))
     assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("m", LATER),)
     assert transitions.adopted(case, answered("m"), retire_previous=False).retiring == ()
@@ -188,13 +200,13 @@ def test_request_of_wrong_guess_names_the_identified_id() -> None:
     assert after.request == request(of=Target(id="c"), value=OLD)
 
 
-@pytest.mark.parametrize("identified", [None, NAMED])
-def test_adopted_value_is_not_leaked_any_more(identified: Identity | None) -> None:
+@pytest.mark.parametrize("wanted_again", [False, True])
+def test_value_wanted_again_is_not_leaked(*, wanted_again: bool) -> None:
     leak = f"{OF_PREVIOUS.id}:{OF_PREVIOUS.value_digest}"
     before = replace(AT_REST, leaked=frozenset({leak, "request-2:other"}))
-    observation = seen("p", published=PUBLISHED, identified=identified)
+    observation = seen("p", published=PUBLISHED, identified=NAMED, wanted_again=wanted_again)
     journal = transitions.adopted(case_of(before, observation), NAMED, retire_previous=True)
-    assert journal.leaked == (before.leaked if identified is None else {"request-2:other"})
+    assert journal.leaked == ({"request-2:other"} if wanted_again else before.leaked)
 
 
 def test_redated_journal_has_the_new_date() -> None:
@@ -203,24 +215,24 @@ def test_redated_journal_has_the_new_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "identified", "asked", "stays"),
+    ("identity", "wanted_again", "asked", "stays"),
     [
-        pytest.param(NAMED, NAMED, OF_PREVIOUS, False, id="a person named it again"),
-        pytest.param(pending(), pending(), OF_PREVIOUS, False, id="its id is not certain"),
-        pytest.param(NAMED, None, OF_PREVIOUS, True, id="a person edited the document"),
-        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target()), False, id="its id was never certain"),
-        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target(version=6)), True, id="not replaced yet"),
-        pytest.param(NAMED, NAMED, request(RequestKind.COMPROMISED, Target(id="p")), True, id="of another secret"),
-        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, of=Target(id="c")), True, id="of the published secret"),
-        pytest.param(NAMED, NAMED, replace(OF_PREVIOUS, kind=RequestKind.FORCE), True, id="forced"),
+        pytest.param(NAMED, True, OF_PREVIOUS, False, id="a person published it again"),
+        pytest.param(pending(), True, OF_PREVIOUS, False, id="its id is not certain"),
+        pytest.param(NAMED, False, OF_PREVIOUS, True, id="a person only named its id"),
+        pytest.param(NAMED, True, replace(OF_PREVIOUS, of=Target()), False, id="its id was never certain"),
+        pytest.param(NAMED, True, replace(OF_PREVIOUS, of=Target(version=6)), True, id="not replaced yet"),
+        pytest.param(NAMED, True, request(RequestKind.COMPROMISED, Target(id="p")), True, id="of another secret"),
+        pytest.param(NAMED, True, replace(OF_PREVIOUS, of=Target(id="c")), True, id="of the published secret"),
+        pytest.param(NAMED, True, replace(OF_PREVIOUS, kind=RequestKind.FORCE), True, id="forced"),
     ],
 )
 def test_adopted_withdraws_the_request_of_its_secret(
-    identity: Identity, identified: Identity | None, asked: Request, *, stays: bool
+    identity: Identity, asked: Request, *, wanted_again: bool, stays: bool
 ) -> None:
     case = case_of(
         replace(AT_REST, current=answered("c"), request=asked),
-        seen("b", "p", published=PUBLISHED, identified=identified),
+        seen("b", "p", published=PUBLISHED, identified=identity, wanted_again=wanted_again),
     )
     kept = transitions.adopted(case, identity, retire_previous=False).request
     assert (kept is not None) is stays

@@ -413,7 +413,7 @@ def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, 
 def test_adoption_of_the_only_leaked_value_spares_others() -> None:
     """A person publishes the leaked value all the same, and the value before it cannot be read."""
     leaked = frozenset({f"request-0:{leaks.digest_of('request-0', NEW)}"})
-    known = seen("b", "c", published=PUBLISHED, recorded_read=True, identified=answered("c"))
+    known = seen("b", "c", published=PUBLISHED, recorded_read=True, identified=answered("c"), wanted_again=True)
     journal = transitions.adopted(case_of(replace(AT_REST, leaked=leaked), known), answered("c"), retire_previous=True)
     assert journal.retiring == (Retiring("b", GRACE_OVER, identity=answered("b")),)
     assert journal.leaked == frozenset()
