@@ -192,7 +192,7 @@ def test_later_request_gives_up_leaked_candidate_without_id(kind: RequestKind) -
 
 @pytest.mark.parametrize("kind", RequestKind)
 def test_later_request_restores_no_leaked_value_without_id(kind: RequestKind) -> None:
-    world = adopted(max_secrets=5)
+    world = adopted(max_secrets=4)
     world.provider.add("shopkey", "OtherSecret001")
     add(world, BY_HAND)
     rotate(world, compromised=True)
@@ -221,3 +221,18 @@ def test_request_without_a_digest_outlives_an_edit(kind: RequestKind) -> None:
     edit(world)
     world.rotation().run()
     assert world.published != leaked
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+@pytest.mark.parametrize("max_secrets", [3, 4])
+def test_request_begins_beside_unknown_id(kind: RequestKind, max_secrets: int) -> None:
+    """A secret that somebody added stays. It does not keep a leaked one published, unless it takes the room."""
+    world = adopted(max_secrets=max_secrets)
+    if max_secrets == 3:
+        world.provider.add("shopkey", BY_HAND)
+    added = world.provider.add("shopkey", "OtherSecret001")
+    world.clock.wait(timedelta(minutes=5))
+    outcome = rotate(world, fresh_after=world.clock(), **({} if kind is RequestKind.MANUAL else {kind.value: True}))
+    assert outcome.reason == "ambiguous"
+    assert (world.published != FIRST) is (max_secrets == 4)
+    assert added in world.live

@@ -256,6 +256,22 @@ COURSES["a person goes back to the retiring secret and forward again between two
         Run(Verb.DAEMON),
     ),
 )
+COURSES["a person goes back and forward beside a candidate, and a list lacks an id"] = (
+    Beginning(grace=timedelta(minutes=30)),
+    (
+        Run(Verb.ROTATE),
+        Passing(timedelta(minutes=2)),
+        Troubled(Trouble.LISTS_LACK, Pick.PUBLISHED),
+        Run(Verb.ROTATE),
+        Passing(timedelta(minutes=2)),
+        Person(Deed.PUBLISH, Pick.REPLACED, named=Pick.NONE),
+        Run(Verb.DAEMON),
+        Passing(timedelta(minutes=2)),
+        Person(Deed.PUBLISH, Pick.SECOND, named=Pick.NONE),
+        Troubled(Trouble.LISTS_LACK, Pick.SECOND),
+        Run(Verb.DAEMON),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

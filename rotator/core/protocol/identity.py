@@ -157,7 +157,7 @@ def name_doubt(case: Situation) -> Step | None:
 
 
 def _leads_out(case: Situation) -> bool:
-    """Whether a rotation that a person asked for ends the doubt: there is room, and the provider answers its id."""
+    """Whether a rotation that a person asked for can begin: there is room. The provider answers the new secret's id."""
     return case.requested and case.policy.begins and not case.full
 
 
@@ -192,8 +192,11 @@ def way_out(case: Situation) -> tuple[Command, str]:
 
 
 def name_unknown(case: Situation) -> Step | None:
-    """Listed ids that rotator cannot account for. One of them can be the published secret's if its id is not listed."""
-    if case.in_doubt or case.lacks_published or not case.unknown:
+    """Listed ids that rotator cannot account for. One of them can be the published secret's if its id is not listed.
+
+    A rotation that a person asked for does not wait until they are explained: the published secret can have leaked.
+    """
+    if case.in_doubt or case.lacks_published or not case.unknown or _leads_out(case):
         return None
     unknown = case.unknown - case.unconfirmed
     if not unknown:

@@ -78,7 +78,8 @@ class Ids(Instants):
             return self.listed - self.explained
         if current.is_pending:
             pool = self.pool_of(current)
-            return pool - self.explained if len(pool) > 1 else frozenset()
+            # A person can have gone back to a retiring secret: if all of them are, one of them is the published one's.
+            return pool - self.explained or pool if len(pool) > 1 else frozenset()
         return self._unexplained_beside(current, self.listed)
 
     def _unexplained_beside(self, current: Identity, ids: frozenset[str]) -> frozenset[str]:

@@ -103,7 +103,10 @@ def wait_for_room(case: Situation) -> Step:
         return obstacle
     account = case.policy.account
     detail = f"the account is full until {names_of(first)} {number(first, 'is', 'are')} revoked"
-    if case.forced or case.in_doubt or not case.full_by_grace:
+    is_uncertain = case.in_doubt or not first.isdisjoint(case.journal.named_ids)
+    if is_uncertain:
+        detail = "the account is full, and nothing is revoked before the published secret's id is certain"
+    if case.forced or is_uncertain or not case.full_by_grace:
         return _with_request_kept(case, Stop(Reason.FULL, later, detail, waiting_run(account)))
     detail = f"{detail}; --force does not wait for that"
     command = Command.of("rotate-now", account, "--force")

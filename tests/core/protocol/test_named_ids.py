@@ -439,6 +439,29 @@ def test_force_is_not_named_in_doubt() -> None:
     assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
 
 
+def test_retiring_ids_alone_are_doubtful() -> None:
+    """A person went back and forth, and one list lacked an id: the published secret's is one of the retiring ones."""
+    retiring = (Retiring("b", YESTERDAY), Retiring("r", YESTERDAY))
+    journal = replace(PREPARED, current=pending("b"), retiring=retiring)
+    case = case_of(journal, seen("b", "r", refused=CANDIDATE_REFUSED))
+    assert case.doubtful_ids == {"b", "r"}
+    assert case_of(journal, seen("b", "r", "x")).doubtful_ids == {"x"}
+    assert case_of(journal, seen("b")).doubtful_ids == frozenset()
+    stuck: Any = wait_for_room(case)
+    assert failure_of(stuck) is Failure.AMBIGUOUS
+    assert stuck.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
+
+
+@pytest.mark.parametrize("listed", ["b", "br"])
+def test_full_account_names_no_id_that_can_be_published(listed: str) -> None:
+    retiring = (Retiring("b", LATER), Retiring("r", LATER + SECOND))
+    journal = replace(PREPARED, current=pending("b"), retiring=retiring)
+    step: Any = wait_for_room(case_of(journal, seen(*listed, refused=CANDIDATE_REFUSED), max_secrets=len(listed)))
+    assert reason_of(step) is Reason.FULL
+    assert step.detail == "the account is full, and nothing is revoked before the published secret's id is certain"
+    assert step.next_command.args == ("rotate-now", "shop", "--wait", "5m")
+
+
 def test_unknown_id_from_before_the_candidate_is_resolved() -> None:
     """A list before the create lacked it. `resolve` advised itself again and again."""
     journal = replace(PREPARED, ids_before=frozenset({"a", "x"}))
