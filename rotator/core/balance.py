@@ -1,8 +1,9 @@
 """Rules about an account's balance: when to read it, when it is low, when to top it up. Pure.
 
 A top-up costs money. rotator sends it only if no rule in `why_not` withholds it. The rules count recorded top-ups, and
-rotator records a top-up before it sends it. If a process dies in between, one top-up is lost. The limit is never
-exceeded.
+rotator records a top-up before it sends it. If a process dies in between, one top-up is lost. Instances share the
+limit, so it goes by Vault's clock. The limit is never exceeded, unless Vault does not tell its time and an instance's
+clock is wrong.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from rotator.core.backoff import backoff, fraction
+from rotator.core.protocol import CLOCK_RESOLUTION
 
 # The first readings after a start are spread over this time.
 FIRST_WITHIN = timedelta(minutes=1)
@@ -49,6 +51,44 @@ class Reading:
     euros: Decimal
     auto_reload: bool | None
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SharedClock:
+    """The time that all instances share: Vault's, as Vault told it with a document.
+
+    If Vault did not tell it, the instance's own clock decides.
+
+    Attributes:
+        read_at: When Vault answered, by its own clock, in whole seconds; None if it did not say.
+        asked_at: When the request was sent, by this instance's clock.
+        answered_at: When the answer had arrived, by this instance's clock.
+    """
+
+    read_at: datetime | None
+    asked_at: datetime
+    answered_at: datetime
+
+    @property
+    def now(self) -> datetime:
+        """The shared time at the answer, or a little earlier. Whether earlier top-ups still count goes by it."""
+        return self.answered_at if self.read_at is None else self.read_at
+
+    def shared(self, at: datetime) -> datetime:
+        """Return an instant of this instance's clock in the shared time; none is later than the answer."""
+        return self.now - max(self.answered_at - at, timedelta())
+
+    def latest(self, now: datetime) -> datetime:
+        """Return the latest shared time that it can be by now. A top-up is recorded with it.
+
+        How long Vault took to answer is not known apart, so this measures from before the request.
+
+        Args:
+            now: The time by this instance's clock.
+        """
+        if self.read_at is None:
+            return now
+        return max(self.read_at + (now - self.asked_at), self.read_at) + CLOCK_RESOLUTION
 
 
 class News(StrEnum):
@@ -127,10 +167,10 @@ def why_not(reading: Reading, rules: Rules, earlier: Sequence[datetime], now: da
     """Return why rotator does not top up an account; None if it can.
 
     Args:
-        reading: Its balance.
+        reading: Its balance, read at an instant of the shared time.
         rules: The account's rules.
-        earlier: The times of its last top-ups. A time in the future, by another machine's clock, counts as well.
-        now: The time.
+        earlier: The times of its last top-ups, in the shared time. A time in the future counts as well.
+        now: The shared time.
     """
     if not rules.top_ups_per_day or not is_low(reading, rules.low):
         return Withheld.NEVER

@@ -31,6 +31,8 @@ def parse_published(document: Document, account: AccountSettings) -> Published:
         api_key=api_key if isinstance(api_key, str) and api_key else None,
         secret=None if secret is None else register_secret(SecretStr(secret), passing=True),
         lacks_value=document.data is not None and secret is None,
+        has_fields=bool(data),
+        overwritten=tuple(name for name in (names.api_key, names.secret_id, names.rotated_at) if data.get(name)),
         undelete=document.undelete,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
         rotated_at=parse_instant(data.get(names.rotated_at)),

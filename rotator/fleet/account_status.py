@@ -33,7 +33,8 @@ def read_status(fleet: Fleet, account: AccountSettings) -> tuple[AccountStatus, 
                 status = replace(status, secret_id=None, secret_id_learned=None)
             return status, True
         failure = RotationError(fail)
-        journal = stored.journal if fail.failure is Failure.PUBLISHED_LOST else Journal()
+        is_own = fail.failure in {Failure.PUBLISHED_LOST, Failure.UNCONFIRMED_DOCUMENT}
+        journal = stored.journal if is_own else Journal()
     except JournalError as error:
         failure = error
         journal = Journal()

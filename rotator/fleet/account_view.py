@@ -19,6 +19,7 @@ from rotator.core.protocol import (
     Situation,
     ids_of,
     is_recorded,
+    ownership,
     refuse_foreign,
     refuse_lost_journal,
     refuse_lost_secret,
@@ -158,10 +159,11 @@ def published_credentials(fleet: Fleet, account: AccountSettings) -> Credentials
 def documents_failure(
     fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published
 ) -> Fail | None:
-    """Return the failure of documents that name another account, or were deleted; None if all is well."""
+    """Return the failure of documents that name or can be another account's, or were deleted; None if all is well."""
     seen = Observation(published, journal_lost=stored.is_lost, journal_undelete=stored.undelete)
     case = Situation.of(seen, stored.journal, fleet.policy(account, NO_REQUEST), fleet.now())
-    return refuse_foreign(case) or refuse_lost_journal(case) or refuse_lost_secret(case)
+    fail = refuse_foreign(case) or refuse_lost_journal(case) or ownership.refuse_unknown_fields(case)
+    return fail or refuse_lost_secret(case)
 
 
 def _require_own_documents(fleet: Fleet, account: AccountSettings, stored: StoredJournal, published: Published) -> None:

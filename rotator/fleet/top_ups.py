@@ -1,13 +1,14 @@
 """Reads balances and tops up accounts.
 
 rotator writes the document of the top-ups with check-and-set before it sends one. So restarts and replicas never exceed
-the limit: the second writer gets a conflict and sends nothing.
+the limit: the second writer gets a conflict and sends nothing. The limit goes by Vault's clock, as leases do: an
+instance's own clock can be hours wrong.
 """
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from rotator.audit import Act, Entry
 from rotator.config import AccountSettings
 from rotator.core import balance
-from rotator.core.balance import Reading, Rules, TopUp, Withheld
+from rotator.core.balance import Reading, Rules, SharedClock, TopUp, Withheld
 from rotator.core.protocol import expires_soon
 from rotator.documents import StoredTopUp, parse_top_ups, render_top_ups
 from rotator.errors import Command, RotatorError
@@ -65,19 +66,23 @@ class TopUpService:
             RotatorError: If nothing was sent, because of Vault or of the payment's reference.
         """
         path = self.fleet.settings.top_ups_path(account)
-        if (withheld := balance.why_not(reading, rules, (), self.fleet.now())) is not None:
+        asked_at = self.fleet.now()
+        if (withheld := balance.why_not(reading, rules, (), asked_at)) is not None:
             return withheld
         document = self.fleet.vault.read(path)
-        now = self.fleet.now()
-        noted = parse_top_ups(document, path, document.read_at or now)
-        withheld = balance.why_not(reading, rules, [entry.at for entry in noted], now)
+        clock = SharedClock(document.read_at, asked_at, self.fleet.now())
+        now = clock.now
+        noted = parse_top_ups(document, path, now)
+        shared_reading = replace(reading, at=clock.shared(reading.at))
+        withheld = balance.why_not(shared_reading, rules, [entry.at for entry in noted], now)
         if withheld is not None:
             self._refresh(path, document, now)
             return withheld
         trx = self.payment_reference(account)
         credentials = published_credentials(self.fleet, account)
         counted = balance.recent([entry.at for entry in noted], now)
-        entries = [entry for entry in noted if entry.at in counted] + [StoredTopUp(at=now, runner=self.fleet.instance)]
+        new = StoredTopUp(at=clock.latest(self.fleet.now()), runner=self.fleet.instance)
+        entries = [*(entry for entry in noted if entry.at in counted), new]
         try:
             self.fleet.vault.write(path, render_top_ups(entries), cas=document.version)
         except CasConflict:
@@ -86,7 +91,7 @@ class TopUpService:
 
     def _refresh(self, path: str, document: Document, now: datetime) -> None:
         """Write the document again, unchanged, before Vault deletes it by itself: the limit would be forgotten."""
-        if document.data is None or not expires_soon(document.created, document.expires_at, document.read_at or now):
+        if document.data is None or not expires_soon(document.created, document.expires_at, now):
             return
         with suppress(CasConflict):  # another replica has just written it
             self.fleet.vault.write(path, document.data, cas=document.version)

@@ -184,7 +184,7 @@ class Adoption:
             )
 
     def _check_replaceable(self, secret: SecretStr, identity: Identity, *, replace_working: bool) -> None:
-        """Refuse to publish a compromised secret unasked, or to replace one that authenticates or can be another's.
+        """Refuse to publish a compromised secret, or to replace one that authenticates or another's document, unasked.
 
         Raises:
             RotatorError: Then.
@@ -205,7 +205,7 @@ class Adoption:
                 advice="To publish it all the same, add --replace",
                 next_command=self._replacing,
             )
-        if published.secret in (None, secret) or foreign:
+        if published.secret == secret or foreign:
             return
         if self._works(published.secret):
             raise OperatorError(
@@ -218,7 +218,7 @@ class Adoption:
             raise OperatorError(
                 ownership.finding(state.situation),
                 unchanged=NOTHING_WRITTEN,
-                advice=f"{ownership.WRONG_PATH}, add --replace",
+                advice=f"{ownership.correction(published)}, add --replace",
                 next_command=self._replacing,
             )
 

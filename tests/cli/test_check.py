@@ -100,6 +100,7 @@ def test_check_fails_when_a_published_document_is_lost(payments: Payments, here:
 
 def test_check_distinguishes_missing_field_from_deleted_document(payments: Payments, here: Here) -> None:
     cluster = payments.cluster
+    assert here("rotate-now", "payments", "--due").code == 0
     cluster.put(payments.path, {"password": "not the configured field"})
     finished = here("check")
     assert finished.code == 1, finished

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from rotator.core import balance
-from rotator.core.balance import LIMITED_WITHIN, BalanceState, News, Reading, Rules, Withheld
+from rotator.core.balance import LIMITED_WITHIN, BalanceState, News, Reading, Rules, SharedClock, Withheld
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -112,3 +112,34 @@ def test_why_not_counts_top_ups_in_the_future() -> None:
     once = replace(RULES, top_ups_per_day=1)
     assert balance.why_not(LOW, once, [NOW + HOUR], NOW) is Withheld.LIMIT
     assert balance.recent([NOW - LIMITED_WITHIN, NOW], NOW) == (NOW,)
+
+
+# --- the time that instances share -------------------------------------------------------------------------------
+
+SECOND = timedelta(seconds=1)
+
+
+def test_shared_clock_is_vaults() -> None:
+    """This instance's clock is three hours ahead, and Vault took two seconds to answer."""
+    vault = NOW - 3 * HOUR
+    clock = SharedClock(vault, NOW, NOW + 2 * SECOND)
+    assert clock.now == vault
+    assert clock.shared(NOW - HOUR) == vault - HOUR - 2 * SECOND
+    assert clock.shared(NOW + HOUR) == vault, "the instance's clock was set back since"
+    assert clock.latest(NOW + 5 * SECOND) == vault + 6 * SECOND
+    assert clock.latest(NOW - HOUR) == vault + SECOND
+
+
+def test_shared_clock_is_own_when_vault_is_silent() -> None:
+    clock = SharedClock(None, NOW, NOW + 2 * SECOND)
+    assert clock.now == NOW + 2 * SECOND
+    assert clock.shared(NOW - HOUR) == NOW - HOUR
+    assert clock.latest(NOW + 5 * SECOND) == NOW + 5 * SECOND
+
+
+def test_recorded_top_up_counts_a_whole_day() -> None:
+    """Vault told 12:00:00 at 12:00:00.9 to one instance, and tells 12:00:00 at 12:00:00 a day later to another."""
+    once = replace(RULES, top_ups_per_day=1)
+    recorded = SharedClock(NOW, NOW + 0.9 * SECOND, NOW + 0.9 * SECOND).latest(NOW + 0.9 * SECOND)
+    assert balance.why_not(LOW, once, [recorded], NOW + LIMITED_WITHIN) is Withheld.LIMIT
+    assert balance.why_not(LOW, once, [recorded], NOW + LIMITED_WITHIN + SECOND) is None

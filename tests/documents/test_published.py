@@ -27,6 +27,14 @@ def test_document_without_value_is_not_deleted(data: dict[str, Any] | None, lack
     assert published.path == "apps/shop"
     assert published.lacks_value == lacks_value
     assert (published.secret is None) == (lacks_value or data is None)
+    assert published.has_fields == bool(data)
+
+
+def test_document_names_fields_that_a_publish_overwrites() -> None:
+    account = AccountSettings(name="shop", api_key="shopkey1", path="apps/shop")
+    data = {"role_id": "role", "secret_id": {"of": "others"}, "api_key": 7, "rotated_at": None}
+    assert parse_published(Document(version=1, data=data), account).overwritten == ("api_key", "secret_id")
+    assert parse_published(Document(version=1, data={"api_secret": "FirstSecret001"}), account).overwritten == ()
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "yesterday"])

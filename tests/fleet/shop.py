@@ -21,11 +21,11 @@ TRX = "payment-reference-4711"
 
 
 def top_up_service(
-    cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault
+    cluster: Cluster, stack: ExitStack, *, api: type[AccountApi] = AccountApi, vault: Any = Vault, fleet: Any = Fleet
 ) -> TopUpService:
     settings = load(cluster.config)
     provider = stack.enter_context(api(settings.account_api))
-    return TopUpService(Fleet(settings, provider, vault(settings.vault), threading.Event()))
+    return TopUpService(fleet(settings, provider, vault(settings.vault), threading.Event()))
 
 
 @pytest.fixture

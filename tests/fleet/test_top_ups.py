@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from rotator.core.balance import LIMITED_WITHIN, TopUp, Withheld
 from rotator.errors import RotatorError
-from rotator.fleet import TopUpService
+from rotator.fleet import Fleet, TopUpService
 from rotator.provider import AccountApi, Credentials
 from rotator.vault import Document, Vault
 from testkit.cluster import Cluster
@@ -74,6 +74,58 @@ def test_simultaneous_replicas_top_up_once(shop: Cluster, stack: ExitStack) -> N
     results.append(try_top_up(top_up_service(shop, stack, vault=Overtaken)))
     assert results == [TopUp.OK, Withheld.ARRIVING]
     assert (topped_up(shop), len(noted(shop))) == (1, 1)
+
+
+def instance(ahead: timedelta) -> type[Fleet]:
+    """Instances whose clock is wrong."""
+
+    class Wrong(Fleet):
+        @staticmethod
+        def now() -> datetime:
+            return datetime.now(UTC) + ahead
+
+    return Wrong
+
+
+class Silent(Vault):
+    """It does not tell its time."""
+
+    def read(self, path: str, version: int | None = None) -> Document:
+        return replace(super().read(path, version), read_at=None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (timedelta(hours=-25), timedelta()),
+        (timedelta(), timedelta(hours=25)),
+        (timedelta(days=-30), timedelta(days=30)),
+    ],
+    ids=["behind", "ahead", "both"],
+)
+def test_wrong_clock_exceeds_no_limit(shop: Cluster, stack: ExitStack, first: timedelta, second: timedelta) -> None:
+    assert try_top_up(top_up_service(shop, stack, fleet=instance(first))) is TopUp.OK
+    (entry,) = noted(shop)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(entry["at"])) < timedelta(minutes=1)
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(top_up_service(shop, stack, fleet=instance(second))) is Withheld.LIMIT
+    assert topped_up(shop) == 1
+
+
+def test_wrong_clock_awaits_the_last_payment(shop: Cluster, stack: ExitStack) -> None:
+    """A second top-up is allowed, but the balance was read before the first one arrived."""
+    entry = {"name": "shop", "api_key": "ef567890", "path": "apps/shop"}
+    shop.configure([entry], **{"balance.top_up": {"per_day": 2, "trx_path": "money/shop"}})
+    assert try_top_up(top_up_service(shop, stack, fleet=instance(timedelta(hours=-1)))) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(top_up_service(shop, stack, fleet=instance(timedelta(hours=1)))) is Withheld.ARRIVING
+
+
+def test_own_clock_decides_when_vault_is_silent(shop: Cluster, stack: ExitStack) -> None:
+    assert try_top_up(top_up_service(shop, stack, vault=Silent)) is TopUp.OK
+    shop.emulator.change_account("ef567890", balance=Decimal(1))
+    assert try_top_up(top_up_service(shop, stack, vault=Silent, fleet=instance(timedelta(hours=23)))) is Withheld.LIMIT
+    assert try_top_up(top_up_service(shop, stack, vault=Silent, fleet=instance(timedelta(hours=25)))) is TopUp.OK
 
 
 def test_top_ups_document_keeps_entries_of_a_day(shop: Cluster, stack: ExitStack) -> None:

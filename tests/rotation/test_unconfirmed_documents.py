@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Command, Create, Trigger
+from rotator.core.protocol import Command, Create, Fail, Trigger
 from rotator.errors import RotatorError
-from rotator.rotation import Operator, Outcome
+from rotator.rotation import Operator, Outcome, preview
 from testkit.model import World
 from tests.rotation.worlds import BY_HAND, DAY, FIRST, MOMENT, run_until
 
@@ -80,6 +80,63 @@ def test_earlier_version_that_authenticates_is_restored() -> None:
     world.publish(f"{FIRST}x")
     world.rotation().run()
     assert world.published == FIRST
+
+
+APPROLE = {"role_id": "role-of-others", "secret_id": "secret-id-of-others"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(APPROLE, id="credentials of another application"),
+        pytest.param({"api_key": 12345, "password": "x"}, id="a key that is no text"),
+        pytest.param({"rotated_at": "by hand, see the wiki"}, id="another date"),
+        pytest.param({"api_secret": {"of": "others"}}, id="a value that is no text"),
+        pytest.param({"username": "u"}, id="no field of rotator's"),
+    ],
+)
+def test_fields_of_unknown_owner_stay(document: dict[str, Any]) -> None:
+    """The path is another application's, and the document lacks the field for the value."""
+    world = new()
+    world.vault.write("apps/shop", document, cas=0)
+    live = world.live
+    assert isinstance(preview(world.rotation()).step, Fail)
+    assert run_for_a_day(world).reason == "unconfirmed_document"
+    with pytest.raises(RotatorError, match="nothing shows that apps/shop is the document of shop"):
+        Operator(world.rotation()).adopt(SecretStr(FIRST), None)
+    assert world.vault.versions["apps/shop"] == [document]
+    assert world.live == live
+
+
+def test_empty_document_needs_no_proof() -> None:
+    world = new()
+    world.vault.write("apps/shop", {}, cas=0)
+    world.rotation(explicit=False).run()
+    assert world.consumer_works()
+
+
+def test_adopt_names_fields_that_it_overwrites() -> None:
+    """The field is no history of rotator's: the command waits for no revocation of an earlier run."""
+    world = new()
+    world.vault.write("apps/shop", APPROLE, cas=0)
+    began = world.clock()
+    with pytest.raises(RotatorError, match="would overwrite its field secret_id") as raised:
+        Operator(world.rotation()).adopt(SecretStr(FIRST), None)
+    assert raised.value.next_command == Command.of("adopt", "shop", "--replace")
+    Operator(world.rotation()).adopt(SecretStr(FIRST), None, replace_working=True)
+    assert (world.published, world.clock()) == (FIRST, began)
+    assert world.vault.versions["apps/shop"][-1]["role_id"] == "role-of-others"
+
+
+def test_document_is_own_when_journal_describes_it() -> None:
+    """A person removes the field for the value, and the account's key."""
+    world = new()
+    world.rotation().run()
+    document = world.vault.peek("apps/shop")
+    world.vault.write("apps/shop", {"owner": "team a"}, cas=document.version)
+    world.rotation().run()
+    assert world.consumer_works()
+    assert world.vault.versions["apps/shop"][-1]["owner"] == "team a"
 
 
 @pytest.mark.parametrize("path", ["apps/shop", "apps/moved"])

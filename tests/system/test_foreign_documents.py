@@ -124,7 +124,7 @@ def child(cluster: Cluster) -> ClusterAccount:
     return made
 
 
-@pytest.fixture(params=["no key", "a key in another field", "two versions"])
+@pytest.fixture(params=["no key", "a key in another field", "two versions", "no value"])
 def unnamed(child: ClusterAccount, request: pytest.FixtureRequest) -> Mapping[str, Any]:
     """Another account's document at the path of the child. It names no account in the field of the configuration."""
     other = ClusterAccount(child.cluster, api_key=FOREIGN).open()
@@ -133,6 +133,8 @@ def unnamed(child: ClusterAccount, request: pytest.FixtureRequest) -> Mapping[st
         document["key"] = FOREIGN
     if request.param == "two versions":
         child.cluster.put(child.path, {"api_secret": new_secret()})
+    if request.param == "no value":
+        document = {"username": "team-b", "password": "password-of-others"}
     child.cluster.put(child.path, document)
     return document
 
@@ -162,6 +164,7 @@ def test_check_and_plan_name_document_of_unknown_owner(child: ClusterAccount, un
         said = child.run(command, "child")
         assert said.code == 1, said
         assert WORDS in " ".join(said.out.split()), said
+    assert (WORDS in " ".join(child.run("status").out.split())) == ("api_secret" not in unnamed)
     assert child.cluster.document(child.path) == unnamed
     assert not child.journal
 

@@ -77,7 +77,7 @@ def ask_provider(case: Situation) -> Step | None:
 
 
 def confirm(case: Situation) -> Step | None:
-    """Replace no value unasked that nothing shows to be this account's: neither by a new secret nor by a candidate.
+    """Replace no document unasked that nothing shows to be this account's: neither by a new secret nor by a candidate.
 
     A value that authenticates shows it, also in an earlier version. Then the journal takes the document over, or only
     notes it: a candidate in hand comes next.
@@ -233,7 +233,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     candidate.commit,  # the candidate is published
     retirement.record_gone,  # a retiring secret is gone
     done,  # everything is revoked
-    confirm,  # the published value can be another account's
+    confirm,  # the published document can be another account's
     candidate.send_new_candidate,  # nothing else can have sent it
     ask_provider,  # which credential authenticates
     candidate.give_up,  # it leaked

@@ -24,6 +24,8 @@ class Published:
         field: The name of the field for the value; None if that is not known.
         secret: The value; None if there is none, or the version is deleted.
         lacks_value: Whether the version is not deleted, and that field contains no value.
+        has_fields: Whether the version contains any field.
+        overwritten: The names of the fields besides the value's that contain something, and that a publish overwrites.
         undelete: The command that restores a deleted version; None if it is not deleted, or destroyed.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
@@ -37,15 +39,21 @@ class Published:
     field: str | None = None
     secret: SecretStr | None = None
     lacks_value: bool = False
+    has_fields: bool = False
+    overwritten: tuple[str, ...] = ()
     undelete: str | None = None
     secret_id: str | None = None
     rotated_at: datetime | None = None
 
     @property
     def shows_history(self) -> bool:
-        """Whether rotator might have published here before: a field of rotator's is left, or a version was deleted."""
+        """Whether rotator might have published here before: a field of rotator's is left, or a version was deleted.
+
+        rotator publishes no document without a value and a key. An id or a date beside neither can be another's.
+        """
         is_deleted = self.version > 0 and self.secret is None and not self.lacks_value
-        return is_deleted or self.secret_id is not None or self.rotated_at is not None
+        can_be_own = self.secret is not None or self.api_key is not None
+        return is_deleted or (can_be_own and (self.secret_id is not None or self.rotated_at is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,47 @@
 """Whether the published document is this account's: a path can be wrong, and a document can name no account."""
 
-from rotator.core.protocol.observation import is_at_recorded_path
+from rotator.core.protocol.observation import Published, is_at_recorded_path
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Fail, Failure
-
-WRONG_PATH = "If the path is wrong, correct it in the configuration (accounts.path). If it is right"
-"""The beginning of the advice about a document that can be another account's."""
+from rotator.core.protocol.wording import listed, number, without_value
 
 
 def is_shown(case: Situation) -> bool:
-    """Return whether something shows that the published value is this account's, or there is none to lose.
+    """Return whether something shows that the published document is this account's, or there is nothing to lose.
 
     The document names the account, or a journal write of the account speaks of the document: its value authenticated
-    then, or rotator published it.
+    then, or rotator published it. A document without a value can be another application's, with credentials in fields
+    of rotator's names. Nothing is lost where nothing was ever written, or where the newest version is deleted or empty.
     """
     published = case.seen.published
     api_key = case.policy.api_key
-    if api_key is None or published.secret is None or published.api_key == api_key:
+    is_free = published.secret is None and not published.has_fields
+    if api_key is None or is_free or published.api_key == api_key:
         return True
     return case.journal.published_version > 0 and is_at_recorded_path(case.journal, published)
 
 
 def finding(case: Situation) -> str:
-    """Return the finding about a refused value that can be another account's."""
-    what = "the provider refuses the published secret (401), and nothing shows that"
-    return f"{what} {case.seen.published.path} is the document of {case.policy.account}"
+    """Return the finding about a document that can be another account's or another application's."""
+    published = case.seen.published
+    why = without_value(published) if published.lacks_value else "the provider refuses the published secret (401)"
+    what = f"{why}, and nothing shows that {published.path} is the document of {case.policy.account}"
+    names = published.overwritten
+    if not names:
+        return what
+    return f"{what}; a secret published there would overwrite its {number(names, 'field', 'fields')} {listed(names)}"
+
+
+def correction(published: Published) -> str:
+    """Return the beginning of the advice about such a document."""
+    if published.lacks_value:
+        wrong = "If the path or the name of the field is wrong, correct it in the configuration"
+        return f"{wrong} (accounts.path, accounts.fields). If both are right"
+    return "If the path is wrong, correct it in the configuration (accounts.path). If it is right"
 
 
 def refuse_unknown_owner(case: Situation) -> Fail:
-    """Leave a refused value alone that can be another account's."""
+    """Leave a document alone that can be another account's or another application's."""
     advice = "bring a secret that authenticates"
     if case.policy.has_primary:
         by_primary = f"add the key {case.policy.api_key} to the document: the primary account creates a secret then"
@@ -37,5 +50,12 @@ def refuse_unknown_owner(case: Situation) -> Fail:
         Failure.UNCONFIRMED_DOCUMENT,
         finding(case),
         Command.of("adopt", case.policy.account, "--replace"),
-        f"{WRONG_PATH}, {advice}",
+        f"{correction(case.seen.published)}, {advice}",
     )
+
+
+def refuse_unknown_fields(case: Situation) -> Fail | None:
+    """Leave a document without a value alone, unless something shows whose it is. The provider cannot tell."""
+    if case.seen.published.secret is not None or is_shown(case):
+        return None
+    return refuse_unknown_owner(case)

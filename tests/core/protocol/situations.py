@@ -92,6 +92,11 @@ def published(**facts: Any) -> Published:
     return Published(**(known | facts))
 
 
+def lacking(**facts: Any) -> Published:
+    """Return a published document with fields, but without a value."""
+    return published(**({"secret": None, "lacks_value": True, "has_fields": True} | facts))
+
+
 def seen(*ids: str, **facts: Any) -> Observation:
     """Return an observation; with ids, the published secret has listed them."""
     known: dict[str, Any] = {"published": published()}

@@ -131,11 +131,13 @@ def test_foreign_or_lost_documents_stay_unchanged(state: State, policy: Policy) 
         assert step.failure is failure
 
 
-@given(states, policies)
-def test_value_of_unknown_owner_is_not_replaced(state: State, policy: Policy) -> None:
+@given(states, policies, st.booleans())
+def test_value_of_unknown_owner_is_not_replaced(state: State, policy: Policy, lacks_value: bool) -> None:
     """Nor is a secret created for that. An earlier version that authenticates shows whose the document is."""
     seen, journal = state
-    unnamed = replace(seen, published=replace(seen.published, api_key=None, secret=OLD))
+    secret = None if lacks_value else OLD
+    document = replace(seen.published, api_key=None, secret=secret, lacks_value=lacks_value, has_fields=True)
+    unnamed = replace(seen, published=document)
     new = replace(journal, current=None, published_version=0)
     step = decide(unnamed, new, replace(policy, api_key="key1"), NOW)
     assert not isinstance(step, Publish | Revoke)

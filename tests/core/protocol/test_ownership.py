@@ -16,18 +16,20 @@ from rotator.core.protocol import (
     Poll,
     Prepare,
     Publish,
+    Published,
     Refresh,
     RestoreEarlierVersion,
     Trigger,
     transitions,
 )
-from rotator.core.protocol.ownership import is_shown
+from rotator.core.protocol.ownership import is_shown, refuse_unknown_fields
 from tests.core.protocol.situations import (
     AT_REST,
     CANDIDATE_REFUSED,
     MINE,
     NEW,
     NOW,
+    OLD,
     POLICY,
     PREPARED,
     WINDOW,
@@ -35,6 +37,7 @@ from tests.core.protocol.situations import (
     case_of,
     event_of,
     failure_of,
+    lacking,
     listing,
     published,
     seen,
@@ -163,6 +166,72 @@ def test_expiring_document_of_unknown_owner_is_not_rewritten() -> None:
     assert isinstance(step_of(held, expiring), Refresh)
     named = replace(expiring, published=replace(expiring.published, api_key="key1"))
     assert isinstance(step_of(Journal(**MINE), named), Refresh)
+
+
+# --- a document without a value ----------------------------------------------------------------------------------
+
+
+def others(**facts: Any) -> Observation:
+    """Return what a run sees of another application's document, as a rule with credentials in rotator's fields."""
+    known = {"path": PATH, "field": "api_secret", "secret_id": "s", "overwritten": ("secret_id",)}
+    return seen(published=lacking(**(known | facts)), listing=BY_PRIMARY, earlier_tried=True)
+
+
+@pytest.mark.parametrize("has_primary", [True, False])
+def test_document_without_value_of_unknown_owner_stays(has_primary: bool) -> None:
+    step = step_of(Journal(), others(), has_primary=has_primary)
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    assert step.what == (
+        "the newest version of the published document has no value in the field api_secret, and nothing shows that "
+        "apps/shop is the document of shop; a secret published there would overwrite its field secret_id"
+    )
+    assert step.next_command.args == ("adopt", "shop", "--replace")
+    assert "(accounts.path, accounts.fields). If both are right, " in step.advice
+    assert ("add the key key1" in step.advice) == has_primary
+
+
+def test_finding_names_every_field_that_is_overwritten() -> None:
+    step = step_of(Journal(), others(overwritten=("secret_id", "rotated_at")))
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    assert step.what.endswith("; a secret published there would overwrite its fields secret_id, rotated_at")
+    step = step_of(Journal(), others(overwritten=()))
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    assert step.what.endswith("nothing shows that apps/shop is the document of shop")
+
+
+def test_candidate_is_not_published_beside_others_fields() -> None:
+    """Another application's document appeared at the path while the first secret was being created."""
+    for found in (others(), replace(others(), listing=listing("a", "b", via=Credential.CANDIDATE))):
+        assert failure_of(step_of(BOOTSTRAP, found, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
+    elsewhere = replace(PREPARED, published_path="apps/before", published_version=3)
+    assert failure_of(step_of(elsewhere, others())) is Failure.UNCONFIRMED_DOCUMENT
+
+
+def test_earlier_version_is_looked_for_first() -> None:
+    found = replace(others(version=2), earlier_tried=False)
+    assert step_of(Journal(**MINE), found, has_primary=True) == RestoreEarlierVersion()
+
+
+@pytest.mark.parametrize(
+    ("journal", "document"),
+    [
+        pytest.param(Journal(), published(version=0, secret=None), id="no version"),
+        pytest.param(Journal(), published(secret=None), id="deleted"),
+        pytest.param(Journal(), lacking(has_fields=False), id="empty"),
+        pytest.param(Journal(), lacking(api_key="key1"), id="the document names the account"),
+        pytest.param(replace(AT_REST, published_path=PATH), lacking(version=2), id="the journal recorded it"),
+    ],
+)
+def test_secret_is_created_where_nothing_is_lost(journal: Journal, document: Published) -> None:
+    free = seen(published=replace(document, path=PATH), listing=BY_PRIMARY, earlier_tried=True)
+    assert refuse_unknown_fields(case_of(journal, free)) is None
+    assert isinstance(step_of(journal, free, has_primary=True), Prepare)
+
+
+def test_status_tells_unknown_owner_without_the_provider() -> None:
+    fail = refuse_unknown_fields(case_of(Journal(), others()))
+    assert failure_of(fail) is Failure.UNCONFIRMED_DOCUMENT
+    assert refuse_unknown_fields(case_of(Journal(), others(secret=OLD))) is None
 
 
 # --- a value that authenticates, of an account that is not adopted yet -------------------------------------------
