@@ -171,7 +171,7 @@ class Fleet:
         of another field replaces no secret.
 
         Args:
-            at: The instant, by Vault's clock; None if Vault does not tell its time.
+            at: The instant, by the clock that stored the versions; None if Vault does not tell it.
         """
         then = published
         while at is not None and then.version > 1 and then.written_at is not None and then.written_at > at:

@@ -23,8 +23,9 @@ from rotator.core.protocol import (
     Situation,
     is_recorded,
     requests,
+    told_at,
 )
-from rotator.documents import load_journal, parse_published, render_journal
+from rotator.documents import StoredJournal, load_journal, parse_published, render_journal
 from rotator.provider import ApiError
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes
@@ -34,7 +35,7 @@ from rotator.vault import Document, VaultUnreachable
 JOURNAL_VERSIONS = 3
 
 MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
-"""Makes a request from both documents, and the time of Vault's clock at which they were read."""
+"""Makes a request from both documents, and the time at which they were read by the clock that stored them."""
 
 
 class AccountState:
@@ -150,7 +151,7 @@ class AccountState:
         if self._ask is not None:
             ask = self._ask
             self._ask = None
-            self.asked = ask(stored.journal, published, stored.read_at)
+            self.asked = ask(stored.journal, published, _told_at(stored, self.document, self.situation.latest_now))
             self.learn(request=self.asked.request if self.asked is not None else None)
         self._drop_spent_request()
         self.is_observed = True
@@ -282,6 +283,18 @@ class AccountState:
         if secret is None:
             raise AssertionError(f"there is no {using} secret to authenticate with")
         return secret
+
+
+def _told_at(stored: StoredJournal, document: Document, latest: datetime) -> datetime | None:
+    """Return when both documents were read, by the clock that stored them; None if Vault does not tell that.
+
+    Args:
+        stored: The journal.
+        document: The published document.
+        latest: The latest time at which it was read, by the date of the journal's answer: two nodes can have answered.
+    """
+    answers = ((stored.read_at, stored.written_at), (document.read_at, document.created), (latest, document.created))
+    return None if any(told_at(*answer) is None for answer in answers) else stored.read_at
 
 
 def _kept_identity(before: Observation, published: Published, known: Journal, journal: Journal) -> dict[str, Any]:

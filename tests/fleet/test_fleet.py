@@ -11,12 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.config import AccountSettings, load
-from rotator.core.protocol import Asked, Command, Journal, Publish, RequestKind, Target
+from rotator.core.protocol import Asked, Command, Journal, Publish, RequestKind, Target, requests
 from rotator.core.protocol import Request as StoredRequest
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
 from rotator.rotation import Outcome, Result
-from rotator.vault import Vault
+from rotator.vault import Document, Vault
 from testkit.cluster import eventually
 from testkit.model import World
 from tests.cli.harness import Here, Payments
@@ -229,3 +229,60 @@ def test_due_rotates_only_a_known_due_secret(
     list(fleet.run(fleet.select(["shop"]), request))
     assert (world.published != published) is rotates
     assert world.journal.request is None
+
+
+def by_rotation(world: World) -> None:
+    """A run publishes a new secret, and records that in the journal."""
+    world.rotation(fresh_after=world.clock()).run()
+
+
+def by_hand(world: World) -> None:
+    """A person publishes another secret: no journal says when."""
+    del world.provider.secrets["shopkey"][next(iter(world.live))]
+    world.provider.add("shopkey", "ByHand00000001")
+    world.publish("ByHand00000001")
+    world.vault.peek("apps/shop")
+
+
+def published_two_minutes_ago(publish: Callable[[World], None]) -> World:
+    world = known_and_due()
+    world.clock.now = datetime.now(UTC) - timedelta(minutes=2)
+    publish(world)
+    world.clock.now = datetime.now(UTC)
+    return world
+
+
+def date_answers(world: World, behind: timedelta, *paths: str) -> None:
+    """Have Vault's answers dated by a clock that is behind the one that stores versions."""
+    read = world.vault.read
+
+    def dated(path: str, version: int | None = None) -> Document:
+        document = read(path, version)
+        assert document.read_at is not None
+        at = document.read_at - (behind if path in paths else timedelta())
+        return replace(document, read_at=at.replace(microsecond=0))
+
+    world.vault.read = dated  # type: ignore[method-assign]
+
+
+def rotate_compromised(world: World) -> Outcome:
+    """What `rotate-now --compromised` does."""
+    fleet = Fleet(world.settings, world.provider, world.vault, threading.Event())  # type: ignore[arg-type]
+    asked = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, explicit=True)
+    (outcome,) = fleet.run(fleet.select(["shop"]), asked)
+    return outcome
+
+
+@pytest.mark.parametrize("publish", [by_rotation, by_hand])
+@pytest.mark.parametrize("behind", [timedelta(minutes=5), timedelta(seconds=122)])
+@pytest.mark.parametrize("paths", [("apps/shop",), ("rotator/journal/shop",), ("apps/shop", "rotator/journal/shop")])
+def test_date_behind_a_version_hides_no_leak(
+    publish: Callable[[World], None], behind: timedelta, paths: tuple[str, ...]
+) -> None:
+    """A proxy dates the answers, or a standby, or the node after a failover: the version is from their future."""
+    world = published_two_minutes_ago(publish)
+    leaked = world.published
+    date_answers(world, behind, *paths)
+    outcome = rotate_compromised(world)
+    is_recorded = requests.speaks_of(world.journal.request, SecretStr(leaked or ""))
+    assert world.published != leaked or is_recorded, outcome
