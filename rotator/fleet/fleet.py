@@ -227,7 +227,8 @@ class Fleet:
         """Continue what an earlier run of the same command began; return its outcome if the process stops."""
         if self.stop.is_set():
             return before
-        outcome = replace(self.guarded(before.account, job), asked=before.asked)
+        outcome = self.guarded(before.account, job)
+        outcome = replace(outcome, asked=before.asked, repeat=None if outcome.published else before.repeat)
         if outcome.journal is not None:
             return outcome
         return replace(outcome, journal=before.journal, journal_is_unknown=before.journal_is_unknown)

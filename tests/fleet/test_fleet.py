@@ -1,6 +1,7 @@
 """The commands that deferrals and failures of a fleet name."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -265,10 +266,10 @@ def date_answers(world: World, behind: timedelta, *paths: str) -> None:
     world.vault.read = dated  # type: ignore[method-assign]
 
 
-def rotate_compromised(world: World) -> Outcome:
-    """What `rotate-now --compromised` does."""
+def rotate_compromised(world: World, *, age: float = 0) -> Outcome:
+    """What `rotate-now --compromised` does that was made so many seconds ago."""
     fleet = Fleet(world.settings, world.provider, world.vault, threading.Event())  # type: ignore[arg-type]
-    asked = Request(Wanted.NOW, kind=RequestKind.COMPROMISED, explicit=True)
+    asked = Request(Wanted.NOW, RequestKind.COMPROMISED, explicit=True, made_at=time.monotonic() - age)
     (outcome,) = fleet.run(fleet.select(["shop"]), asked)
     return outcome
 
@@ -286,3 +287,24 @@ def test_date_behind_a_version_hides_no_leak(
     outcome = rotate_compromised(world)
     is_recorded = requests.speaks_of(world.journal.request, SecretStr(leaked or ""))
     assert world.published != leaked or is_recorded, outcome
+
+
+@pytest.mark.parametrize("publish", [by_rotation, by_hand])
+def test_request_for_a_replaced_secret_names_its_repetition(publish: Callable[[World], None]) -> None:
+    """Clocks that contradict each other can make it late by mistake, and the published secret can have leaked, too."""
+    world = published_two_minutes_ago(publish)
+    published = world.published
+    late = rotate_compromised(world, age=300)
+    assert (late.result, world.published) == (Result.OK, published)
+    assert late.repeat == Command.of("rotate-now", "shop", "--compromised")
+    assert rotate_compromised(world).repeat is None
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_later_run_keeps_the_repetition(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, published: bool) -> None:
+    """The run that continues made no request of its own. A new secret that it published needs no repetition."""
+    repeat = Command.of("rotate-now", "a")
+    first = replace(deferred("a"), repeat=repeat)
+    later = Outcome("a", Result.OK, published=published, journal=RECORDED)
+    ended = outcomes_of(fleet, monkeypatch, a=[lambda _: first, lambda _: later])["a"]
+    assert ended.repeat == (None if published else repeat)
