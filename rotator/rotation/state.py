@@ -23,10 +23,10 @@ from rotator.core.protocol import (
     Situation,
     is_recorded,
     requests,
-    told_at,
 )
-from rotator.documents import StoredJournal, load_journal, parse_published, render_journal
+from rotator.documents import load_journal, parse_published, render_journal
 from rotator.provider import ApiError
+from rotator.rotation.dates import Dates, time_of
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
@@ -75,6 +75,7 @@ class AccountState:
         self.log = structlog.get_logger().bind(account=account.name)
         self.journal = Journal()
         self.journal_version = 0
+        self._dates = Dates()
         self.journal_read = False
         self.write_is_unknown = False
         self.document = Document(version=0, data=None)
@@ -111,8 +112,10 @@ class AccountState:
         anything. One thread reads both: only there, a lagging standby never answers with less than was read before.
         """
         asked_at = self.clock()
-        stored = load_journal(self.store.read(self.journal_path))
+        document = self.store.read(self.journal_path)
+        stored = load_journal(document)
         self.document = self.store.read(self.account.path)
+        self._dates.read(document, self.document)
         known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
@@ -151,7 +154,7 @@ class AccountState:
         if self._ask is not None:
             ask = self._ask
             self._ask = None
-            self.asked = ask(stored.journal, published, _told_at(stored, self.document, self.situation.latest_now))
+            self.asked = ask(stored.journal, published, time_of(document, self.document, self.situation.latest_now))
             self.learn(request=self.asked.request if self.asked is not None else None)
         self._drop_spent_request()
         self.is_observed = True
@@ -244,7 +247,8 @@ class AccountState:
         """
         first = self.journal_version == 0
         try:
-            version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
+            document = self._dates.noted(render_journal(journal), self.journal_version + 1, self.situation.latest_now)
+            version = self.store.write(self.journal_path, document, cas=self.journal_version)
         except VaultUnreachable as error:
             self.write_is_unknown = self.write_is_unknown or error.maybe_done
             raise
@@ -272,6 +276,7 @@ class AccountState:
             VaultError: If there is no usable answer.
         """
         self.document = self.store.read(self.account.path)
+        self._dates.read(self.document)
         published = parse_published(self.document, self.account)
         if published.secret != self.seen.published.secret:
             self.learn(identified=None, replaced=False)  # that speaks of the value before
@@ -283,18 +288,6 @@ class AccountState:
         if secret is None:
             raise AssertionError(f"there is no {using} secret to authenticate with")
         return secret
-
-
-def _told_at(stored: StoredJournal, document: Document, latest: datetime) -> datetime | None:
-    """Return when both documents were read, by the clock that stored them; None if Vault does not tell that.
-
-    Args:
-        stored: The journal.
-        document: The published document.
-        latest: The latest time at which it was read, by the date of the journal's answer: two nodes can have answered.
-    """
-    answers = ((stored.read_at, stored.written_at), (document.read_at, document.created), (latest, document.created))
-    return None if any(told_at(*answer) is None for answer in answers) else stored.read_at
 
 
 def _kept_identity(before: Observation, published: Published, known: Journal, journal: Journal) -> dict[str, Any]:
