@@ -26,7 +26,7 @@ from rotator.core.protocol import (
     WriteJournal,
 )
 from rotator.core.protocol.wording import MAX_NAMED, listed
-from rotator.errors import Code, visible
+from rotator.errors import Code, Command, visible
 from rotator.monitoring import State, describe, masked, request_status, state
 from rotator.rotation import Outcome, Preview, Result, RotationError
 
@@ -61,6 +61,7 @@ def outcomes_json(outcomes: Sequence[Outcome], settings: Settings, now: datetime
 
 def _outcome_json(outcome: Outcome, settings: Settings, now: datetime) -> dict[str, Any]:
     journal = _own_journal(outcome)
+    next_command = outcome.next_command or outcome.repeat
     return {
         "account": outcome.account,
         "result": outcome.result.value,
@@ -69,8 +70,8 @@ def _outcome_json(outcome: Outcome, settings: Settings, now: datetime) -> dict[s
         "revoked": list(outcome.revoked),
         "reason": outcome.reason,
         "until": outcome.until,
-        "error": masked(outcome.error),
-        "next_command": list(outcome.next_command.args) if outcome.next_command else None,
+        "error": masked(_said(outcome)),
+        "next_command": list(next_command.args) if next_command else None,
         "request": request_json(journal.request) if journal else None,
         "request_recorded": _is_recorded(outcome),
         "rotation_id": outcome.rotation_id,
@@ -114,8 +115,8 @@ def print_outcomes(
                 _print_identity(outcome)
     shown = [outcome for outcome in outcomes if not quiet or outcome.result is Result.FAILED]
     for result in (Result.OK, Result.DEFERRED, Result.FAILED):
-        errors = [(outcome.account, outcome.error) for outcome in shown if outcome.result is result and outcome.error]
-        print_sentences(errors, _COLORS[result])
+        said = [(outcome.account, _said(outcome)) for outcome in shown if outcome.result is result]
+        print_sentences([(account, sentence) for account, sentence in said if sentence], _COLORS[result])
     if asks:
         unfinished = [outcome for outcome in shown if outcome.result is not Result.OK]
         print_sentences((outcome.account, said_of_request(outcome)) for outcome in unfinished)
@@ -149,12 +150,26 @@ def said_of_request(outcome: Outcome) -> str:
             return "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
         recorded = f"The request ({request.kind.value}, by {request.by}) is recorded"
         return f"{recorded}. A running daemon carries it out{after}"
+    if outcome.repeat is not None:
+        return _overtaken(outcome.repeat)
     if outcome.reason == Reason.FULL and outcome.journal is not None and outcome.journal.request is None:
         return "The request is withdrawn: the account has no room before a grace period ends"
     if outcome.published:
         return "The new secret is published. Nothing of the request is left to record"
     recorded = "is not" if _is_recorded(outcome) is False else "might not be"
     return f"The request {recorded} recorded. Run the command again{after}"
+
+
+def _said(outcome: Outcome) -> str | None:
+    """Return the failure or the deferral, or why the request of a complete run began no rotation; None if it did."""
+    if outcome.error is None and outcome.result is Result.OK and outcome.repeat is not None:
+        return _overtaken(outcome.repeat)
+    return outcome.error
+
+
+def _overtaken(repeat: Command) -> str:
+    replaced = "Another secret was published before the request was recorded, so the request began no rotation"
+    return f"{replaced}. To replace the published secret: {repeat}."
 
 
 def _print_identity(outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from rotator.documents.journal import (
     load_journal,
     parse_journal,
     render_journal,
+    written_note,
 )
 from rotator.documents.published import format_instant, parse_instant, parse_published
 from rotator.imports import import_on_use
@@ -33,6 +34,7 @@ __all__ = [
     "parse_top_ups",
     "render_journal",
     "render_top_ups",
+    "written_note",
 ]
 
 # Most commands top up no account, and start without the rules of balances.

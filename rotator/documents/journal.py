@@ -12,13 +12,13 @@ Several versions of rotator can meet in one fleet. These rules keep a journal sa
 import json
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from rotator.core.instants import is_plausible
-from rotator.core.protocol import Journal, Learned
+from rotator.core.protocol import Journal, Learned, told_at
 from rotator.errors import Code, RotatorError
 from rotator.logs import register_secret
 from rotator.vault import Document
@@ -34,6 +34,8 @@ _STORED_NAMES = {"lease_holder": "holder", "last_doubt": "strangers"}
 _DERIVED = ("format", "phase")
 # Only the schedule calculates with it, and the schedule knows which ones to ignore.
 _OF_SCHEDULE = ("rotated_at",)
+# Which version a run wrote when, by the clock that dates Vault's answers; only if another clock stores versions.
+_WRITTEN = "written"
 _UNKNOWN = "unknown_fields"
 _PENDING_FIELDS: Mapping[str, object] = {"foreign_ids": [], "looks": 0, "next_look": None, "restarts": 0}
 
@@ -57,8 +59,8 @@ class StoredJournal:
     Attributes:
         journal: The journal; an empty one if there is none.
         version: The document's version; 0 if it was never written. A write over it names this number.
-        written_at: When Vault stored that version.
-        expires_at: When Vault deletes that version by itself; None: never.
+        written_at: When Vault stored that version, by the clock that dates its answers if that is known.
+        expires_at: When Vault deletes that version by itself, by the same clock; None: never.
         has_data: Whether that version contains anything.
         undelete: The command that restores that version; None if it is not deleted, or Vault cannot restore it.
         read_at: When Vault answered, by Vault's clock; None if it did not say.
@@ -86,11 +88,13 @@ def load_journal(document: Document) -> StoredJournal:
     Raises:
         JournalError: As `parse_journal`.
     """
+    journal = parse_journal(document)
+    ahead = _storage_clock_ahead(document)
     return StoredJournal(
-        parse_journal(document),
+        journal,
         document.version,
-        document.created,
-        document.expires_at,
+        None if document.created is None else document.created - ahead,
+        None if document.expires_at is None else document.expires_at - ahead,
         document.data is not None,
         document.undelete,
         document.read_at,
@@ -108,7 +112,7 @@ def parse_journal(document: Document) -> Journal:
     if document.data is None:
         return Journal()
     _check_format(document.data.get("format", 0), document)
-    stored = {key: value for key, value in document.data.items() if key not in _DERIVED}
+    stored = {key: value for key, value in document.data.items() if key not in (*_DERIVED, _WRITTEN)}
     stored["current"] = _stored_identity(stored.pop("current_id", None))
     stored |= {name: stored.pop(key) for name, key in _STORED_NAMES.items() if key in stored}
     try:
@@ -134,6 +138,34 @@ def render_journal(journal: Journal) -> dict[str, Any]:
         "phase": journal.phase.value,
         "candidate": journal.candidate,
     }
+
+
+def written_note(version: int, at: datetime) -> dict[str, Any]:
+    """Return the field of a journal that says when a run wrote it.
+
+    Args:
+        version: The version of the document that the write makes.
+        at: The time, or a later one, by the clock that dates Vault's answers.
+    """
+    return {_WRITTEN: {"version": version, "at": at.isoformat()}}
+
+
+def _storage_clock_ahead(document: Document) -> timedelta:
+    """Return how far the clock that stored a journal is ahead of the one that dates Vault's answers.
+
+    That matters, and shows, while the version is from the future of the answer. Then the note of the run that wrote
+    the version tells, unless another writer has repeated it in a later version.
+    """
+    created, read_at = document.created, document.read_at
+    noted = (document.data or {}).get(_WRITTEN)
+    if created is None or told_at(read_at, created) == read_at or not isinstance(noted, Mapping):
+        return timedelta()
+    try:
+        at = datetime.fromisoformat(str(noted.get("at")))
+    except ValueError:
+        return timedelta()
+    is_usable = noted.get("version") == document.version and at.tzinfo is not None and is_plausible(at)
+    return created - at if is_usable and told_at(read_at, at) is not None else timedelta()
 
 
 def _check_format(found: object, document: Document) -> None:

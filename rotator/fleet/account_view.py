@@ -221,7 +221,7 @@ def look(fleet: Fleet, account: AccountSettings) -> View:
         account,
         journal,
         journal_version=document.version,
-        journal_at=document.created,
+        journal_at=stored.written_at,
         read_at=document.read_at,
         asked_at=asked_at,
         looked_at=looked_at,

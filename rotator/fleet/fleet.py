@@ -171,7 +171,7 @@ class Fleet:
         of another field replaces no secret.
 
         Args:
-            at: The instant, by Vault's clock; None if Vault does not tell its time.
+            at: The instant, by the clock that stored the versions; None if Vault does not tell it.
         """
         then = published
         while at is not None and then.version > 1 and then.written_at is not None and then.written_at > at:
@@ -227,7 +227,8 @@ class Fleet:
         """Continue what an earlier run of the same command began; return its outcome if the process stops."""
         if self.stop.is_set():
             return before
-        outcome = replace(self.guarded(before.account, job), asked=before.asked)
+        outcome = self.guarded(before.account, job)
+        outcome = replace(outcome, asked=before.asked, repeat=None if outcome.published else before.repeat)
         if outcome.journal is not None:
             return outcome
         return replace(outcome, journal=before.journal, journal_is_unknown=before.journal_is_unknown)

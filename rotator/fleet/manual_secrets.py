@@ -16,11 +16,11 @@ from rotator.config import AccountSettings
 from rotator.core.protocol import transitions, way_out
 from rotator.core.protocol.wording import names_of
 from rotator.documents import render_journal
-from rotator.errors import Code, Command, RotatorError, list_of
+from rotator.errors import Code, Command, ConfigError, RotatorError, list_of
 from rotator.fleet.account_view import NO_REQUEST, LiveSecret, Standing, View, asking, look
 from rotator.fleet.fleet import Fleet
 from rotator.provider import LostAnswer, SecretInfo
-from rotator.rotation import NONE_REVOKED, Operator, Outcome, StoppedError, audited_fingerprint
+from rotator.rotation import NONE_REVOKED, Operator, Outcome, StoppedError, audited_fingerprint, known_as
 from rotator.vault import CasConflict, VaultError
 
 _log = structlog.get_logger()
@@ -62,6 +62,27 @@ def require_room(fleet: Fleet, view: View) -> None:
         )
 
 
+def _require_new_value(fleet: Fleet, account: AccountSettings, value: SecretStr) -> None:
+    """Refuse a value that the account has or had.
+
+    The provider gives each secret an id, also two with one value. Which of both ids is the published secret's would
+    stay unknown, and a value that leaked would stay valid under the other id.
+
+    Raises:
+        ConfigError: If rotator knows the value.
+    """
+    state = fleet.rotation(account, NO_REQUEST).state
+    state.observe()
+    known = known_as(state, value)
+    if known is not None:
+        raise ConfigError(
+            f"{known}. A second id of one value cannot be told from the first",
+            unchanged="Nothing was added",
+            next_step="Bring another value",
+            next_command=Command.of("account", "secrets", "create", account.name),
+        )
+
+
 def by_hand(fleet: Fleet, account: AccountSettings, act: Act, **known: Any) -> AbstractContextManager[Found]:
     """Note a manual act on the account in the audit log.
 
@@ -88,6 +109,8 @@ def create(fleet: Fleet, account: AccountSettings, value: SecretStr, *, generate
     """
     view = look(fleet, account)
     require_room(fleet, view)
+    if not generated:
+        _require_new_value(fleet, account, value)
     credentials = view.credentials
     policy = fleet.policy(account, NO_REQUEST)
     settings = fleet.settings

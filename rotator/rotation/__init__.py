@@ -4,6 +4,7 @@ from rotator.core.protocol import Outcome, Result
 from rotator.rotation.audit_trail import audited_fingerprint
 from rotator.rotation.countdown import Countdown
 from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
+from rotator.rotation.known_values import known_as
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
 from rotator.rotation.run import Rotation
@@ -21,6 +22,7 @@ __all__ = [
     "RotationError",
     "StoppedError",
     "audited_fingerprint",
+    "known_as",
     "preview",
     "recorded_secret",
 ]

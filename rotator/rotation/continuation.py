@@ -21,9 +21,14 @@ def continuation(state: AccountState) -> Command:
     asked = state.seen.request
     if asked is not None and not state.seen.rotated:
         return repetition(name, asked)
-    if state.journal.candidate is not None and not state.new_secret_is_published:
+    if state.journal.candidate is not None and not is_new_secret_published(state):
         return Command.of("rotate-now", name)
     return Command.of("rotate-now", name, "--due", *_WAIT)
+
+
+def is_new_secret_published(state: AccountState) -> bool:
+    """Return whether this run published the new secret, or an earlier run did and did not record it."""
+    return state.seen.rotated or state.situation.candidate_published
 
 
 def repetition(name: str, request: Request) -> Command:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from rotator.core.protocol import Journal, Outcome, Reason, Request, Result, Stop, refuse_foreign, transitions
 from rotator.documents import JournalError, format_instant
-from rotator.errors import Advice, Blame, Code, RotatorError
+from rotator.errors import Advice, Blame, Code, Command, RotatorError
 from rotator.provider import RateLimited
 from rotator.rotation.continuation import advice_for, continuation, repetition
 from rotator.rotation.errors import StoppedError
@@ -56,6 +56,18 @@ class Ending:
         if asked is None or state.journal.request is not None or state.seen.rotated:
             return None
         return asked.request if state.seen.published.secret == asked.secret else None
+
+    def _repeat(self) -> Command | None:
+        """Return the command that repeats the caller's request, if another secret was published before it was recorded.
+
+        A run that published a new secret itself replaced this other one, or the caller's.
+        """
+        state = self._state
+        published = state.seen.published.secret
+        if state.asked is None or state.is_asked_recorded or state.seen.rotated:
+            return None
+        is_overtaken = published is not None and published != state.asked.secret
+        return repetition(state.account.name, state.asked.request) if is_overtaken else None
 
     def _withdrawn(self, request: Request) -> Outcome:
         """End the run of a command whose recorded request disappeared before it was carried out."""
@@ -132,6 +144,7 @@ class Ending:
             journal_is_unknown=state.write_is_unknown,
             refresh_at=state.refreshes.next_at(state.situation),
             asked=state.asked,
+            repeat=self._repeat(),
         )
 
     def _park(self, error: RotatorError) -> None:

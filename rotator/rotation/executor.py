@@ -35,6 +35,7 @@ from rotator.errors import RotatorError
 from rotator.provider import ApiError, Unauthorized
 from rotator.rotation.access import ProviderAccess
 from rotator.rotation.audit_trail import AuditTrail
+from rotator.rotation.continuation import is_new_secret_published
 from rotator.rotation.creation import Creation
 from rotator.rotation.errors import RotationError
 from rotator.rotation.interfaces import Provider
@@ -199,7 +200,7 @@ class Executor:
     def unchanged(self) -> str:
         """Return what this run left unchanged, as a sentence."""
         works = "" if Credential.PUBLISHED in self.state.seen.refused else " and works"
-        if self.state.new_secret_is_published:
+        if is_new_secret_published(self.state):
             published = f"the new secret is published{works}"
         elif self.publisher.version is not None:
             published = f"version {self.publisher.version} is published{works}"

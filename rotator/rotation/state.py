@@ -27,6 +27,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents import load_journal, parse_published, render_journal
 from rotator.provider import ApiError
+from rotator.rotation.dates import Dates, time_of
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
@@ -38,7 +39,7 @@ JOURNAL_VERSIONS = 3
 NO_IDENTITY = {"identified": None, "replaced": False, "wanted_again": False}
 
 MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
-"""Makes a request from both documents, and the time of Vault's clock at which they were read."""
+"""Makes a request from both documents, and the time at which they were read by the clock that stored them."""
 
 
 class AccountState:
@@ -78,6 +79,7 @@ class AccountState:
         self.log = structlog.get_logger().bind(account=account.name)
         self.journal = Journal()
         self.journal_version = 0
+        self._dates = Dates()
         self.journal_read = False
         self.write_is_unknown = False
         self.document = Document(version=0, data=None)
@@ -104,11 +106,6 @@ class AccountState:
         """The time by the clocks of this instance and of Vault."""
         return Instants(self.seen, self.journal, self.policy, self.clock(), self.journal)
 
-    @property
-    def new_secret_is_published(self) -> bool:
-        """Whether this run published the new secret, or an earlier run did and did not record it."""
-        return self.seen.rotated or self.situation.candidate_published
-
     # --- reading -------------------------------------------------------------------------------------------------
 
     def observe(self) -> None:
@@ -119,8 +116,10 @@ class AccountState:
         anything. One thread reads both: only there, a lagging standby never answers with less than was read before.
         """
         asked_at = self.clock()
-        stored = load_journal(self.store.read(self.journal_path))
+        document = self.store.read(self.journal_path)
+        stored = load_journal(document)
         self.document = self.store.read(self.account.path)
+        self._dates.read(document, self.document)
         known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
@@ -158,7 +157,7 @@ class AccountState:
         if self._ask is not None:
             ask = self._ask
             self._ask = None
-            self.asked = ask(stored.journal, published, stored.read_at)
+            self.asked = ask(stored.journal, published, time_of(document, self.document, self.instants.latest_now))
             self.learn(request=self.asked.request if self.asked is not None else None)
         self._drop_spent_request()
         self.is_observed = True
@@ -253,7 +252,8 @@ class AccountState:
         """
         first = self.journal_version == 0
         try:
-            version = self.store.write(self.journal_path, render_journal(journal), cas=self.journal_version)
+            document = self._dates.noted(render_journal(journal), self.journal_version + 1, self.instants.latest_now)
+            version = self.store.write(self.journal_path, document, cas=self.journal_version)
         except VaultUnreachable as error:
             self.write_is_unknown = self.write_is_unknown or error.maybe_done
             raise
@@ -280,6 +280,7 @@ class AccountState:
             VaultError: If there is no usable answer.
         """
         self.document = self.store.read(self.account.path)
+        self._dates.read(self.document)
         published = parse_published(self.document, self.account)
         if published.secret != self.seen.published.secret:
             self.learn(**NO_IDENTITY)  # that speaks of the value before

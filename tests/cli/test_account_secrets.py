@@ -167,6 +167,19 @@ def test_own_secret_is_added_when_the_rules_allow(adopted: Payments, here: Here)
     assert adopted.cluster.emulator.authenticates(adopted.api_key, SecretStr(mine))
 
 
+def test_create_refuses_the_published_value(adopted: Payments, here: Here) -> None:
+    """One value with two ids: no list tells which one consumers use."""
+    before = everything(adopted.cluster)
+    create = ["account", "secrets", "create", "payments", "--secret-env", "MINE", "--yes"]
+    finished = here(*create, MINE=adopted.cluster.document("apps/payments")["api_secret"])
+    assert finished.code == 2, finished
+    assert said(finished) == (
+        "This value is the published secret of payments. A second id of one value cannot be told from the first. "
+        "Nothing was added. Bring another value: rotator account secrets create payments."
+    )
+    assert everything(adopted.cluster) == before
+
+
 def test_create_leaves_an_existing_file_unchanged(adopted: Payments, here: Here) -> None:
     file = adopted.cluster.folder / "new"
     file.write_text("mine")

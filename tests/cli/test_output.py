@@ -10,6 +10,7 @@ from rotator.cli.output import outcomes_json, print_outcomes
 from rotator.config import Settings
 from rotator.core.protocol import (
     Asked,
+    Command,
     Identity,
     Journal,
     Learned,
@@ -112,6 +113,23 @@ def test_request_beside_one_for_another_secret_is_unrecorded(
     assert said(capsys, unknown) == "shop: The request might not be recorded. Run the command again"
     shown = [outcomes_json([one], SETTINGS, AT)["accounts"][0] for one in (failed, unknown)]
     assert [(one["request"]["id"], one["request_recorded"]) for one in shown] == [("r1", False), ("r1", None)]
+
+
+@pytest.mark.parametrize("result", [Result.OK, Result.FAILED])
+def test_request_that_began_no_rotation_is_explained(capsys: pytest.CaptureFixture[str], result: Result) -> None:
+    """ "idle" alone hides that the published secret stays."""
+    repeat = Command.of("rotate-now", "shop", "--compromised")
+    late = Outcome("shop", result, reason="idle", journal=Journal(), asked=asked_for(RequestKind.COMPROMISED))
+    assert "began no rotation" not in said(capsys, late)
+    late = replace(late, repeat=repeat)
+    sentence = (
+        "Another secret was published before the request was recorded, so the request began no rotation. "
+        "To replace the published secret: rotator rotate-now shop --compromised."
+    )
+    assert said(capsys, late) == f"shop: {sentence}"
+    (shown,) = outcomes_json([late], SETTINGS, AT)["accounts"]
+    assert shown["next_command"] == list(repeat.args)
+    assert shown["error"] == (sentence if result is Result.OK else None)
 
 
 def test_deferral_withdraws_no_request_for_another_secret(capsys: pytest.CaptureFixture[str]) -> None:

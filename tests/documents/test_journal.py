@@ -32,6 +32,7 @@ from rotator.documents.journal import (
     load_journal,
     parse_journal,
     render_journal,
+    written_note,
 )
 from rotator.rotation import Operator, Result
 from rotator.vault import Document
@@ -223,3 +224,51 @@ def add_unknown_fields(value: Any) -> None:
         add_unknown_fields(part)
     if isinstance(value, dict):
         value["of_a_newer_version"] = {"several": [1]}
+
+
+AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
+AHEAD = timedelta(minutes=5)
+NOTED = {"version": 7, "at": AT.isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("noted", "read_at", "ahead"),
+    [
+        (NOTED, AT, AHEAD),
+        (NOTED, AT + AHEAD - timedelta(seconds=2), AHEAD),
+        (NOTED, AT + AHEAD, timedelta()),
+        (NOTED, None, timedelta()),
+        (NOTED, AT - timedelta(seconds=2), timedelta()),
+        (NOTED | {"version": 6}, AT, timedelta()),
+        (NOTED | {"at": "2026-11-26T12:00:00"}, AT, timedelta()),
+        (NOTED | {"at": "0001-01-01T00:00:00+00:00"}, AT, timedelta()),
+        (NOTED | {"at": "noon"}, AT, timedelta()),
+        ("noon", AT, timedelta()),
+        (None, AT, timedelta()),
+    ],
+    ids=[
+        "at once",
+        "later",
+        "not from the future any more",
+        "no date",
+        "noted by another clock",
+        "of an earlier version",
+        "no time zone",
+        "no date of a server",
+        "no time",
+        "no note",
+        "null",
+    ],
+)
+def test_note_tells_when_a_version_was_written(noted: object, read_at: datetime | None, ahead: timedelta) -> None:
+    """Vault stored it by a clock that is ahead of the one that dates the answers."""
+    data = render_journal(Journal(attempts=1)) | {"written": noted}
+    created = AT + AHEAD
+    document = Document(7, data, created=created, expires_at=created + timedelta(days=1), read_at=read_at)
+    found = load_journal(document)
+    assert (found.written_at, found.expires_at) == (created - ahead, created + timedelta(days=1) - ahead)
+    assert found.journal == Journal(attempts=1), "it is no field of another version of rotator"
+
+
+def test_note_names_the_version_that_contains_it() -> None:
+    assert written_note(7, AT) == {"written": NOTED}

@@ -1,6 +1,7 @@
 """The commands that deferrals and failures of a fleet name."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,12 @@ import pytest
 from pydantic import SecretStr
 
 from rotator.config import AccountSettings, load
-from rotator.core.protocol import Asked, Command, Journal, Publish, RequestKind, Target
+from rotator.core.protocol import Asked, Command, Journal, Publish, RequestKind, Target, requests
 from rotator.core.protocol import Request as StoredRequest
 from rotator.fleet import Fleet, Request, Wanted
 from rotator.provider import AccountApi, NotSent
 from rotator.rotation import Outcome, Result
-from rotator.vault import Vault
+from rotator.vault import Document, Vault
 from testkit.cluster import eventually
 from testkit.model import World
 from tests.cli.harness import Here, Payments
@@ -229,3 +230,81 @@ def test_due_rotates_only_a_known_due_secret(
     list(fleet.run(fleet.select(["shop"]), request))
     assert (world.published != published) is rotates
     assert world.journal.request is None
+
+
+def by_rotation(world: World) -> None:
+    """A run publishes a new secret, and records that in the journal."""
+    world.rotation(fresh_after=world.clock()).run()
+
+
+def by_hand(world: World) -> None:
+    """A person publishes another secret: no journal says when."""
+    del world.provider.secrets["shopkey"][next(iter(world.live))]
+    world.provider.add("shopkey", "ByHand00000001")
+    world.publish("ByHand00000001")
+    world.vault.peek("apps/shop")
+
+
+def published_two_minutes_ago(publish: Callable[[World], None]) -> World:
+    world = known_and_due()
+    world.clock.now = datetime.now(UTC) - timedelta(minutes=2)
+    publish(world)
+    world.clock.now = datetime.now(UTC)
+    return world
+
+
+def date_answers(world: World, behind: timedelta, *paths: str) -> None:
+    """Have Vault's answers dated by a clock that is behind the one that stores versions."""
+    read = world.vault.read
+
+    def dated(path: str, version: int | None = None) -> Document:
+        document = read(path, version)
+        assert document.read_at is not None
+        at = document.read_at - (behind if path in paths else timedelta())
+        return replace(document, read_at=at.replace(microsecond=0))
+
+    world.vault.read = dated  # type: ignore[method-assign]
+
+
+def rotate_compromised(world: World, *, age: float = 0) -> Outcome:
+    """What `rotate-now --compromised` does that was made so many seconds ago."""
+    fleet = Fleet(world.settings, world.provider, world.vault, threading.Event())  # type: ignore[arg-type]
+    asked = Request(Wanted.NOW, RequestKind.COMPROMISED, explicit=True, made_at=time.monotonic() - age)
+    (outcome,) = fleet.run(fleet.select(["shop"]), asked)
+    return outcome
+
+
+@pytest.mark.parametrize("publish", [by_rotation, by_hand])
+@pytest.mark.parametrize("behind", [timedelta(minutes=5), timedelta(seconds=122)])
+@pytest.mark.parametrize("paths", [("apps/shop",), ("rotator/journal/shop",), ("apps/shop", "rotator/journal/shop")])
+def test_date_behind_a_version_hides_no_leak(
+    publish: Callable[[World], None], behind: timedelta, paths: tuple[str, ...]
+) -> None:
+    """A proxy dates the answers, or a standby, or the node after a failover: the version is from their future."""
+    world = published_two_minutes_ago(publish)
+    leaked = world.published
+    date_answers(world, behind, *paths)
+    outcome = rotate_compromised(world)
+    is_recorded = requests.speaks_of(world.journal.request, SecretStr(leaked or ""))
+    assert world.published != leaked or is_recorded, outcome
+
+
+@pytest.mark.parametrize("publish", [by_rotation, by_hand])
+def test_request_for_a_replaced_secret_names_its_repetition(publish: Callable[[World], None]) -> None:
+    """Clocks that contradict each other can make it late by mistake, and the published secret can have leaked, too."""
+    world = published_two_minutes_ago(publish)
+    published = world.published
+    late = rotate_compromised(world, age=300)
+    assert (late.result, world.published) == (Result.OK, published)
+    assert late.repeat == Command.of("rotate-now", "shop", "--compromised")
+    assert rotate_compromised(world).repeat is None
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_later_run_keeps_the_repetition(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, published: bool) -> None:
+    """The run that continues made no request of its own. A new secret that it published needs no repetition."""
+    repeat = Command.of("rotate-now", "a")
+    first = replace(deferred("a"), repeat=repeat)
+    later = Outcome("a", Result.OK, published=published, journal=RECORDED)
+    ended = outcomes_of(fleet, monkeypatch, a=[lambda _: first, lambda _: later])["a"]
+    assert ended.repeat == (None if published else repeat)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.errors import RotatorError
+from rotator.errors import Command, ConfigError, RotatorError
 from rotator.fleet import Fleet, look, manual_secrets
 from rotator.fleet.account_view import NO_REQUEST
 from rotator.vault import VaultUnreachable
@@ -18,9 +18,9 @@ class Died(BaseException):
     """The process ends: nothing handles it."""
 
 
-def managed(monkeypatch: pytest.MonkeyPatch) -> tuple[World, Fleet]:
+def managed(monkeypatch: pytest.MonkeyPatch, *, max_secrets: int = 2) -> tuple[World, Fleet]:
     """A world with an adopted account, and the fleet that manages it."""
-    world = World(grace=timedelta())
+    world = World(grace=timedelta(), max_secrets=max_secrets)
     world.provider.add("shopkey", "FirstSecret001")
     world.publish("FirstSecret001")
     world.identify()
@@ -85,3 +85,41 @@ def test_new_id_of_published_value_is_not_revoked(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RotatorError, match="does not list its id"):
         manual_secrets.revoke(fleet, world.account, new)
     assert new in world.live
+
+
+def create_refused(world: World, fleet: Fleet, value: str) -> str:
+    """Return why a create is refused before anything is sent or written."""
+    before = world.live, world.vault.peek(world.settings.journal_path(world.account)).version
+    with pytest.raises(ConfigError) as refused:
+        manual_secrets.create(fleet, world.account, SecretStr(value), generated=False)
+    assert (world.live, world.vault.peek(world.settings.journal_path(world.account)).version) == before
+    assert value not in str(refused.value)
+    assert refused.value.next_command == Command.of("account", "secrets", "create", "shop")
+    return str(refused.value)
+
+
+def test_create_refuses_a_value_that_the_account_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ids of one value cannot be told apart, whether it is published, retiring, or revoked by now."""
+    world, fleet = managed(monkeypatch, max_secrets=4)
+    assert "is the published secret of shop" in create_refused(world, fleet, str(world.published))
+    world.rotation(fresh_after=world.clock(), grace=timedelta(days=1)).run()
+    assert "is an earlier secret of shop" in create_refused(world, fleet, "FirstSecret001")
+    retiring = str(world.published)
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation(fresh_after=world.clock(), grace=timedelta(days=1)).run()
+    for _ in range(12):  # other fields change, and the version is no recent one any more
+        world.publish(world.published or "")
+    world.clock.wait(timedelta(minutes=5))
+    world.rotation(grace=timedelta(days=1)).run()
+    assert retiring != world.published
+    assert "is an earlier secret of shop" in create_refused(world, fleet, retiring)
+    assert manual_secrets.create(fleet, world.account, SecretStr("AddedByHand001"), generated=False).id in world.live
+
+
+def test_create_refuses_a_compromised_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vault keeps its version no longer: the digest in the journal tells."""
+    world, fleet = managed(monkeypatch)
+    world.provider.listing_lag = timedelta(hours=1)
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    world.vault.deleted.add(("apps/shop", 1))
+    assert "is a compromised secret of shop" in create_refused(world, fleet, "FirstSecret001")

@@ -226,7 +226,9 @@ def test_command_rotates_nothing_when_rotation_published_meanwhile(
             assert_ok(shop.rotate(*option))
             published = shop.published
             gate.open()
-            assert_ok(second.finish())
+            finished = second.finish()
+            assert_ok(finished)
+            assert "Another secret was published before the request was recorded" in finished.out
         assert shop.published == published
         assert leaked not in shop.live
         assert_ok(shop.rotate("--compromised"))

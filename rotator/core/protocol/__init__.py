@@ -14,7 +14,14 @@ from rotator.core.protocol.documents import (
     refuse_lost_secret,
 )
 from rotator.core.protocol.identity import way_out
-from rotator.core.protocol.instants import CLOCK_RESOLUTION, CLOCK_TOLERANCE, Instants, has_lease, leased_elsewhere
+from rotator.core.protocol.instants import (
+    CLOCK_RESOLUTION,
+    CLOCK_TOLERANCE,
+    Instants,
+    has_lease,
+    leased_elsewhere,
+    told_at,
+)
 from rotator.core.protocol.journal import (
     Answered,
     Doubt,
@@ -138,6 +145,7 @@ __all__ = [
     "refuse_lost_secret",
     "requests",
     "stored_ids",
+    "told_at",
     "transitions",
     "wake_at",
     "way_out",

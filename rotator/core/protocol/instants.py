@@ -237,6 +237,21 @@ class Instants:
         return seen_at + self.policy.window + CLOCK_RESOLUTION + (self.now - self.shared_now)
 
 
+def told_at(read_at: datetime | None, written_at: datetime | None) -> datetime | None:
+    """Return when Vault answered; None if Vault did not say, or stored a version of the answer later than that.
+
+    Then two clocks contradict each other: one stored the version, another one dated the answer. The other one is that
+    of a proxy, of a standby or of the node before a failover. Such a date does not tell what was there before.
+
+    Args:
+        read_at: The date of the answer, in whole seconds.
+        written_at: When Vault stored the version; None if there is none.
+    """
+    if read_at is None or written_at is None:
+        return read_at
+    return read_at if written_at <= read_at + CLOCK_RESOLUTION else None
+
+
 def has_lease(journal: Journal, policy: Policy, now: datetime) -> bool:
     """Return whether the instance holds the lease for long enough to send one more request to the provider.
 

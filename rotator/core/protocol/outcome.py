@@ -36,6 +36,8 @@ class Outcome:
         refresh_at: When a run has to write a document again, by this instance's clock; None: none expires.
         journal_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it.
         asked: The request that the command made; None if it made none.
+        repeat: The command that repeats this request, which began no rotation because another secret was published
+            before it was recorded; None if that did not happen.
     """
 
     account: str
@@ -55,6 +57,7 @@ class Outcome:
     journal_is_unknown: bool = False
     refresh_at: datetime | None = None
     asked: Asked | None = None
+    repeat: Command | None = None
 
     @property
     def recorded_request(self) -> Request | None:

@@ -16,6 +16,7 @@ from rotator.core.protocol import (
     Published,
     Retiring,
     WriteJournal,
+    told_at,
     transitions,
 )
 from rotator.core.protocol.retirement import record_gone
@@ -375,3 +376,21 @@ def test_first_sight_in_the_future_counts_from_write() -> None:
     assert journal.noticed is not None
     case = case_of(journal, seen("b", "s", journal_at=NOW))
     assert case.confirmed_at(journal.noticed) == NOW + WINDOW + SECOND
+
+
+@pytest.mark.parametrize(
+    ("read_at", "written_at", "expected"),
+    [
+        (None, NOW, None),
+        (NOW, None, NOW),
+        (NOW, NOW - MINUTE, NOW),
+        (NOW, NOW + SECOND, NOW),
+        (NOW, NOW + 2 * SECOND, None),
+    ],
+    ids=["no date", "no version", "before", "within the second", "in the future"],
+)
+def test_date_before_its_version_tells_no_time(
+    read_at: datetime | None, written_at: datetime | None, expected: datetime | None
+) -> None:
+    """One clock stored the version, and another one dated the answer."""
+    assert told_at(read_at, written_at) == expected

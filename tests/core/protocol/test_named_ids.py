@@ -453,7 +453,7 @@ def test_retiring_ids_alone_are_doubtful() -> None:
 
 
 @pytest.mark.parametrize("listed", ["b", "br"])
-def test_full_account_names_no_id_that_can_be_published(listed: str) -> None:
+def test_full_account_names_no_published_id(listed: str) -> None:
     retiring = (Retiring("b", LATER), Retiring("r", LATER + SECOND))
     journal = replace(PREPARED, current=pending("b"), retiring=retiring)
     step: Any = wait_for_room(case_of(journal, seen(*listed, refused=CANDIDATE_REFUSED), max_secrets=len(listed)))
