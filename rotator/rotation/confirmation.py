@@ -14,8 +14,9 @@ _LATER_LISTS = 3
 def confirm(rotation: Rotation, step: Step) -> Step:
     """Wait until a later list tells whether the ids are unknown because of which a run would fail.
 
-    An old list can show the published secret's id although a person removed it and added the value again. If an earlier
-    run has noticed the ids for long enough, there is no wait. Nothing is written.
+    An old list can show the published secret's id although a person removed it, and another id has its value: the value
+    was added again, or twice. A person can have removed it a moment ago. So the wait begins with this command, also if
+    earlier runs have noticed the ids. Nothing is written.
 
     Returns:
         The next step by then.
@@ -24,6 +25,7 @@ def confirm(rotation: Rotation, step: Step) -> Step:
         StoppedError: If the process stops.
     """
     state = rotation.state
+    state.know(replace(state.journal, noticed=None))
     for _ in range(_LATER_LISTS):
         case = state.situation
         noticed = transitions.noticed(case)

@@ -219,6 +219,9 @@ class Operator:
             self._rotation.run()  # consumers have an outage, and only a run can tell what else works
             step = self._rotation.decide()
         step = confirm(self._rotation, step)
+        if isinstance(step, (WriteJournal, Refresh)):  # a later list made the published id certain
+            self._rotation.run()
+            step = confirm(self._rotation, look(self._rotation))
         case = self._state.situation
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(
