@@ -33,6 +33,7 @@ from rotator.core.protocol.identity import (
 )
 from tests.core.protocol.situations import (
     AT_REST,
+    DUE,
     LATER,
     MINE,
     MOMENT,
@@ -348,6 +349,14 @@ def test_id_not_offered_later_is_looked_at_again() -> None:
     assert failure_of(step) is Failure.AMBIGUOUS
     assert step.next_command.args == ("rotate-now", "shop", "--due")
     assert step.advice
+
+
+@pytest.mark.parametrize(("max_secrets", "begins"), [(3, True), (2, False)])
+def test_requested_rotation_begins_beside_unknown_id(max_secrets: int, *, begins: bool) -> None:
+    asked = seen("b", "x", request=request())
+    step = step_of(noticed(AT_REST, "x"), asked, max_secrets=max_secrets)
+    assert (step == Prepare(Trigger.MANUAL)) is begins
+    assert failure_of(step_of(noticed(DUE, "x"), replace(asked, request=None), max_secrets=3)) is Failure.AMBIGUOUS
 
 
 def test_unknown_ids_are_not_named_in_doubt() -> None:

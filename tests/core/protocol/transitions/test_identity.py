@@ -55,10 +55,11 @@ def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
     assert kept.retiring == entries, "a pending id might be another one"
 
 
+@pytest.mark.parametrize("current", [answered("b"), pending("b")])
 @pytest.mark.parametrize(("version", "end"), [(5, NOW + POLICY.grace), (6, LATER)])
-def test_version_in_between_gives_grace(version: int, end: datetime) -> None:
+def test_version_in_between_gives_grace(version: int, end: datetime, current: Identity) -> None:
     """It can have contained a retiring secret, until a moment ago, whether the value of the recorded one is known."""
-    before = replace(AT_REST, published_version=version, retiring=(Retiring("r", LATER),))
+    before = replace(AT_REST, current=current, published_version=version, retiring=(Retiring("r", LATER),))
     case = case_of(before, seen("b", "r", published=PUBLISHED))
     assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("r", end),)
     again = transitions.recorded_again(case)
