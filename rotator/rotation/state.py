@@ -27,6 +27,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents import load_journal, parse_published, render_journal
 from rotator.provider import ApiError
+from rotator.rotation.asking import Asking, MakeRequest
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
@@ -36,9 +37,6 @@ JOURNAL_VERSIONS = 3
 
 # Forgotten when the journal, or another value, says more about the published id.
 NO_IDENTITY = {"identified": None, "replaced": False, "wanted_again": False}
-
-MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
-"""Makes a request from both documents, and the time of Vault's clock at which they were read."""
 
 
 class AccountState:
@@ -52,7 +50,6 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
             and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
-        asked: The request of this run's caller, whatever became of it; None if there is none.
         is_asked_recorded: Whether a journal contained that request while its secret was published.
         moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
@@ -73,7 +70,7 @@ class AccountState:
         self.store = store
         self.policy = policy
         self.clock = clock
-        self._ask = ask
+        self._asking = Asking(ask)
         self._on_journal = on_journal
         self.log = structlog.get_logger().bind(account=account.name)
         self.journal = Journal()
@@ -85,9 +82,13 @@ class AccountState:
         self.is_observed = False
         self.moved_path = account.path
         self.answers: dict[Failure, str] = {}
-        self.asked: Asked | None = None
         self.is_asked_recorded = False
         self.refreshes = Refreshes()
+
+    @property
+    def asked(self) -> Asked | None:
+        """The request of this run's caller, whatever became of it; None if there is none."""
+        return self._asking.asked
 
     @property
     def journal_path(self) -> str:
@@ -155,11 +156,7 @@ class AccountState:
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
             self.learn(revoke_lost_at=self.instants.latest_now)
-        if self._ask is not None:
-            ask = self._ask
-            self._ask = None
-            self.asked = ask(stored.journal, published, stored.read_at)
-            self.learn(request=self.asked.request if self.asked is not None else None)
+        self.learn(request=self._asking.look(self.situation, stored.read_at))
         self._drop_spent_request()
         self.is_observed = True
 
@@ -284,6 +281,7 @@ class AccountState:
         if published.secret != self.seen.published.secret:
             self.learn(**NO_IDENTITY)  # that speaks of the value before
         self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})
+        self.learn(request=self._asking.look(self.situation, self.document.read_at))
 
     def secret_of(self, using: Credential) -> SecretStr:
         """Return the account's own secret to authenticate with."""
