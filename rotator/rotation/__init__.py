@@ -1,6 +1,7 @@
 """One account: a run of the protocol, and what a person does to it."""
 
 from rotator.core.protocol import Outcome, Result
+from rotator.rotation.asking import MakeRequest
 from rotator.rotation.audit_trail import audited_fingerprint
 from rotator.rotation.countdown import Countdown
 from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
@@ -8,7 +9,7 @@ from rotator.rotation.known_values import known_as
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
 from rotator.rotation.run import Rotation
-from rotator.rotation.state import MakeRequest, recorded_secret
+from rotator.rotation.state import recorded_secret
 
 __all__ = [
     "NONE_REVOKED",

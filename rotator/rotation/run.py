@@ -20,6 +20,7 @@ from rotator.core.protocol import (
 )
 from rotator.errors import RotatorError
 from rotator.provider import RateLimited
+from rotator.rotation.asking import MakeRequest
 from rotator.rotation.audit_trail import NO_AUDIT, AuditTrail
 from rotator.rotation.continuation import continuation
 from rotator.rotation.countdown import Monotonic
@@ -27,7 +28,7 @@ from rotator.rotation.ending import Ending
 from rotator.rotation.errors import ContentionError, StoppedError
 from rotator.rotation.executor import Executor
 from rotator.rotation.interfaces import Clock, Provider, Store, Waiter
-from rotator.rotation.state import AccountState, MakeRequest
+from rotator.rotation.state import AccountState
 from rotator.rotation.waiting import Waiting, stopped
 from rotator.vault import CasConflict
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -27,6 +26,7 @@ from rotator.core.protocol import (
 )
 from rotator.documents import load_journal, parse_published, render_journal
 from rotator.provider import ApiError
+from rotator.rotation.asking import Asking, MakeRequest
 from rotator.rotation.dates import Dates, time_of
 from rotator.rotation.interfaces import Clock, Store
 from rotator.rotation.refreshes import Refreshes
@@ -37,9 +37,6 @@ JOURNAL_VERSIONS = 3
 
 # Forgotten when the journal, or another value, says more about the published id.
 NO_IDENTITY = {"identified": None, "replaced": False, "wanted_again": False}
-
-MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
-"""Makes a request from both documents, and the time at which they were read by the clock that stored them."""
 
 
 class AccountState:
@@ -53,7 +50,6 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
             and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
-        asked: The request of this run's caller, whatever became of it; None if there is none.
         is_asked_recorded: Whether a journal contained that request while its secret was published.
         moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
@@ -74,7 +70,7 @@ class AccountState:
         self.store = store
         self.policy = policy
         self.clock = clock
-        self._ask = ask
+        self._asking = Asking(ask)
         self._on_journal = on_journal
         self.log = structlog.get_logger().bind(account=account.name)
         self.journal = Journal()
@@ -87,9 +83,13 @@ class AccountState:
         self.is_observed = False
         self.moved_path = account.path
         self.answers: dict[Failure, str] = {}
-        self.asked: Asked | None = None
         self.is_asked_recorded = False
         self.refreshes = Refreshes()
+
+    @property
+    def asked(self) -> Asked | None:
+        """The request of this run's caller, whatever became of it; None if there is none."""
+        return self._asking.asked
 
     @property
     def journal_path(self) -> str:
@@ -116,10 +116,10 @@ class AccountState:
         anything. One thread reads both: only there, a lagging standby never answers with less than was read before.
         """
         asked_at = self.clock()
-        document = self.store.read(self.journal_path)
-        stored = load_journal(document)
+        journal = self.store.read(self.journal_path)
+        stored = load_journal(journal)
         self.document = self.store.read(self.account.path)
-        self._dates.read(document, self.document)
+        self._dates.read(journal, self.document)
         known = self.journal
         self.journal_version = stored.version
         self.know(stored.journal)
@@ -154,11 +154,7 @@ class AccountState:
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
             self.learn(revoke_lost_at=self.instants.latest_now)
-        if self._ask is not None:
-            ask = self._ask
-            self._ask = None
-            self.asked = ask(stored.journal, published, time_of(document, self.document, self.instants.latest_now))
-            self.learn(request=self.asked.request if self.asked is not None else None)
+        self.learn(request=self._asking.look(self.situation, time_of(journal, self.document, self.instants.latest_now)))
         self._drop_spent_request()
         self.is_observed = True
 
@@ -285,6 +281,7 @@ class AccountState:
         if published.secret != self.seen.published.secret:
             self.learn(**NO_IDENTITY)  # that speaks of the value before
         self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})
+        self.learn(request=self._asking.look(self.situation, self.document.read_at))
 
     def secret_of(self, using: Credential) -> SecretStr:
         """Return the account's own secret to authenticate with."""

@@ -68,6 +68,26 @@ COURSES: dict[str, tuple[Beginning, tuple[Event, ...]]] = {
             Person(Deed.REMOVE),
         ),
     ),
+    "the version of a leaked secret is deleted, and an earlier one contains it": (
+        Beginning(),
+        (Run(Verb.ROTATE), Person(Deed.EDIT), Run(Verb.DUE), Person(Deed.DELETE), Run(Verb.COMPROMISED)),
+    ),
+    "the version of a leaked secret is deleted, and a primary account creates another": (
+        Beginning(secondary=True),
+        (Run(Verb.ROTATE), Person(Deed.EDIT), Run(Verb.DUE), Person(Deed.DELETE), Run(Verb.COMPROMISED)),
+    ),
+    "a leaked secret was added again, and another one is published by hand": (
+        Beginning(grace=DAY),
+        (
+            Person(Deed.ADD),
+            Person(Deed.READD),
+            Passing(timedelta(minutes=3)),
+            Run(Verb.COMPROMISED),
+            Person(Deed.PUBLISH, Pick.ADDED),
+            Passing(timedelta(minutes=3)),
+            Run(Verb.DUE),
+        ),
+    ),
     "a forced request follows a compromised one and an edit": (
         Beginning(runs=1),
         (Run(Verb.COMPROMISED, ASKED_ONLY), Person(Deed.EDIT), Run(Verb.FORCE, ASKED_ONLY)),

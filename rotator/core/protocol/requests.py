@@ -1,6 +1,6 @@
 """Requests for rotations. A request stays in the journal until it is carried out or withdrawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,7 +20,10 @@ URGENT_REFUSALS = 60
 def new_request(
     kind: RequestKind, journal: Journal, published: Published, *, at: datetime, by: str, id_: str
 ) -> Request | None:
-    """Return a request for the secret that is published now; None if nothing is published.
+    """Return a request for the secret that is published now; None if nothing is published, and nothing was.
+
+    If the newest version is deleted, its value is not known. The request names the version, or the journal's id if no
+    version is left.
 
     Args:
         kind: The kind of the request.
@@ -30,9 +33,15 @@ def new_request(
         by: The user.
         id_: A new name for the request.
     """
-    if published.secret is None:
+    if published.secret is not None:
+        return Request(kind, _target_of(journal, published), at, by, id_, value_digest=digest_of(id_, published.secret))
+    if not (published.version or journal.published_version):
         return None
-    return Request(kind, _target_of(journal, published), at, by, id_, value_digest=digest_of(id_, published.secret))
+    if not published.version:
+        return Request(kind, Target(id=journal.current_id), at, by, id_)
+    of = Target(version=published.version, written_at=published.written_at)
+    leaks_recorded = kind is RequestKind.COMPROMISED and is_recorded(journal, published)
+    return Request(kind, of, at, by, id_, earlier_ids=ids_of(journal.current_id) if leaks_recorded else frozenset())
 
 
 def _target_of(journal: Journal, published: Published) -> Target:
@@ -53,7 +62,7 @@ def speaks_of(request: Request | None, secret: SecretStr | None) -> bool:
 
 
 def is_published(request: Request, journal: Journal, published: Published) -> bool:
-    """Return whether the secret that a request speaks of is still the published one."""
+    """Return whether the secret that a request speaks of is still the published one, or in a deleted newest version."""
     if request.value_digest is not None:
         return speaks_of(request, published.secret)
     target = request.of
@@ -61,7 +70,7 @@ def is_published(request: Request, journal: Journal, published: Published) -> bo
         is_candidate = journal.candidate is not None and published.secret == journal.candidate
         return journal.current_id == target.id and not is_candidate
     same_time = None in (target.written_at, published.written_at) or target.written_at == published.written_at
-    return published.secret is not None and published.version == target.version and same_time
+    return 0 < published.version == target.version and same_time
 
 
 def might_begin_rotation(journal: Journal) -> bool:
@@ -115,6 +124,23 @@ def is_replaced(journal: Journal, secret: SecretStr | None) -> bool:
     if request is None or request.kind is not RequestKind.COMPROMISED or not speaks_of(request, secret):
         return False
     return request.of.is_unknown or not ids_of(request.of.id) <= journal.named_ids
+
+
+def is_last_resort(journal: Journal, secret: SecretStr, own_ids: Set[str]) -> bool:
+    """Return whether a compromised request can be for this value, so that nothing else is published rather.
+
+    Args:
+        journal: The account's journal.
+        secret: The value.
+        own_ids: Its id, if that is certain.
+    """
+    request = journal.request
+    if request is None or request.kind is not RequestKind.COMPROMISED:
+        return False
+    if request.value_digest is not None:
+        return speaks_of(request, secret)
+    ids = request.earlier_ids | ids_of(request.of.id)
+    return not (own_ids and ids) or bool(own_ids & ids)
 
 
 def requested(seen: Observation, journal: Journal, now: datetime) -> Journal:
@@ -184,16 +210,17 @@ def _with_candidate_id(journal: Journal, asked: Request) -> Journal:
 def _with_request(journal: Journal, asked: Request) -> Journal:
     """The journal with this request. What the recorded one says of other secrets that leaked stays."""
     known = journal.request
-    earlier_ids = frozenset[str]() if known is None else known.earlier_ids | _ids_named_by(known, journal)
+    known_ids = frozenset[str]() if known is None else _ids_named_by(known, journal)
+    earlier_ids = asked.earlier_ids | known_ids
     return _with_leak(replace(journal, request=replace(asked, earlier_ids=earlier_ids)), known)
 
 
 def _ids_named_by(request: Request, journal: Journal) -> frozenset[str]:
-    """The id of a compromised request's secret: the published one, a previous one, or the candidate."""
+    """The ids of secrets that leaked: a compromised request's own or its candidate's, and those of earlier requests."""
     if request.kind is not RequestKind.COMPROMISED:
-        return frozenset()
+        return request.earlier_ids
     is_of_candidate = speaks_of(request, journal.candidate)
-    return ids_of(request.of.id, journal.answered_id if is_of_candidate else None)
+    return request.earlier_ids | ids_of(request.of.id, journal.answered_id if is_of_candidate else None)
 
 
 def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now: datetime) -> Journal:
@@ -217,8 +244,8 @@ def _requested_too_late(asked: Request, journal: Journal, seen: Observation, now
 
 
 def _is_unfinished(asked: Request, journal: Journal, seen: Observation) -> bool:
-    """Whether the secret of a request that came too late is the journal's, or its candidate."""
-    return is_of_current(asked, journal, seen) or speaks_of(asked, journal.candidate)
+    """Whether the secret of a request that came too late is the journal's, its candidate, or one without a known id."""
+    return asked.of.is_unknown or is_of_current(asked, journal, seen) or speaks_of(asked, journal.candidate)
 
 
 def is_spent(seen: Observation, journal: Journal, now: datetime) -> bool:

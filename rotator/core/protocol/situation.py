@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.core.protocol.ids import Ids
-from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger
-from rotator.core.protocol.leaks import is_leaked
+from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger, ids_of
+from rotator.core.protocol.leaks import is_leaked, might_be_leaked
 from rotator.core.protocol.observation import Observation, is_in_recorded_place, is_recorded
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.requests import is_published, requested, speaks_of
@@ -86,6 +86,19 @@ class Situation(Ids):
             return False
         of_this = request.kind is RequestKind.COMPROMISED and self.request_is_of_candidate
         return of_this or self.candidate_id in request.earlier_ids
+
+    @property
+    def leaked_id_is_unknown(self) -> bool:
+        """Whether each secret without a known value can be one that leaked.
+
+        If a user added the leaked value again, it has another id than its request names.
+        """
+        request = self.journal.request
+        if might_be_leaked(self.journal):
+            return True
+        if request is None or request.kind is not RequestKind.COMPROMISED:
+            return False
+        return not ids_of(request.of.id) <= self.listed | self.gone
 
     @property
     def forced(self) -> bool:

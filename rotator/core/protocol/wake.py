@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, Retiring
+from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring
 from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
@@ -32,12 +32,21 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         wishes.append(_look_at(current, window, now))
     if journal.publishing is not None:
         wishes.append(AT_ONCE)
-    is_open = journal.leaked or (journal.request is not None and journal.request.of.is_unknown)
+    is_open = journal.leaked or _is_of_lost_id(journal)
     if is_open and not journal.retiring_compromised:  # these are revoked first
         wishes.append(_window_after(journal.published_at or journal.rotated_at, window, now))
     if might_begin_rotation(journal):
         wishes.append(AT_ONCE)
     return min(wishes, default=None)
+
+
+def _is_of_lost_id(journal: Journal) -> bool:
+    """Whether a compromised request is for a secret that is neither the journal's nor retiring, or has no known id."""
+    request = journal.request
+    if request is None or request.of.is_unknown:
+        return request is not None
+    known = journal.named_ids | journal.retiring_ids
+    return request.kind is RequestKind.COMPROMISED and request.of.id is not None and request.of.id not in known
 
 
 def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime) -> datetime:

@@ -12,6 +12,7 @@ from rotator.core.protocol import (
     Gone,
     Identity,
     Journal,
+    Observation,
     Published,
     Publishing,
     Request,
@@ -90,9 +91,57 @@ def test_new_request_names_the_published_candidates_id(document: dict[str, Any],
     assert asked.of == target
 
 
-def test_nothing_is_requested_when_nothing_is_published() -> None:
-    assert made(AT_REST, Published()) is None
-    assert made(AT_REST, published(secret=None)) is None
+def test_nothing_is_requested_when_nothing_was_published() -> None:
+    assert made(Journal(), Published()) is None
+
+
+@pytest.mark.parametrize(
+    ("journal", "document", "target", "leaked"),
+    [
+        pytest.param(AT_REST, published(secret=None), Target(version=1), {"b"}, id="recorded"),
+        pytest.param(
+            AT_REST, published(version=3, secret=None, written_at=NOW), Target(None, 3, NOW), set(), id="later"
+        ),
+        pytest.param(Journal(), published(secret=None), Target(version=1), set(), id="no journal"),
+        pytest.param(AT_REST, Published(), Target(id="b"), set(), id="no version"),
+        pytest.param(replace(AT_REST, current=None), Published(), Target(), set(), id="no version and no id"),
+    ],
+)
+def test_request_for_deleted_secret_names_its_place(
+    journal: Journal, document: Published, target: Target, leaked: set[str]
+) -> None:
+    """The value in a deleted version is not known. The journal can know its id."""
+    for kind in RequestKind:
+        asked = requests.new_request(kind, journal, document, at=LATER, by="bob", id_="request-9")
+        assert asked is not None
+        assert (asked.of, asked.value_digest) == (target, None)
+        assert asked.earlier_ids == (leaked if kind is RequestKind.COMPROMISED else set())
+
+
+@pytest.mark.parametrize("target", [Target(version=1), Target(id="b"), Target()], ids=["version", "id", "neither"])
+def test_request_for_deleted_secret_is_recorded(target: Target) -> None:
+    """Without a version and an id, the request stays until no secret is unknown."""
+    asked = request(RequestKind.COMPROMISED, of=target, value=None)
+    document = Published() if target.is_unknown else published(secret=None)
+    journal = requests.requested(Observation(document, request=asked), AT_REST, NOW)
+    assert journal.request == asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "own_ids", "expected"),
+    [
+        pytest.param(None, set(), False, id="no request"),
+        pytest.param(request(RequestKind.FORCE, value=None), set(), False, id="no leak"),
+        pytest.param(request(RequestKind.COMPROMISED, value=OLD), {"x"}, True, id="its value"),
+        pytest.param(request(RequestKind.COMPROMISED, value=OTHER), set(), False, id="another value"),
+        pytest.param(request(RequestKind.COMPROMISED, of=Target(id="b"), value=None), {"b"}, True, id="its id"),
+        pytest.param(request(RequestKind.COMPROMISED, of=Target(id="b"), value=None), {"a"}, False, id="another id"),
+        pytest.param(request(RequestKind.COMPROMISED, of=Target(id="b"), value=None), set(), True, id="no known id"),
+        pytest.param(request(RequestKind.COMPROMISED, of=OF_VERSION, value=None), {"a"}, True, id="no id in request"),
+    ],
+)
+def test_leaked_value_is_the_last_resort(asked: Request | None, own_ids: set[str], expected: bool) -> None:
+    assert requests.is_last_resort(replace(AT_REST, request=asked), OLD, own_ids) is expected
 
 
 def test_digest_tells_nothing_of_the_value() -> None:
@@ -133,7 +182,9 @@ def test_request_is_for_a_value_wherever_it_is(of: Target) -> None:
         (OF_VERSION, published(), True),
         (Target(version=1), published(written_at=LATER), True),
         (OF_VERSION, published(version=2, written_at=NOW), False),
-        (OF_VERSION, published(secret=None, written_at=NOW), False),
+        (OF_VERSION, published(secret=None, written_at=NOW), True),
+        (OF_VERSION, published(version=2, secret=None, written_at=NOW), False),
+        (Target(), published(version=0, secret=None), False),
     ],
 )
 def test_request_without_digest_matches_id_or_version(target: Target, document: Published, expected: bool) -> None:

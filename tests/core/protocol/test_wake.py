@@ -79,7 +79,7 @@ def test_late_write_needs_a_run_at_once() -> None:
     [
         (request(), AT_ONCE),
         (request(of=Target(version=1)), AT_ONCE),
-        (request(RequestKind.COMPROMISED, Target(id="a")), None),
+        (request(RequestKind.COMPROMISED, Target(id="a")), NOW + WINDOW),
         (request(RequestKind.COMPROMISED, Target()), NOW + WINDOW),
         (None, None),
     ],
@@ -90,7 +90,11 @@ def test_request_of_the_published_secret_needs_a_run(asked: Request | None, expe
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
-    [({"leaked": frozenset({"request-1:digest"})}, NOW + WINDOW), ({"request": request(of=Target())}, NOW + WINDOW)],
+    [
+        ({"leaked": frozenset({"request-1:digest"})}, NOW + WINDOW),
+        ({"request": request(of=Target())}, NOW + WINDOW),
+        ({"request": request(RequestKind.COMPROMISED, Target(id="lost"))}, NOW + WINDOW),
+    ],
 )
 def test_leak_without_id_needs_run_after_consistency_window(facts: dict[str, Any], expected: datetime) -> None:
     """Lists show by then which ids are unknown. Vault tells best when the secret was replaced."""

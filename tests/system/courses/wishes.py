@@ -66,11 +66,17 @@ class Wishes:
         raise AssertionError(f"{what}\n{self.course}")
 
     def begins(self, desk: Desk, run: Run) -> None:
-        """A command begins: what a person wants."""
+        """A command begins: what a person wants. If the newest version is deleted, that is the last published value.
+
+        A value that rotator publishes in its place can be the same one.
+        """
         desk.asks = _ASKS.get(run.verb)
         value = self.course.published
-        if value is None or desk.asks is None:
+        if desk.asks is None or not self.published_values:
             return
+        if value is None:
+            value = self.published_values[-1]
+            self.asked |= set(self.published_values)
         self._want(desk, desk.asks, value)
         if desk.asks is RequestKind.COMPROMISED:
             leak = Leak(value)
@@ -84,7 +90,7 @@ class Wishes:
         value = desk.read_value
         leak = self._commands.get(desk.actor)
         if leak is not None:
-            leak.sure = leak.value == value
+            leak.sure = (value or self.published_values[-1]) == leak.value
         if desk.asks is not None and value is not None:
             self._want(desk, desk.asks, value)
 

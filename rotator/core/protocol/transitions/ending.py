@@ -21,17 +21,16 @@ from rotator.core.protocol.transitions.publishing import confirmed
 def recovered(case: Situation) -> Journal:
     """Idle and without failure: no lease, no error, nothing unknown, no request that is done.
 
-    While the published secret is young or its id not certain, a list can lack a compromised secret whose id rotator
-    cannot tell. A compromised secret that is retiring can be that one, too.
+    While the published secret is young or its id not certain, a list can lack a compromised secret. The id that its
+    request names is no proof: the secret can have another one by now. A compromised secret that is retiring can be that
+    one, too.
     """
     journal = replace(without_own_lease(with_facts(case).without_failure(), case), noticed=None)
     is_certain = journal.current_id is not None and not case.in_doubt
     shows_all = is_certain and not case.might_lack_an_id and not journal.retiring_compromised
     if shows_all:
         journal = replace(journal, leaked=frozenset())
-    names_id = journal.request is not None and journal.request.of.id is not None
-    at_rest = shows_all or (is_certain and names_id)
-    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=at_rest) else journal
+    return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=shows_all) else journal
 
 
 def failed(

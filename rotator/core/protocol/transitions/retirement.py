@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
-from rotator.core.protocol.leaks import might_be_leaked
+from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, RequestKind, Retiring, ids_of
+from rotator.core.protocol.leaks import leak_of, might_be_leaked
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.observation import recorded_version
 from rotator.core.protocol.requests import is_done, withdrawn
@@ -97,8 +97,22 @@ def gone_recorded(case: Situation, gone: frozenset[str]) -> Journal:
     journal = without_own_lease(with_facts(case).without_failure(), case).without_retiring(gone)
     journal = replace(journal, gone=(*kept, *(Gone(id_, case.now) for id_ in sorted(gone))))
     if is_done(journal, case.seen.published, at_rest=False):
-        journal = withdrawn(journal)
+        journal = withdrawn(_with_unproven_leak(case, journal))
     return journal if journal.retiring else replace(journal, create_until=None)
+
+
+def _with_unproven_leak(case: Situation, journal: Journal) -> Journal:
+    """The journal that notes the value of its request, unless the provider revoked its own id.
+
+    A secret that a user removed can have been added again, and an id that a person named can be another secret's.
+    """
+    request = journal.request
+    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
+        return journal
+    by_record = (entry for entry in case.journal.retiring if entry.identity is None or not entry.identity.is_named)
+    if ids_of(request.of.id) <= case.seen.revoked & {entry.id for entry in by_record}:
+        return journal
+    return replace(journal, leaked=journal.leaked | {leak_of(request)})
 
 
 def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
@@ -114,7 +128,7 @@ def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
     possible = case.resolvable | case.resolvable_later | ids_of(case.candidate_id)
     may_go = revoke & possible - ids_of(case.seen.published.secret_id)
     beside = stored_ids(case.listed)
-    is_compromised = might_be_leaked(case.journal)
+    is_compromised = case.leaked_id_is_unknown
     entries = tuple(
         Retiring(id_, case.now, compromised=is_compromised, identity=Identity(id_, Learned.PERSON, beside=beside))
         for id_ in sorted(may_go)
@@ -149,7 +163,7 @@ def retired_by_hand(case: Situation, ids: frozenset[str], *, not_before: datetim
     """
     entries = {entry.id: entry for entry in case.journal.retiring}
     for id_ in sorted(ids - case.journal.named_ids):
-        is_compromised = might_be_leaked(case.journal) or id_ in case.journal.compromised_ids
+        is_compromised = case.leaked_id_is_unknown or id_ in case.journal.compromised_ids
         new = Retiring(id_, case.now if is_compromised else not_before, compromised=is_compromised)
         known = entries.get(id_, new)
         if known.identity is None or not known.identity.is_answered:

@@ -227,11 +227,12 @@ def test_compromised_id_retired_by_hand_is_due() -> None:
     ("kind", "of", "leaked", "at_once"),
     [
         (RequestKind.COMPROMISED, Target(), frozenset(), True),
-        (RequestKind.COMPROMISED, Target(id="a"), frozenset(), False),
+        (RequestKind.COMPROMISED, Target(id="b"), frozenset(), False),
+        (RequestKind.COMPROMISED, Target(id="not listed"), frozenset(), True),
         (RequestKind.FORCE, Target(), frozenset(), False),
         (RequestKind.FORCE, Target(id="b"), frozenset({"request-0:digest"}), True),
     ],
-    ids=["unknown", "known", "not compromised", "an earlier one"],
+    ids=["unknown", "known", "not listed", "not compromised", "an earlier one"],
 )
 def test_possibly_compromised_id_retired_by_hand_is_due(
     kind: RequestKind, of: Target, leaked: frozenset[str], at_once: bool
@@ -248,9 +249,10 @@ def test_possibly_compromised_id_retired_by_hand_is_due(
         (None, frozenset(), False),
         (None, frozenset({"request-0:digest"}), True),
         (request(RequestKind.COMPROMISED, Target()), frozenset(), True),
-        (request(RequestKind.COMPROMISED, Target(id="a")), frozenset(), False),
+        (request(RequestKind.COMPROMISED, Target(id="t")), frozenset(), False),
+        (request(RequestKind.COMPROMISED, Target(id="not listed")), frozenset(), True),
     ],
-    ids=["none", "an earlier one", "unknown", "known"],
+    ids=["none", "an earlier one", "unknown", "known", "not listed"],
 )
 def test_possibly_compromised_id_is_compromised_when_resolved(
     asked: Request | None, leaked: frozenset[str], compromised: bool
@@ -261,6 +263,28 @@ def test_possibly_compromised_id_is_compromised_when_resolved(
         ("s", NOW, compromised),
         ("t", NOW, compromised),
     ]
+
+
+@pytest.mark.parametrize(
+    ("identity", "revoked", "value", "noted"),
+    [
+        pytest.param(answered("a"), {"a"}, OLD, False, id="revoked"),
+        pytest.param(None, {"a"}, OLD, False, id="of an old journal"),
+        pytest.param(answered("a"), set(), OLD, True, id="gone by itself"),
+        pytest.param(Identity("a", Learned.PERSON), {"a"}, OLD, True, id="named"),
+        pytest.param(answered("a"), set(), None, False, id="without a digest"),
+    ],
+)
+def test_leak_without_proof_stays_noted(
+    identity: Identity | None, revoked: set[str], value: SecretStr | None, noted: bool
+) -> None:
+    """A user can have added the value again, and then it has another id."""
+    asked = request(RequestKind.COMPROMISED, Target(id="a"), value=value)
+    entry = Retiring("a", NOW, compromised=True, identity=identity)
+    before = replace(AT_REST, request=asked, retiring=(entry,))
+    case = case_of(before, seen("b", published=published(secret=NEW), revoked=frozenset(revoked)))
+    journal = transitions.gone_recorded(case, frozenset({"a"}))
+    assert (journal.request, bool(journal.leaked)) == (None, noted)
 
 
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:
