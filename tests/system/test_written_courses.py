@@ -292,6 +292,10 @@ COURSES["a person goes back and forward beside a candidate, and a list lacks an 
         Run(Verb.DAEMON),
     ),
 )
+COURSES["a leaked secret whose version is deleted is replaced by the first rotation"] = (
+    Beginning(secondary=True, runs=0),
+    (Person(Deed.DELETE), Run(Verb.COMPROMISED)),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

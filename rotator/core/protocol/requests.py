@@ -317,7 +317,7 @@ def followed(journal: Journal, published: Published, *, is_other: bool = False) 
         return journal
     is_of_published = speaks_of(request, published.secret)
     if request.value_digest is None:
-        is_of_published = not is_other
+        is_of_published = not is_other and not request.of.is_unknown
     if not is_of_published:
         return journal if request.of.id is not None else _without_place(journal, request)
     if journal.current_id is not None:

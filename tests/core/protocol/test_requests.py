@@ -702,3 +702,10 @@ def test_compromised_request_reaches_a_marked_entry() -> None:
     assert requests.cancelled(found) == marked
     bare = replace(AT_REST, publishing=Publishing(1))
     assert requests.requested(seen(request=COMPROMISED), bare, NOW).publishing == Publishing(1)
+
+
+def test_request_without_value_and_place_follows_nothing() -> None:
+    """Its version was deleted, and another secret is published in its place: that one did not leak."""
+    asked = replace(request(RequestKind.COMPROMISED, Target()), value_digest=None)
+    journal = replace(AT_REST, request=asked, added_ids=frozenset())
+    assert requests.followed(journal, published()) == journal
