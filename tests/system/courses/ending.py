@@ -41,7 +41,10 @@ class Ending:
         ended = self._runs()
         has_room = len(course.live) < course.max_secrets
         lost = ended.reason in ("journal_lost", "published_lost", "not_adopted")
-        if outage and not course.works and has_room and course.published is not None and not lost:
+        # No journal speaks of a document whose value never authenticated: it can be another account's.
+        is_unconfirmed = ended.reason == "unconfirmed_document" and not course.journal.published_version
+        asks = lost or is_unconfirmed
+        if outage and not course.works and has_room and course.published is not None and not asks:
             course.judge.fail("the refused secret is not replaced, though there are room and a primary account")
         while not is_done(ended.outcome):
             ended = self._advice_of(ended)
