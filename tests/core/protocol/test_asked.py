@@ -42,6 +42,11 @@ def test_request_is_recorded_when_the_journal_does_it(known: Request | None, *, 
     assert ASKED.recorded_in(replace(AT_REST, request=known)) == (known if is_recorded else None)
 
 
+def test_command_without_a_request_asks_nothing() -> None:
+    assert Asked.of(None, OLD) is None
+    assert Asked.of(request(), OLD) == Asked(request(), OLD)
+
+
 def test_request_is_recorded_after_a_later_one() -> None:
     """The journal contains the later request, and notes that the secret of the earlier one leaked."""
     later = request(RequestKind.COMPROMISED, Target(id="a"))

@@ -41,6 +41,8 @@ from tests.core.protocol.situations import (
 
 MANUAL, FORCE, COMPROMISED = (request(kind) for kind in RequestKind)
 OF_VERSION = Target(version=1, written_at=NOW)
+# Its version was deleted, whose secret has the id a.
+LEAKED_EARLIER = request(RequestKind.COMPROMISED, of=OF_VERSION, value=None, earlier_ids=frozenset({"a"}))
 EDITED = published(version=2, secret=NEW)
 
 
@@ -118,6 +120,16 @@ def test_request_for_deleted_secret_names_its_place(
         assert asked.earlier_ids == (leaked if kind is RequestKind.COMPROMISED else set())
 
 
+@pytest.mark.parametrize(
+    ("known", "ids"), [(None, {"a"}), (request(RequestKind.COMPROMISED, Target(id="c")), {"a", "c"})]
+)
+def test_recorded_request_keeps_the_ids_of_its_leak(known: Request | None, ids: set[str]) -> None:
+    observation = seen(request=LEAKED_EARLIER, published=published(written_at=NOW))
+    journal = requests.requested(observation, replace(AT_REST, request=known), NOW)
+    assert journal.request is not None
+    assert journal.request.earlier_ids == ids
+
+
 @pytest.mark.parametrize("target", [Target(version=1), Target(id="b"), Target()], ids=["version", "id", "neither"])
 def test_request_for_deleted_secret_is_recorded(target: Target) -> None:
     """Without a version and an id, the request stays until no secret is unknown."""
@@ -138,6 +150,8 @@ def test_request_for_deleted_secret_is_recorded(target: Target) -> None:
         pytest.param(request(RequestKind.COMPROMISED, of=Target(id="b"), value=None), {"a"}, False, id="another id"),
         pytest.param(request(RequestKind.COMPROMISED, of=Target(id="b"), value=None), set(), True, id="no known id"),
         pytest.param(request(RequestKind.COMPROMISED, of=OF_VERSION, value=None), {"a"}, True, id="no id in request"),
+        pytest.param(LEAKED_EARLIER, {"a"}, True, id="an earlier leak"),
+        pytest.param(LEAKED_EARLIER, {"c"}, False, id="beside an earlier leak"),
     ],
 )
 def test_leaked_value_is_the_last_resort(asked: Request | None, own_ids: set[str], expected: bool) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from rotator.core.protocol import (
     Awaited,
+    Gone,
     Identity,
     Journal,
     Observation,
@@ -157,6 +158,26 @@ def test_grace_periods_that_end_first_make_room(
     )
     case = case_of(replace(AT_REST, retiring=entries), seen(*listed, **facts), max_secrets=max_secrets)
     assert case.making_room == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "ids", "gone", "is_unknown"),
+    [
+        (None, "b", (), False),
+        (FORCE, "x", (), False),
+        (COMPROMISED, "b", (), False),
+        (COMPROMISED, "x", (Gone("b", NOW),), False),
+        (COMPROMISED, "x", (), True),
+        (replace(COMPROMISED, of=Target()), "b", (), True),
+    ],
+    ids=["no request", "no leak", "listed", "revoked", "not listed", "no id"],
+)
+def test_leaked_secret_can_have_another_id(
+    asked: Request | None, ids: str, gone: tuple[Gone, ...], *, is_unknown: bool
+) -> None:
+    """The list lacks the id that the request names: a person can have added the leaked value again."""
+    case = case_of(replace(AT_REST, request=asked, gone=gone), seen(*ids))
+    assert case.leaked_id_is_unknown is is_unknown
 
 
 def test_force_does_not_shorten_a_late_create() -> None:
