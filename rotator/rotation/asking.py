@@ -46,5 +46,9 @@ class Asking:
 
 
 def _is_first_published(case: Situation) -> bool:
-    """Return whether the published value is a candidate that was not published before this run."""
-    return case.candidate_published and (case.seen.prepared_here or not case.replaced_unrecorded_version)
+    """Return whether the published value is a candidate that no earlier version can have contained.
+
+    A version between the recorded one and the published one can have: an earlier run published it and died.
+    """
+    follows = case.seen.published.version == case.stored.published_version + 1
+    return case.candidate_published and (case.seen.prepared_here or follows)

@@ -296,6 +296,10 @@ COURSES["a leaked secret whose version is deleted is replaced by the first rotat
     Beginning(secondary=True, runs=0),
     (Person(Deed.DELETE), Run(Verb.COMPROMISED)),
 )
+COURSES["a command rotates a document whose field has another name, after one that died"] = (
+    Beginning(secondary=True),
+    (Person(Deed.RENAME_FIELD), Run(Verb.ROTATE, dies(Request.LIST, 1, Fault.LOST)), Run(Verb.ROTATE)),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -95,8 +95,10 @@ def wait_for_room(case: Situation) -> Step:
 
     If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
     """
-    until = _next(case, case.journal.retiring)
-    first = _ids_at(case, until)
+    # One that lists lack takes no room: it is gone, or was removed by hand.
+    entries = tuple(entry for entry in case.journal.retiring if entry.id in case.listed) or case.journal.retiring
+    until = _next(case, entries)
+    first = frozenset(entry.id for entry in entries if _next_of(case, entry) <= until)
     later = until if until > case.now else None
     obstacle = _obstacle(case) if later is None else None
     if obstacle is not None:

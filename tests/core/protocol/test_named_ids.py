@@ -452,6 +452,18 @@ def test_retiring_ids_alone_are_doubtful() -> None:
     assert stuck.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
 
 
+def test_full_account_waits_for_no_id_that_is_gone() -> None:
+    """A person removed a retiring secret. A later list tells whether the other one makes room."""
+    known = pending("r", next_look=LATER)
+    retiring = (Retiring("r", YESTERDAY, identity=known), Retiring("g", YESTERDAY, identity=answered("g")))
+    journal = replace(PREPARED, current=answered("b"), retiring=retiring)
+    step: Any = wait_for_room(case_of(journal, seen("b", "r", refused=CANDIDATE_REFUSED)))
+    assert (reason_of(step), step.until) == (Reason.FULL, LATER)
+    assert step.detail.startswith("the account is full until r is revoked")
+    nothing_listed: Any = wait_for_room(case_of(journal, seen("b", "x", refused=CANDIDATE_REFUSED)))
+    assert nothing_listed.detail.startswith("the account is full until g is revoked")
+
+
 @pytest.mark.parametrize("listed", ["b", "br"])
 def test_full_account_names_no_published_id(listed: str) -> None:
     retiring = (Retiring("b", LATER), Retiring("r", LATER + SECOND))
