@@ -103,6 +103,20 @@ def test_leak_without_id_needs_run_after_consistency_window(facts: dict[str, Any
     assert wake_at(replace(journal, published_at=NOW - SECOND), WINDOW, LATER) == expected - SECOND
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (request(RequestKind.FORCE, Target(id="lost")), EVEN_LATER),
+        (request(RequestKind.COMPROMISED, Target(id="a")), EVEN_LATER),
+        (request(RequestKind.COMPROMISED, Target(id="lost")), NOW + WINDOW),
+    ],
+    ids=["no leak", "retiring", "lost"],
+)
+def test_only_lost_leak_waits_for_a_list(asked: Request, expected: datetime) -> None:
+    journal = replace(AT_REST, request=asked, retiring=(Retiring("a", EVEN_LATER),))
+    assert wake_at(journal, WINDOW, LATER) == expected
+
+
 @pytest.mark.parametrize("facts", [{"leaked": frozenset({"request-1:digest"})}, {"request": request(of=Target())}])
 def test_leak_without_id_waits_for_compromised_secrets(facts: dict[str, Any]) -> None:
     """They can be what leaked. A create that might land late delays their revocation, and no run ends that."""

@@ -287,6 +287,18 @@ def test_leak_without_proof_stays_noted(
     assert (journal.request, bool(journal.leaked)) == (None, noted)
 
 
+def test_note_of_a_leak_is_added_to_others() -> None:
+    """Only a compromised request leaves one."""
+    retiring = (Retiring("a", NOW, compromised=True, identity=answered("a")),)
+    before = replace(AT_REST, retiring=retiring, leaked=frozenset({"request-0:digest"}))
+    counts = {}
+    for kind in RequestKind:
+        asked = replace(before, request=request(kind, Target(id="a"), value=OLD))
+        done = transitions.gone_recorded(case_of(asked, seen("b", published=published(secret=NEW))), frozenset({"a"}))
+        counts[kind] = len(done.leaked)
+    assert counts == {RequestKind.MANUAL: 1, RequestKind.FORCE: 1, RequestKind.COMPROMISED: 2}
+
+
 def test_entry_retired_by_hand_gets_no_grace_back() -> None:
     """A person wants it revoked now, whatever becomes of the request that made it due before."""
     due = Retiring("a", YESTERDAY, compromised=True, grace_until=LATER, identity=answered("a"))
