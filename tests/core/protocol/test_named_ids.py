@@ -452,7 +452,7 @@ def test_retiring_ids_alone_are_doubtful() -> None:
     assert stuck.next_command.args == ("adopt", "shop", "--secret-id", "ID", "--retire", "OTHER_ID")
 
 
-def test_full_account_waits_for_no_id_that_is_gone() -> None:
+def test_full_account_waits_for_no_gone_id() -> None:
     """A person removed a retiring secret. A later list tells whether the other one makes room."""
     known = pending("r", next_look=LATER)
     retiring = (Retiring("r", YESTERDAY, identity=known), Retiring("g", YESTERDAY, identity=answered("g")))
