@@ -300,6 +300,14 @@ COURSES["a command rotates a document whose field has another name, after one th
     Beginning(secondary=True),
     (Person(Deed.RENAME_FIELD), Run(Verb.ROTATE, dies(Request.LIST, 1, Fault.LOST)), Run(Verb.ROTATE)),
 )
+COURSES["a leaked secret is deleted, and a person adopts another one"] = (
+    Beginning(),
+    (Person(Deed.DELETE), Person(Deed.ADD), Run(Verb.COMPROMISED)),
+)
+COURSES["a person forces a rotation of a deleted secret, and adopts another one"] = (
+    Beginning(),
+    (Person(Deed.DELETE), Person(Deed.ADD), Run(Verb.FORCE)),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

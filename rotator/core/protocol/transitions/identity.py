@@ -76,7 +76,15 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         retiring=tuple(entries.values()),
         unknown_ids=frozenset(),  # one of them can be this secret's
     )
-    return followed(journal, case.seen.published, is_other=retire_previous)
+    return followed(journal, case.seen.published, is_other=retire_previous or _is_brought(case, identity))
+
+
+def _is_brought(case: Situation, identity: Identity) -> bool:
+    """Whether a person named the published value's id, and the request is for a deleted version of unknown value."""
+    request = case.journal.request
+    if request is None or request.value_digest is not None or request.of.id is not None:
+        return False
+    return identity.is_named and request.of.version != case.seen.published.version
 
 
 def recorded_again(case: Situation) -> Journal:
