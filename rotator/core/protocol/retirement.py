@@ -95,10 +95,9 @@ def wait_for_room(case: Situation) -> Step:
 
     If nothing but grace periods is in the way, the account's own rules defer a manual request: it is withdrawn.
     """
-    # One that lists lack takes no room: it is gone, or was removed by hand.
-    entries = tuple(entry for entry in case.journal.retiring if entry.id in case.listed) or case.journal.retiring
+    entries = case.in_the_way or case.journal.retiring
     until = _next(case, entries)
-    first = frozenset(entry.id for entry in entries if _next_of(case, entry) <= until)
+    first = _ids_at(case, entries, until)
     later = until if until > case.now else None
     obstacle = _obstacle(case) if later is None else None
     if obstacle is not None:
@@ -203,7 +202,7 @@ def rest(case: Situation) -> Stop:
     list_is_older = case.listed_at < until  # a list that was fetched later decides
     if until <= case.now and not (list_is_older and case.policy.revoke):
         command = Command.of("rotate-now", case.policy.account, "--due")
-        due = _ids_at(case, case.now)
+        due = _ids_at(case, entries, case.now)
         held = f"{names_of(due)} {number(due, 'is', 'are')} due, but nothing may be revoked now"
         return Stop(Reason.HELD, None, held, command)
     waiting = frozenset(entry.id for entry in entries if case.may_retire(entry) <= case.now)
@@ -212,15 +211,15 @@ def rest(case: Situation) -> Stop:
         ids = number(waiting, "its id", "their ids")
         certain = f"{names_of(waiting)} {verb} revoked when {ids} and the published one are certain"
         return Stop(Reason.IDENTIFYING, until, certain)
-    first = _ids_at(case, until)
+    first = _ids_at(case, entries, until)
     others = case.journal.retiring_ids - first
     later = f", and {names_of(others)} later" if others else ""
     return Stop(Reason.GRACE, until, f"{names_of(first)} {number(first, 'is', 'are')} revoked then{later}")
 
 
-def _ids_at(case: Situation, at: datetime) -> frozenset[str]:
-    """The retiring ids that may be revoked, or looked at again, by an instant."""
-    return frozenset(entry.id for entry in case.journal.retiring if _next_of(case, entry) <= at)
+def _ids_at(case: Situation, entries: Iterable[Retiring], at: datetime) -> frozenset[str]:
+    """The ids of those that may be revoked, or looked at again, by an instant."""
+    return frozenset(entry.id for entry in entries if _next_of(case, entry) <= at)
 
 
 def _next(case: Situation, entries: Iterable[Retiring]) -> datetime:

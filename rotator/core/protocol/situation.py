@@ -166,9 +166,14 @@ class Situation(Ids):
     @property
     def full_by_grace(self) -> bool:
         """Whether nothing but grace periods keeps the account full: that is a rule of the account's own."""
-        in_the_way = [entry for entry in self.journal.retiring if entry.id in self.listed]
         really_full = len(self.listed - self.gone) >= self.policy.max_secrets
-        return really_full and bool(in_the_way) and all(self.grace_over(entry) > self.now for entry in in_the_way)
+        in_grace = [self.grace_over(entry) > self.now for entry in self.in_the_way]
+        return really_full and bool(in_grace) and all(in_grace)
+
+    @property
+    def in_the_way(self) -> tuple[Retiring, ...]:
+        """The retiring secrets that the list shows. One that lists lack takes no room."""
+        return tuple(entry for entry in self.journal.retiring if entry.id in self.listed)
 
     def may_retire(self, entry: Retiring) -> datetime:
         """Return from when on a recorded secret may be revoked.
