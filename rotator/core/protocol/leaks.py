@@ -8,9 +8,11 @@ from pydantic import SecretStr
 from rotator.core.protocol.journal import Journal, Request, RequestKind, ids_of
 
 
-def leak_of(request: Request) -> str:
-    """Return the note that the value of a compromised request leaked."""
-    return f"{request.id}:{request.value_digest}"
+def leak_of(request: Request | None) -> frozenset[str]:
+    """Return the note that a request's value leaked; nothing if it is no compromised one, or stores no value."""
+    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
+        return frozenset()
+    return frozenset({f"{request.id}:{request.value_digest}"})
 
 
 def leaked_requests(journal: Journal) -> frozenset[str]:

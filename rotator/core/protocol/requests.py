@@ -98,13 +98,14 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
 
     If no run recorded that this value was published, it can be that of a secret that a user added.
     """
-    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
+    leak = leak_of(request)
+    if request is None or not leak:
         return journal
     is_recorded_version = request.of.version in (0, journal.published_version)
     might_be_added = not is_recorded_version and not speaks_of(request, journal.candidate)
     return replace(
         journal,
-        leaked=journal.leaked | {leak_of(request)},
+        leaked=journal.leaked | leak,
         added_ids=frozenset() if might_be_added else journal.added_ids,
     )
 

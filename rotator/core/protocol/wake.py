@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring
+from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, ids_of
 from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
@@ -45,8 +45,8 @@ def _is_of_lost_id(journal: Journal) -> bool:
     request = journal.request
     if request is None or request.of.is_unknown:
         return request is not None
-    known = journal.named_ids | journal.retiring_ids
-    return request.kind is RequestKind.COMPROMISED and request.of.id is not None and request.of.id not in known
+    lost = ids_of(request.of.id) - journal.named_ids - journal.retiring_ids
+    return request.kind is RequestKind.COMPROMISED and bool(lost)
 
 
 def _wish_of(journal: Journal, entry: Retiring, window: timedelta, now: datetime) -> datetime:

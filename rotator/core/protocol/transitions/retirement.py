@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, RequestKind, Retiring, ids_of
+from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
 from rotator.core.protocol.leaks import leak_of, might_be_leaked
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.observation import recorded_version
@@ -107,12 +107,11 @@ def _with_unproven_leak(case: Situation, journal: Journal) -> Journal:
     A secret that a user removed can have been added again, and an id that a person named can be another secret's.
     """
     request = journal.request
-    if request is None or request.kind is not RequestKind.COMPROMISED or request.value_digest is None:
-        return journal
+    own = ids_of(request.of.id if request is not None else None)
     by_record = (entry for entry in case.journal.retiring if entry.identity is None or not entry.identity.is_named)
-    if ids_of(request.of.id) <= case.seen.revoked & {entry.id for entry in by_record}:
+    if own <= case.seen.revoked & {entry.id for entry in by_record}:
         return journal
-    return replace(journal, leaked=journal.leaked | {leak_of(request)})
+    return replace(journal, leaked=journal.leaked | leak_of(request))
 
 
 def resolved(case: Situation, revoke: frozenset[str]) -> Journal:
