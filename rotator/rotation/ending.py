@@ -52,7 +52,7 @@ class Ending:
     def _withdrawn_request(self) -> Request | None:
         """Return the caller's request if the journal lost it although its secret is still published."""
         state = self._state
-        asked = state.asked if state.is_asked_recorded else None
+        asked = state.asking.asked if state.is_asked_recorded else None
         if asked is None or state.journal.request is not None or state.seen.rotated:
             return None
         return asked.request if state.seen.published.secret == asked.secret else None
@@ -64,10 +64,10 @@ class Ending:
         """
         state = self._state
         published = state.seen.published.secret
-        if state.asked is None or state.is_asked_recorded or state.seen.rotated:
+        if state.asking.asked is None or state.is_asked_recorded or state.seen.rotated:
             return None
-        is_overtaken = published is not None and published != state.asked.secret
-        return repetition(state.account.name, state.asked.request) if is_overtaken else None
+        is_overtaken = published is not None and published != state.asking.asked.secret
+        return repetition(state.account.name, state.asking.asked.request) if is_overtaken else None
 
     def _withdrawn(self, request: Request) -> Outcome:
         """End the run of a command whose recorded request disappeared before it was carried out."""
@@ -143,7 +143,7 @@ class Ending:
             journal=state.journal if state.journal_read else None,
             journal_is_unknown=state.write_is_unknown,
             refresh_at=state.refreshes.next_at(state.situation),
-            asked=state.asked,
+            asked=state.asking.asked,
             repeat=self._repeat(),
         )
 

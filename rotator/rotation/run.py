@@ -111,7 +111,7 @@ class Rotation:
         """Return the outcome of a run that an internal error ended, with the journal as last read or written."""
         state = self.state
         journal = state.journal if state.journal_read else None
-        return replace(outcome, journal=journal, journal_is_unknown=state.write_is_unknown, asked=state.asked)
+        return replace(outcome, journal=journal, journal_is_unknown=state.write_is_unknown, asked=state.asking.asked)
 
     def step(self) -> Outcome | None:
         """Do one thing. Return the outcome once there is nothing more to do."""

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 
 from rotator.config import AccountSettings, Settings
 from rotator.core.protocol import (
-    Asked,
     Awaited,
     Credential,
     Failure,
@@ -50,6 +49,7 @@ class AccountState:
         write_is_unknown: Whether Vault did not answer a write of the journal, and might have applied it or still do so.
         answers: The provider's last answer that can lead to a failure, by failure, as the end of a sentence. Request id
             and instance, which the provider's support asks for, or all of it if nothing else tells the reason.
+        asking: The request of this run's caller, whatever became of it.
         is_asked_recorded: Whether a journal contained that request while its secret was published.
         moved_path: Path of the document that another writer changed last, as this run found out by reading.
     """
@@ -70,7 +70,7 @@ class AccountState:
         self.store = store
         self.policy = policy
         self.clock = clock
-        self._asking = Asking(ask)
+        self.asking = Asking(ask)
         self._on_journal = on_journal
         self.log = structlog.get_logger().bind(account=account.name)
         self.journal = Journal()
@@ -85,11 +85,6 @@ class AccountState:
         self.answers: dict[Failure, str] = {}
         self.is_asked_recorded = False
         self.refreshes = Refreshes()
-
-    @property
-    def asked(self) -> Asked | None:
-        """The request of this run's caller, whatever became of it; None if there is none."""
-        return self._asking.asked
 
     @property
     def journal_path(self) -> str:
@@ -154,7 +149,8 @@ class AccountState:
         if not begins and before.published.secret is not None and published.secret is None:
             # Deleted during this run, which did not look for that before it acquired the lease.
             self.learn(revoke_lost_at=self.instants.latest_now)
-        self.learn(request=self._asking.look(self.situation, time_of(journal, self.document, self.instants.latest_now)))
+        told_at = time_of(journal, self.document, self.instants.latest_now)
+        self.learn(request=self.asking.look(self.seen, self.journal, told_at))
         self._drop_spent_request()
         self.is_observed = True
 
@@ -281,7 +277,7 @@ class AccountState:
         if published.secret != self.seen.published.secret:
             self.learn(**NO_IDENTITY)  # that speaks of the value before
         self.learn(published=published, listing=None, refused=self.seen.refused - {Credential.PUBLISHED})
-        self.learn(request=self._asking.look(self.situation, self.document.read_at))
+        self.learn(request=self.asking.look(self.seen, self.journal, self.document.read_at))
 
     def secret_of(self, using: Credential) -> SecretStr:
         """Return the account's own secret to authenticate with."""
