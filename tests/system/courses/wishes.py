@@ -59,6 +59,7 @@ class Wishes:
     asked: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)  # values that a person ever called so
     _commands: dict[str, Leak] = field(default_factory=dict)
+    _found_deleted: set[str] = field(default_factory=set)  # commands whose first look found no published value
     replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
 
     def fail(self, what: str) -> None:
@@ -84,14 +85,19 @@ class Wishes:
             self._commands[desk.actor] = leak
 
     def read(self, desk: Desk, *, first: bool) -> None:
-        """A command read the published document: it speaks of this value, or of the one when it was made."""
-        if not first:
-            return
+        """A command read the published document: it speaks of this value, or of the one when it was made.
+
+        If it found a deleted version first, it speaks of the value that is published in its place, too.
+        """
         value = desk.read_value
+        if first and value is None:
+            self._found_deleted.add(desk.actor)
         leak = self._commands.get(desk.actor)
-        if leak is not None:
+        if first and leak is not None:
             leak.sure = (value or self.published_values[-1]) == leak.value
-        if desk.asks is not None and value is not None:
+        speaks_of_it = first or desk.actor in self._found_deleted
+        if desk.asks is not None and value is not None and speaks_of_it:
+            self._found_deleted.discard(desk.actor)
             self._want(desk, desk.asks, value)
 
     def _want(self, desk: Desk, kind: RequestKind, value: str) -> None:
