@@ -47,6 +47,8 @@ class Judge(Wishes):
         if value != self._last:
             if self._last is not None:
                 self.left[self._last] = self.course.clock()
+            if value is not None and self._last is None:
+                self.published_in_place(value)
             if value is not None and value not in self.published_values[-1:]:
                 self.published_values.append(value)
             self._since = self.course.next_number(), actor

@@ -59,7 +59,7 @@ class Wishes:
     asked: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)  # values that a person ever called so
     _commands: dict[str, Leak] = field(default_factory=dict)
-    _found_deleted: set[str] = field(default_factory=set)  # commands whose first look found no published value
+    _found_deleted: list[Desk] = field(default_factory=list)  # commands whose first look found no published value
     replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
 
     def fail(self, what: str) -> None:
@@ -87,18 +87,25 @@ class Wishes:
     def read(self, desk: Desk, *, first: bool) -> None:
         """A command read the published document: it speaks of this value, or of the one when it was made.
 
-        If it found a deleted version first, it speaks of the value that is published in its place, too.
+        If the version is deleted, it speaks of the value that is published in its place, too.
         """
+        if not first:
+            return
         value = desk.read_value
-        if first and value is None:
-            self._found_deleted.add(desk.actor)
         leak = self._commands.get(desk.actor)
-        if first and leak is not None:
+        if leak is not None:
             leak.sure = (value or self.published_values[-1]) == leak.value
-        speaks_of_it = first or desk.actor in self._found_deleted
-        if desk.asks is not None and value is not None and speaks_of_it:
-            self._found_deleted.discard(desk.actor)
+        if value is None:
+            self._found_deleted.append(desk)
+        elif desk.asks is not None:
             self._want(desk, desk.asks, value)
+
+    def published_in_place(self, value: str) -> None:
+        """A value is published where nothing was."""
+        for desk in self._found_deleted:
+            if desk.asks is not None:
+                self._want(desk, desk.asks, value)
+        self._found_deleted.clear()
 
     def _want(self, desk: Desk, kind: RequestKind, value: str) -> None:
         desk.wants.add(value)
