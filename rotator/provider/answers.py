@@ -50,7 +50,7 @@ class _Secret(BaseModel):
         return SecretInfo(self.id, self.created_at)
 
 
-class _Embedded(BaseModel):
+class _Embedded(BaseModel, defer_build=True):
     secrets: list[_Secret]
 
 
@@ -87,12 +87,12 @@ _Url = Annotated[Annotated[str, Field(max_length=8192)] | None, BeforeValidator(
 _Limit = Annotated[Annotated[int, Field(gt=-(2**31), lt=2**31)] | None, BeforeValidator(_limit)]
 
 
-class _Balance(BaseModel):
+class _Balance(BaseModel, defer_build=True):
     value: Annotated[Decimal, BeforeValidator(_euros)]
     auto_reload: bool | None = Field(None, alias="autoReload")
 
 
-class _Settings(BaseModel):
+class _Settings(BaseModel, defer_build=True):
     """Every field is optional: the provider does not always return all of them."""
 
     mo_callback_url: _Url = Field(None, alias="mo-callback-url")
@@ -102,7 +102,7 @@ class _Settings(BaseModel):
     max_calls_per_second: _Limit = Field(None, alias="max-calls-per-second")
 
 
-class _ToppedUp(BaseModel):
+class _ToppedUp(BaseModel, defer_build=True):
     """One revision of the API says `response`, others `error-code`, of which anything but 200 was refused before."""
 
     response: str | None = None

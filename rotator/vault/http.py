@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from pydantic import SecretStr
+
 from rotator import __version__
 from rotator.config import VaultSettings
 from rotator.logs import register_proxies
@@ -30,7 +32,7 @@ from rotator.net import (
 )
 from rotator.vault.throttle import parse_retry_after
 
-__all__ = ["Answer", "Http", "OnRequest", "RedirectReason", "RedirectRefused", "Unanswered"]
+__all__ = ["Answer", "Http", "OnRequest", "RedirectReason", "RedirectRefused", "Unanswered", "encode"]
 
 OnRequest = Callable[[str, str, float], None]
 """Called for each request with the operation, the HTTP status or `not_sent` or `no_answer`, and the seconds it took."""
@@ -137,7 +139,7 @@ class Http:
             headers: The token and the namespace.
             until: When it has to be over, by the monotonic clock; `settings.timeout` may end it before.
             params: The query.
-            body: Sent as JSON.
+            body: Sent as JSON, secrets included.
 
         Raises:
             Unanswered: If there is no answer.
@@ -145,7 +147,7 @@ class Http:
         """
         origin, base = self._servers[address]
         target = base + path + (f"?{urlencode(params)}" if params else "")
-        content = b"" if body is None else json.dumps(body).encode()
+        content = b"" if body is None else encode(body)
         until = min(until, time.monotonic() + self._timeout)
         redirected_to = ""
         for _ in range(_MAX_REDIRECTS):
@@ -238,6 +240,22 @@ class Http:
             # it is to pass the request on if that is less than what this thread has seen already.
             headers |= {"X-Vault-Index": index, "X-Vault-Inconsistent": "forward-active-node"}
         return headers
+
+
+def encode(body: Any) -> bytes:
+    """Return JSON: the last moment before a secret leaves for Vault.
+
+    Raises:
+        TypeError: If something is neither JSON nor a secret.
+        ValueError: If a number is not finite.
+    """
+    return json.dumps(body, default=_reveal, allow_nan=False).encode()
+
+
+def _reveal(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    raise TypeError(f"a document cannot contain a {type(value).__name__}")
 
 
 def _answer(response: Response, forwarder: Proxy | None) -> Answer:

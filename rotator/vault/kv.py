@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import structlog
 from hvac.api.secrets_engines import KvV2
-from pydantic import SecretStr
 
 from rotator.vault import diagnosis
 from rotator.vault.client import Call, Wire
@@ -27,6 +26,7 @@ from rotator.vault.errors import (
     VaultUnreachable,
     is_transient,
 )
+from rotator.vault.http import encode
 from rotator.vault.mount import Mount
 from rotator.vault.reply import ErrorReply
 from rotator.vault.session import Session
@@ -187,12 +187,13 @@ class Documents:
     def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
         """Return the new version, or None if the document is not at the version that was given."""
         api_path = self.data_path(path)
-        secret = _reveal(data)
         call = Call("write", f"write {api_path}", limit, repeatable=False)
 
         def request(wire: Wire) -> Any:
             try:
-                return KvV2(wire).create_or_update_secret(path=path, secret=secret, cas=cas, mount_point=self._mount)
+                return KvV2(wire).create_or_update_secret(
+                    path=path, secret=dict(data), cas=cas, mount_point=self._mount
+                )
             except ErrorReply as error:
                 if not diagnosis.is_conflict(error.reply):
                     raise
@@ -327,22 +328,10 @@ class _Newest:
         return document.created is not None and known.created is not None and document.created <= known.created
 
 
-def _reveal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain JSON: the last moment before a secret leaves for Vault."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(data), default=_plain, allow_nan=False))
-    return plain
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    raise TypeError(f"a document cannot hold a {type(value).__name__}")
-
-
 def _is_same(found: Mapping[str, Any] | None, written: Mapping[str, Any]) -> bool:
     """Whether that is the data that was written. Vault turns 1.0 into 1 and long integers into floats (seen)."""
-    return found is not None and _canonical(found) == _canonical(_reveal(written))
+    return found is not None and _canonical(json.dumps(found)) == _canonical(encode(dict(written)))
 
 
-def _canonical(data: Mapping[str, Any]) -> str:
-    return json.dumps(json.loads(json.dumps(data), parse_int=float), sort_keys=True)
+def _canonical(document: str | bytes) -> str:
+    return json.dumps(json.loads(document, parse_int=float), sort_keys=True)

@@ -48,7 +48,7 @@ def test_write_reveals_secrets_to_vault_only(place: KvMount) -> None:
 
 def test_write_refuses_a_value_that_is_not_json(place: KvMount) -> None:
     vault = place.vault()
-    with pytest.raises(TypeError, match="cannot hold a datetime"):
+    with pytest.raises(TypeError, match="cannot contain a datetime"):
         vault.write("apps/shop", {"at": datetime.now(UTC)}, cas=0)
     assert vault.read("apps/shop").version == 0
 
