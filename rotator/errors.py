@@ -5,6 +5,7 @@ whose failure it is (`Blame`). Behavior depends on codes and blame only, never o
 
 RotatorError
 ├── ConfigError            bad input: exit code 2, nothing was contacted or written
+├── InternalError          a mistake in rotator itself
 ├── provider.ApiError      the provider answered badly, or not at all
 ├── vault.VaultError       Vault answered badly, or not at all
 └── rotation.RotationError the protocol stopped, and names the next command
@@ -14,7 +15,18 @@ from rotator.core.failures import Advice, Blame, Code, Command, list_of, stored_
 from rotator.logs import escape_control as visible
 from rotator.logs import redact
 
-__all__ = ["Advice", "Blame", "Code", "Command", "ConfigError", "RotatorError", "list_of", "stored_code", "visible"]
+__all__ = [
+    "Advice",
+    "Blame",
+    "Code",
+    "Command",
+    "ConfigError",
+    "InternalError",
+    "RotatorError",
+    "list_of",
+    "stored_code",
+    "visible",
+]
 
 
 class RotatorError(Exception):
@@ -77,6 +89,20 @@ class ConfigError(RotatorError):
 
     exit_code = 2
     code = Code.CONFIGURATION
+
+
+class InternalError(RotatorError):
+    """A mistake in rotator itself.
+
+    Args:
+        task: The task that it prevents, as in "ask Vault".
+        place: The place that raised it. Its text is not repeated, because it might contain a secret.
+    """
+
+    code = Code.INTERNAL_ERROR
+
+    def __init__(self, task: str, *, place: str) -> None:
+        super().__init__(f"rotator cannot {task}: an internal error at {place}", next_step="Please report it")
 
 
 def _masked(command: Command | None) -> Command | None:

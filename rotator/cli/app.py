@@ -12,7 +12,7 @@ from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
 from rotator.cli.check import check_app
 from rotator.cli.config import config_app
-from rotator.cli.failure import report
+from rotator.cli.failure import report, report_usage
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
 from rotator.cli.options import ConfigOption
@@ -42,7 +42,7 @@ app.add_typer(audit_app, name="audit")
 def main() -> NoReturn:
     """The entry point: errors that rotator foresaw are one line and an exit code."""
     streams = StandardStreams()
-    call = Invocation()
+    call = Invocation(streams=streams)
     try:
         code = _run(call)
     finally:
@@ -64,7 +64,10 @@ def _run(call: Invocation) -> int:
         report(error, as_json=call.as_json)
         return error.exit_code
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if code == exit_codes.USAGE and "--json" in sys.argv[1:]:
+            report_usage()
+        return code
     return exit_codes.DONE
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import TextIO
 
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.logs import redact
 
 
@@ -25,6 +25,14 @@ def report(error: RotatorError, *, as_json: bool) -> None:
             "next_command": list(map(redact, command.args)) if command else None,
         }
         write(json.dumps(failure, indent=2), sys.stdout)
+
+
+def report_usage() -> None:
+    """Print the JSON object of a command line that the parser refused; its message is on standard error already."""
+    import json
+
+    error = "The command line is wrong, as standard error says. Nothing was contacted or written."
+    write(json.dumps({"error": error, "reason": Code.CONFIGURATION.value, "next_command": None}, indent=2), sys.stdout)
 
 
 def write(text: str, stream: TextIO) -> None:

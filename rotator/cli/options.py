@@ -171,7 +171,7 @@ def read_secret(prompt: str, option: str, *, stdin: bool, file: Path | None, var
         warn_of_permissions(file, readable=True)
     elif variable is not None:
         if variable not in os.environ:
-            raise ConfigError(f"The environment variable {variable} is not set")
+            raise ConfigError(f"{option}-env: there is no environment variable of that name")
         secret = one_line(os.environ[variable], variable)
     elif stdin:
         secret = one_line(sys.stdin.readline(MAX_SECRET_BYTES + 2), "Standard input")

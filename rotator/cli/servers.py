@@ -41,7 +41,9 @@ def run(ctx: typer.Context, shard: ShardOption = None, config: ConfigOption = No
     path = find_file(config or invocation(ctx).config)
     settings = load(path)
     logs.configure(settings.log.level, settings.log.format)
-    Daemon(path, settings, shard=shard_of(settings, shard)).run()
+    streams = invocation(ctx).streams
+    streams.lose_unread_errors()
+    Daemon(path, settings, shard=shard_of(settings, shard), lost_lines=streams.take_lost_lines).run()
 
 
 @servers_app.command(

@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperCommand
 
 from rotator.cli.signals import CommandSignals
+from rotator.cli.streams import StandardStreams
 from rotator.imports import import_clients
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Invocation:
         as_json: Whether a program reads the standard output.
         writes_log: Whether the log goes to standard error.
         signals: The signals that the command receives.
+        streams: The standard streams.
     """
 
     config: Path | None = None
@@ -41,6 +43,7 @@ class Invocation:
     as_json: bool = False
     writes_log: bool = False
     signals: CommandSignals = field(default_factory=CommandSignals)
+    streams: StandardStreams = field(default_factory=StandardStreams)
 
     @property
     def shows_progress(self) -> bool:

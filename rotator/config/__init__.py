@@ -5,7 +5,13 @@ The module `diff` is public as a whole. Only a reload needs it, so it is importe
 
 from rotator.config.accounts import AccountSettings, Fields, TopUpSettings
 from rotator.config.load import find_file, load, warn_of_open_files
-from rotator.config.secret_file import MAX_SECRET_BYTES, one_line, read_secret_file, warn_of_permissions
+from rotator.config.secret_file import (
+    MAX_SECRET_BYTES,
+    one_line,
+    read_secret_file,
+    shown_name,
+    warn_of_permissions,
+)
 from rotator.config.servers import AccountApiSettings, VaultAuth, VaultSettings
 from rotator.config.settings import Settings
 from rotator.config.types import format_duration, in_plain_text, parse_duration, read_shard
@@ -28,6 +34,7 @@ __all__ = [
     "parse_duration",
     "read_secret_file",
     "read_shard",
+    "shown_name",
     "warn_of_open_files",
     "warn_of_permissions",
 ]

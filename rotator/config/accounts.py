@@ -18,6 +18,7 @@ from rotator.config.types import (
     Name,
     PositiveDuration,
     Section,
+    VariableName,
     VaultPath,
     WindowText,
     Zone,
@@ -183,9 +184,7 @@ class TopUpSettings(Section):
         None, description="The document with the payment's reference, below vault.mount; not one that consumers read."
     )
     trx_field: str = Field("trx", min_length=1, description="Its field.")
-    trx_env: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Or the variable with the payment's reference."
-    )
+    trx_env: VariableName | None = Field(None, description="Or the variable with the payment's reference.")
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -48,6 +48,8 @@ def load(path: Path) -> Settings:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except ValueError:  # Python's limit, and its advice is for programmers
+        raise ConfigError(f"{path} contains a number of too many digits") from None
     _refuse_secrets(path, content)
     environment = read_environment(Settings)
     values = merged(content, environment.values)

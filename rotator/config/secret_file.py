@@ -13,6 +13,17 @@ MAX_SECRET_BYTES = 64 * 1024
 _log = structlog.get_logger()
 
 
+def shown_name(file: Path) -> str:
+    """Return a file's name, or words in its place if it can be a secret that stands where the name belongs."""
+    is_name = os.path.exists(file) or (len(file.parts) > 1 and os.path.isdir(file.parent))
+    return str(file) if file.is_absolute() or is_name else "the named file"
+
+
+def shown_variable(name: str) -> str:
+    """Return a variable's name, or words in its place if it can be a secret that stands where the name belongs."""
+    return name if name in os.environ else "a variable that is not set"
+
+
 def read_secret_file(file: Path) -> str:
     """Return the one line of text in a file, without byte-order mark and line ending.
 
@@ -27,7 +38,7 @@ def read_secret_file(file: Path) -> str:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{shown_name(file)} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file} cannot be read: its text is not UTF-8") from None
     return one_line(text, str(file))

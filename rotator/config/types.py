@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, Url
 
+from rotator.config.secret_file import shown_name, shown_variable
 from rotator.core.scheduling import BLACKOUT_PATTERN, WINDOW_PATTERN, Blackout, Window, cron_gaps
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds", "ms": "milliseconds"}
@@ -186,14 +188,22 @@ def _vault_path(text: str) -> str:
     return text
 
 
-def _not_empty(value: object) -> object:
-    """An empty path would stand for the working directory."""
+def _file_name(value: object) -> object:
+    """An empty path would stand for the working directory, and the system takes no NUL."""
     if value == "":
         raise ValueError("is empty: name a file, or remove the key or the variable")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("contains a NUL character, and no name of a file does")
     return value
 
 
-FileName = Annotated[Path, BeforeValidator(_not_empty)]
+# A secret can stand in place of the name.
+FileName = Annotated[Path, BeforeValidator(_file_name), PlainSerializer(shown_name, return_type=str, when_used="json")]
+VariableName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    PlainSerializer(shown_variable, return_type=str, when_used="json"),
+]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),

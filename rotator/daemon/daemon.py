@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -56,14 +57,23 @@ class Daemon:
     Args:
         path: The configuration file, which is loaded again when it changes.
         shard: Which part of the fleet belongs to this process; None: all of it.
+        lost_lines: Returns how many lines of the log were lost since the last call.
 
     Attributes:
         metrics: The counters of this process.
     """
 
-    def __init__(self, path: Path, settings: Settings, *, shard: Shard | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        *,
+        shard: Shard | None = None,
+        lost_lines: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._started_at = self.now()
         self._shard = shard
+        self._lost_lines = lost_lines
         self._stop = threading.Event()
         self._is_announced = False
         self._systemd = Systemd()
@@ -101,7 +111,19 @@ class Daemon:
     def status(self) -> FleetStatus:
         """The fleet as this daemon sees it."""
         error = masked(self._configuration.error)
-        return replace(self._inbox.snapshot.status, at=self.now(), configuration_error=error)
+        status = replace(self._inbox.snapshot.status, at=self.now(), configuration_error=error)
+        unknown = self._unknown()
+        return status if unknown is None else replace(status, ready=False, not_ready=unknown)
+
+    def is_alive(self) -> bool:
+        """Whether the process gets on with its work, so that a restart would not help."""
+        return not self._inbox.is_stuck
+
+    def _unknown(self) -> str | None:
+        """Why the last status says nothing about the present; None if it does."""
+        if self._inbox.is_stuck:
+            return "the daemon is stuck: restart it"
+        return "Vault's state is unknown: no request to it ends" if self._vault_monitor.is_silent else None
 
     def _may_resync(self) -> bool:
         return not self._stop.is_set() and self._inbox.snapshot.vault_is_available
@@ -121,6 +143,7 @@ class Daemon:
             app = App(
                 self.status,
                 self.metrics,
+                is_alive=self.is_alive,
                 allowed_hosts=lambda: self._configuration.settings.daemon.known_hosts,
             )
             address = stack.enter_context(serving(app, self._configuration.settings.daemon.listen))
@@ -150,9 +173,11 @@ class Daemon:
         wall, steady = self.now(), time.monotonic()
         tick = min(TICK, self._systemd.pulse or TICK)
         while True:
-            if all(thread.is_alive() for thread in threads):
+            if all(thread.is_alive() for thread in threads) and self.is_alive():
                 self._systemd.alive()
             self._announce()
+            if lost := self._lost_lines():
+                _log.warning("log.lost", line_count=lost, next_step="Examine the program that reads the log")
             received = signals.take(tick.total_seconds())
             step = (self.now() - wall) - timedelta(seconds=time.monotonic() - steady)
             wall, steady = self.now(), time.monotonic()

@@ -14,19 +14,28 @@ from rotator.fleet import log_internal_error
 _STALE = 0.1
 # The pause after an internal error that can repeat by itself, unless a fact arrives.
 _PAUSE = 10.0
+# A registry that works on one fact for this long does not get on any more.
+_STUCK = 60.0
 # How long `wait` waits for a registry that does not answer.
 _PATIENCE = 5.0
 
 
 class Inbox:
-    """Hands facts from all threads to the registry, one after the other."""
+    """Hands facts from all threads to the registry, one after the other.
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    Args:
+        clock: Returns the present, aware UTC.
+        monotonic: Returns seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._monotonic = monotonic
         self._facts: SimpleQueue[Fact | threading.Event | None] = SimpleQueue()
         self._snapshot: Snapshot | None = None
         self._seen_at = 0.0  # when the snapshot was made, by the monotonic clock
         self._pause = 0.0  # the shortest wait for the next tick
+        self._busy_since: float | None = None  # by the monotonic clock
 
     def send(self, fact: Fact) -> None:
         """Hand over a fact; from any thread, without waiting."""
@@ -49,6 +58,12 @@ class Inbox:
             raise RuntimeError("There is no registry yet")
         return self._snapshot
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the registry does not get on; from any thread."""
+        since = self._busy_since
+        return since is not None and self._monotonic() > since + _STUCK
+
     def attach(self, registry: Registry, *facts: Fact) -> None:
         """Have the registry take in its first facts, before its thread runs."""
         self._registry = registry
@@ -59,6 +74,7 @@ class Inbox:
     def run(self) -> None:
         """Hand over facts until the inbox is closed; for a thread."""
         while (fact := self._next()) is not None:
+            self._busy_since = self._monotonic()
             if isinstance(fact, threading.Event):
                 self._see()
                 fact.set()
@@ -69,11 +85,11 @@ class Inbox:
             except Exception as error:  # noqa: BLE001 - an internal error about one fact must not end the daemon
                 log_internal_error(error)
                 self._pause = _PAUSE
-            if self._facts.empty() or time.monotonic() > self._seen_at + _STALE:
+            if self._facts.empty() or self._monotonic() > self._seen_at + _STALE:
                 self._see()
 
     def _see(self) -> None:
-        self._seen_at = time.monotonic()
+        self._seen_at = self._monotonic()
         try:
             self._snapshot = self._registry.snapshot(self._clock())
         except Exception as error:  # noqa: BLE001 - the same
@@ -81,7 +97,9 @@ class Inbox:
 
     def _next(self) -> Fact | threading.Event | None:
         try:
-            return self._facts.get(timeout=self._seconds_to_tick())
+            timeout = self._seconds_to_tick()
+            self._busy_since = None
+            return self._facts.get(timeout=timeout)
         except Empty:
             return Tick()
 

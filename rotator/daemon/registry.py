@@ -257,7 +257,7 @@ class Registry:
         self._planner.after_clock_step(now)
         self._background.load_settings(self._fleet.settings, now)
         self._balances.bring_forward(now)
-        self._available_since = min(self._available_since, now)
+        self._available_since = now  # the jobs get their time to see the new one
         for record in list(self.records.values()):
             self._records.put(record.after_clock_step(now))
         self._plan_all(self.records, now)

@@ -9,8 +9,8 @@ import structlog
 from rotator import audit, logs
 from rotator.config import Settings, load
 from rotator.config.diff import changes
-from rotator.errors import ConfigError
-from rotator.fleet import Fleet
+from rotator.errors import ConfigError, InternalError, RotatorError
+from rotator.fleet import Fleet, log_internal_error
 from rotator.monitoring import Metrics
 from rotator.provider import AccountApi
 from rotator.vault import Vault
@@ -65,28 +65,36 @@ class Configuration:
         try:
             settings = load(self._path)
             audit.at(settings.audit.file).check()
-            logs.configure(settings.log.level, settings.log.format)
             provider = self.fleet.provider
             vault = self.fleet.vault
             if settings.account_api != self.settings.account_api:
                 provider = self._provider(settings)
             if settings.vault != self.settings.vault:
                 vault = self._vault(settings)
+            fleet = self._fleet(settings, provider, vault)
         except ConfigError as error:
-            self.error = "; ".join(str(error).splitlines())
-            next_step = "Correct the file. The previous configuration stays in force"
-            _log.error("config.reload_failed", error=self.error, next_step=next_step)
-            self._metrics.reloaded(ok=False)
+            self._keep_previous(error)
+            return None
+        except Exception as error:  # noqa: BLE001 - no content of the file may end the daemon
+            self._keep_previous(InternalError("load the file", place=log_internal_error(error)))
             return None
         self.error = None
         before = self.settings
         runner = self.fleet.instance
         # Runs in progress end with the connections and settings that they started with.
-        self.fleet = self._fleet(settings, provider, vault)
+        self.fleet = fleet
         self.fleet.instance = runner
+        logs.configure(settings.log.level, settings.log.format)
         _log_changes(before, settings)
         self._metrics.reloaded(ok=True)
         return self.fleet
+
+    def _keep_previous(self, error: RotatorError) -> None:
+        """Leave the previous configuration in force, and say why."""
+        self.error = "; ".join(str(error).splitlines())
+        next_step = "Correct the file. The previous configuration stays in force"
+        _log.error("config.reload_failed", error=self.error, next_step=next_step)
+        self._metrics.reloaded(ok=False)
 
     def _fleet(self, settings: Settings, provider: AccountApi, vault: Vault) -> Fleet:
         fleet = Fleet(settings, provider, vault, self._stop)

@@ -121,7 +121,7 @@ class TopUpService:
             where = f"{source.trx_field} of {source.trx_path}"
             value: Any = (self.fleet.vault.read(source.trx_path).data or {}).get(source.trx_field)
         else:
-            where = f"the variable {source.trx_env}"
+            where = "the variable that top_up.trx_env names"
             value = os.environ.get(source.trx_env or "")
         if not isinstance(value, str) or not value.strip():
             raise RotatorError(

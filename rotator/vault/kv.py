@@ -171,18 +171,19 @@ class Documents:
         api_path = self.data_path(path)
         parameters = None if version is None else {"version": version}
 
-        def request(wire: Wire) -> Document:
-            try:
-                return parse_document(wire.get(f"/v1/{api_path}", params=parameters))
-            except ErrorReply as error:
-                return absent(error)
+        def request(wire: Wire) -> Document | None:
+            with suppress(TypeError, KeyError, ValueError):
+                try:
+                    return parse_document(wire.get(f"/v1/{api_path}", params=parameters))
+                except ErrorReply as error:
+                    return absent(error)
+            return None
 
-        with suppress(TypeError, KeyError, ValueError):
-            document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
-            if version is not None and document.version not in (0, version):
-                raise ValueError("the answer is about another version")
-            return replace(document, read_at=self._client.answered_at, mount=self._mount, path=path)
-        raise diagnosis.unreadable(api_path, self._client.address)
+        document = self._session.read(Call("read", f"read {api_path}", limit), "read", api_path, request)
+        is_about_another = document is not None and version is not None and document.version not in (0, version)
+        if document is None or is_about_another:
+            raise diagnosis.unreadable(api_path, self._client.address)
+        return replace(document, read_at=self._client.answered_at, mount=self._mount, path=path)
 
     def _write(self, path: str, data: Mapping[str, Any], cas: int, limit: TimeLimit) -> Document | None:
         """Return the new version, or None if the document is not at the version that was given."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.config import VaultAuth, read_secret_file
+from rotator.config import VaultAuth, read_secret_file, shown_name
 from rotator.errors import ConfigError
 from rotator.logs import register_secret
 from rotator.vault import diagnosis
@@ -191,7 +191,8 @@ class TokenFile(GivenToken):
 
     def advice(self) -> str:
         """Name the file."""
-        return f"Put a valid token into {self.auth.token_file}; rotator reads it at the next request"
+        name = "the file" if self.auth.token_file is None else shown_name(self.auth.token_file)
+        return f"Put a valid token into {name}; rotator reads it at the next request"
 
 
 class AgentToken(GivenToken):

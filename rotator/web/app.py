@@ -25,6 +25,7 @@ _ACCOUNTS_AT_ONCE = 100  # a millisecond of work
 
 _JSON = {"Content-Type": "application/json"}
 _ALIVE = Response(200, _JSON, b'{"status":"alive"}')
+_STUCK = Response(503, _JSON, b'{"status":"stuck"}')
 _NOT_FOUND = Response(404, _JSON, b'{"error":"not found","paths":["/","/api/status","/healthz","/metrics","/readyz"]}')
 _OVERLOADED = error(503, "too many clients; try again", {"Retry-After": "1"})
 _PAGE = {
@@ -44,6 +45,7 @@ class App:
     Args:
         status: Returns the status of every account from memory. It must not wait.
         metrics: The counters.
+        is_alive: Returns whether the process gets on with its work. It must not wait.
         allowed_hosts: Returns the names in the Host header that are allowed: see `Guard`.
         reuse: How long a rendered answer is used again.
         max_waiting: Maximum number of clients that wait for an answer; others get 503.
@@ -54,6 +56,7 @@ class App:
         status: Callable[[], FleetStatus],
         metrics: Metrics,
         *,
+        is_alive: Callable[[], bool] = lambda: True,
         allowed_hosts: Callable[[], Iterable[str]] = tuple,
         reuse: timedelta = _REUSE,
         max_waiting: int = _MAX_WAITING,
@@ -64,6 +67,7 @@ class App:
             return SharedRendering(render, renderers=renderers, reuse=reuse, max_waiting=max_waiting)
 
         self._status = status
+        self._is_alive = is_alive
         self._guard = Guard(allowed_hosts)
         self._expositions = {form: shared(_rendered_metrics(status, metrics, form)) for form in Format}
         self._report = shared(lambda: _render_report(status()))
@@ -82,7 +86,7 @@ class App:
             return refusal
         match request.path:
             case "/healthz":
-                return _ALIVE
+                return _ALIVE if self._is_alive() else _STUCK
             case "/readyz":
                 return _readiness(self._status())
             case "/metrics":

@@ -1,10 +1,11 @@
 """One HTTP connection: requests in, answers out, with limits for slow clients and for many of them."""
 
 import asyncio
+import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import formatdate
 from functools import lru_cache
@@ -54,7 +55,8 @@ class Limits:
         max_wait: Maximum time to send a request, and again to take the answer. Longer than the usual 15 s between two
             scrapes, so that those keep their connection.
         connections: Maximum number of connections. At one more, the server closes the one that has waited longest.
-            Every connection is an open file; a process can have about a thousand, and rotations need some.
+            Every connection is an open file, so it is at most half of the files that the process may open: rotations
+            need some.
         backlog: Maximum number of connections that wait in the kernel until the server accepts them. A client beyond
             them tries again after a second.
         header_bytes: Maximum size of a request's headers.
@@ -63,7 +65,7 @@ class Limits:
     """
 
     max_wait: timedelta = timedelta(seconds=20)
-    connections: int = 256
+    connections: int = field(default_factory=lambda: min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
     backlog: int = 1024
     header_bytes: int = 16_384
     long_answers: int = 8

@@ -28,7 +28,7 @@ from tests.cli.harness import Here, Payments, commands, everything, said
         ("resolve nobody", 'No account is named "nobody"'),
         ("adopt nobody --secret-env X", 'No account is named "nobody"'),
         ("adopt payments", "There is no terminal to ask on: use --secret-stdin, --secret-file or --secret-env."),
-        ("adopt payments --secret-env NOT_SET_AT_ALL", "The environment variable NOT_SET_AT_ALL is not set."),
+        ("adopt payments --secret-env NOT_SET_AT_ALL", "--secret-env: there is no environment variable of that name."),
         ("adopt payments --secret-file /no/such/file", "/no/such/file cannot be read: No such file or directory."),
         ("adopt", "Say which accounts: a name, or --all with --secret-dir."),
         ("adopt payments --all", "--all and a name exclude each other: give one of the two."),

@@ -66,3 +66,11 @@ def test_refused_token_is_printed_as_json(payments: Payments, here: Here, comman
 def test_failure_is_printed_in_sentences_only_without_json(payments: Payments, here: Here) -> None:
     finished = here("status", ROTATOR_CONFIG="/no/such/file")
     assert (finished.code, finished.out) == (2, "")
+
+
+def test_usage_error_is_printed_as_json(payments: Payments) -> None:
+    finished = payments.cluster.run("rotate-now", "--bogus", "--json")
+    assert finished.code == 2, finished
+    found = printed(finished)
+    assert (found["reason"], found["next_command"]) == ("configuration", None)
+    assert "--bogus" in finished.err

@@ -41,6 +41,19 @@ def test_load_refuses_a_binary_file(config_file: ConfigFile) -> None:
         load(config_file.file)
 
 
+def test_load_refuses_a_number_of_many_digits(config_file: ConfigFile) -> None:
+    """Python reads no number of more than 4300 digits."""
+    assert config_file.refusal(GOOD + f"every = {'1' * 5000}\n") == " contains a number of too many digits."
+
+
+@pytest.mark.parametrize("key", ["audit.file", "vault.auth.token_file", "vault.ca_cert"])
+def test_load_refuses_a_file_name_with_nul(config_file: ConfigFile, key: str) -> None:
+    section, _, name = key.rpartition(".")
+    base = VAULT if section == "vault" else f"{VAULT}[{section}]\n"
+    refusal = config_file.refusal(f'{base}{name} = "a\\u0000b"\n{A}')
+    assert refusal == f"{key}: contains a NUL character, and no name of a file does."
+
+
 def test_load_refuses_a_folder(config_file: ConfigFile, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(tmp_path)

@@ -53,6 +53,12 @@ def test_read_secret_file_refuses_endless_files_at_once(tmp_path: Path) -> None:
             read_secret_file(file)
 
 
+def test_secret_instead_of_file_name_is_hidden() -> None:
+    with pytest.raises(ConfigError, match=r"^the named file cannot be read: No such file or directory\.$") as caught:
+        read_secret_file(Path(SECRET))
+    assert SECRET not in str(caught.value)
+
+
 def test_one_line_refuses_an_endless_value() -> None:
     with pytest.raises(ConfigError, match="Standard input: The value is too long for a secret"):
         one_line("A" * (MAX_SECRET_BYTES + 2), "Standard input")

@@ -105,3 +105,39 @@ def test_next_instant_error_does_not_end_the_thread() -> None:
 def test_first_snapshot_that_fails_ends_the_start() -> None:
     with pytest.raises(LookupError):
         Inbox(lambda: NOW).attach(cast("Any", Faulty(cannot_show=0)))
+
+
+def test_registry_that_does_not_get_on_is_stuck() -> None:
+    """Not while it has nothing to do, however long that is."""
+    now = [0.0]
+    reached, release = threading.Event(), threading.Event()
+
+    class Slow(Faulty):
+        def handle(self, _fact: object, _now: datetime) -> None:
+            super().handle(_fact, _now)
+            if self.handled == 1:
+                return
+            reached.set()
+            release.wait()
+
+    inbox = Inbox(lambda: NOW, lambda: now[0])
+    registry = Slow()
+    inbox.attach(cast("Any", registry))
+    thread = threading.Thread(target=inbox.run)
+    thread.start()
+    stuck = []
+    try:
+        inbox.send(Tick())
+        eventually(lambda: registry.asked == 2)
+        now[0] += 3600
+        stuck.append(inbox.is_stuck)
+        inbox.send(Tick())
+        assert reached.wait(20)
+        stuck.append(inbox.is_stuck)
+        now[0] += 61
+        stuck.append(inbox.is_stuck)
+    finally:
+        release.set()
+        inbox.close()
+        thread.join()
+    assert [*stuck, inbox.is_stuck] == [False, False, True, False]

@@ -312,6 +312,17 @@ def test_clock_step_corrects_times_in_the_future(bench: Bench) -> None:
     assert at is None or at <= NOW + 5 * MINUTE
 
 
+def test_clock_that_is_set_forward_loses_no_job(bench: Bench) -> None:
+    """The jobs are overdue by the new clock, and the scheduler has not looked at it yet."""
+    bench.start("a", daemon={"verify_interval": "1m"})
+    bench.load(a=rotated())
+    bench.advance(SECOND)
+    with capture_logs() as logs:
+        bench.now += timedelta(minutes=10)
+        bench.feed(ClockStepped(timedelta(minutes=10)))
+    assert [line["event"] for line in logs] == ["clock.stepped"]
+
+
 def test_stopping_starts_nothing_and_ends_waits(bench: Bench) -> None:
     bench.start("a", "b", **(CALM | {"daemon": CALM["daemon"] | {"concurrency": 1}}))
     bench.load(a=rotated(31 * DAY), b=rotated(31 * DAY))

@@ -5,7 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
+
+from rotator.config import Settings, load
+from rotator.daemon.reload import Configuration
+from rotator.monitoring import Metrics
 from testkit import proxy
 from testkit.cluster import PATIENCE, Cluster, Running
 from tests.daemon.test_daemon import QUICK, creates, open_accounts, works
@@ -101,6 +107,35 @@ def test_status_shows_a_removed_or_wrong_configuration_file(cluster: Cluster) ->
         assert error() is None
         assert len(daemon.find("config.reload_failed")) == 2
         assert daemon.end() == 0
+
+
+def test_refused_file_changes_nothing(cluster: Cluster) -> None:
+    """Not even the log's level, which would hide the events after it."""
+    entries = open_accounts(cluster, "a")
+    cluster.configure(entries)
+    with cluster.daemon() as daemon:
+        daemon.wait_until_ready()
+        no_certificate = cluster.folder / "ca.pem"
+        no_certificate.write_text("nothing")
+        cluster.configure(entries, log={"level": "error"}, account_api={"ca_cert": str(no_certificate)})
+        daemon.wait_for("config.reload_failed")
+        assert daemon.end() == 0
+        assert daemon.find("daemon.stopped")
+
+
+def test_internal_error_keeps_the_previous_configuration(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.configure(open_accounts(cluster, "a"))
+    monkeypatch.setenv("VAULT_TOKEN", cluster.bao.root_token.get_secret_value())
+    configuration = Configuration(cluster.config, load(cluster.config), Metrics(), threading.Event())
+    before = configuration.fleet
+
+    def fail(_path: Path) -> Settings:
+        raise LookupError("a mistake")
+
+    monkeypatch.setattr("rotator.daemon.reload.load", fail)
+    assert configuration.reload() is None
+    assert configuration.fleet is before
+    assert "internal error" in (configuration.error or "")
 
 
 def test_answer_is_dropped_when_vault_was_replaced(cluster: Cluster) -> None:

@@ -11,7 +11,7 @@ from rotator.daemon.facts import JournalsChanged, VaultStateChanged
 from rotator.daemon.registry import Registry
 from rotator.daemon.vault_monitor import HEARTBEAT_UNAVAILABLE, VaultMonitor
 from rotator.documents import announce_changes
-from rotator.errors import RotatorError
+from rotator.errors import Code, RotatorError
 from rotator.fleet import Fleet
 from rotator.monitoring import Metrics
 from rotator.provider import AccountApi
@@ -147,3 +147,28 @@ def test_monitor_ends_when_the_process_stops(watched: Watched) -> None:
     watched.monitor.check_soon()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_internal_error_is_reported_as_unavailable(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        watched.stop.set()
+        raise LookupError("a mistake")
+
+    monkeypatch.setattr(watched.fleet.vault, "keep_alive", fail)
+    watched.monitor.run()
+    [fact] = watched.facts
+    assert isinstance(fact, VaultStateChanged)
+    assert fact.error is not None
+    assert fact.error.code is Code.INTERNAL_ERROR
+
+
+def test_monitor_is_silent_after_minutes_without_report(watched: Watched) -> None:
+    now = [0.0]
+    watched.monitor = VaultMonitor(lambda: watched.fleet, watched.facts.append, Metrics(), watched.stop, lambda: now[0])
+    now[0] += 180
+    silent = [watched.monitor.is_silent]
+    now[0] += 3600
+    silent.append(watched.monitor.is_silent)
+    watched.monitor.check()
+    silent.append(watched.monitor.is_silent)
+    assert silent == [False, True, False]

@@ -17,7 +17,7 @@ from rotator.vault import (
 from rotator.vault.login_methods import login_method
 from testkit.openbao import Issuer, TlsOpenBao, running_token_reviews
 from testkit.proxy import FaultProxy
-from tests.vault.kv_mount import NUMBERS, Clock, KvMount, assert_silent, secure
+from tests.vault.kv_mount import CANARY, NUMBERS, Clock, KvMount, assert_silent, secure
 
 SECRET = "s.secret000001"
 METHODS = {
@@ -56,6 +56,14 @@ def test_token_file_without_a_token_is_named(place: KvMount, tmp_path: Path, con
     with pytest.raises(VaultDenied, match=str(file)) as caught:
         place.vault(auth={"method": "token_file", "token_file": file}).read("apps/shop")
     assert_silent(caught.value, *([content] if content else []))
+
+
+@pytest.mark.parametrize("key", ["token_file", "jwt_file"])
+def test_secret_in_place_of_its_file_is_hidden(place: KvMount, key: str) -> None:
+    auth = {"method": key.replace("jwt_file", "jwt"), "role": "rotator", key: Path(CANARY)}
+    with pytest.raises(VaultDenied, match=f"vault.auth.{key}: the named file cannot be read") as caught:
+        place.vault(auth=auth).read("apps/shop")
+    assert_silent(caught.value, CANARY)
 
 
 def test_jwt_is_read_at_each_login(place: KvMount, tmp_path: Path, proxy: FaultProxy) -> None:

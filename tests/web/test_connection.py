@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 from contextlib import ExitStack, closing, suppress
@@ -142,3 +143,8 @@ def test_kept_connection_has_no_delayed_answers(server: Served) -> None:
         server.client.get("/healthz")
         took.append(time.perf_counter() - begun)
     assert min(took) < 0.03  # a delayed ACK costs every one of them 0.04
+
+
+def test_connections_leave_files_for_rotations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (200, 4096))
+    assert Limits().connections == 100
