@@ -218,7 +218,7 @@ class Adoption:
             raise OperatorError(
                 ownership.finding(state.situation),
                 unchanged=NOTHING_WRITTEN,
-                advice=f"{ownership.correction(published)}, add --replace",
+                advice=f"{ownership.correction(state.situation)}, add --replace",
                 next_command=self._replacing,
             )
 

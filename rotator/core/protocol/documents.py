@@ -82,7 +82,7 @@ def refresh(case: Situation) -> Step | None:
     published = seen.published
     if published.secret is None or case.journal.publishing is not None:
         return None
-    if not ownership.is_shown(case) or not expires_soon(published.written_at, published.expires_at, now):
+    if not ownership.is_own(case) or not expires_soon(published.written_at, published.expires_at, now):
         return None
     return with_lease(case, Refresh("it would expire"))
 

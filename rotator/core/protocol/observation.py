@@ -25,7 +25,8 @@ class Published:
         secret: The value; None if there is none, or the version is deleted.
         lacks_value: Whether the version is not deleted, and that field contains no value.
         has_fields: Whether the version contains any field.
-        overwritten: The names of the fields besides the value's that contain something, and that a publish overwrites.
+        overwritten: The names of the fields that contain something, and that a publish overwrites; the value's only if
+            that is no text.
         undelete: The command that restores a deleted version; None if it is not deleted, or destroyed.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
