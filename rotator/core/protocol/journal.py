@@ -124,11 +124,13 @@ class Publishing:
     Attributes:
         over_version: The version that the write replaces. Its check-and-set names the same version.
         entry: The retiring entry of the value that is written; None if its id is not known.
+        path: The document's path; None in marks from before that was stored: the one that the configuration names.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
     over_version: int
     entry: Retiring | None = None
+    path: str | None = None
     unknown_fields: str = field(default="", repr=False)
 
 

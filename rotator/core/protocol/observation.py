@@ -225,3 +225,9 @@ def is_in_recorded_place(journal: Journal, published: Published) -> bool:
 def is_at_recorded_path(journal: Journal, published: Published) -> bool:
     """Return whether the journal speaks of the path that the configuration names."""
     return None in (journal.published_path, published.path) or journal.published_path == published.path
+
+
+def is_marked_elsewhere(journal: Journal, published: Published) -> bool:
+    """Return whether the marked write goes to another path than the configuration names: this document ends no mark."""
+    mark = journal.publishing
+    return mark is not None and None not in (mark.path, published.path) and mark.path != published.path

@@ -141,6 +141,19 @@ def test_value_in_another_field_is_no_proof(recorded: dict[str, Any], document: 
     assert is_shown(case_of(journal, seen(published=found))) == shown
 
 
+def test_finding_names_both_fields() -> None:
+    journal = replace(AT_REST, published_path=PATH, published_field="api_secret")
+    step = step_of(journal, unnamed(field="db_password", **REFUSED), has_primary=True)
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    assert step.what == (
+        "the provider refuses the published secret (401), and nothing shows that the field db_password of apps/shop is "
+        "shop's: the last published secret is in api_secret; a secret published there would overwrite its field "
+        "db_password"
+    )
+    wrong = "If the name of the field is wrong, correct it in the configuration (accounts.fields). If it is right"
+    assert step.advice == f"{wrong}, bring a secret that authenticates"
+
+
 def test_list_of_the_primary_account_confirms_nothing() -> None:
     found = unnamed(listing=BY_PRIMARY, **REFUSED)
     assert failure_of(step_of(Journal(), found, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
