@@ -33,7 +33,7 @@ class AdoptionLease:
         """Read the account. Refuse another account's document or journal, unless a person named that account.
 
         Raises:
-            RotatorError: If one of them is foreign and not named, or its rotation is not finished.
+            RotatorError: If one of them is foreign and not named, or a request of its rotation might be carried out.
         """
         state = self._state
         state.observe()
@@ -42,13 +42,14 @@ class AdoptionLease:
             raise RotationError(fail, unchanged=NOTHING_WRITTEN)
         if state.journal.api_key in (None, self._rotation.account.api_key):
             return
-        leased = state.situation.leased_until
-        if state.journal.candidate is not None or leased is not None or state.journal.publishing is not None:
+        until = state.situation.unfinished_until
+        if until is not None:
             raise OperatorError(
                 f"A rotation of the account {replace_foreign} is not finished in this journal",
                 unchanged=NOTHING_WRITTEN,
-                advice=f"Finish it with the configuration of {replace_foreign} first",
-                next_command=None,
+                advice=f"Finish it with the configuration of {replace_foreign}. If that is impossible, try again after "
+                f"{format_instant(until)}",
+                next_command=self.again,
             )
         state.know(Journal())
 
