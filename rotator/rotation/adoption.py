@@ -11,6 +11,7 @@ from rotator.core.protocol import (
     Identity,
     Outcome,
     Published,
+    Situation,
     ids_of,
     ownership,
     refuse_foreign,
@@ -207,11 +208,7 @@ class Adoption:
                 advice="To publish it all the same, add --replace",
                 next_command=self._replacing,
             )
-        late_write = refuse_late_write(state.situation)
-        if late_write is not None:
-            raise OperatorError(
-                late_write.what, unchanged=NOTHING_WRITTEN, advice=late_write.advice, next_command=self._replacing
-            )
+        _require_right_path(state.situation, self._replacing)
         if published.secret == secret or foreign:
             return
         if self._works(published.secret):
@@ -280,6 +277,19 @@ class Adoption:
             )
         is_brought = not self._identification.takes_published
         state.learn_identity(secret, identity, replaced=replaced, wanted_again=replace_working and is_brought)
+
+
+def _require_right_path(case: Situation, replacing: Command) -> None:
+    """Refuse to publish while a write to a document at another path might be applied.
+
+    Raises:
+        OperatorError: Then. The command gives that write up.
+    """
+    late_write = refuse_late_write(case)
+    if late_write is not None:
+        raise OperatorError(
+            late_write.what, unchanged=NOTHING_WRITTEN, advice=late_write.advice, next_command=replacing
+        )
 
 
 def _named(secret_id: str | None, retire: Set[str]) -> tuple[str, ...]:

@@ -372,10 +372,7 @@ class Journal:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether a person asked for a rotation at once, or a compromised secret is still to be revoked.
-
-        A weaker request does not change that.
-        """
+        """Whether a person asked for a rotation at once, or, whatever was requested since, a secret is compromised."""
         request = self.request
         return (request is not None and request.kind.is_urgent) or bool(self.compromised_ids)
 
