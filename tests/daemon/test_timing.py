@@ -42,7 +42,7 @@ def test_next_run_revokes_after_the_last_possible_create() -> None:
     assert run_at(late) == NOW + DAY / 4 * 3
 
 
-def test_next_run_is_not_at_once_for_mark_elsewhere() -> None:
+def test_mark_elsewhere_needs_no_run_at_once() -> None:
     """A run at another path cannot end a write that might be applied late."""
     marked = replace(rotated(), publishing=Publishing(1, None, "apps/shop"))
     known: dict[str, Any] = {"instance": "me", "tried_at": NOW, "verify_interval": DAY, "window": SECOND, "now": NOW}
