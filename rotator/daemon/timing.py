@@ -40,6 +40,7 @@ def next_run_at(
     verify_interval: timedelta,
     window: timedelta,
     now: datetime,
+    path: str | None = None,
 ) -> datetime:
     """Return when an account needs its next run: as early as anything wants it, as late as a backoff or lease allows.
 
@@ -51,8 +52,9 @@ def next_run_at(
         verify_interval: How long that is good.
         window: The consistency window.
         now: The time. A wait that is longer than any real one was written by a wrong clock, and is ignored.
+        path: The path of its published document.
     """
-    wishes = [LONG_AGO if due_at is None else due_at, tried_at + verify_interval, wake_at(journal, window, now)]
+    wishes = [LONG_AGO if due_at is None else due_at, tried_at + verify_interval, wake_at(journal, window, now, path)]
     leased = journal.lease_holder not in (None, instance)
     waits = (journal.next_attempt_at, journal.lease_until if leased else None)
     longest = now + LONGEST_BACKOFF + CLOCK_TOLERANCE
@@ -106,6 +108,7 @@ class Timing:
             verify_interval=self.verify_interval,
             window=self.window,
             now=now,
+            path=record.settings.path,
         )
         # A recorded request wakes the account at once. So all runs wait until its rotation may start.
         waits_to_start = not_before is not None and record.requested is not None

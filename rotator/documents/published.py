@@ -22,6 +22,8 @@ def parse_published(document: Document, account: AccountSettings) -> Published:
     secret = value if isinstance(value, str) and value else None
     secret_id = data.get(names.secret_id)
     api_key = data.get(names.api_key)
+    of_value = (names.api_secret,) if secret is None else ()
+    overwritten = (names.api_key, *of_value, names.secret_id, names.rotated_at)
     return Published(
         version=document.version,
         written_at=document.created,
@@ -32,7 +34,7 @@ def parse_published(document: Document, account: AccountSettings) -> Published:
         secret=None if secret is None else register_secret(SecretStr(secret), passing=True),
         lacks_value=document.data is not None and secret is None,
         has_fields=bool(data),
-        overwritten=tuple(name for name in (names.api_key, names.secret_id, names.rotated_at) if data.get(name)),
+        overwritten=tuple(name for name in overwritten if data.get(name)),
         undelete=document.undelete,
         secret_id=secret_id if isinstance(secret_id, str) and _ID.fullmatch(secret_id) else None,
         rotated_at=parse_instant(data.get(names.rotated_at)),

@@ -69,11 +69,15 @@ def _require_new_value(fleet: Fleet, account: AccountSettings, value: SecretStr)
     stay unknown, and a value that leaked would stay valid under the other id.
 
     Raises:
-        ConfigError: If rotator knows the value.
+        ConfigError: If rotator knows the value, or if it authenticates: a person added it.
     """
-    state = fleet.rotation(account, NO_REQUEST).state
-    state.observe()
-    known = known_as(state, value)
+    rotation = fleet.rotation(account, NO_REQUEST)
+    rotation.state.observe()
+    known = known_as(rotation.state, value)
+    if known is None:
+        with asking(account, list_of(account.name)):
+            works = rotation.executor.access.list_with(value) is not None
+        known = f"This value is a secret of {account.name} already" if works else None
     if known is not None:
         raise ConfigError(
             f"{known}. A second id of one value cannot be told from the first",

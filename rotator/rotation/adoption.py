@@ -11,9 +11,11 @@ from rotator.core.protocol import (
     Identity,
     Outcome,
     Published,
+    Situation,
     ids_of,
     ownership,
     refuse_foreign,
+    refuse_late_write,
     requests,
 )
 from rotator.core.protocol.wording import loss, names_of
@@ -101,7 +103,8 @@ class Adoption:
         published = state.seen.published
         # A person who changes the value by hand usually leaves the id. The document's id is never revoked.
         named_otherwise = secret_id is not None and published.secret_id not in (None, secret_id)
-        if published.secret != secret or named_otherwise or replace_foreign is not None:
+        gives_up_mark = replace_working and refuse_late_write(state.situation) is not None
+        if published.secret != secret or named_otherwise or replace_foreign is not None or gives_up_mark:
             self._check_replaceable(secret, known, replace_working=replace_working)
             try:
                 self._publish(secret, secret_id, replace_working=replace_working, replace_foreign=replace_foreign)
@@ -205,6 +208,7 @@ class Adoption:
                 advice="To publish it all the same, add --replace",
                 next_command=self._replacing,
             )
+        _require_right_path(state.situation, self._replacing)
         if published.secret == secret or foreign:
             return
         if self._works(published.secret):
@@ -218,7 +222,7 @@ class Adoption:
             raise OperatorError(
                 ownership.finding(state.situation),
                 unchanged=NOTHING_WRITTEN,
-                advice=f"{ownership.correction(published)}, add --replace",
+                advice=f"{ownership.correction(state.situation)}, add --replace",
                 next_command=self._replacing,
             )
 
@@ -249,7 +253,7 @@ class Adoption:
     ) -> None:
         """Publish the value under the lease, over the version that the mark in the journal names."""
         state = self._state
-        self._lease.acquire(secret_id, replace_foreign)
+        self._lease.acquire(secret_id, replace_foreign, gives_up_other=replace_working)
         self._require_taken_value()
         # Once more: only now no other instance can revoke or replace anything.
         infos = self._identification.list_with(secret, secret_id)
@@ -271,7 +275,21 @@ class Adoption:
                 next_step="Try again",
                 next_command=self._lease.again,
             )
-        state.learn_identity(secret, identity, replaced=replaced, wanted_again=replace_working)
+        is_brought = not self._identification.takes_published
+        state.learn_identity(secret, identity, replaced=replaced, wanted_again=replace_working and is_brought)
+
+
+def _require_right_path(case: Situation, replacing: Command) -> None:
+    """Refuse to publish while a write to a document at another path might be applied.
+
+    Raises:
+        OperatorError: Then. The command gives that write up.
+    """
+    late_write = refuse_late_write(case)
+    if late_write is not None:
+        raise OperatorError(
+            late_write.what, unchanged=NOTHING_WRITTEN, advice=late_write.advice, next_command=replacing
+        )
 
 
 def _named(secret_id: str | None, retire: Set[str]) -> tuple[str, ...]:

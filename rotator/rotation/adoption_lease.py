@@ -33,7 +33,7 @@ class AdoptionLease:
         """Read the account. Refuse another account's document or journal, unless a person named that account.
 
         Raises:
-            RotatorError: If one of them is foreign and not named, or its rotation is not finished.
+            RotatorError: If one of them is foreign and not named, or a request of its rotation might be carried out.
         """
         state = self._state
         state.observe()
@@ -42,13 +42,14 @@ class AdoptionLease:
             raise RotationError(fail, unchanged=NOTHING_WRITTEN)
         if state.journal.api_key in (None, self._rotation.account.api_key):
             return
-        leased = state.situation.leased_until
-        if state.journal.candidate is not None or leased is not None or state.journal.publishing is not None:
+        until = state.situation.unfinished_until
+        if until is not None:
             raise OperatorError(
                 f"A rotation of the account {replace_foreign} is not finished in this journal",
                 unchanged=NOTHING_WRITTEN,
-                advice=f"Finish it with the configuration of {replace_foreign} first",
-                next_command=None,
+                advice=f"Finish it with the configuration of {replace_foreign}. If that is impossible, try again after "
+                f"{format_instant(until)}",
+                next_command=self.again,
             )
         state.know(Journal())
 
@@ -64,12 +65,17 @@ class AdoptionLease:
             case = replace(case, stored=replace(journal, api_key=None))
         return refuse_foreign(case)
 
-    def acquire(self, secret_id: str | None, replace_foreign: str | None) -> None:
+    def acquire(self, secret_id: str | None, replace_foreign: str | None, *, gives_up_other: bool) -> None:
         """Acquire the lease, and mark the write if the value might be a retiring secret's.
 
         A revocation that was sent before is over only when the provider cannot carry it out any more. If another
         instance changed the account during that wait, it might have sent one: the wait begins again. A revocation of a
         run whose journal is lost is over at an instant that this instance's journal notes.
+
+        Args:
+            secret_id: The value's id, if a person named it.
+            replace_foreign: The account whose journal can be replaced.
+            gives_up_other: Whether a person said that the path is right, though a write to another one is marked.
 
         Raises:
             RotatorError: If another instance holds the lease for longer than this run may wait.
@@ -93,9 +99,8 @@ class AdoptionLease:
             may_be_retiring = self._may_be_retiring()
             case = state.situation
             try:
-                state.write_journal(
-                    transitions.marked(case, secret_id) if may_be_retiring else transitions.claimed(case)
-                )
+                marked = transitions.marked(case, secret_id, gives_up_other=gives_up_other)
+                state.write_journal(marked if may_be_retiring else transitions.claimed(case))
             except CasConflict:
                 waited = False
                 conflicts += 1

@@ -20,6 +20,7 @@ from rotator.core.protocol import (
     Result,
     WriteJournal,
     refuse_foreign,
+    refuse_late_write,
     refuse_lost_journal,
     requests,
     transitions,
@@ -223,6 +224,9 @@ class Operator:
             self._rotation.run()
             step = confirm(self._rotation, look(self._rotation))
         case = self._state.situation
+        late_write = refuse_late_write(case)
+        if late_write is not None and not isinstance(step, Fail):
+            raise RotationError(late_write, unchanged=NONE_REVOKED)
         if case.journal.publishing is not None and not isinstance(step, Fail):
             raise OperatorError(
                 f"A write to {self._rotation.account.path} was interrupted and might still be applied",

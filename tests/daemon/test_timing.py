@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from rotator.core.protocol import Identity, Journal, Learned, RequestKind, Retiring
+from rotator.core.protocol import Identity, Journal, Learned, Publishing, RequestKind, Retiring
 from rotator.daemon.timing import next_run_at, share
 from tests.daemon.harness import CURRENT, DAY, NOW, SECOND, Bench, requested, rotated
 
@@ -40,6 +40,14 @@ def test_next_run_revokes_after_the_last_possible_create() -> None:
     assert run_at(Journal(current=CURRENT, retiring=retiring)) == NOW + DAY / 3
     late = Journal(current=CURRENT, retiring=retiring, create_until=NOW + DAY / 4 * 3)
     assert run_at(late) == NOW + DAY / 4 * 3
+
+
+def test_mark_elsewhere_needs_no_run_at_once() -> None:
+    """A run at another path cannot end a write that might be applied late."""
+    marked = replace(rotated(), publishing=Publishing(1, None, "apps/shop"))
+    known: dict[str, Any] = {"instance": "me", "tried_at": NOW, "verify_interval": DAY, "window": SECOND, "now": NOW}
+    assert next_run_at(marked, None, path="apps/shop", **known) < NOW
+    assert next_run_at(marked, NOW + 30 * DAY, path="apps/typo", **known) == NOW + DAY
 
 
 def test_next_run_waits_for_backoff_and_foreign_leases() -> None:

@@ -35,6 +35,8 @@ def test_document_names_fields_that_a_publish_overwrites() -> None:
     data = {"role_id": "role", "secret_id": {"of": "others"}, "api_key": 7, "rotated_at": None}
     assert parse_published(Document(version=1, data=data), account).overwritten == ("api_key", "secret_id")
     assert parse_published(Document(version=1, data={"api_secret": "FirstSecret001"}), account).overwritten == ()
+    no_text = {"api_secret": {"of": "others"}}
+    assert parse_published(Document(version=1, data=no_text), account).overwritten == ("api_secret",)
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "yesterday"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Publishing, Retiring, Revoke
+from rotator.core.protocol import Command, Publishing, Retiring, Revoke
 from rotator.errors import RotatorError
 from rotator.rotation import Operator, Outcome, Result
 from rotator.rotation.waiting import LONGEST_POLL
@@ -209,10 +209,25 @@ def test_foreign_journal_of_unfinished_rotation_is_not_replaced(unfinished: str)
     of_another_account(world, **changes[unfinished])
     world.provider.add("shopkey", "Brought00001")
     before = world.journal
-    with pytest.raises(RotatorError, match="not finished"):
+    with pytest.raises(RotatorError, match=r"is not finished .* try again after 2026-") as raised:
         Operator(world.rotation()).adopt(SecretStr("Brought00001"), "id-003", replace_foreign="otherkey")
+    assert raised.value.next_command == Command.of(
+        "adopt", "shop", "--replace-foreign", "otherkey", "--secret-id", "id-003"
+    )
     assert world.journal == before
     assert world.published != "Brought00001"
+
+
+@pytest.mark.parametrize("unfinished", [{"candidate": SecretStr("OtherCandidate1")}, {"publishing": Publishing(3)}])
+def test_journal_of_closed_account_is_replaced_later(unfinished: dict[str, Any]) -> None:
+    """Its rotation can never be finished: the provider refuses each request of that key."""
+    world = answered()
+    of_another_account(world, **unfinished)
+    brought = world.provider.add("shopkey", "Brought00001")
+    world.clock.wait(timedelta(minutes=10))
+    Operator(world.rotation()).adopt(SecretStr("Brought00001"), brought, replace_foreign="otherkey")
+    assert (world.published, world.journal.api_key) == ("Brought00001", "shopkey")
+    assert (world.journal.candidate, world.journal.publishing) == (None, None)
 
 
 def test_adopt_replaces_named_foreign_account_only() -> None:

@@ -1,10 +1,11 @@
 """The configuration names another path or field for the value: consumers can read the secret at the earlier one."""
 
 import pytest
+from pydantic import SecretStr
 
-from rotator.core.protocol import Trigger
+from rotator.core.protocol import Command, Fail, Trigger
 from rotator.errors import RotatorError
-from rotator.rotation import Operator
+from rotator.rotation import Operator, Result, preview
 from testkit.model import World
 from tests.rotation.test_id_owners import OTHER, TYPO, adopt, rotated, run_for_days, waiting
 from tests.rotation.worlds import rename_field, rotate
@@ -52,7 +53,7 @@ def test_restored_value_gets_no_id_of_another_field() -> None:
 # --- the secret that is published in the earlier field ------------------------------------------------------------
 
 
-def publish_in(world: World, name: str, value: str) -> None:
+def publish_in(world: World, name: str, value: object) -> None:
     """A person writes a value into a field, and leaves the others."""
     versions = world.vault.versions["apps/shop"]
     versions.append(versions[-1] | {name: value})
@@ -61,24 +62,88 @@ def publish_in(world: World, name: str, value: str) -> None:
 def test_rescue_in_another_field_retires_nothing() -> None:
     world, _, own = rotated(secondary=True)
     rename_field(world, "password")
-    publish_in(world, "password", TYPO)
+    publish_in(world, "password", "")
     assert world.rotation().run().published
-    assert world.journal.trigger is Trigger.RESCUE
+    assert world.journal.trigger is Trigger.BOOTSTRAP
     assert world.journal.retiring_ids == frozenset()
     run_for_days(world)
     assert own in world.live
 
 
+# What another application keeps in its field of the account's document.
+PASSWORD_OF_OTHERS = "OtherApps0001"
+
+
+@pytest.mark.parametrize("secondary", [True, False])
+@pytest.mark.parametrize("content", [PASSWORD_OF_OTHERS, {"of": "others"}], ids=["text", "object"])
+def test_field_of_another_application_stays(secondary: bool, content: object) -> None:
+    """The configuration names it by mistake. The document names the account."""
+    world, value, own = rotated(secondary=secondary)
+    publish_in(world, "db_password", content)
+    before = world.vault.versions["apps/shop"][-1]
+    rename_field(world, "db_password")
+    assert isinstance(preview(world.rotation()).step, Fail)
+    outcome = world.rotation(explicit=False).run()
+    assert outcome.reason == "unconfirmed_document"
+    assert "nothing shows that the field db_password of apps/shop is shop's: the last published secret is in" in str(
+        outcome.error
+    )
+    assert "would overwrite its field db_password. " in str(outcome.error)
+    assert "primary account" not in str(outcome.error), "the document names the account already"
+    with pytest.raises(RotatorError, match="nothing shows that the field db_password") as raised:
+        Operator(world.rotation()).adopt(SecretStr(value), own)
+    assert raised.value.next_command == Command.of("adopt", "shop", "--replace", "--secret-id", own)
+    assert "correct it in the configuration (accounts.fields)" in str(raised.value)
+    assert world.vault.versions["apps/shop"][-1] == before
+    rename_field(world, "api_secret")
+    assert world.rotation().run().result is Result.OK
+    assert world.vault.versions["apps/shop"][-1] == before
+
+
+def test_candidate_is_not_published_over_another_application() -> None:
+    world, _, own, candidate = waiting()
+    publish_in(world, "db_password", PASSWORD_OF_OTHERS)
+    rename_field(world, "db_password")
+    assert world.rotation().run().reason == "unconfirmed_document"
+    assert world.published == PASSWORD_OF_OTHERS
+    rename_field(world, "api_secret")
+    assert world.rotation().run().published
+    assert world.journal.current_id == candidate
+    assert world.journal.retiring_ids == {own}
+
+
+def test_person_renames_the_field_beside_a_refused_value() -> None:
+    """The new name is right, and the value that a person wrote there is mistyped."""
+    world, value, own = rotated()
+    rename_field(world, "password")
+    publish_in(world, "password", TYPO)
+    assert world.rotation().run().reason == "unconfirmed_document"
+    adopt(world, value, own)
+    assert (world.published, world.journal.published_field) == (value, "password")
+    run_for_days(world)
+    assert set(world.live) == {own}
+
+
 def test_candidate_published_in_another_field_retires_nothing() -> None:
     """The field's name changes while a candidate waits."""
-    world, value, own, candidate = waiting()
+    world, _, own, candidate = waiting()
     rename_field(world, "password")
-    publish_in(world, "password", value)
     assert world.rotation().run().published
     assert world.journal.current_id == candidate
     assert world.journal.retiring_ids == frozenset()
     run_for_days(world)
     assert set(world.live) == {own, candidate}
+
+
+def test_copy_in_another_field_precedes_a_candidate() -> None:
+    """A person copied it there: from then on, the journal speaks of that field, and the candidate replaces it."""
+    world, value, own, candidate = waiting()
+    rename_field(world, "password")
+    publish_in(world, "password", value)
+    assert world.rotation().run().published
+    assert (world.journal.current_id, world.journal.published_field) == (candidate, "password")
+    (previous,) = world.journal.retiring
+    assert (previous.id, previous.not_before) == (own, world.journal.rotated_at + world.grace)
 
 
 def test_adoption_in_another_field_retires_nothing() -> None:

@@ -178,7 +178,7 @@ def test_killed_restore_of_an_earlier_secret_is_harmless() -> None:
 @pytest.mark.parametrize("edit", ["same version deleted", "another value"])
 def test_edit_by_hand_after_killed_adoption_is_harmless(edit: str) -> None:
     """A dead adoption's mark, and a person who deletes and undeletes the document, or writes another value."""
-    at = next(at for at in count() if _is_publish(at))
+    at = next(at for at in count() if is_publish(at))
     for landing in range(30):
         world = overlap()
         death = die(world, at, lambda: adopt(world))  # noqa: B023
@@ -204,7 +204,7 @@ def test_edit_by_hand_after_killed_adoption_is_harmless(edit: str) -> None:
         settle(world)
 
 
-def _is_publish(at: int) -> bool:
+def is_publish(at: int) -> bool:
     """Whether a dying adoption's request of this number is the write of the published document."""
     world = overlap()
     before = len(world.vault.versions["apps/shop"])
@@ -217,7 +217,7 @@ def _is_publish(at: int) -> bool:
 
 def test_second_killed_instance_is_harmless() -> None:
     """The instance that ends a dead adoption's write dies as well, and both writes land late, in either order."""
-    at = next(at for at in count() if _is_publish(at))
+    at = next(at for at in count() if is_publish(at))
     for second_at in count():
         ended = False
         for order in (0, 1):

@@ -10,6 +10,7 @@ from rotator.core.protocol.documents import (
     expires_soon,
     half_life,
     refuse_foreign,
+    refuse_late_write,
     refuse_lost_journal,
     refuse_lost_secret,
 )
@@ -141,6 +142,7 @@ __all__ = [
     "ownership",
     "published_with_candidate",
     "refuse_foreign",
+    "refuse_late_write",
     "refuse_lost_journal",
     "refuse_lost_secret",
     "requests",

@@ -249,6 +249,7 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     retirement.revoke,  # a grace period is over
     identity.await_look,  # a due revocation depends on a pending id
     begin,  # a rotation is due or requested
+    documents.name_late_write,  # a due revocation depends on a write to an earlier path
     identity.await_listed,  # the published secret's id is missing
     clear,  # nothing is wrong any more
 )

@@ -5,6 +5,7 @@ from datetime import datetime
 from rotator.core.protocol import ownership, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
+from rotator.core.protocol.observation import is_marked_elsewhere
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Refresh, Step, WriteJournal
 from rotator.core.protocol.wording import loss, restoring
@@ -82,7 +83,7 @@ def refresh(case: Situation) -> Step | None:
     published = seen.published
     if published.secret is None or case.journal.publishing is not None:
         return None
-    if not ownership.is_shown(case) or not expires_soon(published.written_at, published.expires_at, now):
+    if not ownership.is_own(case) or not expires_soon(published.written_at, published.expires_at, now):
         return None
     return with_lease(case, Refresh("it would expire"))
 
@@ -105,18 +106,44 @@ def end_late_write(case: Situation) -> Step | None:
 
     The late write names the version that it replaces. rotator writes the current content again, unchanged, until the
     document has a newer version. This takes several writes if the document was deleted with its history.
-    A version without a value stays, and so does the mark: `undelete` would keep the version's number.
+    A version without a value stays, and so does the mark: `undelete` would keep the version's number. Nor does rotator
+    write a document at another path, or one that nothing shows to be this account's.
     """
     mark = case.journal.publishing
     published = case.seen.published
-    if mark is None or case.seen.identified is not None:
+    if mark is None or case.seen.identified is not None or is_marked_elsewhere(case.journal, published):
         return None
     if published.version > mark.over_version:
         rewritten = case.seen.rewritten_over == mark.over_version == case.journal.published_version
         return WriteJournal(Event.UNMARKED, transitions.unmarked(case, rewritten=rewritten))
-    if published.secret is None:
+    if published.secret is None or not ownership.is_own(case):
         return None
     return with_lease(case, Refresh("a write of an earlier lease holder might still be applied"))
+
+
+def name_late_write(case: Situation) -> Fail | None:
+    """Say which write prevents a revocation that is due, if the configuration names another path by now."""
+    mark = case.journal.publishing
+    marked = (mark.entry,) if mark is not None and mark.entry is not None else ()
+    is_due = any(case.grace_over(entry) <= case.now for entry in (*case.journal.retiring, *marked))
+    return refuse_late_write(case) if is_due else None
+
+
+def refuse_late_write(case: Situation) -> Fail | None:
+    """Revoke nothing while a write to a document at an earlier path might be applied. A person tells which is right."""
+    mark = case.journal.publishing
+    if mark is None or not is_marked_elsewhere(case.journal, case.seen.published):
+        return None
+    current = case.journal.current_id
+    named = ("--secret-id", current) if current is not None else ()
+    return Fail(
+        Failure.UNCONFIRMED_DOCUMENT,
+        f"a write to {mark.path} was interrupted and might still be applied, and the configuration names "
+        f"{case.seen.published.path}: nothing is revoked",
+        Command.of("adopt", case.policy.account, "--replace", *named),
+        "If the path is wrong, correct it in the configuration (accounts.path). If it is right, and no consumer reads "
+        f"{mark.path}, publish the secret again",
+    )
 
 
 def follow_rewrite(case: Situation) -> Step | None:

@@ -185,6 +185,22 @@ class Instants:
         seen = self.seen
         return seen.journal_lost or seen.journal_at is not None or seen.published.shows_history
 
+    @property
+    def unfinished_until(self) -> datetime | None:
+        """Until when a run under this journal might send a request, or one might be carried out, by this clock.
+
+        None: there is no such run. A rotation or a write that a run left behind counts until the requests are over of a
+        lease that began when the journal was stored.
+        """
+        journal = self.journal
+        fences = [self.leased_until]
+        if journal.candidate is not None or journal.publishing is not None:
+            fences.append(self.late_create_until)
+            if self.seen.journal_at is not None:
+                fences.append(self.local(self.ends_after(self.seen.journal_at + self.policy.lease)))
+        until = max((fence for fence in fences if fence is not None), default=None)
+        return until if until is not None and until > self.now else None
+
     def ends_after(self, sent_at: datetime) -> datetime:
         """Return until when a request might be carried out that was sent at an instant of the time that all share.
 

@@ -124,11 +124,13 @@ class Publishing:
     Attributes:
         over_version: The version that the write replaces. Its check-and-set names the same version.
         entry: The retiring entry of the value that is written; None if its id is not known.
+        path: The document's path; None in marks from before that was stored: the one that the configuration names.
         unknown_fields: Fields of a newer version of rotator, as JSON text; stored again as they are.
     """
 
     over_version: int
     entry: Retiring | None = None
+    path: str | None = None
     unknown_fields: str = field(default="", repr=False)
 
 
@@ -370,10 +372,7 @@ class Journal:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether a person asked for a rotation at once, or a compromised secret is still to be revoked.
-
-        A weaker request does not change that.
-        """
+        """Whether a person asked for a rotation at once, or, whatever was requested since, a secret is compromised."""
         request = self.request
         return (request is not None and request.kind.is_urgent) or bool(self.compromised_ids)
 

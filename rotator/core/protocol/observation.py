@@ -25,7 +25,8 @@ class Published:
         secret: The value; None if there is none, or the version is deleted.
         lacks_value: Whether the version is not deleted, and that field contains no value.
         has_fields: Whether the version contains any field.
-        overwritten: The names of the fields besides the value's that contain something, and that a publish overwrites.
+        overwritten: The names of the fields that contain something, and that a publish overwrites; the value's only if
+            that is no text.
         undelete: The command that restores a deleted version; None if it is not deleted, or destroyed.
         secret_id: The id that the document names.
         rotated_at: The date that the document names.
@@ -224,3 +225,9 @@ def is_in_recorded_place(journal: Journal, published: Published) -> bool:
 def is_at_recorded_path(journal: Journal, published: Published) -> bool:
     """Return whether the journal speaks of the path that the configuration names."""
     return None in (journal.published_path, published.path) or journal.published_path == published.path
+
+
+def is_marked_elsewhere(journal: Journal, published: Published) -> bool:
+    """Return whether the marked write goes to another path than the configuration names: this document ends no mark."""
+    mark = journal.publishing
+    return mark is not None and None not in (mark.path, published.path) and mark.path != published.path

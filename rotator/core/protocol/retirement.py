@@ -5,6 +5,7 @@ from datetime import datetime
 
 from rotator.core.failures import list_of
 from rotator.core.protocol import transitions
+from rotator.core.protocol.documents import refuse_late_write
 from rotator.core.protocol.identity import await_listed, doubtful
 from rotator.core.protocol.journal import Retiring
 from rotator.core.protocol.limits import MAX_SENDS
@@ -115,7 +116,13 @@ def wait_for_room(case: Situation) -> Step:
 
 
 def _obstacle(case: Situation) -> Step | None:
-    """The obstacle that no wait removes: while the published id is in doubt or not listed, nothing is revoked."""
+    """The obstacle that no wait removes: while the published id is in doubt or not listed, nothing is revoked.
+
+    Nor is it while a write to a document at another path might be applied.
+    """
+    late_write = refuse_late_write(case)
+    if late_write is not None:
+        return late_write
     return doubtful(case) if case.shows_doubt else await_listed(case)
 
 

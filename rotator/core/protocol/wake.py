@@ -3,13 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.core.protocol.journal import Identity, Journal, RequestKind, Retiring, ids_of
+from rotator.core.protocol.observation import Published, is_marked_elsewhere
 from rotator.core.protocol.requests import might_begin_rotation
 from rotator.core.protocol.situation import LONGEST_LOOK
 
 AT_ONCE = datetime.min.replace(tzinfo=UTC)
 
 
-def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | None:
+def wake_at(journal: Journal, window: timedelta, now: datetime, path: str | None = None) -> datetime | None:
     """Return the earliest instant at which a run has something to do; None if nothing is left to do.
 
     Backoff and leases are not considered. An instant that lies further ahead than it can was written by a clock that is
@@ -19,6 +20,7 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
         journal: The account's journal.
         window: The consistency window.
         now: The time.
+        path: The path of the published document. A run at another path cannot end a write that might be applied late.
     """
     current = journal.current
     verification = journal.verification
@@ -30,8 +32,11 @@ def wake_at(journal: Journal, window: timedelta, now: datetime) -> datetime | No
             wishes.append(AT_ONCE)
     if current is not None and current.is_pending and current.next_look is not None:
         wishes.append(_look_at(current, window, now))
-    if journal.publishing is not None:
-        wishes.append(AT_ONCE)
+    mark = journal.publishing
+    if mark is not None:
+        is_elsewhere = is_marked_elsewhere(journal, Published(path=path))
+        of_entry = [_wish_of(journal, mark.entry, window, now)] if mark.entry is not None else []
+        wishes += of_entry if is_elsewhere else [AT_ONCE]
     is_open = journal.leaked or _is_of_lost_id(journal)
     if is_open and not journal.retiring_compromised:  # these are revoked first
         wishes.append(_window_after(journal.published_at or journal.rotated_at, window, now))

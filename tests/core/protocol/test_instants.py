@@ -14,6 +14,7 @@ from rotator.core.protocol import (
     Identity,
     Journal,
     Published,
+    Publishing,
     Retiring,
     WriteJournal,
     told_at,
@@ -394,3 +395,24 @@ def test_date_before_its_version_tells_no_time(
 ) -> None:
     """One clock stored the version, and another one dated the answer."""
     assert told_at(read_at, written_at) == expected
+
+
+# --- another account's rotation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [{"publishing": Publishing(3)}, {"candidate": PREPARED.candidate}])
+def test_unfinished_rotation_counts_until_its_requests_are_over(left: dict[str, Any]) -> None:
+    """Its last lease began when the journal was stored at the latest."""
+    journal = replace(AT_REST, **left)
+    longest = POLICY.lease + SECOND + POLICY.request_timeout + POLICY.window
+    assert case_of(journal, seen(journal_at=NOW)).unfinished_until == NOW + longest
+    assert case_of(journal, seen(journal_at=NOW - longest)).unfinished_until is None
+    assert case_of(journal, seen()).unfinished_until is None
+    fence = replace(journal, create_until=NOW + MINUTE)
+    assert case_of(fence, seen(journal_at=YESTERDAY)).unfinished_until == NOW + MINUTE
+
+
+def test_lease_alone_is_unfinished_until_it_expires() -> None:
+    leased = replace(AT_REST, lease_holder="other", lease_until=NOW + MINUTE)
+    assert case_of(leased, seen(journal_at=NOW)).unfinished_until == NOW + MINUTE
+    assert case_of(AT_REST, seen(journal_at=NOW)).unfinished_until is None

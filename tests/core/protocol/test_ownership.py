@@ -61,7 +61,9 @@ BOOTSTRAP = Journal(
 
 def unnamed(**facts: Any) -> Observation:
     """Return what a run sees of a document that names no account."""
-    document = {key: facts.pop(key) for key in ("version", "secret", "written_at", "expires_at") if key in facts}
+    document = {
+        key: facts.pop(key) for key in ("version", "secret", "written_at", "expires_at", "field") if key in facts
+    }
     return seen(published=published(path=PATH, **document), **facts)
 
 
@@ -115,6 +117,43 @@ def test_value_at_another_path_is_not_rescued() -> None:
     assert failure_of(step_of(moved, unnamed(**REFUSED), has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
 
 
+@pytest.mark.parametrize(
+    ("recorded", "document", "shown"),
+    [
+        ({"published_field": "api_secret"}, {"field": "db_password"}, False),
+        ({"published_field": "api_secret"}, {"field": "db_password", "api_key": None}, False),
+        ({"published_field": "db_password"}, {"field": "db_password"}, True),
+        ({"published_field": None}, {"field": "db_password"}, True),
+        ({"published_field": "api_secret", "published_path": "apps/before"}, {"field": "db_password"}, True),
+        ({"published_field": "api_secret", "published_version": 0}, {"field": "db_password"}, True),
+        ({"published_field": "api_secret"}, {"field": "db_password", "secret": None}, True),
+        (
+            {"published_field": "api_secret"},
+            {"field": "db_password", "secret": None, "overwritten": ("db_password",)},
+            False,
+        ),
+    ],
+    ids=["other", "unnamed", "same", "old journal", "moved", "new", "empty", "no text"],
+)
+def test_value_in_another_field_is_no_proof(recorded: dict[str, Any], document: dict[str, Any], shown: bool) -> None:
+    journal = replace(AT_REST, **({"published_path": PATH} | recorded))
+    found = published(**({"path": PATH, "api_key": "key1", "has_fields": True} | document))
+    assert is_shown(case_of(journal, seen(published=found))) == shown
+
+
+def test_finding_names_both_fields() -> None:
+    journal = replace(AT_REST, published_path=PATH, published_field="api_secret")
+    step = step_of(journal, unnamed(field="db_password", **REFUSED), has_primary=True)
+    assert failure_of(step) is Failure.UNCONFIRMED_DOCUMENT
+    assert step.what == (
+        "the provider refuses the published secret (401), and nothing shows that the field db_password of apps/shop is "
+        "shop's: the last published secret is in api_secret; a secret published there would overwrite its field "
+        "db_password"
+    )
+    wrong = "If the name of the field is wrong, correct it in the configuration (accounts.fields). If it is right"
+    assert step.advice == f"{wrong}, bring a secret that authenticates"
+
+
 def test_list_of_the_primary_account_confirms_nothing() -> None:
     found = unnamed(listing=BY_PRIMARY, **REFUSED)
     assert failure_of(step_of(Journal(), found, has_primary=True)) is Failure.UNCONFIRMED_DOCUMENT
@@ -166,6 +205,14 @@ def test_expiring_document_of_unknown_owner_is_not_rewritten() -> None:
     assert isinstance(step_of(held, expiring), Refresh)
     named = replace(expiring, published=replace(expiring.published, api_key="key1"))
     assert isinstance(step_of(Journal(**MINE), named), Refresh)
+
+
+def test_expiring_document_is_rewritten_under_another_field() -> None:
+    """A rewrite changes nothing, so that the document is the account's is enough."""
+    recorded = replace(AT_REST, published_path=PATH, published_field="api_secret", **MINE)
+    expiring = unnamed(written_at=YESTERDAY, expires_at=NOW + WINDOW, field="db_password")
+    assert not is_shown(case_of(recorded, expiring))
+    assert isinstance(step_of(recorded, expiring), Refresh)
 
 
 # --- a document without a value ----------------------------------------------------------------------------------

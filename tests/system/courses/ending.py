@@ -41,8 +41,9 @@ class Ending:
         ended = self._runs()
         has_room = len(course.live) < course.max_secrets
         lost = ended.reason in ("journal_lost", "published_lost", "not_adopted")
-        # No journal speaks of a document whose value never authenticated: it can be another account's.
-        is_unconfirmed = ended.reason == "unconfirmed_document" and not course.journal.published_version
+        # No journal speaks of a document, or of a field, whose value never authenticated: it can be another account's.
+        is_known = course.journal.published_version and course.journal.published_field == course.field_name
+        is_unconfirmed = ended.reason == "unconfirmed_document" and not is_known
         asks = lost or is_unconfirmed
         if outage and not course.works and has_room and course.published is not None and not asks:
             course.judge.fail("the refused secret is not replaced, though there are room and a primary account")

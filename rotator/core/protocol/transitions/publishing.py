@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rotator.core.protocol.journal import Journal, Publishing, ids_of
-from rotator.core.protocol.observation import Published
+from rotator.core.protocol.observation import Published, is_marked_elsewhere
 from rotator.core.protocol.requests import followed
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, with_facts
@@ -39,22 +39,29 @@ def with_rewrite(case: Situation) -> Journal:
     return caught_up(case) if case.rewrite_is_unrecorded else case.journal
 
 
-def marked(case: Situation, id_: str | None) -> Journal:
+def marked(case: Situation, id_: str | None, *, gives_up_other: bool = False) -> Journal:
     """With the lease, and with the mark that a value is written over the published version that was read.
+
+    There is one mark. While it is for another path, it stays, and nothing is revoked because of it.
 
     Args:
         case: The situation.
         id_: The value's id, if it is known. Its retiring entry moves into the mark. The entry of an earlier mark is
             retiring again then; otherwise it stays in the mark.
+        gives_up_other: Whether a person said that the path of now is right: a mark for another path is replaced.
     """
     journal = claimed(case)
     before = case.journal.publishing
+    if is_marked_elsewhere(case.journal, case.seen.published) and not gives_up_other:
+        return journal
     if before is not None:
         journal = _with_returned_entry(journal, before)
     if id_ not in journal.retiring_ids:
         id_ = before.entry.id if before is not None and before.entry is not None else None
     entry = next((entry for entry in journal.retiring if entry.id == id_), None)
-    return replace(journal.without_retiring(ids_of(id_)), publishing=Publishing(case.seen.published.version, entry))
+    published = case.seen.published
+    mark = Publishing(published.version, entry, published.path)
+    return replace(journal.without_retiring(ids_of(id_)), publishing=mark)
 
 
 def unmarked(case: Situation, *, rewritten: bool) -> Journal:
@@ -71,7 +78,8 @@ def unmarked(case: Situation, *, rewritten: bool) -> Journal:
 def without_mark(journal: Journal, case: Situation) -> Journal:
     """Without the mark, if the published document has moved past the version that the marked write replaces."""
     mark = journal.publishing
-    if mark is None or case.seen.published.version <= mark.over_version:
+    published = case.seen.published
+    if mark is None or published.version <= mark.over_version or is_marked_elsewhere(journal, published):
         return journal
     return _with_returned_entry(journal, mark)
 
