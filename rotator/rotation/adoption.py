@@ -25,6 +25,7 @@ from rotator.rotation.adoption_lease import AdoptionLease
 from rotator.rotation.errors import NOTHING_PUBLISHED, NOTHING_WRITTEN, ContentionError, OperatorError
 from rotator.rotation.identification import Identification
 from rotator.rotation.run import Rotation
+from rotator.rotation.state import AccountState
 from rotator.rotation.waiting import WORTH_A_LINE
 
 
@@ -201,7 +202,8 @@ class Adoption:
         possible = compromised if identity.is_pending else ids_of(identity.id)
         if identity.is_named:  # a person can be wrong
             possible |= identity.beside - identity.foreign_ids
-        if compromised & possible or requests.is_never_published_again(state.journal, secret):
+        is_leaked = compromised & possible or requests.is_never_published_again(state.journal, secret)
+        if is_leaked and published.secret != secret:  # otherwise it is published already, and the request replaces it
             raise OperatorError(
                 f"This secret of {self._name} might be compromised: a request with --compromised replaced it",
                 unchanged=NOTHING_WRITTEN,
@@ -260,8 +262,7 @@ class Adoption:
         identity = self._identity(secret, secret_id, infos)
         self._check_replaceable(secret, identity, replace_working=replace_working)
         info = next((info for info in infos if info.id == secret_id), None)
-        # A deleted version might have contained the same value: nothing was replaced then.
-        replaced = state.seen.published.secret not in (None, secret) and state.speaks_of_published()
+        replaced = _replaces(state, secret)
         # The document names an id once it is certain. A person can be wrong.
         certain = {info.id for info in infos} <= identity.foreign_ids | {secret_id}
         named = secret_id if certain else None
@@ -277,6 +278,16 @@ class Adoption:
             )
         is_brought = not self._identification.takes_published
         state.learn_identity(secret, identity, replaced=replaced, wanted_again=replace_working and is_brought)
+
+
+def _replaces(state: AccountState, secret: SecretStr) -> bool:
+    """Whether a value takes the place of the one that the journal speaks of, now or since a person published it.
+
+    A deleted version might have contained the same value: nothing was replaced then.
+    """
+    if state.speaks_of_published():
+        return state.seen.published.secret not in (None, secret)
+    return state.seen.published.secret == secret and state.seen.recorded is not None
 
 
 def _require_right_path(case: Situation, replacing: Command) -> None:

@@ -17,10 +17,14 @@ EARLIER_VERSIONS = 10
 
 
 def read_versions(state: AccountState) -> list[tuple[Document, Published]]:
-    """Return the readable versions of the published document, the oldest first; the last one is the newest."""
+    """Return the last readable versions of the published document, and the one that the journal names.
+
+    The oldest comes first, and the newest last.
+    """
     newest = state.document.version
     documents: list[Document] = []
-    for version in range(max(1, newest - EARLIER_VERSIONS), newest):
+    numbers = {*range(max(1, newest - EARLIER_VERSIONS), newest), state.journal.published_version}
+    for version in sorted(number for number in numbers if 0 < number < newest):
         document = state.store.read(state.account.path, version)
         if document.data is not None:
             documents.append(document)

@@ -22,7 +22,7 @@ def test_check_finds_the_payments_reference_of_top_ups(shop: Cluster, stack: Exi
     [
         ({"trx_path": "money/none"}, "trx of money/none"),
         ({"trx_path": "money/shop", "trx_field": "reference"}, "reference of money/shop"),
-        ({"trx_env": "SHOP_TRX"}, "the variable SHOP_TRX"),
+        ({"trx_env": "SHOP_TRX"}, "the variable that top_up.trx_env names"),
     ],
     ids=["document", "field", "variable"],
 )

@@ -366,3 +366,23 @@ def test_adopted_compromised_secret_stays_published() -> None:
     run_for_days(world)
     assert world.published == value
     assert own in world.live
+
+
+@pytest.mark.parametrize("names_another_id", [False, True])
+def test_named_leaked_value_keeps_its_request(*, names_another_id: bool) -> None:
+    """The person names the published secret's id, and asks for nothing else. An edit by hand leaves `secret_id`."""
+    world, value, own = rotated(grace=2 * DAY, max_secrets=3)
+    revoke = world.provider.revoke_secret
+    world.provider.revoke_secret = unanswered  # type: ignore[assignment]
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    world.provider.revoke_secret = revoke  # type: ignore[method-assign]
+    successor, successor_id = world.published, world.journal.current_id
+    world.clock.wait(timedelta(minutes=2))
+    world.publish(value, secret_id=successor_id if names_another_id else None)
+    other = world.provider.add("shopkey", "OtherSecret001")
+    world.rotation(fresh_after=world.clock(), compromised=True).run()
+    assert world.journal.request is not None
+    Operator(world.rotation()).adopt(None, own, retire={other})
+    run_for_days(world)
+    assert world.published not in (value, successor)
+    assert own not in world.live

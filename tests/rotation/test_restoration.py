@@ -36,6 +36,17 @@ def test_earlier_version_is_restored_when_published_is_refused() -> None:
     assert_identified(world)
 
 
+def test_recorded_version_is_restored_after_many_edits() -> None:
+    """Vault keeps more versions than the last ones that are tried."""
+    world = adopted()
+    world.publish("MistypedSecret1")
+    for _ in range(12):
+        world.publish("MistypedSecret1")
+    outcome = world.rotation().run()
+    assert world.published == FIRST, outcome
+    assert world.consumer_works()
+
+
 def test_candidate_is_published_when_published_secret_is_refused() -> None:
     world = adopted()
     run_until(world.rotation(fresh_after=world.clock()), Create, then_perform=True)
