@@ -388,7 +388,7 @@ class Key:
             (self.identity(seen.identified), seen.replaced, seen.wanted_again),
             self.listing(seen.listing),
             tuple(sorted(credential.value for credential in seen.refused)),
-            self.value(seen.recorded),
+            (self.value(seen.recorded), seen.unchanged_until),
             (seen.recorded_read, seen.earlier_tried, seen.prepared_here, seen.value_refused),
             (ordered(seen.earlier_ids), bool(seen.withheld)),
             bool(seen.create_refused),

@@ -93,6 +93,8 @@ class Observation:
         refused: Credentials that the provider answered with 401.
         recorded: The value at the journal's published_version, once that version was read; None if it is gone.
         recorded_read: Whether it was.
+        unchanged_until: The last version up to which each one from the recorded one on contains that value, as far as
+            this run read them; 0 if it read none.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         earlier_ids: The ids that those versions name.
         withheld: Those versions that this run does not publish again, because their secrets might be compromised.
@@ -131,6 +133,7 @@ class Observation:
     refused: frozenset[Credential] = frozenset()
     recorded: SecretStr | None = None
     recorded_read: bool = False
+    unchanged_until: int = 0
     earlier_tried: bool = False
     earlier_ids: frozenset[str] = frozenset()
     withheld: frozenset[int] = frozenset()

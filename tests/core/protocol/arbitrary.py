@@ -145,6 +145,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         refused=mostly(typical.refused, st.frozensets(st.sampled_from(Credential))),
         recorded=st.none() | secrets,
         recorded_read=st.booleans(),
+        unchanged_until=mostly(0, st.integers(0, 3)),
         earlier_tried=mostly(typical.earlier_tried, st.booleans()),
         earlier_ids=mostly(frozenset(), some_ids),
         withheld=mostly(frozenset(), st.frozensets(st.integers(1, 3))),
