@@ -394,7 +394,7 @@ class Key:
             bool(seen.create_refused),
             seen.values,
             tuple(sorted((awaited.value, self.since(at) or 0) for awaited, at in seen.waiting_since.items())),
-            (seen.revokes, ordered(seen.revoked), ordered(seen.absent)),
+            (seen.revokes, ordered(seen.revoked), ordered(seen.beside_revoked), ordered(seen.absent)),
             seen.rewritten_over,
             self.skew(seen.journal_asked_at, seen.journal_read_at),
             self.skew(seen.journal_read_at, seen.observed_at),

@@ -111,6 +111,7 @@ class Observation:
         revokes: How often this run sent a revocation that was not confirmed.
         revoke_lost_at: The same for revocations.
         revoked: Ids that the provider confirmed to be revoked.
+        beside_revoked: The other ids in the list before this run's last revocation.
         absent: Ids that the provider did not find when rotator tried to revoke them.
         rewritten_over: The version over which this run wrote the published document again, unchanged; None if the
             journal did not speak of it.
@@ -149,6 +150,7 @@ class Observation:
     revokes: int = 0
     revoke_lost_at: datetime | None = None
     revoked: frozenset[str] = frozenset()
+    beside_revoked: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     rewritten_over: int | None = None
     rotated: bool = False

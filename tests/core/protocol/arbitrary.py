@@ -161,6 +161,7 @@ def observations_like(typical: Observation) -> st.SearchStrategy[Observation]:
         revokes=mostly(0, st.integers(0, 4)),
         revoke_lost_at=mostly(None, times),
         revoked=mostly(frozenset(), st.frozensets(ids, max_size=1)),
+        beside_revoked=mostly(frozenset(), some_ids),
         absent=mostly(frozenset(), st.frozensets(ids, max_size=1)),
         rewritten_over=mostly(None, st.integers(0, 2)),
         rotated=mostly(typical=False, anything=st.just(value=True)),
