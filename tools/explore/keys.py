@@ -316,6 +316,7 @@ class Key:
             journal.trigger and journal.trigger.value,
             self.asked(journal.request),
             tuple(number for plain, number in self.names.items() if leaks.is_leaked(journal, SecretStr(plain))),
+            journal.later_id,
             self.value(journal.candidate),
             self.answered(journal.candidate_id),
             verification and (self.name("rotation", verification.rotation_id), self.since(verification.since)),

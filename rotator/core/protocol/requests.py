@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
-from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of
+from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of, with_leak
 from rotator.core.protocol.observation import Observation, Published, is_recorded, published_with_candidate
 
 # An account with an urgent request is retried this soon after a failure.
@@ -103,11 +103,7 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
         return journal
     is_recorded_version = request.of.version in (0, journal.published_version)
     might_be_added = not is_recorded_version and not speaks_of(request, journal.candidate)
-    return replace(
-        journal,
-        leaked=journal.leaked | leak,
-        added_ids=frozenset() if might_be_added else journal.added_ids,
-    )
+    return replace(with_leak(journal, leak), added_ids=frozenset() if might_be_added else journal.added_ids)
 
 
 def is_never_published_again(journal: Journal, secret: SecretStr) -> bool:
@@ -334,7 +330,9 @@ def _without_place(journal: Journal, request: Request) -> Journal:
     A compromised one can be a secret that a user added, and a person decides about all that it can be.
     """
     journal = with_target(journal, Target())
-    return replace(journal, added_ids=frozenset()) if request.kind is RequestKind.COMPROMISED else journal
+    if request.kind is not RequestKind.COMPROMISED:
+        return journal
+    return replace(journal, added_ids=frozenset(), later_id=None)
 
 
 def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:

@@ -446,6 +446,19 @@ def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, 
     assert journal.leaked == leaked
 
 
+@pytest.mark.parametrize(("old", "at_once"), [(answered("b"), False), (eliminated("b"), None)])
+def test_secret_created_after_leak_keeps_grace(old: Identity, at_once: bool | None) -> None:
+    """Vault does not keep its value any more."""
+    before = replace(AT_REST, current=old, leaked=frozenset({"request-0:digest"}), later_id="b")
+    known = seen("b", "c", published=PUBLISHED, recorded_read=True)
+    journal = transitions.adopted(case_of(before, known), answered("c"), retire_previous=True)
+    assert [entry.compromised for entry in journal.retiring] == ([] if at_once is None else [at_once])
+    committed = transitions.committed(
+        case_of(replace(before, candidate=NEW, rotation_id="rotation-1"), seen("b", "c", published=PUBLISHED))
+    )
+    assert [entry.compromised for entry in committed.retiring] == [old.learned is not Learned.ANSWERED]
+
+
 def test_adoption_of_the_only_leaked_value_spares_others() -> None:
     """A person publishes the leaked value all the same, and the value before it cannot be read."""
     leaked = frozenset({f"request-0:{leaks.digest_of('request-0', NEW)}"})
