@@ -93,6 +93,18 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
+def with_refused(journal: Journal, published: Published) -> Journal:
+    """Return the journal whose request for this refused value is for the one that is published in its place, too.
+
+    As if the version were deleted: the request names the version, and not the value any more.
+    """
+    request = journal.request
+    if request is None or request.of.id is not None or not speaks_of(request, published.secret):
+        return journal
+    of = Target(version=published.version, written_at=published.written_at)
+    return replace(journal, request=replace(request, of=of, value_digest=None))
+
+
 def _with_leak(journal: Journal, request: Request | None) -> Journal:
     """The journal that notes the value of a compromised request which it does not contain itself.
 

@@ -415,7 +415,9 @@ def test_adoption_retires_only_an_answered_previous_id(
         (request(RequestKind.COMPROMISED), True),
         (request(RequestKind.COMPROMISED, Target(version=1)), True),
         (request(RequestKind.COMPROMISED, Target(id="a")), False),
+        (request(RequestKind.COMPROMISED, Target(version=7), value=NEW), True),
         (request(RequestKind.FORCE), False),
+        (request(RequestKind.FORCE, Target(version=7), value=NEW), False),
         (request(RequestKind.COMPROMISED, Target(id="x")), False),
         (request(RequestKind.COMPROMISED, Target(id="x"), earlier_ids=frozenset({"a"})), False),
         (request(RequestKind.MANUAL, Target(id="x"), earlier_ids=frozenset({"b"})), True),
@@ -428,10 +430,16 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     case = case_of(replace(AT_REST, request=asked), known)
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    of_old = at_once and asked is not None and not asked.earlier_ids
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if of_old else None)
+    by_request = at_once and asked is not None and not asked.earlier_ids
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if by_request else None)
     assert journal.retiring == (due if at_once else entry,)
-    assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
+    of_old = by_request and asked is not None and asked.of.version != PUBLISHED.version
+    of_published = asked is not None and asked.of.version == PUBLISHED.version
+    assert journal.request == (
+        request(RequestKind.COMPROMISED)
+        if of_old
+        else asked and (replace(asked, of=Target(id="c")) if of_published else asked)
+    )
 
 
 @pytest.mark.parametrize(
