@@ -147,7 +147,7 @@ def said_of_request(outcome: Outcome) -> str:
     after = " after that" if needs_person else ""
     if request is not None:
         if request.of.is_unknown:
-            return "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
+            return "The request is recorded. rotator cannot tell its secret's id: it stays until no secret is unknown"
         recorded = f"The request ({request.kind.value}, by {request.by}) is recorded"
         return f"{recorded}. A running daemon carries it out{after}"
     if outcome.repeat is not None:

@@ -8,8 +8,8 @@ from rotator.rotation.errors import NONE_REVOKED, RotationError, StoppedError
 from rotator.rotation.known_values import known_as
 from rotator.rotation.operator import Operator
 from rotator.rotation.preview import Preview, preview
+from rotator.rotation.recorded import recorded_secret
 from rotator.rotation.run import Rotation
-from rotator.rotation.state import recorded_secret
 
 __all__ = [
     "NONE_REVOKED",

@@ -112,7 +112,10 @@ class Restoration:
         state.log.warning("account.not_restored", kv_version=version, detail="it might be compromised")
 
     def _restore(self, found: "Earlier", detail: str) -> None:
-        """Publish an earlier value. If its id might be retiring, the journal says so first (I9)."""
+        """Publish an earlier value. If its id might be retiring, the journal says so first (I9).
+
+        A request for the refused value is for the earlier one then, which rotator publishes unasked.
+        """
         state = self._state
         earlier = found.published
         identity = Identity(earlier.secret_id, Learned.ANSWERED) if earlier.secret_id is not None else None
@@ -122,8 +125,9 @@ class Restoration:
         replaced = speaks_of_published and tells_apart
         if not speaks_of_published and state.seen.recorded == earlier.secret:
             identity = state.journal.current  # the journal speaks of this very value
-        if state.journal.retiring or state.journal.publishing is not None:
-            state.write_journal(transitions.marked(state.situation, earlier.secret_id))
+        journal = transitions.restoring(state.situation, earlier.secret_id, is_recorded_value=speaks_of_published)
+        if journal is not None:
+            state.write_journal(journal)
         if not self._publisher.publish(earlier, trigger=Trigger.RESCUE.value, base=found.fields):
             return
         identity = identity or transitions.pending(state.situation, foreign_ids=found.others)

@@ -36,7 +36,7 @@ class Revocation:
         entry = self._trail.entry(Act.REVOKE, secret_id=step.id)
         if not self._trail.begins(entry, unless=state.forget_if_republished):
             return
-        state.learn(listing=None)
+        state.learn(listing=None, beside_revoked=frozenset(state.seen.created) - {step.id})
         sent_at = state.instants.latest_now
         try:
             with self._trail.acting(entry):

@@ -28,6 +28,7 @@ from rotator.provider import ApiError
 from rotator.rotation.asking import Asking, MakeRequest
 from rotator.rotation.dates import Dates, time_of
 from rotator.rotation.interfaces import Clock, Store
+from rotator.rotation.recorded import recorded_facts
 from rotator.rotation.refreshes import Refreshes
 from rotator.vault import Document, VaultUnreachable
 
@@ -182,8 +183,8 @@ class AccountState:
         return not self.is_observed
 
     def read_recorded(self) -> None:
-        """Read the version of the published document that the journal speaks of."""
-        self.learn(recorded=recorded_secret(self.store, self.journal, self.account), recorded_read=True)
+        """Read the version of the published document that the journal speaks of, and what was kept of it since."""
+        self.learn(**recorded_facts(self.store, self.journal, self.account, self.seen.published))
 
     def speaks_of_published(self) -> bool:
         """Return whether the journal speaks of the published secret, also if another field of it was edited since."""
@@ -315,15 +316,3 @@ def _kept_refusal(before: Observation, known: Journal, journal: Journal) -> dict
     """Return the refusal of the candidate. Another instance that revokes a secret makes room for it."""
     is_same = (known.candidate, known.retiring_ids) == (journal.candidate, journal.retiring_ids)
     return {"create_refused": before.create_refused} if is_same else {}
-
-
-def recorded_secret(store: Store, journal: Journal, account: AccountSettings) -> SecretStr | None:
-    """Read the value that a journal speaks of; None if it speaks of none, or Vault does not keep that version.
-
-    Raises:
-        VaultError: If Vault does not give the version.
-    """
-    if not journal.published_version:
-        return None  # Vault would answer with the newest version
-    then = parse_published(store.read(account.path, journal.published_version), account)
-    return then.secret if is_recorded(journal, then) else None

@@ -168,11 +168,11 @@ def test_request_of_ambiguous_account_requires_a_manual_decision(cluster: Cluste
 
 
 def test_request_without_an_id_requires_a_manual_decision(capsys: pytest.CaptureFixture[str]) -> None:
-    """No daemon carries it out: the secret is replaced, and a person decides about the unknown ids."""
+    """No daemon carries it out: a person decides. Nothing tells whether the secret is replaced."""
     asked = asked_for(RequestKind.COMPROMISED)
     journal = Journal(request=replace(asked.request, of=Target()))
     failed = replace(FAILED, reason="ambiguous", journal=journal, asked=asked)
-    end = "The secret is replaced. rotator cannot tell its id: the request stays until no secret is unknown"
+    end = "The request is recorded. rotator cannot tell its secret's id: it stays until no secret is unknown"
     assert said(capsys, failed) == f"shop: {end}"
 
 

@@ -124,3 +124,36 @@ def test_resolve_waits_for_a_lease_with_another_command() -> None:
         operator.resolve(frozenset({added}))
     assert raised.value.next_command == Command.of("rotate-now", "shop", "--due", "--wait", "5m")
     assert str(raised.value).endswith("To wait until then: rotator rotate-now shop --due --wait 5m.")
+
+
+def beside_unknown_secret() -> tuple[World, str, str]:
+    """An account with room and a secret of another team; the published id, and the id of that secret."""
+    world = answered(max_secrets=3)
+    added = world.provider.add("shopkey", "ByHand000001")
+    world.rotation().run()
+    world.clock.wait(timedelta(minutes=1))
+    world.rotation().run()
+    assert world.journal.unknown_ids == {added}
+    return world, str(world.journal.current_id), added
+
+
+def test_leaked_secret_is_revoked_beside_unknown() -> None:
+    world, leaked, added = beside_unknown_secret()
+    outcome = command(world, world.rotation(fresh_after=world.clock() + timedelta(seconds=1), compromised=True))
+    assert (outcome.published, outcome.revoked) == (True, (leaked,))
+    assert world.live.keys() == {added, world.journal.current_id}
+    assert outcome.reason == "ambiguous", "the other team's secret is told all the same"
+    assert str(outcome.error).count(f"Only {leaked} was revoked") == 1
+    world.clock.wait(timedelta(minutes=1))
+    world.rotation().run()
+    assert (world.journal.unknown_ids, world.journal.request) == ({added}, None)
+
+
+def test_named_secret_is_revoked_beside_unknown() -> None:
+    world, previous, added = beside_unknown_secret()
+    rotate(world)
+    assert world.live.keys() == {previous, added, world.journal.current_id}
+    Operator(world.rotation()).adopt(None, world.journal.current_id, retire=frozenset({previous}))
+    world.clock.wait(timedelta(hours=2))
+    assert world.rotation().run().reason == "ambiguous"
+    assert world.live.keys() == {added, world.journal.current_id}

@@ -7,6 +7,7 @@ import pytest
 from rotator.core.protocol import Command, Publishing
 from rotator.provider import Credentials, RateLimited
 from rotator.rotation import Result
+from rotator.rotation.recorded import LATER_VERSIONS
 from testkit.model import World
 from tests.rotation.worlds import (
     DAY,
@@ -42,6 +43,44 @@ def test_edit_of_another_field_changes_nothing() -> None:
     assert world.rotation().run().reason == "idle"
     assert world.journal.current_id == before.current_id
     assert world.journal.published_version == before.published_version + 1
+
+
+def edit(world: World, note: str) -> None:
+    """Edit another field of the published document."""
+    versions = world.vault.versions["apps/shop"]
+    versions.append(versions[-1] | {"note": note})
+
+
+@pytest.mark.parametrize("edits", [2, 12])
+def test_edits_of_another_field_extend_no_grace_period(edits: int) -> None:
+    world = adopted()
+    rotate(world)
+    for at in range(6):
+        world.clock.wait(timedelta(minutes=11))
+        for number in range(edits):
+            edit(world, f"{at} {number}")
+        world.rotation().run()
+    assert_settled(world, world.rotation().run())
+
+
+@pytest.mark.parametrize("change", ["went back", "deleted", "recorded version deleted", "too many"])
+def test_unread_or_other_version_gives_grace(change: str) -> None:
+    world = adopted()
+    rotate(world)
+    versions, deleted = world.vault.versions["apps/shop"], world.vault.deleted
+    recorded = world.journal.published_version
+    world.clock.wait(timedelta(minutes=59))
+    if change == "went back":
+        versions.append(dict(versions[0]))
+    for number in range(LATER_VERSIONS + 2 if change == "too many" else 2):
+        versions.append(versions[recorded - 1] | {"note": str(number)})
+    if "deleted" in change:
+        deleted.add(("apps/shop", recorded if "recorded" in change else recorded + 1))
+    world.rotation().run()
+    world.identify()
+    world.clock.wait(timedelta(minutes=50))
+    world.rotation().run()
+    assert FIRST in world.live.values()
 
 
 def test_return_to_previous_version_keeps_its_secret() -> None:

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.core.protocol import Publish, RequestKind, RestoreEarlierVersion
-from rotator.rotation import Result
+from rotator.core.protocol import Event, Publish, RequestKind, RestoreEarlierVersion
+from rotator.rotation import Operator, Result
 from testkit.model import World
-from tests.rotation.worlds import MOMENT, adopted, answered, ask, rotate, run_daily, run_until
+from tests.rotation.worlds import MOMENT, add, adopted, answered, ask, rotate, run_daily, run_until
 
 KINDS = list(RequestKind)
 
@@ -145,3 +145,41 @@ def test_secret_without_any_version_is_replaced_once(kind: RequestKind) -> None:
     assert len(world.live) == 2
     [old] = [id_ for id_, value in world.live.items() if value == replaced]
     assert (old in world.journal.compromised_ids) == (kind is RequestKind.COMPROMISED)
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["command", "daemon"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_secret_behind_refused_value_is_replaced(kind: RequestKind, died: bool) -> None:
+    """A person overwrote the value, so that nobody reads it, and the command was made after that."""
+    world = answered()
+    leaked = value_of(world)
+    world.publish("Leaked-do-not-use-1")
+    if died:
+        kinds = {kind.value: True} if kind is not RequestKind.MANUAL else {}
+        run_until(world.rotation(fresh_after=world.clock() + MOMENT, **kinds), RestoreEarlierVersion, then_perform=True)
+        run_daily(world, days=1)
+    else:
+        command(world, kind)
+    assert world.published != leaked
+    assert world.consumer_works()
+    assert (leaked in world.live.values()) is (kind is not RequestKind.COMPROMISED and not died)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_recorded_secret_leaked_before_a_change_by_hand(cancelled: bool) -> None:
+    """A person publishes another secret in its place, and reports the leak before a run sees that."""
+    world = answered(max_secrets=3)
+    leaked = world.journal.current_id
+    add(world, "ByHandSecret02")
+    run_until(world.rotation(fresh_after=world.clock() + MOMENT, compromised=True), Event.ADOPTED, then_perform=True)
+    entry = next(entry for entry in world.journal.retiring if entry.id == leaked)
+    assert (entry.compromised, entry.not_before <= world.clock()) == (True, True)
+    if cancelled:
+        Operator(world.rotation()).cancel()
+        entry = next(entry for entry in world.journal.retiring if entry.id == leaked)
+        assert (entry.compromised, entry.not_before > world.clock()) == (False, True)
+        return
+    run_daily(world, days=1)
+    assert leaked not in world.live
+    assert "ByHandSecret02" not in world.live.values()
+    assert world.consumer_works()

@@ -50,20 +50,35 @@ def test_judge_notices_a_revoked_published_secret() -> None:
     desk.read(course.account.path)
     course.provider.add("shopkey", "Another001")
     with pytest.raises(AssertionError, match="I2"):
-        course.judge.revokes(desk, max(course.ids_of(course.published)))
+        course.judge.revokes(desk, max(course.ids_of(course.published)), desk.looked_at)
+
+
+def test_judge_forgives_revocation_sent_before_person_published() -> None:
+    """The request is held up: its sender reads the document again before it lands."""
+    course = play(Beginning())
+    desk = course.desk(Run(Verb.DUE))
+    desk.read(course.account.path)
+    sent_at = desk.looked_at
+    course.play(Person(Deed.ADD))
+    course.play(Person(Deed.PUBLISH, Pick.ADDED))
+    desk.read(course.account.path)
+    own = max(course.ids_of(course.published))
+    course.judge.revokes(desk, own, sent_at)
+    with pytest.raises(AssertionError, match="I2"):
+        course.judge.revokes(desk, own, desk.looked_at)
 
 
 def test_judge_notices_a_revoked_secret_of_another() -> None:
     course = play(Beginning())
     with pytest.raises(AssertionError, match="I4"):
-        course.judge.revokes(course.desk(Run(Verb.DUE)), course.provider.add("shopkey", "Another001"))
+        course.judge.revokes(course.desk(Run(Verb.DUE)), course.provider.add("shopkey", "Another001"), 0)
 
 
 def test_judge_notices_a_short_grace_period() -> None:
     course = play(Beginning())
     course.play(Run(Verb.ROTATE))
     with pytest.raises(AssertionError, match="grace"):
-        course.judge.revokes(course.desk(Run(Verb.DUE)), str(course.id_of(Pick.REPLACED)))
+        course.judge.revokes(course.desk(Run(Verb.DUE)), str(course.id_of(Pick.REPLACED)), 0)
 
 
 def test_judge_notices_that_resolve_offers_the_published_secret() -> None:

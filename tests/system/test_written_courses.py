@@ -308,6 +308,15 @@ COURSES["a person forces a rotation of a deleted secret, and adopts another one"
     Beginning(),
     (Person(Deed.DELETE), Person(Deed.ADD), Run(Verb.FORCE)),
 )
+COURSES["a secret that was created after a leak is deleted in Vault"] = (
+    Beginning(),
+    (
+        Run(Verb.COMPROMISED, dies(Request.REVOKE, fault=Fault.DIES_AFTER)),
+        Run(Verb.ROTATE),
+        Person(Deed.DELETE),
+        Run(Verb.ROTATE),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -33,7 +33,8 @@ def commit(case: Situation) -> Step | None:
     """Record a published candidate and the revocation of the previous secret."""
     if not case.candidate_published:
         return None
-    tells = case.request_is_of_unrecorded or might_be_leaked(case.journal)
+    replaced_unread = bool(case.journal.retiring) and case.replaced_unrecorded_version
+    tells = case.request_is_of_unrecorded or might_be_leaked(case.journal) or replaced_unread
     if tells and not case.seen.recorded_read:
         return ReadRecorded()
     return WriteJournal(Event.COMMITTED, transitions.committed(case))

@@ -194,12 +194,16 @@ def begin(case: Situation) -> Step | None:
 
 
 def done(case: Situation) -> Step | None:
-    """The last recorded secret was just revoked with the published one: there is no more to look at."""
+    """The last recorded secret was just revoked with the published one: there is no more to look at.
+
+    The list before showed no unknown id.
+    """
     seen = case.seen
     journal = case.journal
     works = seen.published.secret is not None and Credential.PUBLISHED not in seen.refused
     nothing_left = journal.candidate is None and not journal.retiring and not case.wanted
-    if seen.listing is None and seen.revoked and works and nothing_left:
+    knows_all = seen.beside_revoked <= case.explained | journal.named_ids
+    if seen.listing is None and seen.revoked and works and nothing_left and knows_all:
         return clear(case) or retirement.rest(case)
     return None
 
@@ -244,9 +248,9 @@ RULES: tuple[Callable[[Situation], Step | None], ...] = (
     candidate.finish,  # a rotation is in hand
     candidate.recover,  # only the primary account's credentials work
     identity.name_doubt,  # the published secret's id is one of several
-    identity.name_unknown,  # an id that rotator did not create
     correct_date,  # a clock was ahead
     retirement.revoke,  # a grace period is over
+    identity.name_unknown,  # an id that rotator did not create
     identity.await_look,  # a due revocation depends on a pending id
     begin,  # a rotation is due or requested
     documents.name_late_write,  # a due revocation depends on a write to an earlier path

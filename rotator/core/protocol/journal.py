@@ -253,8 +253,7 @@ class Journal:
         current: The published secret's id; None until adopted, or while it is ambiguous.
         rotated_at: When the published secret came to be.
         published_version: The KV version of the published document that this journal speaks of.
-        published_at: When Vault stored that version; None if that is not known. A document that was deleted with its
-            history and written again has the same numbers.
+        published_at: When Vault stored that version; None: not known. A recreated document repeats numbers.
         published_path: Its path; None in journals from before that was stored.
         published_field: The name of its field for the value; None in journals from before that was stored.
         rotation_id: Names the rotation in hand, or the last one.
@@ -262,14 +261,14 @@ class Journal:
         request: The pending request for a rotation.
         leaked: Digests of values of earlier compromised requests, each after the request's id and a colon. None of them
             is published again. They are forgotten once nothing is unknown, and nothing compromised retiring.
+        later_id: The id that the provider answered to a create after these leaks: it is no such value's. None: there
+            is none, or a leak was noted since.
         candidate: The value on its way to being published; None while no rotation is in hand.
         candidate_id: The id that the provider answered for the candidate.
         verification: Set while the candidate waits for its next verification.
-        ids_before: The ids that were known before the candidate was created: listed then, in the journal or in the
-            published document.
+        ids_before: The ids that a list or a document named before the candidate was created.
         create_until: Until then, by Vault's clock, a create of an *earlier* lease holder might still be carried out.
-        lost_journal_until: Until then, by Vault's clock, a request of a run under an *earlier* journal, which is lost,
-            might still be carried out; None: there was no such journal, or that is over.
+        lost_journal_until: The same for requests under an *earlier* journal, which is lost; None if there are none.
         publishing: Set while a write to the published document might still be applied.
         retiring: Recorded ids to revoke, and when.
         added_ids: The ids that the provider returned for secrets which a user added. None of them is the published
@@ -299,6 +298,7 @@ class Journal:
     trigger: Trigger | None = None
     request: Request | None = None
     leaked: frozenset[str] = field(default=frozenset(), repr=False)
+    later_id: str | None = None
     candidate: SecretStr | None = None
     candidate_id: Answered | None = None
     verification: Verification | None = None

@@ -25,13 +25,42 @@ def is_leaked(journal: Journal, secret: SecretStr | None) -> bool:
     return bool(_leaks(journal, secret))
 
 
-def might_be_leaked(journal: Journal, secret: SecretStr | None = None) -> bool:
-    """Return whether a secret can be one that leaked, and whose id rotator cannot tell. Without its value, each can."""
+def might_be_leaked(journal: Journal, secret: SecretStr | None = None, *, answered_id: str | None = None) -> bool:
+    """Return whether a secret can be one that leaked, and whose id rotator cannot tell. Without its value, each can.
+
+    Args:
+        journal: The journal.
+        secret: Its value, if it is known.
+        answered_id: Its id, if the provider answered it to a create. After the leak, it belongs to another value.
+    """
     if secret is not None:
         return is_leaked(journal, secret)
+    if answered_id is not None and answered_id == journal.later_id:
+        return False
+    return bool(journal.leaked) or _is_of_unknown(journal.request)
+
+
+def with_leak(journal: Journal, leak: frozenset[str]) -> Journal:
+    """Return the journal that notes a leak. It can be that of any value which was created before."""
+    if leak <= journal.leaked:
+        return journal
+    return replace(journal, leaked=journal.leaked | leak, later_id=None)
+
+
+def later_id_after(journal: Journal, created: SecretStr | None, answered_id: str | None) -> str | None:
+    """Return the id of a secret that was created, if a leak is noted, and its value is another one; otherwise None.
+
+    A request without a value can be for a deleted version that contained this very secret.
+    """
     request = journal.request
-    is_unknown = request is not None and request.kind is RequestKind.COMPROMISED and request.of.is_unknown
-    return is_unknown or bool(journal.leaked)
+    is_unread = request is not None and request.of.is_unknown and request.value_digest is None
+    is_other = might_be_leaked(journal) and not is_unread and not is_leaked(journal, created)
+    return answered_id if is_other else None
+
+
+def _is_of_unknown(request: Request | None) -> bool:
+    """Whether a compromised request is for a secret that rotator cannot tell any more."""
+    return request is not None and request.kind is RequestKind.COMPROMISED and request.of.is_unknown
 
 
 def without_leak(journal: Journal, secret: SecretStr | None, id_: str | None) -> Journal:

@@ -94,6 +94,8 @@ class Observation:
         refused: Credentials that the provider answered with 401.
         recorded: The value at the journal's published_version, once that version was read; None if it is gone.
         recorded_read: Whether it was.
+        unchanged_until: The last version up to which each one from the recorded one on contains that value, as far as
+            this run read them; 0 if it read none.
         earlier_tried: Whether older versions of the published document were tried, in vain.
         earlier_ids: The ids that those versions name.
         withheld: Those versions that this run does not publish again, because their secrets might be compromised.
@@ -110,6 +112,7 @@ class Observation:
         revokes: How often this run sent a revocation that was not confirmed.
         revoke_lost_at: The same for revocations.
         revoked: Ids that the provider confirmed to be revoked.
+        beside_revoked: The other ids in the list before this run's last revocation.
         absent: Ids that the provider did not find when rotator tried to revoke them.
         rewritten_over: The version over which this run wrote the published document again, unchanged; None if the
             journal did not speak of it.
@@ -132,6 +135,7 @@ class Observation:
     refused: frozenset[Credential] = frozenset()
     recorded: SecretStr | None = None
     recorded_read: bool = False
+    unchanged_until: int = 0
     earlier_tried: bool = False
     earlier_ids: frozenset[str] = frozenset()
     withheld: frozenset[int] = frozenset()
@@ -147,6 +151,7 @@ class Observation:
     revokes: int = 0
     revoke_lost_at: datetime | None = None
     revoked: frozenset[str] = frozenset()
+    beside_revoked: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     rewritten_over: int | None = None
     rotated: bool = False

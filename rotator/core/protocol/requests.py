@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
-from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of
+from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of, with_leak
 from rotator.core.protocol.observation import Observation, Published, is_recorded, published_with_candidate
 
 # An account with an urgent request is retried this soon after a failure.
@@ -93,6 +93,18 @@ def is_of_current(request: Request | None, journal: Journal, seen: Observation) 
     return target.version == journal.published_version if target.id is None else target.id == journal.current_id
 
 
+def with_refused(journal: Journal, published: Published) -> Journal:
+    """Return the journal whose request for this refused value is for the one that is published in its place, too.
+
+    As if the version were deleted: the request names the version, and not the value any more.
+    """
+    request = journal.request
+    if request is None or request.of.id is not None or not speaks_of(request, published.secret):
+        return journal
+    of = Target(version=published.version, written_at=published.written_at)
+    return replace(journal, request=replace(request, of=of, value_digest=None))
+
+
 def _with_leak(journal: Journal, request: Request | None) -> Journal:
     """The journal that notes the value of a compromised request which it does not contain itself.
 
@@ -103,11 +115,7 @@ def _with_leak(journal: Journal, request: Request | None) -> Journal:
         return journal
     is_recorded_version = request.of.version in (0, journal.published_version)
     might_be_added = not is_recorded_version and not speaks_of(request, journal.candidate)
-    return replace(
-        journal,
-        leaked=journal.leaked | leak,
-        added_ids=frozenset() if might_be_added else journal.added_ids,
-    )
+    return replace(with_leak(journal, leak), added_ids=frozenset() if might_be_added else journal.added_ids)
 
 
 def is_never_published_again(journal: Journal, secret: SecretStr) -> bool:
@@ -334,7 +342,9 @@ def _without_place(journal: Journal, request: Request) -> Journal:
     A compromised one can be a secret that a user added, and a person decides about all that it can be.
     """
     journal = with_target(journal, Target())
-    return replace(journal, added_ids=frozenset()) if request.kind is RequestKind.COMPROMISED else journal
+    if request.kind is not RequestKind.COMPROMISED:
+        return journal
+    return replace(journal, added_ids=frozenset(), later_id=None)
 
 
 def is_done(journal: Journal, published: Published, *, at_rest: bool) -> bool:

@@ -143,13 +143,18 @@ class Situation(Ids):
 
     @property
     def replaced_unrecorded_version(self) -> bool:
-        """Whether consumers could read a version between the recorded one and the published one, or in another place.
+        """Whether consumers could read another value between the recorded one and the published one, or elsewhere.
 
-        A person might have published any earlier secret there. An edit of another field counts, too.
+        A person might have published any earlier secret there. A version counts if this run did not read it, or if it
+        does not contain the recorded value. An edit of another field does not count.
         """
+        journal = self.journal
         published = self.seen.published
-        follows = published.version == self.journal.published_version + 1
-        return not (is_recorded(self.journal, published) or (follows and is_in_recorded_place(self.journal, published)))
+        if is_recorded(journal, published):
+            return False
+        known = max(journal.published_version, self.seen.unchanged_until)
+        follows = journal.published_version < published.version <= known + 1
+        return not (follows and is_in_recorded_place(journal, published))
 
     @property
     def crowded(self) -> bool:

@@ -118,6 +118,13 @@ def test_recorded_version_is_read_before_a_commit(asked: Request | None, reads: 
     assert event_of(step_of(replace(known, current=None), by_candidate)) is Event.COMMITTED
 
 
+@pytest.mark.parametrize(("version", "reads"), [(2, False), (3, True)])
+def test_versions_between_are_read_before_a_commit(version: int, reads: bool) -> None:
+    """One of them can have contained a retiring secret."""
+    known = replace(PREPARED, retiring=(Retiring("r", LATER),))
+    assert isinstance(step_of(known, seen(published=published(version=version, secret=NEW))), ReadRecorded) is reads
+
+
 @pytest.mark.parametrize(
     "asked", [FORCED, request(RequestKind.COMPROMISED, Target(version=2), value=NEW)], ids=["by id", "of the candidate"]
 )

@@ -361,6 +361,13 @@ def test_last_revocation_ends_the_run() -> None:
     gone = seen(revoked=frozenset({"a"}))
     assert reason_of(step_of(AT_REST, gone)) is Reason.IDLE
     assert event_of(step_of(LOST, gone)) is Event.RELEASED
+    assert reason_of(step_of(AT_REST, replace(gone, beside_revoked=frozenset({"b"})))) is Reason.IDLE
+
+
+def test_last_revocation_beside_unknown_id_lists_again() -> None:
+    """Otherwise nothing tells of the unknown id, and what rests on its absence counts as done."""
+    step = step_of(AT_REST, seen(revoked=frozenset({"a"}), beside_revoked=frozenset({"b", "x"})))
+    assert step == List(Credential.PUBLISHED)
 
 
 @pytest.mark.parametrize(

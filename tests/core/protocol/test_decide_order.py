@@ -117,11 +117,11 @@ LATE = Publishing(1, Retiring("m", LATER))
             seen("b", "s", published=published(written_at=NOW)),
             Failure.AMBIGUOUS,
         ),
-        # an unknown id is named before a wrong date is corrected
+        # a wrong date is corrected before an unknown id is named
         (
             replace(AT_REST, rotated_at=AHEAD + MOMENT),
             seen("b", "s", published=published(written_at=NOW)),
-            Failure.AMBIGUOUS,
+            Event.REDATED,
         ),
         # a wrong date is corrected before anything is revoked
         (
@@ -129,8 +129,10 @@ LATE = Publishing(1, Retiring("m", LATER))
             seen("a", "b", published=published(written_at=NOW)),
             Event.REDATED,
         ),
-        # an unknown id is named before anything is revoked
-        (RETIRING, seen("a", "b", "s"), Failure.AMBIGUOUS),
+        # what is recorded and due is revoked before an unknown id is named
+        (RETIRING, seen("a", "b", "s"), Event.CLAIMED),
+        # a doubtful id is named before anything is revoked
+        (replace(RETIRING, current=eliminated("b")), seen("a", "b", "s"), Failure.AMBIGUOUS),
     ],
 )
 def test_rules_have_their_order(journal: Journal, observation: Observation, expected: Event | Failure | Reason) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from rotator.core.protocol import Request, RequestKind, Target, leaks, requests
+from rotator.core.protocol import Journal, Request, RequestKind, Target, leaks, requests
 from tests.core.protocol.situations import (
     AT_REST,
     NEW,
@@ -68,6 +68,41 @@ def test_secret_might_be_leaked_until_it_is_read(asked: Request | None, of_other
     assert (leaks.might_be_leaked(journal, OTHER), leaks.might_be_leaked(journal)) == (of_other, of_unread)
     leaked = replace(journal, leaked=frozenset({f"request-1:{leaks.digest_of('request-1', NEW)}"}))
     assert [leaks.might_be_leaked(leaked, secret) for secret in (NEW, OTHER, None)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        replace(AT_REST, leaked=frozenset({f"request-1:{leaks.digest_of('request-1', NEW)}"})),
+        replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(), value=NEW)),
+    ],
+    ids=["noted", "requested"],
+)
+def test_secret_created_after_leak_did_not_leak(journal: Journal) -> None:
+    known = replace(journal, later_id=leaks.later_id_after(journal, OTHER, "c"))
+    assert known.later_id == "c"
+    might = [leaks.might_be_leaked(known, answered_id=id_) for id_ in ("c", "b", None)]
+    assert might == [False, True, True]
+    assert leaks.might_be_leaked(known, NEW, answered_id="c") is leaks.is_leaked(journal, NEW), "its value decides"
+
+
+def test_created_secret_can_be_the_leaked_one() -> None:
+    noted = replace(AT_REST, leaked=frozenset({f"request-1:{leaks.digest_of('request-1', NEW)}"}))
+    assert leaks.later_id_after(noted, NEW, "c") is None
+    assert leaks.later_id_after(noted, OTHER, None) is None
+    of_deleted = replace(AT_REST, request=request(RequestKind.COMPROMISED, Target(), value=None))
+    assert leaks.later_id_after(of_deleted, OTHER, "c") is None
+    assert leaks.later_id_after(replace(AT_REST, request=request(RequestKind.FORCE)), OTHER, "c") is None, "not needed"
+
+
+def test_later_leak_can_be_any_secret() -> None:
+    noted = replace(AT_REST, leaked=frozenset({"request-1:digest"}), later_id="b")
+    assert leaks.with_leak(noted, frozenset({"request-1:digest"})) == noted
+    later = leaks.with_leak(noted, frozenset({"request-2:digest"}))
+    assert (later.leaked, later.later_id) == (noted.leaked | {"request-2:digest"}, None)
+    of_unread = request(RequestKind.COMPROMISED, Target(version=1), value=OTHER)
+    lost = requests.followed(replace(noted, request=of_unread), published(version=2, secret=NEW))
+    assert (lost.request, lost.later_id) == (replace(of_unread, of=Target()), None)
 
 
 def test_adopted_secret_is_no_earlier_leak() -> None:

@@ -101,9 +101,10 @@ class Desk:
 
     def revoke_secret(self, auth: Credentials, api_key: str, secret_id: str) -> str:
         """Revoke a secret."""
+        looked_at = self.looked_at  # a request that is held up lands after later looks
 
         def carry_out() -> str:
-            self.course.judge.revokes(self, secret_id)
+            self.course.judge.revokes(self, secret_id, looked_at)
             request_id = self.course.provider.revoke_secret(auth, api_key, secret_id)
             self.course.judge.look(self.actor, self)
             return request_id

@@ -156,15 +156,15 @@ class Judge(Wishes):
         """A person named ids for revocation."""
         self.named_ids |= ids
 
-    def revokes(self, desk: Desk, id_: str) -> None:
-        """Rotator's request to revoke a secret arrives."""
+    def revokes(self, desk: Desk, id_: str, looked_at: int) -> None:
+        """Rotator's request to revoke a secret arrives. Its sender read the published document last at this number."""
         course = self.course
         value = course.live.get(id_)
         if value is None or len(course.live) == 1:
             return
         number, actor = self._since
         if value == course.published and course.ids_of(value) == {id_}:
-            if id_ in self.given_up_ids or (actor == "person" and number > desk.looked_at):
+            if id_ in self.given_up_ids or (actor == "person" and number > looked_at):
                 self.removed_values.add(value)
                 return  # nothing can keep a person from publishing a secret while its revocation is under way
             self.fail(f"I2: {desk.actor} revokes the published secret {id_}")

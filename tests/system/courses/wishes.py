@@ -69,15 +69,17 @@ class Wishes:
     def begins(self, desk: Desk, run: Run) -> None:
         """A command begins: what a person wants. If the newest version is deleted, that is the last published value.
 
-        A value that rotator publishes in its place can be the same one.
+        A value that rotator publishes in its place can be the same one. So it can if the provider refuses the newest
+        value, because a person made it useless: the command is for what rotator publishes in its place.
         """
         desk.asks = _ASKS.get(run.verb)
         value = self.course.published
         if desk.asks is None or not self.published_values:
             return
+        if value not in self.course.live.values():
+            self.asked |= set(self.published_values)
         if value is None:
             value = self.published_values[-1]
-            self.asked |= set(self.published_values)
         self._want(desk, desk.asks, value)
         if desk.asks is RequestKind.COMPROMISED:
             leak = Leak(value)

@@ -29,7 +29,7 @@ def recovered(case: Situation) -> Journal:
     is_certain = journal.current_id is not None and not case.in_doubt
     shows_all = is_certain and not case.might_lack_an_id and not journal.retiring_compromised
     if shows_all:
-        journal = replace(journal, leaked=frozenset())
+        journal = replace(journal, leaked=frozenset(), later_id=None)
     return withdrawn(journal) if is_done(journal, case.seen.published, at_rest=shows_all) else journal
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from rotator.core.protocol.journal import Identity, Journal, Learned, RequestKind, Retiring, Target, ids_of
+from rotator.core.protocol.journal import Identity, Journal, Learned, Request, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.leaks import without_leak
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_recorded
@@ -58,12 +58,8 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         journal = withdrawn(journal)
     entries = {entry.id: entry for entry in journal.retiring if identity.is_pending or entry.id != identity.id}
     if retire_previous and old is not None and old.is_answered and old.id is not None and old.id != identity.id:
-        of_old = (
-            asked is not None
-            and asked.kind is RequestKind.COMPROMISED
-            and is_of_current(asked, case.journal, case.seen)
-        )
-        entries[old.id] = retiring_entry(case, old.id, old, compromised=of_old)
+        of_old = _is_compromised(asked) and is_of_current(asked, case.journal, case.seen)
+        entries[old.id] = retiring_entry(case, old.id, old, compromised=of_old or _is_beside(asked, case.journal))
         journal = with_target(journal, Target(id=old.id)) if of_old else journal
     known = identity.id if identity.id in case.seen.created else None
     # A person might have published the value of a secret that they added.
@@ -77,6 +73,16 @@ def adopted(case: Situation, identity: Identity, *, retire_previous: bool) -> Jo
         unknown_ids=frozenset(),  # one of them can be this secret's
     )
     return followed(journal, case.seen.published, is_other=retire_previous or _is_brought(case, identity))
+
+
+def _is_compromised(asked: Request | None) -> bool:
+    return asked is not None and asked.kind is RequestKind.COMPROMISED
+
+
+def _is_beside(asked: Request | None, journal: Journal) -> bool:
+    """Whether a compromised request names a version that no run recorded: the recorded secret can have leaked."""
+    is_of_version = asked is not None and asked.of.version not in (0, journal.published_version)
+    return is_of_version and _is_compromised(asked)
 
 
 def _is_brought(case: Situation, identity: Identity) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rotator.core.protocol.journal import Journal, Publishing, ids_of
 from rotator.core.protocol.observation import Published, is_marked_elsewhere
-from rotator.core.protocol.requests import followed
+from rotator.core.protocol.requests import followed, with_refused
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.transitions.lease import claimed, with_facts
 
@@ -62,6 +62,24 @@ def marked(case: Situation, id_: str | None, *, gives_up_other: bool = False) ->
     published = case.seen.published
     mark = Publishing(published.version, entry, published.path)
     return replace(journal.without_retiring(ids_of(id_)), publishing=mark)
+
+
+def restoring(case: Situation, id_: str | None, *, is_recorded_value: bool) -> Journal | None:
+    """With what a later run has to know before an earlier value takes the place of a refused or deleted one.
+
+    Args:
+        case: The situation.
+        id_: The earlier value's id, if it is known.
+        is_recorded_value: Whether the refused value is the one that the journal speaks of.
+
+    Returns:
+        The journal to write; None if nothing has to be known.
+    """
+    journal = case.journal
+    known = journal if is_recorded_value else with_refused(journal, case.seen.published)
+    if journal.retiring or journal.publishing is not None:
+        return marked(replace(case, journal=known), id_)
+    return None if known == journal else known
 
 
 def unmarked(case: Situation, *, rewritten: bool) -> Journal:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
-from rotator.core.protocol.leaks import leak_of, might_be_leaked
+from rotator.core.protocol.leaks import leak_of, might_be_leaked, with_leak
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids
 from rotator.core.protocol.observation import recorded_version
 from rotator.core.protocol.requests import is_done, withdrawn
@@ -35,9 +35,10 @@ def retiring_entry(case: Situation, id_: str, identity: Identity, *, compromised
     end = grace_period_end(case)
     entry = Retiring(id_, end, identity=identity, published_in=recorded_version(journal))
     earlier_ids = journal.request.earlier_ids if journal.request is not None else frozenset[str]()
-    if id_ in earlier_ids or might_be_leaked(withdrawn(journal), value):
+    answered_id = id_ if identity.is_answered else None
+    if id_ in earlier_ids or might_be_leaked(withdrawn(journal), value, answered_id=answered_id):
         return replace(entry, not_before=case.now, compromised=True)
-    if compromised or might_be_leaked(journal, value):
+    if compromised or might_be_leaked(journal, value, answered_id=answered_id):
         return replace(entry, not_before=case.now, compromised=True, grace_until=end)
     return entry
 
@@ -111,7 +112,7 @@ def _with_unproven_leak(case: Situation, journal: Journal) -> Journal:
     by_record = (entry for entry in case.journal.retiring if entry.identity is None or not entry.identity.is_named)
     if own <= case.seen.revoked & {entry.id for entry in by_record}:
         return journal
-    return replace(journal, leaked=journal.leaked | leak_of(request))
+    return with_leak(journal, leak_of(request))
 
 
 def resolved(case: Situation, revoke: frozenset[str]) -> Journal:

@@ -17,6 +17,7 @@ from rotator.core.protocol.journal import (
     Verification,
     ids_of,
 )
+from rotator.core.protocol.leaks import later_id_after
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.observation import is_in_recorded_place
 from rotator.core.protocol.requests import with_target
@@ -111,6 +112,7 @@ def committed(case: Situation) -> Journal:
         retiring=tuple(entries.values()),
         request=_request_after_commit(case),
     )
+    done = replace(done, later_id=later_id_after(done, case.journal.candidate, case.candidate_id))
     fence = case.late_create_until or case.now
     due_now = any(max(entry.not_before, fence) <= case.now and not entry.is_pending for entry in done.retiring)
     if not due_now or identity.is_pending:

@@ -58,12 +58,32 @@ def test_adoption_keeps_recorded_ids_and_dates_the_secret() -> None:
 @pytest.mark.parametrize("current", [answered("b"), pending("b")])
 @pytest.mark.parametrize(("version", "end"), [(5, NOW + POLICY.grace), (6, LATER)])
 def test_version_in_between_gives_grace(version: int, end: datetime, current: Identity) -> None:
-    """It can have contained a retiring secret, until a moment ago, whether the value of the recorded one is known."""
+    """If no run read it, it can have contained a retiring secret, until a moment ago."""
     before = replace(AT_REST, current=current, published_version=version, retiring=(Retiring("r", LATER),))
     case = case_of(before, seen("b", "r", published=PUBLISHED))
     assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("r", end),)
     again = transitions.recorded_again(case)
     assert (again.published_version, again.retiring) == (7, (Retiring("r", end),))
+
+
+@pytest.mark.parametrize(
+    ("until", "path", "end"),
+    [
+        (0, "apps/shop", NOW + POLICY.grace),
+        (4, "apps/shop", NOW + POLICY.grace),
+        (5, "apps/shop", NOW + POLICY.grace),
+        (6, "apps/shop", LATER),
+        (7, "apps/shop", LATER),
+        (7, "apps/other", NOW + POLICY.grace),
+    ],
+)
+def test_edits_of_other_fields_give_no_grace(until: int, path: str, end: datetime) -> None:
+    """Each version between contains the recorded value: consumers read no retiring secret there."""
+    before = replace(AT_REST, published_version=4, published_path="apps/shop", retiring=(Retiring("r", LATER),))
+    document = replace(PUBLISHED, path=path)
+    case = case_of(before, seen("b", "r", published=document, recorded=OLD, unchanged_until=until))
+    assert transitions.recorded_again(case).retiring == (Retiring("r", end),)
+    assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("r", end),)
 
 
 @pytest.mark.parametrize(("version", "replaced", "kept"), [(1, False, {"m"}), (1, True, set()), (2, False, set())])

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from rotator.core.protocol import Publishing, Retiring, Target, transitions
+from rotator.core.protocol import Publishing, Request, RequestKind, Retiring, Target, transitions
 from tests.core.protocol.situations import (
     AT_REST,
     LATER,
     NEW,
     NOW,
+    OTHER,
     POLICY,
     PUBLISHED,
     RETIRING,
@@ -90,3 +91,40 @@ def test_journal_catches_up_with_its_request() -> None:
     asked = request(of=Target(version=7, written_at=YESTERDAY), value=NEW)
     assert journal.request == asked
     assert (journal.published_version, journal.published_at) == (7, YESTERDAY)
+
+
+@pytest.mark.parametrize("kind", RequestKind)
+def test_request_for_refused_value_is_for_its_successor(kind: RequestKind) -> None:
+    asked = request(kind, Target(version=2), value=OTHER)
+    refused = published(version=3, written_at=LATER, secret=OTHER)
+    before = replace(AT_REST, request=asked)
+    journal = transitions.restoring(case_of(before, seen(published=refused)), None, is_recorded_value=False)
+    waiting = replace(asked, of=Target(version=3, written_at=LATER), value_digest=None)
+    assert journal == replace(before, request=waiting)
+    restored = transitions.recorded_again(case_of(journal, seen(published=published(version=4))))
+    assert restored.request is not None
+    assert restored.request.of == Target(id="b")
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_recorded_value"),
+    [
+        (None, False),
+        (request(RequestKind.COMPROMISED, Target(version=2), value=OTHER), True),
+        (request(RequestKind.COMPROMISED, Target(version=2), value=NEW), False),
+        (request(RequestKind.COMPROMISED, Target(id="b"), value=OTHER), False),
+    ],
+    ids=["none", "recorded", "other value", "by id"],
+)
+def test_other_requests_stay_before_a_restore(asked: Request | None, is_recorded_value: bool) -> None:
+    refused = seen("b", "r", published=published(version=3, secret=OTHER))
+    before = replace(AT_REST, request=asked)
+    assert transitions.restoring(case_of(before, refused), "r", is_recorded_value=is_recorded_value) is None
+    retiring = replace(before, retiring=(Retiring("r", LATER),))
+    journal = transitions.restoring(case_of(retiring, refused), "r", is_recorded_value=is_recorded_value)
+    assert journal is not None
+    assert (journal.request, journal.publishing) == (asked, Publishing(3, Retiring("r", LATER)))
+    marked = replace(before, publishing=Publishing(2))
+    journal = transitions.restoring(case_of(marked, refused), None, is_recorded_value=is_recorded_value)
+    assert journal is not None
+    assert journal.publishing == Publishing(3)

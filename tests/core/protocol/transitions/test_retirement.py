@@ -415,7 +415,9 @@ def test_adoption_retires_only_an_answered_previous_id(
         (request(RequestKind.COMPROMISED), True),
         (request(RequestKind.COMPROMISED, Target(version=1)), True),
         (request(RequestKind.COMPROMISED, Target(id="a")), False),
+        (request(RequestKind.COMPROMISED, Target(version=7), value=NEW), True),
         (request(RequestKind.FORCE), False),
+        (request(RequestKind.FORCE, Target(version=7), value=NEW), False),
         (request(RequestKind.COMPROMISED, Target(id="x")), False),
         (request(RequestKind.COMPROMISED, Target(id="x"), earlier_ids=frozenset({"a"})), False),
         (request(RequestKind.MANUAL, Target(id="x"), earlier_ids=frozenset({"b"})), True),
@@ -428,10 +430,16 @@ def test_adoption_makes_a_compromised_previous_secret_due(asked: Request | None,
     case = case_of(replace(AT_REST, request=asked), known)
     journal = transitions.adopted(case, answered("c"), retire_previous=True)
     entry = Retiring("b", GRACE_OVER, identity=answered("b"))
-    of_old = at_once and asked is not None and not asked.earlier_ids
-    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if of_old else None)
+    by_request = at_once and asked is not None and not asked.earlier_ids
+    due = replace(entry, not_before=NOW, compromised=True, grace_until=GRACE_OVER if by_request else None)
     assert journal.retiring == (due if at_once else entry,)
-    assert journal.request == (request(RequestKind.COMPROMISED) if of_old else asked)
+    of_old = by_request and asked is not None and asked.of.version != PUBLISHED.version
+    of_published = asked is not None and asked.of.version == PUBLISHED.version
+    assert journal.request == (
+        request(RequestKind.COMPROMISED)
+        if of_old
+        else asked and (replace(asked, of=Target(id="c")) if of_published else asked)
+    )
 
 
 @pytest.mark.parametrize(
@@ -444,6 +452,19 @@ def test_adoption_makes_a_possible_earlier_leak_due(recorded: SecretStr | None, 
     due = Retiring("b", NOW, compromised=True, identity=answered("b"))
     assert journal.retiring == (due if at_once else Retiring("b", GRACE_OVER, identity=answered("b")),)
     assert journal.leaked == leaked
+
+
+@pytest.mark.parametrize(("old", "at_once"), [(answered("b"), False), (eliminated("b"), None)])
+def test_secret_created_after_leak_keeps_grace(old: Identity, at_once: bool | None) -> None:
+    """Vault does not keep its value any more."""
+    before = replace(AT_REST, current=old, leaked=frozenset({"request-0:digest"}), later_id="b")
+    known = seen("b", "c", published=PUBLISHED, recorded_read=True)
+    journal = transitions.adopted(case_of(before, known), answered("c"), retire_previous=True)
+    assert [entry.compromised for entry in journal.retiring] == ([] if at_once is None else [at_once])
+    committed = transitions.committed(
+        case_of(replace(before, candidate=NEW, rotation_id="rotation-1"), seen("b", "c", published=PUBLISHED))
+    )
+    assert [entry.compromised for entry in committed.retiring] == [old.learned is not Learned.ANSWERED]
 
 
 def test_adoption_of_the_only_leaked_value_spares_others() -> None:
