@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from rotator.core.protocol import Asked, Journal, Observation, Published, Request
+from rotator.core.protocol import Asked, Journal, Observation, Published, Request, is_recorded
 
 MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
 """Makes a request from both documents, and the time at which they were read by the clock that stored them."""
@@ -21,6 +21,7 @@ class Asking:
 
     def __init__(self, make: MakeRequest | None) -> None:
         self._make = make
+        self._journal_then = Journal()
         self.asked: Asked | None = None
 
     def look(self, seen: Observation, journal: Journal, read_at: datetime | None) -> Request | None:
@@ -38,6 +39,11 @@ class Asking:
         is_published = seen.published.secret is not None
         if self._make is None or (again and not is_published):
             return seen.request
+        if not again:
+            self._journal_then = journal
+        if again and _is_created_since(self._journal_then, seen, journal):
+            self._make = None
+            return None
         is_carried_out = again and _is_first_published(seen, journal)
         made = None if is_carried_out else self._make(journal, seen.published, read_at)
         if made is None or is_published:
@@ -54,3 +60,11 @@ def _is_first_published(seen: Observation, journal: Journal) -> bool:
     follows = seen.published.version == journal.published_version + 1
     is_candidate = journal.candidate is not None and seen.published.secret == journal.candidate
     return is_candidate and (seen.prepared_here or follows)
+
+
+def _is_created_since(then: Journal, seen: Observation, journal: Journal) -> bool:
+    """Return whether another run has created the published value since the caller asked: no earlier version had it."""
+    current = journal.current
+    if current is None or not current.is_answered or not is_recorded(journal, seen.published):
+        return False
+    return then.candidate != seen.published.secret and current.id not in {then.current_id, *then.retiring_ids}
