@@ -186,21 +186,6 @@ def test_recorded_secret_leaked_before_a_change_by_hand(cancelled: bool) -> None
     assert world.consumer_works()
 
 
-def test_two_commands_for_one_deleted_secret_rotate_once() -> None:
-    """The second one found nothing published, and then what the first one has created since."""
-    world = edited()
-    leaked = value_of(world)
-    second = world.rotation(fresh_after=world.clock() + MOMENT, compromised=True)
-    second.state.observe()
-    world.clock.wait(timedelta(seconds=1))
-    command(world, RequestKind.COMPROMISED)
-    created = world.published
-    second.run()
-    run_daily(world, days=1)
-    assert world.published == created
-    assert set(world.live.values()) == {leaked, created}, "a person decides about the leaked one"
-
-
 def test_leaked_secret_that_is_brought_is_replaced() -> None:
     """After a deletion a person brings the secret in use, with its id: it is the leaked one."""
     world = answered()

@@ -317,6 +317,18 @@ COURSES["a secret that was created after a leak is deleted in Vault"] = (
         Run(Verb.ROTATE),
     ),
 )
+COURSES["two people report one leak after the newest version was deleted"] = (
+    Beginning(),
+    (
+        Run(Verb.ROTATE),
+        Passing(timedelta(hours=30)),
+        Run(Verb.DUE),
+        Person(Deed.EDIT),
+        Run(Verb.DUE),
+        Person(Deed.DELETE),
+        Run(Verb.COMPROMISED, (Moment(Request.JOURNAL, before=(Run(Verb.COMPROMISED),)),)),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", COURSES)
