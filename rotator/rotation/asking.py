@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from rotator.core.protocol import Asked, Journal, Observation, Published, Request, is_recorded
+from rotator.core.protocol import Asked, Journal, Observation, Published, Request, answered_in, is_recorded
 
 MakeRequest = Callable[[Journal, Published, datetime | None], Asked | None]
 """Makes a request from both documents, and the time at which they were read by the clock that stored them."""
@@ -67,4 +67,4 @@ def _is_created_since(then: Journal, seen: Observation, journal: Journal) -> boo
     current = journal.current
     if current is None or not current.is_answered or not is_recorded(journal, seen.published):
         return False
-    return then.candidate != seen.published.secret and current.id not in {then.current_id, *then.retiring_ids}
+    return then.candidate != seen.published.secret and current.id not in answered_in(then)

@@ -32,8 +32,7 @@ class Judge(Wishes):
     created_values: set[str] = field(default_factory=set)
     given_up_ids: set[str] = field(default_factory=set)  # the published secret's own, which a person had retired
     claimed_ids: set[str] = field(default_factory=set)  # ids that a person gave for a published value
-    _working: dict[int, int] = field(default_factory=dict)  # places in published_values that worked, and KV versions
-    _read: set[int] = field(default_factory=set)  # KV versions that a process read
+    _working: set[int] = field(default_factory=set)  # places in published_values that worked when a process read them
     _since: tuple[int, str] = (0, "person")  # when the published value began to be published, and by whom
     _last: str | None = None
     _worked: bool = True
@@ -54,8 +53,8 @@ class Judge(Wishes):
             self._since = self.course.next_number(), actor
             self._last = value
         works = self.course.works
-        if works and value is not None:
-            self._working.setdefault(len(self.published_values) - 1, self.course.version)
+        if works and value is not None and desk is not None:
+            self._working.add(len(self.published_values) - 1)
         if not works and self._worked and desk is not None and not self._broken_by_person(desk):
             self.fail(f"I1: {actor} broke what consumers read")
         self._worked = works
@@ -63,8 +62,8 @@ class Judge(Wishes):
     def read(self, desk: Desk, *, first: bool) -> None:
         """A command read the published document."""
         super().read(desk, first=first)
-        if self.course.published is not None:
-            self._read.add(self.course.version)
+        if self.course.published is not None and self.course.works:
+            self._working.add(len(self.published_values) - 1)
 
     def _broken_by_person(self, desk: Desk) -> bool:
         """Whether a person took the value away, or published it when a process could not know that any more."""
@@ -124,8 +123,7 @@ class Judge(Wishes):
 
     def _worked_since(self, index: int) -> bool:
         """Whether a value worked at this place or later, as far as a process could know."""
-        deleted = {version for path, version in self.course.vault.deleted if path == self.course.account.path}
-        return any(place >= index and version not in deleted - self._read for place, version in self._working.items())
+        return any(place >= index for place in self._working)
 
     def adopts(
         self, desk: Desk, value: str | None, id_: str | None, retired: frozenset[str], *, replaces: bool
