@@ -173,10 +173,19 @@ def _request_after_commit(case: Situation) -> Request | None:
     if not case.requested:
         known = case.candidate_id is not None and case.request_is_of_candidate
         return replace(request, of=Target(id=case.candidate_id)) if known else request
+    if _might_be_of_candidate(case, request):
+        written_at = case.seen.published.written_at
+        return replace(request, of=Target(version=case.seen.published.version, written_at=written_at))
     if request.kind is not RequestKind.COMPROMISED:
         return None
     previous = case.journal.named_ids - ids_of(case.candidate_id) if case.request_is_of_previous else frozenset[str]()
     return replace(request, of=Target(id=next(iter(previous), None)))
+
+
+def _might_be_of_candidate(case: Situation, request: Request) -> bool:
+    """Whether a request names a deleted version that no run recorded, and that can have contained the candidate."""
+    is_of_deleted = request.of.id is None and request.value_digest is None and not case.seen.prepared_here
+    return is_of_deleted and case.journal.published_version < request.of.version < case.seen.published.version
 
 
 def verifying(case: Situation, since: datetime) -> Journal:

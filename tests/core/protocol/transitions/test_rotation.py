@@ -331,6 +331,22 @@ def test_commit_over_an_unrecorded_secret_concerns_no_other(recorded: SecretStr 
     assert [entry.compromised for entry in journal.retiring] == [not is_other]
 
 
+@pytest.mark.parametrize(
+    ("version", "prepared_here", "is_for_it"),
+    [(1, False, False), (2, False, True), (6, False, True), (7, False, False), (6, True, False)],
+    ids=["recorded", "after it", "before the candidate's", "the candidate's", "before the candidate was made"],
+)
+@pytest.mark.parametrize("kind", [RequestKind.FORCE, RequestKind.COMPROMISED])
+def test_commit_keeps_request_for_a_deleted_version(
+    kind: RequestKind, version: int, *, prepared_here: bool, is_for_it: bool
+) -> None:
+    """A run published the candidate there and died, or a person did. Nobody can read what the version contained."""
+    asked = replace(request(kind, Target(version=version)), value_digest=None)
+    kept = committed(replace(PREPARED, request=asked), prepared_here=prepared_here).request
+    of_published = Target(version=7, written_at=YESTERDAY)
+    assert (kept == replace(asked, of=of_published)) is is_for_it
+
+
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:
     asked = request(of=Target(version=7), value=NEW)
     nameless = replace(PUBLISHED, secret_id=None)
