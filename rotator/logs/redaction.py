@@ -21,6 +21,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -86,7 +87,8 @@ class Redactor:
         """
         needles = _needles(value)
         with self._lock:
-            self._lengths = tuple(sorted({*self._lengths, *map(len, needles)}, reverse=True))
+            if any(len(needle) not in self._lengths for needle in needles):
+                self._lengths = tuple(sorted({*self._lengths, *map(len, needles)}, reverse=True))
             for needle in needles:
                 if needle not in self._passing and needle not in self._lasting:
                     self._beginnings[_beginning(needle)] += 1
@@ -301,11 +303,13 @@ def _decoded(word: str) -> Iterator[bytes]:
         yield binascii.a2b_base64(part + "A" * (-len(part) % 4))[:size].translate(None, _ASCII_SPLITTERS)
 
 
-def _needles(value: str) -> set[bytes]:
+# A rotation registers each of its values several times.
+@lru_cache(maxsize=1024)
+def _needles(value: str) -> frozenset[bytes]:
     """Spellings to search for: the value without whitespace, and its form and JSON spellings if these differ."""
     spelled = {value, value.replace(" ", "+"), json.dumps(value)[1:-1]}
     needles = {_encoded(_SPLITTER_OR_SPACE.sub("", text)) for text in spelled}
-    return {needle for needle in needles if len(needle) >= _SHORTEST}
+    return frozenset(needle for needle in needles if len(needle) >= _SHORTEST)
 
 
 def _encoded(text: str) -> bytes:

@@ -30,6 +30,8 @@ KEPT = timedelta(seconds=2)
 _MAX_TARGET = 1 << 16
 # The transport sends its own, by the address and the body.
 _OF_TRANSPORT = (b"host", b"content-length")
+# Given as a stream, it needs no headers, so httpx does not make any.
+_NO_BODY = httpx.ByteStream(b"")
 _log = structlog.get_logger()
 
 
@@ -144,6 +146,7 @@ class Host:
             headers=call.headers(in_query=in_query),
             json=fields if call.of_secrets else None,
             data=None if call.of_secrets else fields,
+            stream=None if fields else _NO_BODY,
             extensions={"deadline": deadline, "target": target},
         )
 
