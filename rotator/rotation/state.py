@@ -1,13 +1,13 @@
 """State of a run: the journal, the published document, and the observations at the provider."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import structlog
 from pydantic import SecretStr
 
 from rotator.config import AccountSettings, Settings
+from rotator.core.copies import replace
 from rotator.core.protocol import (
     Awaited,
     Credential,

@@ -7,9 +7,9 @@ docs/protocol.md explains the order.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
+from rotator.core.copies import replace
 from rotator.core.protocol import candidate, documents, identity, lease, ownership, retirement, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal

@@ -1,11 +1,12 @@
 """State of one account between runs."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import SecretStr
 
+from rotator.core.copies import replace
 from rotator.core.protocol.version import Version
 
 

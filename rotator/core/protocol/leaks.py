@@ -1,10 +1,10 @@
 """Values that leaked: their digests stay in the journal when other requests replace the compromised ones."""
 
-from dataclasses import replace
 from hashlib import blake2b
 
 from pydantic import SecretStr
 
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import Journal, Request, RequestKind, ids_of
 
 

@@ -1,11 +1,11 @@
 """Requests for rotations. A request stays in the journal until it is carried out or withdrawn."""
 
 from collections.abc import Callable, Set
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
+from rotator.core.copies import replace
 from rotator.core.failures import Code
 from rotator.core.protocol.journal import Answered, Journal, Request, RequestKind, Retiring, Target, Trigger, ids_of
 from rotator.core.protocol.leaks import digest_of, is_leaked, leak_of, with_leak

@@ -1,9 +1,10 @@
 """Input of the rules: the facts of a run and conclusions from them."""
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator.core.copies import replace
 from rotator.core.protocol.ids import Ids
 from rotator.core.protocol.journal import Journal, RequestKind, Retiring, Trigger, ids_of
 from rotator.core.protocol.leaks import is_leaked, might_be_leaked

@@ -1,9 +1,9 @@
 """The ends of a run: success, failure, rate limit, deferral."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.core.backoff import backoff
+from rotator.core.copies import replace
 from rotator.core.failures import Blame, Code, stored_code
 from rotator.core.protocol.instants import CLOCK_RESOLUTION
 from rotator.core.protocol.journal import Doubt, Identity, Journal

@@ -1,8 +1,8 @@
 """The id of the published secret, and how it is learned."""
 
-from dataclasses import replace
 from datetime import datetime
 
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import Identity, Journal, Learned, Request, RequestKind, Retiring, Target, ids_of
 from rotator.core.protocol.leaks import without_leak
 from rotator.core.protocol.limits import stored_ids

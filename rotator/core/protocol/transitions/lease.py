@@ -1,7 +1,6 @@
 """Acquire and release the lease."""
 
-from dataclasses import replace
-
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import Answered, Doubt, Journal
 from rotator.core.protocol.limits import stored_ids
 from rotator.core.protocol.situation import Situation

@@ -1,7 +1,6 @@
 """The mark of a write to the published document that might still be applied (I9)."""
 
-from dataclasses import replace
-
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import Journal, Publishing, ids_of
 from rotator.core.protocol.observation import Published, is_marked_elsewhere
 from rotator.core.protocol.requests import followed, with_refused

@@ -1,8 +1,8 @@
 """Secrets that are retiring, gone, or given up by a person."""
 
-from dataclasses import replace
 from datetime import datetime
 
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import Gone, Identity, Journal, Learned, Retiring, ids_of
 from rotator.core.protocol.leaks import leak_of, might_be_leaked, with_leak
 from rotator.core.protocol.limits import MAX_STORED_IDS, stored_ids

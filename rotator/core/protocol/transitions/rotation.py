@@ -1,10 +1,10 @@
 """A rotation, from its preparation to its record."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from pydantic import SecretStr
 
+from rotator.core.copies import replace
 from rotator.core.protocol.journal import (
     Identity,
     Journal,
