@@ -33,4 +33,4 @@ def test_replace_does_as_the_standard_library(value: Any) -> None:
 
 def test_replace_refuses_an_unknown_field() -> None:
     with pytest.raises(KeyError, match="colour"):
-        replace(AT_REST, colour="red")
+        replace(AT_REST, colour="red")  # type: ignore[call-arg]
