@@ -7,6 +7,7 @@ __all__ = [
     "backoff",
     "balance",
     "circuit_breaker",
+    "copies",
     "failures",
     "generator",
     "instants",
