@@ -364,6 +364,11 @@ def test_last_revocation_ends_the_run() -> None:
     assert reason_of(step_of(AT_REST, replace(gone, beside_revoked=frozenset({"b"})))) is Reason.IDLE
 
 
+def test_last_revocation_beside_explained_ids_ends_the_run() -> None:
+    beside = seen(revoked=frozenset({"a"}), beside_revoked=frozenset({"a", "b", "x"}))
+    assert reason_of(step_of(replace(AT_REST, added_ids=frozenset({"x"})), beside)) is Reason.IDLE
+
+
 def test_last_revocation_beside_unknown_id_lists_again() -> None:
     """Otherwise nothing tells of the unknown id, and what rests on its absence counts as done."""
     step = step_of(AT_REST, seen(revoked=frozenset({"a"}), beside_revoked=frozenset({"b", "x"})))

@@ -99,6 +99,16 @@ def test_due_revocation_names_the_write_elsewhere(marks_due: bool) -> None:
     assert name_late_write(case_of(AT_PATH, found)) is None, "nothing is due yet"
 
 
+def test_one_due_revocation_names_the_write_elsewhere() -> None:
+    found = seen(published=published(path=THERE))
+    no_entry = replace(AT_PATH, publishing=Publishing(1, None, HERE))
+    assert name_late_write(case_of(no_entry, found)) is None
+    later = replace(no_entry, retiring=(Retiring("r", LATER),))
+    assert name_late_write(case_of(later, found)) is None
+    both = replace(later, retiring=(*later.retiring, Retiring("a", NOW)))
+    assert name_late_write(case_of(both, found)) is not None
+
+
 def test_grace_period_elsewhere_waits_without_a_failure() -> None:
     step = step_of(replace(AT_PATH, **MINE), seen(published=published(path=THERE), listing=listing("a", "b")))
     assert event_of(step) is Event.RELEASED

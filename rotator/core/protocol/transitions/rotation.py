@@ -185,7 +185,7 @@ def _request_after_commit(case: Situation) -> Request | None:
 def _might_be_of_candidate(case: Situation, request: Request) -> bool:
     """Whether a request names a deleted version that no run recorded, and that can have contained the candidate."""
     is_of_deleted = request.of.id is None and request.value_digest is None and not case.seen.prepared_here
-    return is_of_deleted and case.journal.published_version < request.of.version < case.seen.published.version
+    return is_of_deleted and request.of.version > case.journal.published_version
 
 
 def verifying(case: Situation, since: datetime) -> Journal:

@@ -86,6 +86,13 @@ def test_edits_of_other_fields_give_no_grace(until: int, path: str, end: datetim
     assert transitions.adopted(case, answered("c"), retire_previous=False).retiring == (Retiring("r", end),)
 
 
+def test_document_written_anew_gives_grace() -> None:
+    """It was deleted with its history, and has the recorded version's number again."""
+    before = replace(AT_REST, published_version=7, published_at=NOW, retiring=(Retiring("r", LATER),))
+    case = case_of(before, seen("b", "r", published=PUBLISHED))
+    assert transitions.recorded_again(case).retiring == (Retiring("r", NOW + POLICY.grace),)
+
+
 @pytest.mark.parametrize(("version", "replaced", "kept"), [(1, False, {"m"}), (1, True, set()), (2, False, set())])
 def test_adoption_of_another_value_forgets_added_ids(version: int, replaced: bool, kept: set[str]) -> None:
     """A person might have published the value of a secret that they added."""

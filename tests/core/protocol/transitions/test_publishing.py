@@ -101,6 +101,10 @@ def test_request_for_refused_value_is_for_its_successor(kind: RequestKind) -> No
     journal = transitions.restoring(case_of(before, seen(published=refused)), None, is_recorded_value=False)
     waiting = replace(asked, of=Target(version=3, written_at=LATER), value_digest=None)
     assert journal == replace(before, request=waiting)
+    retiring = replace(before, retiring=(Retiring("r", LATER),))
+    noted = transitions.restoring(case_of(retiring, seen(published=refused)), "r", is_recorded_value=False)
+    assert noted is not None
+    assert noted.request == waiting
     restored = transitions.recorded_again(case_of(journal, seen(published=published(version=4))))
     assert restored.request is not None
     assert restored.request.of == Target(id="b")

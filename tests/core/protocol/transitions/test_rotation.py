@@ -345,6 +345,10 @@ def test_commit_keeps_request_for_a_deleted_version(
     kept = committed(replace(PREPARED, request=asked), prepared_here=prepared_here).request
     of_published = Target(version=7, written_at=YESTERDAY)
     assert (kept == replace(asked, of=of_published)) is is_for_it
+    by_both = replace(asked, of=Target(id="a", version=6))
+    expected = Target(id="a") if kind is RequestKind.COMPROMISED else None
+    found = committed(replace(PREPARED, request=by_both), prepared_here=prepared_here).request
+    assert (found.of if found is not None else None) == expected
 
 
 def test_commit_keeps_request_when_candidate_has_no_id() -> None:
