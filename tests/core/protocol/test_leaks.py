@@ -95,7 +95,7 @@ def test_created_secret_can_be_the_leaked_one() -> None:
     assert leaks.later_id_after(replace(AT_REST, request=request(RequestKind.FORCE)), OTHER, "c") is None, "not needed"
 
 
-def test_request_by_id_says_nothing_of_a_created_secret() -> None:
+def test_request_by_id_says_nothing_of_created_secret() -> None:
     noted = replace(AT_REST, leaked=frozenset({"request-0:digest"}))
     by_id = replace(noted, request=request(RequestKind.COMPROMISED, Target(id="a"), value=None))
     assert leaks.later_id_after(by_id, OTHER, "c") == "c"
