@@ -186,11 +186,14 @@ class Meeting:
 
     def _daemon(self, name: str, tree: Path) -> Daemon:
         config = self.folder / f"{name}.toml"
+        # Earlier versions have other names for two settings.
+        present = any("consistency_window" in file.read_text() for file in (tree / "rotator").rglob("*.py"))
+        window, resync = ("consistency_window", "resync_interval") if present else ("settle", "sweep")
         sections: dict[str, dict[str, Any]] = {
             "vault": {"address": self.bao.address, "timeout": TIMEOUT},
-            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": TIMEOUT, "settle": WINDOW},
+            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": TIMEOUT, window: WINDOW},
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "8s"},
-            "daemon": {"lease": LEASE, "min_spacing": "0s", "sweep": "3s"},
+            "daemon": {"lease": LEASE, "min_spacing": "0s", resync: "3s"},
             "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "log": {"format": "json"},
         }
