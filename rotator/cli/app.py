@@ -12,7 +12,7 @@ from rotator.cli.adopt import adopt_app
 from rotator.cli.audit import audit_app
 from rotator.cli.check import check_app
 from rotator.cli.config import config_app
-from rotator.cli.failure import report, report_usage
+from rotator.cli.failure import print_failure, report
 from rotator.cli.forecast import forecast_app
 from rotator.cli.hardening import harden
 from rotator.cli.options import ConfigOption
@@ -21,7 +21,7 @@ from rotator.cli.servers import servers_app
 from rotator.cli.status import status_app
 from rotator.cli.streams import StandardStreams
 from rotator.cli.verbosity import Invocation, QuietOption, VerboseOption, invocation
-from rotator.errors import RotatorError
+from rotator.errors import ConfigError, RotatorError
 
 app = typer.Typer(
     name="rotator",
@@ -65,8 +65,10 @@ def _run(call: Invocation) -> int:
         return error.exit_code
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        if code == exit_codes.USAGE and "--json" in sys.argv[1:]:
-            report_usage()
+        is_own = isinstance(ended.__context__, typer.Exit)  # a command has printed its result and chosen its code
+        if code == exit_codes.USAGE and not is_own and "--json" in sys.argv[1:]:
+            wrong = "The command line is wrong, as standard error says"
+            print_failure(ConfigError(wrong, unchanged="Nothing was contacted or written"))
         return code
     return exit_codes.DONE
 

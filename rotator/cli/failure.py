@@ -4,7 +4,7 @@ import os
 import sys
 from typing import TextIO
 
-from rotator.errors import Code, RotatorError
+from rotator.errors import RotatorError
 from rotator.logs import redact
 
 
@@ -16,23 +16,20 @@ def report(error: RotatorError, *, as_json: bool) -> None:
     text = redact(str(error))  # the process can have read more secrets since the error was made
     write("\n".join(f"rotator: {line}" for line in text.split("\n")), sys.stderr)
     if as_json:
-        import json
-
-        command = error.next_command
-        failure = {
-            "error": text,
-            "reason": error.code.value,
-            "next_command": list(map(redact, command.args)) if command else None,
-        }
-        write(json.dumps(failure, indent=2), sys.stdout)
+        print_failure(error)
 
 
-def report_usage() -> None:
-    """Print the JSON object of a command line that the parser refused; its message is on standard error already."""
+def print_failure(error: RotatorError) -> None:
+    """Print the error as one JSON object on standard output."""
     import json
 
-    error = "The command line is wrong, as standard error says. Nothing was contacted or written."
-    write(json.dumps({"error": error, "reason": Code.CONFIGURATION.value, "next_command": None}, indent=2), sys.stdout)
+    command = error.next_command
+    failure = {
+        "error": redact(str(error)),
+        "reason": error.code.value,
+        "next_command": list(map(redact, command.args)) if command else None,
+    }
+    write(json.dumps(failure, indent=2), sys.stdout)
 
 
 def write(text: str, stream: TextIO) -> None:

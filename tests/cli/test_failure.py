@@ -74,3 +74,13 @@ def test_usage_error_is_printed_as_json(payments: Payments) -> None:
     found = printed(finished)
     assert (found["reason"], found["next_command"]) == ("configuration", None)
     assert "--bogus" in finished.err
+
+
+def test_failed_check_is_one_json_object(payments: Payments) -> None:
+    """Its exit code is that of a usage error, and its output is its own."""
+    cluster = payments.cluster
+    cluster.settings["ROTATOR_BALANCE__TOP_UP__PER_DAY"] = "1"
+    cluster.settings["ROTATOR_BALANCE__TOP_UP__TRX_ENV"] = "SHOP_TRX_THAT_IS_NOT_SET"
+    finished = cluster.run("check", "--json")
+    assert finished.code == 2, finished
+    assert printed(finished)["failed"] == 1
