@@ -5,7 +5,7 @@ from datetime import datetime
 from rotator.core.protocol import ownership, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.lease import with_lease
-from rotator.core.protocol.observation import is_marked_elsewhere
+from rotator.core.protocol.observation import is_marked_elsewhere, recorded_entries
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import Command, Credential, Event, Fail, Failure, Refresh, Step, WriteJournal
 from rotator.core.protocol.wording import loss, restoring
@@ -123,9 +123,7 @@ def end_late_write(case: Situation) -> Step | None:
 
 def name_late_write(case: Situation) -> Fail | None:
     """Say which write prevents a revocation that is due, if the configuration names another path by now."""
-    mark = case.journal.publishing
-    marked = (mark.entry,) if mark is not None and mark.entry is not None else ()
-    is_due = any(case.grace_over(entry) <= case.now for entry in (*case.journal.retiring, *marked))
+    is_due = any(case.grace_over(entry) <= case.now for entry in recorded_entries(case.journal))
     return refuse_late_write(case) if is_due else None
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rotator.core.protocol.instants import Instants
 from rotator.core.protocol.journal import Identity, ids_of
-from rotator.core.protocol.observation import is_recorded, published_with_candidate
+from rotator.core.protocol.observation import is_recorded, published_with_candidate, recorded_entries
 from rotator.core.protocol.steps import Credential
 
 
@@ -58,10 +58,8 @@ class Ids(Instants):
     @property
     def explained(self) -> frozenset[str]:
         """Ids that belong to other secrets than the published one, as far as rotator knows."""
-        publishing = self.journal.publishing
-        entry = publishing.entry if publishing is not None else None
-        known = self.journal.retiring_ids | self.journal.added_ids | self.gone
-        return known | ids_of(entry.id if entry else None, self.candidate_id)
+        recorded = frozenset(entry.id for entry in recorded_entries(self.journal))
+        return recorded | self.journal.added_ids | self.gone | ids_of(self.candidate_id)
 
     @property
     def added(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
-from rotator.core.protocol.journal import Answered, Identity, Journal, Request
+from rotator.core.protocol.journal import Answered, Identity, Journal, Request, Retiring
 from rotator.core.protocol.steps import Awaited, Credential
 from rotator.core.protocol.version import Version
 
@@ -181,14 +181,18 @@ def recorded_version(journal: Journal) -> Version | None:
     return Version(journal.published_version, at, path, name)
 
 
+def recorded_entries(journal: Journal) -> tuple[Retiring, ...]:
+    """Return the entries of secrets that are recorded for revocation, with the one in the mark."""
+    mark = journal.publishing
+    return journal.retiring if mark is None or mark.entry is None else (*journal.retiring, mark.entry)
+
+
 def answered_in(journal: Journal) -> dict[str, Version]:
     """Return ids that the provider answered to creates, and the versions with the values to which they belong.
 
     rotator recorded both together. A document alone proves nothing: a person can copy an id into it.
     """
-    mark = journal.publishing.entry if journal.publishing is not None else None
-    entries = (*journal.retiring, *((mark,) if mark is not None else ()))
-    known = [(entry.identity, entry.published_in) for entry in entries]
+    known = [(entry.identity, entry.published_in) for entry in recorded_entries(journal)]
     known.append((journal.current, recorded_version(journal)))
     return {
         identity.id: version
@@ -223,16 +227,20 @@ def is_in_recorded_place(journal: Journal, published: Published) -> bool:
 
     Both can change in the configuration: another field or document can contain another value.
     """
-    same_field = None in (journal.published_field, published.field) or journal.published_field == published.field
-    return same_field and is_at_recorded_path(journal, published)
+    return _is_same(journal.published_field, published.field) and is_at_recorded_path(journal, published)
 
 
 def is_at_recorded_path(journal: Journal, published: Published) -> bool:
     """Return whether the journal speaks of the path that the configuration names."""
-    return None in (journal.published_path, published.path) or journal.published_path == published.path
+    return _is_same(journal.published_path, published.path)
 
 
 def is_marked_elsewhere(journal: Journal, published: Published) -> bool:
     """Return whether the marked write goes to another path than the configuration names: this document ends no mark."""
     mark = journal.publishing
-    return mark is not None and None not in (mark.path, published.path) and mark.path != published.path
+    return mark is not None and not _is_same(mark.path, published.path)
+
+
+def _is_same(stored: str | None, configured: str | None) -> bool:
+    """Whether a stored name is the configured one. An earlier version of rotator did not store it."""
+    return None in (stored, configured) or stored == configured
