@@ -317,6 +317,10 @@ COURSES["a secret that was created after a leak is deleted in Vault"] = (
         Run(Verb.ROTATE),
     ),
 )
+COURSES["a forced request over a mistyped value ends grace periods for the value behind it"] = (
+    Beginning(grace=timedelta(minutes=5), runs=4),
+    (Run(Verb.FORCE), Person(Deed.MISTYPE, Pick.OLDEST), Run(Verb.FORCE)),
+)
 COURSES["two people report one leak after the newest version was deleted"] = (
     Beginning(),
     (

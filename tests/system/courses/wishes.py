@@ -59,7 +59,7 @@ class Wishes:
     asked: set[str] = field(default_factory=set)
     compromised: set[str] = field(default_factory=set)  # values that a person ever called so
     _commands: dict[str, Leak] = field(default_factory=dict)
-    _found_deleted: list[Desk] = field(default_factory=list)  # commands whose first look found no published value
+    _found_none: list[Desk] = field(default_factory=list)  # commands whose first look found no value that works
     replacing: dict[str, str | None] = field(default_factory=dict)  # what a candidate is to replace
 
     def fail(self, what: str) -> None:
@@ -89,7 +89,8 @@ class Wishes:
     def read(self, desk: Desk, *, first: bool) -> None:
         """A command read the published document: it speaks of this value, or of the one when it was made.
 
-        If the version is deleted, it speaks of the value that is published in its place, too.
+        If the version is deleted, or the provider refuses the value, it speaks of the value that is published in its
+        place, too.
         """
         if not first:
             return
@@ -97,17 +98,17 @@ class Wishes:
         leak = self._commands.get(desk.actor)
         if leak is not None:
             leak.sure = (value or self.published_values[-1]) == leak.value
-        if value is None:
-            self._found_deleted.append(desk)
-        elif desk.asks is not None:
+        if value not in self.course.live.values():
+            self._found_none.append(desk)
+        if value is not None and desk.asks is not None:
             self._want(desk, desk.asks, value)
 
     def published_in_place(self, value: str) -> None:
-        """A value is published where nothing was."""
-        for desk in self._found_deleted:
+        """A value is published where nothing was, or by rotator where a useless one was."""
+        for desk in self._found_none:
             if desk.asks is not None:
                 self._want(desk, desk.asks, value)
-        self._found_deleted.clear()
+        self._found_none.clear()
 
     def _want(self, desk: Desk, kind: RequestKind, value: str) -> None:
         desk.wants.add(value)
