@@ -46,6 +46,14 @@ TREES = ROOT / "build" / "versions"
 # The first commit whose daemon works on journals of the present formats. 4d97702 is the first one that knows `format`:
 # its daemon leaves every journal alone that this tree has written.
 REF = "1f58e67"
+# Sections and keys of the configuration before they got their public names.
+EARLIER_NAMES = {
+    "consistency_window": "settle",
+    "resync_interval": "sweep",
+    "daemon.circuit_breaker": "daemon.brake",
+    "window": "of_last",
+    "cooldown": "hold",
+}
 EVERY, GRACE, LEASE = timedelta(seconds=40), timedelta(seconds=25), timedelta(seconds=10)
 ALONE, CALM = 0.15, timedelta(minutes=4)
 TIMEOUT, WINDOW = timedelta(seconds=3), timedelta(seconds=2)
@@ -146,6 +154,16 @@ def _journal(client: httpx.Client, name: str, version: int) -> tuple[int, dict[s
     return data["metadata"]["version"], data["data"]
 
 
+def _in_names_of(tree: Path, sections: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the sections with the names that this version of rotator knows."""
+    files = (tree / "rotator").rglob("*.py")
+    earlier = {} if any("consistency_window" in file.read_text() for file in files) else EARLIER_NAMES
+    return {
+        earlier.get(section, section): {earlier.get(key, key): value for key, value in values.items()}
+        for section, values in sections.items()
+    }
+
+
 @dataclass
 class Meeting:
     """One run."""
@@ -186,19 +204,21 @@ class Meeting:
 
     def _daemon(self, name: str, tree: Path) -> Daemon:
         config = self.folder / f"{name}.toml"
-        # Earlier versions have other names for two settings.
-        present = any("consistency_window" in file.read_text() for file in (tree / "rotator").rglob("*.py"))
-        window, resync = ("consistency_window", "resync_interval") if present else ("settle", "sweep")
         sections: dict[str, dict[str, Any]] = {
             "vault": {"address": self.bao.address, "timeout": TIMEOUT},
-            "account_api": {"api_url": self.url, "rest_url": self.url, "timeout": TIMEOUT, window: WINDOW},
+            "account_api": {
+                "api_url": self.url,
+                "rest_url": self.url,
+                "timeout": TIMEOUT,
+                "consistency_window": WINDOW,
+            },
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "8s"},
-            "daemon": {"lease": LEASE, "min_spacing": "0s", resync: "3s"},
+            "daemon": {"lease": LEASE, "min_spacing": "0s", "resync_interval": "3s"},
             "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "log": {"format": "json"},
         }
-        sections["account_api"]["max_calls_per_second"] = 500
-        write_config(config, sections, self.accounts)
+        sections["account_api"] |= {"consistency_window": WINDOW, "max_calls_per_second": 500}
+        write_config(config, _in_names_of(tree, sections), self.accounts)
         environment = {"PYTHONPATH": str(tree)}
         log = self.folder / f"{name}.log"
         return Daemon(name, config, self.bao.root_token, log, environment=environment, folder=tree)
