@@ -16,6 +16,7 @@ from rotator.cli.options import (
     require_one_source,
     settings_of,
 )
+from rotator.cli.verbosity import ReticentCommand
 from rotator.errors import ConfigError, visible
 
 audit_app = typer.Typer(
@@ -83,6 +84,7 @@ def verify(
 
 
 @audit_app.command(
+    cls=ReticentCommand,
     short_help="Print the fingerprint of a value in the audit log",
     epilog="Example: `rotator audit fingerprint abcd1234` asks for the value; then look for it in the log.",
 )

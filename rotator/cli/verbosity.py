@@ -118,7 +118,23 @@ def _shared_options() -> list[Any]:
     return typer.main.get_command(template).params
 
 
-class AccountCommand(TyperCommand):
+class ReticentCommand(TyperCommand):
+    """A command that counts the arguments which are too many, and does not repeat them: one can be a secret."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        ctx.allow_extra_args = True
+        surplus: list[str] = super().parse_args(ctx, args)
+        if surplus and not ctx.resilient_parsing:
+            count = "1 argument is" if len(surplus) == 1 else f"{len(surplus)} arguments are"
+            ctx.fail(
+                f"{count} too many. If one of them is a secret, replace that secret: other users of this machine and "
+                "the shell's history can show it"
+            )
+        return surplus
+
+
+class AccountCommand(ReticentCommand):
     """A command that works on accounts: with -v and -q."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -86,6 +86,19 @@ def test_command_refuses_a_disabled_account(payments: Payments, here: Here, args
     assert everything(payments.cluster) == before
 
 
+@pytest.mark.parametrize(
+    "args", ["adopt payments VALUE", "account secrets create payments VALUE", "audit fingerprint abcd1234 VALUE"]
+)
+def test_surplus_argument_is_not_repeated(payments: Payments, here: Here, args: str) -> None:
+    """A person might take it for the place of a secret."""
+    before = everything(payments.cluster)
+    finished = here(*args.replace("VALUE", "MySecret123").split())
+    assert finished.code == 2, finished
+    assert "1 argument is too many. If one of them is a secret, replace that secret" in " ".join(finished.err.split())
+    assert "MySecret123" not in finished.err + finished.out
+    assert everything(payments.cluster) == before
+
+
 def test_options_take_no_secret_value() -> None:
     """`--secret` on a command line would stand in the process list. The emulator's are toys."""
     takes = {
