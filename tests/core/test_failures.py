@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.core.failures import CHECK, LOOK, Advice, Code, Command, stored_code
+from rotator.core.failures import CHECK, LOOK, Advice, Code, Command, list_of, stored_code
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -101,3 +101,7 @@ def test_stored_code_reads_codes_and_older_names(stored: str, code: str) -> None
 @pytest.mark.parametrize("stored", ["", "it said hunter2", "NOT_FOUND"])
 def test_stored_code_is_other_when_unknown(stored: str) -> None:
     assert stored_code(stored) is Code.OTHER
+
+
+def test_list_of_secrets_is_a_command() -> None:
+    assert list_of("shop") == Command.of("account", "secrets", "list", "shop")

@@ -23,6 +23,7 @@ from rotator.core.protocol import (
     RequestKind,
     Retiring,
     Revoke,
+    Target,
     Trigger,
 )
 from tests.core.protocol.situations import (
@@ -35,6 +36,7 @@ from tests.core.protocol.situations import (
     NEW,
     NOW,
     OLD,
+    OTHER,
     PREPARED,
     RETIRING,
     SECOND,
@@ -71,6 +73,12 @@ LATE = Publishing(1, Retiring("m", LATER))
             seen(request=request(RequestKind.COMPROMISED)),
             Event.REQUESTED,
         ),
+        # and before the journal's storage time is corrected
+        (
+            AT_REST,
+            seen(request=request(RequestKind.COMPROMISED), journal_at=LATER, journal_read_at=NOW, observed_at=NOW),
+            Event.REQUESTED,
+        ),
         # an expiring journal is refreshed before a backoff is awaited
         (
             replace(AT_REST, attempts=1, next_attempt_at=LATER),
@@ -92,6 +100,12 @@ LATE = Publishing(1, Retiring("m", LATER))
             replace(PREPARED, candidate=OLD, retiring=(Retiring("r", NOW),)),
             seen(revoked=frozenset({"r"})),
             Event.COMMITTED,
+        ),
+        # a candidate that leaked is given up before the document is recognized
+        (
+            replace(PREPARED, request=request(RequestKind.COMPROMISED, Target(version=2), value=NEW)),
+            seen("a", "c", published=published(version=3, secret=OTHER), recorded=OLD, recorded_read=True),
+            Event.GIVEN_UP,
         ),
         # the document is recognized before its id is looked at
         (
@@ -131,6 +145,18 @@ LATE = Publishing(1, Retiring("m", LATER))
         ),
         # what is recorded and due is revoked before an unknown id is named
         (RETIRING, seen("a", "b", "s"), Event.CLAIMED),
+        # an unknown id is named before a pending one is awaited
+        (
+            replace(AT_REST, retiring=(Retiring("c", NOW, identity=pending("c", next_look=NOW + SECOND)),)),
+            seen("b", "c", "s"),
+            Failure.AMBIGUOUS,
+        ),
+        # a write to another path is named before the published secret's id is awaited
+        (
+            replace(RETIRING, published_path="apps/typo", publishing=Publishing(1, Retiring("a", NOW), "apps/shop")),
+            seen("a", published=published(path="apps/typo")),
+            Failure.UNCONFIRMED_DOCUMENT,
+        ),
         # a doubtful id is named before anything is revoked
         (replace(RETIRING, current=eliminated("b")), seen("a", "b", "s"), Failure.AMBIGUOUS),
     ],
@@ -193,3 +219,11 @@ def test_rescue_comes_before_ids_are_named() -> None:
 def test_candidate_is_listed_before_it_is_sent_again() -> None:
     here = seen(prepared_here=True)
     assert step_of(PREPARED, here) == List(Credential.CANDIDATE)
+
+
+def test_rotation_begins_beside_late_write_elsewhere() -> None:
+    """What is due stays: only a revocation must not come before the write."""
+    marked = replace(RETIRING, rotated_at=YESTERDAY, published_path="apps/typo", **MINE)
+    marked = replace(marked, publishing=Publishing(1, Retiring("a", NOW), "apps/shop"))
+    elsewhere = seen("a", "b", published=published(path="apps/typo"))
+    assert step_of(marked, elsewhere, max_secrets=3) == Prepare(Trigger.SCHEDULE)

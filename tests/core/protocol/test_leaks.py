@@ -156,6 +156,14 @@ def test_leak_without_record_can_be_added_secret(of: Target, value: SecretStr, k
     assert found.added_ids == (journal.added_ids if kept else frozenset())
 
 
+def test_replaced_request_without_leak_keeps_added_ids() -> None:
+    journal = replace(AT_REST, request=request(of=Target(version=2)), added_ids=frozenset({"n"}))
+    asked = request(RequestKind.COMPROMISED, Target(version=3), value=OLD, id="request-2")
+    found = requests.requested(seen(request=asked, published=published(version=3)), journal, NOW)
+    assert found.request == asked
+    assert found.added_ids == journal.added_ids
+
+
 def test_late_stronger_request_marks_no_value_leaked() -> None:
     asked = request(RequestKind.COMPROMISED, Target(id="a"), value=OLD, id="request-2")
     late = seen(request=asked, published=published(version=2, secret=OTHER), recorded=OLD)

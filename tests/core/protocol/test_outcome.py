@@ -16,3 +16,4 @@ def test_outcome_without_a_known_reason_has_code_other() -> None:
     failed = Outcome("shop", Result.FAILED)
     assert failed.code is Code.OTHER
     assert (failed.published, failed.conflicts, failed.revoked) == (False, 0, ())
+    assert not failed.journal_is_unknown

@@ -190,6 +190,7 @@ def test_request_is_for_a_value_wherever_it_is(of: Target) -> None:
     ("target", "document", "expected"),
     [
         (Target(id="b"), published(version=7), True),
+        (Target(id="b"), published(secret=None), True),
         (Target(id="a"), published(), False),
         (OF_VERSION, published(written_at=NOW), True),
         (OF_VERSION, published(written_at=LATER), False),
