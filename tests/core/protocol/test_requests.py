@@ -352,6 +352,7 @@ def test_compromised_request_for_the_candidate_stays() -> None:
     due = (Retiring("r", NOW, compromised=True, grace_until=LATER),)
     assert found == replace(journal, request=asked, retiring=due)
     assert not requests.is_spent(late, found, NOW)
+    assert not requests.is_spent(late, requests.requested(late, found, NOW), NOW)
     weaker = replace(asked, kind=RequestKind.FORCE)
     assert requests.requested(replace(late, request=weaker), journal, NOW) == journal
     known = request(RequestKind.FORCE, Target(id="a"), value=OLD, earlier_ids=frozenset({"e"}))
