@@ -57,7 +57,8 @@ def test_renamed_account_names_the_id_of_its_document() -> None:
     assert outcome.error == (
         f"the published secret authenticates, but one of several ids is its own: {previous}, {published}. "
         "Nothing was revoked, and the published secret stays. "
-        f"The published document names {published}, which is right unless a person changed the value there. "
+        f"The published document names {published}, which is right unless a person changed the value there or copied "
+        "another document. "
         "rotator takes the value from Vault. Name its id, and the other secret to revoke after the grace period: "
         "rotator adopt shop --secret-id ID --retire OTHER_ID."
     )

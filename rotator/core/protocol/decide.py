@@ -143,7 +143,7 @@ def _out_of_reach(case: Situation) -> Fail:
         refused = Fail(
             Failure.CREDENTIALS,
             f"the provider refuses the published secret (401){primary}; "
-            f"no {'other ' if seen.withheld else ''}earlier version of it authenticates",
+            f"no {'other ' if seen.withheld else ''}earlier version of it authenticates{_elsewhere(case)}",
             adopt,
             "Bring a secret that authenticates",
         )
@@ -157,6 +157,14 @@ def _out_of_reach(case: Situation) -> Fail:
         adopt,
         "Bring the secret in use",
     )
+
+
+def _elsewhere(case: Situation) -> str:
+    """Say where the last recorded secret is, if the configuration names another path by now."""
+    journal = case.journal
+    if journal.current is None or journal.published_path in (None, case.seen.published.path):
+        return ""
+    return f"; the last recorded secret is in version {journal.published_version} of {journal.published_path}"
 
 
 def _with_withheld(fail: Fail, case: Situation) -> Fail:

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from rotator.core.protocol import transitions
-from rotator.core.protocol.journal import Identity, Learned, ids_of
-from rotator.core.protocol.limits import MAX_RESTARTS, stored_ids
+from rotator.core.protocol.journal import Identity, ids_of
+from rotator.core.protocol.limits import MAX_RESTARTS
 from rotator.core.protocol.observation import is_recorded
 from rotator.core.protocol.situation import LONGEST_PAUSE, Situation
 from rotator.core.protocol.steps import (
@@ -44,7 +44,10 @@ def _renamed(named: str | None, pool: frozenset[str]) -> str:
     """Say which id is probably the published secret's, of an account whose journal does not contain it."""
     if named not in pool:
         return ""
-    return f"The published document names {named}, which is right unless a person changed the value there. "
+    return (
+        f"The published document names {named}, which is right unless a person changed the value there or copied "
+        "another document. "
+    )
 
 
 def _says_nothing_new(known: Identity | None, identified: Identity) -> bool:
@@ -60,12 +63,9 @@ def _take_over(case: Situation) -> Step:
     replaced = seen.recorded is not None
     foreign = ids_of(current.id if current is not None and current.is_answered and replaced else None)
     pool = case.listed - foreign - case.gone - ids_of(case.candidate_id)
-    # A manual edit of the value might have left secret_id unchanged.
+    # This is no proof: an edit of the value leaves secret_id unchanged, and a copy of another document brings one.
     named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
     if len(pool) > 1:
-        if named in pool and seen.published.version == 1:  # id and value were written together
-            identity = Identity(named, Learned.PERSON, beside=stored_ids(case.listed), foreign_ids=foreign)
-            return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
         if _leads_out(case):
             identity = transitions.pending(case, foreign_ids=foreign)
             return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))

@@ -199,6 +199,20 @@ def test_account_without_working_secret_names_adopt(
 
 
 @pytest.mark.parametrize(
+    ("recorded", "told"),
+    [("apps/old", "; the last recorded secret is in version 1 of apps/old"), ("apps/shop", ""), (None, "")],
+)
+def test_refusal_names_path_of_recorded_secret(recorded: str | None, told: str) -> None:
+    """A run of the earlier configuration can have rotated after the document was copied."""
+    step = step_of(
+        replace(AT_REST, published_path=recorded),
+        seen(**(REFUSED | {"published": published(path="apps/shop", api_key="key1")})),
+    )
+    assert failure_of(step) is Failure.CREDENTIALS
+    assert step.what.endswith(f"authenticates{told}")
+
+
+@pytest.mark.parametrize(
     ("document", "what"),
     [
         (

@@ -18,6 +18,7 @@ from rotator.core.protocol import (
     Retiring,
     Target,
     Verification,
+    Version,
     ids_of,
 )
 from tests.core.protocol.situations import AT_REST, LATER, NEW, NOW, answered, eliminated, pending, request
@@ -108,6 +109,7 @@ def test_ids_of_leaves_out_unknown_ones() -> None:
         Verification("rotation-1", NOW, NOW, unknown_fields="something newer"),
         Doubt(frozenset("s"), NOW, unknown_fields="something newer"),
         Gone("g", NOW, unknown_fields="something newer"),
+        Version(1, NOW, "apps/shop", "api_secret", unknown_fields="something newer"),
     ],
 )
 def test_unknown_fields_are_not_shown(value: object) -> None:

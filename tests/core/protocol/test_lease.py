@@ -189,6 +189,12 @@ def test_backoff_is_awaited_within_its_bounds(at: datetime | None, waits: bool) 
         return
     assert (reason_of(step), step.until) == (Reason.BACKOFF, at)
     assert step.detail == "attempt 2 failed: it failed"
+    assert step.next_command.args == ("rotate-now", "shop", "--due")
+
+
+def test_backoff_of_a_requested_rotation_names_the_request() -> None:
+    """Without a request, the command must not make one."""
+    step: Any = wait_for_backoff(case_of(replace(FAILED, next_attempt_at=LATER), seen(request=request())))
     assert step.next_command.args == ("rotate-now", "shop")
 
 

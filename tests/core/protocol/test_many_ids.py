@@ -90,8 +90,6 @@ def test_identities_remember_the_first_ids_beside_them() -> None:
     committed = transitions.committed(new)
     assert committed.current is not None
     assert len(committed.current.beside) == MAX_STORED_IDS
-    adopted: Any = step_of(Journal(), seen("b", *MANY, published=published(secret_id="b")))
-    assert len(adopted.journal.current.beside) == MAX_STORED_IDS
 
 
 def test_ids_that_the_journal_leaves_out_stay_doubtful() -> None:

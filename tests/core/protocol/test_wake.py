@@ -108,12 +108,14 @@ def test_leak_without_id_needs_run_after_consistency_window(facts: dict[str, Any
     [
         (request(RequestKind.FORCE, Target(id="lost")), EVEN_LATER),
         (request(RequestKind.COMPROMISED, Target(id="a")), EVEN_LATER),
+        (request(RequestKind.COMPROMISED, Target(id="p")), EVEN_LATER),
         (request(RequestKind.COMPROMISED, Target(id="lost")), NOW + WINDOW),
     ],
-    ids=["no leak", "retiring", "lost"],
+    ids=["no leak", "retiring", "pending", "lost"],
 )
 def test_only_lost_leak_waits_for_a_list(asked: Request, expected: datetime) -> None:
-    journal = replace(AT_REST, request=asked, retiring=(Retiring("a", EVEN_LATER),))
+    pending_id = pending("p", next_look=None)
+    journal = replace(AT_REST, current=pending_id, request=asked, retiring=(Retiring("a", EVEN_LATER),))
     assert wake_at(journal, WINDOW, LATER) == expected
 
 

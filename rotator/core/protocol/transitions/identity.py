@@ -86,15 +86,15 @@ def _is_beside(asked: Request | None, journal: Journal) -> bool:
 
 
 def _is_brought(case: Situation, identity: Identity) -> bool:
-    """Whether a person named the published value's id, and the request is for a deleted version of unknown value.
+    """Whether a person named the published value's id, and the request is for a version of maybe another value.
 
-    If the person names the id that the journal had for the deleted version, it is the same value.
+    That counts for a deleted version, whose value is not known. If the person names the id that the journal had for
+    that version, it is the same value.
     """
     request = case.journal.request
-    if request is None or request.value_digest is not None or request.of.id is not None:
+    if request is None or not identity.is_named:
         return False
-    is_another = request.of.version != case.seen.published.version and identity.id not in request.earlier_ids
-    return identity.is_named and is_another
+    return request.of.version != case.seen.published.version and identity.id not in request.earlier_ids
 
 
 def recorded_again(case: Situation) -> Journal:

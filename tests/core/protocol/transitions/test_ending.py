@@ -52,6 +52,12 @@ def test_recovered_journal_has_no_failure() -> None:
     assert other == replace(AT_REST, **OTHERS)
 
 
+def test_recovered_journal_notes_no_leak() -> None:
+    before = replace(AT_REST, leaked=frozenset({"request-1:digest"}), later_id="b", rotated_at=YESTERDAY)
+    after = transitions.recovered(case_of(before, seen("b")))
+    assert (after.leaked, after.later_id) == (frozenset(), None)
+
+
 @pytest.mark.parametrize(("of", "kept"), [("x", False), ("b", True)])
 def test_recovered_journal_has_no_done_request(of: str, kept: bool) -> None:
     asked = request(of=Target(id=of))

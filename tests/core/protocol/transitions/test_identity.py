@@ -153,6 +153,28 @@ def test_adoption_moves_an_earlier_request_unless_it_replaces(replaced: bool, of
     assert journal.request == replace(asked, of=of)
 
 
+@pytest.mark.parametrize(
+    ("identity", "version", "earlier_ids", "of"),
+    [
+        (NAMED, 1, frozenset(), Target()),
+        (NAMED, 7, frozenset(), Target(id="p")),
+        (NAMED, 1, frozenset({"p"}), Target(id="p")),
+        (answered("p"), 1, frozenset(), Target(id="p")),
+    ],
+    ids=["another version", "this version", "the deleted version's id", "not named"],
+)
+def test_named_secret_is_not_of_deleted_version(
+    identity: Identity, version: int, earlier_ids: frozenset[str], of: Target
+) -> None:
+    """A person deleted the version that a request is for, and adopted another secret."""
+    asked = request(RequestKind.FORCE, Target(version=version), value=None, earlier_ids=earlier_ids)
+    case = case_of(replace(AT_REST, request=asked), seen("b", "p", published=PUBLISHED))
+    adopted = transitions.adopted(case, identity, retire_previous=False).request
+    assert adopted is not None
+    assert adopted.of == of
+    assert transitions.adopted(replace(case, journal=AT_REST), identity, retire_previous=False).request is None
+
+
 def test_adoption_returns_a_marked_entry_but_its_own() -> None:
     marked = replace(AT_REST, published_version=6, publishing=Publishing(6, Retiring("m", LATER)))
     case = case_of(marked, seen("b", "m", published=PUBLISHED))

@@ -159,6 +159,13 @@ def test_commit_records_the_published_candidate() -> None:
     )
 
 
+def test_secret_created_after_leak_is_noted() -> None:
+    """It keeps its grace period when it is replaced."""
+    noted = replace(PREPARED, leaked=frozenset({"request-1:digest"}), candidate_id=Answered("rotation-1", "c"))
+    assert committed(noted).later_id == "c"
+    assert committed(replace(noted, leaked=frozenset())).later_id is None
+
+
 def test_commit_dates_a_secret_without_a_date() -> None:
     assert committed(document=replace(PUBLISHED, rotated_at=None)).rotated_at == NOW
 
