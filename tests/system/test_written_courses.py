@@ -321,6 +321,16 @@ COURSES["a forced request over a mistyped value ends grace periods for the value
     Beginning(grace=timedelta(minutes=5), runs=4),
     (Run(Verb.FORCE), Person(Deed.MISTYPE, Pick.OLDEST), Run(Verb.FORCE)),
 )
+COURSES["a forced request over a mistyped value is for the one that a person publishes again"] = (
+    Beginning(grace=DAY, max_secrets=3),
+    (
+        Run(Verb.ROTATE),
+        Run(Verb.ROTATE),
+        Person(Deed.MISTYPE, Pick.REPLACED),
+        Run(Verb.FORCE, (Moment(Request.PUBLISHED, 0, Fault.DIES_BEFORE, (Person(Deed.PUBLISH, Pick.REPLACED),)),)),
+        Run(Verb.ADOPT),
+    ),
+)
 COURSES["two people report one leak after the newest version was deleted"] = (
     Beginning(),
     (

@@ -46,7 +46,7 @@ class Judge(Wishes):
         if value != self._last:
             if self._last is not None:
                 self.left[self._last] = self.course.clock()
-            if value is not None and self._last is None:
+            if value is not None and self._last not in self.course.live.values():
                 self.published_in_place(value)
             if value is not None and value not in self.published_values[-1:]:
                 self.published_values.append(value)

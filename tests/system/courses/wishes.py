@@ -104,7 +104,7 @@ class Wishes:
             self._want(desk, desk.asks, value)
 
     def published_in_place(self, value: str) -> None:
-        """A value is published where nothing was, or by rotator where a useless one was."""
+        """A value is published where nothing was, or a useless one."""
         for desk in self._found_none:
             if desk.asks is not None:
                 self._want(desk, desk.asks, value)
