@@ -162,7 +162,7 @@ def _out_of_reach(case: Situation) -> Fail:
 def _elsewhere(case: Situation) -> str:
     """Say where the last recorded secret is, if the configuration names another path by now."""
     journal = case.journal
-    if journal.current is None or journal.published_path in (None, case.seen.published.path):
+    if journal.published_path in (None, case.seen.published.path):
         return ""
     return f"; the last recorded secret is in version {journal.published_version} of {journal.published_path}"
 

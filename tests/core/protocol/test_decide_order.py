@@ -76,7 +76,7 @@ LATE = Publishing(1, Retiring("m", LATER))
         # and before the journal's storage time is corrected
         (
             AT_REST,
-            seen(request=request(RequestKind.COMPROMISED), journal_at=LATER, journal_read_at=NOW, observed_at=NOW),
+            seen(request=request(RequestKind.COMPROMISED), journal_at=AHEAD + MOMENT, journal_read_at=NOW),
             Event.REQUESTED,
         ),
         # an expiring journal is refreshed before a backoff is awaited
