@@ -13,7 +13,7 @@ from rotator.core.copies import replace
 from rotator.core.protocol import candidate, documents, identity, lease, ownership, retirement, transitions
 from rotator.core.protocol.instants import CLOCK_TOLERANCE
 from rotator.core.protocol.journal import Journal
-from rotator.core.protocol.observation import Observation
+from rotator.core.protocol.observation import Observation, is_at_recorded_path
 from rotator.core.protocol.policy import Policy
 from rotator.core.protocol.situation import Situation
 from rotator.core.protocol.steps import (
@@ -162,7 +162,7 @@ def _out_of_reach(case: Situation) -> Fail:
 def _elsewhere(case: Situation) -> str:
     """Say where the last recorded secret is, if the configuration names another path by now."""
     journal = case.journal
-    if journal.published_path in (None, case.seen.published.path):
+    if is_at_recorded_path(journal, case.seen.published):
         return ""
     return f"; the last recorded secret is in version {journal.published_version} of {journal.published_path}"
 

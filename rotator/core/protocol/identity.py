@@ -63,19 +63,16 @@ def _take_over(case: Situation) -> Step:
     replaced = seen.recorded is not None
     foreign = ids_of(current.id if current is not None and current.is_answered and replaced else None)
     pool = case.listed - foreign - case.gone - ids_of(case.candidate_id)
-    # This is no proof: an edit of the value leaves secret_id unchanged, and a copy of another document brings one.
-    named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
-    if len(pool) > 1:
-        if _leads_out(case):
-            identity = transitions.pending(case, foreign_ids=foreign)
-            return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
+    if len(pool) > 1 and not _leads_out(case):
+        # This is no proof: an edit of the value leaves secret_id unchanged, and a copy of another document brings one.
+        named = seen.published.secret_id if current is None or seen.published.secret_id != current.id else None
         return Fail(
             Failure.AMBIGUOUS,
             f"the published secret authenticates, but one of several ids is its own: {names_of(pool)}",
             naming(case.policy.account, pool),
             f"{_renamed(named, pool)}rotator takes the value from Vault. {NAME_BOTH}",
         )
-    guess = next(iter(pool), None)
+    guess = next(iter(pool)) if len(pool) == 1 else None
     identity = transitions.pending(case, foreign_ids=foreign, guess=guess)
     return WriteJournal(Event.ADOPTED, transitions.adopted(case, identity, retire_previous=replaced))
 

@@ -84,10 +84,10 @@ def wait_for_backoff(case: Situation) -> Step | None:
     at = _next_attempt(case, case.journal)
     if at is None:
         return None
-    asked = ("--due",) if case.seen.request is None else ()
+    options = ("--due",) if case.seen.request is None else ()  # otherwise the command would make a request
     return Stop(
         Reason.BACKOFF,
         at,
         f"attempt {case.journal.attempts} failed: {case.journal.last_error}",
-        Command.of("rotate-now", case.policy.account, *asked),
+        Command.of("rotate-now", case.policy.account, *options),
     )

@@ -86,7 +86,7 @@ def _is_beside(asked: Request | None, journal: Journal) -> bool:
 
 
 def _is_brought(case: Situation, identity: Identity) -> bool:
-    """Whether a person named the published value's id, and the request is for a version of maybe another value.
+    """Whether a person named the published value's id, and the request is for another version than the published one.
 
     That counts for a deleted version, whose value is not known. If the person names the id that the journal had for
     that version, it is the same value.
