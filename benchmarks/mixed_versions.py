@@ -211,13 +211,13 @@ class Meeting:
                 "rest_url": self.url,
                 "timeout": TIMEOUT,
                 "consistency_window": WINDOW,
+                "max_calls_per_second": 500,
             },
             "defaults": {"every": EVERY, "grace": GRACE, "jitter": "4s", "verify_timeout": "8s"},
             "daemon": {"lease": LEASE, "min_spacing": "0s", "resync_interval": "3s"},
             "daemon.circuit_breaker": {"failures": 20, "window": 30, "cooldown": "5s"},
             "log": {"format": "json"},
         }
-        sections["account_api"] |= {"consistency_window": WINDOW, "max_calls_per_second": 500}
         write_config(config, _in_names_of(tree, sections), self.accounts)
         environment = {"PYTHONPATH": str(tree)}
         log = self.folder / f"{name}.log"

@@ -100,8 +100,6 @@ class Judge(Wishes):
         """Rotator wrote the published document."""
         value = self.course.published
         if value is not None and value != before:
-            if before not in self.course.live.values():
-                self.published_in_place(value)
             adopted, replaces = self._adopting.get(desk.actor, (None, False))
             by_person = value == adopted and replaces
             if by_person:
